@@ -1,0 +1,159 @@
+"""The contract between the daemon and a rig.
+
+The daemon calls a driver on one thread of its own (the *rig thread*), one call at a time,
+except `ScannerDriver.recover`, which is called before that thread exists. A driver never
+sees the store, APScheduler or the daemon's environment: what it needs is in its options
+and in the `ScanRequest`.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.controller.scanner.faults import Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRequest:
+    """One attempt at one slot."""
+
+    scan_id: str
+    """Names the dataset; safe as a file name."""
+    timelapse_id: str
+    index: int
+    """The slot, from 0."""
+    attempt: int
+    """From 1; the same slot may be attempted again after a failure or an interruption."""
+    scheduled_at: datetime
+    """When the slot is due, in UTC."""
+    started_at: datetime | None = None
+    """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
+    dataset_dir: Path
+    """Where the whole dataset is to stand at the end, absolute. Its parent exists; it does not, unless an earlier
+    attempt finished it. A driver writes elsewhere in the parent first and renames when whole."""
+    configuration: Mapping[str, Any]
+    """The community's scan configuration: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
+    Empty where nobody gave one; the driver then uses a default of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanResult:
+    """What a finished scan left."""
+
+    pictures: int | None = None
+    """How many pictures the dataset holds, where the driver knows."""
+    note: str = ""
+    """A remark for the journal."""
+
+
+class ScanMonitor(Protocol):
+    """The line between a running scan and the daemon. Every member may be used from any thread."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Say that ``done`` of ``total`` steps are done. A scan that never says so is held to be stalled."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the scan is to stop at its next safe point with `ScanCancelled`."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until cancelled; return `cancelled`. The way for a driver to pass time."""
+
+
+class EventMonitor:
+    """A `ScanMonitor` on a `threading.Event`; the daemon's own, and enough for a driver's tests."""
+
+    def __init__(self) -> None:
+        self._cancel = threading.Event()
+        self.steps: tuple[int, int, str] = (0, 0, "")
+        """The last progress: done, total, note."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Keep the last progress."""
+        self.steps = (done, total, note)
+
+    def cancel(self) -> None:
+        """Ask the scan to stop. Any thread."""
+        self._cancel.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancel.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for `cancel`, ``seconds`` at most."""
+        return self._cancel.wait(seconds)
+
+
+class ScannerDriver(ABC):
+    """A way of making a rig scan. One file per driver; see the package's docstring."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Check the driver's own table ``[drivers.NAME]``; touch no hardware yet.
+
+        Raises
+        ------
+        FaultsFound
+            With every fault of ``options``, the table named ``drivers.NAME``.
+
+        """
+        self.options = options
+
+    def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+        """Return what this rig can't do of a scan configuration; called before anything moves.
+
+        Called by ``timelapsectl check`` and when a definition is taken up. Any thread.
+        """
+        del configuration
+        return ()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Warm up: power, lights, homing. Called ``warmup_sec`` before a slot; may be called twice.
+
+        Raises
+        ------
+        ScannerNotReady
+            The rig isn't there (yet). It is asked again before the scan.
+
+        """
+
+    @abstractmethod
+    def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
+        """Take one slot: return when the dataset is whole and on disk.
+
+        Raises
+        ------
+        ScannerNotReady
+            The rig is absent or still booting; no attempt is used, and it is asked again within the grace period.
+        ScanFailed
+            This attempt failed.
+        ScanCancelled
+            ``monitor.cancelled`` was seen and the rig brought to a safe point.
+
+        """
+
+    def recover(self, request: ScanRequest) -> ScanResult | None:
+        """Say after a restart whether ``request`` was finished after all: its dataset is whole.
+
+        Also the place to end what a killed daemon left running. Called once, before the rig
+        thread starts. ``None``: it was not finished.
+        """
+        del request
+        return None
+
+    @abstractmethod
+    def standby(self) -> None:
+        """Power down. Called when the next slot is farther off than ``standby_threshold_sec``, and at stop."""
+
+    def close(self) -> None:
+        """Let go of everything. Called once, last."""

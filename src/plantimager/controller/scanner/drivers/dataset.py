@@ -1,0 +1,277 @@
+"""A dataset on disk: made beside its place, moved there when whole, recognised afterwards.
+
+An attempt fills a hidden directory of its own beside ``dataset_dir``, so that it never meets
+another attempt's files. When everything in it is on disk for good, a receipt is put into it,
+and it is renamed to ``dataset_dir``. From the receipt on the dataset counts as whole: a kill
+before it leaves an interrupted attempt, whose pictures stay aside; a kill between receipt and
+rename is made good by `find_whole`, which does the rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from contextlib import contextmanager
+from dataclasses import astuple
+from datetime import date, datetime, time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner import json_text
+from plantimager.controller.scanner.drivers.base import ScanResult
+from plantimager.controller.scanner.durable import read_regular, sync_directory, write_durably
+from plantimager.controller.scanner.errors import ScanFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from plantimager.controller.scanner.cameras import Camera
+    from plantimager.controller.scanner.drivers.base import ScanRequest
+    from plantimager.controller.scanner.paths import Pose
+
+RECEIPT: Final = "timelapsed.json"
+"""The file that makes a directory a whole dataset; it says of which slot."""
+
+LARGEST_RECEIPT: Final = 1 << 20
+"""Bytes; ours have some hundred."""
+
+MOST_ATTEMPTS: Final = 1_000
+"""Of one number at one dataset; each but the first means a store that was not saved."""
+
+DISTRIBUTION: Final = "plantimager-timelapse"
+
+
+class Attempt:
+    """One attempt's directory, which becomes the dataset when it is finished."""
+
+    def __init__(self, request: ScanRequest, directory: Path) -> None:
+        self.request, self.directory = request, directory
+
+    def finish(self, result: ScanResult) -> ScanResult:
+        """Put everything on disk for good and in its place; return ``result``.
+
+        Raises
+        ------
+        OSError
+            It can't be; the attempt is not finished.
+
+        """
+        _sync_tree(self.directory)
+        write_durably(self.directory / RECEIPT, json_text.dumps(_receipt(self.request, result)))
+        _put_in_place(self.directory, self.request.dataset_dir)
+        return result
+
+
+@contextmanager
+def attempt(request: ScanRequest) -> Iterator[Attempt]:
+    """Make the directory of an attempt; afterwards it has become the dataset, stands aside, or is gone if empty.
+
+    Raises
+    ------
+    ScanFailed
+        The disk refuses: full, read-only, broken.
+
+    """
+    try:
+        directory = _make_directory(request)
+        try:
+            yield Attempt(request, directory)
+        finally:
+            _remove_if_empty(directory)
+    except OSError as problem:
+        where = problem.filename or request.dataset_dir.parent
+        raise ScanFailed(f"{where}: {problem.strerror or problem}") from problem
+
+
+def find_whole(request: ScanRequest) -> ScanResult | None:
+    """Return the result of the attempt that finished this slot's dataset, if one did.
+
+    A dataset of the same name that belongs to another experiment is not it: name, slot and
+    scheduled time have to be those of ``request``. Ends a `Attempt.finish` that was cut off.
+    """
+    result = _read_receipt(request.dataset_dir, request)
+    if result is not None:
+        return result
+    for directory in left_aside(request):
+        result = _read_receipt(directory, request)
+        if result is not None:
+            with contextlib.suppress(OSError):  # whole all the same; it is found here again
+                _put_in_place(directory, request.dataset_dir)
+            return result
+    return None
+
+
+def left_aside(request: ScanRequest, number: int | None = None) -> list[Path]:
+    """Return the directories of this dataset's unfinished attempts, or of those of one ``number``, oldest first."""
+    with contextlib.suppress(OSError):
+        found = [path for path in request.dataset_dir.parent.iterdir() if is_attempt(request, path, number)]
+        return sorted(found, key=lambda path: tuple(map(int, path.name.rpartition("-")[2].split("."))))
+    return []
+
+
+def is_attempt(request: ScanRequest, directory: Path, number: int | None = None) -> bool:
+    """Whether `attempt` made ``directory`` for this dataset, under ``number`` or any."""
+    name = re.escape(_attempt_name(request, "")) + (r"\d+" if number is None else str(number)) + r"(\.\d+)?"
+    return directory.parent == request.dataset_dir.parent and re.fullmatch(name, directory.name, re.ASCII) is not None
+
+
+def _attempt_name(request: ScanRequest, number: str) -> str:
+    # Hidden, so that a database that reads the datasets' directory passes it by.
+    return f".{request.dataset_dir.name}.attempt-{number}"
+
+
+def _make_directory(request: ScanRequest) -> Path:
+    """Make a directory that no attempt ever had, not even one whose number was lost with an unsaved store."""
+    for again in range(1, MOST_ATTEMPTS + 1):
+        number = f"{request.attempt}.{again}" if again > 1 else f"{request.attempt}"
+        directory = request.dataset_dir.with_name(_attempt_name(request, number))
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+            return directory
+    raise ScanFailed(f"{directory.parent}: {MOST_ATTEMPTS} attempts at {request.scan_id} stand aside; move them away")
+
+
+def _remove_if_empty(directory: Path) -> None:
+    for folder, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # noqa: PTH106 - os.walk gives str
+
+
+def _put_in_place(directory: Path, dataset_dir: Path) -> None:
+    """Rename a whole dataset to its place; what stands there (an earlier experiment's) is kept as ``.earlier-N``."""
+    number = 1
+    while os.path.lexists(dataset_dir):
+        earlier = dataset_dir.with_name(f"{dataset_dir.name}.earlier-{number}")
+        if not os.path.lexists(earlier):
+            dataset_dir.rename(earlier)
+        number += 1
+    directory.rename(dataset_dir)
+    sync_directory(dataset_dir.parent)
+
+
+def _sync_tree(directory: Path) -> None:
+    for folder, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            _sync_file(os.path.join(folder, name))  # noqa: PTH118 - os.walk gives str
+        sync_directory(Path(folder))
+
+
+def _sync_file(path: str) -> None:
+    """Put a regular file on disk; a link or a FIFO that a program left there is none of ours."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return
+    with contextlib.suppress(PermissionError):  # a file that nobody may read needn't outlive a power cut
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "scan_id": request.scan_id,
+        "timelapse_id": request.timelapse_id,
+        "index": request.index,
+        "attempt": request.attempt,
+        "scheduled_at": request.scheduled_at.isoformat(),
+        "pictures": result.pictures,
+        "note": result.note,
+    }
+
+
+def _read_receipt(directory: Path, request: ScanRequest) -> ScanResult | None:
+    """Return the result that a directory's receipt tells, if it has one and it is of this request's slot."""
+    try:
+        receipt = json_text.loads(read_regular(directory / RECEIPT, LARGEST_RECEIPT))
+        of = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
+        if of != (request.timelapse_id, request.index, request.scheduled_at):
+            return None
+        return ScanResult(pictures=receipt["pictures"], note=receipt["note"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class PlantScan:
+    """Pictures and metadata laid out as PlantDB's file system database reads a scan.
+
+    ``images/`` holds the pictures, ``metadata/`` what is known of each and of the scan, and
+    ``files.json`` lists them. What is ours in the scan's metadata stands under ``timelapsed``: PlantDB
+    looks for a scan whose metadata has a ``timelapse`` in a directory of that name.
+    """
+
+    FILESET = "images"
+
+    def __init__(self, directory: Path, request: ScanRequest) -> None:
+        self._directory, self._request = directory, request
+        self._files: list[dict[str, str]] = []
+        self._metadata = directory / "metadata"
+        (self._metadata / self.FILESET).mkdir(parents=True)
+        (directory / self.FILESET).mkdir()
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there are by now."""
+        return len(self._files)
+
+    def add(self, camera: Camera, shot: int, pose: Pose, picture: bytes) -> None:
+        """Add an encoded picture, the ``shot``-th (from 0) of its camera, taken with the arm at ``pose``."""
+        file_id = f"{camera.name}-{shot:05d}"
+        name = f"{file_id}.{camera.extension}"
+        (self._directory / self.FILESET / name).write_bytes(picture)
+        known = {
+            "approximate_pose": astuple(pose.shifted(camera.offset)),
+            "camera_name": camera.name,
+            "channel": "rgb",
+            "shot_id": f"{shot:05d}",
+        }
+        self._write(f"{self.FILESET}/{file_id}.json", known)
+        self._files.append({"id": file_id, "file": name})
+
+    def complete(self) -> None:
+        """Write what is known of the whole scan, and the list of files that makes it one."""
+        request, configuration = self._request, as_json(self._request.configuration)
+        about = configuration.get("Metadata")
+        about = about if isinstance(about, dict) else {}
+        started = request.started_at or request.scheduled_at
+        scan = {
+            "object": about.get("object", {}),
+            "hardware": about.get("hardware", {}),
+            "acquisition_date": started.isoformat(),
+            "timelapsed": {
+                "timelapse_id": request.timelapse_id,
+                "index": request.index,
+                "attempt": request.attempt,
+                "scheduled": request.scheduled_at.isoformat(),
+                "started": request.started_at and request.started_at.isoformat(),
+                "software": f"{DISTRIBUTION} {_version()}",
+                "configuration": configuration,
+            },
+        }
+        self._write("metadata.json", scan)
+        self._write(f"{self.FILESET}.json", {"channels": ["rgb"]})
+        filesets = {"filesets": [{"id": self.FILESET, "files": self._files}]}
+        (self._directory / "files.json").write_bytes(json_text.dumps(filesets))
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        (self._metadata / name).write_bytes(json_text.dumps(value))
+
+
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # run from a source tree
+        return "of unknown version"
+
+
+def as_json(value: Any) -> Any:
+    """Return a configuration as JSON can hold it: TOML has dates as well."""
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime | date | time) else value

@@ -1,0 +1,204 @@
+"""The rig that needs no hardware: walks the real path and takes pictures of a plant that grows.
+
+The default driver, for a first look, for trying a definition out, and for tests: it can be told to
+fail, to stall and to be absent. Its options, ``[drivers.simulated]``::
+
+    time_per_position = "0.5s"  # how long the arm takes from one point to the next; 0 for at once
+    image_width = 640           # pixels; 0 takes the cameras' own width
+    days_per_slot = 2           # each slot is so many days of growth; default: as the calendar has it
+    fail = [2, 5]               # these slots (from 0) fail half-way …
+    fail_attempts = 1           # … in their first attempt only; default: in every attempt
+    stall = [3]                 # these slots stop half-way and say no more …
+    stall_attempts = 1
+    deaf = true                 # … and don't even hear that they are cancelled
+    absent = [4]                # in these slots the rig isn't there
+    absent_for = "1m"           # nor is it so long after the service's start
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.cameras import DEFAULT_CAMERAS, read_cameras
+from plantimager.controller.scanner.drivers import dataset
+from plantimager.controller.scanner.drivers.base import ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.durations import parse_duration, spoken
+from plantimager.controller.scanner.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.controller.scanner.faults import Fault, Table, boolean, number, whole
+from plantimager.controller.scanner.paths import DEFAULT_PATH, HOME, Pose, check_reach, read_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plantimager.controller.scanner.cameras import Camera
+
+REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
+"""What the simulated gantry reaches, mm: as much as the usual real one."""
+
+EVERY: Final = 1_000_000
+"""Attempts: more than a slot ever has."""
+
+PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
+
+
+class SimulatedDriver(ScannerDriver):
+    """A rig that exists on paper."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        faults: list[Fault] = []
+        table = Table(dict(options), "drivers.simulated", faults)
+        self._time_per_position = table.take("time_per_position", parse_duration, timedelta(seconds=0.5))
+        self._image_width = table.take("image_width", whole(0, 10_000), 640)
+        self._days_per_slot = table.take("days_per_slot", _days, None)
+        self._fail = table.take("fail", _slots, frozenset[int]())
+        self._fail_attempts = table.take("fail_attempts", whole(1), EVERY)
+        self._stall = table.take("stall", _slots, frozenset[int]())
+        self._stall_attempts = table.take("stall_attempts", whole(1), EVERY)
+        self._deaf = table.take("deaf", boolean, default=False)
+        self._absent = table.take("absent", _slots, frozenset[int]())
+        absent_for = table.take("absent_for", parse_duration, timedelta(0))
+        table.finish()
+        if faults:
+            raise FaultsFound(faults)
+        self._closed = threading.Event()
+        self._present = threading.Event()
+        # A timer, not a look at the clock: the wall clock may be set meanwhile.
+        self._plug = threading.Timer(absent_for.total_seconds(), self._present.set)
+        self._plug.daemon = True
+        if absent_for:
+            self._plug.start()
+        else:
+            self._present.set()
+
+    def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+        """Return where the path leaves the simulated gantry."""
+        return check_reach(configuration, REACH)
+
+    def prepare(self) -> None:
+        """Be there."""
+        if not self._present.is_set():
+            raise ScannerNotReady("the simulated rig is still absent, as absent_for says")
+
+    def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
+        """Walk the path, and paint a picture for each camera at each position."""
+        finished = dataset.find_whole(request)
+        if finished is not None:
+            return finished
+        self.prepare()
+        if request.index in self._absent:
+            raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
+        poses, cameras = _read(request.configuration)
+        with dataset.attempt(request) as attempt:
+            pictures = dataset.PlantScan(attempt.directory, request)
+            self._walk(request, monitor, poses, cameras, pictures)
+            pictures.complete()
+            return attempt.finish(ScanResult(pictures=pictures.pictures))
+
+    def _walk(
+        self,
+        request: ScanRequest,
+        monitor: ScanMonitor,
+        poses: Sequence[Pose],
+        cameras: Sequence[Camera],
+        pictures: dataset.PlantScan,
+    ) -> None:
+        at, age = HOME, self._age(request)
+        for shot, goal in enumerate(poses):
+            if shot == len(poses) // 2:
+                self._misbehave(request, monitor)
+            if monitor.wait(self._time_per_position.total_seconds()):
+                raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
+            at = goal.after(at)
+            for camera in cameras:
+                pictures.add(camera, shot, at, self._picture(request, camera, at, age))
+            monitor.progress(shot + 1, len(poses), f"picture {pictures.pictures} of {len(poses) * len(cameras)}")
+
+    def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:
+        """Do what the options say of this slot, half-way, so that there is something to lose."""
+        if request.index in self._fail and request.attempt <= self._fail_attempts:
+            raise ScanFailed(f"the simulated rig fails in slot {request.index}, as it was told")
+        if request.index in self._stall and request.attempt <= self._stall_attempts:
+            if self._deaf:
+                self._closed.wait()
+            while not monitor.wait(3600):
+                pass
+            raise ScanCancelled(f"stalled in slot {request.index}, as it was told, until cancelled")
+
+    def _picture(self, request: ScanRequest, camera: Camera, at: Pose, age: timedelta) -> bytes:
+        # Imported here, because Pillow takes as long to load as the rest of the daemon, and a rig with another driver
+        # never needs it.
+        from plantimager.controller.scanner.drivers import painted_plant  # noqa: PLC0415 - see above
+
+        width = min(self._image_width, camera.res_x) or camera.res_x
+        pose = at.shifted(camera.offset)
+        view = painted_plant.View(
+            width=width,
+            height=max(1, round(width * camera.res_y / camera.res_x)),
+            pan=at.pan or 0.0,
+            elevation=min(80.0, max(0.0, 32 + (pose.z or 0.0) / 8 + (pose.tilt or 0.0))),
+        )
+        due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
+        captions = (
+            f"{request.timelapse_id}   slot {request.index}   {_day(age)}   {due}",
+            f"{camera.name}   {pose}",
+        )
+        return painted_plant.paint(view, age / timedelta(days=1), captions, PILLOW_NAMES[camera.extension])
+
+    def _age(self, request: ScanRequest) -> timedelta:
+        """Return how long the plant has grown since the timelapse began."""
+        if self._days_per_slot is not None:
+            return timedelta(days=self._days_per_slot * request.index)
+        timelapse = request.configuration.get("timelapse")
+        try:
+            start = datetime.fromisoformat(timelapse["start_at"]) if isinstance(timelapse, dict) else None
+            return max(request.scheduled_at - start, timedelta(0)) if start else timedelta(days=request.index)
+        except (KeyError, TypeError, ValueError):  # none, or none that can be compared: naive
+            return timedelta(days=request.index)
+
+    def recover(self, request: ScanRequest) -> ScanResult | None:
+        """Look for the whole dataset; nothing of a simulated rig outlives its daemon."""
+        return dataset.find_whole(request)
+
+    def standby(self) -> None:
+        """Have nothing to power down."""
+
+    def close(self) -> None:
+        """Let a deaf stall go, and forget about the plug."""
+        self._plug.cancel()
+        self._closed.set()
+
+
+def _read(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
+    """Return what a configuration asks for, or the usual where it doesn't say.
+
+    Raises
+    ------
+    ScanFailed
+        It names a path that can't be walked.
+
+    """
+    faults: list[Fault] = []
+    poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+    if poses is None:
+        raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
+    return poses, read_cameras(configuration, faults) or DEFAULT_CAMERAS
+
+
+def _slots(value: object) -> frozenset[int]:
+    if not isinstance(value, list):
+        raise ValueError("write a list of slots, from 0: [2, 5]")  # noqa: TRY004 - readers raise ValueError
+    return frozenset(map(whole(0), value))
+
+
+def _days(value: object) -> float:
+    days = number(value)
+    if not 0 <= days <= 1000:
+        raise ValueError("write days from 0 to 1000")
+    return days
+
+
+def _day(age: timedelta) -> str:
+    return f"{spoken(age)} old" if timedelta(0) < age < timedelta(hours=1) else f"day {age / timedelta(days=1):.1f}"

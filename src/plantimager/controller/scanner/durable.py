@@ -1,0 +1,203 @@
+"""Putting bytes on disk so that a power cut leaves the old file or the new one, whole.
+
+The order is: temporary file in the same directory, write, fsync, previous generation kept
+as ``<name>.bak``, rename over, fsync of the directory. A rename without the last step may
+be undone by a power cut; a file without the fsync before it may turn up empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+_TEMPORARY: Final = re.compile(r"\.?[A-Za-z0-9_]{8}\.tmp")
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class TooLarge(OSError):
+    """A file is larger than the reader accepts."""
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory with mode 0700 and its parents; one that exists keeps its mode.
+
+    Raises
+    ------
+    OSError
+        It can't be made.
+
+    """
+    path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Return the bytes of a regular file without ever waiting: a FIFO or a device is refused, not opened for long.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    TooLarge
+        More than ``largest`` bytes.
+    OSError
+        Not a regular file, no permission, I/O error.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"not a regular file but a {kind_of(status.st_mode)}")
+        if status.st_size > largest:
+            raise TooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {largest} are read")
+        return file.read(largest + 1)
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file is, for people."""
+    kinds = (
+        (stat.S_ISDIR, "directory"),
+        (stat.S_ISFIFO, "FIFO"),
+        (stat.S_ISSOCK, "socket"),
+        (stat.S_ISCHR, "character device"),
+        (stat.S_ISBLK, "block device"),
+    )
+    return next((name for is_kind, name in kinds if is_kind(mode)), "file of an unknown kind")
+
+
+def write_durably(path: Path, content: bytes, *, backup: Path | None = None) -> os.stat_result:
+    """Replace ``path`` with ``content``, mode 0600; the previous generation stays as ``backup``.
+
+    Returns the status of the new file, by which a later reader can tell whether it is still the
+    one written here. A failure leaves the old file whole and no temporary one.
+
+    Raises
+    ------
+    OSError
+        Anything that kept it from being on disk for good.
+
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
+    try:
+        with open(descriptor, "wb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(descriptor)
+            written = os.fstat(descriptor)
+        if backup is not None:
+            _keep(path, backup)
+        os.replace(temporary, path)  # noqa: PTH105 - mkstemp gives a str
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108 - as above
+        raise
+    sync_directory(path.parent)
+    return written
+
+
+def _keep(path: Path, backup: Path) -> None:
+    """Make ``backup`` the generation that ``path`` is now; ``path`` itself is never absent meanwhile."""
+    link = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        try:
+            os.link(path, link, follow_symlinks=False)
+        except FileNotFoundError:
+            return  # the first generation has no predecessor
+        except OSError as refused:
+            if refused.errno not in _NO_HARD_LINKS:
+                raise
+            write_durably(backup, path.read_bytes())
+            return
+        link.replace(backup)
+    finally:
+        # Where both already are one file, rename does nothing and leaves the link behind.
+        link.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable.
+
+    Raises
+    ------
+    OSError
+        I/O error.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def keep_aside(path: Path, label: str, stamp: str) -> Path:
+    """Give a file the second name ``<name>.<label>-<stamp>`` (``-2`` and so on where that is taken); return it.
+
+    Raises
+    ------
+    OSError
+        It can't be linked, nor copied.
+
+    """
+    for aside in _names(path, label, stamp):
+        try:
+            os.link(path, aside, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except OSError as refused:
+            if refused.errno not in _NO_HARD_LINKS:
+                raise
+            if aside.exists():
+                continue
+            write_durably(aside, path.read_bytes())
+        sync_directory(path.parent)
+        return aside
+    raise OSError(errno.EEXIST, "no free name to keep it under")
+
+
+def set_aside(path: Path, label: str, stamp: str) -> Path:
+    """Move a file to the name that `keep_aside` finds for it, durably; return that.
+
+    Raises
+    ------
+    OSError
+        As `keep_aside`.
+
+    """
+    aside = keep_aside(path, label, stamp)
+    path.unlink()
+    sync_directory(path.parent)
+    return aside
+
+
+def _names(path: Path, label: str, stamp: str) -> Iterator[Path]:
+    yield path.with_name(f"{path.name}.{label}-{stamp}")
+    for number in range(2, 1000):
+        yield path.with_name(f"{path.name}.{label}-{stamp}-{number}")
+
+
+def sweep_temporaries(path: Path) -> list[Path]:
+    """Delete what a write of ``path`` left behind when it was cut off; return what went.
+
+    Only for the holder of the lock beside ``path``: another writer's file may look the same.
+    """
+    gone = []
+    with contextlib.suppress(OSError):
+        for candidate in path.parent.iterdir():
+            rest = candidate.name.removeprefix(path.name)
+            if rest != candidate.name and _TEMPORARY.fullmatch(rest) and candidate.is_file():
+                candidate.unlink()
+                gone.append(candidate)
+    return gone

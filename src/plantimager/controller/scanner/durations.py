@@ -1,0 +1,87 @@
+"""Durations as people write and read them: ``1h30m`` in a definition, ``in 12 min`` on a screen."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+_DURATION: Final = re.compile(
+    r"(?:(?P<days>\d+)d-?)?(?:(?P<hours>\d+)h-?)?(?:(?P<minutes>\d+)m-?)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?",
+    re.ASCII,
+)
+
+LONGEST: Final = timedelta(days=366 * 100)
+"""A hundred years: longer than any experiment, short enough that adding it to a date never overflows."""
+
+ALLOWED: Final = "write seconds or 1h, 1h30m, 2d-3h"
+
+
+def parse_duration(value: object) -> timedelta:
+    """Return the duration that a person wrote: seconds as a number, or text such as ``2d-3h-1m-0s``.
+
+    Any part may be left out and the dashes too (``1h30m``, ``20m``); a bare number in
+    quotes counts as seconds. The text must match whole: ``"20 mins"`` is refused, not
+    read as 20 seconds.
+
+    Raises
+    ------
+    ValueError
+        Not a duration, negative, or longer than a hundred years.
+
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"not a duration; {ALLOWED}")  # noqa: TRY004 - readers of people's values raise ValueError
+    try:
+        duration = _parse_text(value) if isinstance(value, str) else timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        raise ValueError(f"not a duration; {ALLOWED}") from None
+    if duration < timedelta(0):
+        raise ValueError(f"negative; {ALLOWED}")
+    if duration > LONGEST:
+        raise ValueError("longer than 100 years")
+    return duration
+
+
+def _parse_text(text: str) -> timedelta:
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        return timedelta(seconds=float(text))
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()) or text.endswith("-"):
+        raise ValueError(text)
+    return timedelta(**{unit: float(count) for unit, count in match.groupdict(default="0").items()})
+
+
+def exact(duration: timedelta) -> str:
+    """Return ``duration`` so that `parse_duration` gives the same back: ``1h30m``, ``2d3h``, ``1.5s``."""
+    minutes, seconds = divmod(duration.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count}{unit}" for count, unit in ((duration.days, "d"), (hours, "h"), (minutes, "m")) if count]
+    if duration.microseconds:
+        parts.append(f"{seconds}.{duration.microseconds:06}".rstrip("0") + "s")
+    elif seconds or not parts:
+        parts.append(f"{seconds}s")
+    return "".join(parts)
+
+
+def spoken(duration: timedelta) -> str:
+    """Return ``duration`` with the two units that matter: ``12 min``, ``6 min 28 s``, ``5 h 12 min``, ``3 d 2 h``."""
+    seconds = abs(duration.total_seconds())
+    if seconds < 9.95:
+        return f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
+    total = round(seconds)
+    for size, unit, smaller_size, smaller in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if total >= size:
+            count, rest = divmod(total, size)
+            tail = rest // smaller_size
+            return f"{count} {unit} {tail} {smaller}" if tail else f"{count} {unit}"
+    return f"{total} s"
+
+
+def clocked(duration: timedelta) -> str:
+    """Return ``duration`` as a stop-watch shows it, for tables: ``6:28``, ``1:02:07``."""
+    total = round(abs(duration.total_seconds()))
+    hours, rest = divmod(total, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

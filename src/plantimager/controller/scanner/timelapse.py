@@ -1,0 +1,402 @@
+"""A timelapse as a frozen value: what happens to it gives the next value.
+
+Nothing here reads a clock, a disk or a thread: every instant is an argument (aware, UTC).
+The daemon builds the next value, saves it, and only then adopts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.durations import spoken
+from plantimager.controller.scanner.errors import IllegalTransition, TimelapsedError
+from plantimager.controller.scanner.states import (
+    TRANSITIONS,
+    Event,
+    OnScanFailed,
+    Reason,
+    RecordStatus,
+    TimeLapseMode,
+    TimeLapseState,
+    check_transition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+__all__ = [
+    "Ending",
+    "SlotRecord",
+    "Tally",
+    "TimeLapse",
+    "TimeLapseMode",
+    "TimeLapseState",
+]
+
+LONGEST_ERROR: Final = 500
+"""Characters of an error's text that a record keeps: a hundred thousand records must still fit a store."""
+
+
+def error_of(problem: Exception) -> dict[str, Any]:
+    """Return the fields of an error for `SlotRecord.error`, its text cut to `LONGEST_ERROR` characters."""
+    message = (str(problem) or type(problem).__name__).encode(errors="replace").decode()
+    if len(message) > LONGEST_ERROR:
+        message = f"{message[:LONGEST_ERROR]}… ({len(message)} characters in all)"
+    return {"type": type(problem).__name__, "msg": message}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRecord:
+    """What became of one slot, or is becoming of it."""
+
+    slot: int
+    scan_id: str
+    status: RecordStatus = RecordStatus.PENDING
+    attempt: int = 0
+    """The number of the last attempt; 0 where the driver was never called."""
+    interruptions: int = 0
+    """How many of the attempts were cut off by a stop or a power cut; they use up no retry."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: Any = None
+    """``{"type": …, "msg": …}`` as we write it; whatever JSON another controller wrote."""
+    last_error: str | None = None
+    """Why the attempt before this one failed, once a later one succeeded."""
+    pictures: int | None = None
+    boot_id: str | None = None
+    """The machine's boot during which the running attempt began."""
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """The keys of a stored record that we don't know."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the slot was not taken, where that was the daemon's own decision."""
+        kind = self.error.get("type") if isinstance(self.error, dict) else None
+        return Reason(kind) if kind in list(Reason) else None
+
+    @property
+    def error_text(self) -> str:
+        """The error in words, whoever wrote it; empty without one."""
+        if isinstance(self.error, dict):
+            return str(self.error.get("msg") or self.error.get("type") or "")
+        return str(self.error or "")
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long the last attempt lasted by the wall clock."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Who or what ended a timelapse before its last slot, when, and why."""
+
+    at: datetime
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many slots ended how."""
+
+    taken: int
+    failed: int
+    skipped: int
+    interrupted: int
+
+    @property
+    def done(self) -> int:
+        """How many slots have their final record."""
+        return self.taken + self.failed + self.skipped + self.interrupted
+
+    def __str__(self) -> str:
+        parts = [f"{self.taken} taken", f"{self.failed} failed", f"{self.skipped} skipped"]
+        if self.interrupted:
+            parts.append(f"{self.interrupted} interrupted")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLapse:
+    """One experiment: an id, a mode, a list of slots, and a record for each slot that came by.
+
+    ``next_idx`` is the lowest slot without a final record, ``len(schedule_times)`` when there
+    is none. The record of ``next_idx`` itself, where there is one, is that of a slot in progress.
+    """
+
+    id: str
+    mode: TimeLapseMode
+    state: TimeLapseState
+    schedule_times: tuple[datetime, ...]
+    next_idx: int = 0
+    records: Mapping[int, SlotRecord] = field(default_factory=dict)
+    warmup: timedelta = timedelta(seconds=30)
+    standby_threshold: timedelta = timedelta(seconds=600)
+    grace: timedelta = timedelta(seconds=120)
+    start_at: datetime | None = None
+    on_scan_failed: OnScanFailed = OnScanFailed.SKIP_SCAN
+    scan_retries: int = 0
+    ending: Ending | None = None
+
+    def __post_init__(self) -> None:
+        """Hold what every value must hold; what costs a pass over all slots is checked by the store."""
+        if not 0 <= self.next_idx <= len(self.schedule_times):
+            raise TimelapsedError(f"next_idx = {self.next_idx}: beyond the {len(self.schedule_times)} slots")
+        current = self.records.get(self.next_idx)
+        if (self.state is TimeLapseState.RUNNING) != (
+            current is not None and current.status is RecordStatus.RUNNING
+        ):
+            raise TimelapsedError(f"{self.id}: state {self.state.value}, but slot {self.next_idx} is {current}")
+
+    # --- what it is -------------------------------------------------------------------------
+
+    @property
+    def n_slots(self) -> int:
+        """How many slots the schedule has."""
+        return len(self.schedule_times)
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next slot is due; ``None`` after the last, and when the timelapse isn't active."""
+        if not self.state.is_active or self.next_idx >= self.n_slots:
+            return None
+        return self.schedule_times[self.next_idx]
+
+    @property
+    def current(self) -> SlotRecord | None:
+        """The record of the slot in progress."""
+        return self.records.get(self.next_idx)
+
+    @property
+    def current_idx(self) -> int:
+        """The store's word for the slot being taken, or else the last one that came by."""
+        return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
+
+    @property
+    def tally(self) -> Tally:
+        """Count the final records."""
+        counts = Counter(r.status for r in self.records.values() if r.status.is_final or r.slot < self.next_idx)
+        return Tally(
+            counts[RecordStatus.SUCCEEDED],
+            counts[RecordStatus.FAILED],
+            counts[RecordStatus.SKIPPED],
+            counts[RecordStatus.INTERRUPTED],
+        )
+
+    def scan_id(self, slot: int) -> str:
+        """Return the name of a slot's dataset: the one on record, else ``{id}_{slot}``, or the bare id for a single slot."""
+        record = self.records.get(slot)
+        if record is not None:
+            return record.scan_id
+        return self.id if self.n_slots == 1 else f"{self.id}_{slot}"
+
+    def lateness(self, slot: int, at: datetime) -> timedelta:
+        """Return how long ago a slot was due; negative before it."""
+        return at - self.schedule_times[slot]
+
+    def in_grace(self, slot: int, at: datetime) -> bool:
+        """Whether a slot that is due may still start."""
+        return self.lateness(slot, at) <= self.grace
+
+    def late_slots(self, at: datetime, *, run_latest: bool = False) -> range:
+        """Return the slots from ``next_idx`` on that are later than their grace period.
+
+        With ``run_latest`` the newest of them is left out: it is to be taken, however late.
+        """
+        if not self.state.is_active:
+            return range(0)
+        end = self.next_idx
+        while end < self.n_slots and not self.in_grace(end, at):
+            end += 1
+        if run_latest and end > self.next_idx and not (end < self.n_slots and self.lateness(end, at) >= timedelta(0)):
+            end -= 1
+        return range(self.next_idx, end)
+
+    # --- what happens to it -----------------------------------------------------------------
+
+    def begin(self, at: datetime, boot_id: str) -> TimeLapse:
+        """Slot due: the next slot's next attempt starts."""
+        before = self.current or SlotRecord(slot=self.next_idx, scan_id=self.scan_id(self.next_idx))
+        record = replace(
+            before,
+            status=RecordStatus.RUNNING,
+            attempt=before.attempt + 1,
+            started_at=at,
+            finished_at=None,
+            boot_id=boot_id,
+        )
+        return self._with(Event.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
+
+    def succeed(self, at: datetime, pictures: int | None = None) -> TimeLapse:
+        """Scan ok: the slot is taken."""
+        record = self._running(Event.SCAN_OK)
+        done = replace(
+            record,
+            status=RecordStatus.SUCCEEDED,
+            finished_at=at,
+            error=None,
+            last_error=record.error_text or None,
+            pictures=pictures,
+            boot_id=None,
+        )
+        return self._close([done], Event.SCAN_OK)
+
+    def fail_attempt(self, at: datetime, problem: Exception, *, give_up: bool = False) -> TimeLapse:
+        """Attempt failed: the next one starts at once, or the slot is exhausted.
+
+        It is retried while ``scan_retries`` allow it and the next slot isn't due yet; never with
+        ``give_up``. An exhausted slot ends the timelapse under ``fail_timelapse``.
+        """
+        record = self._running(Event.ATTEMPT_FAILED)
+        error = error_of(problem)
+        failures = record.attempt - record.interruptions
+        if not give_up and failures <= self.scan_retries and not self._following_is_due(at):
+            again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
+            return self._with(Event.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
+        done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
+        if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
+            return self._close([done], Event.EXHAUSTED)
+        why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
+        return self._end(TimeLapseState.FAILED, Event.EXHAUSTED, [done], Ending(at, "timelapsed", why))
+
+    def rig_not_ready(self, problem: Exception) -> TimeLapse:
+        """Rig not ready: no attempt was used; the slot waits for the next try."""
+        record = self._running(Event.RIG_NOT_READY)
+        waiting = replace(
+            record,
+            status=RecordStatus.PENDING,
+            attempt=record.attempt - 1,
+            started_at=None,
+            error={**error_of(problem), "type": Reason.RIG_NOT_READY.value},
+            boot_id=None,
+        )
+        return self._with(Event.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
+
+    def interrupt(self, at: datetime | None, why: str) -> TimeLapse:
+        """Service stopped at ``at``, or found dead in mid-scan (``None``: nobody knows when).
+
+        The slot stays next; `pass_late` closes it after its grace.
+        """
+        record = self._running(Event.INTERRUPTED)
+        cut = replace(
+            record,
+            status=RecordStatus.INTERRUPTED,
+            finished_at=at,
+            error={"type": RecordStatus.INTERRUPTED.value, "msg": why},
+            interruptions=record.interruptions + 1,
+            boot_id=None,
+        )
+        return self._with(Event.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
+
+    def pass_late(
+        self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False
+    ) -> TimeLapse:
+        """Slots later than grace: each gets its final record, all in one step; itself when none is late.
+
+        ``reason`` and ``why`` (words) go into the records of slots that nobody ever began; one
+        that was interrupted stays so, one whose rig wasn't ready says that.
+        """
+        late = self.late_slots(at, run_latest=run_latest)
+        if not late:
+            return self
+        return self._close([self._passed(slot, at, reason, why) for slot in late], Event.SLOTS_LATE)
+
+    def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
+        """Cancelled by the operator: what runs counts as interrupted, what remains as skipped."""
+        check_transition(self.state, Event.CANCELLED)
+        cut = []
+        if self.state is TimeLapseState.RUNNING:
+            error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {who}: {why}"}
+            running = self._running(Event.CANCELLED)
+            cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
+        return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, Ending(at, who, why))
+
+    def give_back(self, at: datetime) -> TimeLapse:
+        """Slots given back: those skipped under a wrong clock that are again ahead or in grace; itself when none is."""
+        back = [
+            slot
+            for slot, record in self.records.items()
+            if record.status is RecordStatus.SKIPPED
+            and record.reason in (Reason.MISSED, Reason.CLOCK_MOVED)
+            and self.in_grace(slot, at)
+        ]
+        if not back or (self.state, Event.SLOTS_GIVEN_BACK) not in TRANSITIONS:
+            return self
+        records = dict(self.records)
+        for slot in back:
+            del records[slot]
+        first = min(self.next_idx, *back)
+        return self._with(Event.SLOTS_GIVEN_BACK, TimeLapseState.SCHEDULED, records=records, next_idx=first)
+
+    # --- the steps they are made of ----------------------------------------------------------
+
+    def _running(self, event: Event) -> SlotRecord:
+        check_transition(self.state, event)
+        record = self.current
+        if record is None or record.status is not RecordStatus.RUNNING:
+            raise IllegalTransition(self.state.value, event.value)
+        return record
+
+    def _following_is_due(self, at: datetime) -> bool:
+        following = self._open_from(self.next_idx + 1, self.records)
+        return following < self.n_slots and self.lateness(following, at) >= timedelta(0)
+
+    def _passed(self, slot: int, at: datetime, reason: Reason, why: str) -> SlotRecord:
+        late = self.lateness(slot, at)
+        record = self.records.get(slot)
+        if record is not None and record.status.is_final:
+            return record
+        if record is not None and record.status is RecordStatus.INTERRUPTED:
+            return record
+        words = why or f"{spoken(late)} late, grace {spoken(self.grace)}"
+        if record is not None and record.reason is Reason.RIG_NOT_READY:
+            reason, words = Reason.RIG_NOT_READY, record.error_text
+        return SlotRecord(
+            slot=slot,
+            scan_id=self.scan_id(slot),
+            status=RecordStatus.SKIPPED,
+            error={"type": reason.value, "msg": words, "late_sec": round(late.total_seconds(), 3)},
+            kept=record.kept if record is not None else {},
+        )
+
+    def _and(self, *records: SlotRecord) -> dict[int, SlotRecord]:
+        return {**self.records, **{record.slot: record for record in records}}
+
+    def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
+        while slot < self.n_slots and (record := records.get(slot)) is not None and record.status.is_final:
+            slot += 1
+        return slot
+
+    def _close(self, done: Iterable[SlotRecord], event: Event) -> TimeLapse:
+        """Give slots their final records and go on to the next open one, or complete."""
+        done = list(done)
+        records = self._and(*done)
+        following = self._open_from(done[-1].slot + 1, records)
+        state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
+        return self._with(event, state, records=records, next_idx=following)
+
+    def _end(
+        self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending
+    ) -> TimeLapse:
+        """End before the last slot: every slot that is still open gets its record."""
+        records = self._and(*done)
+        error = {"type": Reason.CANCELLED.value, "msg": f"the timelapse was ended by {ending.who}: {ending.why}"}
+        for slot in range(self.next_idx, self.n_slots):
+            record = records.get(slot)
+            if record is None or record.status is RecordStatus.PENDING:
+                records[slot] = SlotRecord(
+                    slot=slot, scan_id=self.scan_id(slot), status=RecordStatus.SKIPPED, error=error
+                )
+        return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
+
+    def _with(self, event: Event, state: TimeLapseState, **changes: Any) -> TimeLapse:
+        check_transition(self.state, event, state)
+        return replace(self, state=state, **changes)
+

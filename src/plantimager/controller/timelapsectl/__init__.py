@@ -1,0 +1,1 @@
+"""The command with which people look at a timelapse and steer it."""

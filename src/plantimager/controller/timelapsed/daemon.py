@@ -1,0 +1,459 @@
+"""The daemon: start, loop, stop. It ties the parts together and does none of their work.
+
+One thread, the loop's, decides and writes; the rig thread moves the rig. Signal handlers only
+set a flag and wake the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.drivers import load as load_driver
+from plantimager.controller.scanner.durable import make_private_directory, set_aside, sweep_temporaries
+from plantimager.controller.scanner.durations import spoken
+from plantimager.controller.scanner.errors import (
+    DefinitionRefused,
+    FaultsFound,
+    StoreCorrupt,
+    StoreUnreadable,
+    TimelapsedError,
+)
+from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
+from plantimager.controller.scanner.timelapse_store import LoadedStore, load
+from plantimager.controller.timelapsed.clock import Clock, Wake
+from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
+from plantimager.controller.timelapsed.config import Config, read_config
+from plantimager.controller.timelapsed.definition import Definition, read_definition
+from plantimager.controller.timelapsed.inbox import Answer, Inbox, Request
+from plantimager.controller.timelapsed.journal import Action, set_level, tell
+from plantimager.controller.timelapsed.keeper import Keeper, stamp_of
+from plantimager.controller.timelapsed.lock import InstanceLock
+from plantimager.controller.timelapsed.pickup import (
+    DefinitionDone,
+    archive,
+    check_may_start,
+    configuration_for,
+    plan_timelapse,
+    started_words,
+)
+from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread
+from plantimager.controller.timelapsed.scheduler import WallClockScheduler
+from plantimager.controller.timelapsed.trust import judge_clock
+from plantimager.controller.timelapsed.words import local_time, status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plantimager.controller.timelapsed.live import LiveFile
+    from plantimager.controller.timelapsed.notify import Notifier
+    from plantimager.controller.timelapsed.places import Places
+
+TRUST_INTERVAL: Final = 5.0
+"""Seconds between two looks at the kernel's verdict on the clock; only while it isn't trusted, since no event tells."""
+START_MARGIN: Final = timedelta(seconds=90)
+"""What the start may take besides the wait for the clock."""
+NEVER_IN_PRACTICE: Final = timedelta(days=3650)
+STOP_PATIENCE: Final = CANCEL_PATIENCE * 2
+"""What the running scan gets to come to its safe point, and then the rig to power down."""
+
+
+class Daemon:
+    """The long-running process, from `run` to its return."""
+
+    def __init__(
+        self,
+        places: Places,
+        config: Config,
+        clock: Clock,
+        notifier: Notifier,
+        live: LiveFile,
+        *,
+        watchdog: timedelta | None = None,
+        make_rig: Callable[[Clock, Callable[[Outcome], None]], Rig] = RigThread,
+    ) -> None:
+        self.places, self.config, self.clock = places, config, clock
+        self.notifier, self.live, self.watchdog = notifier, live, watchdog
+        self.keeper = Keeper(places.store)
+        self.lock = InstanceLock(places.store)
+        self.inbox = Inbox(places.store)
+        self.scheduler = WallClockScheduler(clock, turn=self._turn)
+        self._mail: deque[Outcome] = deque()
+        self._make_rig = make_rig
+        self.conductor: Conductor
+        self._definition: Definition | None = None
+        self._signals: set[int] = set()
+        self._standing = False
+        """Whether the schedule stands, that is: the start is over."""
+        self._waiting_for_clock = False
+        self._loaded: LoadedStore | StoreCorrupt | None = None
+        self._stop_deadline: float | None = None
+        self._powered_down = False
+        self._status = ""
+        self._said = ""
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Keep the timelapse going until SIGTERM or SIGINT; return the exit code.
+
+        Raises
+        ------
+        TimelapsedError
+            It can't start: another daemon runs, the store can't be read, the driver is unknown.
+        OSError
+            The storage directory can't be used.
+
+        """
+        make_private_directory(self.places.store.parent)
+        self.lock.take()
+        try:
+            self._start()
+            self.scheduler.start()
+        finally:
+            self.live.remove()
+            self.lock.release()
+        return 1 if self.conductor.abandoned else 0
+
+    def _start(self) -> None:
+        swept = sweep_temporaries(self.places.store)
+        if swept:
+            tell(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
+        self.inbox.open()
+        driver = load_driver(self.config.driver, self.config.driver_options)
+        rig = self._make_rig(self.clock, self._post)
+        self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config)
+        self.conductor.datasets = self.config.datasets or self.places.datasets
+        where = self.config.source or "no configuration file"
+        tell(Action.STARTING, f"store {self.places.store}, driver {self.config.driver}, {where}")
+
+    def _post(self, outcome: Outcome) -> None:
+        """Hand an outcome over to the loop. Rig thread."""
+        self._mail.append(outcome)
+        self.clock.wake()
+
+    def handle_signals(self) -> None:
+        """Have SIGTERM and SIGINT stop the daemon and SIGHUP look again. Main thread, once."""
+        signal.set_wakeup_fd(self.clock.wakeup_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda received, _: self._signals.add(received))
+
+    def request_stop(self) -> None:
+        """Do what SIGTERM does. Any thread."""
+        self._signals.add(signal.SIGTERM)
+        self.clock.wake()
+
+    def request_reload(self) -> None:
+        """Do what SIGHUP does. Any thread."""
+        self._signals.add(signal.SIGHUP)
+        self.clock.wake()
+
+    # --- loop -----------------------------------------------------------------------------------
+
+    def _turn(self, wake: Wake) -> float | None:
+        """Do what is to be done besides the jobs; return in how many seconds to be called again. Loop thread."""
+        while self._mail:
+            self.conductor.rig_answered(self._mail.popleft())
+        if Wake.CLOCK_SET in wake:
+            self._clock_was_set()
+        if self._signals & {signal.SIGTERM, signal.SIGINT}:
+            self._signals -= {signal.SIGTERM, signal.SIGINT}
+            self._stop()
+        if self._stop_deadline is not None:
+            self._stop_further()
+        elif not self._standing:
+            self._stand_up_if_trusted()
+        elif signal.SIGHUP in self._signals:
+            self._signals.discard(signal.SIGHUP)
+            self._reload()
+        return self._look_after()
+
+    def _look_after(self) -> float | None:
+        """Watch the rig and the disk, feed the watchdog, say what is going on."""
+        waits = [self.conductor.watch()]
+        if self.conductor.abandoned is not None:
+            self._give_up()
+        elif self.watchdog is not None and self._standing:
+            self.notifier.watchdog()
+            waits.append(self.watchdog.total_seconds() / 2)
+        if not self._standing and self._stop_deadline is None:
+            waits.append(TRUST_INTERVAL)
+        if self._stop_deadline is not None:
+            waits.append(max(self._stop_deadline - self.clock.monotonic(), 0.0))
+        self._say()
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _give_up(self) -> None:
+        """End a process whose rig thread hangs: by the watchdog, which is not fed any more, or by ourselves."""
+        if self.watchdog is not None and self._stop_deadline is None:
+            self.notifier.trigger_watchdog()
+            return
+        self.scheduler.shutdown()
+
+    # --- the clock --------------------------------------------------------------------------------
+
+    def _stand_up_if_trusted(self) -> None:
+        """Begin to act once the clock can be trusted: on this hangs everything that can't be taken back."""
+        if not self._waiting_for_clock:
+            self._loaded = self._read_store()
+        now = self.clock.now()
+        evidence = self.clock.evidence()
+        last_write = _last_write(self._loaded)
+        trust = judge_clock(
+            self.config.clock, evidence, now, last_write, self.clock.since_boot(), self.config.clock_wait
+        )
+        if not trust.trusted:
+            if not self._waiting_for_clock:
+                self._waiting_for_clock = True
+                until = trust.wait if trust.wait is not None else NEVER_IN_PRACTICE
+                self.notifier.extend_timeout(min(until, NEVER_IN_PRACTICE) + START_MARGIN)
+                tell(Action.CLOCK_WAIT, f"clock not trusted yet ({trust.why}; {evidence.detail}); nothing is decided")
+            self._status = f"clock not trusted yet ({trust.why}), nothing is decided"
+            return
+        tell(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
+        if self._waiting_for_clock:
+            self._waiting_for_clock = False
+            self._loaded = self._read_store()  # it may have changed while we waited
+        self.clock.step()  # whatever it did before now was never acted on
+        self.conductor.armed = True
+        self._resume(self._loaded)
+        self._loaded = None
+        self._standing = True
+        self.notifier.ready(self._status_line())
+        self._handle_requests()
+
+    def _clock_was_set(self) -> None:
+        step = self.clock.step()
+        if step is None or not self._standing or self._stop_deadline is not None:
+            return
+        now = self.clock.now()
+        direction = "forward" if step.shift > timedelta(0) else "backward"
+        words = f"{direction} by {spoken(step.shift)} ({local_time(step.before, now)} → {local_time(step.after, now)})"
+        tell(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
+        self.conductor.clock_moved(step)
+
+    # --- the store ----------------------------------------------------------------------------------
+
+    def _read_store(self) -> LoadedStore | StoreCorrupt | None:
+        try:
+            return load(self.places.store)
+        except StoreCorrupt as corrupt:
+            return corrupt
+        except StoreUnreadable as problem:
+            tell(Action.STORE_UNREADABLE, f"{problem}; it is left as it is")
+            raise
+
+    def _resume(self, loaded: LoadedStore | StoreCorrupt | None) -> None:
+        """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for."""
+        stored = self._settle_store(loaded)
+        self._read_definition()
+        if stored is not None:
+            configuration = configuration_for(stored, self._definition, self.config.scan)
+            self.conductor.resume(stored, configuration)
+        if self._definition is not None:
+            self._take_up_quietly(self._definition)
+        if self.keeper.timelapse is None:
+            self.conductor.settle_rig()
+            tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
+
+    def _settle_store(self, loaded: LoadedStore | StoreCorrupt | None) -> StoredTimelapse | None:
+        corrupt = loaded if isinstance(loaded, StoreCorrupt) else loaded.trouble if loaded is not None else None
+        if corrupt is not None:
+            aside = set_aside(self.places.store, "corrupt", stamp_of(self.clock.now()))
+            tell(Action.STORE_QUARANTINED, f"{corrupt}; it is kept as {aside.name}")
+        if loaded is None or isinstance(loaded, StoreCorrupt):
+            return None
+        if loaded.trouble is not None:
+            tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+        return read_stored(loaded.store, None)
+
+    # --- definition and requests --------------------------------------------------------------------
+
+    def _read_definition(self) -> None:
+        self._definition = None
+        try:
+            path = self.places.find_definition()
+            if path is not None:
+                self._definition = read_definition(path)
+        except TimelapsedError as faulty:
+            tell(Action.DEFINITION_FAULTY, str(faulty))
+
+    def _take_up_quietly(self, definition: Definition) -> None:
+        """Take up the definition that lies in the configuration directory, if it is new."""
+        try:
+            self._take_up(definition)
+        except DefinitionDone as done:
+            tell(Action.DEFINITION_DONE, str(done))
+        except FaultsFound as faulty:
+            tell(Action.DEFINITION_FAULTY, str(faulty))
+        except (DefinitionRefused, OSError) as refusal:
+            hint = getattr(refusal, "hint", None)
+            tell(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+
+    def _take_up(self, definition: Definition) -> str:
+        """Make a definition the timelapse; return how that is told.
+
+        Raises
+        ------
+        DefinitionRefused, FaultsFound
+            It can't be taken up.
+        OSError
+            The store of the last timelapse can't be archived.
+
+        """
+        held = self.keeper.stored
+        check_may_start(definition, held, self.places.history)
+        now = self.clock.now()
+        schedule = definition.schedule(now)
+        faults = self.conductor.driver.check(definition.configuration)
+        if faults:
+            raise FaultsFound(faults, definition.source)
+        stored = plan_timelapse(definition, schedule, self.places.store.name)
+        if held is not None and self.places.store.exists():
+            archived = archive(self.places.store, held.timelapse.id, self.places.history, stamp_of(now))
+            tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
+        boots = stored.logbook.came_back(now, self.clock.boot_id())
+        self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
+        words = started_words(definition, stored.timelapse, now)
+        tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
+        self.conductor.begin(definition.configuration)
+        return words
+
+    def _handle_requests(self) -> None:
+        for request in self.inbox.pending():
+            try:
+                answer = Answer(accepted=True, message=self._do(request))
+            except (TimelapsedError, OSError) as refusal:
+                hint = getattr(refusal, "hint", None)
+                answer = Answer(accepted=False, message=f"{refusal}{f'; {hint}' if hint else ''}")
+                tell(Action.REQUEST_REFUSED, f"{request.kind}: {answer.message}")
+            self.inbox.answer(request, answer)
+
+    def _do(self, request: Request) -> str:
+        if request.kind == "start":
+            return self._take_up(read_definition(request.path))
+        body = request.body()
+        timelapse = self.keeper.timelapse
+        if timelapse is None or not timelapse.state.is_active:
+            raise DefinitionRefused("there is no active timelapse to cancel")
+        wanted = body.get("timelapse_id", timelapse.id)
+        if wanted != timelapse.id:
+            raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
+        after = self.conductor.cancel(str(body.get("who", "somebody")), str(body.get("why") or "no reason given"))
+        return f"{after.id} is cancelled; {after.tally}"
+
+    def _reload(self) -> None:
+        """Look again at configuration, definition and requests; what is faulty is told, and the old kept."""
+        self.notifier.reloading(self.clock.monotonic())
+        try:
+            self._adopt(read_config(self.places.find_config()))
+        except TimelapsedError as faulty:
+            tell(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
+        self._read_definition()
+        if self._definition is not None:
+            self._take_up_quietly(self._definition)
+        self._handle_requests()
+        self.conductor.plan()
+        tell(Action.RELOADED, "configuration, definition and requests were looked at")
+        self.notifier.ready(self._status_line())
+
+    def _adopt(self, config: Config) -> None:
+        """Use another configuration from now on; a running scan ends under the driver it began with.
+
+        Raises
+        ------
+        FaultsFound
+            There is no such driver, or it refuses its options.
+
+        """
+        before = self.config
+        if config == before:
+            return
+        if (config.driver, config.driver_options) != (before.driver, before.driver_options):
+            driver = load_driver(config.driver, config.driver_options)
+            self.conductor.rig.submit(self.conductor.driver, Call.CLOSE)
+            self.conductor.driver = driver
+            self.conductor.warm = None
+        self.config = self.conductor.config = config
+        self.conductor.datasets = config.datasets or self.places.datasets
+        set_level(config.log_level)
+        tell(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
+
+    # --- stop -------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        if self._stop_deadline is not None:
+            return
+        self._stop_deadline = self.clock.monotonic() + STOP_PATIENCE.total_seconds()
+        self.notifier.stopping()
+        self.notifier.extend_timeout(STOP_PATIENCE + START_MARGIN)
+        scanning = "; the running scan comes to its next safe point" if self.conductor.scanning else ""
+        tell(Action.STOPPING, f"stop is pause: the next start goes on{scanning}", timelapse=self.keeper.timelapse)
+        self.conductor.stop()
+
+    def _stop_further(self) -> None:
+        """Go on stopping: wait for the scan, then for standby and close; end when done or out of patience."""
+        conductor = self.conductor
+        out_of_patience = self._stop_deadline is not None and self.clock.monotonic() >= self._stop_deadline
+        if not conductor.rig.idle and not out_of_patience:
+            return
+        if not self._powered_down and not out_of_patience:
+            self._powered_down = True
+            conductor.record_stop()
+            if conductor.warm is not False:
+                conductor.rig.submit(conductor.driver, Call.STANDBY)
+            conductor.rig.submit(conductor.driver, Call.CLOSE)
+            return
+        if not self._powered_down:
+            conductor.record_stop()
+        tell(Action.STOPPED, self._status_line(), timelapse=self.keeper.timelapse)
+        self.scheduler.shutdown()
+
+    # --- telling ------------------------------------------------------------------------------------
+
+    def _status_line(self) -> str:
+        timelapse, now = self.keeper.timelapse, self.clock.now()
+        if self._waiting_for_clock:
+            return self._status
+        if self.conductor.abandoned is not None:
+            return self.conductor.abandoned
+        if self.keeper.trouble is not None:
+            return f"DEGRADED: store can't be written ({self.keeper.trouble}), scans go on"
+        return status_line(timelapse, now, progress=self.conductor.progress, fresh=self.watchdog is not None)
+
+    def _say(self) -> None:
+        line = self._status_line()
+        if line != self._said:
+            self._said = line
+            self.notifier.status(line)
+        self.live.show(self._live_view(line))
+
+    def _live_view(self, line: str) -> dict[str, Any]:
+        conductor = self.conductor
+        done, total = conductor.progress or (0, 0)
+        return {
+            "pid": os.getpid(),
+            "status": line,
+            "rig": _rig_word(conductor),
+            "progress": {"done": done, "total": total} if total else None,
+            "trouble": self.keeper.trouble or conductor.abandoned,
+            "clock": "not trusted" if self._waiting_for_clock else "trusted",
+            "driver": self.config.driver,
+        }
+
+
+def _rig_word(conductor: Conductor) -> str:
+    if conductor.scanning:
+        return "scanning"
+    return {True: "warm", False: "standby", None: "unknown"}[conductor.warm]
+
+
+def _last_write(loaded: LoadedStore | StoreCorrupt | None) -> datetime | None:
+    """Return when the store was last written, by its own word or else by its file's."""
+    if not isinstance(loaded, LoadedStore):
+        return None
+    saved_at = read_logbook(loaded.store).saved_at
+    return saved_at or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)

@@ -1,0 +1,133 @@
+"""Requests from ``timelapsectl``: files in a directory beside the store, answered beside them.
+
+No listener: whoever may write into the storage directory may ask. A request is complete when
+it has its name; the command then sends SIGHUP and waits for ``<name>.answer``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.durable import make_private_directory, read_regular, write_durably
+from plantimager.controller.scanner.json_text import dumps, loads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST_REQUEST: Final = 8_000_000
+"""Bytes; a definition with a hundred thousand dates takes four million."""
+
+_NAME: Final = re.compile(r"(?P<kind>start|cancel)-[A-Za-z0-9]{1,40}\.(?:toml|json)")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One wish of a person: ``start`` (the file is the definition) or ``cancel`` (a JSON object)."""
+
+    kind: str
+    path: Path
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object of a request; empty where it holds none.
+
+        Raises
+        ------
+        OSError
+            It can't be read.
+
+        """
+        with contextlib.suppress(ValueError):
+            value = loads(read_regular(self.path, LARGEST_REQUEST))
+            if isinstance(value, dict):
+                return value
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request."""
+
+    accepted: bool
+    message: str
+
+
+def inbox_of(store: Path) -> Path:
+    """Return the directory in which requests to the daemon of a store are left."""
+    return store.with_name(f"{store.name}.requests")
+
+
+class Inbox:
+    """The daemon's side. Loop thread."""
+
+    def __init__(self, store: Path) -> None:
+        self.directory = inbox_of(store)
+
+    def open(self) -> None:
+        """Make the directory.
+
+        Raises
+        ------
+        OSError
+            It can't be made.
+
+        """
+        make_private_directory(self.directory)
+
+    def pending(self) -> list[Request]:
+        """Return the requests that are there, oldest first; what isn't one is left alone."""
+        found = []
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self.directory):
+                match = _NAME.fullmatch(entry.name)
+                if match and entry.is_file(follow_symlinks=False):
+                    age = entry.stat(follow_symlinks=False).st_mtime_ns
+                    found.append((age, entry.name, Request(match["kind"], self.directory / entry.name)))
+        return [request for _, _, request in sorted(found, key=lambda item: item[:2])]
+
+    def answer(self, request: Request, answer: Answer) -> None:
+        """Say what became of a request, and take it away; a full disk keeps nobody from the next one."""
+        text = dumps({"accepted": answer.accepted, "message": answer.message})
+        with contextlib.suppress(OSError):
+            _answer_to(request.path).write_bytes(text)
+        with contextlib.suppress(OSError):
+            request.path.unlink()
+
+
+def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
+    """Leave a request for the daemon, as its user's file where root asks; return its path. The command's side.
+
+    Raises
+    ------
+    OSError
+        It can't be written.
+
+    """
+    directory = inbox_of(store)
+    make_private_directory(directory)
+    path = directory / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
+    write_durably(path, content)
+    if os.geteuid() == 0:
+        owner = store.parent.stat()
+        for made in (directory, path):
+            os.chown(made, owner.st_uid, owner.st_gid)
+    return path
+
+
+def collect_answer(request: Path) -> Answer | None:
+    """Return the answer to a request and take it away; ``None`` while there is none. The command's side."""
+    path = _answer_to(request)
+    try:
+        value = json.loads(read_regular(path, LARGEST_REQUEST))
+    except (OSError, ValueError):
+        return None
+    path.unlink(missing_ok=True)
+    return Answer(bool(value.get("accepted")), str(value.get("message", "")))
+
+
+def _answer_to(request: Path) -> Path:
+    return request.with_name(f"{request.name}.answer")

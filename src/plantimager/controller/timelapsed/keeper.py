@@ -1,0 +1,129 @@
+"""The keeper of the store: build the next value, save it, adopt it - and go on when saving fails.
+
+Used on the loop thread alone; nobody else writes the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from plantimager.controller.scanner.durable import keep_aside, write_durably
+from plantimager.controller.scanner.stored_timelapse import Logbook, StoredTimelapse
+from plantimager.controller.scanner.timelapse_store import backup_of
+from plantimager.controller.timelapsed.journal import Action, tell
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.controller.scanner.timelapse import TimeLapse
+
+_Signature = tuple[int, int, int]
+
+
+class Keeper:
+    """Holds the timelapse in memory and its store on disk, in this order of truth: disk, unless it can't be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stored: StoredTimelapse | None = None
+        self.trouble: str | None = None
+        """Why the last save failed; the daemon is degraded until one succeeds."""
+        self._signature: _Signature | None = None
+
+    @property
+    def timelapse(self) -> TimeLapse | None:
+        """The timelapse as it is now."""
+        return None if self.stored is None else self.stored.timelapse
+
+    @property
+    def logbook(self) -> Logbook:
+        """What the daemon knows of its own past."""
+        return Logbook() if self.stored is None else self.stored.logbook
+
+    def hold(self, stored: StoredTimelapse) -> None:
+        """Take over what was read from the file as it is now."""
+        self.stored = stored
+        self._signature = _signature_of(self.path)
+
+    def forget(self) -> None:
+        """Hold nothing; the file is somewhere else now."""
+        self.stored, self._signature = None, None
+
+    def commit(self, timelapse: TimeLapse, at: datetime, *, logbook: Logbook | None = None) -> bool:
+        """Save the next value, then adopt it; return whether it is on disk.
+
+        A save that fails is told once, and the value is adopted all the same: a duplicate scan can be
+        deleted, a missed time point can't be taken again. `retry` brings the disk up to date.
+        """
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        after = replace(logbook if logbook is not None else self.logbook, saved_at=at)
+        return self._save(self.stored.evolved(timelapse, after), at)
+
+    def start(self, stored: StoredTimelapse, at: datetime) -> bool:
+        """Save and adopt a timelapse that begins."""
+        return self._save(replace(stored, logbook=replace(stored.logbook, saved_at=at)), at)
+
+    def retry(self, at: datetime) -> bool:
+        """Try again to save what is in memory; return whether it is on disk."""
+        return self.timelapse is None or self.commit(self.timelapse, at)
+
+    def _save(self, following: StoredTimelapse, at: datetime) -> bool:
+        content = following.encode()
+        try:
+            foreign = self._set_foreign_change_aside(at)
+            written = write_durably(self.path, content, backup=None if foreign else backup_of(self.path))
+        except OSError as problem:
+            self.stored = following
+            self._degrade(problem, content)
+            return False
+        self.stored = following
+        self._signature = (written.st_ino, written.st_mtime_ns, written.st_size)
+        if self.trouble is not None:
+            self.trouble = None
+            tell(Action.STORE_SAVED_AGAIN, f"{self.path} is up to date again", timelapse=following.timelapse)
+        return True
+
+    def _degrade(self, problem: OSError, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            # The file may be in place though its directory could not be synced: then it is ours.
+            if self.path.read_bytes() == content:
+                self._signature = _signature_of(self.path)
+        reason = problem.strerror or str(problem)
+        if self.trouble != reason:
+            self.trouble = reason
+            sentence = f"{self.path} can't be written ({reason}); scans go on, and saving is tried again"
+            tell(Action.STORE_NOT_SAVED, sentence, timelapse=self.timelapse)
+
+    def _set_foreign_change_aside(self, at: datetime) -> bool:
+        """Keep what somebody else wrote over our file, and say so; return whether there was any."""
+        if self._signature is None:
+            return False
+        now = _signature_of(self.path)
+        if now == self._signature:
+            return False
+        if now is None:
+            sentence = f"{self.path} was deleted by somebody else; it is written again"
+            tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
+            return False
+        aside = keep_aside(self.path, "foreign", stamp_of(at))
+        sentence = f"{self.path} was changed by somebody else; that version is kept as {aside.name}"
+        tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
+        return True
+
+
+def _signature_of(path: Path) -> _Signature | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one system call per save
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def stamp_of(at: datetime) -> str:
+    """Return an instant as file names have it: ``20260622T060030Z``."""
+    return at.strftime("%Y%m%dT%H%M%SZ")

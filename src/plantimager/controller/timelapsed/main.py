@@ -1,0 +1,83 @@
+"""``timelapsed``: the command line of the daemon. It needs no arguments."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plantimager.controller.scanner.errors import EXIT_FAILED, AlreadyRunning, TimelapsedError
+from plantimager.controller.timelapsed.clock import SystemClock
+from plantimager.controller.timelapsed.config import read_config
+from plantimager.controller.timelapsed.daemon import Daemon
+from plantimager.controller.timelapsed.journal import Action, set_level, set_up_logging, tell
+from plantimager.controller.timelapsed.live import LiveFile
+from plantimager.controller.timelapsed.notify import Notifier, watchdog_interval
+from plantimager.controller.timelapsed.places import find_places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DISTRIBUTION = "plantimager-timelapse"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; return its exit code: 0 stopped, 1 failed, 2 usage, 78 configuration."""
+    options = _parse(arguments)
+    os.umask(0o077)  # whatever is made here may hold an api_token
+    set_up_logging()
+    try:
+        code = _run(options)
+    except TimelapsedError as problem:
+        action = Action.ALREADY_RUNNING if isinstance(problem, AlreadyRunning) else Action.START_FAILED
+        if problem.exit_code != EXIT_FAILED:
+            action = Action.CONFIG_FAULTY
+        hint = f"; {problem.hint}" if problem.hint else ""
+        tell(action, f"{problem}{hint}")
+        code = problem.exit_code
+    except OSError as problem:
+        tell(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror}", error=problem)
+        code = EXIT_FAILED
+    except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
+        tell(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
+        code = EXIT_FAILED
+    logging.shutdown()
+    sys.stdout.flush()
+    # The rig thread may hang in a driver; nothing after this line is worth waiting for it.
+    os._exit(code)
+
+
+def _run(options: argparse.Namespace) -> int:
+    places = find_places(os.environ, rig=options.rig, config_file=options.config)
+    config = read_config(places.find_config())
+    set_level(config.log_level)
+    daemon = Daemon(
+        places,
+        config,
+        SystemClock(),
+        Notifier(os.environ),
+        LiveFile(places.store),
+        watchdog=watchdog_interval(os.environ),
+    )
+    daemon.handle_signals()
+    return daemon.run()
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="timelapsed",
+        description="Keep the timelapse in the store going: through power cuts, wrong clocks and hung cameras.",
+        epilog="It stops on SIGTERM, and looks again at its files on SIGHUP. See also: timelapsectl --help",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="use this timelapsed.toml and look for no other")
+    parser.add_argument("--rig", metavar="NAME", help="one of several rigs on this host: a store and configuration of its own")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version(DISTRIBUTION)}")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

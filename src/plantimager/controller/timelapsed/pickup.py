@@ -1,0 +1,117 @@
+"""Taking up a definition: may it be, what store does it make, and where does the last one go."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from plantimager.controller.scanner.durable import keep_aside, make_private_directory, sync_directory
+from plantimager.controller.scanner.errors import DefinitionRefused
+from plantimager.controller.scanner.states import TimeLapseState
+from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, new_stored
+from plantimager.controller.scanner.timelapse import TimeLapse
+from plantimager.controller.timelapsed.words import local_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.controller.scanner.schedule import Schedule
+    from plantimager.controller.timelapsed.definition import Definition
+
+
+class DefinitionDone(DefinitionRefused):
+    """The definition was taken up before, unchanged; nothing is wrong."""
+
+
+def check_may_start(definition: Definition, held: StoredTimelapse | None, history: Path) -> None:
+    """Refuse a definition while a timelapse is active, and one whose name was used before.
+
+    Datasets carry the timelapse's name: a second one of the same name would meet the first one's.
+
+    Raises
+    ------
+    DefinitionDone
+        This very definition was taken up already.
+    DefinitionRefused
+        It can't be taken up.
+
+    """
+    name = definition.name
+    if held is not None and held.timelapse.id == name:
+        if held.logbook.definition_digest in (None, definition.digest):
+            raise DefinitionDone(f"{name} was taken up before and is {held.timelapse.state.value}")
+        if held.timelapse.state.is_active:
+            refusal = DefinitionRefused(f"{name} runs as it was defined; the changes in {definition.source} are ignored")
+            refusal.hint = "cancel it with timelapsectl cancel, and start the changed one under another name"
+            raise refusal
+    elif held is not None and held.timelapse.state.is_active:
+        active = held.timelapse
+        refusal = DefinitionRefused(
+            f"{name} can't start: {active.id} is active, {active.tally.done} of {active.n_slots} slots are done"
+        )
+        refusal.hint = "cancel it with timelapsectl cancel, or wait until it has ended"
+        raise refusal
+    if (held is not None and held.timelapse.id == name) or (history / f"{name}.json").exists():
+        refusal = DefinitionRefused(f"{name} can't start: a timelapse of that name has already ended here")
+        refusal.hint = "give it another name, so that its datasets don't meet those of the first"
+        raise refusal
+
+
+def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) -> StoredTimelapse:
+    """Return the timelapse that a definition asks for, nothing of it taken yet."""
+    timelapse = TimeLapse(
+        id=definition.name,
+        mode=definition.mode,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=schedule.slots,
+        warmup=definition.warmup,
+        standby_threshold=definition.standby_threshold,
+        grace=definition.grace,
+        start_at=schedule.slots[0],
+        on_scan_failed=definition.on_scan_failed,
+        scan_retries=definition.scan_retries,
+    )
+    return new_stored(timelapse, definition.configuration, definition.digest, store_name)
+
+
+def archive(store: Path, name: str, history: Path, stamp: str) -> Path:
+    """Give the store of an ended timelapse a second name in ``history``; return it. The store itself stays.
+
+    Raises
+    ------
+    OSError
+        It can't be linked, nor copied.
+
+    """
+    make_private_directory(history)
+    archived = history / f"{name}.json"
+    try:
+        os.link(store, archived, follow_symlinks=False)
+    except OSError:
+        aside = keep_aside(store, f"{name}", stamp)
+        archived = history / (archived.name if not archived.exists() else f"{name}-{stamp}.json")
+        aside.replace(archived)
+    sync_directory(history)
+    return archived
+
+
+def configuration_for(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
+) -> Mapping[str, object]:
+    """Return the scan configuration of a timelapse: the store's own, its definition's, the host's, or none (the driver's)."""
+    candidates: Sequence[Mapping[str, object] | None] = (
+        held.configuration,
+        definition.configuration if definition is not None and definition.name == held.timelapse.id else None,
+        default,
+    )
+    return next((candidate for candidate in candidates if candidate), {})
+
+
+def started_words(definition: Definition, timelapse: TimeLapse, now: datetime) -> str:
+    """Return how the start of a timelapse is told."""
+    first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
+    until = f" to {local_time(last, now)}" if timelapse.n_slots > 1 else ""
+    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
+    return f"{timelapse.id} from {definition.source}: {slots}, {local_time(first, now)}{until}"

@@ -1,0 +1,143 @@
+"""The rig thread: every driver call happens here, one at a time, and is watched from the loop.
+
+The loop hands in a call and gets an `Outcome` back through its mailbox; it never waits. A call
+that makes no progress is cancelled, then given up: the thread can't be killed, so the process is.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
+
+from plantimager.controller.scanner.drivers.base import EventMonitor, ScannerDriver, ScanRequest, ScanResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plantimager.controller.timelapsed.clock import Clock
+
+PROGRESS_INTERVAL: Final = 1.0
+"""Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
+
+
+class Call(StrEnum):
+    """What a driver is asked to do."""
+
+    PREPARE = "prepare"
+    SCAN = "scan"
+    STANDBY = "standby"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: with a result (of a scan), without one, or with an exception."""
+
+    call: Call
+    request: ScanRequest | None = None
+    result: ScanResult | None = None
+    problem: BaseException | None = None
+
+
+class ScanWatch(EventMonitor):
+    """The monitor of one call: keeps when the last progress was, and wakes the loop for it now and then."""
+
+    def __init__(self, clock: Clock, request: ScanRequest | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+        self.request = request
+        """What is being scanned, where the call is a scan."""
+        self.began = self.last_sign = clock.monotonic()
+        self.cancelled_at: float | None = None
+        self._last_wake = float("-inf")
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Note a sign of life. Rig thread."""
+        super().progress(done, total, note)
+        self.last_sign = self._clock.monotonic()
+        if self.last_sign - self._last_wake >= PROGRESS_INTERVAL:
+            self._last_wake = self.last_sign
+            self._clock.wake()
+
+    def cancel(self) -> None:
+        """Ask for the end, and start counting how long it takes. Loop thread."""
+        if self.cancelled_at is None:
+            self.cancelled_at = self._clock.monotonic()
+        super().cancel()
+
+    def silent_for(self) -> float:
+        """Return the seconds since the last sign of life."""
+        return self._clock.monotonic() - self.last_sign
+
+
+class Rig(Protocol):
+    """What the daemon needs of the thread that drives the rig."""
+
+    def submit(self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
+        """Queue a call; its outcome goes to the mailbox."""
+
+    @property
+    def watch(self) -> ScanWatch | None:
+        """The watch of the call that is being made now."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is being made or queued."""
+
+
+class RigThread:
+    """The real one. Its thread is a daemon thread: a hung driver must not keep the process from ending."""
+
+    def __init__(self, clock: Clock, post: Callable[[Outcome], None]) -> None:
+        self._clock, self._post = clock, post
+        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None]] = SimpleQueue()
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._watch: ScanWatch | None = None
+        self._thread = threading.Thread(target=self._work, name="rig", daemon=True)
+        self._thread.start()
+
+    @property
+    def watch(self) -> ScanWatch | None:
+        """The watch of the call that is being made now."""
+        return self._watch
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is being made or queued."""
+        return self._pending == 0
+
+    def submit(self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
+        """Queue a call. Loop thread."""
+        with self._lock:
+            self._pending += 1
+        self._calls.put((driver, call, request))
+
+    def _work(self) -> None:
+        while True:
+            driver, call, request = self._calls.get()
+            self._watch = ScanWatch(self._clock, request)
+            self._clock.wake()  # the loop has a time limit to keep from now on
+            outcome = make_call(driver, call, request, self._watch)
+            self._watch = None
+            with self._lock:
+                self._pending -= 1
+            self._post(outcome)
+
+
+def make_call(driver: ScannerDriver, call: Call, request: ScanRequest | None, watch: ScanWatch) -> Outcome:
+    """Make one call of a driver; whatever it raises, SystemExit included, is its outcome."""
+    try:
+        if call is Call.SCAN and request is not None:
+            result = driver.scan(request, watch)
+            if not isinstance(result, ScanResult):
+                raise TypeError(f"the driver's scan returned {type(result).__name__}, not a ScanResult")  # noqa: TRY301 - its outcome
+            return Outcome(call, request, result)
+        {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
+    except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
+        return Outcome(call, request, problem=problem)
+    return Outcome(call, request)
+

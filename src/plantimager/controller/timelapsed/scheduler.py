@@ -1,0 +1,219 @@
+"""APScheduler, bound to the wall clock and to one thread.
+
+APScheduler 3 works out how long to sleep and then sleeps that long, so it fires late after a suspend or a clock set
+forward; it runs jobs in threads, and logs what they raise and goes on. The scheduler here waits for an *instant*,
+looks at everything afresh when the clock is set, and runs jobs in its own loop, whose failure is the caller's.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobExecutionEvent, JobSubmissionEvent
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
+from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
+from apscheduler.triggers.date import DateTrigger
+
+from plantimager.controller.timelapsed.clock import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apscheduler.job import Job
+
+    from plantimager.controller.timelapsed.clock import Clock
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class WallClockScheduler(BaseScheduler):
+    """A scheduler whose `start` keeps the schedule in the calling thread until `shutdown`.
+
+    After every wake-up, and once before the first sleep, it calls ``turn`` with the reason, then runs the jobs that
+    are due, the earliest first. ``turn`` returns after how many seconds (of the monotonic clock) it wants to be called
+    again even if nothing happens, `None` for not at all. Both run on the loop's thread, and what they raise ends the
+    loop and comes out of `start`. Everything else is for any thread.
+
+    Lateness is no concern of this class: a job whose time is past runs at once, however late.
+    """
+
+    def __init__(self, clock: Clock, *, turn: Callable[[Wake], float | None], **options: Any) -> None:
+        self._clock, self._turn = clock, turn
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        super().__init__(**{"timezone": UTC, "job_defaults": defaults, **options})
+
+    def arm(
+        self, job_id: str, at: datetime, func: Callable[..., object], *args: object, name: str | None = None
+    ) -> Job:
+        """Have ``func(*args)`` called at ``at``, once; this takes the place of a job of the same id.
+
+        Raises
+        ------
+        ValueError
+            ``at`` is naive: it would be an instant nobody meant.
+
+        """
+        if at.tzinfo is None:
+            raise ValueError(f"job {job_id} can't be armed for {at}, which has no time zone")
+        at = at.astimezone(UTC)
+        return self.add_job(
+            func,
+            DateTrigger(at, UTC),
+            args,
+            id=job_id,
+            name=name or job_id,
+            next_run_time=at,  # or APScheduler would ask the OS for the time
+            replace_existing=True,
+        )
+
+    def start(self, paused: bool = False) -> None:
+        """Keep the schedule until `shutdown`.
+
+        Raises
+        ------
+        BaseException
+            Whatever ``turn`` or a job raised. The scheduler is shut down by then.
+
+        """
+        super().start(paused)
+        try:
+            wake = Wake.WOKEN
+            while self.running:
+                timeout = self._turn(wake)
+                until = self._process_jobs()
+                if self.running:
+                    wake = self._clock.wait(until, timeout)
+        finally:
+            if self.running:
+                self.shutdown()
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End the loop after the job or turn that it is at, if any; this doesn't wait for that."""
+        super().shutdown(wait)
+        self.wakeup()
+
+    def wakeup(self) -> None:
+        """Have the loop take a turn now. Any thread, and signal handlers."""
+        self._clock.wake()
+
+    def _process_jobs(self) -> datetime | None:
+        """Run the jobs that are due; return when the next one is, `None` for never.
+
+        Replaces APScheduler's own, which asks the OS for the time, keeps other threads from the jobs while one runs,
+        removes a job after it ran (and with it what the job armed under its own id), and logs what executors raise.
+        """
+        if self.state != STATE_RUNNING:
+            return None
+        with self._jobstores_lock:
+            now = self._clock.now()
+            due = [(job, alias) for alias, store in self._jobstores.items() for job in store.get_due_jobs(now)]
+        for job, alias in sorted(due, key=lambda pair: _run_time(pair[0])):
+            run_time = self._claim(job)
+            if run_time is not None:
+                self._dispatch_event(JobSubmissionEvent(EVENT_JOB_SUBMITTED, job.id, alias, [run_time]))
+                self._lookup_executor(job.executor).submit_job(job, [run_time])
+        with self._jobstores_lock:
+            times = [store.get_next_run_time() for store in self._jobstores.values()]
+        return min((at for at in times if at is not None), default=None)
+
+    def _claim(self, job: Job) -> datetime | None:
+        """Take a due job off the list, or on to its next time, before it runs; return for when it was due.
+
+        `None` if while a job ran before it the scheduler was stopped, this job removed or armed anew, or the clock
+        set back.
+        """
+        with self._jobstores_lock:
+            now = self._clock.now()
+            if self.state != STATE_RUNNING or self.get_job(job.id) is not job or _run_time(job) > now:
+                return None
+            run_time: datetime = job.next_run_time
+            following = job.trigger.get_next_fire_time(run_time, now)
+            while following is not None and following <= now:  # many missed times of a repeated job count as one
+                run_time, following = following, job.trigger.get_next_fire_time(following, now)
+            if following is None:
+                self.remove_job(job.id)
+            else:
+                self.modify_job(job.id, next_run_time=following)
+        return run_time
+
+    def _create_default_executor(self) -> InlineExecutor:
+        return InlineExecutor()
+
+    def _create_default_jobstore(self) -> OrderedJobStore:
+        return OrderedJobStore()
+
+
+class InlineExecutor(BaseExecutor):
+    """Runs a job where it is submitted, on the loop's thread, and lets through what it raises.
+
+    APScheduler's own `DebugExecutor` catches even `SystemExit`, and keeps a count for every job id it ever saw.
+    """
+
+    def submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        """Run ``job`` now; no count of instances is needed, since there is never a second one."""
+        self._do_submit_job(job, run_times)
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        result = job.func(*job.args, **job.kwargs)
+        alias = job._jobstore_alias  # noqa: SLF001 - because APScheduler hands it to executors in no other way
+        for run_time in run_times:
+            event = JobExecutionEvent(EVENT_JOB_EXECUTED, job.id, alias, run_time, retval=result)
+            self._scheduler._dispatch_event(event)  # noqa: SLF001 - because this is how executors tell listeners
+
+
+class OrderedJobStore(BaseJobStore):
+    """Jobs in memory, by time and then in the order in which they came; APScheduler's own has them by id then.
+
+    Made for the few jobs of a daemon that arms only what comes next: each look at it sorts them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: dict[str, Job] = {}
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job, `None` if there is none."""
+        return self._jobs.get(job_id)
+
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        """Return the jobs for ``now`` and before."""
+        return [job for job in self.get_all_jobs() if _run_time(job) <= now]
+
+    def get_next_run_time(self) -> datetime | None:
+        """Return the time of the earliest job, `None` if all are paused or there is none."""
+        return min((job.next_run_time for job in self._jobs.values() if job.next_run_time is not None), default=None)
+
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs, the paused ones last."""
+        return sorted(self._jobs.values(), key=_run_time)
+
+    def add_job(self, job: Job) -> None:
+        """Add a job; its id must be new."""
+        if job.id in self._jobs:
+            raise ConflictingIdError(job.id)
+        self._jobs[job.id] = job
+
+    def update_job(self, job: Job) -> None:
+        """Put ``job`` in the place of the one with its id, as the latest to have come."""
+        self.remove_job(job.id)
+        self._jobs[job.id] = job
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job, which must be there."""
+        if self._jobs.pop(job_id, None) is None:
+            raise JobLookupError(job_id)
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs."""
+        self._jobs.clear()
+
+    def shutdown(self) -> None:
+        """Forget the jobs: a scheduler that is started again starts without any."""
+        self.remove_all_jobs()
+
+
+def _run_time(job: Job) -> datetime:
+    """Return the time to sort a job by; a paused job has none."""
+    return NEVER if job.next_run_time is None else job.next_run_time

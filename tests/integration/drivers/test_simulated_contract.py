@@ -1,0 +1,20 @@
+"""The simulated driver keeps the contract."""
+
+import pytest
+
+from driver_contract import DriverContract, Kit
+
+FAST = {"time_per_position": 0, "image_width": 80}
+
+
+class TestSimulatedDriver(DriverContract):
+    @pytest.fixture
+    def kit(self):
+        return Kit(
+            "simulated",
+            good=FAST,
+            failing={**FAST, "fail": [0]},
+            absent={**FAST, "absent": [0]},
+            endless={**FAST, "stall": [0]},
+            faulty={"time_per_position": "fast", "fail": [-1], "deaf": "yes", "image_wdth": 3},
+        )
