@@ -88,9 +88,13 @@ def make_request(datasets: Path, **changes: Any) -> ScanRequest:
     return replace(request, **changes)
 
 
-def scan_and_be_killed(name: str, options: dict[str, Any], request: ScanRequest) -> None:
-    """Scan in a process of its own, which is killed with SIGKILL at the first progress."""
+def scan_and_be_killed(name: str, options: dict[str, Any], request: ScanRequest, *, before: str = "") -> None:
+    """Scan in a process of its own, which is killed with SIGKILL at the first progress.
+
+    ``before`` names a function of the module ``dataset``, to be killed when that is called instead.
+    """
     work = {
+        "before": before,
         "name": name,
         "options": options,
         "request": {
@@ -113,15 +117,22 @@ _DAEMON = """
 import json, os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from plantimager.controller.scanner.drivers import load
+from plantimager.controller.scanner.drivers import dataset, load
 from plantimager.controller.scanner.drivers.base import EventMonitor, ScanRequest
+
+work = json.load(sys.stdin)
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 class Killer(EventMonitor):
     def progress(self, done, total, note=""):
-        if done:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if done and not work["before"]:
+            die()
 
-work = json.load(sys.stdin)
+if work["before"]:
+    getattr(dataset, work["before"])
+    setattr(dataset, work["before"], die)
 request = ScanRequest(
     **work["request"],
     scheduled_at=datetime.fromisoformat(work["scheduled_at"]),
@@ -236,6 +247,17 @@ class DriverContract:
         assert driver.recover(request_) is None
         driver.scan(replace(request_, attempt=attempt), RecordingMonitor())
         assert request_.dataset_dir.is_dir()
+
+    @pytest.mark.parametrize(
+        ("before", "finished"),
+        [("_sync_tree", False), ("write_durably", False), ("_put_in_place", True)],
+    )
+    def test_a_kill_while_the_dataset_is_finished_is_judged_rightly(self, kit, request_, before, finished):
+        """From its receipt on a dataset is whole; what was left to do then, `recover` does."""
+        scan_and_be_killed(kit.name, kit.good, request_, before=before)
+        driver = load(kit.name, kit.good)
+        assert (driver.recover(request_) is not None) == finished
+        assert request_.dataset_dir.exists() == finished
 
     def test_a_rig_scans_after_standby(self, kit, request_):
         """Standby powers down, it doesn't end anything."""

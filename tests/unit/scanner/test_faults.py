@@ -1,6 +1,6 @@
 """Checking what people write, every fault at once."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,14 @@ from plantimager.controller.scanner.faults import (
 )
 
 TOML_VALUES = st.recursive(
-    st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes() | st.dates() | st.times() | st.integers(5000, 5001).map(lambda digits: 16**digits),
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.datetimes()
+    | st.dates()
+    | st.times()
+    | st.integers(5000, 5001).map(lambda digits: 16**digits),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
@@ -126,7 +133,7 @@ def test_an_error_lists_every_fault_under_the_name_of_the_file():
         (float("-inf"), "-inf"),
         ([1, "a"], '[1, "a"]'),
         ({"a": 1}, '{"a": 1}'),
-        (datetime(2026, 6, 22, 8), "2026-06-22T08:00:00"),
+        (datetime(2026, 6, 22, 8, tzinfo=UTC), "2026-06-22T08:00:00+00:00"),
         (date(2026, 6, 22), "2026-06-22"),
         ("\x1b[31m\x9b31m\u202e", '"\\u001b[31m\\u009b31m\\u202e"'),
         pytest.param(16**5000, "a number of thousands of digits", id="huge number"),

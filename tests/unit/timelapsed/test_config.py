@@ -234,9 +234,8 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
         (b'clock = "auto"\ndriver = "gr\xf6n"', "line 2: byte 0xf6 is not UTF-8; save the file as UTF-8"),
         (b"driver = command", 'line 1, column 10: invalid value; texts stand in quotes: "driver = command"'),
         (
-            b"\nclock_wait = 10m\n",
-            "line 2, column 16: expected newline or end of document after a statement; texts stand in quotes: "
-            '"clock_wait = 10m"',
+            b"\nmissed = 10m\n",
+            'line 2, column 12: expected newline or end of document after a statement; texts stand in quotes: "missed = 10m"',
         ),
         (b'driver = "x', 'line 1, column 12: unterminated string: "driver = \\"x"'),
         (b"[logging\nlevel = 1", "line 1, column 9: expected ']' at the end of a table declaration: \"[logging\""),

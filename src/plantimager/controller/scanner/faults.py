@@ -14,13 +14,16 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 LONGEST_VALUE_SHOWN = 60
 """Characters of an offending value that a message repeats; enough to find it by."""
+
+SHORTEST_PART = 4
+"""Characters of a part of a key that still point to it: ``grace`` of ``grace_period``, not ``at`` of ``dates``."""
 
 
 class _Missing:
@@ -134,10 +137,19 @@ class Table:
         """Report every key that nobody took, with the likeliest spelling."""
         for key in self._values:
             if key not in self._known:
-                near = difflib.get_close_matches(key, self._known, n=1)
-                guess = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(self._known)}"
+                meant = _likeliest(key, self._known)
+                guess = f"; did you mean {meant}?" if meant else f"; known are {', '.join(self._known)}"
                 # Its value is left out: nobody knows what it is, it may be a secret.
                 self._faulty(key, MISSING, f"unknown key{guess}")
+
+
+def _likeliest(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that a person may have meant: one that is nearly the same, or else has it as a part."""
+    key = key.casefold()
+    near = difflib.get_close_matches(key, known, n=1)
+    if not near and len(key) >= SHORTEST_PART:
+        near = [name for name in known if key in name]
+    return near[0] if near else None
 
 
 # Readers for `Table.take`: each takes a TOML value and returns it checked, or raises ValueError

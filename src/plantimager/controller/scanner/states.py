@@ -118,19 +118,21 @@ class Event(StrEnum):
 _S = TimeLapseState
 _AFTER_A_SLOT: Final = (_S.SCHEDULED, _S.COMPLETED)
 
-TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Event], tuple[TimeLapseState, ...]]] = MappingProxyType({
-    (_S.SCHEDULED, Event.SLOT_DUE): (_S.RUNNING,),
-    (_S.RUNNING, Event.SCAN_OK): _AFTER_A_SLOT,
-    (_S.RUNNING, Event.ATTEMPT_FAILED): (_S.RUNNING,),
-    (_S.RUNNING, Event.RIG_NOT_READY): (_S.SCHEDULED,),
-    (_S.RUNNING, Event.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
-    (_S.RUNNING, Event.INTERRUPTED): _AFTER_A_SLOT,
-    (_S.RUNNING, Event.CANCELLED): (_S.CANCELLED,),
-    (_S.SCHEDULED, Event.SLOTS_LATE): _AFTER_A_SLOT,
-    (_S.SCHEDULED, Event.CANCELLED): (_S.CANCELLED,),
-    (_S.SCHEDULED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
-    (_S.COMPLETED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
-})
+TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Event], tuple[TimeLapseState, ...]]] = MappingProxyType(
+    {
+        (_S.SCHEDULED, Event.SLOT_DUE): (_S.RUNNING,),
+        (_S.RUNNING, Event.SCAN_OK): _AFTER_A_SLOT,
+        (_S.RUNNING, Event.ATTEMPT_FAILED): (_S.RUNNING,),
+        (_S.RUNNING, Event.RIG_NOT_READY): (_S.SCHEDULED,),
+        (_S.RUNNING, Event.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
+        (_S.RUNNING, Event.INTERRUPTED): _AFTER_A_SLOT,
+        (_S.RUNNING, Event.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Event.SLOTS_LATE): _AFTER_A_SLOT,
+        (_S.SCHEDULED, Event.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+        (_S.COMPLETED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+    }
+)
 """Every transition there is: (state, event) to the states it may lead to."""
 
 

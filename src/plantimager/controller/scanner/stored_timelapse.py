@@ -154,9 +154,7 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None) -> StoredTimelapse:
         ending=_read_ending(ours.get("ending")),
     )
     text = replace(store, schedule_times=[write_instant(time) for time in schedule])
-    return StoredTimelapse(
-        store=text, timelapse=timelapse, logbook=read_logbook(store), unplaced=unplaced, notes=notes
-    )
+    return StoredTimelapse(store=text, timelapse=timelapse, logbook=read_logbook(store), unplaced=unplaced, notes=notes)
 
 
 def new_stored(
@@ -271,12 +269,15 @@ def _straighten(
             state = TimeLapseState.RUNNING
         else:
             records[next_idx] = _cut(current)
-    elif state is TimeLapseState.SCHEDULED and current is not None and current.started_at and not current.finished_at:
-        # An older controller saved the start of a scan without saying that it runs.
-        if current.status is RecordStatus.PENDING:
-            records[next_idx] = replace(current, status=RecordStatus.RUNNING)
-            state = TimeLapseState.RUNNING
+    elif state is TimeLapseState.SCHEDULED and current is not None and _was_begun(current):
+        records[next_idx] = replace(current, status=RecordStatus.RUNNING)
+        state = TimeLapseState.RUNNING
     return next_idx, state
+
+
+def _was_begun(record: SlotRecord) -> bool:
+    """Whether an older controller saved the start of a scan without saying that it runs."""
+    return record.status is RecordStatus.PENDING and record.started_at is not None and record.finished_at is None
 
 
 def _cut(record: SlotRecord) -> SlotRecord:

@@ -150,9 +150,7 @@ class TimeLapse:
         if not 0 <= self.next_idx <= len(self.schedule_times):
             raise TimelapsedError(f"next_idx = {self.next_idx}: beyond the {len(self.schedule_times)} slots")
         current = self.records.get(self.next_idx)
-        if (self.state is TimeLapseState.RUNNING) != (
-            current is not None and current.status is RecordStatus.RUNNING
-        ):
+        if (self.state is TimeLapseState.RUNNING) != (current is not None and current.status is RecordStatus.RUNNING):
             raise TimelapsedError(f"{self.id}: state {self.state.value}, but slot {self.next_idx} is {current}")
 
     # --- what it is -------------------------------------------------------------------------
@@ -191,7 +189,7 @@ class TimeLapse:
         )
 
     def scan_id(self, slot: int) -> str:
-        """Return the name of a slot's dataset: the one on record, else ``{id}_{slot}``, or the bare id for a single slot."""
+        """Return the name of a slot's dataset: that on record, else ``{id}_{slot}``, the bare id for a single slot."""
         record = self.records.get(slot)
         if record is not None:
             return record.scan_id
@@ -295,9 +293,7 @@ class TimeLapse:
         )
         return self._with(Event.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
-    def pass_late(
-        self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False
-    ) -> TimeLapse:
+    def pass_late(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Slots later than grace: each gets its final record, all in one step; itself when none is late.
 
         ``reason`` and ``why`` (words) go into the records of slots that nobody ever began; one
@@ -309,7 +305,7 @@ class TimeLapse:
         return self._close([self._passed(slot, at, reason, why) for slot in late], Event.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
-        """Cancelled by the operator: what runs counts as interrupted, what remains as skipped."""
+        """End it for the operator: what runs counts as interrupted, what remains as skipped."""
         check_transition(self.state, Event.CANCELLED)
         cut = []
         if self.state is TimeLapseState.RUNNING:
@@ -382,9 +378,7 @@ class TimeLapse:
         state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
         return self._with(event, state, records=records, next_idx=following)
 
-    def _end(
-        self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending
-    ) -> TimeLapse:
+    def _end(self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending) -> TimeLapse:
         """End before the last slot: every slot that is still open gets its record."""
         records = self._and(*done)
         error = {"type": Reason.CANCELLED.value, "msg": f"the timelapse was ended by {ending.who}: {ending.why}"}
@@ -399,4 +393,3 @@ class TimeLapse:
     def _with(self, event: Event, state: TimeLapseState, **changes: Any) -> TimeLapse:
         check_transition(self.state, event, state)
         return replace(self, state=state, **changes)
-

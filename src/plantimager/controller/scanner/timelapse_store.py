@@ -14,7 +14,6 @@ import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from platformdirs import user_data_path
@@ -40,6 +39,7 @@ from plantimager.controller.scanner.states import OnScanFailed, RecordStatus, Ti
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -330,7 +330,7 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except TooLarge as problem:
-        raise StoreCorrupt(path, problem.strerror) from problem
+        raise StoreCorrupt(path, problem.strerror or "too large") from problem
     except OSError as problem:
         reason = "a loop of symbolic links" if problem.errno == errno.ELOOP else problem.strerror
         raise StoreUnreadable(path, f"can't be read: {reason}") from problem

@@ -22,18 +22,12 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.scanner.power import wants_standby, warmup_at
 from plantimager.controller.scanner.schedule import write_instant
-from plantimager.controller.scanner.states import OnScanFailed, Reason, RecordStatus, TimeLapseState
+from plantimager.controller.scanner.states import Reason, TimeLapseState
+from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
 from plantimager.controller.timelapsed.rig import Call, Outcome, Rig
-from plantimager.controller.timelapsed.words import (
-    found_words,
-    local_time,
-    next_words,
-    ordinal,
-    slot_words,
-    span_words,
-)
+from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,11 +66,17 @@ class Conductor:
     """Keeps one timelapse going: the schedule armed, the rig busy, the store true."""
 
     def __init__(
-        self, keeper: Keeper, scheduler: WallClockScheduler, rig: Rig, clock: Clock, driver: ScannerDriver, config: Config
+        self,
+        keeper: Keeper,
+        scheduler: WallClockScheduler,
+        rig: Rig,
+        clock: Clock,
+        driver: ScannerDriver,
+        config: Config,
+        datasets: Path,
     ) -> None:
         self.keeper, self.scheduler, self.rig, self.clock = keeper, scheduler, rig, clock
-        self.driver, self.config = driver, config
-        self.datasets: Path
+        self.driver, self.config, self.datasets = driver, config, datasets
         self.configuration: Mapping[str, Any] = {}
         """The scan configuration of the timelapse that is held."""
         self.armed = False
@@ -125,8 +125,7 @@ class Conductor:
         for note in stored.notes:
             tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
         if not before.state.is_active:
-            ended = "" if before.state.is_terminal else ", a draft that nobody armed; it is left alone"
-            tell(Action.STORE_FOUND, f"{found_words(before)}: {before.state.value}{ended}; {before.tally}", timelapse=before)
+            reports.store_held(before)
             self.settle_rig()
             return
         now, boot_id = self.clock.now(), self.clock.boot_id()
@@ -136,13 +135,13 @@ class Conductor:
         if before.state is TimeLapseState.RUNNING:
             settled, recovered = self._settle_running(before, now, cut)
         settled = settled.give_back(now)
-        away = "while the rig was off" if log.boot_id != boot_id else "while the daemon was not running"
+        away = _away_words(log.boot_id, boot_id)
         after = self._pass_late(settled, now, away)
         self.keeper.commit(after, now, logbook=log.came_back(now, boot_id))
-        self._tell_resumed(before, after, now, cut, recovered=recovered)
-        self._tell_given_back(before, after, now)
-        self._tell_passed(settled, after, now, away)
-        self._tell_if_over(before, after)
+        reports.resumed(before, after, now, cut, recovered=recovered)
+        reports.slots_given_back(before, after, now)
+        reports.slots_passed(settled, after, now, away)
+        reports.timelapse_over(before, after, self.datasets)
         self.plan()
         self.settle_rig()
 
@@ -159,10 +158,10 @@ class Conductor:
         try:
             result = self.driver.recover(self._request(timelapse))
         except Exception as problem:  # noqa: BLE001 - a driver may raise anything; then the attempt counts as cut off
-            _tell_trouble(f"recover: {problem}", problem)
+            reports.rig_trouble("recover", problem)
         if result is not None:
             return timelapse.succeed(now, result.pictures), True
-        return timelapse.interrupt(None, f"{cut} while the slot was being taken"), False
+        return timelapse.interrupt(None, f"{cut} while it was being taken"), False
 
     # --- the schedule ---------------------------------------------------------------------------
 
@@ -176,8 +175,8 @@ class Conductor:
         after = self._pass_late(timelapse, now)
         if after is not timelapse:
             self.keeper.commit(after, now)
-            self._tell_passed(timelapse, after, now)
-            self._tell_if_over(timelapse, after)
+            reports.slots_passed(timelapse, after, now)
+            reports.timelapse_over(timelapse, after, self.datasets)
             self.settle_rig()
         self._late = (Reason.MISSED, "")
         if after.next_at is None:
@@ -214,7 +213,7 @@ class Conductor:
             after = timelapse.give_back(now)
             if after is not timelapse:
                 self.keeper.commit(after, now)
-                self._tell_given_back(timelapse, after, now)
+                reports.slots_given_back(timelapse, after, now)
         self.plan()
         self.settle_rig()
 
@@ -248,7 +247,7 @@ class Conductor:
         self.warm = True
         self._scan(running)
         if self._absence is None:
-            self._tell_started(running, now)
+            reports.scan_started(running, now)
 
     def _scan(self, timelapse: TimeLapse) -> None:
         """Have the running attempt taken."""
@@ -288,7 +287,7 @@ class Conductor:
             if isinstance(outcome.problem, ScannerNotReady):
                 tell(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self.timelapse)
             else:
-                _tell_trouble(f"{outcome.call}: {outcome.problem}", outcome.problem)
+                reports.rig_trouble(outcome.call, outcome.problem)
 
     def scan_ended(self, outcome: Outcome) -> None:
         """Record how an attempt ended, and go on: with its next attempt, or with the next slot."""
@@ -310,14 +309,14 @@ class Conductor:
         self._absence = None
         if ended.state is TimeLapseState.RUNNING:
             self.keeper.commit(ended, now)
-            self._tell_retry(ended, problem, now)
+            reports.attempt_failed(ended, problem, now)
             self._scan(ended)
             return
         after = ended if self._stopping else self._pass_late(ended, now)
         self.keeper.commit(after, now)
-        self._tell_ended(timelapse, after, outcome, problem, now)
-        self._tell_passed(ended, after, now)
-        self._tell_if_over(timelapse, after)
+        reports.scan_ended(after, request.index, now, outcome.result, outcome.problem)
+        reports.slots_passed(ended, after, now)
+        reports.timelapse_over(timelapse, after, self.datasets)
         if not self._stopping:
             self.plan()
             self.settle_rig()
@@ -415,13 +414,13 @@ class Conductor:
         after = timelapse
         if timelapse.state is TimeLapseState.RUNNING:
             after = timelapse.interrupt(now, "the service was stopped, and the driver did not stop in time")
-            tell(Action.SLOT_INTERRUPTED, _interrupted_words(after, now), timelapse=after, slot=after.next_idx)
+            reports.slot_interrupted(after, after.next_idx, now)
         self.keeper.commit(after, now)
 
     # --- watching -------------------------------------------------------------------------------
 
     def watch(self) -> float | None:
-        """Look after the driver call that is being made and after the disk; return in how many seconds to look again."""
+        """Look after the driver call that is being made and after the disk; return when to look again, in s."""
         waits = [self._watch_save()]
         watch = self.rig.watch
         if watch is not None and self.abandoned is None:
@@ -481,116 +480,20 @@ class Conductor:
             else:
                 after = timelapse.fail_attempt(now, stalled, give_up=True)
                 self.keeper.commit(after, now)
-                self._tell_ended(timelapse, after, Outcome(Call.SCAN), stalled, now)
-                self._tell_if_over(timelapse, after)
+                reports.scan_ended(after, timelapse.next_idx, now, None, stalled)
+                reports.timelapse_over(timelapse, after, self.datasets)
         tell(Action.DRIVER_ABANDONED, f"{stalled}; the daemon must be restarted", timelapse=self.timelapse)
-
-    # --- telling --------------------------------------------------------------------------------
-
-    def _tell_resumed(
-        self, before: TimeLapse, after: TimeLapse, now: datetime, cut: str, *, recovered: bool
-    ) -> None:
-        slot = before.next_idx
-        was = ""
-        if before.state is TimeLapseState.RUNNING:
-            since = before.records[slot].started_at
-            ago = f", begun {spoken(now - since)} ago" if since is not None else ""
-            was = f"; was scanning slot {slot} when {cut}{ago}"
-        tell(Action.RESUMED, f"{found_words(before)}{was}", timelapse=after)
-        if recovered:
-            words = f"{before.scan_id(slot)}: {slot_words(before, slot)} had been finished; recorded as taken"
-            tell(Action.SCAN_RECOVERED, words, timelapse=after, slot=slot)
-        elif before.state is TimeLapseState.RUNNING:
-            tell(Action.SLOT_INTERRUPTED, _interrupted_words(after, now, slot), timelapse=after, slot=slot)
-
-    def _tell_started(self, running: TimeLapse, now: datetime) -> None:
-        slot = running.next_idx
-        attempt = running.records[slot].attempt
-        late = running.lateness(slot, now)
-        words = f"{running.scan_id(slot)}, {slot_words(running, slot)}"
-        words += f", {ordinal(attempt)} attempt" if attempt > 1 else ""
-        words += f", {spoken(late)} late" if late >= timedelta(seconds=1) else ""
-        tell(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
-
-    def _tell_retry(self, running: TimeLapse, problem: BaseException | None, now: datetime) -> None:
-        slot = running.next_idx
-        attempt = running.records[slot].attempt
-        words = f"{running.scan_id(slot)}: {problem}; {ordinal(attempt)} attempt starts now"
-        tell(Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem))
-        self._tell_started(running, now)
-
-    def _tell_ended(
-        self, before: TimeLapse, after: TimeLapse, outcome: Outcome, problem: BaseException | None, now: datetime
-    ) -> None:
-        slot = before.next_idx
-        record = after.records[slot]
-        took = f" in {spoken(record.took)}" if record.took is not None else ""
-        if record.status is RecordStatus.SUCCEEDED:
-            pictures = f", {record.pictures} pictures" if record.pictures is not None else ""
-            note = f" ({outcome.result.note})" if outcome.result is not None and outcome.result.note else ""
-            words = f"{record.scan_id}{took}{pictures}{note}; {next_words(after, now)}"
-            tell(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=slot)
-        elif record.status is RecordStatus.INTERRUPTED:
-            tell(Action.SLOT_INTERRUPTED, _interrupted_words(after, now, slot), timelapse=after, slot=slot)
-        else:
-            words = f"{record.scan_id}: {problem}; {next_words(after, now)}"
-            tell(Action.SCAN_FAILED, words, timelapse=after, slot=slot, error=_unexpected(outcome.problem))
-
-    def _tell_passed(self, before: TimeLapse, after: TimeLapse, now: datetime, away: str = "") -> None:
-        """Tell which slots were passed over: one line for all of a kind."""
-        if after is before:
-            return
-        skipped: dict[tuple[RecordStatus, str], list[int]] = {}
-        for slot in range(before.next_idx, after.next_idx):
-            record = after.records[slot]
-            if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
-                skipped.setdefault((record.status, record.error_text if record.reason else ""), []).append(slot)
-        for (_, why), slots in skipped.items():
-            verb = "was" if len(slots) == 1 else "were"
-            latest = spoken(after.lateness(slots[-1], now))
-            cause = f" {why}" if why and why == away else f": {why}" if why else ""
-            words = f"{span_words(after, slots, now)} {verb} missed{cause} (by {latest} and more; grace {spoken(after.grace)})"
-            if len(slots) == 1:
-                words = words.replace(" and more", "")
-            tell(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[0] if len(slots) == 1 else None)
-
-    def _tell_given_back(self, before: TimeLapse, after: TimeLapse, now: datetime) -> None:
-        back = sorted(
-            slot for slot, record in before.records.items() if record.status is RecordStatus.SKIPPED and slot not in after.records
-        )
-        if back:
-            words = f"{span_words(after, back, now)}, skipped under a wrong clock, can still be taken"
-            tell(Action.SLOTS_GIVEN_BACK, words, timelapse=after)
-
-    def _tell_if_over(self, before: TimeLapse, after: TimeLapse) -> None:
-        if before.state.is_terminal or not after.state.is_terminal:
-            return
-        if after.state is TimeLapseState.COMPLETED:
-            tell(Action.TIMELAPSE_COMPLETED, f"{after.id}: {after.tally}; datasets in {self.datasets}", timelapse=after)
-        elif after.on_scan_failed is OnScanFailed.FAIL_TIMELAPSE and after.ending is not None:
-            tell(Action.TIMELAPSE_FAILED, f"{after.id}: {after.ending.why}; {after.tally}", timelapse=after)
-
-
-def _interrupted_words(timelapse: TimeLapse, now: datetime, slot: int | None = None) -> str:
-    slot = timelapse.next_idx if slot is None else slot
-    record = timelapse.records[slot]
-    words = f"slot {slot} ({local_time(timelapse.schedule_times[slot], now)}) was being taken: {record.error_text}"
-    if timelapse.next_idx == slot and timelapse.in_grace(slot, now):
-        grace = f"within its grace of {spoken(timelapse.grace)}"
-        return f"{words}; it is attempted again {grace}"
-    return f"{words}; {spoken(timelapse.lateness(slot, now))} late now, its grace of {spoken(timelapse.grace)} is over"
 
 
 def _cut_words(boot_then: str | None, boot_now: str) -> str:
+    """Return what cut a scan off, to go behind "when"."""
     if boot_then is None:
-        return "the controller ended"
+        return "its controller ended"
     return "the daemon was killed" if boot_then == boot_now else "the power went"
 
 
-def _unexpected(problem: BaseException | None) -> BaseException | None:
-    """Return what deserves a traceback in the journal: a fault of the driver, not of the rig."""
-    return None if problem is None or isinstance(problem, DriverError) else problem
-
-
-def _tell_trouble(words: str, problem: BaseException) -> None:
-    tell(Action.RIG_TROUBLE, words, error=_unexpected(problem))
+def _away_words(boot_then: str | None, boot_now: str) -> str:
+    """Return why slots went by, to go behind "while"."""
+    if boot_then is None:
+        return "no daemon kept the schedule"
+    return "the daemon was not running" if boot_then == boot_now else "the rig was off"

@@ -144,16 +144,17 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
 
 def _read_drivers(top: Table, driver: str, faults: list[Fault]) -> Mapping[str, Any]:
     """Return the options of ``driver``; a table for another one is fine, as long as the choice was made."""
-    tables = top.subtable("drivers").rest()
-    for name, options in tables.items():
-        if not isinstance(options, dict):
+    tables: dict[str, dict[str, Any]] = {}
+    for name, options in top.subtable("drivers").rest().items():
+        if isinstance(options, dict):
+            tables[name] = options
+        else:
             faults.append(Fault("drivers", name, options, f"write a table, [drivers.{name}]"))
     if tables and not top.has("driver") and driver not in tables:
         meant = next(iter(tables))
         problem = f'missing beside [drivers.{meant}]; write driver = "{meant}", or "{driver}" to leave that unused'
         faults.append(Fault("", "driver", MISSING, problem))
-    options = tables.get(driver, {})
-    return options if isinstance(options, dict) else {}
+    return tables.get(driver, {})
 
 
 def _read_scan(table: Table, faults: list[Fault]) -> Mapping[str, Any]:

@@ -125,8 +125,8 @@ class Daemon:
         self.inbox.open()
         driver = load_driver(self.config.driver, self.config.driver_options)
         rig = self._make_rig(self.clock, self._post)
-        self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config)
-        self.conductor.datasets = self.config.datasets or self.places.datasets
+        datasets = self.config.datasets or self.places.datasets
+        self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config, datasets)
         where = self.config.source or "no configuration file"
         tell(Action.STARTING, f"store {self.places.store}, driver {self.config.driver}, {where}")
 

@@ -17,20 +17,24 @@ from typing import TYPE_CHECKING, Any, Final
 from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from plantimager.controller.scanner.timelapse import TimeLapse
 
 NOTICE: Final = 25
 """Between INFO and WARNING, as syslog has it: normal, but worth a look. Every transition is one."""
 logging.addLevelName(NOTICE, "NOTICE")
 
-LEVELS: Final = MappingProxyType({
-    logging.CRITICAL: 2,
-    logging.ERROR: 3,
-    logging.WARNING: 4,
-    NOTICE: 5,
-    logging.INFO: 6,
-    logging.DEBUG: 7,
-})
+LEVELS: Final = MappingProxyType(
+    {
+        logging.CRITICAL: 2,
+        logging.ERROR: 3,
+        logging.WARNING: 4,
+        NOTICE: 5,
+        logging.INFO: 6,
+        logging.DEBUG: 7,
+    }
+)
 """Python's levels as syslog priorities; 0 and 1 would wake every terminal, and nothing here is worth that."""
 
 _INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
@@ -104,25 +108,27 @@ def tell(
     sentence: str,
     *,
     timelapse: TimeLapse | None = None,
-    slot: int | None = None,
+    slot: int | Sequence[int] | None = None,
     error: BaseException | None = None,
     **fields: Any,
 ) -> None:
     """Write one line to the journal. Any thread.
 
-    ``timelapse`` and ``slot`` become TIMELAPSE_ID, STATE, SLOT, SCAN_ID and ATTEMPT; ``fields`` are
-    added in capitals; the traceback of ``error`` goes into a field of the same entry.
+    ``timelapse`` and ``slot`` become TIMELAPSE_ID, STATE, SLOT, SCAN_ID and ATTEMPT; several slots become
+    as many SLOT fields. ``fields`` are added in capitals; the chain of ``error`` goes into the same entry.
     """
     extra: dict[str, Any] = {"ACTION": action.word, **{key.upper(): value for key, value in fields.items()}}
     if action.message_id is not None:
         extra["MESSAGE_ID"] = action.message_id
     if timelapse is not None:
         extra |= {"TIMELAPSE_ID": timelapse.id, "STATE": timelapse.state.value}
-        if slot is not None:
+        if isinstance(slot, int):
             extra |= {"SLOT": slot, "SCAN_ID": timelapse.scan_id(slot)}
             record = timelapse.records.get(slot)
             if record is not None:
                 extra["ATTEMPT"] = record.attempt
+        elif slot is not None:
+            extra["SLOT"] = list(slot)
     exc_info = error if error is not None else False
     logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
 
@@ -157,7 +163,7 @@ class StderrHandler(logging.StreamHandler[Any]):
         super().__init__(sys.stderr)
         self.setFormatter(_PlainFormatter())
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         """Go on without a line: a terminal that was closed must not end the timelapse."""
 
 
@@ -170,8 +176,6 @@ class _PlainFormatter(logging.Formatter):
 
 class JournalHandler(JournaldLogHandler):
     """Native journal entries with exactly the fields that are documented, and no others."""
-
-    LEVELS = LEVELS  # type: ignore[assignment] - a mapping like the library's, with NOTICE in it
 
     def __init__(self) -> None:
         super().__init__(IDENTIFIER, facility=Facility.DAEMON, use_message_id=False)
@@ -186,8 +190,9 @@ class JournalHandler(JournaldLogHandler):
             ("CODE_LINE", record.lineno),
             ("CODE_FUNC", record.funcName),
             ("THREAD_NAME", record.threadName),
-            *getattr(record, "journal", {}).items(),
         ]
+        for name, value in getattr(record, "journal", {}).items():
+            entry += [(name, item) for item in value] if isinstance(value, list) else [(name, value)]
         if record.exc_info and record.exc_info[0] is not None:
             entry.append(("EXCEPTION", "".join(traceback.format_exception(*record.exc_info))))
         return entry

@@ -74,7 +74,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="It stops on SIGTERM, and looks again at its files on SIGHUP. See also: timelapsectl --help",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="use this timelapsed.toml and look for no other")
-    parser.add_argument("--rig", metavar="NAME", help="one of several rigs on this host: a store and configuration of its own")
+    parser.add_argument(
+        "--rig", metavar="NAME", help="one of several rigs on this host: a store and configuration of its own"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version(DISTRIBUTION)}")
     return parser.parse_args(arguments)
 

@@ -43,7 +43,9 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
         if held.logbook.definition_digest in (None, definition.digest):
             raise DefinitionDone(f"{name} was taken up before and is {held.timelapse.state.value}")
         if held.timelapse.state.is_active:
-            refusal = DefinitionRefused(f"{name} runs as it was defined; the changes in {definition.source} are ignored")
+            refusal = DefinitionRefused(
+                f"{name} runs as it was defined; the changes in {definition.source} are ignored"
+            )
             refusal.hint = "cancel it with timelapsectl cancel, and start the changed one under another name"
             raise refusal
     elif held is not None and held.timelapse.state.is_active:
@@ -100,7 +102,7 @@ def archive(store: Path, name: str, history: Path, stamp: str) -> Path:
 def configuration_for(
     held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return the scan configuration of a timelapse: the store's own, its definition's, the host's, or none (the driver's)."""
+    """Return the scan configuration of a timelapse: its store's, its definition's, the host's, or none."""
     candidates: Sequence[Mapping[str, object] | None] = (
         held.configuration,
         definition.configuration if definition is not None and definition.name == held.timelapse.id else None,

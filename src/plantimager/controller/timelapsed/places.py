@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.scanner.errors import FaultsFound
@@ -19,6 +18,7 @@ from plantimager.controller.timelapsed.definition import DEFINITION_FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _RIG: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
 
@@ -70,7 +70,11 @@ class Places:
 
 
 def find_places(
-    environment: Mapping[str, str], *, rig: str | None = None, config_file: Path | None = None, storage: Path | None = None
+    environment: Mapping[str, str],
+    *,
+    rig: str | None = None,
+    config_file: Path | None = None,
+    storage: Path | None = None,
 ) -> Places:
     """Return the places of a rig; ``storage`` stands in for the directory that the environment names.
 

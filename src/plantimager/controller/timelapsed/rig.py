@@ -134,10 +134,9 @@ def make_call(driver: ScannerDriver, call: Call, request: ScanRequest | None, wa
         if call is Call.SCAN and request is not None:
             result = driver.scan(request, watch)
             if not isinstance(result, ScanResult):
-                raise TypeError(f"the driver's scan returned {type(result).__name__}, not a ScanResult")  # noqa: TRY301 - its outcome
+                raise TypeError(f"the driver's scan returned {type(result).__name__}, not a ScanResult")
             return Outcome(call, request, result)
         {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
         return Outcome(call, request, problem=problem)
     return Outcome(call, request)
-

@@ -16,7 +16,7 @@ STATUS_LENGTH: Final = 80
 
 
 def local_time(at: datetime, now: datetime) -> str:
-    """Return an instant as the rig's people read it: ``14:30``, ``22 Jun 08:00`` on another day, with a year in another."""
+    """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
     here, today = at.astimezone(), now.astimezone()
     time = here.strftime("%H:%M:%S" if here.second else "%H:%M")
     if here.date() == today.date():
@@ -75,7 +75,9 @@ def status_line(timelapse: TimeLapse | None, now: datetime, *, progress: tuple[i
         when = f" (in {spoken(ahead)})" if fresh and ahead > timedelta(0) else ""
         waiting = f"waiting for {slot_words(timelapse, timelapse.next_idx)}"
         waiting += f" at {local_time(timelapse.next_at, now)}{when}"
-        return _fitting(timelapse.id, waiting, f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken")
+        return _fitting(
+            timelapse.id, waiting, f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken"
+        )
     if timelapse.state is TimeLapseState.CONFIGURED:
         return _fitting(timelapse.id, "configured, but not armed; left alone")
     return _fitting(timelapse.id, f"{timelapse.state.value}; {tally}", f" of {timelapse.n_slots} slots")
