@@ -100,7 +100,7 @@ def base_root() -> Path:
             make = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
             _host([*make, f"--include={','.join(PACKAGES)}", SUITE, str(partial)])
             # The journal is to survive the power cut.
-            (partial / "var/log/journal").mkdir()
+            (partial / "var/log/journal").mkdir(exist_ok=True)
             partial.rename(whole)
     return whole
 
@@ -443,7 +443,8 @@ class Rig:
     ) -> Entry:
         """Return the first entry of this boot that ``matches`` (``FIELD=value``), once it is there.
 
-        ``that`` looks closer at an entry; any will do without it. ``after`` leaves out what stands in the journal up to and with that entry.
+        ``that`` looks closer at an entry; any will do without it. ``after`` leaves out what stands
+        in the journal up to and with that entry.
         """
         start = f"--after-cursor={after['__CURSOR']}" if after else "--boot"
         follow = ["journalctl", "--quiet", "--follow", "--no-tail", "--output=json", start, *matches]

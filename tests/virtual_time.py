@@ -86,8 +86,7 @@ class VirtualClock:
         end = self._awake + duration
         while self._awake < end:
             self._run_script()
-            ahead = [end - self._awake, *self._until_script()]
-            self._awake += max(min(ahead), timedelta(0))
+            self._awake += min([end - self._awake, *self._until_script()])
         self._run_script()
 
     @property

@@ -185,9 +185,8 @@ def main() -> None:
         name: {f"p{percent}": percentile(found, percent) for percent in (50, 90, 99)} for name, found in late.items()
     }
     bare = rows["clock_nanosleep"]
-    print(
-        f"firing lateness in µs, {min(map(len, late.values()))} firings each; in brackets: times that of clock_nanosleep"
-    )
+    count = min(map(len, late.values()))
+    print(f"firing lateness in µs, {count} firings each; in brackets: times that of clock_nanosleep")
     for name, row in rows.items():
         print(f"  {name:<20}", *(f"{key} {value:8.0f} ({value / bare[key]:5.2f})" for key, value in row.items()))
     waking = idle(options.idle) if options.idle > 0 else {}

@@ -51,6 +51,12 @@ def layers() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def base() -> Path:
+    """Return the root of a bare Debian 12; made once, and failed once, for all tests."""
+    return base_root()
+
+
+@pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory of wheels: the project as it stands, and all that it needs."""
     # From a copy: setuptools takes up what an earlier build left in build/.
@@ -80,12 +86,12 @@ def sources(wheels: Path, layers: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(sources: Path, layers: Path) -> Iterator[tuple[Path, ...]]:
+def installed(base: Path, sources: Path, layers: Path) -> Iterator[tuple[Path, ...]]:
     """Return the layers of a machine on which timelapsed is installed, to start at its next boot."""
-    builder = Rig(layers, [sources, base_root()])
+    builder = Rig(layers, [sources, base])
     try:
         builder.build(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels")
-        yield (builder.upper, sources, base_root())
+        yield (builder.upper, sources, base)
     finally:
         builder.remove()
 
@@ -105,9 +111,9 @@ def new_rig(layers: Path) -> Iterator[Callable[..., Rig]]:
 
 
 @pytest.fixture
-def bare_rig(new_rig: Callable[..., Rig], sources: Path) -> Rig:
+def bare_rig(new_rig: Callable[..., Rig], sources: Path, base: Path) -> Rig:
     """Return a Debian 12 that never saw timelapsed, with the project in `SOURCES`; off."""
-    return new_rig(sources, base_root())
+    return new_rig(sources, base)
 
 
 @pytest.fixture

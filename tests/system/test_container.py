@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from container import Rig, RigError, base_root, wait_until
+from container import Rig, RigError, wait_until
 
 
 @pytest.fixture
-def machine(new_rig) -> Rig:
+def machine(new_rig, base) -> Rig:
     """Return a Debian 12 with nothing on it; off."""
-    return new_rig(base_root())
+    return new_rig(base)
 
 
 def test_machine_boots_to_running(machine):
@@ -36,7 +36,9 @@ def test_power_cut_leaves_the_journal_to_the_next_boot(machine):
 def test_power_cut_ends_every_process_at_once(machine):
     """Nothing of the machine gets the chance to tidy up, or lives on."""
     machine.boot()
-    machine.write("/root/last-words", "#!/bin/sh\ntrap 'echo bye >/root/said' TERM\necho ready\nread never </dev/zero\n")
+    machine.write(
+        "/root/last-words", "#!/bin/sh\ntrap 'echo bye >/root/said' TERM\necho ready\nread never </dev/zero\n"
+    )
     with machine.running("sh", "/root/last-words") as process:
         assert process.stdout.readline() == "ready\n"
         machine.power_cut()
@@ -55,14 +57,14 @@ def test_orderly_shutdown_ends_units_in_order(machine):
     assert machine.path("/root/stopped").exists()
 
 
-def test_two_machines_know_nothing_of_each_other(new_rig):
+def test_two_machines_know_nothing_of_each_other(new_rig, base):
     """Rigs share the bare root, and nothing that they write to it."""
-    one, other = new_rig(base_root(), hostname="one"), new_rig(base_root(), hostname="other")
+    one, other = new_rig(base, hostname="one"), new_rig(base, hostname="other")
     one.boot()
     other.boot()
     one.run("touch", "/etc/mine")
     assert not other.path("/etc/mine").exists()
-    assert not (base_root() / "etc/mine").exists()
+    assert not (base / "etc/mine").exists()
     assert [rig.run("hostname").stdout.strip() for rig in (one, other)] == ["one", "other"]
 
 

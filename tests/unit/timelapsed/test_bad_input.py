@@ -1,10 +1,14 @@
 """What a person gets who writes something wrong: exactly the lines below, every fault at once."""
 
+import json
 import re
+from datetime import UTC, date, datetime, time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from plantimager.controller.scanner.errors import EXIT_CONFIG, FaultsFound
+from plantimager.controller.scanner.errors import EXIT_CONFIG, ConfigurationError, FaultsFound
 from plantimager.controller.timelapsed.config import read_config
 from plantimager.controller.timelapsed.definition import read_definition
 
@@ -25,7 +29,6 @@ CONFIGURATION_KEYS = (
     *("driver", "datasets", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout"),
     *("drivers", "scan", "logging"),
 )
-
 CONFIGURATIONS = [
     # What a person wrote into timelapsed.toml, and the one line that they get for it.
     ("driver = 5", "driver = 5: write a text in quotes"),
@@ -313,3 +316,89 @@ def test_every_line_has_the_tone_of_the_others(line):
     assert not line.endswith((".", "!"))
     assert line.isprintable()
     assert not re.search(r"\b(None|True|False|str|int|float|dict|bool|invalid|illegal|Error|Exception)\b", line)
+
+
+# --- whatever else a person may write
+
+
+def toml(value):
+    """Return a value as TOML has it."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def table_of(name, values):
+    """Return a table of TOML."""
+    return f"[{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
+
+
+WORDS = st.sampled_from(["1h", "interval", "one_shot", "fixed_times", "Circle", "CustomPath", "2026-06-22T08", "jpeg"])
+DATES = st.datetimes() | st.datetimes(timezones=st.just(UTC)) | st.dates() | st.times()
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.integers(0, 5000) | st.floats() | st.text() | WORDS | DATES,
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+ASKED = {
+    "name": "col0", "mode": "interval", "interval": "30m", "n_shots": 48, "start_at": "2026-06-22T08:00:00",
+    "warmup_period": 30, "standby_threshold_sec": 600, "grace_period": 120, "on_scan_failed": "skip_scan",
+    "scan_retries": 0,
+}  # fmt: skip
+PATH = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 36}
+NOW = datetime(2026, 6, 22, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """Return the one file that the examples below are written to in turn."""
+    return tmp_path_factory.mktemp("bad_input") / "file.toml"
+
+
+def lines_for(use, path, written):
+    """Return what a person gets who wrote that; nothing, where it is right."""
+    path.write_text(written)
+    try:
+        use(path)
+    except ConfigurationError as error:
+        return str(error).split("\n")
+    return []
+
+
+def use_definition(path):
+    """Do with a definition what comes first."""
+    definition = read_definition(path, UTC)
+    json.dumps(definition.configuration)
+    definition.schedule(NOW, UTC)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*ASKED, "dates"]), VALUES, max_size=3),
+    st.dictionaries(st.sampled_from([*PATH, "waypoints"]), VALUES, max_size=2),
+    st.dictionaries(st.text() | st.sampled_from(["res_x", "encoding", "offset"]), VALUES, max_size=2),
+)
+def test_whatever_a_definition_says_is_read_or_refused(path, asked, kwargs, camera):
+    """Nothing but the errors made for a person comes out, each line fit for a terminal; what is read can be used."""
+    written = (
+        table_of("timelapse", ASKED | asked)
+        + '[ScanPath]\nclass_name = "Circle"\n'
+        + table_of("ScanPath.kwargs", PATH | kwargs)
+        + table_of("picamera", {json.dumps(key, ensure_ascii=False): value for key, value in camera.items()})
+    )
+    assert all(line.isprintable() for line in lines_for(use_definition, path, written))
+
+
+@given(st.dictionaries(st.sampled_from(CONFIGURATION_KEYS), VALUES))
+def test_whatever_a_configuration_says_is_read_or_refused(path, values):
+    """As for a definition."""
+    written = "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
+    assert all(line.isprintable() for line in lines_for(read_config, path, written))
+
+
+@given(st.text(alphabet="[]{}=.,\"'#\n\\ ax1_-:T+", max_size=40))
+def test_any_text_at_all_is_read_or_refused(path, written):
+    """What TOML itself refuses, too."""
+    for use in (read_config, use_definition):
+        assert all(line.isprintable() for line in lines_for(use, path, written))

@@ -23,6 +23,8 @@ from plantimager.controller.timelapsed.trust import ClockPolicy
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "timelapsed.toml"
 
+NO_NEWLINE = "expected newline or end of document after a statement"
+
 
 def uncommented(example):
     """Return an example with every setting that stands behind a ``#`` taken up."""
@@ -235,7 +237,7 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
         (b"driver = command", 'line 1, column 10: invalid value; texts stand in quotes: "driver = command"'),
         (
             b"\nmissed = 10m\n",
-            'line 2, column 12: expected newline or end of document after a statement; texts stand in quotes: "missed = 10m"',
+            f'line 2, column 12: {NO_NEWLINE}; texts stand in quotes: "missed = 10m"',
         ),
         (b'driver = "x', 'line 1, column 12: unterminated string: "driver = \\"x"'),
         (b"[logging\nlevel = 1", "line 1, column 9: expected ']' at the end of a table declaration: \"[logging\""),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.controller.scanner.faults import MISSING, Fault, Table, number, one_of, whole
-from plantimager.controller.scanner.paths import AXES, HOME, Pose
+from plantimager.controller.scanner.faults import MISSING, Fault, Table, one_of, whole
+from plantimager.controller.scanner.paths import AXES, HOME, Pose, coordinate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,6 @@ def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Came
 
 
 def _read_offset(table: Table) -> Pose:
-    offset = Pose(**{axis: table.take(axis, number, 0.0) for axis in AXES})
+    offset = Pose(**{axis: table.take(axis, coordinate, 0.0) for axis in AXES})
     table.finish()
     return offset

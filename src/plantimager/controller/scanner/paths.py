@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 10_000
 """At ten seconds a point more than a day: a larger number is a slip of the pen, and would fill memory."""
 
+FARTHEST: Final = 1_000_000.0
+"""mm, or degrees: no rig is larger, and no arithmetic with such numbers ends in infinity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pose:
@@ -160,7 +163,7 @@ _Make = Callable[[], Iterator[Pose]]
 
 
 def _circle(kwargs: Table) -> _Make:
-    return partial(circle, **_round(kwargs), z=kwargs.take("z", number, 0.0))
+    return partial(circle, **_round(kwargs), z=kwargs.take("z", coordinate, 0.0))
 
 
 def _cylinder(kwargs: Table) -> _Make:
@@ -172,8 +175,8 @@ def _cylinder(kwargs: Table) -> _Make:
 
 def _round(kwargs: Table) -> dict[str, Any]:
     return {
-        "center_x": kwargs.take("center_x", number),
-        "center_y": kwargs.take("center_y", number),
+        "center_x": kwargs.take("center_x", coordinate),
+        "center_y": kwargs.take("center_y", coordinate),
         "radius": kwargs.take("radius", _length),
         "tilt": kwargs.take("tilt", _angles, (0.0,)),
         "n_points": kwargs.take("n_points", whole(1, MOST_POINTS)),
@@ -208,7 +211,7 @@ def _calibration_2(kwargs: Table) -> _Make:
 
 
 def _numbers(kwargs: Table, *keys: str) -> dict[str, Any]:
-    return {key: kwargs.take(key, number) for key in keys}
+    return {key: kwargs.take(key, coordinate) for key in keys}
 
 
 _READERS: Final[dict[str, Callable[[Table], _Make]]] = {
@@ -221,8 +224,16 @@ _READERS: Final[dict[str, Callable[[Table], _Make]]] = {
 }
 
 
+def coordinate(value: object) -> float:
+    """Read a coordinate or an offset, in mm or degrees."""
+    read = number(value)
+    if abs(read) > FARTHEST:
+        raise ValueError("beyond a kilometre; write mm or degrees")
+    return read
+
+
 def _length(value: object) -> float:
-    length = number(value)
+    length = coordinate(value)
     if length <= 0:
         raise ValueError("write a length in mm, above 0")
     return length
@@ -232,13 +243,13 @@ def _angles(value: object) -> tuple[float, ...]:
     angles = value if isinstance(value, list) else [value]
     if not angles:
         raise ValueError("write an angle in degrees, or a list of them")
-    return tuple(map(number, angles))
+    return tuple(map(coordinate, angles))
 
 
 def _range(value: object) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError("write two heights in mm, the lower first: [0, 100]")
-    low, high = map(number, value)
+    low, high = map(coordinate, value)
     if low > high:
         raise ValueError("write the lower height first")
     return low, high
@@ -261,9 +272,9 @@ def _waypoints(value: object, length: int) -> list[tuple[float, ...]]:
         if not isinstance(waypoint, list) or len(waypoint) != length:
             raise ValueError(f"waypoint {i} is {shown(waypoint)}; write {length} numbers, as the scheme has")
         try:
-            list(map(number, waypoint))
-        except ValueError:
-            raise ValueError(f"waypoint {i} is {shown(waypoint)}; write numbers") from None
+            list(map(coordinate, waypoint))
+        except ValueError as refusal:
+            raise ValueError(f"waypoint {i} is {shown(waypoint)}; {refusal}") from None
     return [tuple(map(float, waypoint)) for waypoint in value]
 
 

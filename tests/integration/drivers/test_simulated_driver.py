@@ -1,0 +1,196 @@
+"""The simulated driver: its pictures, and the troubles that it can be told to make."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from PIL import Image
+
+from driver_contract import CONFIGURATION, RecordingMonitor, make_request
+from plantimager.controller.scanner.drivers.base import ScanResult
+from plantimager.controller.scanner.drivers.simulated import SimulatedDriver
+from plantimager.controller.scanner.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+
+FAST = {"time_per_position": 0, "image_width": 80}
+
+
+def scan(request, **options):
+    driver = SimulatedDriver({**FAST, **options})
+    return driver.scan(request, RecordingMonitor())
+
+
+def pixels(request, name="top-00000.jpg"):
+    with Image.open(request.dataset_dir / "images" / name) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+def test_each_camera_takes_a_real_picture_at_each_position(tmp_path):
+    """Of its resolution, scaled down, and of its encoding."""
+    cameras = {
+        "left": {"res_x": 2000, "res_y": 1500, "encoding": "jpeg"},
+        "right": {"res_x": 40, "res_y": 40, "encoding": "png"},
+        "top": {"res_x": 800, "res_y": 400, "encoding": "tiff"},
+    }
+    request = make_request(tmp_path, configuration={"ScanPath": CONFIGURATION["ScanPath"], **cameras})
+    assert scan(request) == ScanResult(pictures=12)
+    found = {}
+    for path in (request.dataset_dir / "images").iterdir():
+        with Image.open(path) as picture:
+            picture.load()
+            found[path.name] = (picture.format, picture.size)
+    assert len(found) == 12
+    assert found["left-00003.jpg"] == ("JPEG", (80, 60))
+    assert found["right-00000.png"] == ("PNG", (40, 40))
+    assert found["top-00001.tif"] == ("TIFF", (80, 40))
+
+
+def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
+    """36 positions and two cameras; the oldest stores hold no configuration."""
+    monitor = RecordingMonitor()
+    request = make_request(tmp_path, configuration={})
+    result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
+    assert result == ScanResult(pictures=72)
+    assert monitor.told[-1] == (36, 36, "picture 72 of 72")
+
+
+def test_the_plant_grows_and_turns(tmp_path):
+    """Pictures differ by age and by position, and are the same for the same of both."""
+
+    def taken(index, **changes):
+        request = make_request(tmp_path, index=index, **changes)
+        scan(request, days_per_slot=5)
+        return request
+
+    young, old = taken(0), taken(3)
+    assert pixels(young) != pixels(old)
+    assert pixels(old) != pixels(old, "top-00001.jpg")
+    assert pixels(old) == pixels(taken(3, dataset_dir=tmp_path / "again"))
+
+
+@pytest.mark.parametrize(
+    ("options", "timelapse", "days"),
+    [
+        ({}, {"start_at": "2026-06-20T20:00:00+00:00"}, 1.5),
+        ({}, {"start_at": "2026-06-20T22:00:00+02:00"}, 1.5),
+        ({}, {"start_at": "2030-01-01T00:00:00+00:00"}, 0),
+        ({"days_per_slot": 0.5}, {"start_at": "2026-06-20T20:00:00+00:00"}, 2),
+        ({}, {"start_at": "2026-06-20T20:00:00"}, 4),
+        ({}, {"start_at": "soon"}, 4),
+        ({}, {"start_at": 3}, 4),
+        ({}, {}, 4),
+        ({}, "never", 4),
+    ],
+)
+def test_the_plants_age_is_that_of_the_timelapse(tmp_path, options, timelapse, days):
+    """From the start that the configuration names, else from the slot's number."""
+    request = make_request(tmp_path, index=4, configuration={"timelapse": timelapse})
+    assert SimulatedDriver(options)._age(request) == timedelta(days=days)
+
+
+def test_time_passes_at_the_monitor(tmp_path):
+    """A test's monitor decides how long it is, and a cancelled one wakes at once."""
+
+    class Hurried(RecordingMonitor):
+        waited = ()
+
+        def wait(self, seconds):
+            self.waited += (seconds,)
+            return self.cancelled
+
+    monitor = Hurried()
+    SimulatedDriver({"image_width": 16, "time_per_position": "2h"}).scan(make_request(tmp_path), monitor)
+    assert monitor.waited == (7200,) * 4
+
+
+def test_a_slot_fails_as_often_as_told(tmp_path):
+    """Half-way, and its pictures stand aside; a retry can succeed."""
+    request = make_request(tmp_path, index=2)
+    for attempt in (1, 2):
+        with pytest.raises(ScanFailed, match="slot 2"):
+            scan(replace(request, attempt=attempt), fail=[2, 5], fail_attempts=2)
+    assert scan(replace(request, attempt=3), fail=[2, 5], fail_attempts=2) == ScanResult(pictures=4)
+    assert len([*(tmp_path / ".col0_2.attempt-1" / "images").iterdir()]) == 2
+
+
+def test_a_slot_stalls_until_it_is_cancelled(tmp_path):
+    """It says no more, as a hung camera does."""
+    monitor, request = RecordingMonitor(cancel_after=2), make_request(tmp_path)
+    with pytest.raises(ScanCancelled, match="stalled"):
+        SimulatedDriver({**FAST, "stall": [0]}).scan(request, monitor)
+    assert len(monitor.told) == 2
+    assert scan(replace(request, attempt=2), stall=[0], stall_attempts=1) == ScanResult(pictures=4)
+
+
+def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
+    """Only the end of the process ends it; here, `close`."""
+    driver, monitor = SimulatedDriver({**FAST, "stall": [0], "deaf": True}), RecordingMonitor(cancel_after=2)
+    outcome = []
+
+    def rig_thread():
+        try:
+            driver.scan(make_request(tmp_path), monitor)
+        except ScanCancelled as cancelled:
+            outcome.append(cancelled)
+
+    thread = threading.Thread(target=rig_thread, daemon=True)
+    thread.start()
+    assert monitor.wait(60)
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert outcome == []
+    driver.close()
+    thread.join(60)
+    assert len(outcome) == 1
+
+
+def test_a_rig_can_be_absent_at_the_start(tmp_path):
+    """As one that still boots; the wall clock has no say in it."""
+    driver = SimulatedDriver({**FAST, "absent_for": "1h"})
+    with pytest.raises(ScannerNotReady):
+        driver.prepare()
+    with pytest.raises(ScannerNotReady):
+        driver.scan(make_request(tmp_path), RecordingMonitor())
+    driver._plug.function()  # the hour is over
+    driver.prepare()
+    driver.close()
+
+
+def test_a_path_that_can_not_be_walked_fails_the_scan(tmp_path):
+    """With its faults, as they would stand in the definition's check."""
+    request = make_request(tmp_path, configuration={"ScanPath": {"class_name": "Circle", "kwargs": {"radius": -1}}})
+    with pytest.raises(ScanFailed, match=r"\[ScanPath.kwargs\] center_x: required.*; .*radius = -1"):
+        scan(request)
+
+
+def test_check_knows_the_usual_gantry():
+    """A newcomer's definition is checked against what most rigs reach."""
+    far = {"class_name": "Line", "kwargs": dict.fromkeys(("x_0", "y_0", "z_0", "y_1", "z_1", "pan", "tilt"), 0)}
+    far["kwargs"] |= {"x_1": 800, "n_points": 2}
+    (fault,) = SimulatedDriver({}).check({"ScanPath": far})
+    assert "leaves the gantry's 0-740 mm" in str(fault)
+    assert list(SimulatedDriver({}).check({})) == []
+
+
+def test_all_faults_of_the_options_are_told():
+    """With key, value and what is allowed."""
+    options = {
+        "time_per_position": "1 sec", "image_width": -1, "days_per_slot": 5000, "fail": 3, "fail_attempts": 0,
+        "stall": ["3"], "deaf": 1, "absent": [True], "absent_for": -1, "imagewidth": 3,
+    }  # fmt: skip
+    with pytest.raises(FaultsFound) as caught:
+        SimulatedDriver(options)
+    assert {fault.key for fault in caught.value.faults} == set(options)
+
+
+def test_captions_name_slot_age_camera_and_pose(tmp_path, monkeypatch):
+    """A picture that lies about somewhere says what it is."""
+    from plantimager.controller.scanner.drivers import painted_plant  # noqa: PLC0415 - what the driver imports late
+
+    captions = []
+    monkeypatch.setattr(painted_plant, "paint", lambda *asked: captions.append(asked[2]) or b"")
+    scan(make_request(tmp_path, index=3, scheduled_at=datetime(2026, 6, 24, 20, tzinfo=UTC)))
+    assert captions[1] == (
+        "col0   slot 3   day 2.5   2026-06-24 20:00:00 UTC",
+        "top   x 375  y 25  z -100  pan 90°  tilt 0°",
+    )

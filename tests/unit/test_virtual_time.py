@@ -1,0 +1,90 @@
+"""The virtual clock itself, where it does more than a clock."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from plantimager.controller.timelapsed.clock import Wake
+from virtual_time import START, ScriptEnded, VirtualClock
+
+HOUR = timedelta(hours=1)
+
+
+def test_time_passes_only_in_waits():
+    """And there at once, on all three clocks."""
+    clock = VirtualClock()
+    assert clock.now() == clock.now() == START
+    assert clock.wait(START + 1000 * HOUR, None) == Wake.DUE
+    assert (clock.now(), clock.elapsed) == (START + 1000 * HOUR, 1000 * HOUR)
+    assert clock.monotonic() == clock.since_boot() == 1001 * 3600
+
+
+def test_setting_of_the_clock_ends_a_wait_and_is_told_as_a_step():
+    """As the kernel's timer does; over the time that is waited for, that is due as well."""
+    clock = VirtualClock()
+    clock.at(HOUR, lambda: clock.shift(2 * HOUR))
+    clock.at(2 * HOUR, lambda: clock.set_to(START))
+    assert clock.wait(START + 3 * HOUR, None) == Wake.CLOCK_SET | Wake.DUE
+    step = clock.step()
+    assert (step.before, step.after, step.shift) == (START + HOUR, START + 3 * HOUR, 2 * HOUR)
+    assert clock.wait(START + 9 * HOUR, None) == Wake.CLOCK_SET
+    assert clock.step().shift == -4 * HOUR
+    assert clock.step() is None
+
+
+def test_suspend_ends_a_wait_and_is_no_step():
+    """The monotonic clock stood still meanwhile, and so did the time-out."""
+    clock = VirtualClock()
+    clock.at(HOUR, lambda: clock.suspend(5 * HOUR))
+    assert clock.wait(START + 100 * HOUR, 7200.0) == Wake.CLOCK_SET
+    assert clock.step() is None
+    assert clock.now() == START + 6 * HOUR
+    assert clock.since_boot() - clock.monotonic() == 5 * 3600
+
+
+def test_setting_between_two_waits_is_told_by_the_next():
+    """Once."""
+    clock = VirtualClock()
+    clock.shift(HOUR)
+    assert clock.wait(None, 1.0) == Wake.CLOCK_SET
+    assert clock.wait(None, 1.0) == Wake.TIMEOUT
+
+
+def test_script_goes_on_while_time_is_passed_elsewhere():
+    """A scan that takes hours doesn't stop the world."""
+    clock = VirtualClock()
+    seen = []
+    clock.at(HOUR, lambda: seen.append(clock.now()))
+    clock.at(HOUR, lambda: clock.suspend(HOUR))
+    clock.pass_time(2 * HOUR)
+    assert seen == [START + HOUR]
+    assert clock.now() == START + 3 * HOUR
+
+
+def test_wait_that_nothing_would_end_raises():
+    """For ever, or beyond the limit."""
+    with pytest.raises(ScriptEnded):
+        VirtualClock().wait(None, None)
+    clock = VirtualClock(limit=HOUR)
+    assert clock.wait(START + HOUR, None) == Wake.DUE
+    with pytest.raises(ScriptEnded):
+        clock.wait(START + 2 * HOUR, None)
+
+
+def test_time_stands_still_while_another_thread_is_at_work():
+    """Its wake-up ends the wait, and only then does time pass."""
+    working = threading.Event()
+    working.set()
+    clock = VirtualClock(busy=working.is_set)
+
+    def work():
+        assert clock.now() == START
+        working.clear()
+        clock.wake()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert clock.wait(START + HOUR, 60.0) == Wake.WOKEN
+    worker.join()
+    assert clock.wait(START + HOUR, None) == Wake.DUE
