@@ -156,7 +156,7 @@ def _sweep_cgroups() -> None:
     own = _own_cgroup()
     for group in own.glob(f"{NAMES}-*-*") if own else ():
         if not Path("/proc", group.name.split("-")[1]).exists():
-            _remove_cgroup(group)
+            _empty_cgroup(group)
 
 
 def _mounts_below(top: Path) -> list[str]:
@@ -186,11 +186,13 @@ def _own_cgroup() -> Path | None:
     return None
 
 
-def _remove_cgroup(top: Path) -> None:
-    """Remove a control group and those in it, unless something still runs in them."""
+def _empty_cgroup(top: Path) -> None:
+    """Kill what runs in a control group, and remove it."""
+    (top / "cgroup.kill").write_text("1", encoding="ascii")
+    events = top / "cgroup.events"
+    wait_until(lambda: "populated 0" in events.read_text(encoding="ascii"), within=COMMAND_WITHIN, what="all gone")
     for group, _, _ in os.walk(top, topdown=False):
-        with contextlib.suppress(OSError):
-            Path(group).rmdir()
+        Path(group).rmdir()
 
 
 class Rig:
@@ -204,7 +206,6 @@ class Rig:
 
     def __init__(self, place: Path, layers: Sequence[Path], *, hostname: str = "rig") -> None:
         self.name = f"{NAMES}-{os.getpid()}-{next(self._numbers)}"
-        self.hostname = hostname
         self._place = place / self.name
         self.upper = self._place / "upper"
         """All that this machine ever wrote; a layer for other rigs once it is off."""
@@ -217,6 +218,7 @@ class Rig:
             directory.mkdir(parents=True)
         options = f"lowerdir={':'.join(map(str, layers))},upperdir={self.upper},workdir={self._place / 'work'}"
         _host(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)])
+        self.write("/etc/hostname", f"{hostname}\n")
 
     # Power
 
@@ -264,7 +266,7 @@ class Rig:
     def _start(self, options: Sequence[str], *, environment: dict[str, str]) -> None:
         """Start systemd-nspawn in a control group of its own; it dies with the test run."""
         command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe"]
-        command += [f"--directory={self.root}", f"--machine={self.name}", f"--hostname={self.hostname}"]
+        command += [f"--directory={self.root}", f"--machine={self.name}"]
         # To ask whether the clock is synchronised, as on any machine; without the privilege to set it.
         command += ["--system-call-filter=adjtimex clock_adjtime", *options]
         own = _own_cgroup()
@@ -311,11 +313,14 @@ class Rig:
         with contextlib.suppress(FileNotFoundError):
             shared.rmdir()
         if self._cgroup is not None:
-            _remove_cgroup(self._cgroup)
+            _empty_cgroup(self._cgroup)
+            self._cgroup = None
 
     def remove(self) -> None:
         """Take the machine away with all that it wrote. Also after a failure, on or off."""
-        if self._nspawn is not None:
+        if self.on and self._leader:
+            self.power_cut()
+        elif self._nspawn is not None:
             self._nspawn.kill()
             self._nspawn.wait()
             self._tidy()
@@ -382,11 +387,14 @@ class Rig:
         if not self.on:
             raise RigError(f"{self.name} is off; {' '.join(command)} can't run")
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        # nsenter waits outside for the command inside: when the one is killed, the other is to die, too.
+        enter += ["setpriv", "--pdeathsig=KILL"]
         if not user:
             return [*enter, *command]
+        become = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
         # The user's own service manager is found by the directory of its socket.
-        runtime = 'XDG_RUNTIME_DIR=/run/user/$(id -u) HOME=$(getent passwd "$(id -u)" | cut -d: -f6)'
-        return [*enter, "runuser", "-u", user, "--", "sh", "-c", f'{runtime} exec "$@"', "sh", *command]
+        runtime = 'XDG_RUNTIME_DIR=/run/user/$(id -u) HOME=$(getent passwd "$(id -u)" | cut -d: -f6) exec "$@"'
+        return [*enter, *become, "sh", "-c", runtime, "sh", *command]
 
     # Files
 

@@ -250,10 +250,10 @@ class DriverContract:
 
     @pytest.mark.parametrize(
         ("before", "finished"),
-        [("_sync_tree", False), ("write_durably", False), ("_put_in_place", True)],
+        [("write_durably", False), ("_sync_tree", True), ("_put_in_place", True)],
     )
     def test_a_kill_while_the_dataset_is_finished_is_judged_rightly(self, kit, request_, before, finished):
-        """From its receipt on a dataset is whole; what was left to do then, `recover` does."""
+        """From its receipt on no kill undoes it; what was left to do then, `recover` does."""
         scan_and_be_killed(kit.name, kit.good, request_, before=before)
         driver = load(kit.name, kit.good)
         assert (driver.recover(request_) is not None) == finished

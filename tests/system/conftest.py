@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from container import Rig, base_root, missing, scratch
 
 if TYPE_CHECKING:

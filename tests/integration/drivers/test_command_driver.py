@@ -21,6 +21,7 @@ from plantimager.controller.scanner.errors import DriverError, FaultsFound, Scan
 
 @pytest.fixture
 def datasets(tmp_path):
+    """Return the directory of the datasets."""
     directory = tmp_path / "datasets"
     directory.mkdir()
     return directory
@@ -67,6 +68,7 @@ json.dump({"environment": dict(os.environ), "stdin": json.load(sys.stdin), "here
 
 
 def told(datasets, options, **request):
+    """Return what a program that tells everything was told."""
     request = make_request(datasets, **request)
     CommandDriver(options).scan(request, RecordingMonitor())
     return json.loads((request.dataset_dir / "told.json").read_text())

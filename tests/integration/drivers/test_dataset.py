@@ -17,10 +17,12 @@ from plantimager.controller.scanner.paths import Pose
 
 @pytest.fixture
 def request_(tmp_path):
+    """Return a request whose dataset stands alone in a directory."""
     return make_request(tmp_path)
 
 
 def take(request, *names):
+    """Make a whole dataset of the files."""
     with dataset.attempt(request) as attempt:
         for name in names:
             (attempt.directory / name).write_text("a picture")
@@ -81,6 +83,19 @@ def test_a_rename_that_was_cut_off_is_made_good(request_, tmp_path):
     assert (request_.dataset_dir / "0.jpg").exists()
 
 
+@pytest.mark.parametrize("boot", ["another boot", None])
+def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch, boot):
+    """Nobody knows which of an attempt's pictures the disk had been given."""
+    take(request_, "0.jpg")
+    boot_id = tmp_path / "boot_id"
+    if boot:
+        boot_id.write_text(boot)
+    monkeypatch.setattr(dataset, "BOOT_ID", boot_id)
+    assert dataset.find_whole(request_) == ScanResult(pictures=1)
+    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    assert dataset.find_whole(request_) is None
+
+
 @pytest.mark.parametrize(
     "receipt", [b"", b"{", b"[]", b"null", b"{}", b'{"timelapse_id": "col0", "index": 0}', b"\xff", b"[" * 100_000]
 )
@@ -129,8 +144,8 @@ def test_odd_files_do_not_hold_up_the_end(request_):
     assert stat.S_ISFIFO((request_.dataset_dir / "fifo").lstat().st_mode)
 
 
-def test_everything_is_on_disk_before_the_receipt_and_the_receipt_before_the_rename(request_, monkeypatch):
-    """A power cut at any moment leaves a whole dataset, or one that isn't taken for it."""
+def test_the_receipt_comes_first_and_everything_is_on_disk_before_the_rename(request_, monkeypatch):
+    """A kill after the first undoes nothing; a power cut leaves a whole dataset, or none in its place."""
     order = []
     fsync, rename = os.fsync, type(request_.dataset_dir).rename
 
@@ -145,12 +160,10 @@ def test_everything_is_on_disk_before_the_receipt_and_the_receipt_before_the_ren
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(type(request_.dataset_dir), "rename", noted_rename)
     take(request_, "0.jpg")
-    receipt = next(name for name in order if name.startswith(dataset.RECEIPT))
-    assert order == [
-        "0.jpg", ".col0_0.attempt-1",  # the pictures and their names,
-        receipt, ".col0_0.attempt-1",  # the receipt and its name,
-        "rename", request_.dataset_dir.parent.name,  # the rename and the dataset's name
-    ]  # fmt: skip
+    assert order[0].startswith(dataset.RECEIPT)
+    assert order[1] == ".col0_0.attempt-1"
+    assert set(order[2:4]) == {"0.jpg", dataset.RECEIPT}
+    assert order[4:] == [".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
 
 
 def test_a_disk_that_refuses_fails_the_scan(request_):

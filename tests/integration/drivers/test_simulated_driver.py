@@ -16,11 +16,13 @@ FAST = {"time_per_position": 0, "image_width": 80}
 
 
 def scan(request, **options):
+    """Scan without waiting."""
     driver = SimulatedDriver({**FAST, **options})
     return driver.scan(request, RecordingMonitor())
 
 
 def pixels(request, name="top-00000.jpg"):
+    """Return what a picture shows."""
     with Image.open(request.dataset_dir / "images" / name) as picture:
         return picture.convert("RGB").tobytes()
 
@@ -124,7 +126,16 @@ def test_a_slot_stalls_until_it_is_cancelled(tmp_path):
 
 def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
     """Only the end of the process ends it; here, `close`."""
+
+    class Door(threading.Event):
+        waited_at = threading.Event()
+
+        def wait(self, timeout=None):
+            self.waited_at.set()
+            return super().wait(timeout)
+
     driver, monitor = SimulatedDriver({**FAST, "stall": [0], "deaf": True}), RecordingMonitor(cancel_after=2)
+    driver._closed = Door()
     outcome = []
 
     def rig_thread():
@@ -135,9 +146,8 @@ def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
 
     thread = threading.Thread(target=rig_thread, daemon=True)
     thread.start()
-    assert monitor.wait(60)
-    thread.join(0.05)
-    assert thread.is_alive()
+    assert Door.waited_at.wait(60)
+    assert monitor.cancelled
     assert outcome == []
     driver.close()
     thread.join(60)

@@ -23,6 +23,7 @@ CALIBRATION_2 = {"center_x": 375, "center_y": 375, "radius": 300, "z": 0, "tilt"
 
 
 def poses_of(class_name, kwargs):
+    """Return the poses of a path without faults."""
     faults = []
     poses = read_path({"class_name": class_name, "kwargs": kwargs}, faults)
     assert faults == []
@@ -30,12 +31,14 @@ def poses_of(class_name, kwargs):
 
 
 def faults_of(class_name, kwargs):
+    """Return the faults of a path, as a person reads them."""
     faults = []
     read_path({"class_name": class_name, "kwargs": kwargs}, faults)
     return [str(fault) for fault in faults]
 
 
 def rounded(poses):
+    """Return poses as plain numbers, to a micrometre."""
     return [
         tuple(
             None if value is None else round(value, 3) + 0.0 for value in (pose.x, pose.y, pose.z, pose.pan, pose.tilt)

@@ -55,13 +55,16 @@ def read_regular(path: Path, largest: int) -> bytes:
 
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
+    try:  # os.fdopen of a directory raises and leaves the descriptor open, so look first
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, f"not a regular file but a {kind_of(status.st_mode)}")
         if status.st_size > largest:
             raise TooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {largest} are read")
-        return file.read(largest + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(largest + 1)
+    finally:
+        os.close(descriptor)
 
 
 def kind_of(mode: int) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 MOST_SLOTS: Final = 100_000
-"""Eleven years of hourly slots; a store of that many is some 20 MB and is still saved in tens of milliseconds."""
+"""Eleven years of hourly slots; a greater number is a slip of the pen."""
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)

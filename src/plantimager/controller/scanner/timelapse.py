@@ -41,6 +41,10 @@ LONGEST_ERROR: Final = 500
 """Characters of an error's text that a record keeps: a hundred thousand records must still fit a store."""
 
 
+LEAST_GRACE: Final = timedelta(seconds=1)
+"""No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
+
+
 def error_of(problem: Exception) -> dict[str, Any]:
     """Return the fields of an error for `SlotRecord.error`, its text cut to `LONGEST_ERROR` characters."""
     message = (str(problem) or type(problem).__name__).encode(errors="replace").decode()
@@ -201,7 +205,7 @@ class TimeLapse:
 
     def in_grace(self, slot: int, at: datetime) -> bool:
         """Whether a slot that is due may still start."""
-        return self.lateness(slot, at) <= self.grace
+        return self.lateness(slot, at) <= max(self.grace, LEAST_GRACE)
 
     def late_slots(self, at: datetime, *, run_latest: bool = False) -> range:
         """Return the slots from ``next_idx`` on that are later than their grace period.

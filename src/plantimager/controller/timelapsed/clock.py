@@ -13,6 +13,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
+import functools
+import itertools
+import operator
 import os
 import select
 import time
@@ -41,6 +44,13 @@ class Wake(enum.Flag):
     """Somebody called `Clock.wake`, or a signal came."""
     TIMEOUT = enum.auto()
     """The time-out is over."""
+
+
+_REASONS: Final = {
+    chosen: functools.reduce(operator.or_, itertools.compress(Wake, chosen), Wake(0))
+    for chosen in itertools.product((False, True), repeat=len(Wake))
+}
+"""Every union of reasons: putting one together takes as long as the kernel takes to wake us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,27 +157,26 @@ class SystemClock:
         at_ns = None if until is None else (until - EPOCH) // MICROSECOND * 1000
         deadline = None if timeout is None else self.monotonic() + timeout
         while True:
-            wake = self._sleep(at_ns, deadline)
-            if until is not None and self.now() >= until:
-                wake |= Wake.DUE
-            if deadline is not None and self.monotonic() >= deadline:
-                wake |= Wake.TIMEOUT
-            if wake:
-                return wake
+            was_set, woken = self._sleep(at_ns, deadline)
+            due = until is not None and self.now() >= until
+            over = deadline is not None and self.monotonic() >= deadline
+            if was_set or woken or due or over:
+                return _REASONS[due, was_set, woken, over]
             # The timer or the poll ran out early, since neither counts as far as was asked: go on.
 
-    def _sleep(self, at_ns: int | None, deadline: float | None) -> Wake:
+    def _sleep(self, at_ns: int | None, deadline: float | None) -> tuple[bool, bool]:
+        """Sleep as long as the kernel lets us; return whether the clock was set, and whether somebody woke us."""
         if self._timer.arm(at_ns):
-            return Wake.CLOCK_SET
+            return True, False
         patience = None if deadline is None else _milliseconds(deadline - self.monotonic())
-        wake = Wake(0)
+        was_set = woken = False
         for fd, _ in self._poll.poll(patience):
             if fd == self._woken:
-                os.read(self._woken, 2**16)  # all that a pipe holds
-                wake |= Wake.WOKEN
-            elif self._timer.clear():
-                wake |= Wake.CLOCK_SET
-        return wake
+                os.read(fd, 2**16)  # all that a pipe holds
+                woken = True
+            else:
+                was_set = self._timer.clear()
+        return was_set, woken
 
     def wake(self) -> None:  # noqa: D102
         with contextlib.suppress(OSError):  # full: a wake-up is pending anyway; closed: nobody waits any more

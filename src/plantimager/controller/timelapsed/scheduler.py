@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobExecutionEvent, JobSubmissionEvent
+from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
@@ -102,41 +102,44 @@ class WallClockScheduler(BaseScheduler):
         """Run the jobs that are due; return when the next one is, `None` for never.
 
         Replaces APScheduler's own, which asks the OS for the time, keeps other threads from the jobs while one runs,
-        removes a job after it ran (and with it what the job armed under its own id), and logs what executors raise.
+        removes what a job armed under its own id, and logs what executors raise.
         """
-        if self.state != STATE_RUNNING:
-            return None
         with self._jobstores_lock:
             now = self._clock.now()
-            due = [(job, alias) for alias, store in self._jobstores.items() for job in store.get_due_jobs(now)]
-        for job, alias in sorted(due, key=lambda pair: _run_time(pair[0])):
-            run_time = self._claim(job)
-            if run_time is not None:
-                self._dispatch_event(JobSubmissionEvent(EVENT_JOB_SUBMITTED, job.id, alias, [run_time]))
+            due = [job for store in self._jobstores.values() for job in store.get_due_jobs(now)]
+        for job in sorted(due, key=_run_time):
+            if self._is_due(job, now):
+                run_time = job.next_run_time
                 self._lookup_executor(job.executor).submit_job(job, [run_time])
+                self._go_on(job, run_time)
+                now = self._clock.now()
         with self._jobstores_lock:
             times = [store.get_next_run_time() for store in self._jobstores.values()]
+        if self.state != STATE_RUNNING:
+            return None
         return min((at for at in times if at is not None), default=None)
 
-    def _claim(self, job: Job) -> datetime | None:
-        """Take a due job off the list, or on to its next time, before it runs; return for when it was due.
+    def _is_due(self, job: Job, now: datetime) -> bool:
+        """Tell whether a job that was due still is.
 
-        `None` if while a job ran before it the scheduler was stopped, this job removed or armed anew, or the clock
-        set back.
+        Not if, while a job ran before it, this one was removed or armed anew, the scheduler paused or stopped, or the
+        clock set back.
         """
+        return self.state == STATE_RUNNING and self.get_job(job.id) is job and _run_time(job) <= now
+
+    def _go_on(self, job: Job, run_time: datetime) -> None:
+        """Take a job that ran off the list, or on to its next time, unless it has seen to that itself."""
         with self._jobstores_lock:
+            if self.get_job(job.id) is not job or job.next_run_time != run_time:
+                return
             now = self._clock.now()
-            if self.state != STATE_RUNNING or self.get_job(job.id) is not job or _run_time(job) > now:
-                return None
-            run_time: datetime = job.next_run_time
             following = job.trigger.get_next_fire_time(run_time, now)
             while following is not None and following <= now:  # many missed times of a repeated job count as one
-                run_time, following = following, job.trigger.get_next_fire_time(following, now)
+                missed, following = following, job.trigger.get_next_fire_time(following, now)
             if following is None:
                 self.remove_job(job.id)
             else:
                 self.modify_job(job.id, next_run_time=following)
-        return run_time
 
     def _create_default_executor(self) -> InlineExecutor:
         return InlineExecutor()

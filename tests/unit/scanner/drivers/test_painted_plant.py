@@ -11,6 +11,7 @@ VIEW = View(width=160, height=120, pan=0, elevation=32)
 
 
 def green_of(age, view=VIEW):
+    """Return how many pixels of the picture are green."""
     with Image.open(io.BytesIO(paint(view, age, (), "PNG"))) as picture:
         shades = picture.convert("RGB").getcolors(1 << 16)
     return sum(count for count, (red, green, blue) in shades if green > red + 15 and green > blue + 15)

@@ -23,6 +23,9 @@ program that isn't there is a rig that isn't ready: its disk may still be to be 
 SIGTERM means: bring the rig to a safe point and exit. A program that was sent SIGTERM has not finished its scan,
 whatever it exits with. It comes when the scan is cancelled, and when the daemon is gone. Nothing that the program
 started goes on after it.
+
+When the daemon is killed in the milliseconds between the program's last deed and its exit status, only the program
+itself could tell that it had finished: that is what ``recover`` is for. Without it the slot is attempted again.
 """
 
 from __future__ import annotations
@@ -132,17 +135,23 @@ class CommandDriver(ScannerDriver):
             monitor.progress(0, 0, f"starting {self._scan[0]}")
             try:
                 ended = self._run(self._scan, request, attempt.directory, monitor, talk)
+                self._judge(ended)
+                attempt.seal(talk.result)  # at once: until then a kill makes the program scan again
             finally:
                 self._end_leftovers(request)
-            if ended.stopped:
-                raise ScanCancelled(f"cancelled; {self._scan[0]} {ended}")
-            if ended.status == NOT_READY:
-                raise ScannerNotReady(f"{self._scan[0]} {ended}")
-            if ended.status != OK:
-                raise ScanFailed(f"{self._scan[0]} {ended}")
-            result = attempt.finish(talk.result)
+            attempt.finish(talk.result)
         talk.tell_the_end()
-        return result
+        return talk.result
+
+    def _judge(self, ended: programs.Ended) -> None:
+        """Raise what the end of the program means, unless it is that the scan is whole."""
+        program = self._scan[0]
+        if ended.stopped:
+            raise ScanCancelled(f"cancelled; {program} {ended}")
+        if ended.status == NOT_READY:
+            raise ScannerNotReady(f"{program} {ended}")
+        if ended.status != OK:
+            raise ScanFailed(f"{program} {ended}")
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Look for the whole dataset, end what a killed daemon left running, and ask the ``recover`` program.

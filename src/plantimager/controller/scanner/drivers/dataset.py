@@ -1,10 +1,15 @@
 """A dataset on disk: made beside its place, moved there when whole, recognised afterwards.
 
 An attempt fills a hidden directory of its own beside ``dataset_dir``, so that it never meets
-another attempt's files. When everything in it is on disk for good, a receipt is put into it,
-and it is renamed to ``dataset_dir``. From the receipt on the dataset counts as whole: a kill
-before it leaves an interrupted attempt, whose pictures stay aside; a kill between receipt and
-rename is made good by `find_whole`, which does the rename.
+another attempt's files. When all is taken, three steps make it the dataset:
+
+1. a receipt is put into it. From here on a kill of the daemon undoes nothing, because what was
+   written is the kernel's to keep: `find_whole` takes the steps that are left;
+2. everything in it is put on disk for good;
+3. it is renamed to ``dataset_dir``. From here on a power cut undoes nothing.
+
+The receipt names the boot under which it was written: after a power cut between 1 and 3 nobody
+knows which pictures the disk has, and the attempt was interrupted. Its pictures stay aside.
 """
 
 from __future__ import annotations
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 RECEIPT: Final = "timelapsed.json"
 """The file that makes a directory a whole dataset; it says of which slot."""
 
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
 LARGEST_RECEIPT: Final = 1 << 20
 """Bytes; ours have some hundred."""
 
@@ -49,6 +56,19 @@ class Attempt:
 
     def __init__(self, request: ScanRequest, directory: Path) -> None:
         self.request, self.directory = request, directory
+        self._sealed = False
+
+    def seal(self, result: ScanResult) -> None:
+        """Say that everything is taken; where more is to be done before `finish`, a kill meanwhile undoes nothing.
+
+        Raises
+        ------
+        OSError
+            The disk refuses; nothing is sealed.
+
+        """
+        write_durably(self.directory / RECEIPT, json_text.dumps(_receipt(self.request, result)))
+        self._sealed = True
 
     def finish(self, result: ScanResult) -> ScanResult:
         """Put everything on disk for good and in its place; return ``result``.
@@ -56,11 +76,12 @@ class Attempt:
         Raises
         ------
         OSError
-            It can't be; the attempt is not finished.
+            The disk refuses; the dataset isn't in its place.
 
         """
+        if not self._sealed:
+            self.seal(result)
         _sync_tree(self.directory)
-        write_durably(self.directory / RECEIPT, json_text.dumps(_receipt(self.request, result)))
         _put_in_place(self.directory, self.request.dataset_dir)
         return result
 
@@ -92,15 +113,16 @@ def find_whole(request: ScanRequest) -> ScanResult | None:
     A dataset of the same name that belongs to another experiment is not it: name, slot and
     scheduled time have to be those of ``request``. Ends a `Attempt.finish` that was cut off.
     """
-    result = _read_receipt(request.dataset_dir, request)
-    if result is not None:
-        return result
+    receipt = _read_receipt(request.dataset_dir, request)
+    if receipt is not None:
+        return _result(receipt)
     for directory in left_aside(request):
-        result = _read_receipt(directory, request)
-        if result is not None:
+        receipt = _read_receipt(directory, request)
+        if receipt is not None and "boot" in receipt and receipt["boot"] == _boot():
             with contextlib.suppress(OSError):  # whole all the same; it is found here again
+                _sync_tree(directory)
                 _put_in_place(directory, request.dataset_dir)
-            return result
+            return _result(receipt)
     return None
 
 
@@ -181,18 +203,32 @@ def _receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
         "scheduled_at": request.scheduled_at.isoformat(),
         "pictures": result.pictures,
         "note": result.note,
+        "boot": _boot(),
     }
 
 
-def _read_receipt(directory: Path, request: ScanRequest) -> ScanResult | None:
-    """Return the result that a directory's receipt tells, if it has one and it is of this request's slot."""
+def _read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None:
+    """Return a directory's receipt, if it has one and it is of this request's slot."""
     try:
-        receipt = json_text.loads(read_regular(directory / RECEIPT, LARGEST_RECEIPT))
+        receipt: dict[str, Any] = json_text.loads(read_regular(directory / RECEIPT, LARGEST_RECEIPT))
         of = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
-        if of != (request.timelapse_id, request.index, request.scheduled_at):
-            return None
-        return ScanResult(pictures=receipt["pictures"], note=receipt["note"])
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return receipt if of == (request.timelapse_id, request.index, request.scheduled_at) else None
+
+
+def _result(receipt: Mapping[str, Any]) -> ScanResult:
+    pictures, note = receipt.get("pictures"), receipt.get("note")
+    return ScanResult(
+        pictures=pictures if isinstance(pictures, int) else None, note=note if isinstance(note, str) else ""
+    )
+
+
+def _boot() -> str | None:
+    """Return the kernel's name for this boot, None where it doesn't tell."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
         return None
 
 

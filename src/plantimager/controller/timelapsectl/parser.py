@@ -1,0 +1,140 @@
+"""The words of the command line. Nothing is imported here but argparse: help and usage errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DISTRIBUTION: Final = "plantimager-timelapse"
+
+DESCRIPTION: Final = "See and control the timelapse that the timelapsed service keeps going."
+
+EPILOG: Final = """\
+Whose timelapse: that of the directory in XDG_DATA_HOME if that is set; else root's is the system
+service's, and everybody else's their own. --system and --user say it in so many words.
+
+exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there, 78 a file is at fault
+"""
+
+USUAL_RECORDS: Final = 10
+"""Records that `status` shows: with the rest they fit a terminal of 24 lines."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all that can be said."""
+    parser = argparse.ArgumentParser(
+        prog="timelapsectl",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
+    _add_common(parser, defaults=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, sentence: str, **more: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=sentence,
+            description=f"{sentence[0].upper()}{sentence[1:]}.",
+            **{"allow_abbrev": False, **more},
+        )
+        _add_common(command, defaults=False)
+        return command
+
+    check = add("check", "say what is wrong with configuration and definition, all of it at once")
+    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="definitions, or a timelapsed.toml")
+
+    preview = add("preview", "show when the slots of a definition would be, without starting it")
+    preview.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the definition")
+    preview.add_argument("--all", action="store_true", help="a line for every slot")
+
+    start = add("start", "have a timelapse taken up")
+    start.add_argument("file", type=Path, metavar="FILE", help="its definition")
+
+    cancel = add("cancel", "end the timelapse before its last slot; this can't be undone")
+    cancel.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
+
+    status = add("status", "show how the timelapse goes, whether or not the daemon runs")
+    status.add_argument("--json", action="store_true", help="the same facts for programs")
+    status.add_argument("--follow", action="store_true", help="go on showing, until Ctrl-C")
+    status.add_argument(
+        "-n",
+        "--records",
+        type=_count,
+        default=USUAL_RECORDS,
+        metavar="N",
+        help=f"how many of the last slots (default {USUAL_RECORDS})",
+    )
+
+    # No character begins an option here: `-f`, `-n 20` and the like are for journalctl.
+    commands.add_parser("log", help="show what the daemon told the journal", prefix_chars="\0", add_help=False).add_argument(
+        "arguments", nargs="*", metavar="ARGUMENT"
+    )
+
+    timeline = add("timeline", "draw the slots, planned against taken: a row a day, a mark a slot")
+    timeline.add_argument("name", nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one")
+    timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture, into this file; - for standard output")
+
+    add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
+    return parser
+
+
+LOG_HELP: Final = """\
+usage: timelapsectl [--system | --user] [--rig NAME] log [ARGUMENT ...]
+
+Show what the daemon told the journal: journalctl for its unit. All arguments are journalctl's:
+  timelapsectl log -f                      as it comes
+  timelapsectl log -x -p warning           what went wrong, and what to do about it
+  timelapsectl log SLOT=7                  all about one slot
+  timelapsectl log ACTION=slot_skipped     all events of a kind
+"""
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what was asked for; a usage error ends the process with 2, help and version with 0."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command == "log" and options.arguments in (["-h"], ["--help"]):
+        parser.exit(message=LOG_HELP)
+    return options
+
+
+def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
+    """Add the options that say whose timelapse is meant; before the command or behind it, the last one counts."""
+    default = None if defaults else argparse.SUPPRESS
+    group = parser.add_argument_group("whose timelapse")
+    whose = group.add_mutually_exclusive_group()
+    whose.add_argument(
+        "--system", dest="scope", action="store_const", const="system", default=default, help="the system service's"
+    )
+    whose.add_argument(
+        "--user", dest="scope", action="store_const", const="user", default=default, help="your own service's"
+    )
+    group.add_argument("--rig", metavar="NAME", default=default, help="that of one of several rigs on this host")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", default=default, help="use this timelapsed.toml and look for no other"
+    )
+
+
+def _count(text: str) -> int:
+    """Read how many; argparse words the refusal."""
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{count} is less than none")
+    return count
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: the look-up takes as long as everything else here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it and exit."""
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        parser.exit(message=f"{parser.prog} {version(DISTRIBUTION)}\n")

@@ -1,0 +1,117 @@
+"""Whom a command is about: one rig's places on this host, and the service that looks after them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plantimager.controller.timelapsectl.terminal import Screen, screen_of
+from plantimager.controller.timelapsed.clock import Clock, SystemClock
+from plantimager.controller.timelapsed.config import APPLICATION, SITE_DIRECTORY
+from plantimager.controller.timelapsed.places import Places, find_places
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
+"""Where the system service keeps its store."""
+
+UNIT: Final = "plant-imager-timelapsed"
+
+
+class Scope(StrEnum):
+    """Whose timelapse it is."""
+
+    SYSTEM = "system"
+    """The system service's."""
+    USER = "user"
+    """That of a user's own service."""
+    OWN = "own"
+    """One in a directory that ``XDG_DATA_HOME`` names: of a daemon that somebody started by hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything that a command is given by the world around it."""
+
+    environment: Mapping[str, str]
+    scope: Scope
+    places: Places
+    clock: Clock
+    screen: Screen
+
+    @property
+    def store(self) -> Path:
+        """The rig's store."""
+        return self.places.store
+
+    @property
+    def unit(self) -> str:
+        """The rig's unit, as systemd calls it."""
+        return UNIT if self.places.rig is None else f"{UNIT}@{self.places.rig}"
+
+    @property
+    def start_hint(self) -> str:
+        """How to have the daemon run."""
+        match self.scope:
+            case Scope.SYSTEM:
+                return f"systemctl start {self.unit}"
+            case Scope.USER:
+                return f"systemctl --user start {self.unit}"
+            case Scope.OWN:
+                rig = f" --rig {self.places.rig}" if self.places.rig is not None else ""
+                return f"XDG_DATA_HOME={self.store.parent.parent} timelapsed{rig}"
+
+
+def open_session(options: argparse.Namespace) -> Session:
+    """Look at the world: environment, terminal, clock. Nothing below asks for them again.
+
+    Raises
+    ------
+    FaultsFound
+        As `places_of`.
+
+    """
+    environment = dict(os.environ)
+    scope = choose_scope(environment, Scope(options.scope) if options.scope else None, os.getuid())
+    return Session(
+        environment=environment,
+        scope=scope,
+        places=places_of(scope, environment, rig=options.rig, config_file=options.config),
+        clock=SystemClock(),
+        screen=screen_of(sys.stdout, environment),
+    )
+
+
+def choose_scope(environment: Mapping[str, str], asked: Scope | None, uid: int) -> Scope:
+    """Return whose timelapse is meant: the one asked for, else that of ``XDG_DATA_HOME``, root the service's, others their own."""
+    if asked is not None:
+        return asked
+    data_home = Path(environment.get("XDG_DATA_HOME", ""))
+    if data_home.is_absolute():  # a relative one is ignored, as the XDG rules have it
+        return Scope.SYSTEM if data_home / APPLICATION == SYSTEM_STORAGE else Scope.OWN
+    return Scope.SYSTEM if uid == 0 else Scope.USER
+
+
+def places_of(
+    scope: Scope, environment: Mapping[str, str], *, rig: str | None = None, config_file: Path | None = None
+) -> Places:
+    """Return where the files of a rig are.
+
+    Raises
+    ------
+    FaultsFound
+        The rig's name, or a file name in the environment, can't be one.
+
+    """
+    storage = SYSTEM_STORAGE if scope is Scope.SYSTEM else None
+    places = find_places(environment, rig=rig, config_file=config_file, storage=storage)
+    if scope is not Scope.SYSTEM:
+        return places
+    # The service's own user has no configuration of its own, and root's isn't the service's.
+    return replace(places, config_directories=(SITE_DIRECTORY / rig if rig is not None else SITE_DIRECTORY,))

@@ -1,0 +1,237 @@
+"""``timelapsectl timeline``: planned against taken, a row a day and a mark a slot, and the hours that the rig was off.
+
+`chart_of` makes the picture of plain values; `timeline_text` and `timeline_svg` draw it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plantimager.controller.scanner.errors import TimelapsedError
+from plantimager.controller.scanner.states import RecordStatus
+from plantimager.controller.scanner.timelapse_store import is_safe_name
+from plantimager.controller.timelapsectl.overview import Overview, look
+from plantimager.controller.timelapsectl.words import schedule_words
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+
+    from plantimager.controller.scanner.timelapse import TimeLapse
+    from plantimager.controller.timelapsectl.session import Session
+
+LATE_FROM: Final = timedelta(minutes=1)
+"""A slot that began so much after its time is shown as late: less than that can't be seen at this scale."""
+
+STANDARD_OUTPUT: Final = Path("-")
+
+
+class Kind(Enum):
+    """What a mark says of its slot; the worse ones first, since they hide others where marks fall together."""
+
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+    LATE = "late"
+    RUNNING = "being taken"
+    TAKEN = "taken"
+    TO_COME = "to come"
+
+
+SEVERITY: Final = {kind: place for place, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much time a row of the chart is: a day, or less for a timelapse that is over sooner."""
+
+    row: timedelta
+    tick: timedelta
+    """From one number of the axis to the next."""
+    axis: str
+    """How an instant of the axis is written, as for `datetime.strftime`."""
+    label: str
+    """Likewise the beginning of a row."""
+    span: timedelta
+    """The shortest timelapse that is drawn at this scale."""
+
+
+SCALES: Final = (
+    Scale(timedelta(days=1), timedelta(hours=3), "%H", "%a %d %b %Y", timedelta(hours=6)),
+    Scale(timedelta(hours=1), timedelta(minutes=10), ":%M", "%d %b %H:00", timedelta(minutes=6)),
+    Scale(timedelta(minutes=1), timedelta(seconds=10), ":%S", "%d %b %H:%M", timedelta(0)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One slot on its row."""
+
+    slot: int
+    at: datetime
+    """When it was planned, UTC."""
+    place: float
+    """From 0, the beginning of the row, to 1, by the wall clock."""
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A day (or what the scale makes of it)."""
+
+    label: str
+    marks: tuple[Mark, ...]
+    off: tuple[tuple[float, float], ...]
+    """The spans without a daemon, places as those of marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The whole picture."""
+
+    title: str
+    subtitle: str
+    zone: str
+    scale: Scale
+    rows: tuple[Row, ...]
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """How many marks of each kind there are, of those there are any."""
+        kinds = [mark.kind for row in self.rows for mark in row.marks]
+        return {kind: count for kind in Kind if (count := kinds.count(kind))}
+
+    @property
+    def ticks(self) -> Iterator[tuple[float, str]]:
+        """The axis: place and text of each number."""
+        for index in range(self.scale.row // self.scale.tick + 1):
+            at = datetime.combine(datetime.min, time.min) + self.scale.tick * index
+            last = at - datetime.min == self.scale.row
+            yield index * self.scale.tick / self.scale.row, self._end_of_axis if last else at.strftime(self.scale.axis)
+
+    @property
+    def _end_of_axis(self) -> str:
+        return "24" if self.scale.row == timedelta(days=1) else ":60"
+
+
+def run_timeline(options: argparse.Namespace, session: Session) -> int:
+    """Draw it.
+
+    Raises
+    ------
+    TimelapsedError
+        There is no such timelapse, or its store can't be read.
+    OSError
+        The picture can't be written.
+
+    """
+    overview = look(_store_of(options.name, session), session.clock)
+    if overview.timelapse is None:
+        session.screen.write(f"no timelapse in {overview.store}; define one with timelapsectl start FILE")
+        return 0
+    chart = chart_of(overview, overview.timelapse)
+    if options.svg is not None:
+        from plantimager.controller.timelapsectl.timeline_svg import svg_of  # noqa: PLC0415 - an XML library for this alone
+
+        picture = svg_of(chart)
+        if options.svg == STANDARD_OUTPUT:
+            sys.stdout.buffer.write(picture)
+            return 0
+        options.svg.write_bytes(picture)
+        session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
+        return 0
+    from plantimager.controller.timelapsectl.timeline_text import text_of  # noqa: PLC0415 - as above
+
+    session.screen.write(*text_of(chart, session.screen))
+    return 0
+
+
+def _store_of(name: str | None, session: Session) -> Path:
+    """Return the store of a timelapse: the rig's present one, or one that was archived under its name."""
+    if name is None:
+        return session.store
+    present = look(session.store, session.clock).timelapse
+    if present is not None and present.id == name:
+        return session.store
+    archived = session.places.history / f"{name}.json"
+    if is_safe_name(name) and archived.exists():
+        return archived
+    kept = sorted(path.stem for path in session.places.history.glob("*.json"))
+    refusal = TimelapsedError(f"no timelapse {name} in {session.store} or {session.places.history}")
+    refusal.hint = f"there are {', '.join(kept)}" if kept else None
+    raise refusal
+
+
+# --- from the facts to the picture ---------------------------------------------------------------------
+
+
+def chart_of(overview: Overview, timelapse: TimeLapse) -> Chart:
+    """Return the picture of a timelapse, in the host's local time."""
+    slots = timelapse.schedule_times
+    span = slots[-1] - slots[0] if slots else timedelta(0)
+    scale = next(scale for scale in SCALES if span >= scale.span) if len(slots) > 1 else SCALES[0]
+    marks: dict[datetime, list[Mark]] = {}
+    for slot, at in enumerate(slots):
+        start, place = _placed(at, scale)
+        marks.setdefault(start, []).append(Mark(slot, at, place, kind_of(overview, timelapse, slot)))
+    off: dict[datetime, list[tuple[float, float]]] = {}
+    for start, piece in _pieces(_outages(overview, timelapse), scale, set(marks)):
+        off.setdefault(start, []).append(piece)
+    rows = tuple(
+        Row(start.strftime(scale.label), tuple(marks[start]), tuple(off.get(start, ()))) for start in sorted(marks)
+    )
+    subtitle = f"{schedule_words(timelapse.mode, slots, overview.at)}; {timelapse.state.value}, {timelapse.tally}"
+    zones = dict.fromkeys(slots[index].astimezone().strftime("%Z, UTC%z") for index in (0, -1)) if slots else {}
+    return Chart(timelapse.id, subtitle, " and ".join(zones), scale, rows)
+
+
+def kind_of(overview: Overview, timelapse: TimeLapse, slot: int) -> Kind:
+    """Return what became of a slot."""
+    record = timelapse.records.get(slot)
+    if record is None or record.status is RecordStatus.PENDING:
+        return Kind.TO_COME
+    match record.status:
+        case RecordStatus.SUCCEEDED:
+            return Kind.LATE if overview.slot(timelapse, record).late >= LATE_FROM else Kind.TAKEN
+        case RecordStatus.FAILED:
+            return Kind.FAILED
+        case RecordStatus.SKIPPED:
+            return Kind.SKIPPED
+        case RecordStatus.RUNNING:
+            return Kind.RUNNING
+        case _:
+            return Kind.INTERRUPTED
+
+
+def _outages(overview: Overview, timelapse: TimeLapse) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the spans without a daemon, in UTC; the present one, too."""
+    yield from overview.logbook.outages
+    saved_at = overview.logbook.saved_at
+    if overview.daemon is None and timelapse.state.is_active and saved_at is not None and saved_at < overview.at:
+        yield saved_at, overview.at
+
+
+def _placed(at: datetime, scale: Scale) -> tuple[datetime, float]:
+    """Return the beginning of an instant's row (local, naive), and its place on that row."""
+    local = at.astimezone().replace(tzinfo=None)
+    into = (local - datetime.combine(local.date(), time.min)) % scale.row
+    return local - into, into / scale.row
+
+
+def _pieces(
+    spans: Iterable[tuple[datetime, datetime]], scale: Scale, rows: set[datetime]
+) -> Iterator[tuple[datetime, tuple[float, float]]]:
+    """Cut spans at the ends of rows; yield the pieces that fall on ``rows``."""
+    for start, end in spans:
+        (row, place), (last_row, last_place) = _placed(start, scale), _placed(end, scale)
+        while row < last_row:
+            if row in rows:
+                yield row, (place, 1.0)
+            row, place = row + scale.row, 0.0
+        if row == last_row and row in rows and place < last_place:
+            yield row, (place, last_place)
