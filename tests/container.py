@@ -168,10 +168,15 @@ def _mounts_below(top: Path) -> list[str]:
 
 def _host(command: Sequence[str]) -> None:
     """Run a command of the host, and repeat what it said when it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    _checked(subprocess.run(command, check=False, capture_output=True, text=True))
+
+
+def _checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Return ``done`` if it ended with 0, else repeat the end of what it said."""
     if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise RigError(f"{' '.join(command)}\nended with {done.returncode}:\n{said}")
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+        raise RigError(f"{' '.join(done.args)}\nended with {done.returncode}:\n{said}")
+    return done
 
 
 def _own_cgroup() -> Path | None:
@@ -330,8 +335,8 @@ class Rig:
 
     # Commands
 
-    def build(self, *command: str) -> str:
-        """Run a command in the machine while it is off, as a builder of images would; return its output."""
+    def build(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the machine while it is off, as a builder of images would."""
         builder = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--as-pid2"]
         done = subprocess.run(
             [*builder, "--private-network", f"--directory={self.root}", f"--machine={self.name}", *command],
@@ -341,9 +346,7 @@ class Rig:
             stdin=subprocess.DEVNULL,
             env={**ENVIRONMENT, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         )
-        if done.returncode:
-            raise RigError(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return _checked(done) if check else done
 
     def run(
         self,
@@ -363,9 +366,7 @@ class Rig:
             timeout=within,
             env=ENVIRONMENT,
         )
-        if check and done.returncode:
-            raise RigError(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done
+        return _checked(done) if check else done
 
     @contextlib.contextmanager
     def running(self, *command: str, user: str = "") -> Iterator[subprocess.Popen[str]]:

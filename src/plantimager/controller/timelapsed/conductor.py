@@ -273,6 +273,7 @@ class Conductor:
             index=slot,
             attempt=record.attempt,
             scheduled_at=timelapse.schedule_times[slot],
+            started_at=record.started_at,
             dataset_dir=self.datasets / record.scan_id,
             configuration={**self.configuration, "timelapse": about},
         )

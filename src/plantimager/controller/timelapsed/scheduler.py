@@ -102,8 +102,11 @@ class WallClockScheduler(BaseScheduler):
         """Run the jobs that are due; return when the next one is, `None` for never.
 
         Replaces APScheduler's own, which asks the OS for the time, keeps other threads from the jobs while one runs,
-        removes what a job armed under its own id, and logs what executors raise.
+        removes what a job armed under its own id, and logs what executors raise. What can be done after a job is,
+        since before it every microsecond is one of lateness.
         """
+        if self.state != STATE_RUNNING:
+            return None
         with self._jobstores_lock:
             now = self._clock.now()
             due = [job for store in self._jobstores.values() for job in store.get_due_jobs(now)]
@@ -111,12 +114,10 @@ class WallClockScheduler(BaseScheduler):
             if self._is_due(job, now):
                 run_time = job.next_run_time
                 self._lookup_executor(job.executor).submit_job(job, [run_time])
-                self._go_on(job, run_time)
+                self._go_on(job, run_time, now)
                 now = self._clock.now()
         with self._jobstores_lock:
             times = [store.get_next_run_time() for store in self._jobstores.values()]
-        if self.state != STATE_RUNNING:
-            return None
         return min((at for at in times if at is not None), default=None)
 
     def _is_due(self, job: Job, now: datetime) -> bool:
@@ -127,15 +128,14 @@ class WallClockScheduler(BaseScheduler):
         """
         return self.state == STATE_RUNNING and self.get_job(job.id) is job and _run_time(job) <= now
 
-    def _go_on(self, job: Job, run_time: datetime) -> None:
+    def _go_on(self, job: Job, run_time: datetime, now: datetime) -> None:
         """Take a job that ran off the list, or on to its next time, unless it has seen to that itself."""
         with self._jobstores_lock:
             if self.get_job(job.id) is not job or job.next_run_time != run_time:
                 return
-            now = self._clock.now()
             following = job.trigger.get_next_fire_time(run_time, now)
             while following is not None and following <= now:  # many missed times of a repeated job count as one
-                missed, following = following, job.trigger.get_next_fire_time(following, now)
+                following = job.trigger.get_next_fire_time(following, now)
             if following is None:
                 self.remove_job(job.id)
             else:
