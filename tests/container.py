@@ -270,16 +270,13 @@ class Rig:
 
     def _start(self, options: Sequence[str], *, environment: dict[str, str]) -> None:
         """Start systemd-nspawn in a control group of its own; it dies with the test run."""
-        command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe"]
-        command += [f"--directory={self.root}", f"--machine={self.name}"]
         # To ask whether the clock is synchronised, as on any machine; without the privilege to set it.
-        command += ["--system-call-filter=adjtimex clock_adjtime", *options]
+        command = self._nspawn_command("--console=pipe", "--system-call-filter=adjtimex clock_adjtime", *options)
         own = _own_cgroup()
         if own is not None:
             self._cgroup = own / self.name
             self._cgroup.mkdir(exist_ok=True)
-            join = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._cgroup)]
-            command = join + command
+            command = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._cgroup), *command]
         with self._console.open("ab") as console:
             self._nspawn = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -288,6 +285,13 @@ class Rig:
                 stderr=subprocess.STDOUT,
                 env={**ENVIRONMENT, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", **environment},
             )
+
+    def _nspawn_command(self, *options: str) -> list[str]:
+        # What nspawn shares with a container while it runs is put where it goes with the container.
+        private = 'mkdir -p "$0" && mount -t tmpfs tmpfs "$0" && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", private, "/run/systemd/nspawn"]
+        command += ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]
+        return [*command, f"--directory={self.root}", f"--machine={self.name}", *options]
 
     def power_cut(self) -> None:
         """Pull the plug: every process of the machine is gone at once, unwarned."""
@@ -314,9 +318,6 @@ class Rig:
 
     def _tidy(self) -> None:
         """Remove what systemd-nspawn leaves on the host when it is cut off."""
-        shared = Path("/run/systemd/nspawn/propagate") / self.name
-        with contextlib.suppress(FileNotFoundError):
-            shared.rmdir()
         if self._cgroup is not None:
             _empty_cgroup(self._cgroup)
             self._cgroup = None
@@ -337,9 +338,8 @@ class Rig:
 
     def build(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine while it is off, as a builder of images would."""
-        builder = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--as-pid2"]
         done = subprocess.run(
-            [*builder, "--private-network", f"--directory={self.root}", f"--machine={self.name}", *command],
+            self._nspawn_command("--pipe", "--as-pid2", "--private-network", *command),
             check=False,
             capture_output=True,
             text=True,

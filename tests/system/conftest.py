@@ -83,6 +83,7 @@ def sources(wheels: Path, layers: Path) -> Path:
     for name in ("systemd", "config"):
         shutil.copytree(TREE / name, target / name)
     shutil.copytree(wheels, target / "wheels")
+    (target / "wheels").chmod(0o755)  # a temporary directory is its maker's alone; users install from here, too
     return layer
 
 

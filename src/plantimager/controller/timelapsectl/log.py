@@ -45,7 +45,7 @@ def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
 
     """
     if session.scope is Scope.OWN:
-        refusal = TimelapsedError(f"{session.store}: a daemon on this store logs to the terminal that it was started from")
+        refusal = TimelapsedError(f"{session.store}: a daemon on this store logs to where it was started")
         refusal.hint = "for a service's journal say whose: timelapsectl --system log, or timelapsectl --user log"
         raise refusal
     manager = ["--user"] if session.scope is Scope.USER else []

@@ -28,7 +28,7 @@ MODULES: Final = {
     "timeline": "timeline",
     "demo": "demo",
 }
-"""Which module of this package does a command: its ``run_<command>``. Only that one is loaded; a Pi is slow to start."""
+"""Which module of this package does a command: its ``run_<command>``. Only that one is loaded: a Pi is slow."""
 
 EXIT_INTERRUPTED: Final = 130
 """What shells take for "ended by Ctrl-C"."""

@@ -73,13 +73,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     # No character begins an option here: `-f`, `-n 20` and the like are for journalctl.
-    commands.add_parser("log", help="show what the daemon told the journal", prefix_chars="\0", add_help=False).add_argument(
-        "arguments", nargs="*", metavar="ARGUMENT"
-    )
+    log = commands.add_parser("log", help="show what the daemon told the journal", prefix_chars="\0", add_help=False)
+    log.add_argument("arguments", nargs="*", metavar="ARGUMENT")
 
     timeline = add("timeline", "draw the slots, planned against taken: a row a day, a mark a slot")
     timeline.add_argument("name", nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one")
-    timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture, into this file; - for standard output")
+    timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
     return parser

@@ -89,7 +89,7 @@ def open_session(options: argparse.Namespace) -> Session:
 
 
 def choose_scope(environment: Mapping[str, str], asked: Scope | None, uid: int) -> Scope:
-    """Return whose timelapse is meant: the one asked for, else that of ``XDG_DATA_HOME``, root the service's, others their own."""
+    """Return whose timelapse is meant: as ``asked``, else as ``XDG_DATA_HOME`` says, else by who runs this."""
     if asked is not None:
         return asked
     data_home = Path(environment.get("XDG_DATA_HOME", ""))

@@ -61,7 +61,10 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
             before: object = None
             while True:
                 overview = look(session.store, session.clock)
-                before = _draw(options, session, overview) if drawn else _tell(options, session, overview, before)
+                if drawn:
+                    _draw(options, session, overview)
+                else:
+                    before = _tell(options, session, overview, before)
                 watch.wait(TICK)
         except KeyboardInterrupt:
             pass

@@ -16,7 +16,7 @@ from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.states import RecordStatus
 from plantimager.controller.scanner.timelapse_store import is_safe_name
 from plantimager.controller.timelapsectl.overview import Overview, look
-from plantimager.controller.timelapsectl.words import schedule_words
+from plantimager.controller.timelapsectl.words import schedule_words, zone_words
 
 if TYPE_CHECKING:
     import argparse
@@ -53,18 +53,20 @@ class Scale:
     row: timedelta
     tick: timedelta
     """From one number of the axis to the next."""
+    numbered: int
+    """By how much the numbers of the axis rise: 3 (hours), 10 (minutes, seconds)."""
     axis: str
-    """How an instant of the axis is written, as for `datetime.strftime`."""
+    """How one of them is written."""
     label: str
-    """Likewise the beginning of a row."""
+    """How the beginning of a row is written, as for `datetime.strftime`."""
     span: timedelta
     """The shortest timelapse that is drawn at this scale."""
 
 
 SCALES: Final = (
-    Scale(timedelta(days=1), timedelta(hours=3), "%H", "%a %d %b %Y", timedelta(hours=6)),
-    Scale(timedelta(hours=1), timedelta(minutes=10), ":%M", "%d %b %H:00", timedelta(minutes=6)),
-    Scale(timedelta(minutes=1), timedelta(seconds=10), ":%S", "%d %b %H:%M", timedelta(0)),
+    Scale(timedelta(days=1), timedelta(hours=3), 3, "{:02}", "%a %d %b %Y", timedelta(hours=6)),
+    Scale(timedelta(hours=1), timedelta(minutes=10), 10, ":{:02}", "%d %b %H:00", timedelta(minutes=6)),
+    Scale(timedelta(minutes=1), timedelta(seconds=10), 10, ":{:02}", "%d %b %H:%M", timedelta(0)),
 )
 
 
@@ -110,13 +112,7 @@ class Chart:
     def ticks(self) -> Iterator[tuple[float, str]]:
         """The axis: place and text of each number."""
         for index in range(self.scale.row // self.scale.tick + 1):
-            at = datetime.combine(datetime.min, time.min) + self.scale.tick * index
-            last = at - datetime.min == self.scale.row
-            yield index * self.scale.tick / self.scale.row, self._end_of_axis if last else at.strftime(self.scale.axis)
-
-    @property
-    def _end_of_axis(self) -> str:
-        return "24" if self.scale.row == timedelta(days=1) else ":60"
+            yield index * self.scale.tick / self.scale.row, self.scale.axis.format(index * self.scale.numbered)
 
 
 def run_timeline(options: argparse.Namespace, session: Session) -> int:
@@ -186,8 +182,7 @@ def chart_of(overview: Overview, timelapse: TimeLapse) -> Chart:
         Row(start.strftime(scale.label), tuple(marks[start]), tuple(off.get(start, ()))) for start in sorted(marks)
     )
     subtitle = f"{schedule_words(timelapse.mode, slots, overview.at)}; {timelapse.state.value}, {timelapse.tally}"
-    zones = dict.fromkeys(slots[index].astimezone().strftime("%Z, UTC%z") for index in (0, -1)) if slots else {}
-    return Chart(timelapse.id, subtitle, " and ".join(zones), scale, rows)
+    return Chart(timelapse.id, subtitle, zone_words(slots), scale, rows)
 
 
 def kind_of(overview: Overview, timelapse: TimeLapse, slot: int) -> Kind:

@@ -7,7 +7,7 @@ with any kind of colour vision can tell apart. Pointing at a mark shows its slot
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from xml.etree import ElementTree as ET  # noqa: S405 - writes XML, reads none
+from xml.etree import ElementTree as ET
 
 from plantimager.controller.timelapsectl.timeline import Kind
 
@@ -73,7 +73,8 @@ def svg_of(chart: Chart) -> bytes:
             _add(drawn, "title", _sentence(mark))
     _draw_legend(root, chart, height)
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def _x(place: float) -> float:
@@ -102,8 +103,10 @@ def _draw_mark(parent: ET.Element, kind: Kind, x: float, y: float) -> ET.Element
             return _add(parent, "circle", cx=x, cy=y, r=r, fill=colour)
         case Kind.LATE:  # half full
             drawn = _add(parent, "g", stroke=colour, stroke_width=1.4, fill=colour)
-            _add(drawn, "circle", cx=x, cy=y, r=r - 0.7, fill="none")
-            _add(drawn, "path", d=f"M {x:g} {y - r + 0.7:g} a {r - 0.7:g} {r - 0.7:g} 0 0 1 0 {2 * r - 1.4:g} z", stroke="none")
+            inner = r - 0.7
+            _add(drawn, "circle", cx=x, cy=y, r=inner, fill="none")
+            half = f"M {x:g} {y - inner:g} a {inner:g} {inner:g} 0 0 1 0 {2 * inner:g} z"
+            _add(drawn, "path", d=half, stroke="none")
             return drawn
         case Kind.FAILED:
             path = f"M {x - r:g} {y - r:g} l {2 * r:g} {2 * r:g} m 0 {-2 * r:g} l {-2 * r:g} {2 * r:g}"

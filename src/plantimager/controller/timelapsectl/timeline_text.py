@@ -30,7 +30,8 @@ def text_of(chart: Chart, screen: Screen) -> list[str]:
     """Return the picture as lines."""
     margin = max((len(row.label) for row in chart.rows), default=0)
     ticks = list(chart.ticks)
-    per_tick = min(max((screen.width - margin - 4) // (len(ticks) - 1), 3), MOST_COLUMNS_PER_TICK)
+    per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MOST_COLUMNS_PER_TICK)
+    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour stand evenly
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(chart.title, Style.BOLD), *flowing(chart.subtitle.split(" "), screen.width, " ")]

@@ -1,4 +1,4 @@
-"""Waiting for files to change: inotify, so that a command that waits sleeps, and is there at once when something happens.
+"""Waiting for files to change: inotify, so that a command that waits sleeps, and wakes when something happens.
 
 Python's library has no face for inotify(7), and it is three calls. Where the kernel has no watch
 left to give, or the directory isn't there yet, waits simply last until their time-out.

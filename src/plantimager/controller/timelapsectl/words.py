@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
     """Return ``1 slot``, ``2 slots``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def schedule_words(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
@@ -27,3 +27,10 @@ def schedule_words(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime
         how += f", every {spoken(slots[1] - slots[0])}"
     until = f" → {local_time(slots[-1], now)}" if len(slots) > 1 else ""
     return f"{how}, {local_time(slots[0], now)}{until}"
+
+
+def zone_words(slots: Sequence[datetime]) -> str:
+    """Return in which zone local times are, of the first and the last slot: ``CET (UTC+01:00), CEST (UTC+02:00)``."""
+    ends = (slot.astimezone() for slot in (*slots[:1], *slots[-1:]))
+    names = [f"{at:%Z} (UTC{at.isoformat()[-6:]})" if at.utcoffset() else "UTC" for at in ends]
+    return ", ".join(dict.fromkeys(names))

@@ -1,0 +1,168 @@
+"""``timelapsectl start`` and ``cancel``: leave a request beside the store, tell the daemon, and hear its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from plantimager.controller.scanner.durable import read_regular
+from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
+from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_stored
+from plantimager.controller.scanner.timelapse_store import load as load_store
+from plantimager.controller.timelapsectl.watch import Watch
+from plantimager.controller.timelapsed.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_of, leave_request
+from plantimager.controller.timelapsed.live import read_live
+from plantimager.controller.timelapsed.lock import daemon_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from plantimager.controller.timelapsectl.session import Session
+
+PATIENCE: Final = 15.0
+"""Seconds for the daemon to answer. It does so at once, unless it waits for the clock or the machine is in trouble."""
+LOOK: Final = 1.0
+"""Seconds between two looks whether the daemon is still there; its answer is noticed at once."""
+
+
+class DaemonNotThere(TimelapsedError):
+    """A request was left that nobody has answered yet."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+def run_start(options: argparse.Namespace, session: Session) -> int:
+    """Have a definition taken up.
+
+    Raises
+    ------
+    FileUnusable, FaultsFound
+        It is at fault.
+    DaemonNotThere
+        The request was left, but nobody has answered it.
+    OSError
+        It can't be left.
+
+    """
+    from plantimager.controller.timelapsectl.check import read_whole  # noqa: PLC0415 - cancel has no use for it
+
+    definition, schedule = read_whole(options.file, session.clock.now())
+    pid = daemon_of(session.store)
+    if pid is None:
+        _check_without_daemon(definition.configuration, options.file, session)
+    for note in schedule.notes:
+        session.screen.write(f"note: {note}")
+    request = leave_request(session.store, "start", secrets.token_hex(8), read_regular(options.file, LARGEST_REQUEST))
+    if pid is None:
+        problem = DaemonNotThere(f"no daemon is running; {definition.name} will be taken up when it starts")
+        problem.hint = session.start_hint
+        raise problem
+    # The daemon knows the request by the name under which it was left; people know their own file.
+    return _hear(session, request, pid, said_as=(str(request), str(options.file)))
+
+
+def run_cancel(options: argparse.Namespace, session: Session) -> int:
+    """Have the timelapse ended.
+
+    Raises
+    ------
+    DefinitionRefused
+        There is nothing to cancel.
+    DaemonNotThere
+        The request was left, but nobody has answered it.
+    OSError
+        It can't be left.
+
+    """
+    stored = _read(session.store)
+    if stored is None or not stored.timelapse.state.is_active:
+        ended = f"; {stored.timelapse.id} is {stored.timelapse.state.value}" if stored is not None else ""
+        raise DefinitionRefused(f"there is no active timelapse to cancel{ended}")
+    name = stored.timelapse.id
+    # With its name, so that no other one is hit that may have begun meanwhile.
+    wish = {"timelapse_id": name, "who": who_asks(session.environment), "why": options.why}
+    pid = daemon_of(session.store)
+    request = leave_request(session.store, "cancel", secrets.token_hex(8), json.dumps(wish).encode())
+    if pid is None:
+        problem = DaemonNotThere(f"no daemon is running; {name} will be cancelled when it starts")
+        problem.hint = session.start_hint
+        raise problem
+    return _hear(session, request, pid)
+
+
+def who_asks(environment: Mapping[str, str]) -> str:
+    """Return the name of the person: who used sudo, else the user that this runs as."""
+    name = str(os.getuid())
+    with suppress(KeyError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+    behind = environment.get("SUDO_USER") if os.getuid() == 0 else None
+    return f"{behind} (as {name})" if behind and behind != name else name
+
+
+def _hear(session: Session, request: Path, pid: int, said_as: tuple[str, str] = ("", "")) -> int:
+    """Tell the daemon that there is a request, wait for its answer, and pass it on.
+
+    Raises
+    ------
+    DaemonNotThere
+        It didn't come.
+
+    """
+    answer = _ask(session, request, pid)
+    message = answer.message.replace(*said_as) if said_as[0] else answer.message
+    if not answer.accepted:
+        refusal = DefinitionRefused(message)
+        raise refusal
+    session.screen.write(message)
+    return 0
+
+
+def _ask(session: Session, request: Path, pid: int) -> Answer:
+    deadline = session.clock.monotonic() + PATIENCE
+    with Watch(inbox_of(session.store)) as watch:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGHUP)
+        while True:
+            answer = collect_answer(request)
+            if answer is not None:
+                return answer
+            left = deadline - session.clock.monotonic()
+            if left <= 0 or daemon_of(session.store) != pid:
+                raise _unanswered(session, pid)
+            watch.wait(min(left, LOOK))
+
+
+def _unanswered(session: Session, pid: int) -> DaemonNotThere:
+    if daemon_of(session.store) != pid:
+        problem = DaemonNotThere("the daemon ended before it answered; the request stays for its next start")
+        problem.hint = session.start_hint
+        return problem
+    status = read_live(session.store).get("status")
+    at = f" ({status})" if isinstance(status, str) and status else ""
+    problem = DaemonNotThere(f"the daemon (PID {pid}) has not answered within {PATIENCE:g} s{at}; the request stays")
+    problem.hint = "see what it does with timelapsectl status and timelapsectl log"
+    return problem
+
+
+def _read(store: Path) -> StoredTimelapse | None:
+    loaded = load_store(store)
+    return None if loaded is None else read_stored(loaded.store, None)
+
+
+def _check_without_daemon(configuration: Mapping[str, object], path: Path, session: Session) -> None:
+    """Ask the driver about a definition, as the daemon would; a person should not learn of a fault at the next boot."""
+    from plantimager.controller.timelapsectl.check import check_configuration, refuse_what_the_rig_cannot  # noqa: PLC0415 - only here
+
+    finding, driver = check_configuration(session.places.find_config())
+    if finding.problem is not None:
+        raise finding.problem
+    refuse_what_the_rig_cannot(configuration, driver, path)
+    if driver is not None:
+        driver.close()
