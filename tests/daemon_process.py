@@ -11,7 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATIENCE = 60.0
 """Seconds after which something that should happen counts as not happening; never waited out in a good run."""
@@ -42,7 +45,7 @@ class DaemonProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> DaemonProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,7 +113,7 @@ class NotifySocket:
         self._socket.bind(str(self.path))
         self.messages: list[str] = []
 
-    def __enter__(self) -> NotifySocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
-from daemon_process import NotifySocket, Place, statuses
 
+from daemon_process import NotifySocket, Place, statuses
 from plantimager.controller.timelapsed.inbox import collect_answer, leave_request
 from plantimager.controller.timelapsed.lock import daemon_of
 
@@ -284,7 +283,7 @@ def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
 
 
 def test_broken_configuration_ends_with_78_and_names_the_key(place: Place) -> None:
-    """systemd must not restart on what only a person can mend."""
+    """Systemd must not restart on what only a person can mend."""
     place.configure('driver = "simulatd"\nclock = "maybe"\n')
     with place.start() as daemon:
         assert daemon.wait() == 78
@@ -371,5 +370,5 @@ def test_store_and_its_directory_are_private(place: Place) -> None:
     with place.start() as daemon:
         daemon.wait_for("timelapse_completed: ")
         assert daemon.stop() == 0
-    assert os.stat(place.store).st_mode & 0o777 == 0o600
-    assert os.stat(place.storage).st_mode & 0o777 == 0o700
+    assert place.store.stat().st_mode & 0o777 == 0o600
+    assert place.storage.stat().st_mode & 0o777 == 0o700

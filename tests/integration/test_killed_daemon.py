@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import stat
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from daemon_process import Place
+if TYPE_CHECKING:
+    from daemon_process import Place
 
 N_SLOTS = 30
 KILLS = 10

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from daemon_process import Place, statuses
 
 STORES = Path(__file__).parent.parent / "stores"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,73 @@ def test_every_setting_is_explained(unit):
         if line and not line.startswith(("#", "[")):
             assert above.startswith("#") or "=" in above, f"{unit.name}: nothing explains {line}"
         above = line
+
+
+PROBE = """
+import ctypes, errno, json, os, socket
+
+def refusal(attempt):
+    try:
+        attempt()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+print(json.dumps({
+    "asks about the clock": ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(208)) >= 0,
+    "knows the boot": bool(open("/proc/sys/kernel/random/boot_id").read()),
+    "writes to /etc": refusal(lambda: open("/etc/mine", "w")),
+    "writes to its state": refusal(lambda: open("mine", "w")),
+    "looks into homes": refusal(lambda: os.listdir("/home")),
+    "makes a network socket": refusal(lambda: socket.socket(socket.AF_INET)),
+    "devices": sorted(set(os.listdir("/dev")) & {"null", "zero", "kmsg", "mem", "ttyS0", "console"}),
+}))
+"""
+
+
+def test_sandbox_leaves_what_the_daemon_needs_and_nothing_else(rig):
+    """In the unit's sandbox the clock's state and the boot id can be read; files, homes, network and devices can't."""
+    rig.write("/usr/local/bin/probe", PROBE)
+    only_probe = "[Service]\nType=oneshot\nExecStart=\nExecStart=/usr/bin/python3 /usr/local/bin/probe\n"
+    rig.write("/etc/systemd/system/plant-imager-timelapsed.service.d/probe.conf", only_probe)
+    rig.boot()
+    said = rig.wait_for_entry("_SYSTEMD_UNIT=plant-imager-timelapsed.service", "_COMM=python3")
+    assert json.loads(said["MESSAGE"]) == {
+        "asks about the clock": True,
+        "knows the boot": True,
+        "writes to /etc": "EROFS",
+        "writes to its state": None,
+        "looks into homes": "EACCES",
+        "makes a network socket": "EAFNOSUPPORT",
+        "devices": ["null", "zero"],
+    }
+
+
+def test_service_starts_with_every_example_in_place(rig):
+    """The examples don't shut each other out, given the groups and the directory that they name."""
+    for group in ("gpio", "i2c", "spi"):
+        rig.build("groupadd", "--force", "--system", group)
+    rig.build("install", "--directory", "--owner=plant-imager", "/srv/scans")
+    for example in EXAMPLES:
+        drop_in = f"/etc/systemd/system/plant-imager-timelapsed.service.d/{example.name}"
+        rig.write(drop_in, example.read_text(encoding="utf-8"))
+    rig.write("/etc/plant-imager3-app/timelapsed.toml", 'clock = "trust"\n')
+    rig.boot()
+    assert rig.show("plant-imager-timelapsed.service", "ActiveState") == "active"
+    assert "char-ttyUSB" in rig.show("plant-imager-timelapsed.service", "DeviceAllow")
+
+
+def test_waiting_for_network_time_has_an_end(rig):
+    """Where a rig without a network waits for a time server at boot, the wait is bounded, and the daemon starts."""
+    override = (
+        "[Unit]\nConditionVirtualization=\nConditionCapability=\n[Service]\nExecStart=\nExecStart=sleep infinity\n"
+    )
+    rig.write("/etc/systemd/system/systemd-time-wait-sync.service.d/50-no-answer.conf", override)
+    rig.build("systemctl", "enable", "systemd-time-wait-sync.service")
+    rig.write("/etc/plant-imager3-app/timelapsed.toml", 'clock = "trust"\n')
+    rig.boot(until_up=False)
+    rig.wait_until(lambda: rig.show("systemd-time-wait-sync.service", "ActiveState") == "activating")
+    assert rig.show("systemd-time-wait-sync.service", "TimeoutStartUSec") == "10min"
+    assert rig.show("plant-imager-timelapsed.service", "ActiveState") == "inactive"
+    # The ten minutes are over, as far as the service manager is told.
+    rig.run("systemctl", "kill", "systemd-time-wait-sync.service")
+    rig.wait_until(lambda: rig.show("plant-imager-timelapsed.service", "ActiveState") == "active")

@@ -99,6 +99,8 @@ class Reason(StrEnum):
     """An older controller went past it without leaving a record."""
     CANCELLED = "cancelled"
     """The operator cancelled the timelapse before it, or while it was being taken."""
+    TIMELAPSE_FAILED = "timelapse_failed"
+    """A slot before it failed, and ``on_scan_failed`` is ``fail_timelapse``."""
 
 
 class Event(StrEnum):
@@ -125,7 +127,7 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Event], tuple[TimeLapseState, .
         (_S.RUNNING, Event.ATTEMPT_FAILED): (_S.RUNNING,),
         (_S.RUNNING, Event.RIG_NOT_READY): (_S.SCHEDULED,),
         (_S.RUNNING, Event.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
-        (_S.RUNNING, Event.INTERRUPTED): _AFTER_A_SLOT,
+        (_S.RUNNING, Event.INTERRUPTED): (_S.SCHEDULED,),
         (_S.RUNNING, Event.CANCELLED): (_S.CANCELLED,),
         (_S.SCHEDULED, Event.SLOTS_LATE): _AFTER_A_SLOT,
         (_S.SCHEDULED, Event.CANCELLED): (_S.CANCELLED,),

@@ -27,15 +27,20 @@ MOST_COLUMNS_PER_TICK: Final = 12
 
 
 def text_of(chart: Chart, screen: Screen) -> list[str]:
-    """Return the picture as lines."""
+    """Return the picture under its title."""
+    title = [screen.paint(chart.title, Style.BOLD), *flowing(chart.subtitle.split(" "), screen.width, " ")]
+    return [*title, "", *picture_of(chart, screen)]
+
+
+def picture_of(chart: Chart, screen: Screen) -> list[str]:
+    """Return the axis, the rows and the legend."""
     margin = max((len(row.label) for row in chart.rows), default=0)
     ticks = list(chart.ticks)
     per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MOST_COLUMNS_PER_TICK)
     per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour stand evenly
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
-    lines = [screen.paint(chart.title, Style.BOLD), *flowing(chart.subtitle.split(" "), screen.width, " ")]
-    lines += ["", screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
+    lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
     for row in chart.rows:
         cells = "".join(screen.paint(sign, style) for sign, style in _cells(row, columns))
         lines.append(f"{row.label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
