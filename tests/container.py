@@ -388,6 +388,8 @@ class Rig:
         if not self.on:
             raise RigError(f"{self.name} is off; {' '.join(command)} can't run")
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        # Root and working directory of PID 1: in a chroot its mount namespace has more above them.
+        enter += ["--root", "--wd"]
         # nsenter waits outside for the command inside: when the one is killed, the other is to die, too.
         enter += ["setpriv", "--pdeathsig=KILL"]
         if not user:
@@ -435,7 +437,8 @@ class Rig:
 
     def _journalctl(self, *arguments: str) -> str:
         if self.on:
-            self.run("journalctl", "--sync")
+            # Without a journal daemon (yet) there is nothing to wait for.
+            self.run("journalctl", "--sync", check=False)
             return self.run("journalctl", "--quiet", "--no-pager", *arguments).stdout
         command = ["journalctl", "--quiet", "--no-pager", f"--directory={self.root}/var/log/journal"]
         done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=ENVIRONMENT)

@@ -166,3 +166,8 @@ class Place:
 
 def statuses(store: dict) -> list[str]:
     return [scan["status"] for scan in store["scans"]]
+
+
+def attempt_of(store: dict, slot: int) -> int:
+    """Return the number of a slot's last attempt; the first needs no word in the store."""
+    return store["extra"]["timelapsed"]["slots"].get(str(slot), {}).get("attempt", 1)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from daemon_process import NotifySocket, Place, statuses
+from daemon_process import NotifySocket, Place, attempt_of, statuses
 from plantimager.controller.timelapsed.inbox import collect_answer, leave_request
 from plantimager.controller.timelapsed.lock import daemon_of
 
@@ -212,7 +212,7 @@ def test_failed_attempt_is_retried_and_the_record_keeps_why(place: Place) -> Non
         daemon.wait_for("timelapse_completed: tl: 3 taken")
         assert daemon.stop() == 0
     details = place.read()["extra"]["timelapsed"]["slots"]["1"]
-    assert details["attempt"] == 2
+    assert attempt_of(place.read(), 1) == 2
     assert "as it was told" in details["last_error"]
 
 
@@ -236,7 +236,7 @@ def test_rig_that_is_absent_at_first_costs_no_slot_within_grace(place: Place) ->
         daemon.wait_for("rig_not_ready: ")
         daemon.wait_for("timelapse_completed: tl: 1 taken")
         assert daemon.stop() == 0
-    assert place.read()["extra"]["timelapsed"]["slots"]["0"]["attempt"] == 1
+    assert attempt_of(place.read(), 0) == 1
 
 
 def test_rig_that_stays_absent_has_its_slot_skipped_with_that_reason(place: Place) -> None:

@@ -7,6 +7,8 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from daemon_process import attempt_of
+
 if TYPE_CHECKING:
     from daemon_process import Place
 
@@ -76,11 +78,11 @@ def test_thirty_slots_survive_ten_kills_at_random_moments(place: Place, tmp_path
     taken = Counter(int(line.split()[0]) for line in ledger.read_text().splitlines())
     assert sorted(taken) == list(range(N_SLOTS))
     for line in ledger.read_text().splitlines():
-        slot, attempt = line.split()
-        assert int(attempt) <= store["extra"]["timelapsed"]["slots"][slot]["attempt"]
-    # An attempt that was cut off after it wrote its line is the only way to a second one, and says so.
+        slot, attempt = map(int, line.split())
+        assert attempt <= attempt_of(store, slot)
+    # An attempt that was cut off after it wrote its line is the only way to a second one, and is counted.
     for slot, times in taken.items():
-        assert times <= store["extra"]["timelapsed"]["slots"][str(slot)]["attempt"]
+        assert times <= attempt_of(store, slot)
 
 
 def _burn(rounds: int) -> None:

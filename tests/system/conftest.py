@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from container import Rig, base_root, missing, scratch
+from container import Rig, RigError, base_root, missing, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,11 @@ def pytest_runtest_makereport(item: pytest.Item):
     if report.when == "call" and report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
             if isinstance(value, Rig):
-                report.sections.append((f"journal of {name}", value.journal_text("--lines=150")))
+                report.sections.append((f"console of {name}", value.console()))
+                try:
+                    report.sections.append((f"journal of {name}", value.journal_text("--lines=150")))
+                except (RigError, subprocess.TimeoutExpired) as failure:
+                    report.sections.append((f"no journal of {name}", str(failure)))
     return report
 
 
@@ -66,8 +70,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(TREE / name, copy)
     shutil.copytree(TREE / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     made = tmp_path_factory.mktemp("wheels")
+    # sdnotify comes as a source only, and Debian's pip builds those the old way unless told.
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", made, copy],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--use-pep517", "--wheel-dir", made, copy],
         check=True,
         stdin=subprocess.DEVNULL,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from container import Rig
 
+CATALOG = Path(__file__).parents[2] / "systemd" / "plant-imager-timelapsed.catalog"
 UNIT = "plant-imager-timelapsed.service"
 INSTALL = "/usr/src/timelapsed/systemd/install"
 WHEELS = "/usr/src/timelapsed/wheels"
@@ -54,6 +57,14 @@ def test_store_belongs_to_the_rig_account_alone(rig):
     rig.boot()
     facts = rig.run("stat", "--format=%a %U %G", "/var/lib/plant-imager3-app/", "/etc/plant-imager3-app/")
     assert facts.stdout.splitlines() == ["700 plant-imager plant-imager", "755 root root"]
+
+
+def test_message_catalog_is_installed(rig):
+    """Every message of the catalog is known to the machine's own journalctl, for `journalctl -x`."""
+    wanted = re.findall(r"(?m)^-- ([0-9a-f]{32})$", CATALOG.read_text(encoding="utf-8"))
+    known = rig.build("journalctl", "--list-catalog", "--no-pager").stdout
+    assert wanted
+    assert [message for message in wanted if message not in known] == []
 
 
 def test_installing_again_changes_nothing_and_leaves_the_daemon_alone(rig):

@@ -95,11 +95,14 @@ def test_exception_chain_is_in_the_same_entry(journald) -> None:
 
 @pytest.mark.parametrize(
     ("level", "priority"),
-    zip(
-        (logging.CRITICAL, logging.ERROR, logging.WARNING, NOTICE, logging.INFO, logging.DEBUG),
-        range(2, 8),
-        strict=True,
-    ),
+    [
+        (logging.CRITICAL, 2),
+        (logging.ERROR, 3),
+        (logging.WARNING, 4),
+        (NOTICE, 5),
+        (logging.INFO, 6),
+        (logging.DEBUG, 7),
+    ],
 )
 def test_levels_are_syslog_priorities_and_none_wakes_every_terminal(journald, level, priority) -> None:
     """CRITICAL is 2, not 0: an emergency is broadcast to all who are logged in."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import stat
@@ -16,13 +17,15 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
-_TEMPORARY: Final = re.compile(r"\.?[A-Za-z0-9_]{8}\.tmp")
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+_TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a-z0-9_]{8}\.tmp")
+"""What follows the name of a file in that of a temporary one: ours and, without the dot, those of the
+community's controller."""
 
 
 class TooLarge(OSError):
@@ -79,11 +82,15 @@ def kind_of(mode: int) -> str:
     return next((name for is_kind, name in kinds if is_kind(mode)), "file of an unknown kind")
 
 
-def write_durably(path: Path, content: bytes, *, backup: Path | None = None) -> os.stat_result:
+def write_durably(
+    path: Path, content: bytes, *, backup: Path | None = None, owner: tuple[int, int] | None = None
+) -> os.stat_result:
     """Replace ``path`` with ``content``, mode 0600; the previous generation stays as ``backup``.
 
-    Returns the status of the new file, by which a later reader can tell whether it is still the
-    one written here. A failure leaves the old file whole and no temporary one.
+    With ``owner`` (uid, gid) the file is theirs from the moment it has its name. Returns the status of
+    the new file, by which a later reader can tell whether it is still the one written here. A failure
+    leaves the old file whole and no temporary one; only where the directory could not be synced at the
+    very end, the new file is in place, but may not outlive a power cut.
 
     Raises
     ------
@@ -97,10 +104,13 @@ def write_durably(path: Path, content: bytes, *, backup: Path | None = None) -> 
             view = memoryview(content)
             while view:
                 view = view[file.write(view) :]
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             os.fsync(descriptor)
             written = os.fstat(descriptor)
         if backup is not None:
-            _keep(path, backup)
+            with contextlib.suppress(FileNotFoundError):  # the first generation has no predecessor
+                _link_over(path, backup)
         os.replace(temporary, path)  # noqa: PTH105 - mkstemp gives a str
     except BaseException:
         with contextlib.suppress(OSError):
@@ -108,25 +118,6 @@ def write_durably(path: Path, content: bytes, *, backup: Path | None = None) -> 
         raise
     sync_directory(path.parent)
     return written
-
-
-def _keep(path: Path, backup: Path) -> None:
-    """Make ``backup`` the generation that ``path`` is now; ``path`` itself is never absent meanwhile."""
-    link = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
-    try:
-        try:
-            os.link(path, link, follow_symlinks=False)
-        except FileNotFoundError:
-            return  # the first generation has no predecessor
-        except OSError as refused:
-            if refused.errno not in _NO_HARD_LINKS:
-                raise
-            write_durably(backup, path.read_bytes())
-            return
-        link.replace(backup)
-    finally:
-        # Where both already are one file, rename does nothing and leaves the link behind.
-        link.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:
@@ -145,6 +136,22 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+# --- second names -------------------------------------------------------------------------------
+
+
+def put_back(path: Path, backup: Path) -> None:
+    """Make ``path`` the generation that ``backup`` is; ``path`` is never absent meanwhile.
+
+    Raises
+    ------
+    OSError
+        It can't be linked, nor copied.
+
+    """
+    _link_over(backup, path)
+    sync_directory(path.parent)
+
+
 def keep_aside(path: Path, label: str, stamp: str) -> Path:
     """Give a file the second name ``<name>.<label>-<stamp>`` (``-2`` and so on where that is taken); return it.
 
@@ -154,41 +161,51 @@ def keep_aside(path: Path, label: str, stamp: str) -> Path:
         It can't be linked, nor copied.
 
     """
-    for aside in _names(path, label, stamp):
-        try:
-            os.link(path, aside, follow_symlinks=False)
-        except FileExistsError:
-            continue
-        except OSError as refused:
-            if refused.errno not in _NO_HARD_LINKS:
-                raise
-            if aside.exists():
-                continue
-            write_durably(aside, path.read_bytes())
-        sync_directory(path.parent)
-        return aside
-    raise OSError(errno.EEXIST, "no free name to keep it under")
-
-
-def set_aside(path: Path, label: str, stamp: str) -> Path:
-    """Move a file to the name that `keep_aside` finds for it, durably; return that.
-
-    Raises
-    ------
-    OSError
-        As `keep_aside`.
-
-    """
-    aside = keep_aside(path, label, stamp)
-    path.unlink()
+    aside = _free_name(path, label, stamp)
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except OSError as refused:
+        if refused.errno not in _NO_HARD_LINKS:
+            raise
+        write_durably(aside, path.read_bytes())
     sync_directory(path.parent)
     return aside
 
 
-def _names(path: Path, label: str, stamp: str) -> Iterator[Path]:
-    yield path.with_name(f"{path.name}.{label}-{stamp}")
-    for number in range(2, 1000):
-        yield path.with_name(f"{path.name}.{label}-{stamp}-{number}")
+def set_aside(path: Path, label: str, stamp: str) -> Path:
+    """Move a file to the name that `keep_aside` would give it, durably; return that.
+
+    Raises
+    ------
+    OSError
+        It can't be renamed.
+
+    """
+    aside = path.rename(_free_name(path, label, stamp))
+    sync_directory(path.parent)
+    return aside
+
+
+def _link_over(source: Path, target: Path) -> None:
+    """Give a file a second name, in place of the file that has it; neither name is ever absent."""
+    link = target.with_name(f"{target.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        os.link(source, link, follow_symlinks=False)
+        link.replace(target)
+    except OSError as refused:
+        if refused.errno not in _NO_HARD_LINKS:
+            raise
+        write_durably(target, source.read_bytes())
+    finally:
+        # Where both already are one file, rename does nothing and leaves the link behind.
+        link.unlink(missing_ok=True)
+
+
+def _free_name(path: Path, label: str, stamp: str) -> Path:
+    """Return a name beside ``path`` that nothing has; only the holder of the lock makes such names."""
+    first = path.with_name(f"{path.name}.{label}-{stamp}")
+    names = itertools.chain([first], (first.with_name(f"{first.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def sweep_temporaries(path: Path) -> list[Path]:
@@ -201,6 +218,7 @@ def sweep_temporaries(path: Path) -> list[Path]:
         for candidate in path.parent.iterdir():
             rest = candidate.name.removeprefix(path.name)
             if rest != candidate.name and _TEMPORARY.fullmatch(rest) and candidate.is_file():
-                candidate.unlink()
-                gone.append(candidate)
+                with contextlib.suppress(OSError):
+                    candidate.unlink()
+                    gone.append(candidate)
     return gone

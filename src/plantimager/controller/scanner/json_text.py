@@ -7,15 +7,21 @@ trip, so such documents take the slow path, both ways.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import re
 from typing import Any, Final
 
 import orjson
 
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{16}")
-"""Digits that may be an integer beyond 64 bits or a float of more digits than orjson's repr keeps."""
+DEEPEST: Final = 200
+"""Levels of nesting. Both read many more than they can write again: orjson 254, ``json`` what the stack has left."""
+
+_TOO_DEEP: Final = f"nested deeper than {DEEPEST} levels"
+
+_DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER: Final = b"0" * len(str(2**63))
+"""Digits, all as zeros, that may be an integer beyond 64 bits. Ten times as fast as a regular expression."""
 
 _INT_64: Final = range(-(2**63), 2**64)
 
@@ -28,18 +34,33 @@ def loads(text: bytes) -> Any:
     Raises
     ------
     ValueError
-        Not JSON, not UTF-8, or nested deeper than Python's stack.
+        Not JSON, not in a Unicode encoding, or nested deeper than `DEEPEST`.
 
     """
-    if not _LONG_NUMBER.search(text):
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            pass
     try:
-        return json.loads(text)
+        value = _parse(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if _is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _parse(text: bytes) -> Any:
+    if _LONG_NUMBER not in text.translate(_DIGITS_TO_ZEROS):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    return json.loads(text)
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        members = [item.values() if isinstance(item, dict) else item for item in level]
+        level = [item for items in members for item in items if type(item) in (dict, list)]
+        if not level:
+            return False
+    return True
 
 
 def dumps(value: Any, *, exact: bool | None = None) -> bytes:
@@ -53,33 +74,43 @@ def dumps(value: Any, *, exact: bool | None = None) -> bytes:
         Something in it is not JSON; RecursionError never leaves.
 
     """
-    try:
-        if is_exact(value) if exact is None else exact:
+    if is_exact(value) if exact is None else exact:
+        with contextlib.suppress(orjson.JSONEncodeError):
             return orjson.dumps(value, option=_OPTIONS)
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
     try:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate: only its escape can carry it
         return json.dumps(value, indent=2, sort_keys=True).encode()
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
 
 
-def is_exact(value: Any) -> bool:
-    """Whether orjson writes ``value`` as ``json`` would: no NaN, no huge integer, no lone surrogate, text keys."""
-    if value is None or value is True or value is False:
-        return True
-    if isinstance(value, str):
+def is_exact(value: Any, levels: int = DEEPEST) -> bool:
+    """Whether orjson writes ``value`` as ``json`` would: plain values, no NaN, no huge integer, no lone surrogate.
+
+    Raises
+    ------
+    ValueError
+        Nested deeper than ``levels``, or for ever.
+
+    """
+    kind = type(value)
+    if kind is str:
         return value.isascii() or _encodes(value)
-    if isinstance(value, int):
+    if value is None or kind is bool:
+        return True
+    if kind is int:
         return value in _INT_64
-    if isinstance(value, float):
+    if kind is float:
         return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(type(key) is str and is_exact(key) and is_exact(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(is_exact, value))
-    return False
+    if kind not in (dict, list, tuple):
+        return False
+    if not levels:
+        raise ValueError(_TOO_DEEP)
+    if kind is dict:
+        return all(type(key) is str and is_exact(key) and is_exact(item, levels - 1) for key, item in value.items())
+    return all(is_exact(item, levels - 1) for item in value)
 
 
 def _encodes(text: str) -> bool:

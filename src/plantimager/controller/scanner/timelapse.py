@@ -6,7 +6,6 @@ The daemon builds the next value, saves it, and only then adopts it.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -37,20 +36,30 @@ __all__ = [
     "TimeLapseState",
 ]
 
-LONGEST_ERROR: Final = 500
-"""Characters of an error's text that a record keeps: a hundred thousand records must still fit a store."""
-
+LONGEST_TEXT: Final = 500
+"""Characters of an error, or of a person's reason, that are kept."""
+LONGEST_REPEATED: Final = 100
+"""Characters of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
 LEAST_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
 
 
+def scan_id_of(timelapse_id: str, slot: int, n_slots: int) -> str:
+    """Return the usual name of a slot's dataset: ``{timelapse_id}_{slot}``, the bare id for a single slot."""
+    return timelapse_id if n_slots == 1 else f"{timelapse_id}_{slot}"
+
+
 def error_of(problem: Exception) -> dict[str, Any]:
-    """Return the fields of an error for `SlotRecord.error`, its text cut to `LONGEST_ERROR` characters."""
-    message = (str(problem) or type(problem).__name__).encode(errors="replace").decode()
-    if len(message) > LONGEST_ERROR:
-        message = f"{message[:LONGEST_ERROR]}… ({len(message)} characters in all)"
-    return {"type": type(problem).__name__, "msg": message}
+    """Return the fields of an error for `SlotRecord.error`."""
+    kind = type(problem).__name__
+    return {"type": kind, "msg": _storable(str(problem) or kind)}
+
+
+def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return a text cut to ``longest`` characters, and without the surrogates that no UTF-8 file can carry."""
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters in all)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,7 @@ class SlotRecord:
     def reason(self) -> Reason | None:
         """Why the slot was not taken, where that was the daemon's own decision."""
         kind = self.error.get("type") if isinstance(self.error, dict) else None
-        return Reason(kind) if kind in list(Reason) else None
+        return Reason(kind) if isinstance(kind, str) and kind in _REASONS else None
 
     @property
     def error_text(self) -> str:
@@ -95,6 +104,9 @@ class SlotRecord:
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+
+_REASONS: Final = frozenset(Reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +163,13 @@ class TimeLapse:
 
     def __post_init__(self) -> None:
         """Hold what every value must hold; what costs a pass over all slots is checked by the store."""
-        if not 0 <= self.next_idx <= len(self.schedule_times):
-            raise TimelapsedError(f"next_idx = {self.next_idx}: beyond the {len(self.schedule_times)} slots")
+        last = self.n_slots - 1 if self.state.is_active else self.n_slots
+        if not 0 <= self.next_idx <= last:
+            raise TimelapsedError(f"{self.id}: {self.state.value}, but next_idx = {self.next_idx} of {self.n_slots}")
         current = self.records.get(self.next_idx)
         if (self.state is TimeLapseState.RUNNING) != (current is not None and current.status is RecordStatus.RUNNING):
-            raise TimelapsedError(f"{self.id}: state {self.state.value}, but slot {self.next_idx} is {current}")
+            status = current.status.value if current is not None else "without a record"
+            raise TimelapsedError(f"{self.id}: {self.state.value}, but slot {self.next_idx} is {status}")
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -167,9 +181,7 @@ class TimeLapse:
     @property
     def next_at(self) -> datetime | None:
         """When the next slot is due; ``None`` after the last, and when the timelapse isn't active."""
-        if not self.state.is_active or self.next_idx >= self.n_slots:
-            return None
-        return self.schedule_times[self.next_idx]
+        return self.schedule_times[self.next_idx] if self.state.is_active else None
 
     @property
     def current(self) -> SlotRecord | None:
@@ -184,20 +196,18 @@ class TimeLapse:
     @property
     def tally(self) -> Tally:
         """Count the final records."""
-        counts = Counter(r.status for r in self.records.values() if r.status.is_final or r.slot < self.next_idx)
+        final = [r.status for r in self.records.values() if r.slot < self.next_idx or r.status.is_final]
         return Tally(
-            counts[RecordStatus.SUCCEEDED],
-            counts[RecordStatus.FAILED],
-            counts[RecordStatus.SKIPPED],
-            counts[RecordStatus.INTERRUPTED],
+            taken=final.count(RecordStatus.SUCCEEDED),
+            failed=final.count(RecordStatus.FAILED),
+            skipped=final.count(RecordStatus.SKIPPED),
+            interrupted=final.count(RecordStatus.INTERRUPTED),
         )
 
     def scan_id(self, slot: int) -> str:
-        """Return the name of a slot's dataset: that on record, else ``{id}_{slot}``, the bare id for a single slot."""
+        """Return the name of a slot's dataset: that on record, or else the usual one."""
         record = self.records.get(slot)
-        if record is not None:
-            return record.scan_id
-        return self.id if self.n_slots == 1 else f"{self.id}_{slot}"
+        return record.scan_id if record is not None else scan_id_of(self.id, slot, self.n_slots)
 
     def lateness(self, slot: int, at: datetime) -> timedelta:
         """Return how long ago a slot was due; negative before it."""
@@ -207,25 +217,28 @@ class TimeLapse:
         """Whether a slot that is due may still start."""
         return self.lateness(slot, at) <= max(self.grace, LEAST_GRACE)
 
-    def late_slots(self, at: datetime, *, run_latest: bool = False) -> range:
-        """Return the slots from ``next_idx`` on that are later than their grace period.
+    def late_slots(self, at: datetime, *, run_latest: bool = False) -> list[int]:
+        """Return the open slots from ``next_idx`` on that are later than their grace period; none during a scan.
 
-        With ``run_latest`` the newest of them is left out: it is to be taken, however late.
+        With ``run_latest`` the newest of them is left out, unless the one after it is due: it is to be
+        taken, however late.
         """
-        if not self.state.is_active:
-            return range(0)
-        end = self.next_idx
-        while end < self.n_slots and not self.in_grace(end, at):
-            end += 1
-        if run_latest and end > self.next_idx and not (end < self.n_slots and self.lateness(end, at) >= timedelta(0)):
-            end -= 1
-        return range(self.next_idx, end)
+        late: list[int] = []
+        if self.state is not TimeLapseState.SCHEDULED:
+            return late
+        slot = self.next_idx
+        while slot < self.n_slots and not self.in_grace(slot, at):
+            late.append(slot)
+            slot = self._open_from(slot + 1, self.records)
+        if run_latest and late and not self._is_due(slot, at):
+            late.pop()
+        return late
 
     # --- what happens to it -----------------------------------------------------------------
 
     def begin(self, at: datetime, boot_id: str) -> TimeLapse:
         """Slot due: the next slot's next attempt starts."""
-        before = self.current or SlotRecord(slot=self.next_idx, scan_id=self.scan_id(self.next_idx))
+        before = self._record(self.next_idx)
         record = replace(
             before,
             status=RecordStatus.RUNNING,
@@ -258,15 +271,17 @@ class TimeLapse:
         """
         record = self._running(Event.ATTEMPT_FAILED)
         error = error_of(problem)
-        failures = record.attempt - record.interruptions
-        if not give_up and failures <= self.scan_retries and not self._following_is_due(at):
+        following = self._open_from(record.slot + 1, self.records)
+        has_retries = record.attempt - record.interruptions <= self.scan_retries
+        if has_retries and not give_up and not self._is_due(following, at):
             again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
             return self._with(Event.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
             return self._close([done], Event.EXHAUSTED)
         why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
-        return self._end(TimeLapseState.FAILED, Event.EXHAUSTED, [done], Ending(at, "timelapsed", why))
+        ending = Ending(at, "timelapsed", why)
+        return self._end(TimeLapseState.FAILED, Event.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
         """Rig not ready: no attempt was used; the slot waits for the next try."""
@@ -311,12 +326,13 @@ class TimeLapse:
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
         """End it for the operator: what runs counts as interrupted, what remains as skipped."""
         check_transition(self.state, Event.CANCELLED)
+        ending = Ending(at, _storable(who), _storable(why))
         cut = []
         if self.state is TimeLapseState.RUNNING:
-            error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {who}: {why}"}
+            error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {ending.who}: {ending.why}"}
             running = self._running(Event.CANCELLED)
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
-        return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, Ending(at, who, why))
+        return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, ending, Reason.CANCELLED)
 
     def give_back(self, at: datetime) -> TimeLapse:
         """Slots given back: those skipped under a wrong clock that are again ahead or in grace; itself when none is."""
@@ -344,27 +360,23 @@ class TimeLapse:
             raise IllegalTransition(self.state.value, event.value)
         return record
 
-    def _following_is_due(self, at: datetime) -> bool:
-        following = self._open_from(self.next_idx + 1, self.records)
-        return following < self.n_slots and self.lateness(following, at) >= timedelta(0)
+    def _is_due(self, slot: int, at: datetime) -> bool:
+        return slot < self.n_slots and self.lateness(slot, at) >= timedelta(0)
 
     def _passed(self, slot: int, at: datetime, reason: Reason, why: str) -> SlotRecord:
+        record = self._record(slot)
+        if record.status is RecordStatus.INTERRUPTED:
+            return record
         late = self.lateness(slot, at)
-        record = self.records.get(slot)
-        if record is not None and record.status.is_final:
-            return record
-        if record is not None and record.status is RecordStatus.INTERRUPTED:
-            return record
         words = why or f"{spoken(late)} late, grace {spoken(self.grace)}"
-        if record is not None and record.reason is Reason.RIG_NOT_READY:
+        if record.reason is Reason.RIG_NOT_READY:
             reason, words = Reason.RIG_NOT_READY, record.error_text
-        return SlotRecord(
-            slot=slot,
-            scan_id=self.scan_id(slot),
-            status=RecordStatus.SKIPPED,
-            error={"type": reason.value, "msg": words, "late_sec": round(late.total_seconds(), 3)},
-            kept=record.kept if record is not None else {},
-        )
+        error = {"type": reason.value, "msg": words, "late_sec": round(late.total_seconds(), 3)}
+        return replace(record, status=RecordStatus.SKIPPED, error=error)
+
+    def _record(self, slot: int) -> SlotRecord:
+        """Return what is on record of a slot, or a record to begin with."""
+        return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
     def _and(self, *records: SlotRecord) -> dict[int, SlotRecord]:
         return {**self.records, **{record.slot: record for record in records}}
@@ -382,16 +394,15 @@ class TimeLapse:
         state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
         return self._with(event, state, records=records, next_idx=following)
 
-    def _end(self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending) -> TimeLapse:
+    def _end(
+        self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending, reason: Reason
+    ) -> TimeLapse:
         """End before the last slot: every slot that is still open gets its record."""
         records = self._and(*done)
-        error = {"type": Reason.CANCELLED.value, "msg": f"the timelapse was ended by {ending.who}: {ending.why}"}
+        error = {"type": reason.value, "msg": _storable(f"ended by {ending.who}: {ending.why}", LONGEST_REPEATED)}
         for slot in range(self.next_idx, self.n_slots):
-            record = records.get(slot)
-            if record is None or record.status is RecordStatus.PENDING:
-                records[slot] = SlotRecord(
-                    slot=slot, scan_id=self.scan_id(slot), status=RecordStatus.SKIPPED, error=error
-                )
+            if slot not in records or records[slot].status is RecordStatus.PENDING:
+                records[slot] = replace(self._record(slot), status=RecordStatus.SKIPPED, error=error)
         return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
 
     def _with(self, event: Event, state: TimeLapseState, **changes: Any) -> TimeLapse:

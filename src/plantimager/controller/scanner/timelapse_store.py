@@ -8,11 +8,12 @@ stricter `load` and turns stores into values in `stored_timelapse`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,21 +25,20 @@ from plantimager.controller.scanner.durable import (
     read_regular,
     write_durably,
 )
-from plantimager.controller.scanner.durations import LONGEST
 from plantimager.controller.scanner.errors import (
     FaultsFound,
     StoreCorrupt,
     StoreError,
     StoreUnreadable,
-    TimelapsedError,
 )
-from plantimager.controller.scanner.faults import MISSING, Fault
+from plantimager.controller.scanner.faults import Fault
 from plantimager.controller.scanner.json_text import dumps, loads
-from plantimager.controller.scanner.schedule import read_instant, write_instant
-from plantimager.controller.scanner.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.controller.scanner.schedule import to_utc, write_instant
+from plantimager.controller.scanner.states import RecordStatus
+from plantimager.controller.scanner.store_checks import faults_of, missing_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ VERSION: Final = 1
 LARGEST_STORE: Final = 50_000_000
 """Bytes of a store that are read: a hundred thousand slots with all their records take 40 MB."""
 
-_RECORD_KEYS: Final = ("scan_id", "started_at", "finished_at", "status", "error")
+
+_BARE: Final = "write a bare file name, without a path separator"
 
 
 def get_storage_dir() -> Path:
@@ -71,10 +72,13 @@ def get_file_name() -> str:
 
     """
     name = os.environ.get(FILE_NAME_VARIABLE) or TIMELAPSE_STORAGE_JSON
-    if "/" in name or "\0" in name or name in (".", ".."):
-        problem = "write a bare file name, without a path separator"
-        raise FaultsFound([Fault("", FILE_NAME_VARIABLE, name, problem)], "environment")
+    if not _is_bare(name):
+        raise FaultsFound([Fault("", FILE_NAME_VARIABLE, name, _BARE)], "environment")
     return name
+
+
+def _is_bare(name: str) -> bool:
+    return "/" not in name and "\0" not in name and name not in ("", ".", "..")
 
 
 def backup_of(path: Path) -> Path:
@@ -99,8 +103,11 @@ class ScanRecord:
         """Make a record of a live scan, whatever its class.
 
         Reads ``scan_id``, and where they are there ``_start_time`` and ``_stop_time`` (seconds since
-        the epoch), ``status`` and ``error``.
+        the epoch), ``status`` and ``error``. A record, as `TimelapseStore.to_timelapse_kwargs` hands it out, stays
+        what it is.
         """
+        if isinstance(scan_obj, ScanRecord):
+            return replace(scan_obj)
         return cls(
             scan_id=scan_obj.scan_id,
             started_at=_epoch_to_iso(getattr(scan_obj, "_start_time", None)),
@@ -108,9 +115,6 @@ class ScanRecord:
             status=_word(getattr(scan_obj, "status", RecordStatus.PENDING.value)),
             error=_plain_error(getattr(scan_obj, "error", None)),
         )
-
-    def _as_mapping(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in _RECORD_KEYS}
 
 
 @dataclass
@@ -161,16 +165,16 @@ class TimelapseStore:
             standby_threshold_sec=tl_obj.standby_threshold_sec,
             grace_period=tl_obj.grace_period,
             start_at=None if tl_obj.start_at is None else _time_to_iso(tl_obj.start_at),
-            scans=[ScanRecord.from_scan(scan)._as_mapping() for scan in getattr(tl_obj, "scans", None) or ()],  # noqa: SLF001 - its own module
+            scans=[vars(ScanRecord.from_scan(scan)) for scan in getattr(tl_obj, "scans", None) or ()],
             on_scan_failed=_word(policy) if isinstance(policy, str | Enum) else None,
             scan_retries=retries if type(retries) is int else None,
         )
 
     @classmethod
     def new_store_from_last(cls) -> TimelapseStore | None:
-        """Return the store of the last run, or ``None``: absent or invalid, and the journal says which.
+        """Return the store of the last run, or ``None``: absent or invalid, and the log says which.
 
-        A store of another version is read as well as can be, with a warning.
+        Absent keys have their defaults. A store of another version is read as well as can be, with a warning.
         """
         try:
             path = get_storage_dir() / get_file_name()
@@ -182,7 +186,7 @@ class TimelapseStore:
                 logger.warning("%s: version %r, not %d; reading what can be read", path, raw["version"], VERSION)
             elif (fault := next(faults_of(raw), None)) is not None:
                 raise StoreCorrupt(path, str(fault))
-        except (TimelapsedError, RuntimeError) as problem:  # RuntimeError: a user without a home
+        except Exception as problem:  # noqa: BLE001 - as documented: whatever it is, the program starts afresh
             logger.error("the stored timelapse can't be used: %s", problem)  # noqa: TRY400 - a sentence, no traceback
             return None
         return cls.from_mapping(raw, path.name)
@@ -197,10 +201,12 @@ class TimelapseStore:
 
         """
         try:
-            make_private_directory(self._full_path.parent)
-            write_durably(self._full_path, dumps(self.as_mapping()), backup=backup_of(self._full_path))
+            path = self._full_path
+            content = dumps(self.as_mapping())
+            make_private_directory(path.parent)
+            write_durably(path, content, backup=backup_of(path))
         except Exception as problem:
-            logger.error("%s: can't be saved: %s", self._full_path, problem)  # noqa: TRY400 - raised again below
+            logger.error("%s: can't be saved: %s", self._file_name, problem)  # noqa: TRY400 - raised again below
             raise
 
     def to_timelapse_kwargs(self) -> dict[str, Any]:
@@ -219,7 +225,7 @@ class TimelapseStore:
             "standby_threshold_sec": self.standby_threshold_sec,
             "grace_period": self.grace_period,
             "start_at": None if self.start_at is None else datetime.fromisoformat(self.start_at),
-            "scans": [ScanRecord(**{key: scan[key] for key in _RECORD_KEYS if key in scan}) for scan in self.scans],
+            "scans": [ScanRecord(**{key: scan[key] for key in RECORD_KEYS if key in scan}) for scan in self.scans],
             "extra": self.extra,
         }
 
@@ -227,6 +233,8 @@ class TimelapseStore:
 
     @property
     def _full_path(self) -> Path:
+        if not _is_bare(self._file_name):
+            raise ValueError(f"{self._file_name!r} can't be the store's file: {_BARE}")
         return get_storage_dir() / self._file_name
 
     @classmethod
@@ -238,13 +246,12 @@ class TimelapseStore:
 
     def as_mapping(self) -> dict[str, Any]:
         """Return what the JSON text is to hold; the optional keys only where they say something."""
-        mapping = {key: getattr(self, key) for key in _STORE_KEYS}
-        for optional in _OPTIONAL_KEYS:
-            if mapping[optional] is None:
-                del mapping[optional]
-        return {**self._unknown, **mapping}
+        known = {key: getattr(self, key) for key in _STORE_KEYS}
+        absent = [key for key in _OPTIONAL_KEYS if known[key] is None]
+        return {**self._unknown, **{key: value for key, value in known.items() if key not in absent}}
 
 
+RECORD_KEYS: Final = frozenset(ScanRecord.__dataclass_fields__)
 _OPTIONAL_KEYS: Final = ("on_scan_failed", "scan_retries")
 _STORE_KEYS: Final = (
     "version",
@@ -295,13 +302,11 @@ def load(path: Path) -> LoadedStore | None:
         store = _read_strictly(path)
     except StoreCorrupt as trouble:
         backup = backup_of(path)
-        try:
-            store = _read_strictly(backup, path.name)
-        except StoreError:
-            store = None
-        if store is None:
-            raise
-        return LoadedStore(store, backup, trouble)
+        with contextlib.suppress(StoreError):
+            previous = _read_strictly(backup, path.name)
+            if previous is not None:
+                return LoadedStore(previous, backup, trouble)
+        raise
     return None if store is None else LoadedStore(store, path)
 
 
@@ -309,7 +314,7 @@ def _read_strictly(path: Path, file_name: str | None = None) -> TimelapseStore |
     raw = read_mapping(path)
     if raw is None:
         return None
-    faults = list(faults_of(raw))
+    faults = [*missing_from(raw), *faults_of(raw)]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise StoreCorrupt(path, f"{faults[0]}{more}")
@@ -327,7 +332,9 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     """
     try:
         text = read_regular(path, LARGEST_STORE)
-    except FileNotFoundError:
+    except FileNotFoundError as problem:
+        if path.is_symlink():  # perhaps the disk that it leads to isn't mounted yet
+            raise StoreUnreadable(path, f"a symbolic link to {path.readlink()}, which isn't there") from problem
         return None
     except TooLarge as problem:
         raise StoreCorrupt(path, problem.strerror or "too large") from problem
@@ -343,100 +350,6 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     if not isinstance(raw, dict):
         raise StoreCorrupt(path, f"holds a JSON {_kind(raw)}, not an object")
     return raw
-
-
-def faults_of(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with the object of a store file, key by key."""
-    for key in ("timelapse_id", "mode", "state", "schedule_times"):
-        if key not in raw:
-            yield Fault("", key, MISSING, "required, but missing")
-    for key, (sound, allowed) in _CHECKS.items():
-        if key in raw and not sound(raw[key]):
-            yield Fault("", key, raw[key], allowed)
-    times = raw.get("schedule_times")
-    if isinstance(times, list):
-        for index, text in enumerate(times):
-            if not _is_instant(text):
-                yield Fault("", f"schedule_times[{index}]", text, "write an ISO-8601 date and time")
-        next_idx = raw.get("next_idx", 0)
-        if type(next_idx) is int and next_idx > len(times):
-            allowed = f"beyond the schedule ({len(times)} slots); write a number from 0 to {len(times)}"
-            yield Fault("", "next_idx", next_idx, allowed)
-    scans = raw.get("scans")
-    if isinstance(scans, list):
-        for index, scan in enumerate(scans):
-            yield from _faults_of_scan(scan, f"scans[{index}]")
-
-
-def _faults_of_scan(scan: Any, place: str) -> Iterator[Fault]:
-    if not isinstance(scan, dict):
-        yield Fault("", place, scan, "write an object")
-        return
-    if not isinstance(scan.get("scan_id"), str):
-        yield Fault("", f"{place}.scan_id", scan.get("scan_id", MISSING), "write a text")
-    for key in ("started_at", "finished_at"):
-        time = scan.get(key)
-        if time is not None and not _is_instant(time):
-            yield Fault("", f"{place}.{key}", time, "write an ISO-8601 date and time, or null")
-    status = scan.get("status", "pending")
-    if not isinstance(status, str) or status not in _STATUS_WORDS:
-        yield Fault("", f"{place}.status", status, f"write one of {', '.join(RecordStatus)}")
-
-
-def _is_instant(value: Any) -> bool:
-    try:
-        read_instant(value, UTC)  # the zone doesn't matter for whether it is one
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= LONGEST.total_seconds()
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, str) and any(value == name.lower() for name in TimeLapseState.__members__)
-
-
-_STATUS_WORDS: Final = frozenset(RecordStatus)
-_COUNT: Final = (_is_count, "write a whole number of at least 0")
-_SECONDS: Final = (_is_seconds, "write seconds: a number from 0 to 100 years")
-_CHECKS: Final[dict[str, tuple[Any, str]]] = {
-    "version": (lambda value: type(value) is int, f"write {VERSION}"),
-    "timelapse_id": (
-        lambda value: isinstance(value, str) and is_safe_name(value),
-        "write a name that can name a file: not empty, no '/', no leading dot, at most 200 bytes",
-    ),
-    "mode": (lambda value: value in list(TimeLapseMode), f"write one of {', '.join(TimeLapseMode)}"),
-    "state": (_is_state, f"write one of {', '.join(TimeLapseState)}"),
-    "schedule_times": (lambda value: isinstance(value, list), "write a list of ISO-8601 dates and times"),
-    "next_idx": _COUNT,
-    "current_idx": _COUNT,
-    "warmup_sec": _SECONDS,
-    "standby_threshold_sec": _SECONDS,
-    "grace_period": _SECONDS,
-    "start_at": (lambda value: value is None or _is_instant(value), "write an ISO-8601 date and time, or null"),
-    "scans": (lambda value: isinstance(value, list), "write a list of objects"),
-    "extra": (lambda value: value is None or isinstance(value, dict), "write an object"),
-    "on_scan_failed": (lambda value: value in (None, *OnScanFailed), f"write one of {', '.join(OnScanFailed)}"),
-    "scan_retries": (lambda value: value is None or _is_count(value), _COUNT[1]),
-}
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a timelapse id or scan id from a store may become a file name."""
-    return (
-        bool(name)
-        and name.isprintable()
-        and "/" not in name
-        and not name.startswith(".")
-        and len(name.encode(errors="replace")) <= 200  # with a suffix of ours still below the 255 of file systems
-    )
 
 
 def _kind(value: Any) -> str:
@@ -456,20 +369,15 @@ def _word(value: Any) -> str:
 
 def _time_to_iso(time: datetime | str) -> str:
     # A naive time of a live object means the host's local zone, now, while both are in one process.
-    return time if isinstance(time, str) else write_instant(time.astimezone(UTC))
+    return time if isinstance(time, str) else write_instant(to_utc(time, None))
 
 
-def _epoch_to_iso(seconds: float | None) -> str | None:
-    return write_instant(datetime.fromtimestamp(seconds, tz=UTC)) if seconds else None
+def _epoch_to_iso(seconds: Any) -> str | None:
+    is_time = isinstance(seconds, int | float) and seconds  # the controller's 0 means not yet
+    return write_instant(datetime.fromtimestamp(seconds, tz=UTC)) if is_time else None
 
 
 def _plain_error(error: Any) -> Any:
     if isinstance(error, BaseException):
         return {"type": type(error).__name__, "msg": str(error)}
     return error
-
-
-def seconds_of(duration: timedelta) -> float:
-    """Return a duration as stores have it: whole seconds as an integer."""
-    seconds = duration.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds

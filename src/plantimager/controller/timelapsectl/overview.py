@@ -129,9 +129,11 @@ class Overview:
         if not self.is_kept:
             yield "the daemon is not running, no slot is taken"
         if self.daemon is not None and self.daemon.trouble:
-            yield self.daemon.trouble
+            # Its line for systemctl words the trouble; the bare reason is that of a daemon that says something else.
+            line, reason = self.daemon.status, self.daemon.trouble
+            yield line if reason in line else reason
         if self.daemon is not None and not self.daemon.clock_trusted:
-            yield "the clock is not trusted yet, nothing is decided"
+            yield self.daemon.status or "clock not trusted yet, nothing is decided"
         timelapse = self.timelapse
         if timelapse is None:
             return

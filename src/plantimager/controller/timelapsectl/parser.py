@@ -100,7 +100,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command == "log" and options.arguments in (["-h"], ["--help"]):
-        parser.exit(message=LOG_HELP)
+        print(LOG_HELP, end="")
+        parser.exit()
     return options
 
 
@@ -136,4 +137,5 @@ class _Version(argparse.Action):
         """Print it and exit."""
         from importlib.metadata import version  # noqa: PLC0415 - see above
 
-        parser.exit(message=f"{parser.prog} {version(DISTRIBUTION)}\n")
+        print(f"{parser.prog} {version(DISTRIBUTION)}")
+        parser.exit()

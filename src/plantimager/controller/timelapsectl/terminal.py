@@ -34,6 +34,7 @@ class Style(StrEnum):
     BLUE = "34"
     MAGENTA = "35"
     CYAN = "36"
+    ON_GREY = "100"
 
 
 @dataclass(frozen=True, slots=True)

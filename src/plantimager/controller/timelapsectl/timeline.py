@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.states import RecordStatus
-from plantimager.controller.scanner.timelapse_store import is_safe_name
+from plantimager.controller.scanner.store_checks import is_safe_name
 from plantimager.controller.timelapsectl.overview import Overview, look
-from plantimager.controller.timelapsectl.words import schedule_words, zone_words
+from plantimager.controller.timelapsectl.words import mode_words, zone_words
 
 if TYPE_CHECKING:
     import argparse
@@ -32,18 +32,27 @@ STANDARD_OUTPUT: Final = Path("-")
 
 
 class Kind(Enum):
-    """What a mark says of its slot; the worse ones first, since they hide others where marks fall together."""
+    """What a mark says of its slot."""
 
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    SKIPPED = "skipped"
-    LATE = "late"
-    RUNNING = "being taken"
     TAKEN = "taken"
+    LATE = "late"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+    RUNNING = "being taken"
     TO_COME = "to come"
 
 
-SEVERITY: Final = {kind: place for place, kind in enumerate(Kind)}
+WORST_FIRST: Final = (
+    Kind.FAILED,
+    Kind.INTERRUPTED,
+    Kind.SKIPPED,
+    Kind.LATE,
+    Kind.RUNNING,
+    Kind.TAKEN,
+    Kind.TO_COME,
+)
+"""Which of several marks is seen where they fall together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +190,11 @@ def chart_of(overview: Overview, timelapse: TimeLapse) -> Chart:
     rows = tuple(
         Row(start.strftime(scale.label), tuple(marks[start]), tuple(off.get(start, ()))) for start in sorted(marks)
     )
-    subtitle = f"{schedule_words(timelapse.mode, slots, overview.at)}; {timelapse.state.value}, {timelapse.tally}"
+    ends = [
+        slot.astimezone().strftime("%-d %b %Y %H:%M:%S").removesuffix(":00") for slot in (*slots[:1], *slots[1:][-1:])
+    ]
+    when = " → ".join(dict.fromkeys(ends))
+    subtitle = f"{mode_words(timelapse.mode, slots)}, {when}; {timelapse.state.value}, {timelapse.tally}"
     return Chart(timelapse.id, subtitle, zone_words(slots), scale, rows)
 
 

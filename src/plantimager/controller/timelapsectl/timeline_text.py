@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.timelapsectl.terminal import Style, flowing
-from plantimager.controller.timelapsectl.timeline import SEVERITY, Kind
+from plantimager.controller.timelapsectl.timeline import WORST_FIRST, Kind
 
 if TYPE_CHECKING:
     from plantimager.controller.timelapsectl.terminal import Screen
@@ -42,22 +42,25 @@ def picture_of(chart: Chart, screen: Screen) -> list[str]:
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
     for row in chart.rows:
-        cells = "".join(screen.paint(sign, style) for sign, style in _cells(row, columns))
+        cells = "".join(screen.paint(sign, *styles) for sign, styles in _cells(row, columns))
         lines.append(f"{row.label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
     return [*lines, "", *_legend(chart, screen)]
 
 
-def _cells(row: Row, columns: int) -> list[tuple[str, Style]]:
-    cells = [(" ", Style.DIM)] * columns
+def _cells(row: Row, columns: int) -> list[tuple[str, tuple[Style, ...]]]:
+    off: set[int] = set()
     for start, end in row.off:
-        for column in range(int(start * columns), max(round(end * columns), int(start * columns) + 1)):
-            cells[min(column, columns - 1)] = (OFF, Style.DIM)
+        off.update(range(int(start * columns), max(round(end * columns), int(start * columns) + 1)))
+    cells: list[tuple[str, tuple[Style, ...]]] = [
+        (OFF, (Style.DIM,)) if column in off else (" ", ()) for column in range(columns)
+    ]
     worst: dict[int, Kind] = {}
     for mark in row.marks:
         column = min(int(mark.place * columns), columns - 1)
-        worst[column] = min(worst.get(column, mark.kind), mark.kind, key=SEVERITY.__getitem__)
+        worst[column] = min(worst.get(column, mark.kind), mark.kind, key=WORST_FIRST.index)
     for column, kind in worst.items():
-        cells[column] = SIGNS[kind]
+        sign, style = SIGNS[kind]
+        cells[column] = (sign, (style, Style.ON_GREY) if column in off else (style,))
     return cells
 
 

@@ -18,15 +18,20 @@ def counted(number: int, noun: str, nouns: str | None = None) -> str:
     return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
-def schedule_words(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
-    """Return how slots came about and when they are: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
+def mode_words(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
+    """Return how slots came about: ``interval, every 30 min``."""
     how = mode.replace("_", " ")
-    if not slots:
-        return f"{how}, no slots"
     if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
         how += f", every {spoken(slots[1] - slots[0])}"
+    return how
+
+
+def schedule_words(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
+    """Return how slots came about and when they are: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
+    if not slots:
+        return f"{mode_words(mode, slots)}, no slots"
     until = f" → {local_time(slots[-1], now)}" if len(slots) > 1 else ""
-    return f"{how}, {local_time(slots[0], now)}{until}"
+    return f"{mode_words(mode, slots)}, {local_time(slots[0], now)}{until}"
 
 
 def zone_words(slots: Sequence[datetime]) -> str:

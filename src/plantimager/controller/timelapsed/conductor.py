@@ -6,7 +6,7 @@ value, save it, adopt it, act, tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,10 +23,11 @@ from plantimager.controller.scanner.errors import (
 from plantimager.controller.scanner.power import wants_standby, warmup_at
 from plantimager.controller.scanner.schedule import write_instant
 from plantimager.controller.scanner.states import Reason, TimeLapseState
+from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
-from plantimager.controller.timelapsed.rig import Call, Outcome, Rig
+from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, ScanWatch
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ FIRST_PAUSE: Final = timedelta(seconds=2)
 LONGEST_PAUSE: Final = timedelta(seconds=30)
 CANCEL_PATIENCE: Final = timedelta(seconds=30)
 """What a driver gets to come to its next safe point before it is given up."""
+LAST_CALL: Final = timedelta(seconds=1)
+"""How long before the end of its grace period a slot's rig is asked once more: at the very end it would be too late."""
 SAVE_PAUSE: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
@@ -89,8 +92,8 @@ class Conductor:
         """Why the running scan was cancelled by us."""
         self._stopping = False
         self._absence: _Absence | None = None
-        self._late: tuple[Reason, str] = (Reason.MISSED, "")
-        """What slots are recorded with that turn out to be late."""
+        self._shift = timedelta(0)
+        """How far the clock was set since the schedule was last judged by it; negative for backward."""
         self._retry_at: float | None = None
 
     # --- what is held ---------------------------------------------------------------------------
@@ -121,22 +124,21 @@ class Conductor:
         """
         self.configuration = configuration
         self.keeper.hold(stored)
-        before = stored.timelapse
+        before, log = stored.timelapse, stored.logbook
         for note in stored.notes:
             tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
-        if not before.state.is_active:
-            reports.store_held(before)
-            self.settle_rig()
-            return
         now, boot_id = self.clock.now(), self.clock.boot_id()
-        log = stored.logbook
         cut = _cut_words(log.boot_id, boot_id)
         settled, recovered = before, False
         if before.state is TimeLapseState.RUNNING:
             settled, recovered = self._settle_running(before, now, cut)
         settled = settled.give_back(now)
+        if not settled.state.is_active and settled is before:
+            reports.store_held(before)
+            self.settle_rig()
+            return
         away = _away_words(log.boot_id, boot_id)
-        after = self._pass_late(settled, now, away)
+        after = self._judge(settled, now, away)
         self.keeper.commit(after, now, logbook=log.came_back(now, boot_id))
         reports.resumed(before, after, now, cut, recovered=recovered)
         reports.slots_given_back(before, after, now)
@@ -172,18 +174,18 @@ class Conductor:
         if timelapse is None or not self.armed or self.scanning or self.abandoned:
             return
         now = self.clock.now()
-        after = self._pass_late(timelapse, now)
+        after = self._judge(timelapse, now)
         if after is not timelapse:
             self.keeper.commit(after, now)
+            reports.slots_given_back(timelapse, after, now)
             reports.slots_passed(timelapse, after, now)
             reports.timelapse_over(timelapse, after, self.datasets)
             self.settle_rig()
-        self._late = (Reason.MISSED, "")
         if after.next_at is None:
             return
         at = after.next_at
         if self._absence is not None and self._absence.slot == after.next_idx:
-            at = self._absence.again_at
+            at = max(at, self._absence.again_at)  # the clock may have been set back meanwhile
         warm_at = warmup_at(after)
         self.scheduler.arm(SLOT_JOB, at, self._slot_due, after.next_idx, name=f"{after.id} slot {after.next_idx}")
         if warm_at is not None and not (self.warm and warm_at <= now):
@@ -202,64 +204,82 @@ class Conductor:
 
     def clock_moved(self, step: ClockStep) -> None:
         """Look at everything afresh after the clock was set; slots that it jumped over say so in their record."""
-        timelapse = self.timelapse
         self._absence = None
-        if step.shift > timedelta(0):
-            now = self.clock.now()
-            words = f"the clock was set forward by {spoken(step.shift)}, from {local_time(step.before, now)}"
-            self._late = (Reason.CLOCK_MOVED, words)
-        elif timelapse is not None and not self.scanning:
-            now = self.clock.now()
-            after = timelapse.give_back(now)
-            if after is not timelapse:
-                self.keeper.commit(after, now)
-                reports.slots_given_back(timelapse, after, now)
+        self._shift += step.shift
+        now = self.clock.now()
+        timelapse = self.timelapse
+        if timelapse is not None and timelapse.state is TimeLapseState.RUNNING:
+            self.keeper.commit(_redated(timelapse, step.shift), now)
         self.plan()
+        saved_at = self.keeper.logbook.saved_at
+        if saved_at is not None and saved_at > now:
+            self.keeper.retry(now)  # or the next start would not trust a clock that is behind the last write
         self.settle_rig()
 
-    def _pass_late(self, timelapse: TimeLapse, now: datetime, away: str = "") -> TimeLapse:
-        reason, words = self._late
-        if away and reason is Reason.MISSED:
-            words = away
-        return timelapse.pass_late(now, reason, words, run_latest=self.config.missed is Missed.RUN_LATEST)
+    def _judge(self, timelapse: TimeLapse, now: datetime, away: str = "") -> TimeLapse:
+        """Return what the schedule is by the clock as it is set now: slots given back, and slots passed.
+
+        Those that were late before the clock was set forward owe nothing to that; ``away`` says why they were missed.
+        """
+        shift, self._shift = self._shift, timedelta(0)
+        if shift < timedelta(0):
+            timelapse = timelapse.give_back(now)
+        unset = now - max(shift, timedelta(0))
+        timelapse = timelapse.pass_late(unset, Reason.MISSED, away, run_latest=self._run_latest)
+        words = f"the clock was set forward by {spoken(shift)}"
+        return timelapse.pass_late(now, Reason.CLOCK_MOVED, words, run_latest=self._run_latest)
+
+    @property
+    def _run_latest(self) -> bool:
+        return self.config.missed is Missed.RUN_LATEST
 
     # --- a slot ---------------------------------------------------------------------------------
 
     def _warm_up(self, slot: int) -> None:
-        timelapse = self.timelapse
-        if timelapse is None or timelapse.next_idx != slot or not self.rig.idle:
+        timelapse = self._still_next(slot)
+        if timelapse is None:
             return
         self.warm = True
         self.rig.submit(self.driver, Call.PREPARE)
         tell(Action.RIG_WARMUP, f"for {slot_words(timelapse, slot)}", timelapse=timelapse, slot=slot)
 
     def _slot_due(self, slot: int) -> None:
-        timelapse = self.timelapse
-        if timelapse is None or timelapse.next_at is None or timelapse.next_idx != slot or self.scanning:
-            return
-        now = self.clock.now()
-        after = self._pass_late(timelapse, now)
-        if after is not timelapse or now < timelapse.next_at:
-            self.plan()
+        timelapse, now = self._still_next(slot), self.clock.now()
+        if timelapse is None:
             return
         running = timelapse.begin(now, self.clock.boot_id())
         self.keeper.commit(running, now)
-        self.warm = True
-        self._scan(running)
-        if self._absence is None:
-            reports.scan_started(running, now)
+        self._scan(running, now)
 
-    def _scan(self, timelapse: TimeLapse) -> None:
+    def _still_next(self, slot: int) -> TimeLapse | None:
+        """Return the timelapse if the job of a slot that is due has still its point; else look at everything afresh.
+
+        Either way the loop takes another turn, to tell and to watch what the job led to.
+        """
+        self.scheduler.wakeup()
+        timelapse, now = self.timelapse, self.clock.now()
+        is_next = timelapse is not None and timelapse.next_idx == slot
+        if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self._run_latest):
+            self.plan()
+            return None
+        return timelapse
+
+    def _scan(self, timelapse: TimeLapse, now: datetime) -> None:
         """Have the running attempt taken."""
         self._verdict = None
+        self.warm = True
         request = self._request(timelapse)
+        refused: ScanFailed | None = None
         try:
             self.datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             refused = ScanFailed(f"{self.datasets}: datasets can't be put there: {problem.strerror}")
+        else:
+            self.rig.submit(self.driver, Call.SCAN, request)
+        if self._absence is None:
+            reports.scan_started(timelapse, now)
+        if refused is not None:
             self.scan_ended(Outcome(Call.SCAN, request, problem=refused))
-            return
-        self.rig.submit(self.driver, Call.SCAN, request)
 
     def _request(self, timelapse: TimeLapse) -> ScanRequest:
         slot = timelapse.next_idx
@@ -310,12 +330,13 @@ class Conductor:
         self._absence = None
         if ended.state is TimeLapseState.RUNNING:
             self.keeper.commit(ended, now)
-            reports.attempt_failed(ended, problem, now)
-            self._scan(ended)
+            reports.attempt_failed(ended, problem)
+            self._scan(ended, now)
             return
-        after = ended if self._stopping else self._pass_late(ended, now)
+        after = ended if self._stopping else self._judge(ended, now)
         self.keeper.commit(after, now)
         reports.scan_ended(after, request.index, now, outcome.result, outcome.problem)
+        reports.slots_given_back(ended, after, now)
         reports.slots_passed(ended, after, now)
         reports.timelapse_over(timelapse, after, self.datasets)
         if not self._stopping:
@@ -352,13 +373,17 @@ class Conductor:
         waiting = timelapse.rig_not_ready(problem)
         self.keeper.commit(waiting, now)
         tries = self._absence.tries + 1 if self._absence is not None and self._absence.slot == slot else 0
-        pause = min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
-        last_chance = timelapse.schedule_times[slot] + timelapse.grace
-        again_at = now + pause if now >= last_chance else min(now + pause, last_chance)
+        again_at = now + min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
+        over_at = timelapse.schedule_times[slot] + max(timelapse.grace, LEAST_GRACE)
+        last_call = over_at - LAST_CALL
+        if now < last_call:
+            again_at = min(again_at, last_call)
+        elif now <= over_at:
+            again_at = over_at + timedelta.resolution  # later than its grace: it is given up
         self._absence = _Absence(slot, tries, again_at)
         self.warm = None
         if tries == 0:
-            until = f"it is asked again until {local_time(last_chance, now)}"
+            until = f"it is asked again until {local_time(over_at, now)}"
             tell(Action.RIG_NOT_READY, f"{slot_words(waiting, slot)}: {problem}; {until}", timelapse=waiting, slot=slot)
         self.plan()
 
@@ -415,8 +440,9 @@ class Conductor:
         after = timelapse
         if timelapse.state is TimeLapseState.RUNNING:
             after = timelapse.interrupt(now, "the service was stopped, and the driver did not stop in time")
-            reports.slot_interrupted(after, after.next_idx, now)
         self.keeper.commit(after, now)
+        if after is not timelapse:
+            reports.slot_interrupted(after, after.next_idx, now)
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -425,7 +451,7 @@ class Conductor:
         waits = [self._watch_save()]
         watch = self.rig.watch
         if watch is not None and self.abandoned is None:
-            waits.append(self._watch_call())
+            waits.append(self._watch_call(watch))
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _watch_save(self) -> float | None:
@@ -442,10 +468,7 @@ class Conductor:
             self._retry_at = now + SAVE_PAUSE.total_seconds()
         return self._retry_at - now
 
-    def _watch_call(self) -> float | None:
-        watch = self.rig.watch
-        if watch is None:
-            return None
+    def _watch_call(self, watch: ScanWatch) -> float | None:
         if self._stopping or self._is_outdated(watch.request):
             watch.cancel()
         now = self.clock.monotonic()
@@ -453,22 +476,23 @@ class Conductor:
             left = watch.cancelled_at + CANCEL_PATIENCE.total_seconds() - now
             if left > 0:
                 return left
-            self._abandon()
+            self._abandon(watch)
             return None
         stalled_in = watch.last_sign + self.config.stall_timeout.total_seconds() - now
         over_in = watch.began + self.config.scan_timeout.total_seconds() - now
         if min(stalled_in, over_in) > 0:
             return min(stalled_in, over_in)
+        verdict: ScanFailed = ScanTimedOut(self.config.driver, self.config.scan_timeout)
         if stalled_in <= 0:
-            self._verdict = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=False)
-        else:
-            self._verdict = ScanTimedOut(self.config.driver, self.config.scan_timeout)
+            verdict = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=False)
         watch.cancel()
-        slot = self.timelapse.next_idx if self.timelapse is not None and self.scanning else None
-        tell(Action.DRIVER_STALLED, str(self._verdict), timelapse=self.timelapse, slot=slot)
+        slot = watch.request.index if watch.request is not None else None
+        if slot is not None:  # any other call that hangs says nothing about a scan that waits behind it
+            self._verdict = verdict
+        tell(Action.DRIVER_STALLED, str(verdict), timelapse=self.timelapse, slot=slot)
         return CANCEL_PATIENCE.total_seconds()
 
-    def _abandon(self) -> None:
+    def _abandon(self, watch: ScanWatch) -> None:
         """Give up a driver call that doesn't end: record it, and have the process replaced."""
         timelapse = self.timelapse
         stalled = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=True)
@@ -478,12 +502,25 @@ class Conductor:
             now = self.clock.now()
             if self._stopping:
                 self.record_stop()
+            elif watch.request is None or self._is_outdated(watch.request):
+                after = timelapse.interrupt(now, "the driver hung in the call before it")
+                self.keeper.commit(after, now)
+                reports.slot_interrupted(after, after.next_idx, now)
             else:
                 after = timelapse.fail_attempt(now, stalled, give_up=True)
                 self.keeper.commit(after, now)
                 reports.scan_ended(after, timelapse.next_idx, now, None, stalled)
                 reports.timelapse_over(timelapse, after, self.datasets)
         tell(Action.DRIVER_ABANDONED, f"{stalled}; the daemon must be restarted", timelapse=self.timelapse)
+
+
+def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:
+    """Return the running attempt's beginning by the clock as it is set now: so its duration stays right."""
+    record = timelapse.records[timelapse.next_idx]
+    if record.started_at is None:
+        return timelapse
+    began = replace(record, started_at=record.started_at + shift)
+    return replace(timelapse, records={**timelapse.records, record.slot: began})
 
 
 def _cut_words(boot_then: str | None, boot_now: str) -> str:

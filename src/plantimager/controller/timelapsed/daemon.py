@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.drivers import load as load_driver
-from plantimager.controller.scanner.durable import make_private_directory, set_aside, sweep_temporaries
+from plantimager.controller.scanner.durable import make_private_directory, sweep_temporaries
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DefinitionRefused,
@@ -24,7 +24,6 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
 from plantimager.controller.scanner.timelapse_store import LoadedStore, load
-from plantimager.controller.timelapsed.clock import Clock, Wake
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
 from plantimager.controller.timelapsed.definition import Definition, read_definition
@@ -46,8 +45,10 @@ from plantimager.controller.timelapsed.trust import judge_clock
 from plantimager.controller.timelapsed.words import local_time, status_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from plantimager.controller.scanner.drivers.base import ScannerDriver
+    from plantimager.controller.timelapsed.clock import Clock, Wake
     from plantimager.controller.timelapsed.live import LiveFile
     from plantimager.controller.timelapsed.notify import Notifier
     from plantimager.controller.timelapsed.places import Places
@@ -73,6 +74,7 @@ class Daemon:
         live: LiveFile,
         *,
         watchdog: timedelta | None = None,
+        make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver,
         make_rig: Callable[[Clock, Callable[[Outcome], None]], Rig] = RigThread,
     ) -> None:
         self.places, self.config, self.clock = places, config, clock
@@ -82,7 +84,7 @@ class Daemon:
         self.inbox = Inbox(places.store)
         self.scheduler = WallClockScheduler(clock, turn=self._turn)
         self._mail: deque[Outcome] = deque()
-        self._make_rig = make_rig
+        self._make_driver, self._make_rig = make_driver, make_rig
         self.conductor: Conductor
         self._definition: Definition | None = None
         self._signals: set[int] = set()
@@ -122,8 +124,11 @@ class Daemon:
         swept = sweep_temporaries(self.places.store)
         if swept:
             tell(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
-        self.inbox.open()
-        driver = load_driver(self.config.driver, self.config.driver_options)
+        try:
+            self.inbox.open()
+        except OSError as problem:  # a disk that is full or read-only keeps nobody from scanning
+            tell(Action.REQUEST_REFUSED, f"{self.inbox.directory}: no request can be left: {problem.strerror}")
+        driver = self._make_driver(self.config.driver, self.config.driver_options)
         rig = self._make_rig(self.clock, self._post)
         datasets = self.config.datasets or self.places.datasets
         self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config, datasets)
@@ -153,23 +158,23 @@ class Daemon:
 
     # --- loop -----------------------------------------------------------------------------------
 
-    def _turn(self, wake: Wake) -> float | None:
+    def _turn(self, _wake: Wake) -> float | None:
         """Do what is to be done besides the jobs; return in how many seconds to be called again. Loop thread."""
+        self._look_at_clock()  # before anything is judged by it
         while self._mail:
             self.conductor.rig_answered(self._mail.popleft())
-        if Wake.CLOCK_SET in wake:
-            self._clock_was_set()
         if self._signals & {signal.SIGTERM, signal.SIGINT}:
             self._signals -= {signal.SIGTERM, signal.SIGINT}
             self._stop()
         if self._stop_deadline is not None:
             self._stop_further()
-        elif not self._standing:
-            self._stand_up_if_trusted()
-        elif signal.SIGHUP in self._signals:
-            self._signals.discard(signal.SIGHUP)
-            self._reload()
-        return self._look_after()
+        else:
+            if signal.SIGHUP in self._signals:
+                self._signals.discard(signal.SIGHUP)
+                self._reload()
+            if not self._standing:
+                self._stand_up_if_trusted()
+        return self._look_after() if self.scheduler.running else None
 
     def _look_after(self) -> float | None:
         """Watch the rig and the disk, feed the watchdog, say what is going on."""
@@ -225,7 +230,8 @@ class Daemon:
         self.notifier.ready(self._status_line())
         self._handle_requests()
 
-    def _clock_was_set(self) -> None:
+    def _look_at_clock(self) -> None:
+        """Have everything looked at afresh if the clock was set; what is trusted once stays trusted."""
         step = self.clock.step()
         if step is None or not self._standing or self._stop_deadline is not None:
             return
@@ -260,14 +266,13 @@ class Daemon:
             tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
 
     def _settle_store(self, loaded: LoadedStore | StoreCorrupt | None) -> StoredTimelapse | None:
-        corrupt = loaded if isinstance(loaded, StoreCorrupt) else loaded.trouble if loaded is not None else None
-        if corrupt is not None:
-            aside = set_aside(self.places.store, "corrupt", stamp_of(self.clock.now()))
-            tell(Action.STORE_QUARANTINED, f"{corrupt}; it is kept as {aside.name}")
-        if loaded is None or isinstance(loaded, StoreCorrupt):
+        if loaded is None:
+            return None
+        if isinstance(loaded, StoreCorrupt):
+            self.keeper.quarantine(loaded, self.clock.now())
             return None
         if loaded.trouble is not None:
-            tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+            self.keeper.fall_back(loaded, self.clock.now())
         return read_stored(loaded.store, None)
 
     # --- definition and requests --------------------------------------------------------------------
@@ -312,8 +317,8 @@ class Daemon:
         if faults:
             raise FaultsFound(faults, definition.source)
         stored = plan_timelapse(definition, schedule, self.places.store.name)
-        if held is not None and self.places.store.exists():
-            archived = archive(self.places.store, held.timelapse.id, self.places.history, stamp_of(now))
+        if held is not None:
+            archived = archive(self.keeper.text(), held.timelapse.id, self.places.history, stamp_of(now))
             tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
         boots = stored.logbook.came_back(now, self.clock.boot_id())
         self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
@@ -346,19 +351,29 @@ class Daemon:
         return f"{after.id} is cancelled; {after.tally}"
 
     def _reload(self) -> None:
-        """Look again at configuration, definition and requests; what is faulty is told, and the old kept."""
+        """Look again at configuration, definition and requests; what is faulty is told, and the old kept.
+
+        While the clock isn't trusted, the configuration alone: it may say that it is. The rest waits.
+        """
+        if not self._standing:
+            self._read_config_again()
+            return
         self.notifier.reloading(self.clock.monotonic())
-        try:
-            self._adopt(read_config(self.places.find_config()))
-        except TimelapsedError as faulty:
-            tell(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
+        self._read_config_again()
         self._read_definition()
         if self._definition is not None:
             self._take_up_quietly(self._definition)
         self._handle_requests()
         self.conductor.plan()
+        self.conductor.settle_rig()
         tell(Action.RELOADED, "configuration, definition and requests were looked at")
         self.notifier.ready(self._status_line())
+
+    def _read_config_again(self) -> None:
+        try:
+            self._adopt(read_config(self.places.find_config()))
+        except TimelapsedError as faulty:
+            tell(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
 
     def _adopt(self, config: Config) -> None:
         """Use another configuration from now on; a running scan ends under the driver it began with.
@@ -373,7 +388,7 @@ class Daemon:
         if config == before:
             return
         if (config.driver, config.driver_options) != (before.driver, before.driver_options):
-            driver = load_driver(config.driver, config.driver_options)
+            driver = self._make_driver(config.driver, config.driver_options)
             self.conductor.rig.submit(self.conductor.driver, Call.CLOSE)
             self.conductor.driver = driver
             self.conductor.warm = None
@@ -398,7 +413,7 @@ class Daemon:
         """Go on stopping: wait for the scan, then for standby and close; end when done or out of patience."""
         conductor = self.conductor
         out_of_patience = self._stop_deadline is not None and self.clock.monotonic() >= self._stop_deadline
-        if not conductor.rig.idle and not out_of_patience:
+        if not (conductor.rig.idle and not self._mail) and not out_of_patience:
             return
         if not self._powered_down and not out_of_patience:
             self._powered_down = True

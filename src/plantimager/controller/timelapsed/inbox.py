@@ -7,13 +7,13 @@ it has its name; the command then sends SIGHUP and waits for ``<name>.answer``.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.durable import make_private_directory, read_regular, write_durably
+from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.json_text import dumps, loads
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ LARGEST_REQUEST: Final = 8_000_000
 _NAME: Final = re.compile(r"(?P<kind>start|cancel)-[A-Za-z0-9]{1,40}\.(?:toml|json)")
 
 
+class RequestFaulty(TimelapsedError):
+    """A request can't be understood, so nothing is done about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One wish of a person: ``start`` (the file is the definition) or ``cancel`` (a JSON object)."""
@@ -33,19 +37,23 @@ class Request:
     path: Path
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of a request; empty where it holds none.
+        """Return the JSON object of a request.
 
         Raises
         ------
+        RequestFaulty
+            It holds none.
         OSError
             It can't be read.
 
         """
-        with contextlib.suppress(ValueError):
+        try:
             value = loads(read_regular(self.path, LARGEST_REQUEST))
-            if isinstance(value, dict):
-                return value
-        return {}
+        except ValueError as problem:
+            raise RequestFaulty(f"{self.path.name}: not JSON: {problem}") from None
+        if not isinstance(value, dict):
+            raise RequestFaulty(f"{self.path.name}: not a JSON object")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +89,12 @@ class Inbox:
     def pending(self) -> list[Request]:
         """Return the requests that are there, oldest first; what isn't one is left alone."""
         found = []
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self.directory):
+        with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
+            for entry in entries:
                 match = _NAME.fullmatch(entry.name)
-                if match and entry.is_file(follow_symlinks=False):
+                if match is None or not entry.is_file(follow_symlinks=False):
+                    continue
+                with contextlib.suppress(OSError):  # withdrawn at this moment
                     age = entry.stat(follow_symlinks=False).st_mtime_ns
                     found.append((age, entry.name, Request(match["kind"], self.directory / entry.name)))
         return [request for _, _, request in sorted(found, key=lambda item: item[:2])]
@@ -110,11 +120,12 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
     directory = inbox_of(store)
     make_private_directory(directory)
     path = directory / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
-    write_durably(path, content)
+    owner = None
     if os.geteuid() == 0:
-        owner = store.parent.stat()
-        for made in (directory, path):
-            os.chown(made, owner.st_uid, owner.st_gid)
+        storage = store.parent.stat()
+        owner = (storage.st_uid, storage.st_gid)
+        os.chown(directory, *owner, follow_symlinks=False)
+    write_durably(path, content, owner=owner)
     return path
 
 
@@ -122,11 +133,12 @@ def collect_answer(request: Path) -> Answer | None:
     """Return the answer to a request and take it away; ``None`` while there is none. The command's side."""
     path = _answer_to(request)
     try:
-        value = json.loads(read_regular(path, LARGEST_REQUEST))
-    except (OSError, ValueError):
+        value = loads(read_regular(path, LARGEST_REQUEST))
+        answer = Answer(accepted=value["accepted"] is True, message=str(value["message"]))
+    except (OSError, ValueError, TypeError, KeyError):  # not there, or not all of it
         return None
     path.unlink(missing_ok=True)
-    return Answer(bool(value.get("accepted")), str(value.get("message", "")))
+    return answer
 
 
 def _answer_to(request: Path) -> Path:

@@ -10,15 +10,16 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from plantimager.controller.scanner.durable import keep_aside, write_durably
+from plantimager.controller.scanner.durable import keep_aside, put_back, read_regular, set_aside, write_durably
 from plantimager.controller.scanner.stored_timelapse import Logbook, StoredTimelapse
-from plantimager.controller.scanner.timelapse_store import backup_of
+from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, LoadedStore, backup_of
 from plantimager.controller.timelapsed.journal import Action, tell
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plantimager.controller.scanner.errors import StoreCorrupt
     from plantimager.controller.scanner.timelapse import TimeLapse
 
 _Signature = tuple[int, int, int]
@@ -33,6 +34,7 @@ class Keeper:
         self.trouble: str | None = None
         """Why the last save failed; the daemon is degraded until one succeeds."""
         self._signature: _Signature | None = None
+        """By which the file is known as the one that we read or wrote last; ``None`` where there was none."""
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -44,14 +46,40 @@ class Keeper:
         """What the daemon knows of its own past."""
         return Logbook() if self.stored is None else self.stored.logbook
 
+    def quarantine(self, corrupt: StoreCorrupt, at: datetime) -> None:
+        """Move a store that can't be used to where a person finds it, and a backup that can't be, too; say so.
+
+        Raises
+        ------
+        OSError
+            They can't be moved.
+
+        """
+        aside = [set_aside(self.path, "corrupt", stamp_of(at))]
+        with contextlib.suppress(FileNotFoundError):
+            aside.append(set_aside(backup_of(self.path), "corrupt", stamp_of(at)))
+        tell(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
+
+    def fall_back(self, loaded: LoadedStore, at: datetime) -> None:
+        """Put the backup that was read in the place of a store that can't be used, and that aside; say so.
+
+        From here on it makes no difference that the power may go again: the file is sound and the corrupt one kept.
+
+        Raises
+        ------
+        OSError
+            They can't be renamed.
+
+        """
+        aside = keep_aside(self.path, "corrupt", stamp_of(at))
+        put_back(self.path, loaded.path)
+        tell(Action.STORE_QUARANTINED, f"{loaded.trouble}; kept as {aside.name}")
+        tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+
     def hold(self, stored: StoredTimelapse) -> None:
         """Take over what was read from the file as it is now."""
         self.stored = stored
         self._signature = _signature_of(self.path)
-
-    def forget(self) -> None:
-        """Hold nothing; the file is somewhere else now."""
-        self.stored, self._signature = None, None
 
     def commit(self, timelapse: TimeLapse, at: datetime, *, logbook: Logbook | None = None) -> bool:
         """Save the next value, then adopt it; return whether it is on disk.
@@ -63,6 +91,15 @@ class Keeper:
             raise LookupError("nothing is held")
         after = replace(logbook if logbook is not None else self.logbook, saved_at=at)
         return self._save(self.stored.evolved(timelapse, after), at)
+
+    def text(self) -> bytes:
+        """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        if self.trouble is None and self._signature == _signature_of(self.path):
+            with contextlib.suppress(OSError):
+                return read_regular(self.path, LARGEST_STORE)
+        return self.stored.encode()
 
     def start(self, stored: StoredTimelapse, at: datetime) -> bool:
         """Save and adopt a timelapse that begins."""
@@ -91,7 +128,7 @@ class Keeper:
     def _degrade(self, problem: OSError, content: bytes) -> None:
         with contextlib.suppress(OSError):
             # The file may be in place though its directory could not be synced: then it is ours.
-            if self.path.read_bytes() == content:
+            if read_regular(self.path, len(content)) == content:
                 self._signature = _signature_of(self.path)
         reason = problem.strerror or str(problem)
         if self.trouble != reason:
@@ -101,19 +138,17 @@ class Keeper:
 
     def _set_foreign_change_aside(self, at: datetime) -> bool:
         """Keep what somebody else wrote over our file, and say so; return whether there was any."""
-        if self._signature is None:
-            return False
         now = _signature_of(self.path)
         if now == self._signature:
             return False
         if now is None:
             sentence = f"{self.path} was deleted by somebody else; it is written again"
-            tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
-            return False
-        aside = keep_aside(self.path, "foreign", stamp_of(at))
-        sentence = f"{self.path} was changed by somebody else; that version is kept as {aside.name}"
+        else:
+            aside = keep_aside(self.path, "foreign", stamp_of(at))
+            sentence = f"{self.path} was written by somebody else; that version is kept as {aside.name}"
+        self._signature = now  # told and kept once, however often the save has to be tried
         tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
-        return True
+        return now is not None
 
 
 def _signature_of(path: Path) -> _Signature | None:

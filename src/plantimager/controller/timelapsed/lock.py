@@ -7,9 +7,13 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
-from plantimager.controller.scanner.durable import PRIVATE_FILE
+from plantimager.controller.scanner.durable import PRIVATE_FILE, read_regular
 from plantimager.controller.scanner.errors import AlreadyRunning
+
+SIGNATURE_LENGTH: Final = 40
+"""Bytes of a lock file."""
 
 
 def lock_beside(store: Path) -> Path:
@@ -35,25 +39,39 @@ class InstanceLock:
             The file can't be made.
 
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path, flags, PRIVATE_FILE)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as taken:
             os.close(descriptor)
             if taken.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
-            raise AlreadyRunning(self.path, _read_pid(self.path)) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {start_of(os.getpid())}\n".encode(), 0)
+            raise AlreadyRunning(self.path, _signed_by(self.path)) from None
         self._descriptor = descriptor
+        self._sign(f"{os.getpid()} {start_of(os.getpid())}")
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two daemons lock two files of one name."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            self._sign("")
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _open(self) -> int:
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        except OSError as refused:
+            if refused.errno != errno.EROFS:
+                raise
+            return os.open(self.path, flags | os.O_RDONLY)  # the lock of an earlier run serves as well
+
+    def _sign(self, text: str) -> None:
+        """Say who holds it; on a disk that is full or read-only it is held all the same."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                # Always as long as before, in the block that the file has had from the beginning.
+                os.pwrite(self._descriptor, text.ljust(SIGNATURE_LENGTH).encode(), 0)
 
 
 def daemon_of(store: Path) -> int | None:
@@ -61,16 +79,15 @@ def daemon_of(store: Path) -> int | None:
 
     The lock itself isn't touched: a daemon that starts at this very moment must not find it taken.
     """
+    return _signed_by(lock_beside(store))
+
+
+def _signed_by(lock: Path) -> int | None:
+    """Return the PID of the process that signed a lock, if it still runs."""
     with contextlib.suppress(OSError, ValueError):
-        words = lock_beside(store).read_text().split()
-        if len(words) == 2 and start_of(int(words[0])) == words[1]:
-            return int(words[0])
-    return None
-
-
-def _read_pid(lock: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(lock.read_text().split()[0])
+        pid, start = read_regular(lock, SIGNATURE_LENGTH).decode().split()
+        if start_of(int(pid)) == start:
+            return int(pid)
     return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING
 
-from plantimager.controller.scanner.durable import keep_aside, make_private_directory, sync_directory
+from plantimager.controller.scanner.durable import make_private_directory, write_durably
 from plantimager.controller.scanner.errors import DefinitionRefused
 from plantimager.controller.scanner.states import TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, new_stored
@@ -78,24 +79,19 @@ def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) 
     return new_stored(timelapse, definition.configuration, definition.digest, store_name)
 
 
-def archive(store: Path, name: str, history: Path, stamp: str) -> Path:
-    """Give the store of an ended timelapse a second name in ``history``; return it. The store itself stays.
+def archive(text: bytes, name: str, history: Path, stamp: str) -> Path:
+    """Put the text of an ended timelapse's store into ``history``, over nothing that is there; return the file.
 
     Raises
     ------
     OSError
-        It can't be linked, nor copied.
+        It can't be written.
 
     """
     make_private_directory(history)
-    archived = history / f"{name}.json"
-    try:
-        os.link(store, archived, follow_symlinks=False)
-    except OSError:
-        aside = keep_aside(store, f"{name}", stamp)
-        archived = history / (archived.name if not archived.exists() else f"{name}-{stamp}.json")
-        aside.replace(archived)
-    sync_directory(history)
+    names = itertools.chain([name, f"{name}-{stamp}"], (f"{name}-{stamp}-{number}" for number in itertools.count(2)))
+    archived = next(path for stem in names if not os.path.lexists(path := history / f"{stem}.json"))
+    write_durably(archived, text)
     return archived
 
 

@@ -68,12 +68,11 @@ def scan_started(running: TimeLapse, now: datetime) -> None:
     tell(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
 
 
-def attempt_failed(running: TimeLapse, problem: BaseException | None, now: datetime) -> None:
+def attempt_failed(running: TimeLapse, problem: BaseException | None) -> None:
     """Tell that an attempt failed and the next one begins."""
     slot = running.next_idx
     words = f"{running.scan_id(slot)}: {problem}; {ordinal(running.records[slot].attempt)} attempt starts now"
     tell(Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem))
-    scan_started(running, now)
 
 
 def scan_ended(

@@ -85,7 +85,7 @@ class Rig(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no call is being made or queued."""
+        """Whether no call is being made or queued; all outcomes are in the mailbox by then."""
 
 
 class RigThread:
@@ -107,8 +107,9 @@ class RigThread:
 
     @property
     def idle(self) -> bool:
-        """Whether no call is being made or queued."""
-        return self._pending == 0
+        """Whether no call is being made or queued; all outcomes are in the mailbox by then."""
+        with self._lock:
+            return self._pending == 0
 
     def submit(self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
         """Queue a call. Loop thread."""
@@ -125,7 +126,7 @@ class RigThread:
             self._watch = None
             with self._lock:
                 self._pending -= 1
-            self._post(outcome)
+                self._post(outcome)
 
 
 def make_call(driver: ScannerDriver, call: Call, request: ScanRequest | None, watch: ScanWatch) -> Outcome:

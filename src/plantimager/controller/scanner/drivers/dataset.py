@@ -15,12 +15,14 @@ knows which pictures the disk has, and the attempt was interrupted. Its pictures
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import stat
 from contextlib import contextmanager
 from dataclasses import astuple
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,6 +86,27 @@ class Attempt:
         _sync_tree(self.directory)
         _put_in_place(self.directory, self.request.dataset_dir)
         return result
+
+
+def check_room(directory: Path, needed: int, keep_free: int) -> None:
+    """Check that a disk takes ``needed`` more bytes, and has ``keep_free`` left when it did.
+
+    A disk that is full to the brim stops more than scans: the store and the journal, too.
+
+    Raises
+    ------
+    OSError
+        ENOSPC, worded; or it can't be asked.
+
+    """
+    free = shutil.disk_usage(directory).free
+    if free - needed < keep_free:
+        problem = f"{_size(free)} free, {_size(needed)} needed for this scan, and {_size(keep_free)} kept free"
+        raise OSError(errno.ENOSPC, f"{problem}; move datasets away, or lower keep_free", str(directory))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 @contextmanager
@@ -245,6 +268,7 @@ class PlantScan:
     def __init__(self, directory: Path, request: ScanRequest) -> None:
         self._directory, self._request = directory, request
         self._files: list[dict[str, str]] = []
+        self._finished: datetime | None = None
         self._metadata = directory / "metadata"
         (self._metadata / self.FILESET).mkdir(parents=True)
         (directory / self.FILESET).mkdir()
@@ -258,7 +282,10 @@ class PlantScan:
         """Add an encoded picture, the ``shot``-th (from 0) of its camera, taken with the arm at ``pose``."""
         file_id = f"{camera.name}-{shot:05d}"
         name = f"{file_id}.{camera.extension}"
-        (self._directory / self.FILESET / name).write_bytes(picture)
+        path = self._directory / self.FILESET / name
+        path.write_bytes(picture)
+        # Its file knows when the last picture was there: the daemon's clock isn't asked by drivers.
+        self._finished = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         known = {
             "approximate_pose": astuple(pose.shifted(camera.offset)),
             "camera_name": camera.name,
@@ -284,6 +311,7 @@ class PlantScan:
                 "attempt": request.attempt,
                 "scheduled": request.scheduled_at.isoformat(),
                 "started": request.started_at and request.started_at.isoformat(),
+                "finished": self._finished and self._finished.isoformat(timespec="seconds"),
                 "software": f"{DISTRIBUTION} {_version()}",
                 "configuration": configuration,
             },

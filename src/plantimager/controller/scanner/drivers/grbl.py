@@ -1,0 +1,395 @@
+"""The Plant Imager itself: an arm behind a GRBL board, cameras on it, lights and power around it.
+
+Its options, ``[drivers.grbl]``; durations as everywhere, lengths in mm, angles in degrees::
+
+    port = "/dev/serial/by-id/usb-1a86_…"   # or usb = "1a86:7523", with ":serial" where two are alike
+    baudrate = 115200
+    x = [0, 740]                # how far the arm goes; no path leaves it
+    y = [0, 740]
+    pan = [-360, 720]           # how far the cables let the turntable turn, or "endless"
+    invert = ["x", "y", "pan"]  # axes that count the other way round; default: as the board's $3 says
+    homing = true               # false for a gantry without limit switches
+    feed = 6000                 # mm/min; default: as fast as the board's $110-$112 let it
+    park = { x = 0, y = 0 }     # where it waits in standby; default: where it stands
+    settle = "0.2s"             # rest before an exposure
+    power_up = "3s"             # from the gantry's power switch to the first word with the board
+    answer_timeout = "2s"       # the longest that the board takes to answer
+    exposure_timeout = "30s"
+    keep_free = "1 GB"          # of the datasets' disk, which no scan touches
+
+    [drivers.grbl.settings]     # what the board must say under $$, or the rig isn't ready
+    "$100" = 80
+
+    [drivers.grbl.cameras.picamera]     # one table for each camera; a scan's cameras are found by their names
+    kind = "command"                    # or "gphoto2", "v4l2", "picamera2": see `cameras`
+    argv = ["rpicam-still", "-n", "--width", "{width}", "--height", "{height}", "-o", "{output}"]
+
+    [drivers.grbl.switches.grow]        # see `switches`
+    role = "growth_light"
+    line = "GPIO17"
+
+How long a move may take is reckoned from its length and the board's own speeds and accelerations, so that
+there is nothing here that could contradict the board.
+
+When the plant gets its growth light back: after the last exposure of every scan, however it ends; in `standby` and
+`close`, that is at every orderly exit; in `recover`, which the daemon calls when it finds a scan that was cut off, that
+is after a crash; and in every `prepare`. What a killed daemon leaves dark until systemd has started it again (seconds),
+a unit's ExecStopPost gives back: see `switches`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.cameras import EXTENSIONS, Camera, read_cameras
+from plantimager.controller.scanner.drivers import dataset
+from plantimager.controller.scanner.drivers.base import ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.cameras import KINDS
+from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
+from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
+from plantimager.controller.scanner.drivers.gantry.arm import Arm, never_stop, place_words
+from plantimager.controller.scanner.drivers.gantry.motion import on_the_round
+from plantimager.controller.scanner.drivers.gantry.options import TABLE, read_options
+from plantimager.controller.scanner.drivers.gantry.port import GantryFault
+from plantimager.controller.scanner.drivers.gantry.protocol import Alarm, Stopped
+from plantimager.controller.scanner.drivers.switches import Switchboard, SwitchFault
+from plantimager.controller.scanner.errors import (
+    DriverError,
+    FaultsFound,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
+from plantimager.controller.scanner.faults import MISSING, Fault
+from plantimager.controller.scanner.lights import Phase, Role
+from plantimager.controller.scanner.paths import DEFAULT_PATH, HOME, Pose, beyond, check_reach, read_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from plantimager.controller.scanner.drivers.gantry.arm import Wait
+
+ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
+"""By file name extension, of which several encodings have the same."""
+
+BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
+"""The most that a picture takes: what a scan must find free before it begins."""
+
+_Faults = (GantryFault, CameraFault, SwitchFault)
+
+
+class GrblDriver(ScannerDriver):
+    """A real rig."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        faults: list[Fault] = []
+        self._rig = read_options(options, faults)
+        if faults:
+            raise FaultsFound(faults)
+        self._arm = Arm(self._rig.arm)
+        self._cameras = {name: CameraProcess(camera) for name, camera in self._rig.cameras.items()}
+        self._switchboard = Switchboard(self._rig.switches)
+        self._touched = False
+        """Whether this object ever moved, lit or powered anything. One that only checked must not switch off
+        in `close` what the daemon's own uses."""
+
+    # --- the contract -------------------------------------------------------------------------------
+
+    def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+        """Return where the path leaves the gantry, which cameras the rig hasn't, which libraries are missing."""
+        faults = check_reach(configuration, self._rig.arm.limits.reach)
+        known = ", ".join(self._cameras)
+        faults.extend(
+            Fault("", camera.name, MISSING, f"the rig has no such camera; [{TABLE}.cameras] has {known}")
+            for camera in read_cameras(configuration, [])
+            if camera.name not in self._cameras
+        )
+        for name, camera in self._rig.cameras.items():
+            library = KINDS[camera.kind].library
+            if library and importlib.util.find_spec(library) is None:
+                problem = f"{library} isn't installed; pip install 'plantimager-timelapse[{camera.kind}]'"
+                faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
+        return faults
+
+    def prepare(self) -> None:
+        """Power up, connect, home where the position is in doubt, open the cameras."""
+        try:
+            self._get_ready(never_stop, self._cameras)
+        except _Faults as fault:
+            raise ScannerNotReady(str(fault)) from fault
+
+    def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
+        """Walk the path, all cameras exposing at once at each position."""
+        finished = dataset.find_whole(request)
+        if finished is not None:
+            return finished
+        poses, cameras = self._plan(request.configuration)
+        self._check_room(request, len(poses), cameras)
+        if monitor.cancelled:
+            raise ScanCancelled("cancelled before it began")
+        monitor.progress(0, len(poses), "getting ready")
+        try:
+            self._get_ready(monitor.wait, [camera.name for camera in cameras])
+        except Stopped:
+            raise ScanCancelled("cancelled while the rig got ready") from None
+        except Alarm as alarm:  # the board is there, but it can't do its work
+            raise ScanFailed(str(alarm)) from alarm
+        except _Faults as fault:
+            raise ScannerNotReady(str(fault)) from fault
+        with dataset.attempt(request) as attempt:
+            pictures = dataset.PlantScan(attempt.directory, request)
+            notes: list[str] = []
+            with self._scan_light(notes):
+                self._walk(monitor, poses, cameras, pictures, lambda: self._check_floor(request))
+            pictures.complete()
+            return attempt.finish(ScanResult(pictures=pictures.pictures, note="; ".join(notes)))
+
+    def recover(self, request: ScanRequest) -> ScanResult | None:
+        """Give the plant its light back, and look for the whole dataset; the board itself ends a move that was begun."""
+        self._touched = True
+        with contextlib.suppress(SwitchFault):  # the next call of the driver tries again, and tells
+            self._switchboard.restore()
+        return dataset.find_whole(request)
+
+    def standby(self) -> None:
+        """Give the plant its light, park, let go of cameras and board, and power down.
+
+        Raises
+        ------
+        DriverError
+            With everything that could not be done; the rest was.
+
+        """
+        if self._switchboard.phase is Phase.STANDBY:
+            return
+        self._touched = True
+        problems: list[str] = []
+        with _noted(problems):
+            self._switchboard.restore()
+        with _noted(problems):
+            self._park()
+        for camera in self._cameras.values():
+            camera.close()
+        self._arm.close()
+        with _noted(problems):
+            self._switchboard.enter(Phase.STANDBY)
+        if problems:
+            raise DriverError("; ".join(dict.fromkeys(problems)))
+
+    def close(self) -> None:
+        """Leave the rig in standby, if it was ever touched, and let go of everything."""
+        try:
+            if self._touched:
+                self.standby()
+        finally:
+            self._touched = False
+            for camera in self._cameras.values():
+                camera.close()
+            self._arm.close()
+            self._switchboard.close()
+
+    # --- getting ready --------------------------------------------------------------------------------
+
+    def _plan(self, configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
+        """Return the poses and cameras of a scan, before anything moves.
+
+        Raises
+        ------
+        ScanFailed
+            The rig can't take it.
+
+        """
+        faults: list[Fault] = []
+        poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+        if poses is None:
+            raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
+        outside = beyond(poses, self._rig.arm.limits.reach)
+        if outside is not None:
+            raise ScanFailed(f"the path can't be walked: {outside}")
+        cameras = read_cameras(configuration, faults) or tuple(Camera(name=name) for name in self._cameras)
+        unknown = [camera.name for camera in cameras if camera.name not in self._cameras]
+        if unknown:
+            raise ScanFailed(f"the rig has no camera {', '.join(unknown)}; it has {', '.join(self._cameras)}")
+        return poses, cameras
+
+    def _check_room(self, request: ScanRequest, positions: int, cameras: Iterable[Camera]) -> None:
+        """Raise `ScannerNotReady` where the disk can't take the scan: a person may make room within the grace period."""
+        needed = sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras) * positions
+        try:
+            dataset.check_room(request.dataset_dir.parent, needed, self._rig.keep_free)
+        except OSError as full:
+            raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
+
+    def _check_floor(self, request: ScanRequest) -> None:
+        """Raise OSError when others filled the disk meanwhile."""
+        dataset.check_room(request.dataset_dir.parent, 0, self._rig.keep_free)
+
+    def _get_ready(self, wait: Wait, cameras: Iterable[str]) -> None:
+        """Raise `Stopped`, or the fault of whatever isn't ready."""
+        self._touched = True
+        was = self._switchboard.phase
+        self._switchboard.enter(Phase.WARM)
+        powered_now = was in (None, Phase.STANDBY) and self._switchboard.has(Role.GANTRY_POWER)
+        if powered_now and wait(self._rig.power_up.total_seconds()):
+            raise Stopped
+        self._arm.ready(wait)
+        for name in cameras:
+            with _named(name):
+                self._cameras[name].open()
+
+    def _park(self) -> None:
+        """Go where the rig waits; an arm that doesn't know where it is stays there."""
+        if self._rig.park is not None and self._arm.place is not None:
+            self._arm.go(self._arm.goal_of(self._rig.park), never_stop)
+
+    # --- scanning -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _scan_light(self, notes: list[str]) -> Iterator[None]:
+        """Borrow the plant's light for a scan; that it could not be given back doesn't undo the scan, but is told."""
+        try:
+            self._switchboard.enter(Phase.SCANNING)
+            yield
+        except SwitchFault as fault:
+            raise ScanFailed(str(fault)) from fault
+        finally:
+            with _noted(notes):
+                self._switchboard.enter(Phase.WARM)
+
+    def _walk(
+        self,
+        monitor: ScanMonitor,
+        poses: Sequence[Pose],
+        cameras: Sequence[Camera],
+        pictures: dataset.PlantScan,
+        check_floor: Callable[[], None],
+    ) -> None:
+        at, total = HOME, len(poses) * len(cameras)
+        with ThreadPoolExecutor(max_workers=len(cameras), thread_name_prefix="exposure") as pool:
+            for shot, pose in enumerate(poses):
+                at = pose.after(at)
+                stands = self._go(at, pose, monitor)
+                if monitor.wait(self._rig.settle.total_seconds()):
+                    raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
+                taken = self._expose(pool, cameras, monitor)
+                check_floor()
+                for camera, picture in zip(cameras, taken, strict=True):
+                    pictures.add(camera, shot, stands, picture)
+                monitor.progress(shot + 1, len(poses), f"picture {pictures.pictures} of {total}")
+
+    def _go(self, at: Pose, pose: Pose, monitor: ScanMonitor) -> Pose:
+        """Go to a pose; return where the arm really stands, with z and tilt, which it has none of, as asked."""
+        try:
+            x, y, pan = self._arm.go(self._arm.goal_of(pose), monitor.wait)
+        except Stopped:
+            raise ScanCancelled("cancelled on the way; the arm was brought to a stand") from None
+        except GantryFault as fault:
+            raise ScanFailed(str(fault)) from fault
+        return Pose(round(x, 3), round(y, 3), at.z, on_the_round(pan), at.tilt)
+
+    def _expose(self, pool: ThreadPoolExecutor, cameras: Sequence[Camera], monitor: ScanMonitor) -> Sequence[bytes]:
+        """Return a picture of each camera, all taken at the same time; one that fails fails the attempt."""
+        futures = [
+            pool.submit(self._cameras[camera.name].expose, self._exposure(camera), lambda: monitor.cancelled)
+            for camera in cameras
+        ]
+        taken, problems = [], []
+        for camera, future in zip(cameras, futures, strict=True):
+            try:
+                taken.append(future.result())
+            except CameraFault as fault:
+                problems.append(f"camera {camera.name}: {fault}")
+        if problems and monitor.cancelled:
+            raise ScanCancelled(f"cancelled in an exposure ({'; '.join(problems)})")
+        if problems:
+            raise ScanFailed("; ".join(problems))
+        return taken
+
+    def _exposure(self, camera: Camera) -> Exposure:
+        return Exposure(
+            width=camera.res_x,
+            height=camera.res_y,
+            encoding=ENCODINGS[EXTENSIONS[camera.encoding]],
+            config=dataset.as_json(dict(camera.config)),
+            seconds=self._rig.exposure_timeout.total_seconds(),
+        )
+
+    # --- for `timelapsectl rig` ------------------------------------------------------------------------
+    # Each raises ScannerNotReady; the caller sees to it that no scan runs and that `close` comes last.
+
+    def examine(self) -> Iterator[tuple[str, str, bool]]:
+        """Talk to every part in turn and yield its name, what it answers, and whether that is well. Homes nothing."""
+        self._touched = True
+        yield _found("switches", lambda: self._switchboard.enter(Phase.WARM), "all switched")
+        yield _found("gantry", self._arm.connect, lambda: f"GRBL {self._arm.version} answers, its settings are right")
+        for name, camera in self._cameras.items():
+            yield _found(f"camera {name}", camera.open, "open")
+
+    def home(self) -> str:
+        """Home, and say where the arm stands then."""
+        with _rig_fault():
+            self._switchboard.enter(Phase.WARM)
+            self._touched = True
+            self._arm.home(never_stop)
+            return place_words(self._arm.place or (0.0, 0.0, 0.0))
+
+    def go_to(self, pose: Pose) -> str:
+        """Go to a pose within the limits, homing first where the position is in doubt; say where the arm stands then."""
+        outside = beyond([pose], self._rig.arm.limits.reach)
+        if outside is not None:
+            raise ScannerNotReady(str(outside))
+        with _rig_fault():
+            self._get_ready(never_stop, ())
+            return place_words(self._arm.go(self._arm.goal_of(pose), never_stop))
+
+    def snapshot(self, name: str, settings: Camera | None = None) -> bytes:
+        """Return a picture by the camera ``name``, from where the arm is and in the light there is."""
+        if name not in self._cameras:
+            raise ScannerNotReady(f"the rig has no camera {name}; it has {', '.join(self._cameras)}")
+        self._touched = True
+        with _rig_fault(), _named(name):
+            return self._cameras[name].expose(self._exposure(settings or Camera(name=name)), lambda: False)
+
+    def light(self, *, on: bool) -> None:
+        """Switch the scan light on, and the growth light off; or the other way round."""
+        self._touched = True
+        with _rig_fault():
+            self._switchboard.enter(Phase.SCANNING if on else Phase.WARM)
+
+
+def _found(part: str, ask: Callable[[], object], answer: str | Callable[[], str]) -> tuple[str, str, bool]:
+    try:
+        ask()
+    except _Faults as fault:
+        return part, str(fault), False
+    return part, answer if isinstance(answer, str) else answer(), True
+
+
+@contextlib.contextmanager
+def _named(camera: str) -> Iterator[None]:
+    """Put a camera's name before what it complains about."""
+    try:
+        yield
+    except CameraFault as fault:
+        raise CameraFault(f"camera {camera}: {fault}") from fault
+
+
+@contextlib.contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Note what goes wrong, and go on."""
+    try:
+        yield
+    except _Faults as fault:
+        problems.append(str(fault))
+
+
+@contextlib.contextmanager
+def _rig_fault() -> Iterator[None]:
+    try:
+        yield
+    except _Faults as fault:
+        raise ScannerNotReady(str(fault)) from fault

@@ -1,0 +1,236 @@
+"""The scan records of a store as records of slots, and back.
+
+Real stores hold traps, and each is undone here: scan ids of three generations, scans that
+succeeded but stand there as ``pending``, naive times, slots that nobody recorded, and a
+``next_idx`` or a state that the records contradict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.logbook import read_count, read_text
+from plantimager.controller.scanner.schedule import read_instant, write_instant
+from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
+from plantimager.controller.scanner.store_checks import is_safe_name
+from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
+from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, tzinfo
+
+    from plantimager.controller.scanner.timelapse_store import TimelapseStore
+
+_Scan = dict[str, Any]
+
+_NO_DETAILS: Final[Mapping[str, Any]] = {}
+
+
+# --- out of the store -----------------------------------------------------------------------------
+
+
+def read_records(
+    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any] | None, zone: tzinfo | None
+) -> tuple[dict[int, SlotRecord], list[_Scan]]:
+    """Return the record of each slot that has one, and the scans that belong to no slot.
+
+    ``details`` is what `details_of` said of the slots, ``None`` in a store that only other controllers have
+    written: there a scan whose id says nothing is that of the slot at its place in the list.
+    """
+    placed, unplaced = _place(store, schedule, details)
+    name, n_slots = store.timelapse_id, len(schedule)
+    records = {}
+    for slot, scan in placed.items():
+        noted = (details or _NO_DETAILS).get(str(slot))
+        records[slot] = _read_record(scan, slot, scan_id_of(name, slot, n_slots), noted, zone)
+    return records, unplaced
+
+
+def _place(
+    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any] | None
+) -> tuple[dict[int, _Scan], list[_Scan]]:
+    named = _slots_by_scan_id(store, schedule)
+    noted = _slots_noted(details or _NO_DETAILS, len(schedule))
+    placed: dict[int, _Scan] = {}
+    unplaced: list[_Scan] = []
+    strangers: list[tuple[int, _Scan]] = []
+    for position, scan in enumerate(store.scans):
+        scan_id = scan["scan_id"]
+        slot = noted[scan_id].pop(0) if noted.get(scan_id) else named.get(scan_id)
+        if slot is None:
+            strangers.append((position, scan))
+        elif slot not in placed:
+            placed[slot] = scan
+        elif _is_success(scan) and not _is_success(placed[slot]):
+            unplaced.append(placed[slot])
+            placed[slot] = scan
+        else:
+            unplaced.append(scan)
+    for position, scan in strangers:
+        if details is None and position < len(schedule) and position not in placed:
+            placed[position] = scan
+        else:
+            unplaced.append(scan)
+    return placed, unplaced
+
+
+def _slots_by_scan_id(store: TimelapseStore, schedule: Sequence[datetime]) -> dict[str, int]:
+    """Return the scan ids that the controllers of all generations would have given the slots."""
+    name = store.timelapse_id
+    ids = {f"{name}_{slot}": slot for slot in range(len(schedule))}
+    if len(schedule) == 1:
+        ids[name] = 0
+    if any(scan["scan_id"] not in ids for scan in store.scans):
+        for slot, (text, instant) in enumerate(zip(store.schedule_times, schedule, strict=True)):
+            for form in (text, write_instant(instant)):
+                ids.setdefault(f"{name}_{form}", slot)
+                ids.setdefault(f"{name}--{form.replace(':', '-').replace('+', '_')}", slot)
+    return ids
+
+
+def _slots_noted(details: Mapping[str, Any], n_slots: int) -> dict[str, list[int]]:
+    """Return the slots whose scan id is not what it would be today, as we noted it, by that id."""
+    slots: dict[str, list[int]] = {}
+    for number, noted in details.items():
+        if isinstance(noted, dict) and "scan_id" in noted and number.isdecimal() and int(number) < n_slots:
+            slots.setdefault(str(noted["scan_id"]), []).append(int(number))
+    return {scan_id: sorted(numbers) for scan_id, numbers in slots.items()}
+
+
+_STATUSES: Final = {status.value: status for status in RecordStatus}
+"""Ten times as fast as ``RecordStatus(word)``, for thousands of records."""
+
+
+def _status_of(scan: _Scan) -> RecordStatus:
+    status = _STATUSES[scan.get("status", "pending")]
+    if status is RecordStatus.PENDING and scan.get("started_at") and scan.get("finished_at"):
+        # The older controllers never set the status of a scan that went well.
+        return RecordStatus.FAILED if scan.get("error") else RecordStatus.SUCCEEDED
+    return status
+
+
+def _is_success(scan: _Scan) -> bool:
+    return _status_of(scan) is RecordStatus.SUCCEEDED
+
+
+def _read_record(scan: _Scan, slot: int, default_id: str, noted: Any, zone: tzinfo | None) -> SlotRecord:
+    started, finished = scan.get("started_at"), scan.get("finished_at")
+    status = _status_of(scan)
+    if not isinstance(noted, dict):
+        noted = _NO_DETAILS
+    attempt = read_count(noted.get("attempt"))
+    return SlotRecord(
+        slot=slot,
+        # A slot that may be taken again needs an id that can name its dataset.
+        scan_id=scan["scan_id"] if status.is_final or is_safe_name(scan["scan_id"]) else default_id,
+        status=status,
+        attempt=attempt if attempt is not None else _usual_attempt(started),
+        interruptions=read_count(noted.get("interruptions")) or 0,
+        started_at=read_instant(started, zone) if started else None,
+        finished_at=read_instant(finished, zone) if finished else None,
+        error=scan.get("error"),
+        last_error=read_text(noted.get("last_error")),
+        pictures=read_count(noted.get("pictures")),
+        boot_id=read_text(noted.get("boot_id")),
+        kept={key: scan[key] for key in scan.keys() - RECORD_KEYS},
+    )
+
+
+def _usual_attempt(started_at: object) -> int:
+    """Return the number of the last attempt where nothing more is noted of it."""
+    return 1 if started_at else 0
+
+
+# --- what contradicts -----------------------------------------------------------------------------
+
+
+def straighten(
+    store: TimelapseStore, records: dict[int, SlotRecord], notes: list[str]
+) -> tuple[TimeLapseState, int, dict[int, SlotRecord]]:
+    """Return state, ``next_idx`` and records that agree, and note what had to be mended."""
+    records = dict(records)
+    n_slots = len(store.schedule_times)
+
+    def record_of(slot: int) -> SlotRecord:
+        return records.get(slot) or SlotRecord(slot=slot, scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
+
+    before = {slot: _as_passed(record_of(slot)) for slot in range(store.next_idx)}
+    gaps = sum(record.reason is Reason.NOT_RECORDED and records.get(slot) != record for slot, record in before.items())
+    if gaps:
+        notes.append(f"{gaps} slot{'s' * (gaps > 1)} before slot {store.next_idx} had no record")
+    records |= before
+
+    next_idx = store.next_idx
+    while next_idx in records and records[next_idx].status.is_final:
+        next_idx += 1
+    if next_idx > store.next_idx:
+        notes.append(f"next_idx was {store.next_idx}, but the slots before {next_idx} are recorded")
+
+    state = TimeLapseState(store.state)
+    if state.is_active and next_idx == n_slots:
+        state = TimeLapseState.COMPLETED
+    current = records.get(next_idx)
+    if state is TimeLapseState.SCHEDULED and current is not None and _is_under_way(current):
+        state = TimeLapseState.RUNNING
+    if state is TimeLapseState.RUNNING:
+        running = record_of(next_idx)
+        records[next_idx] = replace(running, status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
+    for slot, record in records.items():
+        if record.status is RecordStatus.RUNNING and (slot != next_idx or state is not TimeLapseState.RUNNING):
+            records[slot] = _cut_off(record)
+    return state, next_idx, records
+
+
+def _as_passed(record: SlotRecord) -> SlotRecord:
+    """Return the final record of a slot that its controller went past."""
+    if record.status is RecordStatus.RUNNING:
+        return _cut_off(record)
+    if record.status is not RecordStatus.PENDING:
+        return record
+    if record.error:
+        return replace(record, status=RecordStatus.FAILED)
+    if record.started_at is not None:
+        return _cut_off(record)
+    error = {"type": Reason.NOT_RECORDED.value, "msg": "the controller of that time left no record"}
+    return replace(record, status=RecordStatus.SKIPPED, error=error)
+
+
+def _is_under_way(record: SlotRecord) -> bool:
+    """Whether a record says that its scan runs; older controllers saved the start without saying so."""
+    begun = record.status is RecordStatus.PENDING and record.started_at is not None and record.finished_at is None
+    return begun or record.status is RecordStatus.RUNNING
+
+
+def _cut_off(record: SlotRecord) -> SlotRecord:
+    error = {"type": RecordStatus.INTERRUPTED.value, "msg": "cut off; the controller of that time went on without it"}
+    return replace(record, status=RecordStatus.INTERRUPTED, error=record.error or error, boot_id=None)
+
+
+# --- into the store -------------------------------------------------------------------------------
+
+
+def scan_of(record: SlotRecord) -> _Scan:
+    """Return the scan record of a slot, the keys of others in it included."""
+    return {
+        **record.kept,
+        "scan_id": record.scan_id,
+        "started_at": None if record.started_at is None else write_instant(record.started_at),
+        "finished_at": None if record.finished_at is None else write_instant(record.finished_at),
+        "status": record.status.value,
+        "error": record.error,
+    }
+
+
+def details_of(record: SlotRecord, usual_id: str) -> dict[str, Any]:
+    """Return what the documented keys have no place for, as far as it isn't as usual: mostly nothing."""
+    unusual = (
+        ("attempt", record.attempt, _usual_attempt(record.started_at)),
+        ("interruptions", record.interruptions, 0),
+        ("pictures", record.pictures, None),
+        ("last_error", record.last_error, None),
+        ("boot_id", record.boot_id, None),
+        ("scan_id", record.scan_id, usual_id),
+    )
+    return {key: value for key, value, usual in unusual if value != usual}

@@ -1,0 +1,58 @@
+# Completion of timelapsectl(1) for bash. Written by hand: it is one table, and needs nothing but bash.
+# A test holds it to what the program itself understands.
+
+_timelapsectl() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local common='--help --system --user --rig --config'
+    local commands='check preview start cancel status log timeline demo'
+    local word command='' index
+
+    # The command is the first word that neither is an option nor belongs to one.
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        word=${COMP_WORDS[index]}
+        case $word in
+        --rig | --config) ((index++)) ;;
+        -*) ;;
+        *)
+            command=$word
+            break
+            ;;
+        esac
+    done
+
+    COMPREPLY=()
+    if [[ $command != log ]]; then
+        case $previous in
+        --config | --svg)
+            compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        --rig | --why | -n | --records) return ;;
+        esac
+    fi
+
+    local options=''
+    case $command in
+    '') options="$common --version $commands" ;;
+    check | start) options=$common ;;
+    preview) options="$common --all" ;;
+    cancel) options="$common --why" ;;
+    status) options="$common --json --follow --records -n" ;;
+    timeline) options="$common --svg" ;;
+    demo) options=$common ;;
+    log) # journalctl's, the useful ones, and our own fields
+        options='--help -f -x -n -p --since= --until= SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='
+        [[ $current == -* || $current == [A-Z]* ]] && compopt -o nospace 2>/dev/null
+        ;;
+    esac
+
+    if [[ -z $command || $command == log || $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    elif [[ $command == @(check|preview|start) ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$current"; compgen -d -- "$current")
+    fi
+}
+
+complete -F _timelapsectl timelapsectl

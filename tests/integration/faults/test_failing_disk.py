@@ -1,0 +1,151 @@
+"""A disk that is full, read-only, broken or over quota while the daemon runs: scans go on, and the store catches up."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from daemon_process import DaemonProcess, NotifySocket, Place, statuses
+from failing_calls import failing
+
+from plantimager.controller.scanner.timelapse_store import backup_of, load
+
+CONFIG = """
+clock = "trust"
+datasets = "{datasets}"
+[drivers.simulated]
+time_per_position = 0
+image_width = 4
+"""
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+mode = "interval"
+interval = 1
+n_shots = {n_shots}
+warmup_period = 0
+grace_period = 600
+[ScanPath]
+class_name = "CustomPath"
+kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
+[camera]
+res_x = 4
+res_y = 3
+encoding = "png"
+"""
+
+SAVE = [
+    # call of a save, error, which of them, what a person reads
+    ("openat", "ENOSPC", "1+"),
+    ("openat", "EROFS", "1+"),
+    ("openat", "EMFILE", "1+"),
+    ("write", "ENOSPC", "1+"),
+    ("write", "EDQUOT", "1+"),
+    ("write", "EIO", "1+"),
+    ("fsync", "EIO", "1+"),
+    ("fsync", "EIO", "2"),  # that of the directory
+    ("link", "ENOSPC", "1+"),
+    ("link", "EIO", "1+"),
+    ("rename", "EIO", "1+"),
+    ("rename", "EROFS", "1+"),
+]
+
+
+def begin(place: Place, datasets, n_shots: int, **environment: str) -> DaemonProcess:
+    place.configure(CONFIG.format(datasets=datasets))
+    place.define(DEFINITION.format(n_shots=n_shots))
+    return place.start(**environment)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
+def test_each_call_of_a_save_may_fail_and_nothing_is_lost(place: Place, tmp_path) -> None:
+    """Degraded while it fails and says why, the file whole all the while; up to date with the first save that works."""
+    n_shots = 3600
+    with (
+        NotifySocket(tmp_path) as systemd,
+        begin(place, tmp_path / "scans", n_shots, NOTIFY_SOCKET=str(systemd.path)) as daemon,
+    ):
+        systemd.wait_for("1 taken")
+        for call, error, when in SAVE:
+            before = place.read()
+            with failing(daemon.process.pid, call, error, when):
+                line = systemd.wait_for("STATUS=DEGRADED")
+                assert os.strerror(getattr(errno, error)) in line, (call, error)
+                on_disk = load(place.store)
+                assert on_disk is not None, (call, error)
+                assert on_disk.trouble is None, (call, error)
+                if when == "1+":  # a directory that can't be synced has the new store in it all the same
+                    assert on_disk.store.next_idx == before["next_idx"], (call, error)
+                systemd.wait_for("STATUS=tl: waiting") if when != "1+" else None
+            systemd.wait_for("STATUS=tl: waiting")
+            assert load(backup_of(place.store)).trouble is None, (call, error)
+        assert daemon.stop() == 0
+    assert not daemon.said("store_changed"), "the daemon takes its own file for somebody else's"
+    store = place.read()
+    taken = store["next_idx"]
+    assert taken > len(SAVE)
+    assert statuses(store)[:taken] == ["succeeded"] * taken
+    assert not list(place.storage.glob("*.tmp"))
+
+
+def mounted(directory, *arguments: str) -> None:
+    subprocess.run(["mount", *arguments, str(directory)], check=True, capture_output=True)
+
+
+def unmount(directory) -> None:
+    subprocess.run(["umount", "--lazy", str(directory)], check=True, capture_output=True)
+
+
+@pytest.mark.system
+def test_full_disk_is_told_and_the_store_catches_up_when_there_is_room_again(place: Place, tmp_path) -> None:
+    """Not a byte is truncated, and the save is tried again though nothing else happens."""
+    mounted(place.storage, "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs")
+    try:
+        with begin(place, tmp_path / "scans", 3) as daemon:
+            daemon.wait_for("scan_started: tl_0")
+            filler = place.storage / "somebody's film"
+            with filler.open("wb") as film, pytest.raises(OSError, match="No space left"):
+                while True:
+                    film.write(bytes(4096))
+                    film.flush()
+            before = place.store.read_bytes()
+            line = daemon.wait_for("store_not_saved: ")
+            assert "No space left on device" in line
+            assert "scans go on" in line
+            daemon.wait_for("timelapse_completed: tl: 3 taken")
+            if before != place.store.read_bytes():  # the start of slot 0 may have been saved meanwhile
+                assert json.loads(place.store.read_bytes())["timelapse_id"] == "tl"
+            filler.unlink()
+            daemon.wait_for("store_saved_again: ")
+            assert daemon.stop() == 0
+        assert statuses(place.read()) == ["succeeded"] * 3
+    finally:
+        unmount(place.storage)
+
+
+@pytest.mark.system
+def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_path) -> None:
+    """What Linux does to a failing memory card: the file system is read-only from one moment to the next."""
+    image = tmp_path / "card"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-E", "root_owner", str(image)], check=True, capture_output=True)
+    mounted(place.storage, "-o", "loop,errors=remount-ro", str(image))
+    try:
+        device = os.stat(place.storage).st_dev
+        name = os.path.basename(os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+        with begin(place, tmp_path / "scans", 3) as daemon:
+            daemon.wait_for("scan_started: tl_0")
+            with open(f"/sys/fs/ext4/{name}/trigger_fs_error", "w") as trigger:
+                trigger.write("the card is worn out")
+            assert "Read-only file system" in daemon.wait_for("store_not_saved: ")
+            daemon.wait_for("timelapse_completed: tl: 3 taken")
+            assert daemon.stop() == 0
+        assert load(place.store).store.timelapse_id == "tl"
+    finally:
+        unmount(place.storage)

@@ -1,0 +1,659 @@
+"""The real daemon with its real files, on a virtual clock and a scripted rig: years of a rig's life in milliseconds.
+
+A `World` is one rig: its directory, the true time, and a ledger of what its hardware did. `World.live` is one run
+of the daemon in it, from its start to a kill, a stop, or until nothing more is going to happen. Whenever the daemon
+goes to sleep, and whenever it has the rig scan, the world checks what must hold at any time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import resource
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.durations import exact
+from plantimager.controller.scanner.errors import ScanCancelled
+from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
+from plantimager.controller.scanner.stored_timelapse import read_stored
+from plantimager.controller.scanner.timelapse_store import load
+from plantimager.controller.timelapsed.clock import ClockEvidence
+from plantimager.controller.timelapsed.config import Config, Missed
+from plantimager.controller.timelapsed.daemon import Daemon
+from plantimager.controller.timelapsed.inbox import leave_request
+from plantimager.controller.timelapsed.journal import logger
+from plantimager.controller.timelapsed.keeper import Keeper
+from plantimager.controller.timelapsed.live import LiveFile
+from plantimager.controller.timelapsed.notify import Notifier
+from plantimager.controller.timelapsed.places import Places
+from plantimager.controller.timelapsed.rig import Call, Outcome, ScanWatch
+from plantimager.controller.timelapsed.trust import ClockPolicy
+from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
+
+NONE = timedelta(0)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+YEAR = timedelta(days=365)
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+{times}
+warmup_period = "{warmup}"
+standby_threshold_sec = "{standby_threshold}"
+grace_period = "{grace}"
+scan_retries = {retries}
+on_scan_failed = "{policy}"
+"""
+
+SPINNING = 100
+"""So many waits in a row at one instant mean that the loop spins."""
+
+
+class Killed(BaseException):
+    """SIGKILL, or the power cut: nothing is said and nothing is done any more."""
+
+
+class End(StrEnum):
+    """How a run of the daemon ended."""
+
+    IDLE = "idle"
+    """It sleeps, and nothing is ever going to wake it."""
+    KILLED = "killed"
+    STOPPED = "stopped"
+    ABANDONED = "abandoned"
+    """It ended itself, since the rig hung."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """The machine starts anew."""
+
+    wrong_by: timedelta = NONE
+    """Wall clock minus true time."""
+    evidence: ClockEvidence = SYNCHRONISED
+    takes: timedelta = 20 * SECOND
+    """Until the daemon is started."""
+    ntp_after: timedelta | None = None
+    """How long after the daemon's start the network sets the clock right; None for never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What the rig does when it is asked to scan."""
+
+    takes: timedelta | None = 30 * SECOND
+    """None: it never comes to an end by itself."""
+    problem: BaseException | None = None
+    """How it ends; None with a whole dataset."""
+    progress: timedelta | None = 10 * SECOND
+    """Between two signs of life; None: silent."""
+    stops_in: timedelta | None = SECOND
+    """How long it takes to its safe point when it is cancelled; None: deaf."""
+    skips: timedelta = NONE
+    """How far the clock is set while it runs, half-way through; for tests of exactly that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that the hardware was made to do."""
+
+    call: Call
+    at: datetime
+    """By the wall clock."""
+    true_at: datetime
+    slot: int | None = None
+    attempt: int | None = None
+    finished: bool = False
+    """Whether a whole dataset was left, of which this is the time then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the journal."""
+
+    action: str
+    sentence: str
+    level: int
+    fields: dict[str, object] = field(repr=False)
+
+
+class World:
+    """One rig with its directory, through all the runs of its daemon."""
+
+    def __init__(self, directory: Path, config: Config | None = None, now: datetime = START) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
+        (directory / "config").mkdir()
+        self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.truth, self.wrong_by = now, NONE
+        self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
+        self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
+        """Asked whenever a scan begins."""
+        self.hangs: set[Call] = set()
+        """Calls other than scans that never come back."""
+        self.ledger: list[Entry] = []
+        self.journal: list[Line] = []
+        self.datasets: set[str] = set()
+        """The scan ids whose dataset is whole."""
+        self.forgetful = False
+        """Whether a kill hit while the store could not be written: then what is on disk may be older than the ledger."""
+        self.lives: list[Life] = []
+
+    # What is asked of it
+
+    def define(self, **wishes: object) -> None:
+        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when."""
+        every, n, at = wishes.pop("every", None), wishes.pop("n", 1), wishes.pop("at", None)
+        start = START + wishes.pop("start", HOUR)
+        if at is not None:
+            dates = ", ".join(f'"{(START + after).isoformat()}"' for after in at)
+            times = f'mode = "fixed_times"\ndates = [{dates}]'
+        elif every is not None:
+            times = f'mode = "interval"\ninterval = "{exact(every)}"\nn_shots = {n}\nstart_at = "{start.isoformat()}"'
+        else:
+            times = f'mode = "one_shot"\nstart_at = "{start.isoformat()}"'
+        values = {"warmup": 30 * SECOND, "standby_threshold": 600 * SECOND, "grace": 2 * MINUTE}
+        values = {"retries": 0, "policy": "skip_scan"} | {
+            key: exact(value) if isinstance(value, timedelta) else value for key, value in {**values, **wishes}.items()
+        }
+        (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
+
+    def configure(self, **changes: object) -> None:
+        """Write another configuration; a reload or the next start takes it up."""
+        self.config = replace(self.config, **changes)
+        config = self.config
+        (self.directory / "config" / "timelapsed.toml").write_text(
+            f'datasets = "{config.datasets}"\nmissed = "{config.missed}"\nclock = "{config.clock}"\n'
+            f'clock_wait = "{exact(config.clock_wait)}"\nscan_timeout = "{exact(config.scan_timeout)}"\n'
+            f'stall_timeout = "{exact(config.stall_timeout)}"\ndriver = "simulated"\n'
+        )
+
+    # What happens in it
+
+    def live(
+        self,
+        *happenings: tuple[timedelta, Callable[[Life], object]],
+        off: timedelta = NONE,
+        boot: Boot | None = None,
+        killed_at_save: int | None = None,
+        limit: timedelta | None = None,
+        watchdog: timedelta | None = None,
+    ) -> Life:
+        """Run the daemon once, ``off`` after the last run, and return what that was like.
+
+        Each of ``happenings`` is called with the run, so long after its start. The odd numbers of ``killed_at_save``
+        kill it right before a save, the even ones right after. With ``limit`` it is killed so long after its start.
+        """
+        self.truth += off
+        self.since_boot += off
+        if boot is not None:
+            self.truth += boot.takes
+            self.boots += 1
+            self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
+        life = Life(self, killed_at_save, watchdog)
+        self.lives.append(life)
+        if boot is not None and boot.ntp_after is not None:
+            life.clock.at(boot.ntp_after, life.ntp_answers)
+        for after, do in happenings:
+            life.clock.at(after, lambda do=do: do(life))
+        if limit is not None:
+            life.clock.at(limit, life.kill)
+        try:
+            life.run()
+        finally:
+            elapsed = life.clock.elapsed
+            self.truth += elapsed
+            self.since_boot += elapsed
+            self.wrong_by = life.clock.now() - self.truth
+            self.evidence = life.clock.shown_evidence
+        return life
+
+    def stored(self) -> TimeLapse:
+        """Return the timelapse as it is on disk."""
+        loaded = load(self.places.store)
+        assert loaded is not None
+        return read_stored(loaded.store, None).timelapse
+
+    # What it remembers
+
+    def scans(self) -> list[tuple[int, int]]:
+        """Return (slot, attempt) of every scan that was begun."""
+        return [(entry.slot, entry.attempt) for entry in self.ledger if entry.call is Call.SCAN and not entry.finished]
+
+    def taken(self) -> list[int]:
+        """Return the slots of which a whole dataset was left, in that order."""
+        return [entry.slot for entry in self.ledger if entry.finished]
+
+    def calls(self) -> list[tuple[str, timedelta]]:
+        """Return every call of the driver, and how long after START by the wall clock it was made."""
+        return [(entry.call.value, entry.at - START) for entry in self.ledger if not entry.finished]
+
+    def said(self, action: str) -> list[str]:
+        """Return the sentences of one action."""
+        return [line.sentence for line in self.journal if line.action == action]
+
+    def actions(self) -> list[str]:
+        """Return the actions in their order."""
+        return [line.action for line in self.journal]
+
+
+class Life:
+    """One run of the daemon, and all that must hold meanwhile."""
+
+    def __init__(self, world: World, killed_at_save: int | None, watchdog: timedelta | None) -> None:
+        self.world = world
+        self.clock = WatchedClock(self, world)
+        self.notices = Notices()
+        self.saves_left = killed_at_save
+        self.killed_after_ready = False
+        self.watchdog = watchdog
+        self.daemon = SimulatedDaemon(self)
+        self.ended: End | None = None
+        self.acted = False
+        """Whether anything irreversible was done yet."""
+        self.last_write: datetime | None = None
+        if world.places.store.exists():
+            loaded = load(world.places.store)
+            self.last_write = read_stored(loaded.store, None).logbook.saved_at
+        self.seen: TimeLapse | None = None
+        self.shift_unjudged = NONE
+        """How far the clock was set since the daemon last was asleep without a scan to wait for."""
+        self.set_back = True
+        """Whether the clock may be earlier than when records were made."""
+        self.set_back_since_scan = False
+        self._last_scan: ScanRequest | None = None
+
+    def run(self) -> None:
+        world = self.world
+        with _journal(world.journal):
+            try:
+                code = self.daemon.run()
+            except (Killed, ScriptEnded) as end:
+                self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
+                world.forgetful |= self.daemon.keeper.trouble is not None
+            else:
+                self.ended = End.ABANDONED if code else End.STOPPED
+            finally:
+                fill_disk(full=False)
+
+    # What may happen to it
+
+    def kill(self) -> None:
+        raise Killed
+
+    def stop(self) -> None:
+        self.daemon.request_stop()
+
+    def reload(self) -> None:
+        if not (self.world.directory / "config" / "timelapsed.toml").exists():
+            self.world.configure()
+        self.daemon.request_reload()
+
+    def cancel(self) -> None:
+        """Do what ``timelapsectl cancel`` does."""
+        token = f"r{next(_tokens)}"
+        leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
+        self.reload()
+
+    def shift(self, by: timedelta) -> None:
+        """Set the wall clock forward, or backward."""
+        self.shift_unjudged += by
+        if by < NONE:
+            self.set_back = self.set_back_since_scan = True
+        self.clock.shift(by)
+
+    def ntp_answers(self) -> None:
+        """Set the clock right, and have the kernel say so."""
+        true_now = self.world.truth + self.clock.elapsed
+        self.clock.shown_evidence = SYNCHRONISED
+        self.shift(true_now - self.clock.now())
+
+    def disk_fills(self, duration: timedelta) -> None:
+        """Let no file be written for so long."""
+        fill_disk(full=True)
+        self.clock.at(duration, lambda: fill_disk(full=False))
+
+    # What must hold
+
+    @property
+    def timelapse(self) -> TimeLapse | None:
+        return self.daemon.keeper.timelapse
+
+    @property
+    def standing(self) -> bool:
+        return self.daemon._standing
+
+    def will_act(self) -> None:
+        """Check, before the first thing that can't be undone, that the clock was to be trusted with it."""
+        if self.acted:
+            return
+        self.acted = True
+        config, clock = self.world.config, self.clock
+        synchronised = clock.evidence().kernel_synchronised
+        behind = self.last_write is not None and clock.now() < self.last_write
+        waited = clock.since_boot() >= config.clock_wait.total_seconds()
+        if config.clock is ClockPolicy.NTP_ONLY:
+            assert synchronised, "acted without network time"
+        if config.clock is not ClockPolicy.TRUST:
+            assert synchronised or clock.evidence().set_from_rtc or waited, "acted on a clock that nobody vouches for"
+            assert not behind or (synchronised and waited), "acted on a clock that is behind the store"
+
+    def scan_begins(self, request: ScanRequest) -> None:
+        """Check that this slot may be taken, now."""
+        world, slot, now = self.world, request.index, self.clock.now()
+        timelapse = self.timelapse
+        assert self.standing, "fired before the clock was trusted"
+        self.will_act()
+        assert timelapse.state is TimeLapseState.RUNNING
+        assert timelapse.next_idx == slot
+        assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
+        late = now - timelapse.schedule_times[slot]
+        last = self._last_scan
+        retry = last is not None and last.index == slot and request.attempt == last.attempt + 1
+        if not retry:
+            assert late >= NONE, f"slot {slot} fired {late} early"
+            if world.config.missed is Missed.SKIP:
+                assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
+        if last is not None and slot < last.index:
+            assert self.set_back_since_scan, "an earlier slot after a later one"
+        self._last_scan, self.set_back_since_scan = request, False
+
+    def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
+        """Check everything that must hold whenever the daemon has done what there was to do."""
+        keeper, rig = self.daemon.keeper, self.daemon.rig
+        if not self.standing:
+            assert keeper.stored is None, "decided something before the clock was trusted"
+            return
+        if keeper.stored is not None:
+            self._look_at_value(keeper.stored.timelapse)
+            if keeper.trouble is None:
+                self._look_at_disk()
+        stopping = self.daemon._stop_deadline is not None
+        if rig.idle and keeper.trouble is None and not stopping and self.watchdog is None:
+            assert timeout is None, "polls"
+        if not self.daemon.conductor.scanning:
+            self.shift_unjudged = NONE
+            self.set_back = False
+
+    def _look_at_value(self, timelapse: TimeLapse) -> None:
+        before, self.seen = self.seen, timelapse
+        if timelapse is before:
+            return
+        if self.standing:
+            self.will_act()
+        for slot in range(timelapse.next_idx):
+            assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
+        following = timelapse.records.get(timelapse.next_idx)
+        assert following is None or not following.status.is_final, f"slot {timelapse.next_idx} is done, but next"
+        if timelapse.state.is_terminal:
+            assert sorted(timelapse.records) == list(range(timelapse.n_slots))
+        if before is None:
+            return
+        for slot, record in before.records.items():
+            if record.status.is_final and timelapse.records.get(slot) is not record:
+                assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
+                assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
+        for slot, record in timelapse.records.items():
+            if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
+                self._look_at_skipped(timelapse, record)
+
+    def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
+        """Check that a slot that was skipped was late, and that the clock is blamed if, and only if, it is to blame."""
+        if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
+            return
+        late = self.clock.now() - timelapse.schedule_times[record.slot]
+        grace = max(timelapse.grace, SECOND)
+        assert late > grace, f"slot {record.slot} was skipped within its grace"
+        moved_over = self.shift_unjudged > NONE and late - self.shift_unjudged <= grace
+        if self.world.config.missed is Missed.SKIP:
+            assert (record.reason is Reason.CLOCK_MOVED) == moved_over, record
+
+    def _look_at_disk(self) -> None:
+        keeper = self.daemon.keeper
+        if keeper.stored is keeper.checked:
+            return
+        keeper.checked = keeper.stored
+        found = read_stored(load(keeper.path).store, None)
+        assert found.timelapse == keeper.timelapse
+        assert found.logbook == keeper.logbook
+
+
+def _is_done(record: SlotRecord | None) -> bool:
+    return record is not None and (record.status.is_final or record.status is RecordStatus.INTERRUPTED)
+
+
+_tokens = itertools.count()
+
+
+class WatchedClock(VirtualClock):
+    """A virtual clock that has everything checked before each sleep."""
+
+    def __init__(self, life: Life, world: World) -> None:
+        super().__init__(
+            world.truth + world.wrong_by,
+            since_boot=world.since_boot,
+            evidence=world.evidence,
+            boot_id=f"boot-{world.boots}",
+        )
+        self._life = life
+        self._spins, self._slept_at = 0, None
+
+    def wait(self, until, timeout):
+        at = self._boottime
+        self._spins = self._spins + 1 if at == self._slept_at else 0
+        self._slept_at = at
+        assert self._spins < SPINNING, "the loop spins"
+        self._life.falls_asleep(until, timeout)
+        return super().wait(until, timeout)
+
+
+class SimulatedDaemon(Daemon):
+    """The daemon, with a keeper that can be killed at a save and a rig that follows the script."""
+
+    def __init__(self, life: Life) -> None:
+        world = life.world
+        live = LiveFile(world.places.store)
+        self.rig = ScriptedRig(life)
+        super().__init__(
+            world.places,
+            world.config,
+            life.clock,
+            life.notices,
+            live,
+            watchdog=life.watchdog,
+            make_driver=lambda name, options: ScriptedDriver(world, name, options),
+            make_rig=self.rig.join,
+        )
+        self.keeper = MortalKeeper(world.places.store, life)
+
+
+class MortalKeeper(Keeper):
+    """A keeper that is killed right before or right after a save."""
+
+    def __init__(self, path: Path, life: Life) -> None:
+        super().__init__(path)
+        self._life = life
+        self.checked = None
+
+    def _save(self, following, at):
+        life = self._life
+        if life.standing:
+            life.will_act()
+        if life.saves_left is not None:
+            life.saves_left -= 2
+            if life.saves_left == -1:
+                raise Killed
+        saved = super()._save(following, at)
+        if life.saves_left is not None and life.saves_left == -2:
+            raise Killed
+        return saved
+
+
+class ScriptedDriver(ScannerDriver):
+    """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
+
+    def __init__(self, world: World, name, options) -> None:
+        super().__init__(options)
+        self._world, self.name = world, name
+
+    def prepare(self) -> None:
+        raise AssertionError
+
+    standby = prepare
+
+    def scan(self, request, monitor):
+        raise AssertionError
+
+    def recover(self, request):
+        return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
+
+
+class ScriptedWatch(ScanWatch):
+    """A watch whose call notices that it is cancelled."""
+
+    def __init__(self, clock, request, on_cancel) -> None:
+        super().__init__(clock, request)
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> None:
+        if self.cancelled_at is None:
+            self._on_cancel(self)
+        super().cancel()
+
+
+class ScriptedRig:
+    """A `Rig` whose calls take virtual time and end as the script has it."""
+
+    def __init__(self, life: Life) -> None:
+        self._life, self._world, self._clock = life, life.world, life.clock
+        self._calls: list[tuple[Call, ScanRequest | None]] = []
+        self.watch: ScriptedWatch | None = None
+        self._behaviour = Behaviour()
+
+    def join(self, _clock, post):
+        self._post = post
+        return self
+
+    @property
+    def idle(self) -> bool:
+        return self.watch is None and not self._calls
+
+    def submit(self, driver, call, request=None) -> None:
+        if request is not None:
+            self._life.scan_begins(request)
+        self._calls.append((call, request))
+        if self.watch is None:
+            self._next()
+
+    def _note(self, call, request, *, finished=False) -> None:
+        now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
+        slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
+        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, finished))
+
+    def _next(self) -> None:
+        call, request = self._calls.pop(0)
+        self._note(call, request)
+        self._behaviour = Behaviour(takes=SECOND, progress=None, stops_in=None)
+        if request is not None:
+            self._behaviour = self._world.behaviour(request)
+        elif call in self._world.hangs:
+            self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
+        self.watch = watch = ScriptedWatch(self._clock, request, self._cancelled)
+        self._clock.wake()
+        does = self._behaviour
+        if does.takes is not None:
+            self._clock.at(does.takes, lambda: self._end(watch, call, does.problem))
+            if does.skips:
+                self._clock.at(does.takes / 2, lambda: self._life.shift(does.skips))
+        if does.progress is not None:
+            self._clock.at(does.progress, lambda: self._progress(watch))
+
+    def _progress(self, watch) -> None:
+        if watch is self.watch:
+            watch.progress(1, 2)
+            self._clock.at(self._behaviour.progress, lambda: self._progress(watch))
+
+    def _cancelled(self, watch) -> None:
+        if self._behaviour.stops_in is not None:
+            self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, Call.SCAN, ScanCancelled("as told")))
+
+    def _end(self, watch, call, problem) -> None:
+        if watch is not self.watch:
+            return
+        request, result = watch.request, None
+        if request is not None and problem is None:
+            result = ScanResult(pictures=1)
+            self._world.datasets.add(request.scan_id)
+            self._note(call, request, finished=True)
+        self.watch = None
+        self._post(Outcome(call, request, result, problem))
+        if self._calls:
+            self._next()
+
+
+class Notices(Notifier):
+    """What systemd would hear."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.sent: list[str] = []
+
+    def _send(self, *assignments: str) -> None:
+        self.sent += assignments
+
+    @property
+    def statuses(self) -> list[str]:
+        return [text.removeprefix("STATUS=") for text in self.sent if text.startswith("STATUS=")]
+
+    @property
+    def is_ready(self) -> bool:
+        return "READY=1" in self.sent
+
+
+def fill_disk(*, full: bool) -> None:
+    """Have the kernel refuse, or allow again, every write of this process to a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+@contextmanager
+def _journal(lines: list[Line]) -> Iterator[None]:
+    """Collect what the daemon says, and keep it from everybody else: a simulation says a lot."""
+    handler = _Collector(lines)
+    propagated, level = logger.propagate, logger.level
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
+        logger.setLevel(level)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "journal", {})
+        action = fields.get("ACTION", "")
+        sentence = record.getMessage().removeprefix(f"{action}: ")
+        self._lines.append(Line(action, sentence, record.levelno, fields))
