@@ -9,12 +9,11 @@ import os
 import select
 from typing import TYPE_CHECKING
 
-from daemon_process import PATIENCE
-from tracing import fork
-
-import plantimager.controller.scanner.drivers.painted_plant  # noqa: F401 - because what is imported here, no start has to
+import plantimager.controller.scanner.drivers.painted_plant
 import plantimager.controller.scanner.drivers.simulated  # noqa: F401 - likewise
+from daemon_process import PATIENCE
 from plantimager.controller.timelapsed.main import main as timelapsed
+from tracing import fork
 
 if TYPE_CHECKING:
     from daemon_process import Place

@@ -1,7 +1,7 @@
 """A GRBL 1.1h board on a pseudo-terminal, which answers as a real one was seen to, faults included.
 
-It has no clock: a move takes so many questions how it goes (``polls``), so that a test is as fast as its driver asks, on
-any machine. As a program it stands in for a board until it is ended:
+It has no clock: a move takes so many questions how it goes (``polls``), so that a test is as fast as its driver asks,
+on any machine. As a program it stands in for a board until it is ended:
 
     python tests/grbl_stand_in.py --link /tmp/ttyGRBL [--fault "alarm 1"]
 
@@ -37,6 +37,7 @@ import threading
 import tty
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 SETTINGS = {
     0: "10", 1: "25", 2: "0", 3: "7", 4: "0", 5: "0", 6: "0", 10: "115", 11: "0.010", 12: "0.002", 13: "0",
@@ -171,9 +172,7 @@ class Board:
         said = self._noise() + "\r\n<Run|MPos:1.0\xff2,>\r\n" if fault == "garbage" and self.asked == 1 else ""
         if self.asked >= self.polls and fault not in ("stuck", "hold"):
             short = 5.0 if fault == "short" else 0.0
-            self.machine = tuple(
-                _stepped(to - short, self.settings[100 + axis]) for axis, to in enumerate(self.goal)
-            )
+            self.machine = tuple(_stepped(to - short, self.settings[100 + axis]) for axis, to in enumerate(self.goal))
             self.goal, self.state = None, "Idle"
         return said
 
@@ -229,8 +228,7 @@ class Board:
                 return "ok\r\n"
             case "G92":
                 self.offset = tuple(
-                    off if to is None else at - to
-                    for at, off, to in zip(self.machine, self.offset, place, strict=True)
+                    off if to is None else at - to for at, off, to in zip(self.machine, self.offset, place, strict=True)
                 )
                 return "ok\r\n"
             case "G0" | "G1":
@@ -285,8 +283,8 @@ class StandIn:
         waiting.register(self._stop, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _ in waiting.poll()}
-            if self._stop in ready:
-                return
+            if self._master not in ready:
+                return  # only when everything that was sent has been heard
             with contextlib.suppress(OSError):
                 for byte in os.read(self._master, 4096).decode("latin-1"):
                     said = self.board.hear(byte)
@@ -309,13 +307,16 @@ class StandIn:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Take it away."""
+        """Take it away, when it has heard everything that was sent to it."""
+        if self._stopped < 0:
+            return
         os.close(self._stopped)
+        self._stopped = -1
         self._thread.join()
         os.close(self._stop)
         self._unplug()
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

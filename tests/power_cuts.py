@@ -13,24 +13,26 @@ import shutil
 import signal
 import sys
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon_process import STORE, Place
 from forked_daemons import ForkedDaemon, expect
-from tracing import Traced
-
 from plantimager.controller.scanner.durable import sweep_temporaries
 from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, new_stored, read_stored
 from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
 from plantimager.controller.scanner.timelapse_store import backup_of, load
+from plantimager.controller.timelapsed.clock import SystemClock
 from plantimager.controller.timelapsed.keeper import Keeper
+from tracing import Traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
+CLOCK = SystemClock()
 HOUR = timedelta(hours=1)
 
 CONFIG = """
@@ -102,7 +104,7 @@ def saved(place: Place, timelapse: TimeLapse) -> None:
 
 
 def due_slot(place: Place) -> None:
-    saved(place, three_slots(datetime.now(UTC)))
+    saved(place, three_slots(CLOCK.now()))
 
 
 def corrupt_store(place: Place) -> None:
@@ -113,14 +115,14 @@ def corrupt_store(place: Place) -> None:
 
 def interrupted_scan(place: Place) -> None:
     """Have the second slot be under way when the power went."""
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     saved(place, three_slots(now).begin(now, "another boot"))
 
 
 def ended_timelapse(place: Place) -> None:
     """Have a timelapse that is over, and a definition of the next."""
-    timelapse = replace(three_slots(datetime.now(UTC) - 9 * HOUR), grace=timedelta(0))
-    saved(place, timelapse.cancel(datetime.now(UTC), "ada", "wilted"))
+    timelapse = replace(three_slots(CLOCK.now() - 9 * HOUR), grace=timedelta(0))
+    saved(place, timelapse.cancel(CLOCK.now(), "ada", "wilted"))
     place.define(DEFINITION)
 
 
@@ -167,16 +169,19 @@ class Scenario:
     """A run of the daemon from start to stop."""
 
     prepare: Callable[[Place], None]
-    settled: str
-    """What the daemon says when it has done its work, and is stopped."""
+    over: tuple[bytes, ...]
+    """What the daemon says when it has done its work, and is stopped: one of these."""
     check: Callable[[Place], None]
 
 
+WAITING = (b"rig_standby: next slot 2",)
+COMPLETED = (b"timelapse_completed: next", b"store_found: next")
+
 DAEMON_RUNS = {
-    "slot": Scenario(due_slot, "rig_standby: ", lambda place: one_slot_was_taken(place, attempts=2)),
-    "interrupted": Scenario(interrupted_scan, "rig_standby: ", lambda place: one_slot_was_taken(place, attempts=3)),
-    "from-backup": Scenario(corrupt_store, "rig_standby: ", lambda place: one_slot_was_taken(place, attempts=2)),
-    "definition": Scenario(ended_timelapse, "timelapse_completed: ", next_timelapse_was_taken),
+    "slot": Scenario(due_slot, WAITING, lambda place: one_slot_was_taken(place, attempts=2)),
+    "interrupted": Scenario(interrupted_scan, WAITING, lambda place: one_slot_was_taken(place, attempts=3)),
+    "from-backup": Scenario(corrupt_store, WAITING, lambda place: one_slot_was_taken(place, attempts=2)),
+    "definition": Scenario(ended_timelapse, COMPLETED, next_timelapse_was_taken),
 }
 
 
@@ -192,7 +197,7 @@ def cut_daemon(scenario: Scenario, directory: Path, at: int) -> tuple[bool, int]
 
     def stop_when_settled() -> None:
         nonlocal stopped
-        if not stopped and scenario.settled.encode() in daemon.listen():
+        if not stopped and any(words in daemon.listen() for words in scenario.over):
             stopped = True
             os.kill(traced.pid, signal.SIGTERM)
 
@@ -209,7 +214,7 @@ def resume(scenario: Scenario, place: Place) -> None:
     daemon = ForkedDaemon(place)
     daemon.start()
     try:
-        daemon.wait_until(b"rig_standby: ")
+        daemon.wait_until(*scenario.over)
         os.kill(daemon.pid, signal.SIGTERM)
     except BaseException:
         os.kill(daemon.pid, signal.SIGKILL)
@@ -227,7 +232,7 @@ def resume(scenario: Scenario, place: Place) -> None:
 def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tuple[bool, int]:
     """Cut a save off: the store is the old generation or the new one, whole, and sweeping leaves nothing else."""
     place = Place(directory)
-    before = three_slots(datetime.now(UTC))
+    before = three_slots(CLOCK.now())
     keeper = Keeper(place.store)
     now = before.schedule_times[1]
     keeper.start(new_stored(before, {}, None, STORE), now)

@@ -22,7 +22,7 @@ from plantimager.controller.scanner.errors import ScanCancelled
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import read_stored
 from plantimager.controller.scanner.timelapse_store import load
-from plantimager.controller.timelapsed.clock import ClockEvidence
+from plantimager.controller.timelapsed.clock import EPOCH, ClockEvidence
 from plantimager.controller.timelapsed.config import Config, Missed
 from plantimager.controller.timelapsed.daemon import Daemon
 from plantimager.controller.timelapsed.inbox import leave_request
@@ -78,6 +78,13 @@ class End(StrEnum):
     """It ended itself, since the rig hung."""
 
 
+class Death(StrEnum):
+    """On which side of a save the daemon is killed: the disk has the step that was to be made, or hasn't."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """The machine starts anew."""
@@ -103,8 +110,6 @@ class Behaviour:
     """Between two signs of life; None: silent."""
     stops_in: timedelta | None = SECOND
     """How long it takes to its safe point when it is cancelled; None: deaf."""
-    skips: timedelta = NONE
-    """How far the clock is set while it runs, half-way through; for tests of exactly that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class Entry:
     true_at: datetime
     slot: int | None = None
     attempt: int | None = None
+    driver: str = ""
     finished: bool = False
     """Whether a whole dataset was left, of which this is the time then."""
 
@@ -146,12 +152,14 @@ class World:
         """Asked whenever a scan begins."""
         self.hangs: set[Call] = set()
         """Calls other than scans that never come back."""
+        self.slow: dict[Call, timedelta] = {}
+        """How long calls other than scans take, where it isn't a second."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
         self.forgetful = False
-        """Whether a kill hit while the store could not be written: then what is on disk may be older than the ledger."""
+        """Whether a run ended while the store could not be written: what is on disk may be older than the ledger."""
         self.lives: list[Life] = []
 
     # What is asked of it
@@ -175,13 +183,13 @@ class World:
 
     def configure(self, **changes: object) -> None:
         """Write another configuration; a reload or the next start takes it up."""
-        self.config = replace(self.config, **changes)
-        config = self.config
-        (self.directory / "config" / "timelapsed.toml").write_text(
-            f'datasets = "{config.datasets}"\nmissed = "{config.missed}"\nclock = "{config.clock}"\n'
-            f'clock_wait = "{exact(config.clock_wait)}"\nscan_timeout = "{exact(config.scan_timeout)}"\n'
-            f'stall_timeout = "{exact(config.stall_timeout)}"\ndriver = "simulated"\n'
-        )
+        config = self.config = replace(self.config, **changes)
+        options = "".join(f"{key} = {value!r}\n" for key, value in config.driver_options.items())
+        text = f'driver = "{config.driver}"\ndatasets = "{config.datasets}"\nmissed = "{config.missed}"\nclock = "{config.clock}"\n'
+        for key in ("clock_wait", "scan_timeout", "stall_timeout"):
+            text += f'{key} = "{exact(getattr(config, key))}"\n'
+        with room_on_disk():
+            (self.directory / "config" / "timelapsed.toml").write_text(f"{text}\n[drivers.{config.driver}]\n{options}")
 
     # What happens in it
 
@@ -190,14 +198,11 @@ class World:
         *happenings: tuple[timedelta, Callable[[Life], object]],
         off: timedelta = NONE,
         boot: Boot | None = None,
-        killed_at_save: int | None = None,
-        limit: timedelta | None = None,
         watchdog: timedelta | None = None,
     ) -> Life:
         """Run the daemon once, ``off`` after the last run, and return what that was like.
 
-        Each of ``happenings`` is called with the run, so long after its start. The odd numbers of ``killed_at_save``
-        kill it right before a save, the even ones right after. With ``limit`` it is killed so long after its start.
+        Each of ``happenings`` is called with the run, so long after its start.
         """
         self.truth += off
         self.since_boot += off
@@ -205,14 +210,12 @@ class World:
             self.truth += boot.takes
             self.boots += 1
             self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
-        life = Life(self, killed_at_save, watchdog)
+        life = Life(self, watchdog)
         self.lives.append(life)
         if boot is not None and boot.ntp_after is not None:
             life.clock.at(boot.ntp_after, life.ntp_answers)
         for after, do in happenings:
             life.clock.at(after, lambda do=do: do(life))
-        if limit is not None:
-            life.clock.at(limit, life.kill)
         try:
             life.run()
         finally:
@@ -255,12 +258,11 @@ class World:
 class Life:
     """One run of the daemon, and all that must hold meanwhile."""
 
-    def __init__(self, world: World, killed_at_save: int | None, watchdog: timedelta | None) -> None:
+    def __init__(self, world: World, watchdog: timedelta | None) -> None:
         self.world = world
         self.clock = WatchedClock(self, world)
         self.notices = Notices()
-        self.saves_left = killed_at_save
-        self.killed_after_ready = False
+        self.dies_at_save: Death | None = None
         self.watchdog = watchdog
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
@@ -285,16 +287,22 @@ class Life:
                 code = self.daemon.run()
             except (Killed, ScriptEnded) as end:
                 self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
-                world.forgetful |= self.daemon.keeper.trouble is not None
             else:
                 self.ended = End.ABANDONED if code else End.STOPPED
             finally:
+                world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
 
     # What may happen to it
 
     def kill(self) -> None:
         raise Killed
+
+    def die_before_save(self) -> None:
+        self.dies_at_save = Death.BEFORE
+
+    def die_after_save(self) -> None:
+        self.dies_at_save = Death.AFTER
 
     def stop(self) -> None:
         self.daemon.request_stop()
@@ -307,11 +315,13 @@ class Life:
     def cancel(self) -> None:
         """Do what ``timelapsectl cancel`` does."""
         token = f"r{next(_tokens)}"
-        leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
+        with room_on_disk():
+            leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
         self.reload()
 
     def shift(self, by: timedelta) -> None:
-        """Set the wall clock forward, or backward."""
+        """Set the wall clock forward, or backward; Linux knows no time before 1970."""
+        by = max(by, EPOCH - self.clock.now())
         self.shift_unjudged += by
         if by < NONE:
             self.set_back = self.set_back_since_scan = True
@@ -371,7 +381,8 @@ class Life:
                 assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
         if last is not None and slot < last.index:
             assert self.set_back_since_scan, "an earlier slot after a later one"
-        self._last_scan, self.set_back_since_scan = request, False
+        self._last_scan = request
+        self.set_back_since_scan &= retry
 
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
         """Check everything that must hold whenever the daemon has done what there was to do."""
@@ -494,12 +505,10 @@ class MortalKeeper(Keeper):
         life = self._life
         if life.standing:
             life.will_act()
-        if life.saves_left is not None:
-            life.saves_left -= 2
-            if life.saves_left == -1:
-                raise Killed
+        if life.dies_at_save is Death.BEFORE:
+            raise Killed
         saved = super()._save(following, at)
-        if life.saves_left is not None and life.saves_left == -2:
+        if life.dies_at_save is Death.AFTER:
             raise Killed
         return saved
 
@@ -541,7 +550,7 @@ class ScriptedRig:
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
-        self._calls: list[tuple[Call, ScanRequest | None]] = []
+        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None]] = []
         self.watch: ScriptedWatch | None = None
         self._behaviour = Behaviour()
 
@@ -556,30 +565,29 @@ class ScriptedRig:
     def submit(self, driver, call, request=None) -> None:
         if request is not None:
             self._life.scan_begins(request)
-        self._calls.append((call, request))
+        self._calls.append((driver, call, request))
         if self.watch is None:
             self._next()
 
-    def _note(self, call, request, *, finished=False) -> None:
+    def _note(self, driver, call, request, *, finished=False) -> None:
         now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
         slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
-        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, finished))
+        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished))
 
     def _next(self) -> None:
-        call, request = self._calls.pop(0)
-        self._note(call, request)
-        self._behaviour = Behaviour(takes=SECOND, progress=None, stops_in=None)
+        driver, call, request = self._calls.pop(0)
+        self._note(driver, call, request)
+        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=None)
         if request is not None:
             self._behaviour = self._world.behaviour(request)
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
+        self._made = driver, call
         self.watch = watch = ScriptedWatch(self._clock, request, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
-            self._clock.at(does.takes, lambda: self._end(watch, call, does.problem))
-            if does.skips:
-                self._clock.at(does.takes / 2, lambda: self._life.shift(does.skips))
+            self._clock.at(does.takes, lambda: self._end(watch, does.problem))
         if does.progress is not None:
             self._clock.at(does.progress, lambda: self._progress(watch))
 
@@ -590,16 +598,17 @@ class ScriptedRig:
 
     def _cancelled(self, watch) -> None:
         if self._behaviour.stops_in is not None:
-            self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, Call.SCAN, ScanCancelled("as told")))
+            self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, ScanCancelled("as told")))
 
-    def _end(self, watch, call, problem) -> None:
+    def _end(self, watch, problem) -> None:
         if watch is not self.watch:
             return
+        driver, call = self._made
         request, result = watch.request, None
         if request is not None and problem is None:
             result = ScanResult(pictures=1)
             self._world.datasets.add(request.scan_id)
-            self._note(call, request, finished=True)
+            self._note(driver, call, request, finished=True)
         self.watch = None
         self._post(Outcome(call, request, result, problem))
         if self._calls:
@@ -629,6 +638,17 @@ def fill_disk(*, full: bool) -> None:
     """Have the kernel refuse, or allow again, every write of this process to a file."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+@contextmanager
+def room_on_disk() -> Iterator[None]:
+    """Let somebody else write, whose disk is another one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fill_disk(full=False)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

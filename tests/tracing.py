@@ -53,9 +53,9 @@ def fork(body: Callable[[], object]) -> int:
     For a process of one thread only.
     """
     pid = os.fork()
-    if pid:
-        return pid
-    _in_child(body)
+    if not pid:
+        _in_child(body)
+    return pid
 
 
 def _in_child(body: Callable[[], object]) -> NoReturn:

@@ -146,6 +146,15 @@ def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> N
         assert daemon.wait() == 0
 
 
+def test_status_shows_the_last_picture_of_a_scan_that_stands_still(place: Place, tmp_path) -> None:
+    """Pictures that come faster than a person reads are passed over, but never the last one before a stall."""
+    configure(place, "stall = [0]")
+    define(place, n_shots=1)
+    with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
+        systemd.wait_for("STATUS=tl: scanning slot 0 of 1, picture 2 of 4")
+        assert daemon.stop() == 0
+
+
 def test_stop_in_mid_scan_is_pause(place: Place) -> None:
     """The scan stops at its next safe point, the slot is recorded interrupted, and the next start takes it again."""
     configure(place, time_per_position=0.05)

@@ -20,13 +20,13 @@ class TestGrblDriver(DriverContract):
     @pytest.fixture
     def kit(self, virtual_camera):
         options = {
-            "answer_timeout": "1s",
+            "answer_timeout": "20s",
             "settle": 0,
             "keep_free": "1 MB",
             "cameras": {"top": {"kind": "gphoto2"}},
         }
         with (
-            StandIn() as good,
+            StandIn(Board(polls=1)) as good,
             StandIn(Board(fault="alarm 1", at=3)) as failing,
             StandIn(Board(fault="stuck", at=3)) as endless,
         ):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from power_cuts import DAEMON_RUNS, SAVES
 from soaking import SOAK
 

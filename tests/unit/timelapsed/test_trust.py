@@ -81,7 +81,7 @@ def test_network_time_shortly_before_the_last_write_is_believed_when_it_has_pass
 def test_ntp_only_waits_without_limit(evidence):
     """The operator who asks for network time gets nothing else."""
     verdict = judged(NTP_ONLY, evidence, since_boot=LONG_AFTER_BOOT)
-    assert verdict == Trust(trusted=False, why='kernel: unsynchronised, clock = "ntp-only"', wait=None)
+    assert verdict == Trust(trusted=False, why="kernel: unsynchronised; ntp-only", wait=None)
 
 
 @pytest.mark.parametrize("evidence", [UNSYNCHRONISED, FROM_RTC, SYNCHRONISED])

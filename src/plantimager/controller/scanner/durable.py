@@ -17,10 +17,13 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
+MOST_PIECES: Final = 1024
+"""``IOV_MAX``: what one writev(2) takes."""
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a-z0-9_]{8}\.tmp")
@@ -83,9 +86,9 @@ def kind_of(mode: int) -> str:
 
 
 def write_durably(
-    path: Path, content: bytes, *, backup: Path | None = None, owner: tuple[int, int] | None = None
+    path: Path, content: bytes | Sequence[bytes], *, backup: Path | None = None, owner: tuple[int, int] | None = None
 ) -> os.stat_result:
-    """Replace ``path`` with ``content``, mode 0600; the previous generation stays as ``backup``.
+    """Replace ``path`` with ``content`` (in pieces, or whole), mode 0600; the generation before stays as ``backup``.
 
     With ``owner`` (uid, gid) the file is theirs from the moment it has its name. Returns the status of
     the new file, by which a later reader can tell whether it is still the one written here. A failure
@@ -100,10 +103,8 @@ def write_durably(
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            view = memoryview(content)
-            while view:
-                view = view[file.write(view) :]
+        with os.fdopen(descriptor, "wb", buffering=0):
+            _write(descriptor, [content] if isinstance(content, bytes) else content)
             if owner is not None:
                 os.fchown(descriptor, *owner)
             os.fsync(descriptor)
@@ -118,6 +119,19 @@ def write_durably(
         raise
     sync_directory(path.parent)
     return written
+
+
+def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """Write all of it, however little the kernel takes at a time."""
+    for first in range(0, len(pieces), MOST_PIECES):
+        views = [memoryview(piece) for piece in pieces[first : first + MOST_PIECES]]
+        views.reverse()  # to take them off the end
+        while views:
+            written = os.writev(descriptor, views[::-1])
+            while views and written >= len(views[-1]):
+                written -= len(views.pop())
+            if written:
+                views[-1] = views[-1][written:]
 
 
 def sync_directory(path: Path) -> None:
@@ -168,7 +182,11 @@ def keep_aside(path: Path, label: str, stamp: str) -> Path:
         if refused.errno not in _NO_HARD_LINKS:
             raise
         write_durably(aside, path.read_bytes())
-    sync_directory(path.parent)
+    try:
+        sync_directory(path.parent)
+    except OSError:
+        aside.unlink(missing_ok=True)  # or each further try would leave one more name
+        raise
     return aside
 
 

@@ -77,6 +77,8 @@ class StoreError(TimelapsedError):
 class StoreUnreadable(StoreError):
     """The store may be fine, but it can't be read now (permission, I/O, not a regular file)."""
 
+    hint = "it is left as it is"
+
 
 class StoreCorrupt(StoreError):
     """The store was read, but it doesn't hold a timelapse."""

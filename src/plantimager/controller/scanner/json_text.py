@@ -25,7 +25,8 @@ _LONG_NUMBER: Final = b"0" * len(str(2**63))
 
 _INT_64: Final = range(-(2**63), 2**64)
 
-_OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+"""How orjson writes as `dumps` does."""
 
 
 def loads(text: bytes) -> Any:
@@ -76,7 +77,7 @@ def dumps(value: Any, *, exact: bool | None = None) -> bytes:
     """
     if is_exact(value) if exact is None else exact:
         with contextlib.suppress(orjson.JSONEncodeError):
-            return orjson.dumps(value, option=_OPTIONS)
+            return orjson.dumps(value, option=OPTIONS)
     try:
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
         return text.encode()

@@ -1,8 +1,8 @@
 """Which switch of a rig is on when: power, scan lights, growth lights. Pure.
 
-A growth light is the plant's, not the rig's: its own timer makes the plant's day. The rig *borrows* it for the minutes of a
-scan and gives it back, so "on" means "its timer rules". However often a daemon crashes and starts, it
-never lights the plant's night, nor darkens its day for longer than one attempt, because it never decides
+A growth light is the plant's, not the rig's: its own timer makes the plant's day. The rig *borrows* it for the
+minutes of a scan and gives it back, so "on" means "its timer rules". However often a daemon crashes and starts, it
+never lights the plant's night with it, nor darkens its day for longer than one attempt, because it never decides
 what time of the plant's day it is.
 """
 
@@ -44,15 +44,14 @@ WANTED: Final[Mapping[Phase, Mapping[Role, bool]]] = MappingProxyType(
 )
 
 
-def changes(before: Phase | None, after: Phase) -> list[tuple[Role, bool]]:
-    """Return which roles to switch, and how, in order; ``before`` None is a rig of which nothing is known.
+def changes(known: Mapping[Role, bool], phase: Phase) -> list[tuple[Role, bool]]:
+    """Return which roles to switch for a phase, and how, in order; what isn't ``known`` to be right is switched.
 
-    What the rig takes away comes last, what it gives back first: when a switch on the way fails,
-    the plant has its light. And the scan light goes off before the growth light comes back,
-    so that both never draw on one supply.
+    What the rig takes away comes last, what it gives back first: when a switch on the way fails, the plant
+    has its light. And of scan light and growth light the one goes off before the other comes on,
+    because both may draw on one supply.
     """
-    wanted = WANTED[after]
-    changed = [role for role in Role if before is None or WANTED[before][role] != wanted[role]]
-    giving_back = wanted[Role.GROWTH_LIGHT]
+    wanted = WANTED[phase]
     order = (Role.SCAN_LIGHT, Role.GROWTH_LIGHT, Role.GANTRY_POWER)
-    return [(role, wanted[role]) for role in (order if giving_back else reversed(order)) if role in changed]
+    in_order = order if wanted[Role.GROWTH_LIGHT] else order[::-1]
+    return [(role, wanted[role]) for role in in_order if known.get(role) != wanted[role]]

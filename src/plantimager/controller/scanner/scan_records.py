@@ -25,34 +25,32 @@ if TYPE_CHECKING:
 
 _Scan = dict[str, Any]
 
-_NO_DETAILS: Final[Mapping[str, Any]] = {}
-
 
 # --- out of the store -----------------------------------------------------------------------------
 
 
 def read_records(
-    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any] | None, zone: tzinfo | None
+    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any], zone: tzinfo | None
 ) -> tuple[dict[int, SlotRecord], list[_Scan]]:
     """Return the record of each slot that has one, and the scans that belong to no slot.
 
-    ``details`` is what `details_of` said of the slots, ``None`` in a store that only other controllers have
-    written: there a scan whose id says nothing is that of the slot at its place in the list.
+    ``details`` is what `details_of` said of the slots when we wrote the store.
     """
     placed, unplaced = _place(store, schedule, details)
     name, n_slots = store.timelapse_id, len(schedule)
     records = {}
     for slot, scan in placed.items():
-        noted = (details or _NO_DETAILS).get(str(slot))
+        noted = details.get(str(slot))
         records[slot] = _read_record(scan, slot, scan_id_of(name, slot, n_slots), noted, zone)
     return records, unplaced
 
 
 def _place(
-    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any] | None
+    store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any]
 ) -> tuple[dict[int, _Scan], list[_Scan]]:
+    """Find the slot of each scan: by what we noted, by its id, else by its place among the slots that have gone by."""
     named = _slots_by_scan_id(store, schedule)
-    noted = _slots_noted(details or _NO_DETAILS, len(schedule))
+    noted = _slots_noted(details, len(schedule))
     placed: dict[int, _Scan] = {}
     unplaced: list[_Scan] = []
     strangers: list[tuple[int, _Scan]] = []
@@ -69,7 +67,7 @@ def _place(
         else:
             unplaced.append(scan)
     for position, scan in strangers:
-        if details is None and position < len(schedule) and position not in placed:
+        if position < store.next_idx and position not in placed:
             placed[position] = scan
         else:
             unplaced.append(scan)
@@ -118,8 +116,7 @@ def _is_success(scan: _Scan) -> bool:
 def _read_record(scan: _Scan, slot: int, default_id: str, noted: Any, zone: tzinfo | None) -> SlotRecord:
     started, finished = scan.get("started_at"), scan.get("finished_at")
     status = _status_of(scan)
-    if not isinstance(noted, dict):
-        noted = _NO_DETAILS
+    noted = noted if isinstance(noted, dict) else {}
     attempt = read_count(noted.get("attempt"))
     return SlotRecord(
         slot=slot,

@@ -6,17 +6,21 @@ others wrote is kept.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
+
+from orjson import JSONEncodeError
 
 from plantimager.controller.scanner.json_text import dumps, is_exact
 from plantimager.controller.scanner.logbook import Logbook, read_own_time
 from plantimager.controller.scanner.scan_records import details_of, read_records, scan_of, straighten
 from plantimager.controller.scanner.schedule import read_instant, to_utc, write_instant
 from plantimager.controller.scanner.states import OnScanFailed, TimeLapseMode
-from plantimager.controller.scanner.timelapse import Ending, SlotRecord, TimeLapse, scan_id_of
+from plantimager.controller.scanner.store_text import LongLists, Text, mapping
+from plantimager.controller.scanner.timelapse import Ending, TimeLapse, scan_id_of
 from plantimager.controller.scanner.timelapse_store import VERSION, TimelapseStore
 
 if TYPE_CHECKING:
@@ -28,8 +32,6 @@ __all__ = ["Logbook", "StoredTimelapse", "new_stored", "read_logbook", "read_sto
 OURS: Final = "timelapsed"
 """The key in ``extra`` under which all lies that the documented keys have no place for."""
 CONFIG_SNAPSHOT: Final = "config_snapshot"
-
-_Piece = tuple[SlotRecord, dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,15 @@ class StoredTimelapse:
     """What had to be understood of another controller's file."""
     exact: bool = True
     """Whether orjson writes what others wrote as it is; what we write it always does."""
-    _pieces: dict[int, _Piece] = field(default_factory=dict, repr=False, compare=False)
-    """JSON values of records, made once: a transition changes one or two of thousands."""
+    _long: LongLists | None = field(default=None, repr=False, compare=False)
+    """The text of what is long, which the values that evolve from this one share: a transition changes little of it."""
+
+    def __post_init__(self) -> None:
+        """Begin the text, where this is the first value of its document."""
+        if self._long is None:
+            name, times = self.timelapse.id, self.store.schedule_times
+            details = lambda record: details_of(record, scan_id_of(name, record.slot, len(times)))  # noqa: E731 - because it belongs to this document
+            object.__setattr__(self, "_long", LongLists(times, scan_of, details))
 
     def evolved(self, timelapse: TimeLapse, logbook: Logbook) -> StoredTimelapse:
         """Return the document of the next value; this one stays as it is."""
@@ -61,19 +70,45 @@ class StoredTimelapse:
 
     def encode(self) -> bytes:
         """Return the text of the store."""
+        return b"".join(self.encode_in_pieces())
+
+    def encode_in_pieces(self) -> Sequence[bytes]:
+        """Return the text of the store in pieces, most of which are there already."""
+        if self.exact and self._long is not None:
+            with suppress(JSONEncodeError):
+                return self._encode_quickly(self._long).pieces
+        return (dumps(self._as_mapping(), exact=self.exact),)
+
+    def _encode_quickly(self, long: LongLists) -> Text:
+        """Return what a dump of `_as_mapping` gives, its long parts put together from texts that are there already."""
+        store, ours = self.store, self._own_extra()
+        long.update(self.timelapse.records)
+        document = {
+            **self._frame(),
+            "schedule_times": long.schedule(),
+            "scans": long.scans(self.unplaced),
+            "extra": mapping({**store.extra, OURS: mapping({**ours, "slots": long.details()}, 2)}, 1),
+        }
+        return mapping(document, 0)
+
+    def _as_mapping(self) -> dict[str, Any]:
         timelapse, store = self.timelapse, self.store
-        scans: list[dict[str, Any]] = []
-        slots: dict[str, dict[str, Any]] = {}
-        for slot, record in sorted(timelapse.records.items()):
-            piece = self._pieces.get(slot)
-            if piece is None or piece[0] is not record:
-                usual_id = scan_id_of(timelapse.id, slot, timelapse.n_slots)
-                piece = self._pieces[slot] = (record, scan_of(record), details_of(record, usual_id))
-            scans.append(piece[1])
-            if piece[2]:
-                slots[str(slot)] = piece[2]
-        mapping = {
-            **store.as_mapping(),
+        records = [timelapse.records[slot] for slot in sorted(timelapse.records)]
+        usual_ids = {record.slot: scan_id_of(timelapse.id, record.slot, timelapse.n_slots) for record in records}
+        details = {str(record.slot): details_of(record, usual_ids[record.slot]) for record in records}
+        slots = {slot: known for slot, known in details.items() if known}
+        return {
+            **self._frame(),
+            "schedule_times": store.schedule_times,
+            "scans": [*map(scan_of, records), *self.unplaced],
+            "extra": {**store.extra, OURS: {**self._own_extra(), "slots": slots}},
+        }
+
+    def _frame(self) -> dict[str, Any]:
+        """Return what the text holds besides schedule, scans and extra."""
+        timelapse = self.timelapse
+        return {
+            **self.store.as_mapping(),
             "timelapse_id": timelapse.id,
             "mode": timelapse.mode.value,
             "state": timelapse.state.value,
@@ -85,15 +120,12 @@ class StoredTimelapse:
             "start_at": None if timelapse.start_at is None else write_instant(timelapse.start_at),
             "on_scan_failed": timelapse.on_scan_failed.value,
             "scan_retries": timelapse.scan_retries,
-            "scans": [*scans, *self.unplaced],
-            "extra": {**store.extra, OURS: {**_ours(store), **self._own_extra(slots)}},
         }
-        return dumps(mapping, exact=self.exact)
 
-    def _own_extra(self, slots: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def _own_extra(self) -> dict[str, Any]:
         end = self.timelapse.ending
         ending = None if end is None else {"at": write_instant(end.at), "who": end.who, "why": end.why}
-        return {"slots": slots, "ending": ending, **self.logbook.as_mapping()}
+        return {**_ours(self.store), "ending": ending, **self.logbook.as_mapping()}
 
 
 def _seconds(duration: timedelta) -> float:
@@ -119,8 +151,8 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None) -> StoredTimelapse:
     moments = [datetime.fromisoformat(text) for text in store.schedule_times]
     schedule = tuple([to_utc(moment, zone) for moment in moments])
     notes = list(_notes_on(store, moments, schedule))
-    details = _ours(store).get("slots") if OURS in store.extra else None
-    found, unplaced = read_records(store, schedule, details if isinstance(details, dict) else None, zone)
+    details = _ours(store).get("slots")
+    found, unplaced = read_records(store, schedule, details if isinstance(details, dict) else {}, zone)
     state, next_idx, records = straighten(store, found, notes)
     timelapse = TimeLapse(
         id=store.timelapse_id,

@@ -62,7 +62,7 @@ def get_storage_dir() -> Path:
     return user_data_path(APPLICATION)
 
 
-def get_file_name() -> str:
+def get_file_name(environment: Mapping[str, str] = os.environ) -> str:
     """Return the store's file name: ``$PI3_TIMELAPSE_FILE_NAME``, by default ``timelapse_storage.json``.
 
     Raises
@@ -71,7 +71,7 @@ def get_file_name() -> str:
         The variable holds a path, not a bare file name.
 
     """
-    name = os.environ.get(FILE_NAME_VARIABLE) or TIMELAPSE_STORAGE_JSON
+    name = environment.get(FILE_NAME_VARIABLE) or TIMELAPSE_STORAGE_JSON
     if not _is_bare(name):
         raise FaultsFound([Fault("", FILE_NAME_VARIABLE, name, _BARE)], "environment")
     return name

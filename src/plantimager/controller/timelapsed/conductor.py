@@ -21,13 +21,13 @@ from plantimager.controller.scanner.errors import (
     ScanTimedOut,
 )
 from plantimager.controller.scanner.power import wants_standby, warmup_at
-from plantimager.controller.scanner.schedule import write_instant
+from plantimager.controller.scanner.schedule import EARLIEST, write_instant
 from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
-from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, ScanWatch
+from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch, make_call
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
@@ -156,13 +156,11 @@ class Conductor:
 
     def _settle_running(self, timelapse: TimeLapse, now: datetime, cut: str) -> tuple[TimeLapse, bool]:
         """Find out what became of the attempt that was cut off: finished after all, or interrupted."""
-        result = None
-        try:
-            result = self.driver.recover(self._request(timelapse))
-        except Exception as problem:  # noqa: BLE001 - a driver may raise anything; then the attempt counts as cut off
-            reports.rig_trouble("recover", problem)
-        if result is not None:
-            return timelapse.succeed(now, result.pictures), True
+        outcome = make_call(self.driver, Call.RECOVER, self._request(timelapse))
+        if outcome.problem is not None:  # then the attempt counts as cut off
+            reports.rig_trouble(outcome.call, outcome.problem)
+        if outcome.result is not None:
+            return timelapse.succeed(now, outcome.result.pictures), True
         return timelapse.interrupt(None, f"{cut} while it was being taken"), False
 
     # --- the schedule ---------------------------------------------------------------------------
@@ -481,7 +479,9 @@ class Conductor:
         stalled_in = watch.last_sign + self.config.stall_timeout.total_seconds() - now
         over_in = watch.began + self.config.scan_timeout.total_seconds() - now
         if min(stalled_in, over_in) > 0:
-            return min(stalled_in, over_in)
+            # Progress that came too soon after the last to wake the loop is shown all the same.
+            unseen = [PROGRESS_INTERVAL] if now - watch.last_sign < PROGRESS_INTERVAL else []
+            return min(stalled_in, over_in, *unseen)
         verdict: ScanFailed = ScanTimedOut(self.config.driver, self.config.scan_timeout)
         if stalled_in <= 0:
             verdict = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=False)
@@ -519,7 +519,7 @@ def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:
     record = timelapse.records[timelapse.next_idx]
     if record.started_at is None:
         return timelapse
-    began = replace(record, started_at=record.started_at + shift)
+    began = replace(record, started_at=max(record.started_at + shift, EARLIEST))
     return replace(timelapse, records={**timelapse.records, record.slot: began})
 
 

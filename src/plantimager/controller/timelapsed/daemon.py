@@ -19,7 +19,6 @@ from plantimager.controller.scanner.errors import (
     DefinitionRefused,
     FaultsFound,
     StoreCorrupt,
-    StoreUnreadable,
     TimelapsedError,
 )
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
@@ -248,9 +247,6 @@ class Daemon:
             return load(self.places.store)
         except StoreCorrupt as corrupt:
             return corrupt
-        except StoreUnreadable as problem:
-            tell(Action.STORE_UNREADABLE, f"{problem}; it is left as it is")
-            raise
 
     def _resume(self, loaded: LoadedStore | StoreCorrupt | None) -> None:
         """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for."""

@@ -16,6 +16,7 @@ from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, Loaded
 from plantimager.controller.timelapsed.journal import Action, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -35,6 +36,8 @@ class Keeper:
         """Why the last save failed; the daemon is degraded until one succeeds."""
         self._signature: _Signature | None = None
         """By which the file is known as the one that we read or wrote last; ``None`` where there was none."""
+        self._foreign = False
+        """Whether the file as it is now is somebody else's, kept aside already; it must not become the backup."""
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -79,7 +82,7 @@ class Keeper:
     def hold(self, stored: StoredTimelapse) -> None:
         """Take over what was read from the file as it is now."""
         self.stored = stored
-        self._signature = _signature_of(self.path)
+        self._signature, self._foreign = _signature_of(self.path), False
 
     def commit(self, timelapse: TimeLapse, at: datetime, *, logbook: Logbook | None = None) -> bool:
         """Save the next value, then adopt it; return whether it is on disk.
@@ -110,7 +113,7 @@ class Keeper:
         return self.timelapse is None or self.commit(self.timelapse, at)
 
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
-        content = following.encode()
+        content = following.encode_in_pieces()
         try:
             foreign = self._set_foreign_change_aside(at)
             written = write_durably(self.path, content, backup=None if foreign else backup_of(self.path))
@@ -119,17 +122,17 @@ class Keeper:
             self._degrade(problem, content)
             return False
         self.stored = following
-        self._signature = (written.st_ino, written.st_mtime_ns, written.st_size)
+        self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
         if self.trouble is not None:
             self.trouble = None
             tell(Action.STORE_SAVED_AGAIN, f"{self.path} is up to date again", timelapse=following.timelapse)
         return True
 
-    def _degrade(self, problem: OSError, content: bytes) -> None:
+    def _degrade(self, problem: OSError, content: Sequence[bytes]) -> None:
         with contextlib.suppress(OSError):
             # The file may be in place though its directory could not be synced: then it is ours.
-            if read_regular(self.path, len(content)) == content:
-                self._signature = _signature_of(self.path)
+            if read_regular(self.path, sum(map(len, content))) == b"".join(content):
+                self._signature, self._foreign = _signature_of(self.path), False
         reason = problem.strerror or str(problem)
         if self.trouble != reason:
             self.trouble = reason
@@ -140,15 +143,15 @@ class Keeper:
         """Keep what somebody else wrote over our file, and say so; return whether there was any."""
         now = _signature_of(self.path)
         if now == self._signature:
-            return False
+            return self._foreign
         if now is None:
             sentence = f"{self.path} was deleted by somebody else; it is written again"
         else:
             aside = keep_aside(self.path, "foreign", stamp_of(at))
             sentence = f"{self.path} was written by somebody else; that version is kept as {aside.name}"
-        self._signature = now  # told and kept once, however often the save has to be tried
+        self._signature, self._foreign = now, now is not None  # told and kept once, however often a save is tried
         tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
-        return now is not None
+        return self._foreign
 
 
 def _signature_of(path: Path) -> _Signature | None:

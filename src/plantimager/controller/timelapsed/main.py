@@ -10,7 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plantimager.controller.scanner.errors import EXIT_FAILED, AlreadyRunning, TimelapsedError
+from plantimager.controller.scanner.errors import (
+    EXIT_FAILED,
+    AlreadyRunning,
+    ConfigurationError,
+    StoreUnreadable,
+    TimelapsedError,
+)
 from plantimager.controller.timelapsed.clock import SystemClock
 from plantimager.controller.timelapsed.config import read_config
 from plantimager.controller.timelapsed.daemon import Daemon
@@ -24,18 +30,23 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "plantimager-timelapse"
 
+_ACTIONS = (
+    (AlreadyRunning, Action.ALREADY_RUNNING),
+    (ConfigurationError, Action.CONFIG_FAULTY),
+    (StoreUnreadable, Action.STORE_UNREADABLE),
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit code: 0 stopped, 1 failed, 2 usage, 78 configuration."""
+    _occupy_standard_descriptors()
     options = _parse(arguments)
     os.umask(0o077)  # whatever is made here may hold an api_token
     set_up_logging()
     try:
         code = _run(options)
     except TimelapsedError as problem:
-        action = Action.ALREADY_RUNNING if isinstance(problem, AlreadyRunning) else Action.START_FAILED
-        if problem.exit_code != EXIT_FAILED:
-            action = Action.CONFIG_FAULTY
+        action = next((action for kind, action in _ACTIONS if isinstance(problem, kind)), Action.START_FAILED)
         hint = f"; {problem.hint}" if problem.hint else ""
         tell(action, f"{problem}{hint}")
         code = problem.exit_code
@@ -46,9 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
     logging.shutdown()
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     # The rig thread may hang in a driver; nothing after this line is worth waiting for it.
     os._exit(code)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Put nothing where a standard stream is closed: else a file of ours gets its number, and whatever is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _run(options: argparse.Namespace) -> int:

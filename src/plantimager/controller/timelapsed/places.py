@@ -90,7 +90,7 @@ def find_places(
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"
         raise FaultsFound([Fault("", "--rig", rig, problem)], "command line")
     named = environment.get(FILE_NAME_VARIABLE)
-    name = get_file_name() if named or rig is None else f"timelapse_storage-{rig}.json"
+    name = get_file_name(environment) if named or rig is None else f"timelapse_storage-{rig}.json"
     directories = config_directories(environment)
     return Places(
         store=(storage or get_storage_dir()) / name,

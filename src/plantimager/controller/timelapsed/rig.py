@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plantimager.controller.scanner.drivers.base import EventMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,10 @@ PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
 
 
+LONGEST_WORDS: Final = 2000
+"""Characters of what a driver raised that the journal takes; records keep fewer."""
+
+
 class Call(StrEnum):
     """What a driver is asked to do."""
 
@@ -30,6 +35,8 @@ class Call(StrEnum):
     SCAN = "scan"
     STANDBY = "standby"
     CLOSE = "close"
+    RECOVER = "recover"
+    """Before the rig thread has anything to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +136,38 @@ class RigThread:
                 self._post(outcome)
 
 
-def make_call(driver: ScannerDriver, call: Call, request: ScanRequest | None, watch: ScanWatch) -> Outcome:
+def make_call(
+    driver: ScannerDriver, call: Call, request: ScanRequest | None = None, watch: ScanWatch | None = None
+) -> Outcome:
     """Make one call of a driver; whatever it raises, SystemExit included, is its outcome."""
     try:
-        if call is Call.SCAN and request is not None:
-            result = driver.scan(request, watch)
-            if not isinstance(result, ScanResult):
-                raise TypeError(f"the driver's scan returned {type(result).__name__}, not a ScanResult")
-            return Outcome(call, request, result)
+        if call is Call.SCAN and request is not None and watch is not None:
+            return Outcome(call, request, _checked(call, driver.scan(request, watch)))
+        if call is Call.RECOVER and request is not None:
+            found = driver.recover(request)
+            return Outcome(call, request, None if found is None else _checked(call, found))
         {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
-        return Outcome(call, request, problem=problem)
+        return Outcome(call, request, problem=presentable(problem))
     return Outcome(call, request)
+
+
+def _checked(call: Call, result: object) -> ScanResult:
+    if not isinstance(result, ScanResult):
+        raise TypeError(f"the driver's {call} returned {type(result).__name__}, not a ScanResult")
+    return result
+
+
+def presentable(problem: BaseException) -> BaseException:
+    """Return what a driver raised, if a person can be shown it; else what can be said of it, in bounds."""
+    kind = type(problem)
+    try:
+        words = str(problem)
+    except Exception:  # noqa: BLE001 - its own words fail, whatever with
+        return ScanFailed(f"{kind.__name__}, which can't even say what it is")
+    if len(words) <= LONGEST_WORDS:
+        return problem
+    cut = f"{words[:LONGEST_WORDS]}… ({len(words)} characters in all)"
+    if kind in (DriverError, ScannerNotReady, ScanFailed, ScanCancelled):
+        return kind(cut)
+    return ScanFailed(f"{kind.__name__}: {cut}")

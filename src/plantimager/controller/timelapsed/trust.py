@@ -61,7 +61,7 @@ def judge_clock(
     if policy is ClockPolicy.TRUST:
         return Trust(trusted=True, why='clock = "trust"')
     if policy is ClockPolicy.NTP_ONLY and not evidence.kernel_synchronised:
-        return Trust(trusted=False, why='kernel: unsynchronised, clock = "ntp-only"')
+        return Trust(trusted=False, why="kernel: unsynchronised; ntp-only")
 
     behind = max(last_write - now, NONE) if last_write is not None else NONE
     left = max(clock_wait - timedelta(seconds=since_boot), NONE)

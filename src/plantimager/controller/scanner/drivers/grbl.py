@@ -64,7 +64,7 @@ from plantimager.controller.scanner.errors import (
     ScannerNotReady,
 )
 from plantimager.controller.scanner.faults import MISSING, Fault
-from plantimager.controller.scanner.lights import Phase, Role
+from plantimager.controller.scanner.lights import Phase
 from plantimager.controller.scanner.paths import DEFAULT_PATH, HOME, Pose, beyond, check_reach, read_path
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ class GrblDriver(ScannerDriver):
         self._check_room(request, len(poses), cameras)
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
+        names = [camera.name for camera in cameras]
         monitor.progress(0, len(poses), "getting ready")
         try:
-            self._get_ready(monitor.wait, [camera.name for camera in cameras])
+            self._get_ready(monitor.wait, names, lambda what: monitor.progress(0, len(poses), f"getting {what} ready"))
         except Stopped:
             raise ScanCancelled("cancelled while the rig got ready") from None
         except Alarm as alarm:  # the board is there, but it can't do its work
@@ -149,10 +150,10 @@ class GrblDriver(ScannerDriver):
             return attempt.finish(ScanResult(pictures=pictures.pictures, note="; ".join(notes)))
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
-        """Give the plant its light back, and look for the whole dataset; the board itself ends a move that was begun."""
+        """Give the plant its light back, and look for the whole dataset; the board ends a move that was begun."""
         self._touched = True
         with contextlib.suppress(SwitchFault):  # the next call of the driver tries again, and tells
-            self._switchboard.restore()
+            self._switchboard.give_back()
         return dataset.find_whole(request)
 
     def standby(self) -> None:
@@ -164,12 +165,10 @@ class GrblDriver(ScannerDriver):
             With everything that could not be done; the rest was.
 
         """
-        if self._switchboard.phase is Phase.STANDBY:
-            return
         self._touched = True
         problems: list[str] = []
         with _noted(problems):
-            self._switchboard.restore()
+            self._switchboard.give_back()
         with _noted(problems):
             self._park()
         for camera in self._cameras.values():
@@ -217,7 +216,7 @@ class GrblDriver(ScannerDriver):
         return poses, cameras
 
     def _check_room(self, request: ScanRequest, positions: int, cameras: Iterable[Camera]) -> None:
-        """Raise `ScannerNotReady` where the disk can't take the scan: a person may make room within the grace period."""
+        """Raise `ScannerNotReady` where the disk can't take the scan: a person may make room meanwhile."""
         needed = sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras) * positions
         try:
             dataset.check_room(request.dataset_dir.parent, needed, self._rig.keep_free)
@@ -228,16 +227,16 @@ class GrblDriver(ScannerDriver):
         """Raise OSError when others filled the disk meanwhile."""
         dataset.check_room(request.dataset_dir.parent, 0, self._rig.keep_free)
 
-    def _get_ready(self, wait: Wait, cameras: Iterable[str]) -> None:
-        """Raise `Stopped`, or the fault of whatever isn't ready."""
+    def _get_ready(self, wait: Wait, cameras: Iterable[str], say: Callable[[str], None] = lambda _: None) -> None:
+        """Raise `Stopped`, or the fault of whatever isn't ready; ``say`` what is waited for."""
         self._touched = True
-        was = self._switchboard.phase
+        powers_up = self._switchboard.has_to_power()
         self._switchboard.enter(Phase.WARM)
-        powered_now = was in (None, Phase.STANDBY) and self._switchboard.has(Role.GANTRY_POWER)
-        if powered_now and wait(self._rig.power_up.total_seconds()):
+        if powers_up and wait(self._rig.power_up.total_seconds()):
             raise Stopped
         self._arm.ready(wait)
         for name in cameras:
+            say(f"camera {name}")
             with _named(name):
                 self._cameras[name].open()
 
@@ -338,7 +337,7 @@ class GrblDriver(ScannerDriver):
             return place_words(self._arm.place or (0.0, 0.0, 0.0))
 
     def go_to(self, pose: Pose) -> str:
-        """Go to a pose within the limits, homing first where the position is in doubt; say where the arm stands then."""
+        """Go to a pose within the limits, homing first where need be; say where the arm stands then."""
         outside = beyond([pose], self._rig.arm.limits.reach)
         if outside is not None:
             raise ScannerNotReady(str(outside))

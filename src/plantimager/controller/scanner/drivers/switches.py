@@ -9,8 +9,8 @@ Their options, ``[drivers.grbl.switches.NAME]``::
     on = ["/usr/local/bin/growth-light", "release"]     # instead of a line: a program for each way,
     off = ["/usr/local/bin/growth-light", "dark"]       # which exits with 0
 
-A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and closes
-when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
+A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
+closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
 A killed process lets go of its lines, but some kernels keep the last level; a unit's
 ``ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1`` (a drop-in) makes sure of it.
 
@@ -138,6 +138,7 @@ class GpioSwitch:
     def set(self, *, on: bool) -> None:
         """Drive the line."""
         line, chip = self._options.line, self._options.chip
+        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this tells mypy
         try:
             import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
             from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
@@ -149,7 +150,7 @@ class GpioSwitch:
                 settings = gpiod.LineSettings(
                     direction=Direction.OUTPUT, active_low=self._options.active_low, output_value=value
                 )
-                self._request = gpiod.request_lines(chip, consumer="timelapsed", config={line: settings})
+                self._request = gpiod.request_lines(chip, consumer="timelapsed", config={(line,): settings})
             else:
                 self._request.set_value(line, value)
         except (OSError, ValueError) as problem:
@@ -171,15 +172,17 @@ class Switchboard:
         self._switches: list[tuple[SwitchOptions, Switch]] = [
             (options, ProgramSwitch(options) if options.line is None else GpioSwitch(options)) for options in switches
         ]
-        self.phase: Phase | None = None
-        """What it was brought to last; None is unknown: at the start, and after a switch that failed."""
+        self._known: dict[Role, bool] = {}
+        """What is on and off for sure: nothing at the start, and nothing of what failed."""
 
-    def has(self, role: Role) -> bool:
-        """Whether the rig has a switch for that."""
-        return any(options.role is role for options, _ in self._switches)
+    def has_to_power(self) -> bool:
+        """Whether the gantry has a power switch that isn't known to be on."""
+        return any(options.role is Role.GANTRY_POWER for options, _ in self._switches) and not self._known.get(
+            Role.GANTRY_POWER, False
+        )
 
-    def enter(self, phase: Phase) -> None:
-        """Switch what that phase wants otherwise than the last one; all of it, even where one fails.
+    def enter(self, phase: Phase, *, but: frozenset[Role] = frozenset()) -> None:
+        """Switch what a phase wants otherwise than it is, ``but`` for some roles; all of it, even where one fails.
 
         Raises
         ------
@@ -187,36 +190,32 @@ class Switchboard:
             With every switch that failed.
 
         """
-        before, self.phase = self.phase, None
-        self._switch(changes(before, phase))
-        self.phase = phase
-
-    def restore(self) -> None:
-        """Give the plant its light and switch scan lights off, whatever was before; power stays as it is.
-
-        Raises
-        ------
-        SwitchFault
-            As `enter`.
-
-        """
-        lights = [(role, on) for role, on in changes(None, Phase.WARM) if role is not Role.GANTRY_POWER]
-        self.phase = None
-        self._switch(lights)
-
-    def _switch(self, wanted: Iterable[tuple[Role, bool]]) -> None:
         problems = []
-        for role, on in wanted:
-            for options, switch in self._switches:
-                if options.role is role:
-                    try:
-                        switch.set(on=on)
-                    except SwitchFault as fault:
-                        problems.append(
-                            f"{options.name} ({role}) could not be switched {'on' if on else 'off'}: {fault}"
-                        )
+        for role, on in changes(self._known, phase):
+            if role not in but:
+                failed = self._switch(role, on=on)
+                problems += failed
+                self._known.pop(role, None)
+                if not failed:
+                    self._known[role] = on
         if problems:
             raise SwitchFault("; ".join(problems))
+
+    def give_back(self) -> None:
+        """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
+        self.enter(Phase.WARM, but=frozenset({Role.GANTRY_POWER}))
+
+    def _switch(self, role: Role, *, on: bool) -> list[str]:
+        """Switch all of a role; return what went wrong."""
+        problems = []
+        for options, switch in self._switches:
+            if options.role is role:
+                try:
+                    switch.set(on=on)
+                except SwitchFault as fault:
+                    way = "on" if on else "off"
+                    problems.append(f"{options.name} ({role}) could not be switched {way}: {fault}")
+        return problems
 
     def close(self) -> None:
         """Let go of all of them, as they are."""

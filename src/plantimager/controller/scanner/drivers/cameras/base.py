@@ -1,4 +1,4 @@
-"""What a camera is to its worker: something that is opened, exposes, and is closed. Runs in the worker's process alone."""
+"""What a camera is to its worker: something that is opened, exposes, and is closed."""
 
 from __future__ import annotations
 

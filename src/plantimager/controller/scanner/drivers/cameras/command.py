@@ -1,7 +1,7 @@
 """A camera behind a program that takes one picture and exits: ``rpicam-still``, ``fswebcam``, one of your own.
 
-Options: ``argv``, in which ``{output}`` stands for the file to write, and ``{width}``, ``{height}`` and ``{encoding}`` for
-what the scan asks for. ``config`` of a scan is in the program's environment: ``{ shutter = 10000 }`` as
+Options: ``argv``, in which ``{output}`` stands for the file to write, and ``{width}``, ``{height}`` and ``{encoding}``
+for what the scan asks for. ``config`` of a scan is in the program's environment: ``{ shutter = 10000 }`` as
 ``CAMERA_SHUTTER``.
 """
 

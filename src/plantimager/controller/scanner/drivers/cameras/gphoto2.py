@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from plantimager.controller.scanner.drivers.cameras.base import Exposure
 
 CURES: Final = {
-    gphoto2.GP_ERROR_IO_USB_CLAIM: "another program has it; on a desktop that is gvfs: systemctl --user mask gvfs-gphoto2-volume-monitor",
+    gphoto2.GP_ERROR_IO_USB_CLAIM: "another program has it; systemctl --user mask gvfs-gphoto2-volume-monitor",
     gphoto2.GP_ERROR_IO_USB_FIND: "it isn't on USB any more; check the cable and its battery",
     gphoto2.GP_ERROR_MODEL_NOT_FOUND: "no camera was found; is it switched on, and not asleep?",
     gphoto2.GP_ERROR_IO: "it doesn't answer on USB; switch it off and on",
-    gphoto2.GP_ERROR_IO_LOCK: "this user may not open it; add them to the group plugdev (see systemd/examples/camera.conf)",
+    gphoto2.GP_ERROR_IO_LOCK: "this user may not open it; see systemd/examples/camera.conf",
     gphoto2.GP_ERROR_CAMERA_BUSY: "it is busy; is its dial on a mode that lets it be controlled?",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
@@ -30,20 +31,19 @@ def fit(picture: bytes, exposure: Exposure) -> bytes:
 
     """
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(picture)) as image:  # of odd EXIF, for one
             image.load()  # a file that was cut off is noticed here, and not in three weeks' time
             wanted = PILLOW_NAMES[exposure.encoding]
-            fits = image.width <= exposure.width and image.height <= exposure.height
-            if fits and image.format == wanted:
+            scale = min(exposure.width / image.width, exposure.height / image.height)
+            if scale >= 1 and image.format == wanted:
                 return picture
-            exif = image.info.get("exif", b"")
-            if not fits:
-                scale = min(exposure.width / image.width, exposure.height / image.height)
+            made = image.convert("RGB") if wanted == "JPEG" else image.copy()
+            if scale < 1:
                 size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-                image = image.resize(size, Image.Resampling.LANCZOS)  # noqa: PLW2901 - the loaded one is not needed any more
-            made = io.BytesIO()
-            (image if wanted != "JPEG" else image.convert("RGB")).save(made, wanted, quality=QUALITY, exif=exif)
-            return made.getvalue()
+                made = made.resize(size, Image.Resampling.LANCZOS)
+            file = io.BytesIO()
+            made.save(file, wanted, quality=QUALITY, exif=image.info.get("exif", b""))
+            return file.getvalue()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as unreadable:
         start = picture[:4].hex(" ") if picture else "nothing"
         problem = f"what came is no whole JPEG, PNG or TIFF ({len(picture)} bytes, beginning with {start})"

@@ -150,7 +150,7 @@ class CameraProcess:
                     line, end, rest = head.partition(b"\n")
                     if not end:
                         continue
-                    missing, chunk = self._length(line), rest  # noqa: PLW2901 - what came behind the line is picture
+                    missing, chunk = self._length(line), rest
                 picture += chunk
                 missing -= len(chunk)
         return bytes(picture)

@@ -1,4 +1,4 @@
-"""The process in which a camera lives: ``python -m …cameras.worker KIND OPTIONS``. It speaks with `process.CameraProcess`.
+"""The process in which a camera lives: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
 First it says whether the camera is open; then each line on stdin asks for an exposure. Every answer is a line of
 JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. The end of stdin is the end of the daemon, and

@@ -179,7 +179,7 @@ NEEDED: Final = (
 
 
 def travel_time(distance: float, speed: float, acceleration: float) -> float:
-    """Return the seconds of a move from rest to rest, in the unit of ``distance``, per second and per second squared."""
+    """Return the seconds of a move from rest to rest; speed a second, acceleration a second squared."""
     if distance >= speed * speed / acceleration:
         return distance / speed + speed / acceleration
     return 2 * math.sqrt(distance / acceleration)

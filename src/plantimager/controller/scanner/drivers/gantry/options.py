@@ -14,7 +14,7 @@ from plantimager.controller.scanner.drivers.gantry.port import USB_ID
 from plantimager.controller.scanner.drivers.switches import SwitchOptions, read_switch
 from plantimager.controller.scanner.durations import parse_duration
 from plantimager.controller.scanner.faults import MISSING, Fault, Table, boolean, number, one_of, text, whole
-from plantimager.controller.scanner.paths import HOME, Pose
+from plantimager.controller.scanner.paths import Pose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

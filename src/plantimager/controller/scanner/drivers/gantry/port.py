@@ -129,7 +129,7 @@ def _why(problem: Exception, what: str) -> str:
     if number is None and problem.args and isinstance(problem.args[0], int):
         number = problem.args[0]
     known = {
-        errno.ENOENT: 'there is no such port; check the cable and the power, or name the board by usb = "vendor:product"',
+        errno.ENOENT: "there is no such port; check the cable and the power, or name the board by its USB id",
         errno.ENODEV: "there is no such port any more; check the cable",
         errno.EACCES: "this user may not open it; add them to the group dialout (see systemd/examples/serial.conf)",
         errno.EPERM: "the service may not open it; see systemd/examples/serial.conf",

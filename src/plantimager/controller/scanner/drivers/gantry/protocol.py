@@ -1,4 +1,4 @@
-"""The language of GRBL 1.1: one line sent, one ``ok``; ``?`` asks how things are; ALARM and the banner come by themselves.
+"""The language of GRBL 1.1: one line sent, one ``ok``; ``?`` asks how things are; alarms and greetings come unasked.
 
 A board answers a move with ``ok`` when it has planned it, not when it is done; after a soft limit it says nothing at
 all until it is reset; and while it homes it doesn't answer ``?``. So every wait here has an end of its own.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.scanner.drivers.gantry import codes
@@ -18,6 +17,7 @@ from plantimager.controller.scanner.drivers.programs import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
 
     from plantimager.controller.scanner.drivers.gantry.port import Line
 
@@ -30,6 +30,9 @@ ANSWERS_TO_WAKE: Final = 4
 
 LISTEN: Final = 0.05
 """Seconds between two looks at whether a wait has to end."""
+
+QUIET: Final = 0.1
+"""Seconds without a word after which a board has said what it had to say; at 115 200 baud a line takes 10 ms."""
 
 BOOT_TRIES: Final = 4
 """Resets, each with the time of an answer: a board that opening its port restarts needs two seconds to hear one."""
@@ -131,28 +134,36 @@ class Grbl:
         for _ in range(BOOT_TRIES):
             self._line.forget()
             self._line.send(RESET)
-            if self._hear_banner():
-                break
-        else:
-            problem = "the board doesn't answer; check its power, the port and the baud rate, and that it is GRBL 1.1"
-            raise Silent(f"{self._line.port}: {problem}")
-        self._line.send(WAKE)
-        answers = 0
-        for said in self._lines(self._answer_timeout):
-            banner = _BANNER.match(said)
-            if banner is not None:  # a board that booted by itself heard our reset as well
-                self._line.send(WAKE)
-                answers = 0
-            answers += said == "ok"
-            if answers == ANSWERS_TO_WAKE:
+            if self._hear_banner() and self._is_in_step():
                 return
-        raise Silent(f"{self._line.port}: the board stopped answering after its greeting")
+        problem = "the board doesn't answer; check its power, the port and the baud rate, and that it is GRBL 1.1"
+        raise Silent(f"{self._line.port}: {problem}")
 
     def _hear_banner(self) -> bool:
         for said in self._lines(self._answer_timeout):
             banner = _BANNER.match(said)
             if banner is not None:
                 self.version = banner[1]
+                return True
+        return False
+
+    def _is_in_step(self) -> bool:
+        """Whether every line gets its own answer from now on.
+
+        What is still on its way (a second greeting, where an earlier reset was not waited for) comes first; an ``ok``
+        too many would be taken for the answer to the next line, and so on for ever.
+        """
+        with Deadline(self._answer_timeout) as late:
+            while self._line.receive(QUIET) is not None:
+                if late.passed():
+                    return False
+        self._line.send(WAKE)
+        answers = 0
+        for said in self._lines(self._answer_timeout):
+            if _BANNER.match(said):
+                return False
+            answers += said == "ok"
+            if answers == ANSWERS_TO_WAKE:
                 return True
         return False
 
@@ -180,7 +191,7 @@ class Grbl:
 
         """
         self._line.send(text.encode() + b"\n")
-        said_before = []
+        said_before: list[str] = []
         for said in self._lines(within or self._answer_timeout, stop):
             if said == "ok":
                 return said_before
@@ -191,7 +202,7 @@ class Grbl:
         garbage = [said for said in said_before if not said.startswith(("$", "[", "<"))]
         heard = f", but said {garbage[-1][:40]!r}" if garbage else ""
         raise Silent(
-            f"{self._line.port}: the board didn't answer {text!r}{heard}; check the cable (shielded? away from the motors'?)"
+            f"{self._line.port}: the board didn't answer {text!r}{heard}; check the cable, and keep it off the motors'"
         )
 
     def status(self) -> Status:

@@ -1,0 +1,147 @@
+"""The text of a store kept in blocks: a save encodes what its transition changed, not what has stood there for weeks.
+
+The schedule never changes, and a transition changes one record of thousands. So the texts of the
+long lists are kept in blocks, and only a block with a new record in it is made again. The result
+is byte for byte what one plain dump of the whole is.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, compress, repeat
+from operator import is_, is_not
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from plantimager.controller.scanner.json_text import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from plantimager.controller.scanner.timelapse import SlotRecord
+
+SCANS_IN_BLOCK: Final = 32
+"""Few enough to be made again in no time, many enough for a hundred thousand slots to have few blocks."""
+
+DIGITS_OF_BLOCK: Final = 3
+"""Keys are sorted as texts: all that begin with the same three digits stand together, however many follow."""
+
+_INDENT: Final = b"  "
+
+
+class Text:
+    """A value that is text already, indented for its place; in pieces, so that long ones are copied but once."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = pieces
+
+
+def array(values: Sequence[Any], depth: int) -> Text:
+    """Return an array that stands ``depth`` levels deep in a JSON text.
+
+    Raises
+    ------
+    orjson.JSONEncodeError
+        orjson can't write it; likewise below.
+
+    """
+    return Text(_pieces_of(values, depth))
+
+
+def mapping(values: Mapping[str, Any], depth: int) -> Text:
+    """Return an object that stands ``depth`` levels deep; its values may be `Text`."""
+    entries = [(orjson.dumps(key), b": ", *_pieces_of(value, depth + 1)) for key, value in sorted(values.items())]
+    return _enclosed(b"{}", entries, depth)
+
+
+def _pieces_of(value: Any, depth: int) -> Sequence[bytes]:
+    if isinstance(value, Text):
+        return value.pieces
+    text = orjson.dumps(value, option=OPTIONS)
+    return (text.replace(b"\n", b"\n" + depth * _INDENT),)  # a line break in a string is always escaped
+
+
+def _enclosed(brackets: bytes, entries: Iterable[Sequence[bytes]], depth: int) -> Text:
+    """Put brackets around entries, and each on lines of its own."""
+    line = b"\n" + (depth + 1) * _INDENT
+    pieces: list[bytes] = []
+    for entry in entries:
+        pieces += (b"," + line if pieces else brackets[:1] + line, *entry)
+    return Text([*pieces, b"\n" + depth * _INDENT + brackets[1:]] if pieces else [brackets])
+
+
+class LongLists:
+    """The texts of what is long in a store: its schedule, its scan records, and what else is known of its slots.
+
+    ``scan_of`` and ``details_of`` give what stands for a record in the array of scans, and in the object of
+    details; where that is empty, it is left out. One thread.
+    """
+
+    def __init__(
+        self,
+        schedule_times: Sequence[str],
+        scan_of: Callable[[SlotRecord], dict[str, Any]],
+        details_of: Callable[[SlotRecord], dict[str, Any]],
+    ) -> None:
+        self._schedule_times, self._scan_of, self._details_of = schedule_times, scan_of, details_of
+        self._schedule: Text | None = None
+        self._records: Mapping[int, SlotRecord] = {}
+        self._scans: dict[int, bytes] = {}
+        self._details: dict[str, bytes] = {}
+
+    def schedule(self) -> Text:
+        """Return the array of the schedule; one level deep."""
+        if self._schedule is None:
+            self._schedule = array(self._schedule_times, 1)
+        return self._schedule
+
+    def update(self, records: Mapping[int, SlotRecord]) -> None:
+        """Make the texts those of ``records``."""
+        changed = _changed(self._records, records)
+        self._records = {}  # should one of them not be writable, all are looked at the next time
+        for block in {slot // SCANS_IN_BLOCK for slot in changed}:
+            slots = range(block * SCANS_IN_BLOCK, (block + 1) * SCANS_IN_BLOCK)
+            _keep(self._scans, block, [self._scan_of(records[slot]) for slot in slots if slot in records], 1)
+        for digits in {str(slot)[:DIGITS_OF_BLOCK] for slot in changed}:
+            slots_here = self._slots_beginning_with(digits)
+            details = {str(slot): self._details_of(records[slot]) for slot in slots_here if slot in records}
+            _keep(self._details, digits, {slot: known for slot, known in details.items() if known}, 3)
+        self._records = records
+
+    def _slots_beginning_with(self, digits: str) -> list[int]:
+        number, width = int(digits), 1
+        if len(digits) < DIGITS_OF_BLOCK:
+            return [number]
+        found: list[int] = []
+        while number * width < len(self._schedule_times):
+            found += range(number * width, (number + 1) * width)
+            width *= 10
+        return found
+
+    def scans(self, others: Iterable[Any]) -> Text:
+        """Return the array of scan records, in the order of their slots, and ``others`` after them; one level deep."""
+        entries = [(text,) for _, text in sorted(self._scans.items())]
+        return _enclosed(b"[]", [*entries, *(_pieces_of(other, 2) for other in others)], 1)
+
+    def details(self) -> Text:
+        """Return the object with what else is known of the slots; three levels deep."""
+        return _enclosed(b"{}", [(text,) for _, text in sorted(self._details.items())], 3)
+
+
+def _changed(before: Mapping[int, SlotRecord], after: Mapping[int, SlotRecord]) -> set[int]:
+    """Return the slots whose records differ. There may be tens of thousands: the loops over all are C's."""
+    if len(before) <= len(after) and all(map(is_, before, after)):  # as a rule: evolved, with new ones at the end
+        return set(compress(after, map(is_not, after.values(), chain(before.values(), repeat(None)))))
+    changed = compress(after, map(is_not, after.values(), map(before.get, after)))
+    return {*changed, *(before.keys() - after.keys())}
+
+
+def _keep(blocks: dict[Any, bytes], key: Any, entries: Sequence[Any] | Mapping[str, Any], depth: int) -> None:
+    """Keep entries as text without the brackets around them."""
+    if entries:
+        (text,) = _pieces_of(entries, depth)
+        blocks[key] = text[1 : text.rindex(b"\n")].lstrip()
+    else:
+        blocks.pop(key, None)

@@ -1,0 +1,268 @@
+"""Cameras: real libraries in real processes, without a camera."""
+
+import contextlib
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from plantimager.controller.scanner.drivers.cameras import CameraOptions, process
+from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
+from plantimager.controller.scanner.drivers.cameras.pictures import fit
+from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
+
+
+def exposure(width=640, height=480, encoding="jpeg", seconds=20.0, **config):
+    """Return what a picture is to be like."""
+    return Exposure(width=width, height=height, encoding=encoding, config=config, seconds=seconds)
+
+
+def never():
+    """Stop nothing."""
+    return False
+
+
+@pytest.fixture
+def camera():
+    """Return what makes a camera, and ends its process afterwards."""
+    made = []
+
+    def make(kind, **options):
+        made.append(CameraProcess(CameraOptions("top", kind, options)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def look(picture):
+    """Return format and size of a picture."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.load()
+        return image.format, image.size
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """Return a JPEG of 640 × 480 with EXIF."""
+    path = tmp_path / "photograph.jpg"
+    exif = Image.Exif()
+    exif[0x0110] = "Plantcam"
+    Image.radial_gradient("L").resize((640, 480)).convert("RGB").save(path, exif=exif)
+    return path
+
+
+# --- what came is made what was asked for ----------------------------------------------------------
+
+
+def test_a_picture_that_fits_is_left_as_it_is(photograph):
+    """Byte by byte: encoding it again would make it worse."""
+    assert fit(photograph.read_bytes(), exposure()) == photograph.read_bytes()
+    assert fit(photograph.read_bytes(), exposure(2000, 1500)) == photograph.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [
+        (exposure(320, 320), ("JPEG", (320, 240))),
+        (exposure(encoding="png"), ("PNG", (640, 480))),
+        (exposure(64, 48, "tiff"), ("TIFF", (64, 48))),
+    ],
+)
+def test_another_picture_is_made_so(photograph, wanted, made):
+    """Scaled down, never up, in the encoding asked for, with its EXIF."""
+    picture = fit(photograph.read_bytes(), wanted)
+    assert look(picture) == made
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.getexif()[0x0110] == "Plantcam"
+
+
+@pytest.mark.parametrize("half", [b"", b"II*\0 raw", b"\xff\xd8\xff\xe0 half", "cut"])
+def test_half_a_picture_is_none(photograph, half):
+    """It is noticed now and not when the plants are gone."""
+    whole = photograph.read_bytes()
+    with pytest.raises(CameraFault, match="no whole JPEG, PNG or TIFF"):
+        fit(whole[: len(whole) // 2] if half == "cut" else half, exposure())
+
+
+# --- the kinds -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def virtual_camera(photograph, tmp_path, monkeypatch):
+    """Have libgphoto2 find the camera it makes up, which gives out the photograph."""
+    (tmp_path / "vcamera" / "DCIM" / "100TEST").mkdir(parents=True)
+    (tmp_path / "vcamera" / "DCIM" / "100TEST" / "A0001.JPG").write_bytes(photograph.read_bytes())
+    monkeypatch.setenv("VCAMERADIR", str(tmp_path / "vcamera"))
+
+
+@pytest.mark.parametrize("options", [{}, {"port": "usb:001,001"}, {"model": "Nikon DSC D750"}, {"serial": "0.1"}])
+def test_gphoto2_takes_pictures(virtual_camera, photograph, camera, options):
+    """One after the other, with libgphoto2's virtual camera, however that is chosen."""
+    top = camera("gphoto2", **options)
+    assert top.expose(exposure(), never) == photograph.read_bytes()
+    assert look(top.expose(exposure(64, 48, shutterspeed="0.1000s"), never)) == ("JPEG", (64, 48))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"f-number": "f/99"}, "f-number can't be set to 'f/99'; it knows f/2.8, f/3.5"),
+        ({"imagesize": "1024x768"}, "imagesize can't be set on this camera, it says '640x480'"),
+        ({"polaroid": 1}, "polaroid can't be set to 1: "),
+    ],
+)
+def test_gphoto2_says_what_can_not_be_set(virtual_camera, camera, config, said):
+    """With what can be, where the camera tells."""
+    with pytest.raises(CameraFault) as caught:
+        camera("gphoto2").expose(exposure(**config), never)
+    assert str(caught.value).startswith(said)
+
+
+def test_gphoto2_says_which_cameras_there_are(virtual_camera, camera):
+    """When the one that was asked for is none of them."""
+    with pytest.raises(CameraFault, match="not found; there is Nikon DSC D750 at usb:001,001"):
+        camera("gphoto2", model="Canon EOS").open()
+
+
+def test_gphoto2_says_when_there_is_none(camera, monkeypatch):
+    """As when a camera sleeps."""
+    monkeypatch.delenv("VCAMERADIR", raising=False)
+    with pytest.raises(CameraFault, match="not found; there is none at all: is it switched on"):
+        camera("gphoto2").open()
+
+
+def test_v4l2_takes_frames(tmp_path, camera):
+    """OpenCV plays files as a camera; of seven, the first five are passed over."""
+    for number in range(7):
+        Image.new("RGB", (64, 48), (number * 40, 0, 0)).save(tmp_path / f"{number}.png")
+    top = camera("v4l2", device=f"{tmp_path}/%d.png")
+    picture = top.expose(exposure(encoding="png"), never)
+    assert look(picture) == ("PNG", (64, 48))
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.getpixel((0, 0)) == (200, 0, 0)
+    with pytest.raises(CameraFault, match="no picture came; check the cable"):
+        top.expose(exposure(), never)
+
+
+@pytest.mark.parametrize(
+    ("device", "config", "said"),
+    [
+        ("/dev/no-such-video", {}, "/dev/no-such-video: it isn't there; check the cable"),
+        ("/nowhere/%d.png", {}, "OpenCV can't open it"),
+        (None, {"exposhure": 1}, "exposhure = 1 is no property of OpenCV with a number"),
+    ],
+)
+def test_v4l2_says_what_is_wrong(tmp_path, camera, device, config, said):
+    """Where it is, and what it is."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    with pytest.raises(CameraFault, match=said):
+        camera("v4l2", device=device or f"{tmp_path}/%d.png").expose(exposure(**config), never)
+
+
+def test_picamera2_says_what_it_needs(camera):
+    """Where its library can't be had; how it works with one is not tested on hardware."""
+    with pytest.raises(CameraFault, match=r"can't be used without its library .*; pip install"):
+        camera("picamera2").open()
+
+
+def test_a_program_is_told_what_the_picture_is_to_be_like(tmp_path, camera):
+    """In its arguments, and the camera's own settings in its environment."""
+    script = tmp_path / "snap.py"
+    script.write_text(
+        "import os, sys\nfrom PIL import Image\noutput, width, height = sys.argv[1:]\n"
+        'Image.new("RGB", (int(width), int(height)), os.environ["CAMERA_COLOUR"]).save(output, "PNG")\n'
+    )
+    top = camera("command", argv=[sys.executable, str(script), "{output}", "{width}", "{height}"])
+    picture = top.expose(exposure(30, 20, "png", colour="red"), never)
+    with Image.open(io.BytesIO(picture)) as image:
+        assert (image.size, image.getpixel((0, 0))) == ((30, 20), (255, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["false", "{output}"], "false exited with 1"),
+        (["sh", "-c", "echo no sensor >&2; exit 3", "{output}"], "sh exited with 3: no sensor"),
+        (["true", "{output}"], "true exited with 0, but wrote no picture"),
+        (["/no/such/program", "{output}"], "/no/such/program is not there"),
+        (["cp", "/dev/null", "{output}"], r"no whole JPEG, PNG or TIFF \(0 bytes"),
+    ],
+)
+def test_a_program_that_takes_no_picture_says_why(camera, argv, said):
+    """At least as much as it knows."""
+    with pytest.raises(CameraFault, match=said):
+        camera("command", argv=argv).expose(exposure(), never)
+
+
+# --- the process -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(photograph):
+    """Return a camera's program that works."""
+    return ["cp", str(photograph), "{output}"]
+
+
+def test_a_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
+    """Whatever it hangs in: a stopped process is as deaf as one in the kernel."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(0))
+    top = camera("command", argv=program)
+    top.open()
+    pid = top._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(CameraFault, match=r"the exposure hangs; it was given up after 0\.2 s"):
+        top.expose(exposure(seconds=0.2), never)
+    assert not top.is_open
+    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
+    assert top._process.pid != pid
+
+
+def test_an_exposure_that_is_cancelled_has_little_time_left(camera, program, monkeypatch):
+    """The daemon gives a driver half a minute to stop."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=0.2))
+    top = camera("command", argv=program)
+    top.open()
+    os.kill(top._process.pid, signal.SIGSTOP)
+    with pytest.raises(CameraFault, match="hangs"):
+        top.expose(exposure(seconds=1000), lambda: True)
+
+
+def test_a_library_that_crashes_is_told_and_started_again(camera, program):
+    """It takes its own process with it and not the daemon."""
+    top = camera("command", argv=program)
+    top.open()
+    os.kill(top._process.pid, signal.SIGSEGV)
+    with pytest.raises(CameraFault, match="its process was ended by SIGSEGV"):
+        top.expose(exposure(), never)
+    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
+
+
+DAEMON = """
+import os
+from plantimager.controller.scanner.drivers.cameras import CameraOptions
+from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
+
+top = CameraProcess(CameraOptions("top", "command", {"argv": ["true"]}))
+top.open()
+print(top._process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_cameras_process_ends_with_the_daemon():
+    """However that ends: its stdin is gone then."""
+    daemon = subprocess.run([sys.executable, "-c", DAEMON], capture_output=True, text=True, check=False)
+    assert daemon.returncode == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):  # gone already
+        worker = os.pidfd_open(int(daemon.stdout))
+        waiting = select.poll()
+        waiting.register(worker, select.POLLIN)
+        assert waiting.poll(20_000)
+        os.close(worker)

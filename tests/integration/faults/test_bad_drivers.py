@@ -1,0 +1,173 @@
+"""A driver that does what no driver should: its slot fails, says why, and the timelapse goes on."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+import bad_drivers
+from bad_drivers import RAISED, install
+from daemon_process import DaemonProcess, Place, statuses
+from soaking import scaled
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+mode = "interval"
+interval = 1
+n_shots = {n_shots}
+warmup_period = {warmup}
+standby_threshold_sec = 60
+grace_period = 600
+"""
+
+LONGEST_MESSAGE = 1000
+"""Characters of an error that a record keeps, and the words about how much was left out."""
+
+LONGEST_LINE = 10_000
+"""Characters of a journal line that a person may still be expected to bear."""
+
+
+def begin(
+    place: Place, tmp_path, does: list[str], *, warmup: int = 0, n_shots: int = 0, **options: str
+) -> DaemonProcess:
+    directory = tmp_path / "site"
+    if not directory.exists():
+        directory.mkdir()
+        lines = [f"{key} = {json.dumps(value)}" for key, value in {"does": does, **options}.items()]
+        place.configure('driver = "bad"\nclock = "trust"\n[drivers.bad]\n' + "\n".join(lines) + "\n")
+        place.define(DEFINITION.format(n_shots=n_shots or len(does), warmup=warmup))
+        install(directory)
+    return place.start(PYTHONPATH=f"{directory}:{Path(bad_drivers.__file__).parent}")
+
+
+def test_whatever_a_scan_raises_fails_its_slot_alone(place: Place, tmp_path) -> None:
+    """SystemExit and KeyboardInterrupt included: one record each that names it, and a last slot that is taken."""
+    does = [*RAISED, "return_nonsense", "work"]
+    with begin(place, tmp_path, does) as daemon:
+        daemon.wait_for(f"timelapse_completed: tl: 1 taken, {len(does) - 1} failed")
+        assert daemon.stop() == 0
+    store = place.read()
+    assert statuses(store) == ["failed"] * (len(does) - 1) + ["succeeded"]
+    told = {what: scan["error"]["msg"] for what, scan in zip(does, store["scans"], strict=True) if scan["error"]}
+    for what in ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "MemoryError", "StopIteration"):
+        assert what in told[what]
+    assert "not a ScanResult" in told["return_nonsense"]
+    assert "Unprintable" in told["an unprintable error"]
+
+
+def test_megabyte_of_error_text_is_bounded_and_says_so(place: Place, tmp_path) -> None:
+    """In the store, or a hundred thousand slots would not fit; and in the journal."""
+    with begin(place, tmp_path, ["a megabyte"]) as daemon:
+        daemon.wait_for("timelapse_completed: ")
+        assert daemon.stop() == 0
+    message = place.read()["scans"][0]["error"]["msg"]
+    assert len(message) < LONGEST_MESSAGE
+    assert "characters in all" in message
+    assert max(map(len, daemon.lines)) < LONGEST_LINE
+
+
+def test_what_another_call_raises_is_told_and_costs_nothing(place: Place, tmp_path) -> None:
+    """Prepare, standby and close: the scans are taken all the same, and the stop is clean."""
+    does, raises = ["work", "work"], "SystemExit"
+    with begin(place, tmp_path, does, warmup=1, prepare=raises, standby=raises, close="an unprintable error") as daemon:
+        daemon.wait_for("rig_trouble: prepare")
+        daemon.wait_for("timelapse_completed: tl: 2 taken")
+        daemon.wait_for("rig_trouble: standby")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 2
+
+
+def test_leaked_threads_and_a_changed_directory_keep_nothing_from_ending(place: Place, tmp_path) -> None:
+    """A hundred threads that never end don't hold up the next slot or the stop, and the store stays where it was."""
+    with begin(place, tmp_path, ["leak_threads", "change_directory_and_mask", "work"]) as daemon:
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 3
+    assert place.store.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("deed", ["exit_once", "run_out_of_memory_once"])
+def test_driver_that_ends_the_process_costs_an_attempt(place: Place, tmp_path, deed) -> None:
+    """os._exit, or the kernel's SIGKILL when memory runs out: the next start takes the slot again and goes on."""
+    does = ["work", deed, "work"]
+    with begin(place, tmp_path, does, mark=str(tmp_path / "mark")) as daemon:
+        assert daemon.wait() in (23, -9)
+    with begin(place, tmp_path, does) as daemon:
+        daemon.wait_for("slot_interrupted: slot 1")
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    store = place.read()
+    assert statuses(store) == ["succeeded"] * 3
+    assert store["extra"]["timelapsed"]["slots"]["1"]["attempt"] == 2
+
+
+def test_driver_that_eats_all_memory_fails_its_slot(place: Place, tmp_path) -> None:
+    """Within a limit (LimitAS= of the unit) the allocation fails, not the daemon."""
+    with begin(place, tmp_path, ["eat_memory", "work"]) as daemon:
+        daemon.wait_for("definition_accepted: ")
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        assert "MemoryError" in daemon.wait_for("scan_failed: tl_0")
+        daemon.wait_for("timelapse_completed: tl: 1 taken, 1 failed")
+        assert daemon.stop() == 0
+
+
+def test_recover_that_raises_is_told_and_the_slot_is_attempted_again(place: Place, tmp_path) -> None:
+    """A driver that can't say what became of the attempt must not keep the daemon from starting."""
+    does = ["exit_once", "work"]
+    with begin(place, tmp_path, does, mark=str(tmp_path / "mark"), recover="an unprintable error") as daemon:
+        daemon.wait()
+    with begin(place, tmp_path, does) as daemon:
+        daemon.wait_for("timelapse_completed: tl: 2 taken")
+        assert daemon.stop() == 0
+
+
+# The command driver's programs. What they may do is tested with the driver; here it is done to the daemon.
+
+PROGRAM = """#!{python}
+import os, signal, sys
+if os.environ["SLOT"] == "0":
+    block = b"x" * 999999 + b"\\n"
+    for _ in range({megabytes}):
+        sys.stdout.buffer.write(block)
+elif os.environ["SLOT"] == "1":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("deaf", flush=True)
+    while True:
+        signal.pause()
+"""
+
+COMMAND = """
+driver = "command"
+clock = "trust"
+stall_timeout = "1s"
+[drivers.command]
+argv = ["{program}"]
+stop_grace = 0.2
+"""
+
+
+def test_flood_of_output_and_a_deaf_program_cost_their_own_slots_at_most(place: Place, tmp_path) -> None:
+    """Hundreds of megabytes on stdout are read and forgotten; a program that ignores SIGTERM is killed."""
+    program = tmp_path / "take-scan"
+    program.write_text(PROGRAM.format(python=sys.executable, megabytes=scaled(200, 1000)))
+    program.chmod(0o755)
+    place.configure(COMMAND.format(program=program))
+    place.define(DEFINITION.format(n_shots=3, warmup=0))
+    with place.start() as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        assert peak_memory(daemon.process.pid) < 120_000, "kilobytes, of which Python's own are some 45 000"
+        daemon.wait_for("driver_stalled: ")
+        daemon.wait_for("scan_failed: tl_1")
+        daemon.wait_for("timelapse_completed: tl: 2 taken, 1 failed")
+        assert daemon.stop() == 0
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process ever had, in kB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])

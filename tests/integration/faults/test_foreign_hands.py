@@ -1,0 +1,218 @@
+"""The store under other people's hands: deleted, replaced, edited, half-written, locked away, copied back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from daemon_process import DaemonProcess, Place, statuses
+from failing_calls import failing
+from plantimager.controller.scanner.timelapse_store import backup_of, load
+from plantimager.controller.timelapsed.clock import SystemClock
+
+CONFIG = """
+clock = "{clock}"
+[drivers.simulated]
+time_per_position = 0
+image_width = 4
+"""
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+mode = "interval"
+interval = 1
+n_shots = {n_shots}
+warmup_period = 0
+grace_period = 600
+[ScanPath]
+class_name = "CustomPath"
+kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
+[camera]
+res_x = 4
+res_y = 3
+encoding = "png"
+"""
+
+
+def begin(place: Place, *, n_shots: int = 3, clock: str = "trust") -> DaemonProcess:
+    place.configure(CONFIG.format(clock=clock))
+    place.define(DEFINITION.format(n_shots=n_shots))
+    return place.start()
+
+
+def delete(place: Place) -> None:
+    place.store.unlink()
+
+
+def delete_both(place: Place) -> None:
+    place.store.unlink()
+    backup_of(place.store).unlink()
+
+
+def replace_by_another(place: Place) -> None:
+    other = place.storage / "other.json"
+    other.write_text('{"somebody": "else"}')
+    other.replace(place.store)
+
+
+def edit(place: Place) -> None:
+    store = place.read()
+    store["next_idx"] = 0
+    store["scans"] = []
+    place.store.write_text(json.dumps(store))
+
+
+def write_half(place: Place) -> None:
+    place.store.write_bytes(place.store.read_bytes()[:100])
+
+
+def empty(place: Place) -> None:
+    os.truncate(place.store, 0)
+
+
+def make_a_directory_of_it(place: Place) -> None:
+    place.store.unlink()
+    place.store.mkdir()
+
+
+def make_a_dangling_link_of_it(place: Place) -> None:
+    place.store.unlink()
+    place.store.symlink_to(place.storage / "nowhere")
+
+
+HANDS = [delete, delete_both, replace_by_another, edit, write_half, empty, make_a_dangling_link_of_it]
+
+
+def test_what_somebody_does_to_the_store_is_told_kept_and_undone_by_the_next_save(place: Place) -> None:
+    """Whatever it is: their file is never silently overwritten, and our timelapse goes on."""
+    theirs = []
+    with begin(place, n_shots=20 * len(HANDS)) as daemon:
+        for do in HANDS:
+            daemon.wait_for("scan_succeeded: ")
+            do(place)
+            if place.store.exists():
+                theirs.append(place.store.read_bytes())
+            assert "by somebody else" in daemon.wait_for("store_changed: "), do
+            daemon.wait_for("scan_succeeded: ")
+            assert load(place.store).trouble is None, do
+        assert daemon.stop() == 0
+    store = place.read()
+    assert store["next_idx"] >= 2 * len(HANDS)
+    assert statuses(store)[: store["next_idx"]] == ["succeeded"] * store["next_idx"]
+    kept = [path.read_bytes() for path in place.storage.glob("*.foreign-*") if path.exists()]
+    assert sorted(kept) == sorted(theirs)
+
+
+def test_store_that_became_a_directory_is_degraded_until_it_is_gone(place: Place) -> None:
+    """Nobody's directory is removed; the scans go on, and so does the store when the way is free."""
+    with begin(place) as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        make_a_directory_of_it(place)
+        daemon.wait_for("store_not_saved: ")
+        place.store.rmdir()
+        daemon.wait_for("store_saved_again: ")
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 3
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
+@pytest.mark.parametrize("call", ["/^rename", "fsync"])
+def test_foreign_file_is_kept_once_however_often_the_save_fails(place: Place, call: str) -> None:
+    """Neither a file for each try, nor a .bak that is somebody else's: a kill between two tries would have nothing."""
+    with begin(place, n_shots=60) as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        before = backup_of(place.store).read_bytes()
+        with failing(daemon.process.pid, call, "EIO"):
+            place.store.write_text('{"somebody": "else"}')
+            daemon.wait_for("store_not_saved: ")
+            daemon.wait_for("scan_succeeded: tl_2")
+            assert backup_of(place.store).read_bytes() == before
+        daemon.wait_for("store_saved_again: ")
+        assert len(daemon.said("store_changed")) == 1
+        assert load(backup_of(place.store)) is not None
+        assert daemon.stop() == 0
+    (aside,) = place.storage.glob("*.foreign-*")
+    assert json.loads(aside.read_text()) == {"somebody": "else"}
+    store = place.read()
+    assert statuses(store)[: store["next_idx"]] == ["succeeded"] * store["next_idx"]
+
+
+def test_store_whose_mode_was_changed_is_private_again_after_the_next_save(place: Place) -> None:
+    """An api_token may be in it."""
+    with begin(place) as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        place.store.chmod(0o666)
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    assert place.store.stat().st_mode & 0o777 == 0o600
+
+
+# What the next start finds.
+
+
+def ended(place: Place) -> bytes:
+    """Run a timelapse of three slots to its end; return its store."""
+    with begin(place) as daemon:
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    return place.store.read_bytes()
+
+
+def test_backup_newer_than_the_store_stays_a_backup(place: Place) -> None:
+    """Somebody copied or touched it: a store that is sound is the truth, whatever its .bak's date."""
+    content = ended(place)
+    backup_of(place.store).write_bytes(b'{"somebody": "else"}')
+    later = place.store.stat().st_mtime + 3600
+    os.utime(backup_of(place.store), (later, later))
+    with place.start() as daemon:
+        assert "tl, 3 slots, 3 done" in daemon.wait_for("store_found: ")
+        assert daemon.stop() == 0
+    assert place.store.read_bytes() == content
+
+
+def test_store_and_backup_both_corrupt_are_kept_and_the_daemon_is_loudly_idle(place: Place) -> None:
+    """Nothing is overwritten: a person may still mend them."""
+    ended(place)
+    (place.settings / "timelapse.toml").unlink()
+    broken = {"one": b'{"version": 1, "timelapse_id"', "two": b"\0" * 200}
+    place.store.write_bytes(broken["one"])
+    backup_of(place.store).unlink()
+    backup_of(place.store).write_bytes(broken["two"])
+    with place.start() as daemon:
+        assert ".corrupt-" in daemon.wait_for("store_quarantined: ")
+        daemon.wait_for("idle: no timelapse")
+        assert daemon.stop() == 0
+    kept = {path.read_bytes() for path in place.storage.iterdir() if path.is_file()}
+    assert set(broken.values()) <= kept
+
+
+def test_corrupt_backup_of_a_sound_store_is_replaced_by_the_next_save(place: Place) -> None:
+    """It is never read while the store is sound."""
+    with begin(place) as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        backup_of(place.store).unlink()
+        backup_of(place.store).write_bytes(b"rubbish")
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    assert load(backup_of(place.store)).trouble is None
+
+
+def test_clock_that_is_before_the_last_write_decides_nothing(place: Place) -> None:
+    """A store from the future means a clock that is wrong: no slot is skipped and none is taken until it is right."""
+    content = json.loads(ended(place))
+    ahead = SystemClock().now() + timedelta(days=1)
+    content.update(state="scheduled", next_idx=2, scans=content["scans"][:2])
+    content["extra"]["timelapsed"]["saved_at"] = ahead.isoformat()
+    place.store.write_text(json.dumps(content))
+    before = place.store.read_bytes()
+    place.configure(CONFIG.format(clock="auto").replace('clock = "auto"', 'clock = "auto"\nclock_wait = 0'))
+    with place.start() as daemon:
+        assert "before the last write" in daemon.wait_for("clock_wait: ")
+        assert daemon.stop() == 0
+    assert place.store.read_bytes() == before

@@ -1,0 +1,155 @@
+"""The daemon's lines to the world cut off one by one: what nobody hears costs no time point."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon_process import PATIENCE, NotifySocket, Place, statuses
+from plantimager.controller.timelapsed.live import live_beside, read_live
+
+CONFIG = """
+clock = "trust"
+[drivers.simulated]
+time_per_position = 0
+image_width = 4
+"""
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+mode = "interval"
+interval = 1
+n_shots = 3
+warmup_period = 0
+grace_period = 600
+[ScanPath]
+class_name = "CustomPath"
+kwargs = { waypoints = [[1, 2]], scheme = ["x", "y"] }
+[camera]
+res_x = 4
+res_y = 3
+encoding = "png"
+"""
+
+DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
+
+
+def set_up(place: Place) -> None:
+    place.configure(CONFIG)
+    place.define(DEFINITION)
+
+
+def without(descriptors: str) -> list[str]:
+    """Return the daemon's command, started without these descriptors."""
+    closing_them = " ".join(f"{number}>&-" for number in descriptors)
+    return ["sh", "-c", f'exec "$@" {closing_them}', "sh", *DAEMON]
+
+
+def ends_well(place: Place, daemon: subprocess.Popen[bytes], systemd: NotifySocket) -> None:
+    """Wait until all slots are taken, and stop it."""
+    systemd.wait_for("completed; 3 taken")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(PATIENCE) == 0
+    assert statuses(place.read()) == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize("descriptors", ["1", "2", "012"])
+def test_daemon_started_without_its_standard_streams_takes_every_slot(place: Place, tmp_path, descriptors) -> None:
+    """Its own files get those numbers then; nothing that would have been printed may end up in them."""
+    set_up(place)
+    with NotifySocket(tmp_path) as systemd:
+        environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path)}
+        with subprocess.Popen(without(descriptors), env=environment) as daemon:
+            ends_well(place, daemon, systemd)
+    lock = place.storage / f"{place.store.name}.lock"
+    assert not lock.read_bytes().strip(), "it names nobody at the end"
+
+
+def test_broken_pipe_behind_stdout_and_stderr_is_no_reason_to_stop(place: Place, tmp_path) -> None:
+    """A terminal that was closed, a `| less` that was left."""
+    set_up(place)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with NotifySocket(tmp_path) as systemd:
+        environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path)}
+        with subprocess.Popen(DAEMON, env=environment, stdout=writer, stderr=writer) as daemon:
+            os.close(writer)
+            ends_well(place, daemon, systemd)
+
+
+@pytest.mark.parametrize("what", ["unlinked", "closed", "never there", "no address"])
+def test_service_manager_that_does_not_listen_is_no_reason_to_stop(place: Place, tmp_path, what) -> None:
+    """READY may go unheard; the slots are taken."""
+    set_up(place)
+    address = str(tmp_path / "notify") if what != "no address" else "nonsense"
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
+        if what in ("unlinked", "closed"):
+            systemd.bind(address)
+        with place.start(NOTIFY_SOCKET=address) as daemon:
+            daemon.wait_for("scan_started: tl_0")
+            if what == "unlinked":
+                Path(address).unlink()
+            if what == "closed":
+                systemd.close()
+            daemon.wait_for("timelapse_completed: tl: 3 taken")
+            assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 3
+
+
+def fill(queue: socket.socket) -> None:
+    """Send until there is no room for one message more."""
+    while True:
+        queue.send(b"STATUS=more than anybody reads")
+
+
+def test_service_manager_that_is_deaf_holds_nothing_up_for_long(place: Place, tmp_path) -> None:
+    """A queue that nobody empties is waited for half a second at a time, and the slots are taken."""
+    set_up(place)
+    address = str(tmp_path / "notify")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
+        systemd.bind(address)
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as filler:
+            filler.setblocking(False)
+            filler.connect(address)
+            with pytest.raises(BlockingIOError):
+                fill(filler)
+        with place.start(NOTIFY_SOCKET=address) as daemon:
+            daemon.wait_for("timelapse_completed: tl: 3 taken")
+            assert daemon.stop() == 0
+
+
+def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
+    """What `timelapsectl status` reads is a courtesy: a directory in its place costs nothing else."""
+    set_up(place)
+    live_beside(place.store).mkdir()
+    with place.start() as daemon:
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    assert read_live(place.store) == {}
+
+
+@pytest.mark.system
+def test_journal_that_goes_away_is_no_reason_to_stop(place: Place, tmp_path) -> None:
+    """Journald restarts, or its socket is lost: entries are, slots are not."""
+    set_up(place)
+    null = Path("/dev/null").stat()
+    stream = f"{null.st_dev}:{null.st_ino}"
+    script = """
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/journal
+exec "$@" 2>/dev/null
+"""
+    with NotifySocket(tmp_path) as systemd:
+        environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path), "JOURNAL_STREAM": stream}
+        command = ["unshare", "--mount", "sh", "-c", script, "sh", *DAEMON]
+        with subprocess.Popen(command, env=environment) as daemon:
+            ends_well(place, daemon, systemd)
