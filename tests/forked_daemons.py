@@ -9,7 +9,7 @@ import os
 import select
 from typing import TYPE_CHECKING
 
-import plantimager.controller.scanner.drivers.painted_plant
+import plantimager.controller.scanner.drivers.painted_plant  # noqa: F401 - because then no start has to
 import plantimager.controller.scanner.drivers.simulated  # noqa: F401 - likewise
 from daemon_process import PATIENCE
 from plantimager.controller.timelapsed.main import main as timelapsed
@@ -24,7 +24,7 @@ class Wrong(AssertionError):
 
 
 def expect(holds: object, words: str) -> None:
-    """Raise `Wrong` with what is wrong, unless it ``holds``; unlike an assert, in a program that pytest doesn't read."""
+    """Raise `Wrong` with what is wrong, unless it ``holds``; also where asserts are left out."""
     if not holds:
         raise Wrong(words)
 

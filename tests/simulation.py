@@ -263,6 +263,7 @@ class Life:
         self.clock = WatchedClock(self, world)
         self.notices = Notices()
         self.dies_at_save: Death | None = None
+        self.saves = 0
         self.watchdog = watchdog
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
@@ -508,6 +509,7 @@ class MortalKeeper(Keeper):
         if life.dies_at_save is Death.BEFORE:
             raise Killed
         saved = super()._save(following, at)
+        life.saves += 1
         if life.dies_at_save is Death.AFTER:
             raise Killed
         return saved

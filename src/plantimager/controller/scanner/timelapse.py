@@ -41,6 +41,9 @@ LONGEST_TEXT: Final = 500
 LONGEST_REPEATED: Final = 100
 """Characters of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
+MANY_SLOTS: Final = 10_000
+"""Slots from which on even the errors of single slots are cut to `LONGEST_REPEATED`."""
+
 LEAST_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
 
@@ -50,10 +53,11 @@ def scan_id_of(timelapse_id: str, slot: int, n_slots: int) -> str:
     return timelapse_id if n_slots == 1 else f"{timelapse_id}_{slot}"
 
 
-def error_of(problem: Exception) -> dict[str, Any]:
-    """Return the fields of an error for `SlotRecord.error`."""
+def error_of(problem: Exception, n_slots: int = 1) -> dict[str, Any]:
+    """Return the fields of an error for `SlotRecord.error`; in a timelapse so long that all may fail, shortened."""
     kind = type(problem).__name__
-    return {"type": kind, "msg": _storable(str(problem) or kind)}
+    longest = LONGEST_TEXT if n_slots <= MANY_SLOTS else LONGEST_REPEATED
+    return {"type": kind, "msg": _storable(str(problem) or kind, longest)}
 
 
 def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -270,7 +274,7 @@ class TimeLapse:
         ``give_up``. An exhausted slot ends the timelapse under ``fail_timelapse``.
         """
         record = self._running(Event.ATTEMPT_FAILED)
-        error = error_of(problem)
+        error = error_of(problem, self.n_slots)
         following = self._open_from(record.slot + 1, self.records)
         has_retries = record.attempt - record.interruptions <= self.scan_retries
         if has_retries and not give_up and not self._is_due(following, at):
@@ -291,7 +295,7 @@ class TimeLapse:
             status=RecordStatus.PENDING,
             attempt=record.attempt - 1,
             started_at=None,
-            error={**error_of(problem), "type": Reason.RIG_NOT_READY.value},
+            error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
             boot_id=None,
         )
         return self._with(Event.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))

@@ -47,8 +47,8 @@ APPLICATION: Final = "plant-imager3-app"
 TIMELAPSE_STORAGE_JSON: Final = "timelapse_storage.json"
 FILE_NAME_VARIABLE: Final = "PI3_TIMELAPSE_FILE_NAME"
 VERSION: Final = 1
-LARGEST_STORE: Final = 50_000_000
-"""Bytes of a store that are read: a hundred thousand slots with all their records take 40 MB."""
+LARGEST_STORE: Final = 60_000_000
+"""Bytes of a store that are read: a hundred thousand slots with all their records take 28 MB."""
 
 
 _BARE: Final = "write a bare file name, without a path separator"

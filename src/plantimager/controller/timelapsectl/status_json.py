@@ -25,7 +25,8 @@ Keys may be added, so leave alone what you don't know. ::
         attempt interruptions
         started_at finished_at took_sec late_sec     of the last attempt
         pictures
-        reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, cancelled
+        reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, cancelled,
+                          timelapse_failed
         error last_error  in words; last_error is that of the attempt before one that succeeded
     outages       [{from, to}]: when the daemon was not there
     daemon        null where none runs, else {pid, up_since, status, driver}
