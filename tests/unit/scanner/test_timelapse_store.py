@@ -513,7 +513,7 @@ def test_store_that_can_not_be_read_now_is_not_called_corrupt(path, make, line):
         (b"", "empty"),
         (b"\0" * 4096, "4096 bytes of nothing (a write that was cut off)"),
         (b" \n", "2 bytes of nothing (a write that was cut off)"),
-        (too_large, "60000000 bytes, at most 50000000 are read"),
+        (too_large, f"{LARGEST_STORE + 10_000_000} bytes, at most {LARGEST_STORE} are read"),
         (b'{"a": ' * 100_000, "not JSON: nested deeper than 200 levels"),
         (b"[" * 100_000 + b"]" * 100_000, "not JSON: nested deeper than 200 levels"),
         (b"{}\0\0", "not JSON: Extra data: line 1 column 3 (char 2)"),
