@@ -9,7 +9,7 @@ import os
 import select
 from typing import TYPE_CHECKING
 
-import plantimager.controller.scanner.drivers.painted_plant  # noqa: F401 - because then no start has to
+import plantimager.controller.scanner.drivers.painted_plant
 import plantimager.controller.scanner.drivers.simulated  # noqa: F401 - likewise
 from daemon_process import PATIENCE
 from plantimager.controller.timelapsed.main import main as timelapsed

@@ -184,12 +184,12 @@ class World:
     def configure(self, **changes: object) -> None:
         """Write another configuration; a reload or the next start takes it up."""
         config = self.config = replace(self.config, **changes)
-        options = "".join(f"{key} = {value!r}\n" for key, value in config.driver_options.items())
-        text = f'driver = "{config.driver}"\ndatasets = "{config.datasets}"\nmissed = "{config.missed}"\nclock = "{config.clock}"\n'
-        for key in ("clock_wait", "scan_timeout", "stall_timeout"):
-            text += f'{key} = "{exact(getattr(config, key))}"\n'
+        durations = {key: exact(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")}
+        words = {key: getattr(config, key) for key in ("driver", "datasets", "missed", "clock")}
+        lines = [f'{key} = "{value}"' for key, value in {**words, **durations}.items()]
+        lines += [f"[drivers.{config.driver}]", *(f"{key} = {value!r}" for key, value in config.driver_options.items())]
         with room_on_disk():
-            (self.directory / "config" / "timelapsed.toml").write_text(f"{text}\n[drivers.{config.driver}]\n{options}")
+            (self.directory / "config" / "timelapsed.toml").write_text("\n".join(lines))
 
     # What happens in it
 

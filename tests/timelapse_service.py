@@ -55,9 +55,7 @@ def configuration(*, clock: str = "trust", stall_timeout: str = "5m", pace: floa
     return CONFIGURATION.format(clock=clock, stall_timeout=stall_timeout, pace=pace, options=options)
 
 
-def definition(
-    name: str = "tl", *, interval: str = "1s", n_shots: int = 3, grace: int = 600, points: int = 4
-) -> str:
+def definition(name: str = "tl", *, interval: str = "1s", n_shots: int = 3, grace: int = 600, points: int = 4) -> str:
     """Return a ``timelapse.toml`` whose first slot is due a second from when it is taken up."""
     return DEFINITION.format(name=name, interval=interval, n_shots=n_shots, grace=grace, points=points)
 
@@ -99,9 +97,9 @@ class TimelapseService:
         """Let the service see one boot of the container from the next.
 
         A container has its boot id as a file over that of the kernel, which it shares with the machine below; the
-        /proc of its own that the sandbox gives the service shows the kernel's, unless told.
+        /proc of its own that each of these protections gives the service shows the kernel's.
         """
-        self.drop_in("boots", "BindReadOnlyPaths=/proc/sys/kernel/random/boot_id")
+        self.drop_in("boots", "ProtectProc=default", "ProtectKernelTunables=no", "ProtectControlGroups=no")
 
     # systemctl
 

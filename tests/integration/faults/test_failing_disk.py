@@ -45,9 +45,9 @@ SAVE = [
     ("openat", "ENOSPC", "1+"),
     ("openat", "EROFS", "1+"),
     ("openat", "EMFILE", "1+"),
-    ("write", "ENOSPC", "1+"),
-    ("write", "EDQUOT", "1+"),
-    ("write", "EIO", "1+"),
+    ("/^write", "ENOSPC", "1+"),
+    ("/^write", "EDQUOT", "1+"),
+    ("/^write", "EIO", "1+"),
     ("fsync", "EIO", "1+"),
     ("fsync", "EIO", "2"),  # that of the directory
     ("/^link", "ENOSPC", "1+"),

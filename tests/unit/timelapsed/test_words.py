@@ -72,7 +72,7 @@ def test_slots_are_named_as_on_record():
 def test_what_comes_next():
     """Ahead, late, or not at all."""
     assert next_words(timelapse(), AT - 17 * MINUTE) == "next slot 0 at 08:00 (in 17 min)"
-    assert next_words(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (1 min late)"
+    assert next_words(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (now, 1 min late)"
     assert next_words(timelapse().cancel(AT, "ada", "why"), AT) == "no slot is left"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -58,6 +57,8 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
     A value at fault is replaced by its default: a picture of the wrong size is better than none.
     Top-level values that are no tables are left to whoever reads the whole file.
     """
+    import difflib  # noqa: PLC0415 - because only what people wrote needs it, and every start would pay for it
+
     cameras = []
     for name, values in configuration.items():
         if name in NOT_CAMERAS or not isinstance(values, dict):

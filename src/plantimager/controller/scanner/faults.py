@@ -6,7 +6,6 @@ range becomes a `Fault` in a list that the reader shares, and reading goes on.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from dataclasses import dataclass
@@ -146,6 +145,8 @@ class Table:
 def _likeliest(key: str, known: Sequence[str]) -> str | None:
     """Return the known key that a person may have meant: one that is nearly the same, or else has it as a part."""
     key = key.casefold()
+    import difflib  # noqa: PLC0415 - because as a rule nothing is misspelt, and every start would pay for it
+
     near = difflib.get_close_matches(key, known, n=1)
     if not near and len(key) >= SHORTEST_PART:
         near = [name for name in known if key in name]

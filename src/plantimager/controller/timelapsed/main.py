@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "plantimager-timelapse"
 
+MANY_VALUES = 100_000
+"""New values after which Python looks for cycles of garbage: a store makes as many, and all of them stay."""
+
 _ACTIONS = (
     (AlreadyRunning, Action.ALREADY_RUNNING),
     (ConfigurationError, Action.CONFIG_FAULTY),
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _occupy_standard_descriptors()
     options = _parse(arguments)
     os.umask(0o077)  # whatever is made here may hold an api_token
+    gc.set_threshold(MANY_VALUES)
     set_up_logging()
     try:
         code = _run(options)
@@ -96,8 +100,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rig", metavar="NAME", help="one of several rigs on this host: a store and configuration of its own"
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version(DISTRIBUTION)}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
     return parser.parse_args(arguments)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: that takes as long as reading a store."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - because of what it takes, see above
+
+        print(f"{parser.prog} {version(DISTRIBUTION)}")  # noqa: T201 - because this is what was asked for
+        parser.exit()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.durable import TooLarge, read_regular
@@ -34,8 +33,14 @@ class TomlFile:
 
     path: Path
     values: dict[str, Any]
-    digest: str
-    """SHA-256 of the bytes, in hexadecimal digits: whether a file is still the one that was read."""
+    content: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal digits: whether a file is still the one that was read."""
+        from hashlib import sha256  # noqa: PLC0415 - because it loads OpenSSL, and most files are read without it
+
+        return sha256(self.content).hexdigest()
 
 
 def load_toml(path: Path) -> TomlFile:
@@ -59,7 +64,7 @@ def load_toml(path: Path) -> TomlFile:
         raise FileUnusable(path, "holds a number of thousands of digits") from None
     if _is_deeper(values, DEEPEST):
         raise _too_deep(path)
-    return TomlFile(path, values, sha256(content).hexdigest())
+    return TomlFile(path, values, content)
 
 
 def _read(path: Path) -> bytes:

@@ -40,7 +40,9 @@ def next_words(timelapse: TimeLapse, now: datetime) -> str:
     if timelapse.next_at is None:
         return "no slot is left"
     ahead = timelapse.next_at - now
-    when = f"in {spoken(ahead)}" if ahead >= timedelta(0) else f"{spoken(ahead)} late"
+    when = f"in {spoken(ahead)}" if ahead > timedelta(0) else "now"
+    if ahead <= -timedelta(seconds=1):
+        when += f", {spoken(ahead)} late"
     return f"next slot {timelapse.next_idx} at {local_time(timelapse.next_at, now)} ({when})"
 
 

@@ -7,7 +7,8 @@ that name. Nothing is imported but the driver that the configuration asks for.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from contextlib import suppress
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import TYPE_CHECKING
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver
@@ -17,6 +18,7 @@ from plantimager.controller.scanner.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+DISTRIBUTION = "plantimager-timelapse"
 GROUP = "plantimager.scanner_drivers"
 
 
@@ -29,15 +31,24 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
         No such driver, it can't be imported, or it refuses its options.
 
     """
-    found = entry_points(group=GROUP)
-    if name not in found.names:
-        names = ", ".join(sorted(found.names)) or "none"
+    found = _find(name)
+    if found is None:
+        names = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         raise FaultsFound([Fault("", "driver", name, f"no such driver; installed are {names}")])
     try:
-        driver_class = found[name].load()
+        driver_class = found.load()
     except ImportError as missing:
         problem = f"can't be loaded ({missing}); pip install 'plantimager-timelapse[{name}]'"
         raise FaultsFound([Fault("", "driver", name, problem)]) from missing
     if not (isinstance(driver_class, type) and issubclass(driver_class, ScannerDriver)):
         raise FaultsFound([Fault("", "driver", name, "its entry point is not a ScannerDriver")])
     return driver_class(options)
+
+
+def _find(name: str) -> EntryPoint | None:
+    """Return the entry point of a driver: ours, or else one of any distribution, which takes a look at all of them."""
+    with suppress(PackageNotFoundError):  # run from a source tree
+        ours = distribution(DISTRIBUTION).entry_points.select(group=GROUP, name=name)
+        if ours:
+            return next(iter(ours))
+    return next(iter(entry_points(group=GROUP, name=name)), None)

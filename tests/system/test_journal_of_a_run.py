@@ -1,0 +1,167 @@
+"""The journal as an administrator reads it: native fields, levels that mean something, a catalog, no secrets."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from container import Entry, Rig
+from plantimager.controller.timelapsed.journal import LEVELS, NOTICE, Action
+from timelapse_service import TimelapseService, due_now, moved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REAL_STORE = Path(__file__).parents[1] / "stores" / "interval-utc-interrupted.json"
+"""What a controller left, its schedule half done."""
+CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
+SECRET = "tok-0123-do-not-tell"
+
+ACTIONS = {action.word: action for action in Action}
+WITHOUT_TIMELAPSE = {"starting", "clock_trusted", "idle", "reloaded", "rig_standby"}
+"""What a good run tells while, or as, no timelapse is there."""
+
+
+@pytest.fixture(scope="module")
+def good_run(layers, installed) -> Iterator[TimelapseService]:
+    """Return the service of a rig that has just taken three slots without a hitch, and was stopped; still on."""
+    rig = Rig(layers, installed)
+    try:
+        service = TimelapseService(rig)
+        service.configure()
+        rig.boot()
+        service.define()
+        service.systemctl("reload")
+        service.wait_for("timelapse_completed")
+        service.systemctl("stop")
+        yield service
+    finally:
+        rig.remove()
+
+
+@pytest.fixture(scope="module")
+def entries(good_run) -> list[Entry]:
+    """Return all that the daemon told in that run."""
+    return good_run.rig.journal(f"_SYSTEMD_UNIT={good_run.unit}")
+
+
+@pytest.fixture(scope="module")
+def missed(layers, installed) -> Iterator[TimelapseService]:
+    """Return the service of a rig that was off for five slots of seven, and has taken the last; on."""
+    rig = Rig(layers, installed)
+    try:
+        service = TimelapseService(rig)
+        service.configure()
+        service.see_boots()
+        service.define(interval="10m", n_shots=7, grace=300)
+        rig.boot()
+        service.wait_for("scan_succeeded", "SLOT=0")
+        rig.power_cut()
+        service.put(moved(service.read(), timedelta(hours=-1)))
+        rig.boot()
+        service.wait_for("timelapse_completed")
+        yield service
+    finally:
+        rig.remove()
+
+
+def test_every_transition_is_told_exactly_once(entries):
+    """At NOTICE and above stands the run, from the definition to the end, and nothing else."""
+    told = [(entry["ACTION"], entry.get("SLOT")) for entry in entries if int(entry["PRIORITY"]) <= LEVELS[NOTICE]]
+    scans = [(action, slot) for slot in "012" for action in ("scan_started", "scan_succeeded")]
+    assert told == [("definition_accepted", None), *scans, ("timelapse_completed", None)]
+
+
+def test_nothing_in_a_good_run_is_a_warning_or_worse(good_run):
+    """Neither from the daemon nor from systemd about it."""
+    assert good_run.rig.journal_text(f"--unit={good_run.unit}", "--priority=warning") == ""
+
+
+def test_every_entry_has_action_level_and_message_id_of_its_kind(entries):
+    """What is told says which kind of event it is, and the kind brings its level and its catalog entry."""
+    for entry in entries:
+        action = ACTIONS[entry["ACTION"]]
+        assert entry["MESSAGE"].startswith(f"{action.word}: ")
+        assert "\n" not in entry["MESSAGE"]
+        assert entry["PRIORITY"] == str(LEVELS[action.level])
+        assert entry.get("MESSAGE_ID") == action.message_id
+        assert entry["SYSLOG_IDENTIFIER"] == "timelapsed"
+
+
+def test_every_entry_names_its_place_in_the_code(entries):
+    """CODE_FILE, CODE_LINE and CODE_FUNC are those of the sentence, not of the logging library."""
+    for entry in entries:
+        assert "/plantimager/controller/timelapsed/" in entry["CODE_FILE"]
+        assert entry["CODE_FILE"].rpartition("/")[2] != "journal.py"
+        assert entry["CODE_LINE"].isdecimal()
+        assert entry["CODE_FUNC"].isidentifier()
+
+
+def test_entries_about_a_scan_say_which(entries):
+    """Timelapse, state, slot, scan and attempt are fields of their own: nobody has to parse a sentence."""
+    scans = [entry for entry in entries if entry["ACTION"].startswith("scan_")]
+    fields = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "STATE")
+    assert [tuple(entry[field] for field in fields) for entry in scans] == [
+        ("tl", "tl_0", "0", "1", "running"),
+        ("tl", "tl_0", "0", "1", "scheduled"),
+        ("tl", "tl_1", "1", "1", "running"),
+        ("tl", "tl_1", "1", "1", "scheduled"),
+        ("tl", "tl_2", "2", "1", "running"),
+        ("tl", "tl_2", "2", "1", "completed"),
+    ]
+    assert {entry["ACTION"] for entry in entries if "TIMELAPSE_ID" not in entry} <= WITHOUT_TIMELAPSE
+
+
+def test_slot_is_found_by_its_number(good_run):
+    """`journalctl -u plant-imager-timelapsed SLOT=1` shows what became of slot 1, and only that."""
+    lines = good_run.rig.journal_text("--output=cat", "--unit=plant-imager-timelapsed", "SLOT=1").splitlines()
+    assert {line.split(":")[0] for line in lines} <= {"rig_warmup", "scan_started", "scan_succeeded"}
+    assert [line for line in lines if line.startswith("scan_succeeded: tl_1 ")]
+    assert not [line for line in lines if "tl_0" in line or "tl_2" in line]
+
+
+def test_every_slot_that_was_missed_is_found_by_its_number_in_the_one_line_for_all(missed):
+    """Five slots went by: one entry, which has five SLOT fields."""
+    (entry,) = missed.rig.journal("--unit=plant-imager-timelapsed", "ACTION=slot_skipped")
+    assert entry["SLOT"] == ["1", "2", "3", "4", "5"]
+    assert entry["PRIORITY"] == "4"
+    assert [found["MESSAGE"] for found in missed.rig.journal("SLOT=3")] == [entry["MESSAGE"]]
+
+
+def test_catalog_explains_what_a_person_may_have_to_act_on(missed):
+    """`journalctl -x` says what happened, what the daemon did, and what to do."""
+    said = missed.rig.journal_text("--catalog", "--unit=plant-imager-timelapsed", "ACTION=slot_skipped")
+    assert "slot_skipped: 5 slots from " in said
+    assert "Subject: " in said
+    assert "Defined-By: timelapsed" in said
+    assert "What to do: " in said
+
+
+def test_secret_of_a_real_store_is_told_to_nobody(rig):
+    """A controller's store is taken over, with its api_token: that stays in the store, at every level of detail."""
+    service = TimelapseService(rig)
+    store = due_now(json.loads(REAL_STORE.read_text(encoding="utf-8")), slot=6)
+    snapshot = {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}, "token": SECRET}
+    store["extra"] = {"config_snapshot": snapshot, "db_url": "https://plants.example/", "api_token": SECRET}
+    service.configure()
+    rig.path(f"{service.settings}/timelapsed.toml").open("a").write('\n[logging]\nlevel = "debug"\n')
+    service.put(store)
+    rig.boot()
+    service.wait_for("scan_succeeded", "SLOT=6")
+    service.systemctl("reload")
+    service.ctl("cancel", "--why", "enough")
+    service.wait_for("timelapse_cancelled")
+    service.systemctl("stop")
+    assert service.read()["extra"]["api_token"] == SECRET
+    assert SECRET not in rig.run("journalctl", "--output=json", "--all", "--no-pager").stdout
+    assert SECRET not in rig.run("systemctl", "show", service.unit).stdout
+    for command in (("status",), ("status", "--json"), ("timeline",), ("log", "--output=verbose", "--no-pager")):
+        assert SECRET not in service.ctl(*command)
+    directory = rig.path(service.storage)
+    told = {path.name for path in directory.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()}
+    name = Path(service.store).name
+    assert {name} <= told <= {name, f"{name}.bak"}

@@ -1,0 +1,156 @@
+"""Several rigs on one host, a desktop user's own service, and the commands of the people beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from container import Rig
+from timelapse_service import TimelapseService, configuration, datasets_of, definition, due_now
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+REAL_STORE = Path(__file__).parents[1] / "stores" / "interval-utc-interrupted.json"
+"""What the controller's window left, its schedule half done."""
+CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
+DEMO_WITHIN = 120.0
+"""Seconds; it shows half a minute of a timelapse."""
+
+
+@pytest.fixture
+def service(rig) -> TimelapseService:
+    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
+    service = TimelapseService(rig)
+    service.configure()
+    return service
+
+
+@pytest.fixture(scope="module", autouse=True)
+def demo(layers, installed) -> Iterator[subprocess.Popen[str]]:
+    """Return `timelapsectl demo`, which runs on a machine of its own beside the module's other tests."""
+    rig = Rig(layers, installed, hostname="demo")
+    try:
+        rig.boot()
+        with rig.running("timelapsectl", "demo") as process:
+            yield process
+    finally:
+        rig.remove()
+
+
+def test_two_rigs_on_one_host_never_touch_each_others_store(rig):
+    """Each instance of the template takes its own timelapse, into datasets of its own; cancelling one is no matter to the other."""
+    left, right = (TimelapseService(rig, name) for name in ("left", "right"))
+    for service in (left, right):
+        service.configure()
+        service.define(service.name)
+    rig.boot()
+    rig.run("systemctl", "disable", "--now", "plant-imager-timelapsed.service")
+    rig.run("systemctl", "enable", "--now", left.unit, right.unit)
+    for service in (left, right):
+        service.wait_for("timelapse_completed")
+    assert [service.read()["timelapse_id"] for service in (left, right)] == ["left", "right"]
+    assert datasets_of(left, "datasets-left") == {"left_0": 4, "left_1": 4, "left_2": 4}
+    assert datasets_of(right, "datasets-right") == {"right_0": 4, "right_1": 4, "right_2": 4}
+    before = rig.path(right.store).read_bytes()
+    rig.write("/root/more.toml", definition("more", interval="1h"))
+    left.ctl("start", "/root/more.toml")
+    left.ctl("cancel", "--why", "test")
+    left.systemctl("stop")
+    assert left.read()["state"] == "cancelled"
+    assert (right.read()["state"], rig.path(right.store).read_bytes()) == ("completed", before)
+    assert right.show("ActiveState") == "active"
+    assert not rig.path(f"{left.storage}/timelapse_storage.json").exists()
+    named = rig.journal(f"_SYSTEMD_UNIT={right.unit}")
+    assert {entry.get("TIMELAPSE_ID", "right") for entry in named} == {"right"}
+
+
+def test_root_sees_and_controls_the_running_service(rig, service):
+    """start, status, cancel and log, as root, of a service that is another user's."""
+    rig.boot()
+    assert "no timelapse" in service.ctl("status")
+    rig.write("/root/my.toml", definition("mine", interval="1h"))
+    assert "mine" in service.ctl("start", "/root/my.toml")
+    service.wait_for("scan_succeeded", "SLOT=0")
+    assert re.search(r"^mine\b.*scheduled", service.ctl("status"), re.MULTILINE)
+    facts = service.facts()
+    assert str(facts["daemon"]["pid"]) == service.show("MainPID")
+    assert (facts["timelapse"]["id"], facts["timelapse"]["taken"], facts["troubles"]) == ("mine", 1, [])
+    refused = rig.run("timelapsectl", "start", "/root/my.toml", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "mine is active" in refused.stderr
+    assert "mine is cancelled" in service.ctl("cancel", "--why", "wilted")
+    assert service.outcomes() == ["succeeded", "skipped", "skipped"]
+    lines = service.ctl("log", "--output=cat", "--no-pager", "ACTION=timelapse_cancelled").splitlines()
+    assert lines == ["timelapse_cancelled: mine by root: wilted; 1 taken, 0 failed, 2 skipped"]
+
+
+def test_commands_work_without_the_daemon_and_say_that_it_is_not_there(rig, service):
+    """Status and timeline read the store; start leaves its request, ends with 69, and the next daemon does it."""
+    service.define(n_shots=1)
+    rig.boot()
+    service.wait_for("timelapse_completed")
+    service.systemctl("stop")
+    assert (service.facts()["daemon"], service.outcomes()) == (None, ["succeeded"])
+    assert "tl" in service.ctl("timeline")
+    rig.write("/root/next.toml", definition("next", n_shots=1))
+    left = rig.run("timelapsectl", "start", "/root/next.toml", check=False)
+    assert left.returncode == 69
+    assert "no daemon is running; next will be taken up when it starts" in left.stderr
+    assert "systemctl start plant-imager-timelapsed" in left.stderr
+    service.systemctl("start")
+    service.wait_for("timelapse_completed", "TIMELAPSE_ID=next")
+    assert service.outcomes() == ["succeeded"]
+
+
+def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):
+    """`status --follow` writes anew when something happens, without being asked."""
+    rig.boot()
+    with rig.running("timelapsectl", "status", "--follow") as shown:
+        seen = iter(shown.stdout)
+        assert any("no timelapse" in line for line in seen)
+        service.define(n_shots=1)
+        service.systemctl("reload")
+        assert any("1 taken" in line for line in seen)
+
+
+def test_user_unit_goes_on_with_the_store_in_that_users_home(bare_rig):
+    """What the window wrote to ada's home is taken up by her own service, at boot, without her logging in."""
+    home = "/home/ada"
+    bare_rig.build("useradd", "--create-home", "ada")
+    bare_rig.write(f"{home}/.config/plant-imager3-app/timelapsed.toml", configuration())
+    store = f"{home}/.local/share/plant-imager3-app/timelapse_storage.json"
+    found = due_now(json.loads(REAL_STORE.read_text(encoding="utf-8")), slot=6)
+    found["extra"] = {"config_snapshot": {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}}
+    bare_rig.write(store, json.dumps(found), mode=0o600)
+    bare_rig.build("chown", "-R", "ada:", home)
+    bare_rig.boot()
+    bare_rig.run("loginctl", "enable-linger", "ada")
+    bare_rig.run("systemctl", "start", "user@1000.service")
+    bare_rig.run("/usr/src/timelapsed/systemd/install", "--user", "--wheels", "/usr/src/timelapsed/wheels", user="ada")
+    hers = "_SYSTEMD_USER_UNIT=plant-imager-timelapsed.service"
+    taken = bare_rig.wait_for_entry(hers, "ACTION=scan_succeeded", "SLOT=6")
+    assert taken["_UID"] == "1000"
+    bare_rig.power_cut()
+    bare_rig.boot()
+    bare_rig.wait_for_entry(hers, "ACTION=resumed")
+    ctl = f"{home}/.local/bin/timelapsectl"
+    facts = json.loads(bare_rig.run(ctl, "status", "--json", user="ada").stdout)
+    assert (facts["store"], facts["timelapse"]["id"]) == (store, found["timelapse_id"])
+    assert facts["daemon"]["status"].startswith(found["timelapse_id"])
+    (dataset,) = bare_rig.path(f"{home}/.local/share/plant-imager3-app/datasets").iterdir()
+    assert dataset.name == facts["records"][0]["scan_id"]
+    assert not bare_rig.path("/var/lib/plant-imager3-app").exists()
+
+
+def test_demo_shows_a_power_cut_on_a_bare_machine(demo):
+    """What the README promises first: one command, no rig, no service, and at the end all of it was true."""
+    said, _ = demo.communicate(timeout=DEMO_WITHIN)
+    assert demo.returncode == 0, said
+    assert "POWER CUT: SIGKILL for PID " in said
+    assert "NOT TRUE" not in said

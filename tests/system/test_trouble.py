@@ -1,0 +1,146 @@
+"""What goes wrong on a rig, under a real systemd: who restarts, who doesn't, and what the journal says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from container import Rig
+from timelapse_service import FREEZES, HALF_WAY, TimelapseService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAULTY = """\
+driver = "simulated"
+clock = "maybe"
+stall_timeout = 0
+"""
+
+
+@pytest.fixture
+def service(rig) -> TimelapseService:
+    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
+    service = TimelapseService(rig)
+    service.configure()
+    return service
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hung_rig(layers, installed) -> Iterator[Rig]:
+    """Return a machine whose driver hangs in slot 0 and hears nothing.
+
+    It is given the 30 s to come to a safe point that any driver gets; the module's other tests fill them, and the last
+    one looks what became of it.
+    """
+    rig = Rig(layers, installed, hostname="hung")
+    try:
+        service = TimelapseService(rig)
+        service.configure(stall_timeout="1s", options=f"{FREEZES}\ndeaf = true")
+        service.define()
+        rig.boot()
+        yield rig
+    finally:
+        rig.remove()
+
+
+def test_rig_that_is_absent_at_boot_costs_no_slot_within_its_grace(rig, service):
+    """The slot is due before the rig answers; it is taken as soon as it does, and no attempt is used up."""
+    service.configure(options='absent_for = "3s"')
+    service.define(n_shots=1)
+    rig.boot()
+    waiting = service.wait_for("rig_not_ready", "SLOT=0")
+    assert "it is asked again until" in waiting["MESSAGE"]
+    service.wait_for("timelapse_completed")
+    record = service.records()[0]
+    assert (record["status"], record["attempt"], record["interruptions"]) == ("succeeded", 1, 0)
+    assert service.show("NRestarts") == "0"
+
+
+def test_killed_daemon_is_restarted_and_takes_its_slot_again(rig, service):
+    """Whatever kills the process (here: SIGKILL in mid-scan), systemd starts another, and that one resumes."""
+    service.configure(options=FREEZES)
+    service.define()
+    rig.boot()
+    service.wait_for_status(HALF_WAY)
+    rig.run("systemctl", "kill", "--signal=KILL", service.unit)
+    resumed = service.wait_for("resumed")
+    assert "was scanning slot 0 when the daemon was killed" in resumed["MESSAGE"]
+    service.wait_for("timelapse_completed")
+    assert service.outcomes() == ["succeeded"] * 3
+    assert (service.records()[0]["attempt"], service.show("NRestarts")) == (2, "1")
+
+
+def test_broken_configuration_fails_once_and_is_not_started_again(rig, service):
+    """The unit fails with 78 and stays so; one line of the journal names file, key and value of every fault."""
+    service.configure(FAULTY)
+    rig.boot()
+    facts = ("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
+    assert [service.show(fact) for fact in facts] == ["failed", "failed", "exit-code", "78", "0"]
+    assert rig.run("systemctl", "is-system-running", "--wait", check=False).stdout == "degraded\n"
+    (said,) = service.said("ACTION=config_faulty")
+    assert f"{service.settings}/timelapsed.toml: 2 faults" in said
+    assert 'clock = "maybe": write one of auto, trust, ntp-only' in said
+    assert "stall_timeout = 0: must be longer than 0 s" in said
+    assert "Traceback" not in rig.journal_text(f"--unit={service.unit}")
+    service.configure()
+    service.systemctl("start")
+    assert service.show("ActiveState") == "active"
+
+
+def test_reload_of_a_broken_configuration_keeps_the_daemon_and_the_old_one(rig, service):
+    """The fault is told, the process goes on, and so does what it was configured to do."""
+    service.define(interval="1h")
+    rig.boot()
+    service.wait_for("scan_succeeded", "SLOT=0")
+    before = service.show("MainPID")
+    service.configure(FAULTY)
+    service.systemctl("reload")
+    said = service.wait_for("config_faulty")
+    assert f"{service.settings}/timelapsed.toml: 2 faults" in said["MESSAGE"]
+    assert "the configuration in use is kept" in said["MESSAGE"]
+    assert (service.show("ActiveState"), service.show("MainPID")) == ("active", before)
+    service.wait_for_status("tl: waiting for slot 1 of 3")
+
+
+def test_definition_with_faults_is_told_and_keeps_nobody_from_starting(rig, service):
+    """A fault in what is asked for is no fault of the service: it is up, says what is wrong, and has nothing to do."""
+    service.define(interval="1 hour")
+    rig.boot()
+    said = service.wait_for("definition_faulty")
+    assert f"{service.settings}/timelapse.toml" in said["MESSAGE"]
+    assert 'interval = "1 hour"' in said["MESSAGE"]
+    assert rig.run("systemctl", "is-system-running", "--wait").stdout == "running\n"
+    assert service.status == "no timelapse; define one with timelapsectl start FILE"
+
+
+def test_second_daemon_on_the_same_store_names_the_first(rig, service):
+    """Whoever starts another by hand is told the PID of the one that runs, which isn't disturbed."""
+    rig.boot()
+    before = service.show("MainPID")
+    second = rig.run(
+        "env",
+        "XDG_DATA_HOME=/var/lib",
+        "/opt/plant-imager-timelapsed/bin/timelapsed",
+        user="plant-imager",
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"{service.store}.lock: a timelapsed already runs on this store (PID {before})" in second.stderr
+    assert (service.show("ActiveState"), service.show("MainPID")) == ("active", before)
+
+
+def test_hung_driver_costs_its_slot_and_systemd_replaces_the_daemon(hung_rig):
+    """The watchdog kills what can't be ended otherwise; the slot has its record, and the next one is taken."""
+    service = TimelapseService(hung_rig)
+    service.wait_for("timelapse_completed")
+    service.wait_for("driver_stalled", "SLOT=0")
+    service.wait_for("driver_abandoned")
+    # The service manager's own words about it.
+    hung_rig.wait_for_entry("_PID=1", f"UNIT={service.unit}", "UNIT_RESULT=watchdog")
+    assert service.show("NRestarts") == "1"
+    assert service.outcomes() == ["failed", "succeeded", "succeeded"]
+    assert "didn't stop when cancelled, and was abandoned" in service.records()[0]["error"]
+    (failed,) = hung_rig.journal(f"_SYSTEMD_UNIT={service.unit}", "ACTION=scan_failed")
+    assert (failed["SLOT"], failed["PRIORITY"]) == ("0", "3")
