@@ -109,7 +109,9 @@ def due_slot(place: Place) -> None:
 
 def corrupt_store(place: Place) -> None:
     """Have the main file cut off in the middle, as a file system may leave it; the generation before is whole."""
-    due_slot(place)
+    now = CLOCK.now()
+    saved(place, three_slots(now).begin(now, "this boot").succeed(now, 1))
+    (place.datasets / "cut_1").mkdir(parents=True)
     place.store.write_bytes(place.store.read_bytes()[:200])
 
 

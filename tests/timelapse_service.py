@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from container import COMMAND_WITHIN
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -127,9 +129,9 @@ class TimelapseService:
 
     # Journal
 
-    def wait_for(self, action: str, *matches: str, after: Entry | None = None) -> Entry:
-        """Return the first entry of this boot, or ``after`` another one, that tells of ``action``."""
-        return self.rig.wait_for_entry(f"_SYSTEMD_UNIT={self.unit}", f"ACTION={action}", *matches, after=after)
+    def wait_for(self, action: str, *matches: str, within: float = COMMAND_WITHIN) -> Entry:
+        """Return the first entry of this boot that tells of ``action``."""
+        return self.rig.wait_for_entry(f"_SYSTEMD_UNIT={self.unit}", f"ACTION={action}", *matches, within=within)
 
     def said(self, *matches: str) -> list[str]:
         """Return what the daemon told the journal, in all boots."""

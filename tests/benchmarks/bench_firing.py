@@ -117,7 +117,7 @@ SUBJECTS: dict[str, Callable[[list[int]], list[float] | Iterator[float]]] = {
 
 def firing(samples: int) -> dict[str, list[float]]:
     """Return for each subject how late it fired, in µs, sorted."""
-    dice = random.Random(20260622)  # noqa: S311 - because the same gaps in every run are wanted, not secret ones
+    dice = random.Random(20260622)
     late: dict[str, list[float]] = {name: [] for name in SUBJECTS}
     while any(len(found) < samples for found in late.values()):
         gaps = [dice.randint(*GAPS_US) for _ in range(BLOCK)]

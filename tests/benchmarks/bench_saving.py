@@ -76,7 +76,7 @@ def write_bare(path: Path, content: bytes) -> None:
     os.write(descriptor, content)
     os.fsync(descriptor)
     os.close(descriptor)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
@@ -126,7 +126,7 @@ def save_the_seeds_way(path: Path, store: PlainStore) -> None:
         json.dump(asdict(store), file, indent=2, sort_keys=True)
         file.flush()
         os.fsync(descriptor)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)
 
 
 def seconds(action: Callable[[], object]) -> float:

@@ -145,10 +145,9 @@ def test_secret_of_a_real_store_is_told_to_nobody(rig):
     """A controller's store is taken over, with its api_token: that stays in the store, at every level of detail."""
     service = TimelapseService(rig)
     store = due_now(json.loads(REAL_STORE.read_text(encoding="utf-8")), slot=6)
-    snapshot = {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}, "token": SECRET}
+    snapshot = {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}
     store["extra"] = {"config_snapshot": snapshot, "db_url": "https://plants.example/", "api_token": SECRET}
-    service.configure()
-    rig.path(f"{service.settings}/timelapsed.toml").open("a").write('\n[logging]\nlevel = "debug"\n')
+    service.configure(options='[logging]\nlevel = "debug"')
     service.put(store)
     rig.boot()
     service.wait_for("scan_succeeded", "SLOT=6")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from container import Rig
+from container import COMMAND_WITHIN, Rig, expiring
 from timelapse_service import TimelapseService, configuration, datasets_of, definition, due_now
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def demo(layers, installed) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_two_rigs_on_one_host_never_touch_each_others_store(rig):
-    """Each instance of the template takes its own timelapse, into datasets of its own; cancelling one is no matter to the other."""
+    """Each instance of the template takes its own timelapse into its own datasets; cancelling one leaves the other."""
     left, right = (TimelapseService(rig, name) for name in ("left", "right"))
     for service in (left, right):
         service.configure()
@@ -81,7 +81,8 @@ def test_root_sees_and_controls_the_running_service(rig, service):
     facts = service.facts()
     assert str(facts["daemon"]["pid"]) == service.show("MainPID")
     assert (facts["timelapse"]["id"], facts["timelapse"]["taken"], facts["troubles"]) == ("mine", 1, [])
-    refused = rig.run("timelapsectl", "start", "/root/my.toml", check=False)
+    rig.write("/root/other.toml", definition("other"))
+    refused = rig.run("timelapsectl", "start", "/root/other.toml", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "mine is active" in refused.stderr
     assert "mine is cancelled" in service.ctl("cancel", "--why", "wilted")
@@ -111,7 +112,7 @@ def test_commands_work_without_the_daemon_and_say_that_it_is_not_there(rig, serv
 def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):
     """`status --follow` writes anew when something happens, without being asked."""
     rig.boot()
-    with rig.running("timelapsectl", "status", "--follow") as shown:
+    with rig.running("timelapsectl", "status", "--follow") as shown, expiring(COMMAND_WITHIN, shown.kill):
         seen = iter(shown.stdout)
         assert any("no timelapse" in line for line in seen)
         service.define(n_shots=1)

@@ -394,6 +394,7 @@ def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_tim
     assert begun[-2] == HOUR + 2 * MINUTE - 6 * SECOND
     assert begun[-1] == HOUR + 2 * MINUTE
     assert len(world.said("rig_not_ready")) == 1
+    assert world.said("scan_started") == ["tl_0, slot 0 of 2", "tl_1, slot 1 of 2"]
 
 
 def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_slot_is_due_again(rig):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import accumulate
+from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.durations import spoken
@@ -37,9 +39,9 @@ __all__ = [
 ]
 
 LONGEST_TEXT: Final = 500
-"""Characters of an error, or of a person's reason, that are kept."""
+"""Bytes of an error, or of a person's reason, that are kept: escaped as JSON, or control characters would count six."""
 LONGEST_REPEATED: Final = 100
-"""Characters of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
+"""Bytes of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
 MANY_SLOTS: Final = 10_000
 """Slots from which on even the errors of single slots are cut to `LONGEST_REPEATED`."""
@@ -61,9 +63,11 @@ def error_of(problem: Exception, n_slots: int = 1) -> dict[str, Any]:
 
 
 def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text cut to ``longest`` characters, and without the surrogates that no UTF-8 file can carry."""
+    """Return a text without the surrogates that no UTF-8 file can carry, cut to ``longest`` bytes of JSON."""
     text = text.encode(errors="replace").decode()
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters in all)"
+    sizes = accumulate(len(dumps(sign, ensure_ascii=False).encode()) - len('""') for sign in text[:longest])
+    kept = sum(size <= longest for size in sizes)
+    return text if kept == len(text) else f"{text[:kept]}… ({len(text)} characters in all)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,8 +182,10 @@ class Conductor:
         if after.next_at is None:
             return
         at = after.next_at
-        if self._absence is not None and self._absence.slot == after.next_idx:
-            at = max(at, self._absence.again_at)  # the clock may have been set back meanwhile
+        if self._absence is not None and self._absence.slot != after.next_idx:
+            self._absence = None
+        if self._absence is not None:
+            at = max(at, self._absence.again_at)  # which is earlier where the clock was set back
         warm_at = warmup_at(after)
         self.scheduler.arm(SLOT_JOB, at, self._slot_due, after.next_idx, name=f"{after.id} slot {after.next_idx}")
         if warm_at is not None and not (self.warm and warm_at <= now):
@@ -370,7 +372,7 @@ class Conductor:
         slot = timelapse.next_idx
         waiting = timelapse.rig_not_ready(problem)
         self.keeper.commit(waiting, now)
-        tries = self._absence.tries + 1 if self._absence is not None and self._absence.slot == slot else 0
+        tries = self._absence.tries + 1 if self._absence is not None else 0
         again_at = now + min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
         over_at = timelapse.schedule_times[slot] + max(timelapse.grace, LEAST_GRACE)
         last_call = over_at - LAST_CALL

@@ -409,7 +409,8 @@ class Daemon:
         """Go on stopping: wait for the scan, then for standby and close; end when done or out of patience."""
         conductor = self.conductor
         out_of_patience = self._stop_deadline is not None and self.clock.monotonic() >= self._stop_deadline
-        if not (conductor.rig.idle and not self._mail) and not out_of_patience:
+        busy = not conductor.rig.idle or self._mail  # in this order: what ends in between is in the mail
+        if busy and not out_of_patience:
             return
         if not self._powered_down and not out_of_patience:
             self._powered_down = True
