@@ -381,3 +381,20 @@ def test_store_and_its_directory_are_private(place: Place) -> None:
         assert daemon.stop() == 0
     assert place.store.stat().st_mode & 0o777 == 0o600
     assert place.storage.stat().st_mode & 0o777 == 0o700
+
+
+def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on(place: Place) -> None:
+    """The oldest stores hold none: it is the definition's of that name, and after the first save the store is enough."""
+    configure(place)
+    define(place)
+    with place.start() as daemon:
+        daemon.wait_for("timelapse_completed: ")
+        assert daemon.stop() == 0
+    store = place.read()
+    del store["extra"]["config_snapshot"]
+    store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
+    place.store.write_text(json.dumps(store))
+    with place.start() as daemon:
+        daemon.wait_for("timelapse_completed: ")
+        assert daemon.stop() == 0
+    assert place.read()["extra"]["config_snapshot"]["ScanPath"]["kwargs"]["n_points"] == 4

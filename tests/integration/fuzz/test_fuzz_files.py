@@ -125,10 +125,23 @@ def definitions() -> st.SearchStrategy[bytes]:
     return toml_files((DEFINITION, (EXAMPLES / "timelapse.toml").read_bytes().replace(b"\n#", b"\n")))
 
 
-@MUCH
-@given(content=definitions())
-def test_definition_is_taken_or_refused_with_every_fault(directory: Path, content: bytes) -> None:
-    """Each fault a line, as a person can read it."""
+SAID = b"""homing
+{"progress": [1, 36], "note": "picamera"}
+{"progress": [2, 36]}
+{"pictures": 72, "note": "dark"}
+"""
+
+
+def configurations() -> st.SearchStrategy[bytes]:
+    return toml_files(((EXAMPLES / "timelapsed.toml").read_bytes().replace(b"\n#", b"\n"),))
+
+
+def outputs() -> st.SearchStrategy[bytes]:
+    return toml_files((SAID, SAID * 20))
+
+
+def take_definition(content: bytes, directory: Path) -> None:
+    """Read a definition, and plan its schedule."""
     path = directory / "timelapse.toml"
     path.write_bytes(content)
     with Patience():
@@ -142,10 +155,8 @@ def test_definition_is_taken_or_refused_with_every_fault(directory: Path, conten
     json.dumps(definition.configuration)
 
 
-@MUCH
-@given(content=toml_files(((EXAMPLES / "timelapsed.toml").read_bytes().replace(b"\n#", b"\n"),)))
-def test_configuration_is_taken_or_refused_with_every_fault(directory: Path, content: bytes) -> None:
-    """Likewise."""
+def take_configuration(content: bytes, directory: Path) -> None:
+    """Read a configuration."""
     path = directory / "timelapsed.toml"
     path.write_bytes(content)
     with Patience():
@@ -155,10 +166,8 @@ def test_configuration_is_taken_or_refused_with_every_fault(directory: Path, con
             hold_to_sentences(problem)
 
 
-@MUCH
-@given(content=stores())
-def test_request_or_status_file_may_hold_anything(directory: Path, content: bytes) -> None:
-    """A request is refused with a sentence, the status of the daemon is as good as absent."""
+def take_request(content: bytes, directory: Path) -> None:
+    """Read what ought to be a request, and what ought to be the daemon's status."""
     path = directory / "cancel-1.json"
     path.write_bytes(content)
     live_beside(path).write_bytes(content)
@@ -170,24 +179,13 @@ def test_request_or_status_file_may_hold_anything(directory: Path, content: byte
             hold_to_a_sentence(refusal)
 
 
-SAID = b"""homing
-{"progress": [1, 36], "note": "picamera"}
-{"progress": [2, 36]}
-{"pictures": 72, "note": "dark"}
-"""
-
-
-@MUCH
-@given(content=toml_files((SAID, SAID * 20)), cuts=st.lists(st.integers(1, 200), max_size=20))
-def test_programs_output_is_understood_or_passed_over(content: bytes, cuts: list[int]) -> None:
-    """In whatever pieces it comes; what the monitor and the result hold is in bounds and printable."""
+def hear_out(content: bytes, _: Path) -> None:
+    """Listen to a program, whose output comes in pieces of any size."""
     monitor = EventMonitor()
     talk, lines = _Talk(monitor), programs._Lines()
     with Patience():
-        for cut in cuts:
-            talk.listen(lines.feed(content[:cut]))
-            content = content[cut:]
-        talk.listen(lines.feed(content))
+        for start in range(0, len(content), 97):
+            talk.listen(lines.feed(content[start : start + 97]))
         talk.listen(lines.rest())
     done, total, note = monitor.steps
     assert 0 <= done <= total
@@ -196,17 +194,51 @@ def test_programs_output_is_understood_or_passed_over(content: bytes, cuts: list
     assert talk.result.pictures is None or talk.result.pictures >= 0
 
 
-FUZZED = [
-    test_store_is_read_or_refused_with_a_sentence,
-    test_definition_is_taken_or_refused_with_every_fault,
-    test_configuration_is_taken_or_refused_with_every_fault,
-    test_programs_output_is_understood_or_passed_over,
-]
+@MUCH
+@given(content=definitions())
+def test_definition_is_taken_or_refused_with_every_fault(directory: Path, content: bytes) -> None:
+    """Each fault a line, as a person can read it."""
+    take_definition(content, directory)
 
+
+@MUCH
+@given(content=configurations())
+def test_configuration_is_taken_or_refused_with_every_fault(directory: Path, content: bytes) -> None:
+    """Likewise."""
+    take_configuration(content, directory)
+
+
+@MUCH
+@given(content=stores())
+def test_request_or_status_file_may_hold_anything(directory: Path, content: bytes) -> None:
+    """A request is refused with a sentence, the status of the daemon is as good as absent."""
+    take_request(content, directory)
+
+
+@MUCH
+@given(content=outputs())
+def test_programs_output_is_understood_or_passed_over(directory: Path, content: bytes) -> None:
+    """What the monitor and the result hold is in bounds and printable."""
+    hear_out(content, directory)
+
+
+READERS = [
+    (stores, read_and_resume),
+    (definitions, take_definition),
+    (configurations, take_configuration),
+    (stores, take_request),
+    (outputs, hear_out),
+]
 
 if SOAK:  # and not a skip: `tests/run` counts a skipped test as a failure
 
-    @pytest.mark.parametrize("test", FUZZED)
-    def test_whatever_reaches_more_of_the_code(test) -> None:
+    @pytest.mark.parametrize(("inputs", "reader"), READERS)
+    def test_whatever_reaches_more_of_the_code(directory: Path, inputs, reader) -> None:
         """Coverage-guided: inputs that came to new lines are varied further."""
-        assert explore(test, SOURCES, SOAK)
+
+        @MUCH
+        @given(content=inputs())
+        def read(content: bytes) -> None:
+            reader(content, directory)
+
+        assert explore(read, SOURCES, SOAK)

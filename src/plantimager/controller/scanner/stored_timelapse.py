@@ -68,6 +68,13 @@ class StoredTimelapse:
         snapshot = self.store.extra.get(CONFIG_SNAPSHOT)
         return snapshot if isinstance(snapshot, dict) and snapshot else None
 
+    def with_configuration(self, configuration: Mapping[str, Any]) -> StoredTimelapse:
+        """Return the document with a scan configuration where it had none: the store alone must be enough to resume."""
+        if self.configuration is not None or not configuration:
+            return self
+        extra = {**self.store.extra, CONFIG_SNAPSHOT: dict(configuration)}
+        return replace(self, store=replace(self.store, extra=extra), exact=self.exact and is_exact(extra))
+
     def encode(self) -> bytes:
         """Return the text of the store."""
         return b"".join(self.encode_in_pieces())

@@ -254,7 +254,7 @@ class Daemon:
         self._read_definition()
         if stored is not None:
             configuration = configuration_for(stored, self._definition, self.config.scan)
-            self.conductor.resume(stored, configuration)
+            self.conductor.resume(stored.with_configuration(configuration), configuration)
         if self._definition is not None:
             self._take_up_quietly(self._definition)
         if self.keeper.timelapse is None:
