@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -152,31 +153,43 @@ class Patience:
 # Coverage-guided, for as long as one likes.
 
 
+STACK: Final = 1 << 29
+"""Bytes: while Python traces itself, deep nesting in a file takes the stack of C, which ends without an exception."""
+
+
 def explore(test: Callable[..., object], sources: Path, minutes: float) -> int:
     """Feed a hypothesis test with bytes that reach ever more of ``sources``; return how many inputs were tried.
 
-    What fails is raised as by the test itself, and what hypothesis made of the bytes is told with it.
+    What the test raises is raised here; hypothesis tells the input with it.
     """
-    feed = test.hypothesis.fuzz_one_input
-    corpus: list[bytes] = [os.urandom(size) for size in (64, 256, 1024)]
-    seen: set[tuple[str, int]] = set()
+    before = threading.stack_size(STACK)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(_explore, test.hypothesis.fuzz_one_input, str(sources), minutes).result()
+    finally:
+        threading.stack_size(before)
+
+
+def _explore(feed: Callable[[bytes], object], sources: str, minutes: float) -> int:
     clock = SystemClock()
     tried, end = 0, clock.monotonic() + minutes * 60
     dice = random.Random(0)
+    corpus, seen = [dice.randbytes(size) for size in (64, 256, 1024)], set[tuple[str, int]]()
     while clock.monotonic() < end:
-        parent = bytearray(dice.choice(corpus))
+        varied = bytearray(dice.choice(corpus))
         for _ in range(dice.randint(1, 8)):
-            parent[dice.randrange(len(parent))] = dice.randrange(256)
-        found: set[tuple[str, int]] = set()
-        sys.settrace(partial(_trace, str(sources), found))
+            varied[dice.randrange(len(varied))] = dice.randrange(256)
+        found = set[tuple[str, int]]()
+        sys.settrace(partial(_trace, sources, found))
         try:
-            feed(bytes(parent))
+            feed(bytes(varied))
         finally:
             sys.settrace(None)
         tried += 1
         if not found <= seen:
             seen |= found
-            corpus.append(bytes(parent))
+            corpus.append(bytes(varied))
+    clock.close()
     return tried
 
 

@@ -148,6 +148,8 @@ class World:
         self.config = replace(config or Config(), datasets=directory / "datasets")
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
+        self.ntp_at: datetime | None = None
+        """When by true time the network is going to set the clock right."""
         self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
         """Asked whenever a scan begins."""
         self.hangs: set[Call] = set()
@@ -210,10 +212,11 @@ class World:
             self.truth += boot.takes
             self.boots += 1
             self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
+            self.ntp_at = None if boot.ntp_after is None else self.truth + boot.ntp_after
         life = Life(self, watchdog)
         self.lives.append(life)
-        if boot is not None and boot.ntp_after is not None:
-            life.clock.at(boot.ntp_after, life.ntp_answers)
+        if self.ntp_at is not None:
+            life.clock.at(max(self.ntp_at - self.truth, NONE), life.ntp_answers)
         for after, do in happenings:
             life.clock.at(after, lambda do=do: do(life))
         try:
@@ -331,7 +334,7 @@ class Life:
     def ntp_answers(self) -> None:
         """Set the clock right, and have the kernel say so."""
         true_now = self.world.truth + self.clock.elapsed
-        self.clock.shown_evidence = SYNCHRONISED
+        self.clock.shown_evidence, self.world.ntp_at = SYNCHRONISED, None
         self.shift(true_now - self.clock.now())
 
     def disk_fills(self, duration: timedelta) -> None:

@@ -99,7 +99,7 @@ def changed(**changes: object) -> bytes:
 
 
 CORRUPT = {
-    "60 MB": (sixty_megabytes, "60000000 bytes, at most 50000000 are read"),
+    "60 MB": (sixty_megabytes, "60000000 bytes, at most 58000000 are read"),
     "empty": (b"", "empty"),
     "zeros": (b"\0" * 4096, "4096 bytes of nothing (a write that was cut off)"),
     "cut off": (changed()[:1000], "not JSON: "),

@@ -171,7 +171,7 @@ def test_store_that_can_not_be_read_is_told_in_one_line(host, command, make, wor
     make(host.store)
     done = host.ctl(*command)
     assert done.returncode == 1
-    assert re.fullmatch(rf"error: {re.escape(str(host.store))}: .*{words}.*\n", done.stderr)
+    assert re.fullmatch(rf"error: {re.escape(str(host.store))}: .*{words}.*\n(hint: .*\n)?", done.stderr)
 
 
 def test_archived_timelapse_can_be_drawn_by_its_name(host):

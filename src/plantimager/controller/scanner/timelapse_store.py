@@ -47,7 +47,7 @@ APPLICATION: Final = "plant-imager3-app"
 TIMELAPSE_STORAGE_JSON: Final = "timelapse_storage.json"
 FILE_NAME_VARIABLE: Final = "PI3_TIMELAPSE_FILE_NAME"
 VERSION: Final = 1
-LARGEST_STORE: Final = 60_000_000
+LARGEST_STORE: Final = 58_000_000
 """Bytes of a store that are read: a hundred thousand slots with all their records take 28 MB."""
 
 
