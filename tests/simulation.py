@@ -264,7 +264,7 @@ class Life:
     def __init__(self, world: World, watchdog: timedelta | None) -> None:
         self.world = world
         self.clock = WatchedClock(self, world)
-        self.notices = Notices()
+        self.notices = Notices(self)
         self.dies_at_save: Death | None = None
         self.saves = 0
         self.watchdog = watchdog
@@ -386,7 +386,9 @@ class Life:
         if last is not None and slot < last.index:
             assert self.set_back_since_scan, "an earlier slot after a later one"
         self._last_scan = request
-        self.set_back_since_scan &= retry
+        if not retry:
+            self.set_back_since_scan = False
+            self._is_judged()
 
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
         """Check everything that must hold whenever the daemon has done what there was to do."""
@@ -394,23 +396,23 @@ class Life:
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
             return
-        if keeper.stored is not None:
-            self._look_at_value(keeper.stored.timelapse)
-            if keeper.trouble is None:
-                self._look_at_disk()
+        if keeper.stored is not None and keeper.trouble is None:
+            self._look_at_disk()
         stopping = self.daemon._stop_deadline is not None
-        if rig.idle and keeper.trouble is None and not stopping and self.watchdog is None:
+        goes_on = stopping or self.watchdog is not None or self.clock.is_woken
+        if rig.idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         if not self.daemon.conductor.scanning:
-            self.shift_unjudged = NONE
-            self.set_back = False
+            self._is_judged()
 
-    def _look_at_value(self, timelapse: TimeLapse) -> None:
+    def _is_judged(self) -> None:
+        """Note that the schedule was judged by the clock as it is set now."""
+        self.shift_unjudged, self.set_back = NONE, False
+
+    def looks_after(self, timelapse: TimeLapse) -> None:
+        """Check the next value, which is about to be saved."""
+        self.will_act()
         before, self.seen = self.seen, timelapse
-        if timelapse is before:
-            return
-        if self.standing:
-            self.will_act()
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
         following = timelapse.records.get(timelapse.next_idx)
@@ -468,6 +470,10 @@ class WatchedClock(VirtualClock):
         self._life = life
         self._spins, self._slept_at = 0, None
 
+    @property
+    def is_woken(self) -> bool:
+        return self._woken.is_set()
+
     def wait(self, until, timeout):
         at = self._boottime
         self._spins = self._spins + 1 if at == self._slept_at else 0
@@ -507,8 +513,7 @@ class MortalKeeper(Keeper):
 
     def _save(self, following, at):
         life = self._life
-        if life.standing:
-            life.will_act()
+        life.looks_after(following.timelapse)
         if life.dies_at_save is Death.BEFORE:
             raise Killed
         saved = super()._save(following, at)
@@ -623,12 +628,15 @@ class ScriptedRig:
 class Notices(Notifier):
     """What systemd would hear."""
 
-    def __init__(self) -> None:
+    def __init__(self, life: Life) -> None:
         super().__init__({})
+        self._life = life
         self.sent: list[str] = []
 
     def _send(self, *assignments: str) -> None:
         self.sent += assignments
+        if "READY=1" in assignments:
+            self._life.will_act()
 
     @property
     def statuses(self) -> list[str]:

@@ -384,7 +384,7 @@ def test_store_and_its_directory_are_private(place: Place) -> None:
 
 
 def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on(place: Place) -> None:
-    """The oldest stores hold none: it is the definition's of that name, and after the first save the store is enough."""
+    """The oldest stores hold none: it is the definition's of that name, and after one save the store is enough."""
     configure(place)
     define(place)
     with place.start() as daemon:

@@ -124,14 +124,12 @@ def write_durably(
 def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
     """Write all of it, however little the kernel takes at a time."""
     for first in range(0, len(pieces), MOST_PIECES):
-        views = [memoryview(piece) for piece in pieces[first : first + MOST_PIECES]]
-        views.reverse()  # to take them off the end
-        while views:
-            written = os.writev(descriptor, views[::-1])
-            while views and written >= len(views[-1]):
-                written -= len(views.pop())
-            if written:
-                views[-1] = views[-1][written:]
+        batch = pieces[first : first + MOST_PIECES]
+        written = os.writev(descriptor, batch)
+        if written < sum(map(len, batch)):  # as on a disk that is nearly full: what is left goes the slow way
+            view = memoryview(b"".join(batch))[written:]
+            while view:
+                view = view[os.write(descriptor, view) :]
 
 
 def sync_directory(path: Path) -> None:

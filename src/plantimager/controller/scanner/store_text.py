@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 SCANS_IN_BLOCK: Final = 32
 """Few enough to be made again in no time, many enough for a hundred thousand slots to have few blocks."""
 
-DIGITS_OF_BLOCK: Final = 3
-"""Keys are sorted as texts: all that begin with the same three digits stand together, however many follow."""
+DETAILS_IN_BLOCK: Final = 111
+"""Keys are sorted as texts: those that begin with the same digits stand together, such as 12, 120 to 129, 1200 to 1299.
+With as many digits as leave two to the longest number, they are so many."""
 
 _INDENT: Final = b"  "
 
@@ -86,6 +87,7 @@ class LongLists:
         details_of: Callable[[SlotRecord], dict[str, Any]],
     ) -> None:
         self._schedule_times, self._scan_of, self._details_of = schedule_times, scan_of, details_of
+        self._digits = max(len(str(max(len(schedule_times) - 1, 0))) - (len(str(DETAILS_IN_BLOCK)) - 1), 1)
         self._schedule: Text | None = None
         self._records: Mapping[int, SlotRecord] = {}
         self._scans: dict[int, bytes] = {}
@@ -104,7 +106,7 @@ class LongLists:
         for block in {slot // SCANS_IN_BLOCK for slot in changed}:
             slots = range(block * SCANS_IN_BLOCK, (block + 1) * SCANS_IN_BLOCK)
             _keep(self._scans, block, [self._scan_of(records[slot]) for slot in slots if slot in records], 1)
-        for digits in {str(slot)[:DIGITS_OF_BLOCK] for slot in changed}:
+        for digits in {str(slot)[: self._digits] for slot in changed}:
             slots_here = self._slots_beginning_with(digits)
             details = {str(slot): self._details_of(records[slot]) for slot in slots_here if slot in records}
             _keep(self._details, digits, {slot: known for slot, known in details.items() if known}, 3)
@@ -112,7 +114,7 @@ class LongLists:
 
     def _slots_beginning_with(self, digits: str) -> list[int]:
         number, width = int(digits), 1
-        if len(digits) < DIGITS_OF_BLOCK:
+        if len(digits) < self._digits or not number:  # no longer number begins with these, or with a zero
             return [number]
         found: list[int] = []
         while number * width < len(self._schedule_times):
