@@ -2,31 +2,39 @@
 
 Run it on a machine that does nothing else::
 
-    python tests/benchmarks/bench_boot.py [--slots 0 10 10000] [--rounds 21] [--json FILE]
+    python tests/benchmarks/bench_boot.py [--slots 0 10 100 1000 10000 100000] [--rounds 15] [--json FILE]
 
 The bare one imports the third-party packages that the daemon imports, sends READY=1 and waits. The daemon reads its
 configuration and its store, settles what went by, saves, and has the schedule armed. Both in turns; medians are told.
+
+At last the store of a year that another controller wrote (tests/stores), of which five months went by while the rig
+was off, beside a start with ten slots: it is to take no longer than that and the reading of its file together.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Self
 
-from bench_saving import BEGIN, EVERY, STORE, half_done
+from bench_saving import BEGIN, EVERY, STORE, half_done, write_bare
+from measuring import memory, options_for, write_numbers
 
 from plantimager.controller.scanner.stored_timelapse import new_stored
 from plantimager.controller.timelapsed.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
@@ -39,13 +47,28 @@ BARE = [
 ]
 DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
 
+YEAR_STORE = Path(__file__).parents[1] / "stores" / "interval-year-8760.json"
+MISSED = 3800
+"""Slots of it that are missed; the rig was cut off in slot 4000."""
+READING = """
+import sys, time
+from pathlib import Path
+from plantimager.controller.scanner import stored_timelapse, timelapse_store
+begin = time.perf_counter()
+stored_timelapse.read_stored(timelapse_store.load(Path(sys.argv[1])).store, None)
+print((time.perf_counter() - begin) * 1000)
+"""
+"""As the daemon reads a store, and as the first thing in its life."""
+BIG = 10_000
+"""Slots from which on a start is measured less often."""
+
 
 class Start:
     """The directories and the notify socket that both are started with."""
 
     def __init__(self, directory: Path) -> None:
-        self.storage = directory / "data/plant-imager3-app"
-        self.storage.mkdir(parents=True, mode=0o700)
+        self.path = directory / "data/plant-imager3-app" / STORE
+        self.path.parent.mkdir(parents=True, mode=0o700)
         settings = directory / "config/plant-imager3-app"
         settings.mkdir(parents=True)
         (settings / "timelapsed.toml").write_text('clock = "trust"\n')
@@ -58,16 +81,32 @@ class Start:
             "NOTIFY_SOCKET": str(directory / "notify"),
         }
 
-    def until_ready(self, command: list[str]) -> tuple[float, int]:
-        """Start a program; return how long until it says READY=1, in ms, and its resident memory then, in kB."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def store(self, content: bytes) -> None:
+        """Put a store where the daemon finds it; durable, or the daemon's first save would wait for that, too."""
+        write_bare(self.path, content)
+
+    @contextmanager
+    def ready(self, command: list[str]) -> Iterator[tuple[int, float]]:
+        """Start a program and wait until it says READY=1: its process id, and how long that took in ms. Kill it."""
         begin = time.perf_counter()
         with subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL) as program:
-            while b"READY=1" not in self._socket.recv(65536):
-                pass
-            took = time.perf_counter() - begin
-            status = Path(f"/proc/{program.pid}/status").read_text()
-            program.kill()
-        return took * 1000, int(status.partition("VmRSS:")[2].split()[0])
+            try:
+                while b"READY=1" not in self._socket.recv(65536):
+                    pass
+                yield program.pid, (time.perf_counter() - begin) * 1000
+            finally:
+                program.send_signal(signal.SIGKILL)
+
+    def measure(self, command: list[str]) -> tuple[float, int]:
+        """Start a program; return how long until it is ready, in ms, and its resident memory then, in kB."""
+        with self.ready(command) as (pid, took):
+            return took, memory(pid)["now"]
 
 
 def store_of(n_slots: int) -> bytes:
@@ -77,44 +116,79 @@ def store_of(n_slots: int) -> bytes:
     return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}}, "0" * 64, STORE).encode()
 
 
-def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
+def year_store() -> bytes:
+    """Return the store of a year as the other controller wrote it, moved in time so that `MISSED` slots are past."""
+    store = json.loads(YEAR_STORE.read_bytes())
+    following = datetime.fromisoformat(store["schedule_times"][store["next_idx"] + MISSED])
+    shift = (SystemClock().now() - following + timedelta(minutes=30)) // timedelta(hours=1) * timedelta(hours=1)
+
+    def moved(text: str) -> str:
+        return (datetime.fromisoformat(text) + shift).isoformat()
+
+    store["schedule_times"] = [moved(text) for text in store["schedule_times"]]
+    store["start_at"] = moved(store["start_at"])
+    for scan in store["scans"]:
+        scan.update(started_at=moved(scan["started_at"]), finished_at=moved(scan["finished_at"]))
+    return json.dumps(store, indent=2, sort_keys=True).encode()
+
+
+def measure(n_slots: int, rounds: int) -> dict[str, float]:
     """Return the medians for one size; 0 is no store at all."""
-    start = Start(directory)
     content = store_of(n_slots) if n_slots else None
     found: dict[str, list[tuple[float, int]]] = {"bare": [], "daemon": []}
-    for _ in range(rounds):
-        found["bare"].append(start.until_ready(BARE))
-        if content is not None:
-            (start.storage / STORE).write_bytes(content)
-        found["daemon"].append(start.until_ready(DAEMON))
+    with TemporaryDirectory() as directory, Start(Path(directory)) as start:
+        for _ in range(rounds):
+            found["bare"].append(start.measure(BARE))
+            if content is not None:
+                start.store(content)
+            found["daemon"].append(start.measure(DAEMON))
     row: dict[str, float] = {}
     for name, runs in found.items():
         row[f"{name} ms"] = median(took for took, _ in runs)
-        row[f"{name} kB"] = median(memory for _, memory in runs)
+        row[f"{name} kB"] = median(kilobytes for _, kilobytes in runs)
     return {**row, "time": row["daemon ms"] / row["bare ms"], "memory": row["daemon kB"] / row["bare kB"]}
+
+
+def measure_year(rounds: int) -> dict[str, float]:
+    """Return the medians of a start with the store of a year, one with ten slots, and of reading the former."""
+    found: dict[str, list[float]] = {"year ms": [], "ten slots ms": [], "reading ms": []}
+    year, ten = year_store(), store_of(10)
+    with TemporaryDirectory() as directory, Start(Path(directory)) as start:
+        for _ in range(rounds):
+            start.store(ten)
+            found["ten slots ms"].append(start.measure(DAEMON)[0])
+            start.store(year)
+            reading = subprocess.run([sys.executable, "-c", READING, start.path], capture_output=True, check=True)
+            found["reading ms"].append(float(reading.stdout))
+            found["year ms"].append(start.measure(DAEMON)[0])
+    row = {name: median(times) for name, times in found.items()}
+    return {**row, "year by both": row["year ms"] / (row["ten slots ms"] + row["reading ms"])}
 
 
 def main() -> None:
     """Measure, print a table, write the numbers where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--slots", type=int, nargs="+", default=[0, 10, 10_000])
-    parser.add_argument("--rounds", type=int, default=21, help="starts of each kind (21)")
-    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    parser = options_for(__doc__)
+    parser.add_argument("--slots", type=int, nargs="+", default=[0, 10, 100, 1000, 10_000, 100_000])
+    parser.add_argument("--rounds", type=int, default=15, help="starts of each kind (15; a third from 10 000 slots up)")
     options = parser.parse_args()
 
     print("exec to READY=1 and resident memory; in brackets: times those of the bare interpreter")
     print(f"{'slots':>8} {'ms':>16} {'bare ms':>8} {'kB':>17} {'bare kB':>8}")
     numbers = {}
     for n_slots in options.slots:
-        with tempfile.TemporaryDirectory() as directory:
-            row = numbers[n_slots] = measure(Path(directory), n_slots, options.rounds)
+        row = measure(n_slots, options.rounds if n_slots < BIG else max(options.rounds // 3, 3))
+        numbers[n_slots] = row
         print(
             f"{n_slots:>8} {row['daemon ms']:>8.1f} ({row['time']:5.2f}) {row['bare ms']:>8.1f}"
-            f" {row['daemon kB']:>9.0f} ({row['memory']:5.2f}) {row['bare kB']:>8.0f}"
+            f" {row['daemon kB']:>9.0f} ({row['memory']:5.2f}) {row['bare kB']:>8.0f}",
+            flush=True,
         )
-    if options.json:
-        machine = f"{platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
-        options.json.write_text(json.dumps({"machine": machine, "starts": numbers}, indent=2) + "\n", encoding="utf-8")
+    year = measure_year(options.rounds)
+    print(
+        f"a year of 8 760 slots, {MISSED} missed: {year['year ms']:.1f} ms; ten slots {year['ten slots ms']:.1f} ms,"
+        f" reading the year's file {year['reading ms']:.1f} ms: {year['year by both']:.2f} times both together"
+    )
+    write_numbers(options.json, starts=numbers, year=year)
 
 
 if __name__ == "__main__":

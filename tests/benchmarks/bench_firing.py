@@ -4,24 +4,30 @@ Run it on a machine that does nothing else::
 
     python tests/benchmarks/bench_firing.py [--samples 500] [--idle 20] [--json FILE]
 
-All are measured in the same run, in turns, so that the ratios hold on any machine; the microseconds don't.
+All wait side by side in one process and fire in turns, one job each, so that what else happens on the machine hits
+all alike: the ratios hold on any machine, the microseconds don't. A job is late by the time between the instant that
+was planned and the first thing that it does, wherever its scheduler calls it: timelapsed on the thread that waits (all
+that the daemon does beside the job comes after it), APScheduler's BackgroundScheduler in a pool of threads or, with an
+executor that calls in place, on the thread that waits, too.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import platform
 import random
-import sys
+import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from bench_boot import DAEMON, Start, store_of
+from measuring import options_for, write_numbers
 
 from plantimager.controller.timelapsed.clock import EPOCH, MICROSECOND, SystemClock
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
@@ -29,10 +35,13 @@ from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BLOCK = 50
-"""Firings in a row of one kind before the next has its turn."""
+    Arm = Callable[[datetime, Callable[[], None]], object]
+    Fire = Callable[[datetime], float]
+
 GAPS_US = (3_000, 15_000)
 """How far ahead each firing is planned, at random between these; long enough for the processor to sleep."""
+SETTLING = 2.0
+"""Seconds until a scheduler that was just started is idle."""
 
 
 def planned(gap_us: int) -> datetime:
@@ -51,78 +60,71 @@ class Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
-def bare_timer(gaps: list[int]) -> Iterator[float]:
-    """Sleep with clock_nanosleep on absolute CLOCK_REALTIME: as good as it gets from Python."""
+@contextmanager
+def bare_timer() -> Iterator[Fire]:
+    """Sleep with clock_nanosleep on absolute CLOCK_REALTIME, and do nothing else."""
     clock_nanosleep = ctypes.CDLL(None).clock_nanosleep
-    for gap in gaps:
-        at = planned(gap)
+
+    def fire(at: datetime) -> float:
         seconds, microseconds = divmod((at - EPOCH) // MICROSECOND, 10**6)
         clock_nanosleep(time.CLOCK_REALTIME, 1, ctypes.byref(Timespec(seconds, microseconds * 1000)), None)
-        yield lateness(at)
+        return lateness(at)
+
+    yield fire
 
 
-def wall_clock_scheduler(gaps: list[int]) -> list[float]:
+@contextmanager
+def timelapsed() -> Iterator[Fire]:
     """Arm one job after the other, as the daemon does."""
     clock = SystemClock()
     scheduler = WallClockScheduler(clock, turn=lambda _: None)
-    late = chain(gaps, lambda at, job: scheduler.arm("slot", at, job, at), scheduler.start, scheduler.shutdown)
+    loop = threading.Thread(target=scheduler.start)
+    loop.start()
+    yield firing(lambda at, job: scheduler.arm("slot", at, job))
+    scheduler.shutdown()
+    loop.join()
     clock.close()
-    return late
 
 
-def background_scheduler(gaps: list[int]) -> list[float]:
+@contextmanager
+def apscheduler(**options: object) -> Iterator[Fire]:
     """Arm the same jobs with APScheduler's own."""
-    scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
-    over = threading.Event()
-
-    def run() -> None:
-        scheduler.start()
-        over.wait()
-        scheduler.shutdown()
-
-    return chain(gaps, lambda at, job: scheduler.add_job(job, "date", [at], run_date=at), run, over.set)
+    scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None}, **options)
+    scheduler.start()
+    yield firing(lambda at, job: scheduler.add_job(job, "date", run_date=at))
+    scheduler.shutdown()
 
 
-def chain(
-    gaps: list[int],
-    arm: Callable[[datetime, Callable[[datetime], None]], object],
-    run: Callable[[], None],
-    stop: Callable[[], None],
-) -> list[float]:
-    """Run a chain of jobs, each of which arms the next; return how late they were."""
-    ahead, late = iter(gaps), []
+def firing(arm: Arm) -> Fire:
+    """Return how to have a scheduler fire a job, and wait for that."""
+    late: SimpleQueue[float] = SimpleQueue()
 
-    def job(at: datetime) -> None:
-        late.append(lateness(at))
-        arm_next()
+    def fire(at: datetime) -> float:
+        arm(at, lambda: late.put(lateness(at)))
+        return late.get()
 
-    def arm_next() -> None:
-        gap = next(ahead, None)
-        if gap is None:
-            stop()
-        else:
-            arm(planned(gap), job)
-
-    arm_next()
-    run()
-    return late[1:]  # the first also waited for the start
+    return fire
 
 
-SUBJECTS: dict[str, Callable[[list[int]], list[float] | Iterator[float]]] = {
-    "clock_nanosleep": bare_timer,
-    "WallClockScheduler": wall_clock_scheduler,
-    "BackgroundScheduler": background_scheduler,
+BARE, OURS, THEIRS = "clock_nanosleep", "timelapsed", "BackgroundScheduler"
+CONTENDERS = {
+    BARE: bare_timer,
+    OURS: timelapsed,
+    THEIRS: apscheduler,
+    f"{THEIRS}, in place": lambda: apscheduler(executors={"default": DebugExecutor()}),
 }
 
 
-def firing(samples: int) -> dict[str, list[float]]:
-    """Return for each subject how late it fired, in µs, sorted."""
+def fire_in_turns(samples: int) -> dict[str, list[float]]:
+    """Return for each contender how late it fired, in µs, sorted."""
     dice = random.Random(20260622)
-    late: dict[str, list[float]] = {name: [] for name in SUBJECTS}
-    while any(len(found) < samples for found in late.values()):
-        gaps = [dice.randint(*GAPS_US) for _ in range(BLOCK)]
-        for name, subject in SUBJECTS.items():
-            late[name].extend(subject(gaps))
+    late: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    with ExitStack() as running:
+        contenders = [(name, running.enter_context(start())) for name, start in CONTENDERS.items()]
+        time.sleep(SETTLING)
+        for _ in range(samples):
+            for name, fire in dice.sample(contenders, len(contenders)):
+                late[name].append(fire(planned(dice.randint(*GAPS_US))))
     return {name: sorted(found) for name, found in late.items()}
 
 
@@ -131,38 +133,34 @@ def percentile(ordered: list[float], percent: int) -> float:
     return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
 
 
-def switches(thread: threading.Thread) -> int:
-    """Return how often a thread went to sleep by itself; each time it was woken."""
-    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text(encoding="ascii")
-    return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
+def switches(pid: int | str, thread: int | str = "*") -> int:
+    """Return how often a thread, or all of a process, went to sleep by itself; each time it was woken."""
+    statuses = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob(f"{thread}/status")]
+    return sum(int(status.partition("voluntary_ctxt_switches:")[2].split()[0]) for status in statuses)
 
 
 def idle(seconds: float) -> dict[str, float]:
-    """Return for each scheduler how often a minute it wakes with its only job an hour away."""
-    far = datetime.fromtimestamp(time.time_ns() / 1e9, UTC) + timedelta(hours=1)
-    clock = SystemClock()
-    ours = WallClockScheduler(clock, turn=lambda _: None)
-    ours.arm("slot", far, print)
-    loop = threading.Thread(target=ours.start)
-    loop.start()
+    """Return how often a minute each wakes that has nothing to do for half an hour or more."""
     theirs = BackgroundScheduler(timezone=UTC)
-    theirs.add_job(print, "date", run_date=far)
+    theirs.add_job(print, "date", run_date=planned(3_600_000_000))
     theirs.start()
     polling = threading.Thread(target=poll_until, args=(over := threading.Event(),))
     polling.start()
-
-    threads = {"WallClockScheduler": loop, "BackgroundScheduler": theirs._thread, "a loop of sleep(1)": polling}
-    time.sleep(1)  # until all have settled
-    before = {name: switches(thread) for name, thread in threads.items()}
-    time.sleep(seconds)
-    counted = {name: (switches(thread) - before[name]) * 60 / seconds for name, thread in threads.items()}
-
+    with tempfile.TemporaryDirectory() as directory, Start(Path(directory)) as start:
+        start.store(store_of(10))
+        with start.ready(DAEMON) as (daemon, _):
+            watched = {
+                f"{OURS}, the whole process": (daemon, "*"),
+                THEIRS: ("self", theirs._thread.native_id),
+                "a loop of sleep(1)": ("self", polling.native_id),
+            }
+            time.sleep(SETTLING)
+            before = {name: switches(*which) for name, which in watched.items()}
+            time.sleep(seconds)
+            counted = {name: (switches(*which) - before[name]) * 60 / seconds for name, which in watched.items()}
     over.set()
     theirs.shutdown()
-    ours.shutdown()
-    loop.join()
     polling.join()
-    clock.close()
     return counted
 
 
@@ -174,31 +172,27 @@ def poll_until(over: threading.Event) -> None:
 
 def main() -> None:
     """Measure, print a table, write the numbers where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = options_for(__doc__)
     parser.add_argument("--samples", type=int, default=500, help="firings of each kind (500)")
-    parser.add_argument("--idle", type=float, default=20, help="seconds to watch the idle schedulers (20; 0: don't)")
-    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    parser.add_argument("--idle", type=float, default=20, help="seconds to watch the idle ones (20; 0: don't)")
     options = parser.parse_args()
 
-    late = firing(options.samples)
+    late = fire_in_turns(options.samples)
     rows = {
         name: {f"p{percent}": percentile(found, percent) for percent in (50, 90, 99)} for name, found in late.items()
     }
-    bare = rows["clock_nanosleep"]
-    count = min(map(len, late.values()))
-    print(f"firing lateness in µs, {count} firings each; in brackets: times that of clock_nanosleep")
+    bare, ours, theirs = (rows[name] for name in (BARE, OURS, THEIRS))
+    print(f"firing lateness in µs, {options.samples} firings each; in brackets: times that of {BARE}")
     for name, row in rows.items():
-        print(f"  {name:<20}", *(f"{key} {value:8.0f} ({value / bare[key]:5.2f})" for key, value in row.items()))
+        print(f"  {name:<29}", *(f"{key} {value:7.0f} ({value / bare[key]:5.2f})" for key, value in row.items()))
+    ratios = {"p50 by bare": ours["p50"] / bare["p50"], "theirs by ours": theirs["p50"] / ours["p50"]}
+    print(f"  {THEIRS} takes {ratios['theirs by ours']:.2f} times as long as {OURS} (p50)")
     waking = idle(options.idle) if options.idle > 0 else {}
     if waking:
         print("wake-ups a minute with nothing to do")
         for name, count in waking.items():
-            print(f"  {name:<20} {count:5.1f}")
-
-    if options.json:
-        machine = f"{platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
-        numbers = {"machine": machine, "lateness_us": rows, "idle_wakeups_per_minute": waking}
-        options.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+            print(f"  {name:<29} {count:5.1f}")
+    write_numbers(options.json, lateness_us=rows, **ratios, idle_wakeups_per_minute=waking)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,51 @@
-"""How long a save and a load of the store take, beside the bare write of the same bytes and the seed way.
+"""How long a save and a load of the store take, beside the bare write of the same bytes and the seed's way.
 
 Run it on a machine that does nothing else::
 
     python tests/benchmarks/bench_saving.py [--slots 10 100 1000 10000 100000] [--rounds 40] [--json FILE]
 
-Half of the slots have their record. All ways are measured in turns, in the same directory; medians are told. A save
-is what the daemon does between two states of a slot: the next value, its text, both generations durable on disk.
+Half of the slots have their record. All ways are measured in turns, in a random order, in the same directory; medians
+are told. A save is what the daemon does between two states of a slot, by turns from due to running and from running to
+taken: the next value, its text, whether somebody else changed the file, and both generations durable on disk.
+
+The bare write puts the same bytes on disk, ready made and in one piece, durable, and nothing else; beside it stands
+the same with the generation before kept as ``.bak``, which is what the daemon's way of saving costs without the
+daemon.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
+import itertools
 import json
 import os
-import platform
-import sys
+import random
 import tempfile
-import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from measuring import milliseconds, options_for, write_numbers
+
+from plantimager.controller.scanner.durable import write_durably
 from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import new_stored, read_stored
 from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
-from plantimager.controller.scanner.timelapse_store import load
+from plantimager.controller.scanner.timelapse_store import backup_of, load
 from plantimager.controller.timelapsed.keeper import Keeper
+from plantimager.controller.timelapsed.main import MANY_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 BEGIN = datetime(2026, 6, 22, 8, tzinfo=UTC)
 EVERY = timedelta(minutes=30)
 STORE = "timelapse_storage.json"
+MANY = 10_000
+"""Slots from which on what isn't a save is measured only so often:"""
+SLOW_ROUNDS = 5
 
 
 def half_done(n_slots: int, begin: datetime = BEGIN) -> TimeLapse:
@@ -129,68 +140,74 @@ def save_the_seeds_way(path: Path, store: PlainStore) -> None:
     Path(temporary).replace(path)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Return how long an action takes."""
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
+def transitions(timelapse: TimeLapse) -> Iterator[TimeLapse]:
+    """Return, again and again, what a slot makes of the timelapse: running, taken."""
+    for slot in itertools.count():
+        at = BEGIN + timedelta(seconds=slot)
+        running = timelapse.begin(at, "0" * 36)
+        yield running
+        yield running.succeed(at, 72)
 
 
 def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
     """Return the medians for one size, in ms, and what is written for each slot that is taken, in bytes."""
     keeper = write_store(directory, n_slots)
     waiting = keeper.timelapse
-    seeds_store = plain(waiting)
-    content = keeper.stored.encode()
-    rows: dict[str, list[float]] = {key: [] for key in ("save", "bare write", "seed way", "load", "json.loads")}
-    written = 0
+    seeds_store, content = plain(waiting), keeper.stored.encode()
+    following = transitions(waiting)
+    bare, kept, seeds = (directory / f"{name}.json" for name in ("bare", "kept", "seed"))
+    ways = {
+        "save": lambda: keeper.commit(next(following), BEGIN),
+        "bare write": lambda: write_bare(bare, content),
+        "with .bak": lambda: write_durably(kept, content, backup=backup_of(kept)),
+    }
+    slow_ways = {
+        "seed way": lambda: save_the_seeds_way(seeds, seeds_store),
+        "load": lambda: read_stored(load(keeper.path).store, None),
+        "json.loads": lambda: json.loads(keeper.path.read_bytes()),
+    }
+    times: dict[str, list[float]] = {name: [] for name in (*ways, *slow_ways)}
+    for way in ways.values():
+        way()  # the first of each finds everything cold
+    dice, written = random.Random(n_slots), []
     for number in range(rounds):
-        at = BEGIN + timedelta(seconds=number)
-
-        def save(at: datetime = at) -> None:
-            keeper.commit(waiting.begin(at, "0" * 36), at)
-
-        rows["save"].append(seconds(save))
-        rows["bare write"].append(seconds(lambda: write_bare(directory / "bare.json", content)))
-        if number < 5 or n_slots <= 1000:
-            rows["seed way"].append(seconds(lambda: save_the_seeds_way(directory / "seed.json", seeds_store)))
-            rows["load"].append(seconds(lambda: read_stored(load(keeper.path).store, None)))
-            rows["json.loads"].append(seconds(lambda: json.loads(keeper.path.read_bytes())))
-    running = waiting.begin(BEGIN, "0" * 36)
-    for following in (running, running.succeed(BEGIN, 72)):
-        keeper.commit(following, BEGIN)
-        written += keeper.path.stat().st_size
-    found = {key: median(times) * 1000 for key, times in rows.items()}
-    return {**found, "bytes per taken slot": written}
+        turn = {**ways, **slow_ways} if number < SLOW_ROUNDS or n_slots < MANY else ways
+        for name in dice.sample(sorted(turn), len(turn)):
+            times[name].append(milliseconds(turn[name]))
+        written.append(keeper.path.stat().st_size)
+    row = {name: median(found) for name, found in times.items()}
+    row["save by bare write"] = row["save"] / row["bare write"]
+    row["save by with .bak"] = row["save"] / row["with .bak"]
+    row["seed way by save"] = row["seed way"] / row["save"]
+    row["load by json.loads"] = row["load"] / row["json.loads"]
+    return {**row, "bytes per taken slot": sum(written[-2:])}
 
 
 def main() -> None:
     """Measure, print a table, write the numbers where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = options_for(__doc__)
     parser.add_argument("--slots", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=40, help="saves of each size (40)")
     parser.add_argument("--directory", type=Path, help="where to write (a temporary directory of this one)")
-    parser.add_argument("--json", type=Path, help="file to write the numbers to")
     options = parser.parse_args()
+    gc.set_threshold(MANY_VALUES)  # as the daemon's main program does; for all ways alike
 
-    print("saving and loading, ms; in brackets: save by bare write, seed way by save, load by json.loads")
-    print(f"{'slots':>8} {'save':>16} {'bare write':>10} {'seed way':>17} {'load':>16} {'bytes a taken slot':>19}")
+    print("saving, ms; in brackets: save by each of the others, and the seed's way by save")
+    print(f"{'slots':>8} {'save':>8} {'bare write':>17} {'with .bak':>17} {'seed way':>17} {'bytes a taken slot':>19}")
     numbers = {}
     for n_slots in options.slots:
         with tempfile.TemporaryDirectory(dir=options.directory or Path.cwd()) as directory:
-            row = measure(Path(directory), n_slots, options.rounds)
-        row["save by bare write"] = row["save"] / row["bare write"]
-        row["seed way by save"] = row["seed way"] / row["save"]
-        row["load by json.loads"] = row["load"] / row["json.loads"]
-        numbers[n_slots] = row
+            row = numbers[n_slots] = measure(Path(directory), n_slots, options.rounds)
         print(
-            f"{n_slots:>8} {row['save']:>8.2f} ({row['save by bare write']:5.2f}) {row['bare write']:>10.2f}"
-            f" {row['seed way']:>8.2f} ({row['seed way by save']:6.1f})"
-            f" {row['load']:>8.2f} ({row['load by json.loads']:5.2f}) {row['bytes per taken slot']:>19,}"
+            f"{n_slots:>8} {row['save']:>8.2f} {row['bare write']:>8.2f} ({row['save by bare write']:6.2f})"
+            f" {row['with .bak']:>8.2f} ({row['save by with .bak']:6.2f})"
+            f" {row['seed way']:>8.2f} ({row['seed way by save']:6.1f}) {row['bytes per taken slot']:>19,}",
+            flush=True,
         )
-    if options.json:
-        machine = f"{platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
-        options.json.write_text(json.dumps({"machine": machine, "ms": numbers}, indent=2) + "\n", encoding="utf-8")
+    print("loading, ms; in brackets: times json.loads of the same file")
+    for n_slots, row in numbers.items():
+        print(f"{n_slots:>8} {row['load']:>8.2f} ({row['load by json.loads']:5.2f}) {row['json.loads']:>8.2f}")
+    write_numbers(options.json, ms=numbers)
 
 
 if __name__ == "__main__":

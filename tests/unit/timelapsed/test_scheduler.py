@@ -116,8 +116,9 @@ def test_clock_set_back_after_a_job_does_not_repeat_it(rig):
 
 
 def test_clock_set_back_between_the_wake_up_and_the_look_at_it(rig):
-    """What is due is judged by the clock of now, not by the reason for the wake-up."""
+    """What a turn had to look at first is judged by the clock of now, not by the reason for the wake-up."""
     rig.arm("slot", HOUR)
+    rig.clock.at(HOUR, rig.clock.wake)
 
     def turn(wake):
         if Wake.DUE in wake and rig.clock.elapsed == HOUR:
@@ -244,6 +245,47 @@ def test_turn_is_taken_before_the_first_job(rig):
     rig.arm("slot", -HOUR)
     rig.run()
     assert rig.order[:2] == ["turn", "slot"]
+
+
+def test_job_whose_time_alone_ends_the_sleep_runs_before_the_turn(rig):
+    """Nothing else happened that it would have to know of, and the turn would make it late."""
+    rig.scheduler._turn = lambda _: rig.job("turn")
+    rig.arm("slot", HOUR)
+    rig.run()
+    assert [job_id for job_id, at, _ in rig.ran if at == HOUR] == ["slot", "turn"]
+
+
+def test_turn_is_taken_before_a_job_if_anything_else_happened(rig):
+    """A clock that is set to just that time, a signal, the end of a scan."""
+    rig.scheduler._turn = lambda _: rig.job("turn")
+    rig.arm("slot", HOUR)
+    rig.clock.at(HOUR, rig.clock.wake)
+    rig.run()
+    assert [job_id for job_id, at, _ in rig.ran if at == HOUR] == ["turn", "slot"]
+
+
+def test_turn_is_taken_before_a_job_that_is_late_without_a_reason(rig):
+    """The news that the clock was set may come an instant after the timer has run out for it."""
+
+    def set_without_telling():
+        rig.clock.shift(2 * HOUR)
+        rig.clock._was_set = False
+
+    rig.scheduler._turn = lambda _: rig.job("turn")
+    rig.arm("slot", HOUR)
+    rig.clock.at(HOUR, set_without_telling)
+    rig.run()
+    assert [job_id for job_id, at, _ in rig.ran if at == HOUR] == ["turn", "slot"]
+
+
+def test_job_that_is_put_off_as_its_time_comes_runs_at_its_new_time(rig):
+    """By another thread, of whose wake-up the sleep doesn't know yet."""
+    rig.arm("slot", HOUR)
+    rig.clock.at(
+        HOUR, lambda: (rig.scheduler.modify_job("slot", next_run_time=START + 2 * HOUR), rig.clock._woken.clear())
+    )
+    rig.run()
+    assert [at for _, at, _ in rig.ran] == [2 * HOUR]
 
 
 def test_turn_may_take_back_what_is_due(rig):

@@ -19,10 +19,9 @@ import operator
 import os
 import select
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from plantimager.controller.timelapsed.timerfd import WallClockTimer
 
@@ -53,8 +52,7 @@ _REASONS: Final = {
 """Every union of reasons: putting one together takes as long as the kernel takes to wake us."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockStep:
+class ClockStep(NamedTuple):
     """One movement of the wall clock that wasn't the passing of time."""
 
     before: datetime
@@ -68,8 +66,7 @@ class ClockStep:
         return self.after - self.before
 
 
-@dataclass(frozen=True, slots=True)
-class ClockEvidence:
+class ClockEvidence(NamedTuple):
     """What speaks for the wall clock being right."""
 
     kernel_synchronised: bool
@@ -157,26 +154,25 @@ class SystemClock:
         at_ns = None if until is None else (until - EPOCH) // MICROSECOND * 1000
         deadline = None if timeout is None else self.monotonic() + timeout
         while True:
-            was_set, woken = self._sleep(at_ns, deadline)
-            due = until is not None and self.now() >= until
+            due, was_set, woken = self._sleep(at_ns, deadline)
             over = deadline is not None and self.monotonic() >= deadline
-            if was_set or woken or due or over:
+            if due or was_set or woken or over:
                 return _REASONS[due, was_set, woken, over]
             # The timer or the poll ran out early, since neither counts as far as was asked: go on.
 
-    def _sleep(self, at_ns: int | None, deadline: float | None) -> tuple[bool, bool]:
-        """Sleep as long as the kernel lets us; return whether the clock was set, and whether somebody woke us."""
-        if self._timer.arm(at_ns):
-            return True, False
+    def _sleep(self, at_ns: int | None, deadline: float | None) -> tuple[bool, bool, bool]:
+        """Sleep as long as the kernel lets us; return whether it is time, the clock was set, and somebody woke us."""
         patience = None if deadline is None else _milliseconds(deadline - self.monotonic())
-        was_set = woken = False
-        for fd, _ in self._poll.poll(patience):
+        was_set, woken = self._timer.arm(at_ns), False
+        ready = () if was_set else self._poll.poll(patience)
+        due = at_ns is not None and time.time_ns() >= at_ns
+        for fd, _ in ready:  # after the look at the clock: a setting that made it due is always told with it
             if fd == self._woken:
                 os.read(fd, 2**16)  # all that a pipe holds
                 woken = True
-            else:
-                was_set = self._timer.clear()
-        return was_set, woken
+            elif self._timer.clear():
+                was_set = True
+        return due, was_set, woken
 
     def wake(self) -> None:  # noqa: D102
         with contextlib.suppress(OSError):  # full: a wake-up is pending anyway; closed: nobody waits any more

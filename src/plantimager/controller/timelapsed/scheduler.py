@@ -16,7 +16,7 @@ from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLook
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from plantimager.controller.timelapsed.clock import Wake
+from plantimager.controller.timelapsed.clock import SMALLEST_STEP, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,10 @@ class WallClockScheduler(BaseScheduler):
     """A scheduler whose `start` keeps the schedule in the calling thread until `shutdown`.
 
     After every wake-up, and once before the first sleep, it calls ``turn`` with the reason, then runs the jobs that
-    are due, the earliest first. ``turn`` returns after how many seconds (of the monotonic clock) it wants to be called
-    again even if nothing happens, `None` for not at all. Both run on the loop's thread, and what they raise ends the
-    loop and comes out of `start`. Everything else is for any thread.
+    are due, the earliest first. Only where a job's time is all that ended the sleep, that job comes before the turn.
+    ``turn`` returns after how many seconds (of the monotonic clock) it wants to be called again even if nothing
+    happens, `None` for not at all. Both run on the loop's thread, and what they raise ends the loop and comes out of
+    `start`. Everything else is for any thread.
 
     Lateness is no concern of this class: a job whose time is past runs at once, however late.
     """
@@ -79,12 +80,7 @@ class WallClockScheduler(BaseScheduler):
         """
         super().start(paused)
         try:
-            wake = Wake.WOKEN
-            while self.running:
-                timeout = self._turn(wake)
-                until = self._process_jobs()
-                if self.running:
-                    wake = self._clock.wait(until, timeout)
+            self._loop()
         finally:
             if self.running:
                 self.shutdown()
@@ -98,35 +94,67 @@ class WallClockScheduler(BaseScheduler):
         """Have the loop take a turn now. Any thread, and signal handlers."""
         self._clock.wake()
 
-    def _process_jobs(self) -> datetime | None:
-        """Run the jobs that are due; return when the next one is, `None` for never.
+    def _loop(self) -> None:
+        """Sleep, run jobs and take turns until `shutdown`.
+
+        What comes next is looked up before the sleep, so that next to nothing is done between a job's time and its
+        call: there every microsecond is one of lateness.
+        """
+        wake, following = Wake.WOKEN, None
+        while True:
+            if following is not None and wake == Wake.DUE:
+                self._run_on_time(*following)
+                if not self.running:
+                    return
+            timeout = self._turn(wake)
+            self._process_jobs()
+            if not self.running:
+                return
+            following = self._next_job()
+            wake = self._clock.wait(None if following is None else following[1], timeout)
+
+    def _run_on_time(self, job: Job, at: datetime) -> None:
+        """Run a job whose time alone ended the sleep, before the turn.
+
+        One that is late all the same has to wait for the turn: when the clock is set over a timer, or the machine wakes
+        up after it, the kernel may let the timer run out an instant before it tells why.
+        """
+        now = self._clock.now()
+        if now - at < SMALLEST_STEP:
+            self._run_if_due(job, now)
+
+    def _process_jobs(self) -> None:
+        """Run the jobs that are due, the earliest first.
 
         Replaces APScheduler's own, which asks the OS for the time, keeps other threads from the jobs while one runs,
-        removes what a job armed under its own id, and logs what executors raise. What can be done after a job is,
-        since before it every microsecond is one of lateness.
+        removes what a job armed under its own id, and logs what executors raise.
         """
+        now = self._clock.now()
+        with self._jobstores_lock:
+            due = [job for store in self._jobstores.values() for job in store.get_due_jobs(now)]
+        for job in sorted(due, key=_run_time):
+            self._run_if_due(job, now)
+            now = self._clock.now()
+
+    def _next_job(self) -> tuple[Job, datetime] | None:
+        """Return the job that comes next and its time, `None` if there is none or the scheduler is paused."""
         if self.state != STATE_RUNNING:
             return None
         with self._jobstores_lock:
-            now = self._clock.now()
-            due = [job for store in self._jobstores.values() for job in store.get_due_jobs(now)]
-        for job in sorted(due, key=_run_time):
-            if self._is_due(job, now):
-                run_time = job.next_run_time
-                self._lookup_executor(job.executor).submit_job(job, [run_time])
-                self._go_on(job, run_time, now)
-                now = self._clock.now()
-        with self._jobstores_lock:
-            times = [store.get_next_run_time() for store in self._jobstores.values()]
-        return min((at for at in times if at is not None), default=None)
+            jobs = [job for store in self._jobstores.values() for job in store.get_all_jobs()]
+        job = min(jobs, key=_run_time, default=None)
+        return None if job is None or job.next_run_time is None else (job, job.next_run_time)
 
-    def _is_due(self, job: Job, now: datetime) -> bool:
-        """Tell whether a job that was due still is.
+    def _run_if_due(self, job: Job, now: datetime) -> None:
+        """Run a job that was found due, if it still is.
 
-        Not if, while a job ran before it, this one was removed or armed anew, the scheduler paused or stopped, or the
-        clock set back.
+        Not if meanwhile this one was removed, put off or armed anew, the scheduler paused or stopped, or the clock set
+        back: while a job ran before it, or by another thread.
         """
-        return self.state == STATE_RUNNING and self.get_job(job.id) is job and _run_time(job) <= now
+        if self.state == STATE_RUNNING and self.get_job(job.id) is job and _run_time(job) <= now:
+            run_time = job.next_run_time
+            self._lookup_executor(job.executor).submit_job(job, [run_time])
+            self._go_on(job, run_time, self._clock.now())
 
     def _go_on(self, job: Job, run_time: datetime, now: datetime) -> None:
         """Take a job that ran off the list, or on to its next time, unless it has seen to that itself."""

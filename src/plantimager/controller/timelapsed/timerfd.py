@@ -60,10 +60,10 @@ else:
         _checked(_libc.timerfd_settime(fd, _SETTIME_FLAGS, ctypes.byref(_Itimerspec(value=value)), None))
 
 
-def _told_of_a_setting(call: Callable[[], object]) -> bool:
-    """Return whether the kernel refuses ``call`` with the news that the clock was set; it says so once."""
+def _told_of_a_setting(call: Callable[..., object], *arguments: int) -> bool:
+    """Return whether the kernel refuses a call with the news that the clock was set; it says so once."""
     try:
-        call()
+        call(*arguments)
     except BlockingIOError:
         return False  # nothing to read: the timer was armed anew after it ran out
     except OSError as error:
@@ -95,11 +95,11 @@ class WallClockTimer:
         Return whether the clock has been set since that was last told. The timer is armed in any case.
         """
         at_ns = LAST_NS if at_ns is None else min(max(at_ns, FIRST_NS), LAST_NS)
-        return _told_of_a_setting(lambda: _settime(self._fd, at_ns))
+        return _told_of_a_setting(_settime, self._fd, at_ns)
 
     def clear(self) -> bool:
         """Make the descriptor unreadable again; return whether it was so because the clock was set."""
-        return _told_of_a_setting(lambda: os.read(self._fd, 8))
+        return _told_of_a_setting(os.read, self._fd, 8)
 
     def close(self) -> None:
         """Give the descriptor back. Call once."""
