@@ -3,7 +3,8 @@
     class TestMyDriver(DriverContract):
         @pytest.fixture
         def kit(self, tmp_path):
-            return Kit("mine", good={...}, failing={...}, absent={...}, endless={...}, faulty={...})
+            return Kit("mine", good={...}, failing={...}, absent={...}, endless={...}, crowded={...},
+                       faulty={...})
 
 The driver is loaded by its entry point, as the daemon does. Where a test needs a daemon to be killed in mid-scan, a
 real process is.
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from plantimager.controller.scanner.drivers import load
-from plantimager.controller.scanner.drivers.base import EventMonitor, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.base import EventMonitor, Part, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.controller.scanner.paths import Pose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +55,8 @@ class Kit:
     """It isn't there for the scan of slot 0."""
     endless: dict[str, Any]
     """Its scan of slot 0 makes some progress and then doesn't go on, but hears that it is cancelled."""
+    crowded: dict[str, Any]
+    """It finds too little room on the datasets' disk."""
     faulty: dict[str, Any]
     """Options with at least two faults."""
     configuration: dict[str, Any] = field(default_factory=lambda: CONFIGURATION)
@@ -212,6 +217,14 @@ class DriverContract:
                 driver.scan(request_, RecordingMonitor())
         assert [*request_.dataset_dir.parent.iterdir()] == []
 
+    def test_a_disk_without_room_is_a_rig_that_is_not_ready(self, kit, request_):
+        """Somebody may make room while the grace period lasts; until then nothing is begun."""
+        monitor = RecordingMonitor()
+        with pytest.raises(ScannerNotReady, match=f"{request_.dataset_dir.parent}: .*move datasets away"):
+            load(kit.name, kit.crowded).scan(request_, monitor)
+        assert not any(done for done, _, _ in monitor.told)
+        assert [*request_.dataset_dir.parent.iterdir()] == []
+
     def test_recover_tells_whether_the_scan_had_finished(self, kit, request_):
         """After a kill between the scan and the saving of its record, the slot isn't taken twice."""
         assert load(kit.name, kit.good).recover(request_) is None
@@ -267,6 +280,53 @@ class DriverContract:
         driver.prepare()
         driver.scan(request_, RecordingMonitor())
         assert request_.dataset_dir.is_dir()
+
+    def test_a_good_rig_answers_when_it_is_examined(self, kit, request_):
+        """All of it that the driver can tell of, and it scans afterwards."""
+        driver = load(kit.name, kit.good)
+        parts = driver.examine()
+        assert [part for part in parts if not (isinstance(part, Part) and part.answers)] == []
+        assert len({part.name for part in parts}) == len(parts)
+        driver.scan(request_, RecordingMonitor())
+
+    def test_a_person_may_use_the_rig_where_the_driver_offers_it(self, kit, request_):
+        """Whatever was done by hand, the next scan is a scan like any other."""
+        driver = load(kit.name, kit.good)
+        if isinstance(driver, HandControl):
+            assert driver.home(RecordingMonitor())
+            assert driver.go_to(Pose(x=10), RecordingMonitor())
+            driver.light(on=True)
+            cameras = driver.cameras(kit.configuration)
+            assert all(driver.snapshot(camera, RecordingMonitor()) for camera in cameras)
+            assert len({camera.name for camera in cameras}) == len(cameras) > 0
+            driver.light(on=False)
+        driver.scan(request_, RecordingMonitor())
+        assert request_.dataset_dir.is_dir()
+
+    def test_what_a_person_began_is_broken_off_for_a_scan(self, kit, request_):
+        """The next slot doesn't wait, and finds the rig in order."""
+        driver, monitor = load(kit.name, kit.good), RecordingMonitor()
+        monitor.cancel()
+        if isinstance(driver, HandControl):
+            for move in (driver.home, lambda monitor: driver.go_to(Pose(x=10, pan=90), monitor)):
+                with pytest.raises(ScanCancelled):
+                    move(monitor)
+        driver.scan(request_, RecordingMonitor())
+
+    def test_a_goal_beyond_the_rig_is_refused(self, kit):
+        """Before anything moves."""
+        driver = load(kit.name, kit.good)
+        if isinstance(driver, HandControl):
+            with pytest.raises(ScannerNotReady, match=r"x = -1e\+06 mm leaves"):
+                driver.go_to(Pose(x=-1e6), RecordingMonitor())
+
+    def test_a_rig_that_was_left_to_itself_can_be_used_by_another_process(self, kit, request_):
+        """Without a daemon each command is one."""
+        driver = load(kit.name, kit.good)
+        if isinstance(driver, HandControl):
+            driver.home(RecordingMonitor())
+            driver.leave()
+        load(kit.name, kit.good).scan(request_, RecordingMonitor())
 
     def test_close_may_be_called_twice(self, kit):
         """A service that stops while it starts does so."""

@@ -3,7 +3,10 @@
 It has no clock: a move takes so many questions how it goes (``polls``), so that a test is as fast as its driver asks,
 on any machine. As a program it stands in for a board until it is ended:
 
-    python tests/grbl_stand_in.py --link /tmp/ttyGRBL [--fault "alarm 1"]
+    python tests/grbl_stand_in.py --link /tmp/ttyGRBL [--fault "alarm 1@3"]
+
+SIGUSR1 plugs the cable in again, pulled or not: as any board that USB powers, it then starts anew. The link is there as
+long as the cable is in. ``--fault`` may be given several times: the second is for when the board is plugged in again.
 
 The faults, each at the ``at``-th move (from 1) where it is one of a move:
 
@@ -30,14 +33,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import select
+import shutil
 import signal
+import socket
 import threading
 import tty
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SETTINGS = {
     0: "10", 1: "25", 2: "0", 3: "7", 4: "0", 5: "0", 6: "0", 10: "115", 11: "0.010", 12: "0.002", 13: "0",
@@ -267,8 +276,9 @@ def _words(place: tuple[float, ...]) -> str:
 class StandIn:
     """A `Board` behind a pseudo-terminal, served by a thread of its own."""
 
-    def __init__(self, board: Board | None = None) -> None:
+    def __init__(self, board: Board | None = None, *, on_unplug: Callable[[], object] = lambda: None) -> None:
         self.board = board or Board()
+        self._on_unplug = on_unplug
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)  # until the driver does, the terminal would echo
         self.port = os.ttyname(self._slave)
@@ -299,7 +309,8 @@ class StandIn:
         os.write(self._master, text.encode("latin-1"))
 
     def _unplug(self) -> None:
-        """Pull the cable: who has the port open finds it gone."""
+        """Pull the cable: who has the port open finds it gone, and by then the device is gone, too."""
+        self._on_unplug()
         for name in ("_master", "_slave"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
@@ -323,23 +334,45 @@ class StandIn:
         self.close()
 
 
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
+
+
 def main() -> None:
     """Stand in for a board until SIGTERM."""
     parser = argparse.ArgumentParser(description="A GRBL 1.1h board on a pseudo-terminal.")
     parser.add_argument("--link", type=Path, required=True, help="where the port is to be found, as a symbolic link")
-    parser.add_argument("--fault", default="", help="see this file's docstring")
-    parser.add_argument("--at", type=int, default=1, metavar="MOVE", help="the move, from 1, that the fault is of")
+    parser.add_argument("--group", default="", help="who may open it beside its owner; as udev has it with real ports")
+    parser.add_argument(
+        "--fault", type=_fault, action="append", default=[], help="FAULT[@MOVE], see this file's docstring"
+    )
     parser.add_argument("--polls", type=int, default=2, help="questions that a move takes")
     options = parser.parse_args()
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
-    with StandIn(Board(fault=options.fault, at=options.at, polls=options.polls)) as stand_in:
-        options.link.unlink(missing_ok=True)
-        options.link.symlink_to(stand_in.port)
-        print(f"{options.link} is {stand_in.port}", flush=True)
-        done.wait()
-        options.link.unlink(missing_ok=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for fault, at in itertools.chain(options.fault, itertools.repeat(("", 1))):
+        board = Board(fault=fault, at=at, polls=options.polls)
+        with StandIn(board, on_unplug=lambda: options.link.unlink(missing_ok=True)) as stand_in:
+            if options.group:
+                shutil.chown(stand_in.port, group=options.group)
+                Path(stand_in.port).chmod(0o660)
+            options.link.unlink(missing_ok=True)
+            options.link.symlink_to(stand_in.port)
+            print(f"{options.link} is {stand_in.port}", flush=True)
+            _tell_systemd("READY=1")
+            if signal.sigwait(SIGNALS) != signal.SIGUSR1:
+                return
+
+
+def _fault(text: str) -> tuple[str, int]:
+    fault, _, at = text.partition("@")
+    return fault, int(at or 1)
+
+
+def _tell_systemd(news: str) -> None:
+    """Tell a service manager, where one started us; without a library, which a bare Python hasn't."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(news.encode(), address)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ n_shots = {n_shots}
 warmup_period = 1
 standby_threshold_sec = 60
 grace_period = {grace}
+scan_retries = {retries}
 
 [ScanPath]
 class_name = "Circle"
@@ -57,9 +58,11 @@ def configuration(*, clock: str = "trust", stall_timeout: str = "5m", pace: floa
     return CONFIGURATION.format(clock=clock, stall_timeout=stall_timeout, pace=pace, options=options)
 
 
-def definition(name: str = "tl", *, interval: str = "1s", n_shots: int = 3, grace: int = 600, points: int = 4) -> str:
+def definition(
+    name: str = "tl", *, interval: str = "1s", n_shots: int = 3, grace: int = 600, points: int = 4, retries: int = 0
+) -> str:
     """Return a ``timelapse.toml`` whose first slot is due a second from when it is taken up."""
-    return DEFINITION.format(name=name, interval=interval, n_shots=n_shots, grace=grace, points=points)
+    return DEFINITION.format(name=name, interval=interval, n_shots=n_shots, grace=grace, points=points, retries=retries)
 
 
 class TimelapseService:

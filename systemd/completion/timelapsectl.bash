@@ -4,18 +4,23 @@
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start cancel status log timeline demo'
-    local word command='' index
+    local commands='check preview start cancel status rig log timeline demo'
+    local actions='check home goto snapshot lights'
+    local word command='' action='' index
 
-    # The command is the first word that neither is an option nor belongs to one.
+    # The command is the first word that neither is an option nor belongs to one; that of `rig` has an action behind it.
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
         --rig | --config) ((index++)) ;;
         -*) ;;
         *)
+            if [[ $command == rig ]]; then
+                action=$word
+                break
+            fi
             command=$word
-            break
+            [[ $command == rig ]] || break
             ;;
         esac
     done
@@ -23,17 +28,17 @@ _timelapsectl() {
     COMPREPLY=()
     if [[ $command != log ]]; then
         case $previous in
-        --config | --svg)
+        --config | --svg | --output)
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --rig | --why | -n | --records) return ;;
+        --rig | --why | -n | --records | --x | --y | --pan | --camera) return ;;
         esac
     fi
 
     local options=''
-    case $command in
+    case $command$action in
     '') options="$common --version $commands" ;;
     check | start) options=$common ;;
     preview) options="$common --all" ;;
@@ -41,13 +46,19 @@ _timelapsectl() {
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;
     demo) options=$common ;;
+    rig) options="$common $actions" ;;
+    rigcheck) options="$common --json" ;;
+    righome) options=$common ;;
+    riggoto) options="$common --x --y --pan" ;;
+    rigsnapshot) options="$common --camera --output" ;;
+    riglights) options="$common on off" ;;
     log) # journalctl's, the useful ones, and our own fields
         options='--help -f -x -n -p --since= --until= SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='
         [[ $current == -* || $current == [A-Z]* ]] && compopt -o nospace 2>/dev/null
         ;;
     esac
 
-    if [[ -z $command || $command == log || $current == -* ]]; then
+    if [[ -z $command || $command == @(rig|log) || $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ $command == @(check|preview|start) ]]; then
         compopt -o filenames 2>/dev/null

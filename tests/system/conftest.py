@@ -63,16 +63,18 @@ def base() -> Path:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory of wheels: the project as it stands, and all that it needs."""
+    """Return a directory of wheels: the project as it stands, and all that it and a rig with a gantry need."""
     # From a copy: setuptools takes up what an earlier build left in build/.
     copy = tmp_path_factory.mktemp("tree")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(TREE / name, copy)
     shutil.copytree(TREE / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     made = tmp_path_factory.mktemp("wheels")
+    # Later ones may lack libgphoto2's virtual camera.
+    packages = (f"{copy}[grbl,gphoto2,gpio]", "gphoto2==2.6.4")
     # sdnotify comes as a source only, and Debian's pip builds those the old way unless told.
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--use-pep517", "--wheel-dir", made, copy],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--use-pep517", "--wheel-dir", made, *packages],
         check=True,
         stdin=subprocess.DEVNULL,
     )

@@ -94,12 +94,59 @@ def test_update_takes_the_new_program_and_restarts_the_daemon(rig):
     assert not rig.path("/opt/plant-imager-timelapsed").joinpath(old).exists()
 
 
+def imports(machine: Rig, module: str) -> bool:
+    """Whether the daemon's environment has a module; the machine is off."""
+    environment = machine.path("/opt/plant-imager-timelapsed/bin").readlink()
+    python = f"/opt/plant-imager-timelapsed/{environment}/python3"
+    return machine.build(python, "-c", f"import {module}", check=False).returncode == 0
+
+
+def test_extras_bring_their_packages_and_let_the_service_at_the_devices(rig):
+    """Each adds to those before; an update keeps them, and brings back no drop-in that somebody took away."""
+    drop_ins = rig.path(f"/etc/systemd/system/{UNIT}.d")
+    assert not imports(rig, "serial")
+    rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl")
+    assert imports(rig, "serial")
+    assert [path.name for path in drop_ins.iterdir()] == ["serial.conf"]
+    (drop_ins / "serial.conf").unlink()
+    assert not imports(rig, "gphoto2")
+    rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gphoto2")
+    assert imports(rig, "gphoto2")
+    said = rig.build(INSTALL, "--wheels", WHEELS).stdout.splitlines()
+    assert any(line == "unchanged: /opt/plant-imager-timelapsed" for line in said)
+    assert imports(rig, "serial")
+    assert [path.name for path in drop_ins.iterdir()] == ["camera.conf"]
+
+
+def test_drop_in_of_an_administrator_is_never_overwritten(rig):
+    """Nor is one put there that would keep the service from starting, for want of a group."""
+    own = f"/etc/systemd/system/{UNIT}.d/serial.conf"
+    rig.write(own, "[Service]\nDeviceAllow=/dev/ttyS7 rw\n")
+    said = rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gpio,grbl").stdout
+    assert f"kept: {own}" in said.splitlines()
+    assert rig.path(own).read_text() == "[Service]\nDeviceAllow=/dev/ttyS7 rw\n"
+    without = f"left out: {own.replace('serial', 'gpio')}, because there is no group gpio, i2c, spi here"
+    assert without in said
+
+
+def test_picamera2_is_that_of_the_system(rig):
+    """It hangs on the system's own libcamera, so the environment sees the packages of the system."""
+    packages = "/usr/lib/python3/dist-packages"
+    rig.write(f"{packages}/picamera2.py", "")
+    rig.write(
+        f"{packages}/picamera2-0.3.18.dist-info/METADATA", "Metadata-Version: 2.1\nName: picamera2\nVersion: 0.3.18\n"
+    )
+    rig.build(INSTALL, "--wheels", WHEELS, "--extras", "picamera2")
+    assert imports(rig, "picamera2")
+
+
 def test_dry_run_says_all_and_does_nothing(bare_rig):
     """`--dry-run` names each step of the real run and leaves not one file."""
     before = everything_below(bare_rig)
-    said = bare_rig.build(INSTALL, "--wheels", WHEELS, "--dry-run").stdout.splitlines()
+    options = ("--wheels", WHEELS, "--extras", "grbl")
+    said = bare_rig.build(INSTALL, *options, "--dry-run").stdout.splitlines()
     assert everything_below(bare_rig) == before
-    done = bare_rig.build(INSTALL, "--wheels", WHEELS).stdout.splitlines()
+    done = bare_rig.build(INSTALL, *options).stdout.splitlines()
     assert [line.removeprefix("would: ") for line in said] == done
 
 
@@ -176,6 +223,7 @@ def test_user_service_runs_without_a_login(bare_rig):
         (("--rig",), "--rig needs a value"),
         (("--wheels", "/nowhere"), "--wheels /nowhere: not a directory"),
         (("--wheels", "/etc"), "--wheels /etc: holds no plantimager_timelapse-*.whl"),
+        (("--extras", "grbl,teapot"), "--extras grbl,teapot: write some of grbl, gphoto2, v4l2, picamera2, gpio"),
         (("--user", "--rig", "left"), "--rig is for the system service"),
         (("--upgrade",), "unknown: --upgrade"),
     ],

@@ -42,5 +42,6 @@ class TestCommandDriver(DriverContract):
             failing=does("failing.py", FAILING),
             absent=does("absent.py", "raise SystemExit(75)"),
             endless=does("endless.py", ENDLESS),
+            crowded=does("good.py", GOOD) | {"keep_free": "1000 TB"},
             faulty={"argv": "take-scan", "prepare": [], "stop_grace": "soon", "environment": {"SLOT": "1"}},
         )

@@ -36,6 +36,7 @@ class TestGrblDriver(DriverContract):
                 failing={"port": failing.port, **options},
                 absent={"port": "/dev/no-such-port", **options},
                 endless={"port": endless.port, **options},
+                crowded={"port": good.port, **options, "keep_free": "1000 TB"},
                 faulty={"port": "ttyUSB0", "x": [740, 0], "pan": [0, 90], "cameras": {"top": {"kind": "polaroid"}}},
                 configuration=CONFIGURATION,
             )

@@ -10,6 +10,8 @@ from PIL import Image
 
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from grbl_stand_in import SETTINGS, Board, StandIn
+from plantimager.controller.scanner.cameras import Camera
+from plantimager.controller.scanner.drivers.base import EventMonitor, Part
 from plantimager.controller.scanner.drivers.gantry import arm
 from plantimager.controller.scanner.drivers.grbl import GrblDriver
 from plantimager.controller.scanner.errors import (
@@ -238,7 +240,7 @@ def test_a_soft_limit_is_told_and_undone(rig, request_):
         ({"fault": "deaf"}, "the board doesn't answer; check its power, the port and the baud rate"),
         ({"board": {13: "1"}}, r"it reports inches; set \$13=0"),
         ({"board": {22: "0"}}, r"homing is switched off; set \$22=1, or write homing = false"),
-        ({"board": {110: "0.000"}}, r"\$110 must be above 0, or nothing moves"),
+        ({"board": {110: "0.000"}}, r"\$110 must be 0.5 or more, or nothing moves"),
         ({"board": {20: "1"}}, r"soft limits are on \(\$20=1\) and leave x only -20 to 720"),
     ],
 )
@@ -626,31 +628,97 @@ def test_missing_libraries_are_found_by_check(rig):
 
 
 def test_every_part_of_the_rig_says_how_it_is(rig):
-    """Also where the first one doesn't answer."""
+    """Also where the first one doesn't answer; nothing moves."""
     driver, board = rig(
-        cameras={"top": {"kind": "command", "argv": ["true", "{output}"]}, "usb": {"kind": "v4l2", "device": "/dev/no"}}
+        cameras={
+            "top": {"kind": "command", "argv": ["true", "{output}"]},
+            "usb": {"kind": "v4l2", "device": "/dev/no"},
+        },
+        switches={"grow": {"role": "growth_light", "on": ["true"], "off": ["true"]}},
     )
-    assert [*driver.examine()] == [
-        ("switches", "all switched", True),
-        ("gantry", "GRBL 1.1h answers, its settings are right", True),
-        ("camera top", "open", True),
-        ("camera usb", "/dev/no: it isn't there; check the cable", False),
+    port = driver.options["port"]
+    assert driver.examine() == [
+        Part("switches", True, "switched: grow (growth_light)"),
+        Part("gantry", True, f"GRBL 1.1h on {port}, not homed yet"),
+        Part("camera top", True, "command, open"),
+        Part("camera usb", False, "/dev/no: it isn't there; check the cable"),
     ]
-    assert board.homed == 0
+    assert (board.homed, board.moves) == (0, 0)
+
+
+def test_a_position_that_is_known_stays_known_when_the_rig_is_examined(rig):
+    """The next scan needs no homing for it."""
+    driver, board = rig()
+    driver.home(EventMonitor())
+    driver.go_to(Pose(x=10), EventMonitor())
+    assert driver.examine()[0].says.endswith(", standing at x 10 y 0 pan 0")
+    driver.prepare()
+    assert board.homed == 1
+
+
+def test_a_board_that_says_nothing_is_a_part_that_does_not_answer(rig):
+    """The others are asked all the same."""
+    driver, _ = rig(fault="deaf")
+    gantry, camera = driver.examine()
+    assert (gantry.answers, camera.answers) == (False, True)
+
+
+def test_a_switch_that_fails_is_a_part_that_does_not_answer(rig):
+    """The others are asked all the same."""
+    driver, _ = rig(switches={"grow": {"role": "growth_light", "on": ["false"], "off": ["true"]}})
+    switches, gantry, _ = driver.examine()
+    assert switches.says.startswith("grow (growth_light) could not be switched on: false exited with 1")
+    assert (switches.answers, gantry.answers) == (False, True)
 
 
 def test_a_person_can_home_go_and_look(rig):
     """Within the limits, as a scan does."""
     driver, board = rig()
-    assert driver.home() == "x 0 y 0 pan 0"
-    assert driver.go_to(Pose(x=10, pan=90)).startswith("x 10 y 0 pan 9")
-    with pytest.raises(ScannerNotReady, match="leaves the gantry's 0-740 mm"):
-        driver.go_to(Pose(x=1000))
-    assert driver.snapshot("top").startswith(b"\xff\xd8\xff")
+    assert driver.home(EventMonitor()) == "homed; the arm stands at x 0 y 0 pan 0"
+    assert driver.go_to(Pose(x=10, pan=90), EventMonitor()).startswith("the arm stands at x 10 y 0 pan 9")
+    with pytest.raises(ScannerNotReady, match=r"^x = 1000 mm leaves the gantry's 0-740 mm$"):
+        driver.go_to(Pose(x=1000), EventMonitor())
+    assert [camera.name for camera in driver.cameras({"side": {}})] == ["top"]
+    assert driver.cameras(CONFIGURATION)[0].res_x == 80
+    assert driver.snapshot(Camera(name="top"), EventMonitor()).startswith(b"\xff\xd8\xff")
     with pytest.raises(ScannerNotReady, match="no camera side"):
-        driver.snapshot("side")
-    driver.home()
+        driver.snapshot(Camera(name="side"), EventMonitor())
+    driver.home(EventMonitor())
     assert board.homed == 2
+
+
+def test_an_alarm_by_hand_is_told_with_its_cure_and_homing_ends_it(rig):
+    """What the hint says is what helps."""
+    driver, _ = rig(fault="alarm 1")
+    with pytest.raises(ScannerNotReady, match=r"GRBL alarm 1 \(a limit switch .* then `timelapsectl rig home`$"):
+        driver.go_to(Pose(x=10), EventMonitor())
+    assert driver.home(EventMonitor()).startswith("homed")
+    assert driver.go_to(Pose(x=10), EventMonitor()) == "the arm stands at x 10 y 0 pan 0"
+
+
+def test_homing_that_never_ends_can_be_broken_off(rig):
+    """And the board is reset, so that the arm stands."""
+    driver, board = rig(fault="home for ever")
+    monitor = EventMonitor()
+    monitor.cancel()
+    with pytest.raises(ScanCancelled, match="brought to a stand"):
+        driver.home(monitor)
+    rig.take_away()  # it has heard everything then
+    assert board.heard[-1] == "^X"
+
+
+def test_lights_stay_as_they_are_left_and_go_off_at_a_close(rig, tmp_path):
+    """`leave` is for who comes back, `close` for who goes."""
+    light = {"role": "scan_light", "on": ["touch", str(tmp_path / "lit")], "off": ["rm", "-f", str(tmp_path / "lit")]}
+    driver, _ = rig(switches={"scan": light})
+    driver.light(on=True)
+    driver.leave()
+    assert (tmp_path / "lit").exists()
+    driver.close()
+    assert (tmp_path / "lit").exists(), "nothing was touched since"
+    driver.light(on=True)
+    driver.close()
+    assert not (tmp_path / "lit").exists()
 
 
 def test_no_thread_or_process_outlives_the_driver(rig, request_):

@@ -1,42 +1,29 @@
 """PlantDB's own file system database reads what the drivers write."""
 
-import errno
+import contextlib
 import json
-import shutil
-import tempfile
 from datetime import datetime
 
 import pytest
-from plantdb.commons.auth.session import NoAuthSessionManager
-from plantdb.commons.fsdb.core import FSDB
 
 from driver_contract import RecordingMonitor, make_request
+from plant_database import opened
 from plantimager.controller.scanner.drivers import dataset
 from plantimager.controller.scanner.drivers.simulated import SimulatedDriver
 
 
 @pytest.fixture
-def request_(tmp_path, monkeypatch):
+def request_(tmp_path):
     """Return a request whose dataset goes into a database."""
     (tmp_path / "db").mkdir()
-    (tmp_path / "db" / "romidb").touch()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # PlantDB leaves users there
     return make_request(tmp_path / "db")
 
 
 @pytest.fixture
 def database(request_):
     """Return what opens the database."""
-    opened = []
-
-    def open_():
-        opened.append(FSDB(request_.dataset_dir.parent, session_manager=NoAuthSessionManager(), log_level="ERROR"))
-        opened[-1].connect()
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        one.disconnect()
+    with contextlib.ExitStack() as databases:
+        yield lambda: databases.enter_context(opened(request_.dataset_dir.parent))
 
 
 def scan(request, **options):
@@ -101,15 +88,3 @@ def test_our_receipt_does_not_get_in_the_way(request_, database):
     scan(request_)
     assert json.loads((request_.dataset_dir / dataset.RECEIPT).read_text())["scan_id"] == "col0_0"
     assert [fileset.id for fileset in database().get_scan("col0_0").get_filesets()] == ["images"]
-
-
-@pytest.mark.parametrize(("needed", "keep_free", "fits"), [(0, 0, True), (1 << 60, 0, False), (0, 1 << 60, False)])
-def test_room_is_looked_for_before_a_scan(tmp_path, needed, keep_free, fits):
-    """For the scan itself, and for what must stay free."""
-    if fits:
-        dataset.check_room(tmp_path, needed, keep_free)
-        return
-    with pytest.raises(OSError, match="move datasets away, or lower keep_free") as caught:
-        dataset.check_room(tmp_path, needed, keep_free)
-    assert caught.value.errno == errno.ENOSPC
-    assert f"{shutil.disk_usage(tmp_path).free / 1e9:.0f}"[:1] in str(caught.value)

@@ -16,5 +16,6 @@ class TestSimulatedDriver(DriverContract):
             failing={**FAST, "fail": [0]},
             absent={**FAST, "absent": [0]},
             endless={**FAST, "stall": [0]},
+            crowded={**FAST, "keep_free": "1000 TB"},
             faulty={"time_per_position": "fast", "fail": [-1], "deaf": "yes", "image_wdth": 3},
         )

@@ -38,11 +38,16 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
     try:
         driver_class = found.load()
     except ImportError as missing:
-        problem = f"can't be loaded ({missing}); pip install 'plantimager-timelapse[{name}]'"
+        problem = f"can't be loaded ({missing}); {how_to_install(name)}"
         raise FaultsFound([Fault("", "driver", name, problem)]) from missing
     if not (isinstance(driver_class, type) and issubclass(driver_class, ScannerDriver)):
         raise FaultsFound([Fault("", "driver", name, "its entry point is not a ScannerDriver")])
     return driver_class(options)
+
+
+def how_to_install(extra: str) -> str:
+    """Return what a person does to get what an extra of this distribution brings."""
+    return f"pip install '{DISTRIBUTION}[{extra}]' (for the service: sudo systemd/install --extras {extra})"
 
 
 def _find(name: str) -> EntryPoint | None:

@@ -9,6 +9,7 @@ Its options, ``[drivers.command]``::
     environment = { GPIO_CHIP = "gpiochip0" }        # added to what the programs see
     prepare_timeout = "1m"                           # likewise standby_timeout, recover_timeout
     stop_grace = "10s"                               # from SIGTERM to SIGKILL
+    keep_free = "1 GB"                               # of the datasets' disk; with less of it no scan is begun
 
 What the program of ``argv`` is told: the environment ``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` (from 0),
 ``ATTEMPT`` (from 1), ``SCHEDULED_AT`` (UTC) and ``DATASET_DIR``, and on stdin all of it as one JSON object, with the
@@ -39,8 +40,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner import json_text
-from plantimager.controller.scanner.drivers import dataset, programs
-from plantimager.controller.scanner.drivers.base import ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers import dataset, programs, room
+from plantimager.controller.scanner.drivers.base import Part, ScanMonitor, ScannerDriver, ScanRequest, ScanResult
 from plantimager.controller.scanner.durations import parse_duration
 from plantimager.controller.scanner.errors import (
     DriverError,
@@ -52,7 +53,7 @@ from plantimager.controller.scanner.errors import (
 from plantimager.controller.scanner.faults import Fault, Table, argv, text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 OK: Final = 0
 NOT_READY: Final = 75
@@ -84,6 +85,7 @@ class CommandDriver(ScannerDriver):
         self._standby_timeout = table.take("standby_timeout", parse_duration, timedelta(minutes=1))
         self._recover_timeout = table.take("recover_timeout", parse_duration, timedelta(minutes=1))
         self._grace = table.take("stop_grace", parse_duration, timedelta(seconds=10))
+        self._keep_free = room.read_keep_free(table)
         added = _read_environment(table.subtable("environment"))
         table.finish()
         if faults:
@@ -94,18 +96,27 @@ class CommandDriver(ScannerDriver):
         """Return which of the programs aren't there; the configuration itself is theirs to judge."""
         del configuration
         faults = []
-        for key, program in (
-            ("argv", self._scan),
-            ("prepare", self._prepare),
-            ("standby", self._standby),
-            ("recover", self._recover),
-        ):
-            if program is not None:
-                try:
-                    programs.find(program[0])
-                except programs.ProgramMissing as missing:
-                    faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
+        for key, program in self._programs():
+            try:
+                programs.find(program[0])
+            except programs.ProgramMissing as missing:
+                faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
         return faults
+
+    def examine(self) -> Sequence[Part]:
+        """Say which of the programs are there; what is behind them only they know."""
+        parts = []
+        for key, program in self._programs():
+            try:
+                parts.append(Part(key, answers=True, says=f"{programs.find(program[0])} is there"))
+            except programs.ProgramMissing as missing:
+                parts.append(Part(key, answers=False, says=str(missing)))
+        return parts
+
+    def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each program there is, with its key."""
+        keys = {"argv": self._scan, "prepare": self._prepare, "standby": self._standby, "recover": self._recover}
+        return ((key, program) for key, program in keys.items() if program is not None)
 
     def prepare(self) -> None:
         """Run the ``prepare`` program; the rig is ready if it exits with 0."""
@@ -130,6 +141,7 @@ class CommandDriver(ScannerDriver):
         finished = self._settle(request)
         if finished is not None:
             return finished
+        room.check_before(request, 0, self._keep_free)  # what it needs beside only the program knows
         with dataset.attempt(request) as attempt:
             talk = _Talk(monitor)
             monitor.progress(0, 0, f"starting {self._scan[0]}")

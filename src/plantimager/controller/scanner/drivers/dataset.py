@@ -15,13 +15,10 @@ knows which pictures the disk has, and the attempt was interrupted. Its pictures
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import shutil
 import stat
 from contextlib import contextmanager
-from dataclasses import astuple
 from datetime import UTC, date, datetime, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,27 +83,6 @@ class Attempt:
         _sync_tree(self.directory)
         _put_in_place(self.directory, self.request.dataset_dir)
         return result
-
-
-def check_room(directory: Path, needed: int, keep_free: int) -> None:
-    """Check that a disk takes ``needed`` more bytes, and has ``keep_free`` left when it did.
-
-    A disk that is full to the brim stops more than scans: the store and the journal, too.
-
-    Raises
-    ------
-    OSError
-        ENOSPC, worded; or it can't be asked.
-
-    """
-    free = shutil.disk_usage(directory).free
-    if free - needed < keep_free:
-        problem = f"{_size(free)} free, {_size(needed)} needed for this scan, and {_size(keep_free)} kept free"
-        raise OSError(errno.ENOSPC, f"{problem}; move datasets away, or lower keep_free", str(directory))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 @contextmanager
@@ -287,7 +263,7 @@ class PlantScan:
         # Its file knows when the last picture was there: the daemon's clock isn't asked by drivers.
         self._finished = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         known = {
-            "approximate_pose": astuple(pose.shifted(camera.offset)),
+            "approximate_pose": list(pose.shifted(camera.offset)),
             "camera_name": camera.name,
             "channel": "rgb",
             "shot_id": f"{shot:05d}",

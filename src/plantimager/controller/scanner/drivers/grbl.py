@@ -42,11 +42,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.cameras import EXTENSIONS, Camera, read_cameras
-from plantimager.controller.scanner.drivers import dataset
-from plantimager.controller.scanner.drivers.base import ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers import dataset, how_to_install, room
+from plantimager.controller.scanner.drivers.base import Part, ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.by_hand import HandControl, check_within
 from plantimager.controller.scanner.drivers.cameras import KINDS
 from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
 from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
@@ -64,7 +66,7 @@ from plantimager.controller.scanner.errors import (
     ScannerNotReady,
 )
 from plantimager.controller.scanner.faults import MISSING, Fault
-from plantimager.controller.scanner.lights import Phase
+from plantimager.controller.scanner.lights import Phase, Role
 from plantimager.controller.scanner.paths import DEFAULT_PATH, HOME, Pose, beyond, check_reach, read_path
 
 if TYPE_CHECKING:
@@ -75,13 +77,13 @@ if TYPE_CHECKING:
 ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
 """By file name extension, of which several encodings have the same."""
 
-BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
-"""The most that a picture takes: what a scan must find free before it begins."""
+LIGHTS: Final = frozenset({Role.GROWTH_LIGHT, Role.SCAN_LIGHT})
+"""What stays as it is while a person moves the arm: they may have switched it so, in a process before this one."""
 
 _Faults = (GantryFault, CameraFault, SwitchFault)
 
 
-class GrblDriver(ScannerDriver):
+class GrblDriver(ScannerDriver, HandControl):
     """A real rig."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -111,7 +113,7 @@ class GrblDriver(ScannerDriver):
         for name, camera in self._rig.cameras.items():
             library = KINDS[camera.kind].library
             if library and importlib.util.find_spec(library) is None:
-                problem = f"{library} isn't installed; pip install 'plantimager-timelapse[{camera.kind}]'"
+                problem = f"{library} isn't installed; {how_to_install(camera.kind)}"
                 faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
         return faults
 
@@ -128,7 +130,7 @@ class GrblDriver(ScannerDriver):
         if finished is not None:
             return finished
         poses, cameras = self._plan(request.configuration)
-        self._check_room(request, len(poses), cameras)
+        room.check_before(request, room.most_bytes(cameras) * len(poses), self._rig.keep_free)
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
         names = [camera.name for camera in cameras]
@@ -215,30 +217,26 @@ class GrblDriver(ScannerDriver):
             raise ScanFailed(f"the rig has no camera {', '.join(unknown)}; it has {', '.join(self._cameras)}")
         return poses, cameras
 
-    def _check_room(self, request: ScanRequest, positions: int, cameras: Iterable[Camera]) -> None:
-        """Raise `ScannerNotReady` where the disk can't take the scan: a person may make room meanwhile."""
-        needed = sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras) * positions
-        try:
-            dataset.check_room(request.dataset_dir.parent, needed, self._rig.keep_free)
-        except OSError as full:
-            raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
-
     def _check_floor(self, request: ScanRequest) -> None:
         """Raise OSError when others filled the disk meanwhile."""
-        dataset.check_room(request.dataset_dir.parent, 0, self._rig.keep_free)
+        room.check(request.dataset_dir.parent, 0, self._rig.keep_free)
 
     def _get_ready(self, wait: Wait, cameras: Iterable[str], say: Callable[[str], None] = lambda _: None) -> None:
         """Raise `Stopped`, or the fault of whatever isn't ready; ``say`` what is waited for."""
-        self._touched = True
-        powers_up = self._switchboard.has_to_power()
-        self._switchboard.enter(Phase.WARM)
-        if powers_up and wait(self._rig.power_up.total_seconds()):
-            raise Stopped
+        self._power_up(wait)
         self._arm.ready(wait)
         for name in cameras:
             say(f"camera {name}")
             with _named(name):
                 self._cameras[name].open()
+
+    def _power_up(self, wait: Wait, *, but: frozenset[Role] = frozenset()) -> None:
+        """Switch what a rig at work wants switched, and give the board the time to start. Raises as `_get_ready`."""
+        self._touched = True
+        powers_up = self._switchboard.has_to_power()
+        self._switchboard.enter(Phase.WARM, but=but)
+        if powers_up and wait(self._rig.power_up.total_seconds()):
+            raise Stopped
 
     def _park(self) -> None:
         """Go where the rig waits; an arm that doesn't know where it is stays there."""
@@ -317,55 +315,70 @@ class GrblDriver(ScannerDriver):
             seconds=self._rig.exposure_timeout.total_seconds(),
         )
 
-    # --- for `timelapsectl rig` ------------------------------------------------------------------------
-    # Each raises ScannerNotReady; the caller sees to it that no scan runs and that `close` comes last.
+    # --- in a person's hands --------------------------------------------------------------------------
 
-    def examine(self) -> Iterator[tuple[str, str, bool]]:
-        """Talk to every part in turn and yield its name, what it answers, and whether that is well. Homes nothing."""
+    def examine(self) -> Sequence[Part]:
+        """Ask switches, board and cameras how they are, and give the plant its light.
+
+        Homes nothing; a position that is known stays known.
+        """
+        parts = [_ask("switches", self._examine_switches)] if self._rig.switches else []
+        parts.append(_ask("gantry", self._arm.examine))
+        return [*parts, *(_ask(f"camera {name}", partial(self._examine_camera, name)) for name in self._cameras)]
+
+    def _examine_switches(self) -> str:
+        self._power_up(never_stop)
+        return f"switched: {', '.join(f'{switch.name} ({switch.role})' for switch in self._rig.switches)}"
+
+    def _examine_camera(self, name: str) -> str:
         self._touched = True
-        yield _found("switches", lambda: self._switchboard.enter(Phase.WARM), "all switched")
-        yield _found("gantry", self._arm.connect, lambda: f"GRBL {self._arm.version} answers, its settings are right")
-        for name, camera in self._cameras.items():
-            yield _found(f"camera {name}", camera.open, "open")
+        self._cameras[name].open()
+        return f"{self._rig.cameras[name].kind}, open"
 
-    def home(self) -> str:
+    def home(self, monitor: ScanMonitor) -> str:
         """Home, and say where the arm stands then."""
-        with _rig_fault():
-            self._switchboard.enter(Phase.WARM)
-            self._touched = True
-            self._arm.home(never_stop)
-            return place_words(self._arm.place or (0.0, 0.0, 0.0))
+        with _by_hand():
+            self._power_up(monitor.wait, but=LIGHTS)
+            return f"homed; the arm stands at {place_words(self._arm.home(monitor.wait))}"
 
-    def go_to(self, pose: Pose) -> str:
+    def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
         """Go to a pose within the limits, homing first where need be; say where the arm stands then."""
-        outside = beyond([pose], self._rig.arm.limits.reach)
-        if outside is not None:
-            raise ScannerNotReady(str(outside))
-        with _rig_fault():
-            self._get_ready(never_stop, ())
-            return place_words(self._arm.go(self._arm.goal_of(pose), never_stop))
+        check_within(pose, self._rig.arm.limits.reach)
+        with _by_hand():
+            self._power_up(monitor.wait, but=LIGHTS)
+            self._arm.ready(monitor.wait)
+            return f"the arm stands at {place_words(self._arm.go(self._arm.goal_of(pose), monitor.wait))}"
 
-    def snapshot(self, name: str, settings: Camera | None = None) -> bytes:
-        """Return a picture by the camera ``name``, from where the arm is and in the light there is."""
-        if name not in self._cameras:
-            raise ScannerNotReady(f"the rig has no camera {name}; it has {', '.join(self._cameras)}")
+    def cameras(self, configuration: Mapping[str, Any]) -> Sequence[Camera]:
+        """Return the cameras of the options."""
+        settings = {camera.name: camera for camera in read_cameras(configuration, [])}
+        return [settings.get(name, Camera(name=name)) for name in self._cameras]
+
+    def snapshot(self, camera: Camera, monitor: ScanMonitor) -> bytes:
+        """Return a picture from where the arm is and in the light there is; not even the position need be known."""
+        if camera.name not in self._cameras:
+            raise ScannerNotReady(f"the rig has no camera {camera.name}; it has {', '.join(self._cameras)}")
         self._touched = True
-        with _rig_fault(), _named(name):
-            return self._cameras[name].expose(self._exposure(settings or Camera(name=name)), lambda: False)
+        with _by_hand(), _named(camera.name):
+            return self._cameras[camera.name].expose(self._exposure(camera), lambda: monitor.cancelled)
 
     def light(self, *, on: bool) -> None:
         """Switch the scan light on, and the growth light off; or the other way round."""
         self._touched = True
-        with _rig_fault():
+        with _by_hand():
             self._switchboard.enter(Phase.SCANNING if on else Phase.WARM)
 
+    def leave(self) -> None:
+        """Let go without standby. A GPIO line that nobody drives any more may fall back, see `switches`."""
+        self._touched = False
+        self.close()
 
-def _found(part: str, ask: Callable[[], object], answer: str | Callable[[], str]) -> tuple[str, str, bool]:
+
+def _ask(part: str, ask: Callable[[], str]) -> Part:
     try:
-        ask()
+        return Part(part, answers=True, says=ask())
     except _Faults as fault:
-        return part, str(fault), False
-    return part, answer if isinstance(answer, str) else answer(), True
+        return Part(part, answers=False, says=str(fault))
 
 
 @contextlib.contextmanager
@@ -387,8 +400,11 @@ def _noted(problems: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _rig_fault() -> Iterator[None]:
+def _by_hand() -> Iterator[None]:
+    """Word for a person what may end a call of theirs."""
     try:
         yield
+    except Stopped:
+        raise ScanCancelled("broken off; the arm was brought to a stand") from None
     except _Faults as fault:
         raise ScannerNotReady(str(fault)) from fault

@@ -13,6 +13,7 @@ fail, to stall and to be absent. Its options, ``[drivers.simulated]``::
     deaf = true                 # … and don't even hear that they are cancelled
     absent = [4]                # in these slots the rig isn't there
     absent_for = "1m"           # nor is it so long after the service's start
+    keep_free = "100 MB"        # of the datasets' disk, which no scan touches
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.cameras import DEFAULT_CAMERAS, read_cameras
-from plantimager.controller.scanner.drivers import dataset
-from plantimager.controller.scanner.drivers.base import ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers import dataset, room
+from plantimager.controller.scanner.drivers.base import Part, ScanMonitor, ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.by_hand import HandControl, check_within
 from plantimager.controller.scanner.durations import parse_duration, spoken
 from plantimager.controller.scanner.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.controller.scanner.faults import Fault, Table, boolean, number, whole
@@ -40,10 +42,16 @@ REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
 EVERY: Final = 1_000_000
 """Attempts: more than a slot ever has."""
 
+KEEP_FREE: Final = 100 * room.MEGABYTE
+"""Less than for a real rig: this one is for trying out, also in the /tmp of a small computer."""
+
+SNAPSHOT_AGE: Final = timedelta(days=14)
+"""Of the plant that a person takes a picture of: there are leaves to look at."""
+
 PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
 
 
-class SimulatedDriver(ScannerDriver):
+class SimulatedDriver(ScannerDriver, HandControl):
     """A rig that exists on paper."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -60,9 +68,12 @@ class SimulatedDriver(ScannerDriver):
         self._deaf = table.take("deaf", boolean, default=False)
         self._absent = table.take("absent", _slots, frozenset[int]())
         absent_for = table.take("absent_for", parse_duration, timedelta(0))
+        self._keep_free = room.read_keep_free(table, KEEP_FREE)
         table.finish()
         if faults:
             raise FaultsFound(faults)
+        self._at = HOME
+        """Where a person has sent the arm."""
         self._closed = threading.Event()
         self._present = threading.Event()
         # A timer, not a look at the clock: the wall clock may be set meanwhile.
@@ -91,6 +102,8 @@ class SimulatedDriver(ScannerDriver):
         if request.index in self._absent:
             raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
         poses, cameras = _read(request.configuration)
+        cameras = [self._shrunk(camera) for camera in cameras]
+        room.check_before(request, room.most_bytes(cameras) * len(poses), self._keep_free)
         with dataset.attempt(request) as attempt:
             pictures = dataset.PlantScan(attempt.directory, request)
             self._walk(request, monitor, poses, cameras, pictures)
@@ -114,6 +127,7 @@ class SimulatedDriver(ScannerDriver):
             at = goal.after(at)
             for camera in cameras:
                 pictures.add(camera, shot, at, self._picture(request, camera, at, age))
+            room.check(request.dataset_dir.parent, 0, self._keep_free)
             monitor.progress(shot + 1, len(poses), f"picture {pictures.pictures} of {len(poses) * len(cameras)}")
 
     def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:
@@ -128,23 +142,28 @@ class SimulatedDriver(ScannerDriver):
             raise ScanCancelled(f"stalled in slot {request.index}, as it was told, until cancelled")
 
     def _picture(self, request: ScanRequest, camera: Camera, at: Pose, age: timedelta) -> bytes:
+        due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
+        caption = f"{request.timelapse_id}   slot {request.index}   {_day(age)}   {due}"
+        return self._paint(camera, at, age, caption)
+
+    def _shrunk(self, camera: Camera) -> Camera:
+        """Return a camera whose pictures are no wider than the options let them be."""
+        width = min(self._image_width, camera.res_x) or camera.res_x
+        return camera._replace(res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
+
+    def _paint(self, camera: Camera, at: Pose, age: timedelta, caption: str) -> bytes:
         # Imported here, because Pillow takes as long to load as the rest of the daemon, and a rig with another driver
         # never needs it.
         from plantimager.controller.scanner.drivers import painted_plant  # noqa: PLC0415 - see above
 
-        width = min(self._image_width, camera.res_x) or camera.res_x
         pose = at.shifted(camera.offset)
         view = painted_plant.View(
-            width=width,
-            height=max(1, round(width * camera.res_y / camera.res_x)),
+            width=camera.res_x,
+            height=camera.res_y,
             pan=at.pan or 0.0,
             elevation=min(80.0, max(0.0, 32 + (pose.z or 0.0) / 8 + (pose.tilt or 0.0))),
         )
-        due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
-        captions = (
-            f"{request.timelapse_id}   slot {request.index}   {_day(age)}   {due}",
-            f"{camera.name}   {pose}",
-        )
+        captions = (caption, f"{camera.name}   {pose}")
         return painted_plant.paint(view, age / timedelta(days=1), captions, PILLOW_NAMES[camera.extension])
 
     def _age(self, request: ScanRequest) -> timedelta:
@@ -164,6 +183,47 @@ class SimulatedDriver(ScannerDriver):
 
     def standby(self) -> None:
         """Have nothing to power down."""
+
+    # --- in a person's hands --------------------------------------------------------------------------
+
+    def examine(self) -> Sequence[Part]:
+        """Say how a rig on paper is."""
+        if not self._present.is_set():
+            return [Part("gantry", answers=False, says="still absent, as absent_for says")]
+        cameras = (Part(f"camera {camera.name}", answers=True, says="paints") for camera in DEFAULT_CAMERAS)
+        return [Part("gantry", answers=True, says=f"simulated, standing at {_place(self._at)}"), *cameras]
+
+    def home(self, monitor: ScanMonitor) -> str:
+        """Take as long as to any other point."""
+        return f"homed; {self.go_to(HOME, monitor)}"
+
+    def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
+        """Take the time of a position."""
+        check_within(pose, REACH)
+        self.prepare()
+        if monitor.wait(self._time_per_position.total_seconds()):
+            raise ScanCancelled("broken off; the arm was brought to a stand")
+        self._at = pose.after(self._at)
+        return f"the arm stands at {_place(self._at)}"
+
+    def cameras(self, configuration: Mapping[str, Any]) -> Sequence[Camera]:
+        """Return whichever are asked for: on paper there is any camera."""
+        return read_cameras(configuration, []) or DEFAULT_CAMERAS
+
+    def snapshot(self, camera: Camera, monitor: ScanMonitor) -> bytes:
+        """Paint the plant of two weeks."""
+        self.prepare()
+        del monitor  # it is painted before anybody could think better of it
+        return self._paint(self._shrunk(camera), self._at, SNAPSHOT_AGE, "a snapshot by hand")
+
+    def light(self, *, on: bool) -> None:
+        """Switch nothing: paper needs no light."""
+        del on
+        self.prepare()
+
+    def leave(self) -> None:
+        """Leave nothing behind."""
+        self.close()
 
     def close(self) -> None:
         """Let a deaf stall go, and forget about the plug."""
@@ -185,6 +245,10 @@ def _read(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Ca
     if poses is None:
         raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
     return poses, read_cameras(configuration, faults) or DEFAULT_CAMERAS
+
+
+def _place(at: Pose) -> str:
+    return f"x {at.x:g} y {at.y:g} pan {at.pan:g}"
 
 
 def _slots(value: object) -> frozenset[int]:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from plantimager.controller.scanner.drivers import programs
+from plantimager.controller.scanner.drivers import how_to_install, programs
 from plantimager.controller.scanner.faults import MISSING, Fault, argv, boolean, one_of, text, whole
 from plantimager.controller.scanner.lights import Phase, Role, changes
 
@@ -143,7 +143,7 @@ class GpioSwitch:
             import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
             from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
         except ImportError as missing:
-            raise SwitchFault(f"needs libgpiod ({missing}); pip install 'plantimager-timelapse[gpio]'") from missing
+            raise SwitchFault(f"needs libgpiod ({missing}); {how_to_install('gpio')}") from missing
         value = Value.ACTIVE if on else Value.INACTIVE
         try:
             if self._request is None:

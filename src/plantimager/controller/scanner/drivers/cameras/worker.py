@@ -15,6 +15,7 @@ import threading
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from plantimager.controller.scanner.drivers import how_to_install
 from plantimager.controller.scanner.drivers.cameras.base import Camera, CameraFault, Exposure
 from plantimager.controller.scanner.drivers.cameras.pictures import fit
 
@@ -47,7 +48,7 @@ def _open(kind: str, options: dict[str, object]) -> Camera:
     try:
         camera_class = importlib.import_module(f"{PACKAGE}.{kind}").CAMERA
     except ImportError as missing:
-        problem = f"can't be used without its library ({missing}); pip install 'plantimager-timelapse[{kind}]'"
+        problem = f"can't be used without its library ({missing}); {how_to_install(kind)}"
         raise CameraFault(problem) from missing
     camera: Camera = camera_class(options)
     return camera

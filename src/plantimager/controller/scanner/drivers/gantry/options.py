@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.controller.scanner.drivers import room
 from plantimager.controller.scanner.drivers.cameras import KINDS, CameraOptions
 from plantimager.controller.scanner.drivers.gantry.arm import ArmOptions
 from plantimager.controller.scanner.drivers.gantry.motion import FIELDS, Limits
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 TABLE: Final = "drivers.grbl"
 
-MEGABYTE: Final = 1_000_000
-
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT])B", re.ASCII)
 _CAMERA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -55,7 +53,7 @@ def read_options(values: Mapping[str, Any], faults: list[Fault]) -> RigOptions:
         settle=table.take("settle", parse_duration, timedelta(seconds=0.2)),
         power_up=table.take("power_up", parse_duration, timedelta(seconds=3)),
         exposure_timeout=table.take("exposure_timeout", _between("1s", "4m"), timedelta(seconds=30)),
-        keep_free=table.take("keep_free", _size, 1_000 * MEGABYTE),
+        keep_free=room.read_keep_free(table),
         cameras=_read_cameras(table.subtable("cameras"), table.has("cameras")),
         switches=_read_switches(table.subtable("switches")),
     )
@@ -205,10 +203,3 @@ def _between(shortest: str, longest: str) -> Callable[[object], timedelta]:
         return duration
 
     return read
-
-
-def _size(value: object) -> int:
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('write a size such as "500 MB" or "2 GB"')
-    return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])

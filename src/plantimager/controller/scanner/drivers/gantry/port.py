@@ -26,6 +26,9 @@ WRITE_TIMEOUT: Final = 2.0
 """Seconds; a board that is there takes a line at once."""
 
 
+GONE: Final = "the cable was pulled or the board switched off; check the cable and the power"
+
+
 class GantryFault(Exception):
     """Something about the gantry, worded for the person at the rig."""
 
@@ -78,11 +81,13 @@ class Line:
             The cable is gone, or nobody takes them.
 
         """
-        with self._worded("the cable was pulled or the board switched off"):
+        with self._worded(GONE):
             self._serial.write(data)
 
     def receive(self, within: float) -> str | None:
-        """Return the next line without its end, None where none is whole when ``within`` seconds bring nothing new.
+        """Return the next line without its end, "" while it isn't whole, None when ``within`` seconds bring nothing.
+
+        It returns after ``within`` seconds at the latest, also where a board sends byte after byte and never a line.
 
         Raises
         ------
@@ -90,22 +95,28 @@ class Line:
             The cable is gone.
 
         """
-        while True:
-            line, end, rest = self._begun.partition(b"\n")
-            if end or len(line) > LONGEST_LINE:
-                self._begun = rest
-                return printable(line).strip()
-            with self._worded("the cable was pulled or the board switched off"):
-                self._serial.timeout = within
-                came = self._serial.read(max(1, min(self._serial.in_waiting, LONGEST_LINE)))
-            if not came:
-                return None
-            self._begun += came
+        line = self._take_line()
+        if line is not None:
+            return line
+        with self._worded(GONE):
+            self._serial.timeout = within
+            came = self._serial.read(max(1, min(self._serial.in_waiting, LONGEST_LINE)))
+        if not came:
+            return None
+        self._begun += came
+        return self._take_line() or ""
+
+    def _take_line(self) -> str | None:
+        line, end, rest = self._begun.partition(b"\n")
+        if not end and len(line) <= LONGEST_LINE:
+            return None
+        self._begun = rest
+        return printable(line).strip()
 
     def forget(self) -> None:
         """Forget what has come and was not read."""
         self._begun = b""
-        with self._worded("the cable was pulled or the board switched off"):
+        with self._worded(GONE):
             self._serial.reset_input_buffer()
 
     def close(self) -> None:
@@ -129,7 +140,8 @@ def _why(problem: Exception, what: str) -> str:
     if number is None and problem.args and isinstance(problem.args[0], int):
         number = problem.args[0]
     known = {
-        errno.ENOENT: "there is no such port; check the cable and the power, or name the board by its USB id",
+        errno.ENOENT: "there is no such port; check the cable and the power, or name the board by its USB id "
+        "(a service sees no port without systemd/examples/serial.conf)",
         errno.ENODEV: "there is no such port any more; check the cable",
         errno.EACCES: "this user may not open it; add them to the group dialout (see systemd/examples/serial.conf)",
         errno.EPERM: "the service may not open it; see systemd/examples/serial.conf",
@@ -141,4 +153,6 @@ def _why(problem: Exception, what: str) -> str:
         return known[number]
     if "exclusively lock" in str(problem):
         return known[errno.EBUSY]
+    if what == GONE:  # pyserial's own words for it only puzzle
+        return what
     return f"{what} ({problem})"
