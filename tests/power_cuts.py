@@ -243,7 +243,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     old = place.store.read_bytes() if place.store.exists() else None
     traced = Traced(lambda: keeper.commit(after, now))
     cut = traced.go_on(at)
-    new = keeper.stored.evolved(after, replace(keeper.logbook, saved_at=now)).encode()
+    new = keeper.stored.evolved(after, keeper.logbook._replace(saved_at=now)).encode()
     expect(cut or traced.exit_status == 0, f"ended with {traced.exit_status}")
     found = place.store.read_bytes() if place.store.exists() else None
     expect(found in ((old, new) if cut else (new,)), f"neither the old nor the new store: {found!r}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.faults import MISSING, Fault, Table, one_of, whole
 from plantimager.controller.scanner.paths import AXES, HOME, Pose, coordinate
@@ -26,8 +25,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 """Pictures are named after their camera, and PlantDB takes no other ids."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
+class Camera(NamedTuple):
     """One camera of the rig."""
 
     name: str
@@ -36,7 +34,7 @@ class Camera:
     res_y: int = 1500
     encoding: str = "jpeg"
     """A key of `EXTENSIONS`."""
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = {}
     """The camera's own settings, for its driver to read."""
     offset: Pose = HOME
     """Where it sits on the arm; added to the arm's pose."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,8 @@ _TOO_DEEP: Final = f"nested deeper than {DEEPEST} levels"
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * len(str(2**63))
 """Digits, all as zeros, that may be an integer beyond 64 bits. Ten times as fast as a regular expression."""
+
+_CONTAINERS: Final = frozenset({dict, list})
 
 _INT_64: Final = range(-(2**63), 2**64)
 
@@ -58,7 +61,7 @@ def _is_too_deep(value: Any) -> bool:
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
         members = [item.values() if isinstance(item, dict) else item for item in level]
-        level = [item for items in members for item in items if type(item) in (dict, list)]
+        level = [item for items in members for item in items if type(item) in _CONTAINERS]
         if not level:
             return False
     return True
@@ -67,7 +70,7 @@ def _is_too_deep(value: Any) -> bool:
 def dumps(value: Any, *, exact: bool | None = None) -> bytes:
     """Return ``value`` as JSON with an indent of 2 and sorted keys, UTF-8 where that can carry it.
 
-    ``exact`` is what `is_exact` says of it, where the caller already knows.
+    ``exact`` is what `is_exact` says of it, where the caller already knows. Aware datetimes become ISO-8601 texts.
 
     Raises
     ------
@@ -79,10 +82,10 @@ def dumps(value: Any, *, exact: bool | None = None) -> bytes:
         with contextlib.suppress(orjson.JSONEncodeError):
             return orjson.dumps(value, option=OPTIONS)
     try:
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=datetime.isoformat)
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate: only its escape can carry it
-        return json.dumps(value, indent=2, sort_keys=True).encode()
+        return json.dumps(value, indent=2, sort_keys=True, default=datetime.isoformat).encode()
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.schedule import write_instant
 
@@ -15,8 +14,7 @@ MOST_OUTAGES: Final = 1000
 """Spans without the daemon that a store remembers; the oldest go first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Logbook:
+class Logbook(NamedTuple):
     """When the store was written, by which boot of the machine, and when nobody was there to write it."""
 
     saved_at: datetime | None = None
@@ -33,7 +31,7 @@ class Logbook:
         outages = self.outages
         if self.saved_at is not None and at > self.saved_at:
             outages = (*outages, (self.saved_at, at))[-MOST_OUTAGES:]
-        return replace(self, boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
+        return self._replace(boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Logbook:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, fields
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.faults import MISSING, Fault, Table, number, one_of, shown, whole
 
@@ -25,8 +24,7 @@ FARTHEST: Final = 1_000_000.0
 """mm, or degrees: no rig is larger, and no arithmetic with such numbers ends in infinity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pose:
+class Pose(NamedTuple):
     """Where the camera arm is: x, y, z in mm, pan and tilt in degrees. None means "stay where you are"."""
 
     x: float | None = None
@@ -44,15 +42,15 @@ class Pose:
         return Pose(*(None if value is None else value + (by or 0.0) for value, by in self._beside(offset)))
 
     def _beside(self, other: Pose) -> Iterator[tuple[float | None, float | None]]:
-        return zip(astuple(self), astuple(other), strict=True)
+        return zip(self, other, strict=True)
 
     def __str__(self) -> str:
         units = {"pan": "°", "tilt": "°"}
-        known = ((name, value) for name, value in zip(AXES, astuple(self), strict=True) if value is not None)
+        known = ((name, value) for name, value in zip(AXES, self, strict=True) if value is not None)
         return "  ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in known)
 
 
-AXES: Final = tuple(field.name for field in fields(Pose))
+AXES: Final = Pose._fields
 HOME: Final = Pose(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -290,8 +288,7 @@ def _path_to_calibrate(value: object, faults: list[Fault], name: str) -> tuple[P
 # What a gantry can reach.
 
 
-@dataclass(frozen=True, slots=True)
-class Beyond:
+class Beyond(NamedTuple):
     """The point of a path that lies farthest beyond a gantry's limits."""
 
     point: int

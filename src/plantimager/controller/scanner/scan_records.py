@@ -7,7 +7,6 @@ succeeded but stand there as ``pending``, naive times, slots that nobody recorde
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.logbook import read_count, read_text
@@ -37,11 +36,13 @@ def read_records(
     ``details`` is what `details_of` said of the slots when we wrote the store.
     """
     placed, unplaced = _place(store, schedule, details)
-    name, n_slots = store.timelapse_id, len(schedule)
     records = {}
     for slot, scan in placed.items():
-        noted = details.get(str(slot))
-        records[slot] = _read_record(scan, slot, scan_id_of(name, slot, n_slots), noted, zone)
+        record = _read_record(scan, slot, details.get(str(slot)), zone)
+        if not (record.status.is_final or is_safe_name(record.scan_id)):
+            # It may be taken again, and then needs an id that can name its dataset.
+            record = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, len(schedule)))
+        records[slot] = record
     return records, unplaced
 
 
@@ -92,9 +93,14 @@ def _slots_noted(details: Mapping[str, Any], n_slots: int) -> dict[str, list[int
     """Return the slots whose scan id is not what it would be today, as we noted it, by that id."""
     slots: dict[str, list[int]] = {}
     for number, noted in details.items():
-        if isinstance(noted, dict) and "scan_id" in noted and number.isdecimal() and int(number) < n_slots:
+        if isinstance(noted, dict) and "scan_id" in noted and _names_slot(number, n_slots):
             slots.setdefault(str(noted["scan_id"]), []).append(int(number))
     return {scan_id: sorted(numbers) for scan_id, numbers in slots.items()}
+
+
+def _names_slot(number: str, n_slots: int) -> bool:
+    # Python refuses to read numbers of thousands of digits.
+    return number.isdecimal() and len(number) <= len(str(n_slots)) and int(number) < n_slots
 
 
 _STATUSES: Final = {status.value: status for status in RecordStatus}
@@ -113,25 +119,29 @@ def _is_success(scan: _Scan) -> bool:
     return _status_of(scan) is RecordStatus.SUCCEEDED
 
 
-def _read_record(scan: _Scan, slot: int, default_id: str, noted: Any, zone: tzinfo | None) -> SlotRecord:
+def _read_record(scan: _Scan, slot: int, noted: Any, zone: tzinfo | None) -> SlotRecord:
     started, finished = scan.get("started_at"), scan.get("finished_at")
-    status = _status_of(scan)
-    noted = noted if isinstance(noted, dict) else {}
-    attempt = read_count(noted.get("attempt"))
+    attempt, interruptions, last_error, pictures, boot_id = _usual_attempt(started), 0, None, None, None
+    if isinstance(noted, dict):
+        noted_attempt = read_count(noted.get("attempt"))
+        attempt = attempt if noted_attempt is None else noted_attempt
+        interruptions = read_count(noted.get("interruptions")) or 0
+        last_error = read_text(noted.get("last_error"))
+        pictures = read_count(noted.get("pictures"))
+        boot_id = read_text(noted.get("boot_id"))
     return SlotRecord(
         slot=slot,
-        # A slot that may be taken again needs an id that can name its dataset.
-        scan_id=scan["scan_id"] if status.is_final or is_safe_name(scan["scan_id"]) else default_id,
-        status=status,
-        attempt=attempt if attempt is not None else _usual_attempt(started),
-        interruptions=read_count(noted.get("interruptions")) or 0,
+        scan_id=scan["scan_id"],
+        status=_status_of(scan),
+        attempt=attempt,
+        interruptions=interruptions,
         started_at=read_instant(started, zone) if started else None,
         finished_at=read_instant(finished, zone) if finished else None,
         error=scan.get("error"),
-        last_error=read_text(noted.get("last_error")),
-        pictures=read_count(noted.get("pictures")),
-        boot_id=read_text(noted.get("boot_id")),
-        kept={key: scan[key] for key in scan.keys() - RECORD_KEYS},
+        last_error=last_error,
+        pictures=pictures,
+        boot_id=boot_id,
+        kept={} if scan.keys() <= RECORD_KEYS else {key: scan[key] for key in scan.keys() - RECORD_KEYS},
     )
 
 
@@ -153,8 +163,9 @@ def straighten(
     def record_of(slot: int) -> SlotRecord:
         return records.get(slot) or SlotRecord(slot=slot, scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
 
-    before = {slot: _as_passed(record_of(slot)) for slot in range(store.next_idx)}
-    gaps = sum(record.reason is Reason.NOT_RECORDED and records.get(slot) != record for slot, record in before.items())
+    open_slots = [slot for slot in range(store.next_idx) if slot not in records or not records[slot].status.is_final]
+    before = {slot: _as_passed(record_of(slot)) for slot in open_slots}
+    gaps = sum(record.reason is Reason.NOT_RECORDED for record in before.values())
     if gaps:
         notes.append(f"{gaps} slot{'s' * (gaps > 1)} before slot {store.next_idx} had no record")
     records |= before
@@ -173,7 +184,7 @@ def straighten(
         state = TimeLapseState.RUNNING
     if state is TimeLapseState.RUNNING:
         running = record_of(next_idx)
-        records[next_idx] = replace(running, status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
+        records[next_idx] = running._replace(status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
     for slot, record in records.items():
         if record.status is RecordStatus.RUNNING and (slot != next_idx or state is not TimeLapseState.RUNNING):
             records[slot] = _cut_off(record)
@@ -187,11 +198,11 @@ def _as_passed(record: SlotRecord) -> SlotRecord:
     if record.status is not RecordStatus.PENDING:
         return record
     if record.error:
-        return replace(record, status=RecordStatus.FAILED)
+        return record._replace(status=RecordStatus.FAILED)
     if record.started_at is not None:
         return _cut_off(record)
     error = {"type": Reason.NOT_RECORDED.value, "msg": "the controller of that time left no record"}
-    return replace(record, status=RecordStatus.SKIPPED, error=error)
+    return record._replace(status=RecordStatus.SKIPPED, error=error)
 
 
 def _is_under_way(record: SlotRecord) -> bool:
@@ -202,32 +213,38 @@ def _is_under_way(record: SlotRecord) -> bool:
 
 def _cut_off(record: SlotRecord) -> SlotRecord:
     error = {"type": RecordStatus.INTERRUPTED.value, "msg": "cut off; the controller of that time went on without it"}
-    return replace(record, status=RecordStatus.INTERRUPTED, error=record.error or error, boot_id=None)
+    return record._replace(status=RecordStatus.INTERRUPTED, error=record.error or error, boot_id=None)
 
 
 # --- into the store -------------------------------------------------------------------------------
 
 
 def scan_of(record: SlotRecord) -> _Scan:
-    """Return the scan record of a slot, the keys of others in it included."""
+    """Return the scan record of a slot, the keys of others in it included; its times are for the encoder to write."""
     return {
         **record.kept,
         "scan_id": record.scan_id,
-        "started_at": None if record.started_at is None else write_instant(record.started_at),
-        "finished_at": None if record.finished_at is None else write_instant(record.finished_at),
-        "status": record.status.value,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "status": record.status,
         "error": record.error,
     }
 
 
 def details_of(record: SlotRecord, usual_id: str) -> dict[str, Any]:
     """Return what the documented keys have no place for, as far as it isn't as usual: mostly nothing."""
-    unusual = (
-        ("attempt", record.attempt, _usual_attempt(record.started_at)),
-        ("interruptions", record.interruptions, 0),
-        ("pictures", record.pictures, None),
-        ("last_error", record.last_error, None),
-        ("boot_id", record.boot_id, None),
-        ("scan_id", record.scan_id, usual_id),
-    )
-    return {key: value for key, value, usual in unusual if value != usual}
+    attempt, attempts = record.attempt, _usual_attempt(record.started_at)
+    details: dict[str, Any] = {}
+    if attempt != attempts:
+        details["attempt"] = attempt
+    if record.interruptions:
+        details["interruptions"] = record.interruptions
+    if record.pictures is not None:
+        details["pictures"] = record.pictures
+    if record.last_error is not None:
+        details["last_error"] = record.last_error
+    if record.boot_id is not None:
+        details["boot_id"] = record.boot_id
+    if record.scan_id != usual_id:
+        details["scan_id"] = record.scan_id
+    return details

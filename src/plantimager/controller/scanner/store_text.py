@@ -7,8 +7,6 @@ is byte for byte what one plain dump of the whole is.
 
 from __future__ import annotations
 
-from itertools import chain, compress, repeat
-from operator import is_, is_not
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -107,9 +105,9 @@ class LongLists:
             slots = range(block * SCANS_IN_BLOCK, (block + 1) * SCANS_IN_BLOCK)
             _keep(self._scans, block, [self._scan_of(records[slot]) for slot in slots if slot in records], 1)
         for digits in {str(slot)[: self._digits] for slot in changed}:
-            slots_here = self._slots_beginning_with(digits)
-            details = {str(slot): self._details_of(records[slot]) for slot in slots_here if slot in records}
-            _keep(self._details, digits, {slot: known for slot, known in details.items() if known}, 3)
+            slots_here = [slot for slot in self._slots_beginning_with(digits) if slot in records]
+            details = {str(slot): known for slot in slots_here if (known := self._details_of(records[slot]))}
+            _keep(self._details, digits, details, 3)
         self._records = records
 
     def _slots_beginning_with(self, digits: str) -> list[int]:
@@ -133,11 +131,17 @@ class LongLists:
 
 
 def _changed(before: Mapping[int, SlotRecord], after: Mapping[int, SlotRecord]) -> set[int]:
-    """Return the slots whose records differ. There may be tens of thousands: the loops over all are C's."""
-    if len(before) <= len(after) and all(map(is_, before, after)):  # as a rule: evolved, with new ones at the end
-        return set(compress(after, map(is_not, after.values(), chain(before.values(), repeat(None)))))
-    changed = compress(after, map(is_not, after.values(), map(before.get, after)))
-    return {*changed, *(before.keys() - after.keys())}
+    """Return the slots whose records differ. There may be tens of thousands: the loops over all are C's.
+
+    As a rule the last record became another one, or new ones follow: lists whose members are the same objects are
+    compared in a tenth of the time that it takes to go through both.
+    """
+    if not before:
+        return {*after}
+    slots, known = [*after], len(before) - 1
+    if [*before][:known] == slots[:known] and [*before.values()][:known] == [*after.values()][:known]:
+        return {slot for slot in {*slots[known:], *[*before][known:]} if before.get(slot) is not after.get(slot)}
+    return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}
 
 
 def _keep(blocks: dict[Any, bytes], key: Any, entries: Sequence[Any] | Mapping[str, Any], depth: int) -> None:

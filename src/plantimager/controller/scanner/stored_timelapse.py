@@ -210,9 +210,10 @@ def _read_ending(raw: Any) -> Ending | None:
 
 
 def _is_exact(store: TimelapseStore) -> bool:
-    """Whether orjson can write all that others may have written; the times of the schedule are in order anyway."""
-    frame = [value for key, value in store.as_mapping().items() if key not in ("schedule_times", "scans")]
+    """Whether orjson can write all that others may have written; schedule and details of slots are in order anyway."""
+    frame = {key: value for key, value in store.as_mapping().items() if key not in ("schedule_times", "scans", "extra")}
+    ours = {key: value for key, value in _ours(store).items() if key != "slots"}
     values = [value for scan in store.scans for value in scan.values()]
     unusual = [value for value in values if value is not None and not (type(value) is str and value.isascii())]
     keys = {key for scan in store.scans for key in scan}
-    return is_exact([frame, unusual, *keys])
+    return is_exact([frame, {**store.extra, OURS: ours}, unusual, *keys])

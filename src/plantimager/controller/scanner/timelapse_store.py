@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from platformdirs import user_data_path
 
@@ -274,8 +274,7 @@ _STORE_KEYS: Final = (
 # --- reading strictly ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedStore:
+class LoadedStore(NamedTuple):
     """A store that is sound, and which file it is from."""
 
     store: TimelapseStore

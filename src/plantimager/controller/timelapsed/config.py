@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.durations import parse_duration
 from plantimager.controller.scanner.errors import FaultsFound, FileUnusable
@@ -37,13 +36,12 @@ class Missed(StrEnum):
     """The newest of them is taken at once, however late; the others are skipped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """How this host runs timelapses; every default stands here and in ``config/timelapsed.toml``."""
 
     driver: str = "simulated"
     """The driver's entry-point name."""
-    driver_options: Mapping[str, Any] = field(default_factory=dict)
+    driver_options: Mapping[str, Any] = {}
     """The table ``[drivers.NAME]`` of that driver, which the driver checks; those of other drivers aren't looked at."""
     datasets: Path | None = None
     """Where datasets go, absolute; ``None`` is the place beside the store."""
@@ -55,7 +53,7 @@ class Config:
     """The longest that one attempt may take."""
     stall_timeout: timedelta = timedelta(minutes=5)
     """The longest that a scan may go without progress."""
-    scan: Mapping[str, Any] = field(default_factory=dict)
+    scan: Mapping[str, Any] = {}
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = "info"
     """One of `LOG_LEVELS`."""

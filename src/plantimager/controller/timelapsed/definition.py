@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner import schedule
 from plantimager.controller.scanner.durations import exact, parse_duration, spoken
@@ -54,13 +53,17 @@ _KEYS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class Definition(NamedTuple):
     """What a definition asks for; sound in itself, not yet tied to the moment of its start."""
 
     name: str
     """The timelapse's id."""
     mode: TimeLapseMode
+    configuration: Mapping[str, Any]
+    """The whole file as JSON can carry it: ``timelapse``, and the community's scan configuration beside it."""
+    digest: str
+    """SHA-256 of the file's bytes: whether a file is the one that was taken up already."""
+    source: Path
     interval: timedelta = timedelta(0)
     """Between two slots; mode interval alone."""
     n_shots: int = 1
@@ -74,13 +77,8 @@ class Definition:
     grace: timedelta = GRACE
     on_scan_failed: OnScanFailed = OnScanFailed.SKIP_SCAN
     scan_retries: int = 0
-    configuration: Mapping[str, Any]
-    """The whole file as JSON can carry it: ``timelapse``, and the community's scan configuration beside it."""
     remarks: tuple[str, ...] = ()
     """What a person should be told about how it was understood."""
-    digest: str
-    """SHA-256 of the file's bytes: whether a file is the one that was taken up already."""
-    source: Path
 
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
         """Return the slots, were the timelapse to start at ``now`` (aware), and what to tell about them.

@@ -75,6 +75,7 @@ class Action(Enum):
 
     RIG_WARMUP = ("rig_warmup", _INFO, None)
     RIG_STANDBY = ("rig_standby", _INFO, None)
+    RIG_BY_HAND = ("rig_by_hand", NOTICE, None)
     RIG_NOT_READY = ("rig_not_ready", _WARNING, "de42a71ef38d42ccacf7056141cc360c")
     RIG_TROUBLE = ("rig_trouble", _ERROR, "d69bd89c3c3642229111a876e43726cd")
     DRIVER_STALLED = ("driver_stalled", _ERROR, "bedaeed9fc3b49ac90cafdd54aca349a")
@@ -115,9 +116,10 @@ def tell(
     """Write one line to the journal. Any thread.
 
     ``timelapse`` and ``slot`` become TIMELAPSE_ID, STATE, SLOT, SCAN_ID and ATTEMPT; several slots become
-    as many SLOT fields. ``fields`` are added in capitals; the chain of ``error`` goes into the same entry.
+    as many SLOT fields. ``fields`` are added in capitals, and go before those; the chain of ``error`` goes into the
+    same entry.
     """
-    extra: dict[str, Any] = {"ACTION": action.word, **{key.upper(): value for key, value in fields.items()}}
+    extra: dict[str, Any] = {"ACTION": action.word}
     if action.message_id is not None:
         extra["MESSAGE_ID"] = action.message_id
     if timelapse is not None:
@@ -129,6 +131,7 @@ def tell(
                 extra["ATTEMPT"] = record.attempt
         elif slot is not None:
             extra["SLOT"] = list(slot)
+    extra |= {key.upper(): value for key, value in fields.items()}
     exc_info = error if error is not None else False
     logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
 

@@ -36,6 +36,8 @@ class Keeper:
         """Why the last save failed; the daemon is degraded until one succeeds."""
         self._signature: _Signature | None = None
         """By which the file is known as the one that we read or wrote last; ``None`` where there was none."""
+        self.behind = False
+        """Whether the logbook in memory knows more than the one on disk."""
         self._foreign = False
         """Whether the file as it is now is somebody else's, kept aside already; it must not become the backup."""
 
@@ -92,8 +94,15 @@ class Keeper:
         """
         if self.stored is None:
             raise LookupError("nothing is held")
-        after = replace(logbook if logbook is not None else self.logbook, saved_at=at)
+        after = (logbook if logbook is not None else self.logbook)._replace(saved_at=at)
         return self._save(self.stored.evolved(timelapse, after), at)
+
+    def note(self, logbook: Logbook) -> None:
+        """Adopt a logbook that is no transition: on disk it is with the next save, or with `retry`."""
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        self.stored = self.stored.evolved(self.stored.timelapse, logbook)
+        self.behind = True
 
     def text(self) -> bytes:
         """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
@@ -106,7 +115,7 @@ class Keeper:
 
     def start(self, stored: StoredTimelapse, at: datetime) -> bool:
         """Save and adopt a timelapse that begins."""
-        return self._save(replace(stored, logbook=replace(stored.logbook, saved_at=at)), at)
+        return self._save(replace(stored, logbook=stored.logbook._replace(saved_at=at)), at)
 
     def retry(self, at: datetime) -> bool:
         """Try again to save what is in memory; return whether it is on disk."""
@@ -121,7 +130,7 @@ class Keeper:
             self.stored = following
             self._degrade(problem, content)
             return False
-        self.stored = following
+        self.stored, self.behind = following, False
         self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
         if self.trouble is not None:
             self.trouble = None

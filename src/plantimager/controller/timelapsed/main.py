@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from plantimager.controller.scanner.errors import (
     EXIT_FAILED,
@@ -26,8 +25,10 @@ from plantimager.controller.timelapsed.notify import Notifier, watchdog_interval
 from plantimager.controller.timelapsed.places import find_places
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
+PROGRAM = "timelapsed"
 DISTRIBUTION = "plantimager-timelapse"
 
 MANY_VALUES = 100_000
@@ -43,7 +44,10 @@ _ACTIONS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit code: 0 stopped, 1 failed, 2 usage, 78 configuration."""
     _occupy_standard_descriptors()
-    options = _parse(arguments)
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.version:
+        print(_version())  # noqa: T201 - because this is what was asked for
+        return 0
     os.umask(0o077)  # whatever is made here may hold an api_token
     gc.set_threshold(MANY_VALUES)
     set_up_logging()
@@ -74,7 +78,7 @@ def _occupy_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: _Options) -> int:
     places = find_places(os.environ, rig=options.rig, config_file=options.config)
     config = read_config(places.find_config())
     set_level(config.log_level)
@@ -90,9 +94,25 @@ def _run(options: argparse.Namespace) -> int:
     return daemon.run()
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+class _Options(NamedTuple):
+    """What the command line asks for."""
+
+    config: Path | None = None
+    rig: str | None = None
+    version: bool = False
+
+
+def _parse(arguments: Sequence[str]) -> _Options:
+    """Return the options; exit with 2 where they make no sense."""
+    return _Options(**vars(build_parser().parse_args(arguments))) if arguments else _Options()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; its default values are those of `_Options`."""
+    import argparse  # noqa: PLC0415 - because it takes time, and a service starts without any argument
+
     parser = argparse.ArgumentParser(
-        prog="timelapsed",
+        prog=PROGRAM,
         description="Keep the timelapse in the store going: through power cuts, wrong clocks and hung cameras.",
         epilog="It stops on SIGTERM, and looks again at its files on SIGHUP. See also: timelapsectl --help",
     )
@@ -100,18 +120,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rig", metavar="NAME", help="one of several rigs on this host: a store and configuration of its own"
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
-    return parser.parse_args(arguments)
+    parser.add_argument("--version", action="store_true", help="say which version this is, and exit")
+    return parser
 
 
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: that takes as long as reading a store."""
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - because the look-up takes as long as reading a store
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - because of what it takes, see above
-
-        print(f"{parser.prog} {version(DISTRIBUTION)}")  # noqa: T201 - because this is what was asked for
-        parser.exit()
+    return f"{PROGRAM} {version(DISTRIBUTION)}"
 
 
 if __name__ == "__main__":

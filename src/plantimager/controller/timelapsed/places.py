@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plantimager.controller.scanner.errors import FaultsFound
 from plantimager.controller.scanner.faults import Fault
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 _RIG: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(NamedTuple):
     """The paths of one rig on this host."""
 
     store: Path

@@ -71,8 +71,9 @@ def scan_started(running: TimeLapse, now: datetime) -> None:
 def attempt_failed(running: TimeLapse, problem: BaseException | None) -> None:
     """Tell that an attempt failed and the next one begins."""
     slot = running.next_idx
-    words = f"{running.scan_id(slot)}: {problem}; {ordinal(running.records[slot].attempt)} attempt starts now"
-    tell(Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem))
+    following = running.records[slot].attempt
+    words = f"{running.scan_id(slot)}: {problem}; {ordinal(following)} attempt starts now"
+    tell(Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem), attempt=following - 1)
 
 
 def scan_ended(
@@ -111,12 +112,14 @@ def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str =
     for slot in range(before.next_idx, after.next_idx):
         record = after.records[slot]
         if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
-            cause = f" while {away}" if away and record.error_text == away else f": {record.error_text}"
-            causes.setdefault(cause if record.reason is not Reason.MISSED or away else "", []).append(slot)
+            # Those that were just missed have nothing in common but that: each says how late it was.
+            cause = record.error_text if away or record.reason is not Reason.MISSED else ""
+            causes.setdefault(cause, []).append(slot)
     for cause, slots in causes.items():
         were = "was" if len(slots) == 1 else "were"
+        why = f" while {away}" if away and cause == away else f": {cause}" if cause else ""
         late = f"{spoken(after.lateness(slots[0], now))} late, " if len(slots) == 1 else ""
-        words = f"{span_words(after, slots, now)} {were} missed{cause} ({late}grace {spoken(after.grace)})"
+        words = f"{span_words(after, slots, now)} {were} missed{why} ({late}grace {spoken(after.grace)})"
         tell(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MOST_SLOTS_NAMED])
 
 

@@ -6,7 +6,6 @@ metadata are nobody's to refuse. What would cost a timelapse is checked before i
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ def read_scan_configuration(values: Mapping[str, Any], name: str, faults: list[F
         read_path(values["ScanPath"], found)
     _check_metadata(values.get("Metadata"), found)
     read_cameras(values, found)
-    faults.extend(replace(fault, table=".".join(filter(None, (name, fault.table)))) for fault in found)
+    faults.extend(fault._replace(table=".".join(filter(None, (name, fault.table)))) for fault in found)
     return {key: as_json(table) for key, table in values.items()}
 
 

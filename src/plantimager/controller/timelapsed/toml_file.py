@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.durable import TooLarge, read_regular
 from plantimager.controller.scanner.errors import FileUnusable
@@ -27,13 +26,12 @@ _WHERE: Final = re.compile(
 _PERHAPS_UNQUOTED: Final = ("Invalid value", "Expected newline or end of document after a statement")
 
 
-@dataclass(frozen=True, slots=True)
-class TomlFile:
+class TomlFile(NamedTuple):
     """What stood in a file when it was read."""
 
     path: Path
     values: dict[str, Any]
-    content: bytes = field(repr=False)
+    content: bytes
 
     @property
     def digest(self) -> str:

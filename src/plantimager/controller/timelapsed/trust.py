@@ -6,10 +6,9 @@ no slot may be fired and none skipped. Pure: what was seen and the time are argu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from plantimager.controller.scanner.durations import spoken
 
@@ -32,8 +31,7 @@ class ClockPolicy(StrEnum):
     """Only a clock that the kernel calls synchronised will do, however long that takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """One judgement of the clock."""
 
     trusted: bool
