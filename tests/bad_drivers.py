@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEGABYTE = 1_000_000
+HOARD = 500
+"""Megabytes."""
 
 
 class Unprintable(Exception):
@@ -55,6 +57,9 @@ class BadDriver(ScannerDriver):
         self._does = options["does"]
         self._raised = False
 
+    def check(self, configuration):
+        return self._do(self.options.get("check")) or ()
+
     def prepare(self) -> None:
         self._do(self.options.get("prepare"))
 
@@ -96,17 +101,23 @@ class BadDriver(ScannerDriver):
             os._exit(23)
 
     def run_out_of_memory_once(self) -> None:
-        """Have the kernel kill the process as it does when memory runs out, the first time ever."""
+        """Use more than a control group has, the first time ever: the kernel kills the process."""
         mark = Path(self.options["mark"])
         if not mark.exists():
             mark.touch()
-            os.kill(os.getpid(), 9)
+            (Path(self.options["group"]) / "cgroup.procs").write_text(str(os.getpid()))
+            hoard = [b"x" * MEGABYTE for _ in range(HOARD)]
+            raise AssertionError(f"{len(hoard)} MB were granted")
 
     def eat_memory(self) -> None:
         """Ask for more than there is."""
         hoard = []
         while True:
             hoard.append(bytearray(64 * MEGABYTE))
+
+    def hang(self) -> None:
+        """Never come back."""
+        threading.Event().wait()
 
     def work(self) -> None:
         """Be good, for once."""

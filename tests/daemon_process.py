@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PATIENCE = 60.0
@@ -21,21 +22,26 @@ PATIENCE = 60.0
 
 STORE = "timelapse_storage.json"
 
+PLAINLY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+"""What to put before a command so that file modes hold for it: root may read and write everything otherwise."""
+
 
 class NeverHappened(AssertionError):
     """A condition didn't come true in time; carries what the daemon said."""
 
 
 class DaemonProcess:
-    """One run of ``timelapsed`` in the foreground."""
+    """One run of ``timelapsed`` in the foreground, by way of a program like ``setpriv`` where ``by`` names one."""
 
-    def __init__(self, place: Place, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, place: Place, *arguments: str, environment: dict[str, str] | None = None, by: Sequence[str] = ()
+    ) -> None:
         self.lines: list[str] = []
         self._seen = 0
         self._arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         command = [sys.executable, "-X", "dev", "-W", "error", "-m", "plantimager.controller.timelapsed.main"]
         self.process = subprocess.Popen(
-            [*command, *arguments],
+            [*by, *command, *arguments],
             env={**place.environment, **(environment or {})},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

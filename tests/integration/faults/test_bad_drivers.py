@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 import bad_drivers
-from bad_drivers import RAISED, install
+from bad_drivers import HOARD, MEGABYTE, RAISED, install
 from daemon_process import DaemonProcess, Place, statuses
+from little_memory import kills, little_memory
 from soaking import scaled
 
 DEFINITION = """
@@ -23,6 +25,13 @@ n_shots = {n_shots}
 warmup_period = {warmup}
 standby_threshold_sec = 60
 grace_period = 600
+"""
+
+CONFIGURATION = """
+driver = "bad"
+clock = "trust"
+stall_timeout = "2s"
+[drivers.bad]
 """
 
 LONGEST_MESSAGE = 1000
@@ -39,7 +48,7 @@ def begin(
     if not directory.exists():
         directory.mkdir()
         lines = [f"{key} = {json.dumps(value)}" for key, value in {"does": does, **options}.items()]
-        place.configure('driver = "bad"\nclock = "trust"\n[drivers.bad]\n' + "\n".join(lines) + "\n")
+        place.configure(CONFIGURATION + "\n".join(lines) + "\n")
         place.define(DEFINITION.format(n_shots=n_shots or len(does), warmup=warmup))
         install(directory)
     return place.start(PYTHONPATH=f"{directory}:{Path(bad_drivers.__file__).parent}")
@@ -91,12 +100,27 @@ def test_leaked_threads_and_a_changed_directory_keep_nothing_from_ending(place: 
     assert place.store.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("deed", ["exit_once", "run_out_of_memory_once"])
-def test_driver_that_ends_the_process_costs_an_attempt(place: Place, tmp_path, deed) -> None:
-    """os._exit, or the kernel's SIGKILL when memory runs out: the next start takes the slot again and goes on."""
-    does = ["work", deed, "work"]
+def test_driver_that_ends_the_process_costs_an_attempt(place: Place, tmp_path) -> None:
+    """os._exit: the next start takes the slot again and goes on."""
+    does = ["work", "exit_once", "work"]
     with begin(place, tmp_path, does, mark=str(tmp_path / "mark")) as daemon:
-        assert daemon.wait() in (23, -9)
+        assert daemon.wait() == 23
+    takes_slot_1_again(place, tmp_path, does)
+
+
+@pytest.mark.system
+def test_kernel_that_runs_out_of_memory_costs_an_attempt(place: Place, tmp_path) -> None:
+    """The kernel's own SIGKILL, in a control group as MemoryMax= makes one."""
+    does = ["work", "run_out_of_memory_once", "work"]
+    with little_memory(HOARD * MEGABYTE // 2) as group:
+        with begin(place, tmp_path, does, mark=str(tmp_path / "mark"), group=str(group)) as daemon:
+            assert daemon.wait() == -signal.SIGKILL
+        assert kills(group) == 1
+    takes_slot_1_again(place, tmp_path, does)
+
+
+def takes_slot_1_again(place: Place, tmp_path, does: list[str]) -> None:
+    """Start again after the daemon's death in slot 1, and see everything taken."""
     with begin(place, tmp_path, does) as daemon:
         daemon.wait_for("slot_interrupted: slot 1")
         daemon.wait_for("timelapse_completed: tl: 3 taken")
@@ -124,6 +148,32 @@ def test_recover_that_raises_is_told_and_the_slot_is_attempted_again(place: Plac
     with begin(place, tmp_path, does) as daemon:
         daemon.wait_for("timelapse_completed: tl: 2 taken")
         assert daemon.stop() == 0
+
+
+def test_recover_that_hangs_is_given_up_and_not_asked_again(place: Place, tmp_path) -> None:
+    """The attempt counts as cut off, the process is replaced, and the next one takes the slot."""
+    does = ["exit_once", "work"]
+    with begin(place, tmp_path, does, mark=str(tmp_path / "mark"), recover="hang") as daemon:
+        daemon.wait()
+    with begin(place, tmp_path, does) as daemon:
+        daemon.wait_for("rig_trouble: recover: driver bad made no progress for 2 s")
+        assert daemon.wait() == 1
+    assert statuses(place.read())[0] == "interrupted"
+    with begin(place, tmp_path, does) as daemon:
+        daemon.wait_for("timelapse_completed: tl: 2 taken")
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("deed", ["SystemExit", "an unprintable error"])
+def test_check_that_raises_refuses_the_definition(place: Place, tmp_path, deed) -> None:
+    """In a sentence; the daemon stays, and a driver that is mended can be asked again."""
+    with begin(place, tmp_path, ["work"], check=deed) as daemon:
+        refusal = daemon.wait_for("definition_refused: tl: the driver bad failed to check it: ")
+        assert deed in refusal or "Unprintable" in refusal
+        daemon.reload()
+        daemon.wait_for("definition_refused: tl")
+        assert daemon.stop() == 0
+    assert not place.store.exists()
 
 
 # The command driver's programs. What they may do is tested with the driver; here it is done to the daemon.

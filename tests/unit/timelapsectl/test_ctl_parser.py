@@ -45,6 +45,15 @@ def test_log_has_help_of_its_own(capsys):
         ["status", "-n", "many"],
         ["status", "-n", "-1"],
         ["--system", "--user", "status"],
+        ["rig"],
+        ["rig", "dance"],
+        ["rig", "goto"],
+        ["rig", "goto", "5"],
+        ["rig", "goto", "--x", "left"],
+        ["rig", "goto", "--x", "nan"],
+        ["rig", "goto", "--x", "inf"],
+        ["rig", "lights"],
+        ["rig", "lights", "dim"],
     ],
 )
 def test_usage_errors_exit_with_2(arguments, capsys):
@@ -53,6 +62,12 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         parse(arguments)
     assert ended.value.code == 2
     assert "usage: timelapsectl" in capsys.readouterr().err
+
+
+def test_place_may_be_negative():
+    """As the turntable's angles are."""
+    options = parse(["--rig", "north", "rig", "goto", "--pan", "-90", "--y", "1e2"])
+    assert (options.rig, options.action, options.x, options.y, options.pan) == ("north", "goto", None, 100, -90)
 
 
 def test_every_command_has_its_module():

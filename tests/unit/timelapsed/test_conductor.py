@@ -271,15 +271,15 @@ def test_slots_are_given_back_by_a_restart_after_the_clock_was_set_right(rig, ye
 
 
 def test_clock_that_was_set_right_is_trusted_by_the_next_start(rig):
-    """A store that says it was written in ten years would have a rig without network wait so long."""
+    """A store that says it was written tomorrow would have a rig without network wait until then."""
     world = rig()
-    world.define(every=HOUR, n=4)
-    lie, truth = (lambda life: life.shift(10 * YEAR)), (lambda life: life.shift(-10 * YEAR))
-    world.live((61 * MINUTE, lie), (62 * MINUTE, truth), (63 * MINUTE, Life.kill))
+    world.define(grace=DAY)
+    lie, truth = (lambda life: life.shift(20 * HOUR)), (lambda life: life.shift(-20 * HOUR))
+    world.live((MINUTE, lie), (10 * MINUTE, truth), (11 * MINUTE, Life.kill))
+    assert statuses(world) == ["succeeded"]
     life = world.live(boot=Boot(evidence=FROM_RTC))
-    assert life.ended is End.IDLE
     assert world.said("clock_wait") == []
-    assert statuses(world) == ["succeeded"] * 4
+    assert life.notices.is_ready
 
 
 def test_hundred_years_forward_over_a_hundred_thousand_slots(rig):

@@ -12,8 +12,11 @@ from plantimager.controller.timelapsed.inbox import (
     Answer,
     Inbox,
     RequestFaulty,
+    clear_pictures,
     collect_answer,
+    collect_picture,
     inbox_of,
+    leave_picture,
     leave_request,
 )
 
@@ -41,6 +44,49 @@ def test_request_is_found_answered_and_gone(store, inbox):
     assert collect_answer(path) == Answer(accepted=True, message="tl is cancelled – ö")
     assert [*inbox.directory.iterdir()] == []
     assert collect_answer(path) is None
+
+
+def test_answer_may_have_details_and_pictures(store, inbox):
+    """The daemon can't write where the person is; it can beside the request."""
+    path = leave_request(store, "rig", "a1", b"{}")
+    (request,) = inbox.pending()
+    leave_picture(request, 0, b"first")
+    leave_picture(request, 1, b"second")
+    inbox.answer(request, Answer(accepted=True, message="two", details={"pictures": [1, 2]}))
+    assert collect_answer(path) == Answer(accepted=True, message="two", details={"pictures": [1, 2]})
+    assert collect_picture(path, 1) == b"second"
+    clear_pictures(path)
+    assert [*inbox.directory.iterdir()] == []
+
+
+def test_picture_that_is_a_link_is_not_followed(store, inbox, tmp_path):
+    """Root must not read for the daemon's user what that may not."""
+    path = leave_request(store, "rig", "a1", b"{}")
+    (tmp_path / "secret").write_bytes(b"secret")
+    path.with_name(f"{path.name}.picture-0").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="a link"):
+        collect_picture(path, 0)
+
+
+def test_withdrawn_request_leaves_nothing(store, inbox):
+    """Neither an answer nor pictures that nobody fetches."""
+    path = leave_request(store, "rig", "a1", b"{}")
+    (request,) = inbox.pending()
+    leave_picture(request, 0, b"a picture")
+    assert not request.is_withdrawn
+    path.unlink()
+    assert request.is_withdrawn
+    inbox.answer(request, Answer(accepted=True, message="done"))
+    assert [*inbox.directory.iterdir()] == []
+
+
+def test_what_was_asked_of_the_rig_does_not_outlive_the_daemon(store, inbox):
+    """A start or a cancel waits for the next one; to move a rig when nobody stands there any more is something else."""
+    for kind in ("start", "cancel", "rig"):
+        leave_request(store, kind, "a1", b"{}")
+    leave_picture(inbox.pending()[0], 0, b"a picture")
+    Inbox(store).open()
+    assert sorted(request.kind for request in inbox.pending()) == ["cancel", "start"]
 
 
 def test_request_is_private(store):

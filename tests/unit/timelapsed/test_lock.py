@@ -47,6 +47,16 @@ def test_second_holder_is_told_who_the_first_is(store, holder):
     assert "PI3_TIMELAPSE_FILE_NAME" in raised.value.hint
 
 
+def test_holder_that_is_no_daemon_is_not_taken_for_one(store):
+    """Nobody sends it a daemon's signals, and yet no daemon starts meanwhile."""
+    lock = InstanceLock(store)
+    lock.take(signed=False)
+    assert daemon_of(store) is None
+    with pytest.raises(AlreadyRunning, match="another process"):
+        InstanceLock(store).take()
+    lock.release()
+
+
 def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
     """However it ended; what it wrote into the file names nobody any more."""
     assert daemon_of(store) == holder.pid

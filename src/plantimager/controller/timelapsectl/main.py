@@ -23,6 +23,7 @@ MODULES: Final = {
     "preview": "preview",
     "start": "requests",
     "cancel": "requests",
+    "rig": "rig",
     "status": "status",
     "log": "log",
     "timeline": "timeline",

@@ -1,8 +1,9 @@
-"""The words of the command line. Nothing is imported here but argparse: help and usage errors come at once."""
+"""The words of the command line. Nothing of ours is imported here: help and usage errors come at once."""
 
 from __future__ import annotations
 
 import argparse
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,8 +81,40 @@ def build_parser() -> argparse.ArgumentParser:
     timeline.add_argument("name", nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one")
     timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
+    _add_rig(add("rig", "try the rig by hand, between scans"))
+
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
     return parser
+
+
+def _add_rig(rig: argparse.ArgumentParser) -> None:
+    """Add what can be done by hand, in words of its own: ``timelapsectl rig home``."""
+    actions = rig.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, sentence: str) -> argparse.ArgumentParser:
+        description = f"{sentence[0].upper()}{sentence[1:]}."
+        action = actions.add_parser(name, help=sentence, description=description, allow_abbrev=False)
+        _add_common(action, defaults=False)
+        return action
+
+    check = add("check", "talk to every part of the rig, and say what answers")
+    check.add_argument("--json", action="store_true", help="the same facts for programs")
+
+    add("home", "home the arm")
+
+    goto = add("goto", "send the arm somewhere; what isn't named stays as it is")
+    goto.add_argument("--x", type=_coordinate, metavar="MM", help="how far along")
+    goto.add_argument("--y", type=_coordinate, metavar="MM", help="how far across")
+    goto.add_argument("--pan", type=_coordinate, metavar="DEGREES", help="where the turntable turns")
+
+    snapshot = add("snapshot", "take a picture from where the arm is, in the light there is")
+    snapshot.add_argument("--camera", default="", metavar="NAME", help="by this camera; default: by each")
+    snapshot.add_argument(
+        "--output", type=Path, default=Path(), metavar="PATH", help="a file, or a directory (default: the current one)"
+    )
+
+    lights = add("lights", "switch to the light of a scan, or back to the plant's own")
+    lights.add_argument("state", choices=("on", "off"), help="of the scan light")
 
 
 LOG_HELP: Final = """\
@@ -102,6 +135,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.command == "log" and options.arguments in (["-h"], ["--help"]):
         print(LOG_HELP, end="")
         parser.exit()
+    if options.command == "rig" and options.action == "goto" and options.x is options.y is options.pan is None:
+        parser.error("rig goto: nowhere to go to; say --x, --y or --pan, or several of them")
     return options
 
 
@@ -128,6 +163,14 @@ def _count(text: str) -> int:
     if count < 0:
         raise argparse.ArgumentTypeError(f"{count} is less than none")
     return count
+
+
+def _coordinate(text: str) -> float:
+    """Read mm or degrees; argparse words the refusal."""
+    at = float(text)
+    if not isfinite(at):
+        raise argparse.ArgumentTypeError(f"{text} is no place")
+    return at
 
 
 class _Version(argparse.Action):

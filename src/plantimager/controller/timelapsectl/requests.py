@@ -21,7 +21,7 @@ from plantimager.controller.timelapsed.lock import daemon_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from plantimager.controller.timelapsectl.session import Session
@@ -115,7 +115,9 @@ def _hear(session: Session, request: Path, pid: int, said_as: tuple[str, str] = 
         It didn't come.
 
     """
-    answer = _ask(session, request, pid)
+    answer = ask(session, request, pid)
+    if answer is None:
+        raise _unanswered(session, pid)
     message = answer.message.replace(*said_as) if said_as[0] else answer.message
     if not answer.accepted:
         refusal = DefinitionRefused(message)
@@ -124,7 +126,11 @@ def _hear(session: Session, request: Path, pid: int, said_as: tuple[str, str] = 
     return 0
 
 
-def _ask(session: Session, request: Path, pid: int) -> Answer:
+def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] = lambda: False) -> Answer | None:
+    """Tell the daemon that there is a request, and return its answer; None where it doesn't come in `PATIENCE`.
+
+    What is ``in_work`` gets more time.
+    """
     deadline = session.clock.monotonic() + PATIENCE
     with Watch(inbox_of(session.store)) as watch:
         with suppress(ProcessLookupError):
@@ -133,9 +139,11 @@ def _ask(session: Session, request: Path, pid: int) -> Answer:
             answer = collect_answer(request)
             if answer is not None:
                 return answer
+            if in_work():
+                deadline = session.clock.monotonic() + PATIENCE
             left = deadline - session.clock.monotonic()
             if left <= 0 or daemon_of(session.store) != pid:
-                raise _unanswered(session, pid)
+                return collect_answer(request)  # which may have come at the last moment
             watch.wait(min(left, LOOK))
 
 

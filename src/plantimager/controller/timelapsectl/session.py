@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -114,4 +114,4 @@ def places_of(
     if scope is not Scope.SYSTEM:
         return places
     # The service's own user has no configuration of its own, and root's isn't the service's.
-    return replace(places, config_directories=(SITE_DIRECTORY / rig if rig is not None else SITE_DIRECTORY,))
+    return places._replace(config_directories=(SITE_DIRECTORY / rig if rig is not None else SITE_DIRECTORY,))

@@ -31,7 +31,7 @@ Keys may be added, so leave alone what you don't know. ::
     outages       [{from, to}]: when the daemon was not there
     daemon        null where none runs, else {pid, up_since, status, driver}
     boots         boots of the machine that this timelapse has seen
-    rig           scanning, warm, standby, unknown; null without a daemon
+    rig           scanning, warm, standby, by hand, unknown; null without a daemon
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's word, null without one
     troubles      [text]: what a person should do something about
 """

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LATE_FROM: Final = timedelta(minutes=1)
 """A slot that began so much after its time is shown as late: less than that can't be seen at this scale."""
 
+MOST_NAMES: Final = 20
+"""Archived timelapses that are offered to one who asked for another: a rig has hundreds after some years."""
+
 STANDARD_OUTPUT: Final = Path("-")
 
 
@@ -168,7 +171,8 @@ def _store_of(name: str | None, session: Session) -> Path:
         return archived
     kept = sorted(path.stem for path in session.places.history.glob("*.json"))
     refusal = TimelapsedError(f"no timelapse {name} in {session.store} or {session.places.history}")
-    refusal.hint = f"there are {', '.join(kept)}" if kept else None
+    more = f" and {len(kept) - MOST_NAMES} more" if len(kept) > MOST_NAMES else ""
+    refusal.hint = f"there are {', '.join(kept[:MOST_NAMES])}{more}" if kept else None
     raise refusal
 
 

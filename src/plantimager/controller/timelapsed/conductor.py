@@ -6,11 +6,12 @@ value, save it, adopt it, act, tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest
+from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DriverError,
@@ -25,9 +26,10 @@ from plantimager.controller.scanner.schedule import EARLIEST, write_instant
 from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.timelapsed import reports
+from plantimager.controller.timelapsed.by_hand import Deed, Hands, NotByHand, controls_of
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
-from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch, make_call
+from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch, make_call, within
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from plantimager.controller.scanner.stored_timelapse import StoredTimelapse
     from plantimager.controller.scanner.timelapse import TimeLapse
+    from plantimager.controller.timelapsed.by_hand import Errand
     from plantimager.controller.timelapsed.clock import Clock, ClockStep
     from plantimager.controller.timelapsed.config import Config
     from plantimager.controller.timelapsed.keeper import Keeper
@@ -52,12 +55,13 @@ CANCEL_PATIENCE: Final = timedelta(seconds=30)
 """What a driver gets to come to its next safe point before it is given up."""
 LAST_CALL: Final = timedelta(seconds=1)
 """How long before the end of its grace period a slot's rig is asked once more: at the very end it would be too late."""
+RECOVER_LIMIT: Final = timedelta(minutes=5)
+"""What a driver gets at most to say what became of an attempt; less than a service may take to start."""
 SAVE_PAUSE: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Absence:
+class _Absence(NamedTuple):
     """A rig that isn't ready: since how many tries, and when it is asked again."""
 
     slot: int
@@ -88,6 +92,8 @@ class Conductor:
         """Whether the rig is powered up, as far as we know."""
         self.abandoned: str | None = None
         """Why the process has to be replaced: a driver call that never ends."""
+        self.hands = Hands(clock)
+        """The hold that a person has on the rig between scans."""
         self._verdict: ScanFailed | None = None
         """Why the running scan was cancelled by us."""
         self._stopping = False
@@ -139,7 +145,11 @@ class Conductor:
             return
         away = _away_words(log.boot_id, boot_id)
         after = self._judge(settled, now, away)
-        self.keeper.commit(after, now, logbook=log.came_back(now, boot_id))
+        log = log.came_back(now, boot_id)
+        if after is before:  # the start needn't wait for a save that only says that we are back
+            self.keeper.note(log)
+        else:
+            self.keeper.commit(after, now, logbook=log)
         reports.resumed(before, after, now, cut, recovered=recovered)
         reports.slots_given_back(before, after, now)
         reports.slots_passed(settled, after, now, away)
@@ -156,7 +166,14 @@ class Conductor:
 
     def _settle_running(self, timelapse: TimeLapse, now: datetime, cut: str) -> tuple[TimeLapse, bool]:
         """Find out what became of the attempt that was cut off: finished after all, or interrupted."""
-        outcome = make_call(self.driver, Call.RECOVER, self._request(timelapse))
+        request = self._request(timelapse)
+        limit = min(self.config.stall_timeout, RECOVER_LIMIT)
+        try:
+            outcome = within(limit, self.config.driver, lambda: make_call(self.driver, Call.RECOVER, request))
+        except DriverStalled as stalled:
+            outcome = Outcome(Call.RECOVER, request, problem=stalled)
+            # What hangs holds the rig; the next process won't ask again, since the attempt counts as cut off now.
+            self.abandoned = str(stalled)
         if outcome.problem is not None:  # then the attempt counts as cut off
             reports.rig_trouble(outcome.call, outcome.problem)
         if outcome.result is not None:
@@ -302,6 +319,12 @@ class Conductor:
         """Take in how a driver call ended."""
         if outcome.call is Call.SCAN:
             self.scan_ended(outcome)
+        elif outcome.call is Call.BY_HAND:
+            if outcome.problem is not None:
+                self.warm = None
+            self.hands.end(outcome)
+            if not isinstance(self.driver, HandControl):  # whose rig was only looked at
+                self.hands.let_go()
         elif outcome.problem is not None:
             if outcome.call is Call.PREPARE:
                 self.warm = None
@@ -340,6 +363,7 @@ class Conductor:
         reports.slots_passed(ended, after, now)
         reports.timelapse_over(timelapse, after, self.datasets)
         if not self._stopping:
+            self.hands.let_go()
             self.plan()
             self.settle_rig()
 
@@ -410,11 +434,30 @@ class Conductor:
         self.settle_rig()
         return after
 
+    def by_hand(self, errand: Errand) -> None:
+        """Have the rig do what a person asks for; the errand is answered when it is done.
+
+        Raises
+        ------
+        NotByHand
+            The timelapse comes first, somebody else is at the rig, or the driver offers no such thing.
+
+        """
+        if self.abandoned is not None:
+            raise NotByHand(f"{self.abandoned}; the daemon is about to be restarted")
+        self.hands.check_free(self.timelapse, self.rig.watch)
+        if errand.wish.deed is not Deed.CHECK:
+            controls_of(self.driver, errand.driver)
+        if isinstance(self.driver, HandControl):
+            self.warm = True
+        self.hands.begin(errand)
+        self.rig.submit(self.driver, Call.BY_HAND, errand=errand)
+
     # --- power ----------------------------------------------------------------------------------
 
     def settle_rig(self) -> None:
         """Power the rig down when there is nothing to do for it for a while."""
-        if self.warm is False or self.scanning or self.abandoned or not self.armed:
+        if self.warm is False or self.scanning or self.abandoned or not self.armed or self.hands.on:
             return
         timelapse = self.timelapse
         now = self.clock.now()
@@ -448,7 +491,7 @@ class Conductor:
 
     def watch(self) -> float | None:
         """Look after the driver call that is being made and after the disk; return when to look again, in s."""
-        waits = [self._watch_save()]
+        waits = [self._watch_save(), self._watch_hands()]
         watch = self.rig.watch
         if watch is not None and self.abandoned is None:
             waits.append(self._watch_call(watch))
@@ -468,8 +511,21 @@ class Conductor:
             self._retry_at = now + SAVE_PAUSE.total_seconds()
         return self._retry_at - now
 
+    def _watch_hands(self) -> float | None:
+        """Let the rig settle when a person has left it alone for long enough."""
+        left = self.hands.left
+        if left != 0:
+            return left
+        self.hands.let_go()
+        self.settle_rig()
+        if self.warm is not False and self.armed and not self.scanning and self.abandoned is None:
+            # A slot is too near for standby. Being prepared the rig is as the timelapse wants it, lights included.
+            self.rig.submit(self.driver, Call.PREPARE)
+        return None
+
     def _watch_call(self, watch: ScanWatch) -> float | None:
-        if self._stopping or self._is_outdated(watch.request):
+        gives_way = watch.errand is not None and self.hands.must_end(self.timelapse, stopping=self._stopping)
+        if gives_way or self._stopping or self._is_outdated(watch.request):
             watch.cancel()
         now = self.clock.monotonic()
         if watch.cancelled_at is not None:
@@ -491,6 +547,8 @@ class Conductor:
         slot = watch.request.index if watch.request is not None else None
         if slot is not None:  # any other call that hangs says nothing about a scan that waits behind it
             self._verdict = verdict
+        if watch.errand is not None:
+            self.hands.break_off(str(verdict))
         tell(Action.DRIVER_STALLED, str(verdict), timelapse=self.timelapse, slot=slot)
         return CANCEL_PATIENCE.total_seconds()
 
@@ -499,6 +557,7 @@ class Conductor:
         timelapse = self.timelapse
         stalled = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=True)
         self.abandoned = str(stalled)
+        self.hands.abandon(f"{stalled}; the daemon is restarted")
         self._disarm()
         if timelapse is not None and timelapse.state is TimeLapseState.RUNNING:
             now = self.clock.now()
@@ -521,7 +580,7 @@ def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:
     record = timelapse.records[timelapse.next_idx]
     if record.started_at is None:
         return timelapse
-    began = replace(record, started_at=max(record.started_at + shift, EARLIEST))
+    began = record._replace(started_at=max(record.started_at + shift, EARLIEST))
     return replace(timelapse, records={**timelapse.records, record.slot: began})
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 from collections import deque
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.drivers import load as load_driver
@@ -23,6 +24,7 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
 from plantimager.controller.scanner.timelapse_store import LoadedStore, load
+from plantimager.controller.timelapsed.by_hand import Errand, NotByHand, read_wish
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
 from plantimager.controller.timelapsed.definition import Definition, read_definition
@@ -38,7 +40,7 @@ from plantimager.controller.timelapsed.pickup import (
     plan_timelapse,
     started_words,
 )
-from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread
+from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread, presentable, within
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 from plantimager.controller.timelapsed.trust import judge_clock
 from plantimager.controller.timelapsed.words import local_time, status_line
@@ -56,6 +58,8 @@ TRUST_INTERVAL: Final = 5.0
 """Seconds between two looks at the kernel's verdict on the clock; only while it isn't trusted, since no event tells."""
 START_MARGIN: Final = timedelta(seconds=90)
 """What the start may take besides the wait for the clock."""
+CHECK_LIMIT: Final = timedelta(seconds=10)
+"""What a driver gets to check a definition, with nothing but what it knows; well below the watchdog's limit."""
 NEVER_IN_PRACTICE: Final = timedelta(days=3650)
 STOP_PATIENCE: Final = CANCEL_PATIENCE * 2
 """What the running scan gets to come to its safe point, and then the rig to power down."""
@@ -227,6 +231,8 @@ class Daemon:
         self._loaded = None
         self._standing = True
         self.notifier.ready(self._status_line())
+        if self.keeper.behind:
+            self.keeper.retry(self.clock.now())
         self._handle_requests()
 
     def _look_at_clock(self) -> None:
@@ -309,9 +315,7 @@ class Daemon:
         check_may_start(definition, held, self.places.history)
         now = self.clock.now()
         schedule = definition.schedule(now)
-        faults = self.conductor.driver.check(definition.configuration)
-        if faults:
-            raise FaultsFound(faults, definition.source)
+        self._ask_driver(definition)
         stored = plan_timelapse(definition, schedule, self.places.store.name)
         if held is not None:
             archived = archive(self.keeper.text(), held.timelapse.id, self.places.history, stamp_of(now))
@@ -323,19 +327,50 @@ class Daemon:
         self.conductor.begin(definition.configuration)
         return words
 
+    def _ask_driver(self, definition: Definition) -> None:
+        """Have the driver check whether its rig can take what is asked for.
+
+        Raises
+        ------
+        FaultsFound
+            It can't.
+        DefinitionRefused
+            The driver failed to say.
+
+        """
+        driver = self.conductor.driver
+        try:
+            faults = within(CHECK_LIMIT, self.config.driver, lambda: driver.check(definition.configuration))
+        except BaseException as problem:  # whatever a driver does, it doesn't end the daemon
+            kind = "" if isinstance(problem, TimelapsedError) else f"{type(problem).__name__}: "
+            words = f"the driver {self.config.driver} failed to check it: {kind}{presentable(problem)}"
+            raise DefinitionRefused(f"{definition.name}: {words}") from problem
+        if faults:
+            raise FaultsFound(faults, definition.source)
+
     def _handle_requests(self) -> None:
+        """Do what was asked for. While the clock isn't trusted only who waits at the rig is answered: with a no."""
         for request in self.inbox.pending():
+            if not self._standing and request.kind != "rig":
+                continue
             try:
-                answer = Answer(accepted=True, message=self._do(request))
+                message = self._do(request)
             except (TimelapsedError, OSError) as refusal:
                 hint = getattr(refusal, "hint", None)
-                answer = Answer(accepted=False, message=f"{refusal}{f'; {hint}' if hint else ''}")
-                tell(Action.REQUEST_REFUSED, f"{request.kind}: {answer.message}")
-            self.inbox.answer(request, answer)
+                message = f"{refusal}{f'; {hint}' if hint else ''}"
+                self.inbox.answer(request, Answer(accepted=False, message=message))
+                tell(Action.REQUEST_REFUSED, f"{request.kind}: {message}")
+            else:
+                if message is not None:
+                    self.inbox.answer(request, Answer(accepted=True, message=message))
 
-    def _do(self, request: Request) -> str:
+    def _do(self, request: Request) -> str | None:
+        """Do what a request asks for; return how it is answered, None where that takes a while."""
         if request.kind == "start":
             return self._take_up(read_definition(request.path))
+        if request.kind == "rig":
+            self._begin_errand(request)
+            return None
         body = request.body()
         timelapse = self.keeper.timelapse
         if timelapse is None or not timelapse.state.is_active:
@@ -346,6 +381,28 @@ class Daemon:
         after = self.conductor.cancel(str(body.get("who", "somebody")), str(body.get("why") or "no reason given"))
         return f"{after.id} is cancelled; {after.tally}"
 
+    def _begin_errand(self, request: Request) -> None:
+        """Have the rig do what a person asks for.
+
+        Raises
+        ------
+        NotByHand, FaultsFound
+            It can't be asked for, or not now.
+
+        """
+        if not self._standing:
+            raise NotByHand(f"{self._status}; until then nobody knows whether a scan is to be resumed")
+        if self.conductor.hands.has(request):
+            return
+        errand = Errand(
+            wish=read_wish(request.body(), request.path.name),
+            request=request,
+            reply=partial(self.inbox.answer, request),
+            driver=self.config.driver,
+            configuration=self.conductor.configuration or self.config.scan,
+        )
+        self.conductor.by_hand(errand)
+
     def _reload(self) -> None:
         """Look again at configuration, definition and requests; what is faulty is told, and the old kept.
 
@@ -353,6 +410,8 @@ class Daemon:
         """
         if not self._standing:
             self._read_config_again()
+            if self._waiting_for_clock:
+                self._handle_requests()
             return
         self.notifier.reloading(self.clock.monotonic())
         self._read_config_again()
@@ -364,6 +423,8 @@ class Daemon:
         self.conductor.settle_rig()
         tell(Action.RELOADED, "configuration, definition and requests were looked at")
         self.notifier.ready(self._status_line())
+        if self.keeper.behind:
+            self.keeper.retry(self.clock.now())
 
     def _read_config_again(self) -> None:
         try:
@@ -460,6 +521,8 @@ class Daemon:
 def _rig_word(conductor: Conductor) -> str:
     if conductor.scanning:
         return "scanning"
+    if conductor.hands.errand is not None:
+        return Call.BY_HAND
     return {True: "warm", False: "standby", None: "unknown"}[conductor.warm]
 
 

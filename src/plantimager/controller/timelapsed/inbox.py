@@ -1,40 +1,52 @@
 """Requests from ``timelapsectl``: files in a directory beside the store, answered beside them.
 
 No listener: whoever may write into the storage directory may ask. A request is complete when
-it has its name; the command then sends SIGHUP and waits for ``<name>.answer``.
+it has its name; the command then sends SIGHUP and waits for ``<name>.answer``. One that is taken
+away before it was answered is withdrawn.
+
+A ``start`` or ``cancel`` that no daemon answers waits for the next one. A ``rig`` must not: nobody
+stands beside the rig any more who wanted it to move, see `Inbox.open`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plantimager.controller.scanner.durable import make_private_directory, read_regular, write_durably
 from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.json_text import dumps, loads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LARGEST_REQUEST: Final = 8_000_000
 """Bytes; a definition with a hundred thousand dates takes four million."""
 
-_NAME: Final = re.compile(r"(?P<kind>start|cancel)-[A-Za-z0-9]{1,40}\.(?:toml|json)")
+LARGEST_PICTURE: Final = 1 << 28
+"""Bytes; what a camera's process gives out at most."""
+
+_NAME: Final = re.compile(r"(?P<kind>start|cancel|rig)-[A-Za-z0-9]{1,40}\.(?:toml|json)")
 
 
 class RequestFaulty(TimelapsedError):
     """A request can't be understood, so nothing is done about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One wish of a person: ``start`` (the file is the definition) or ``cancel`` (a JSON object)."""
+class Request(NamedTuple):
+    """One wish of a person: ``start`` (the file is the definition), ``cancel`` or ``rig`` (a JSON object)."""
 
     kind: str
     path: Path
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether nobody waits for its answer any more."""
+        return not os.path.lexists(self.path)
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object of a request.
@@ -56,12 +68,13 @@ class Request:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of a request."""
 
     accepted: bool
     message: str
+    details: Mapping[str, Any] = {}
+    """What a program makes more of than of a sentence; see `by_hand`."""
 
 
 def inbox_of(store: Path) -> Path:
@@ -76,7 +89,7 @@ class Inbox:
         self.directory = inbox_of(store)
 
     def open(self) -> None:
-        """Make the directory.
+        """Make the directory, and clear it of what was asked of the rig before this daemon ran.
 
         Raises
         ------
@@ -85,6 +98,9 @@ class Inbox:
 
         """
         make_private_directory(self.directory)
+        for path in self.directory.glob("rig-*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def pending(self) -> list[Request]:
         """Return the requests that are there, oldest first; what isn't one is left alone."""
@@ -101,11 +117,46 @@ class Inbox:
 
     def answer(self, request: Request, answer: Answer) -> None:
         """Say what became of a request, and take it away; a full disk keeps nobody from the next one."""
-        text = dumps({"accepted": answer.accepted, "message": answer.message})
+        if request.is_withdrawn:
+            clear_pictures(request.path)
+            return
+        text = dumps({"accepted": answer.accepted, "message": answer.message, "details": answer.details})
         with contextlib.suppress(OSError):
             _answer_to(request.path).write_bytes(text)
         with contextlib.suppress(OSError):
             request.path.unlink()
+
+
+def leave_picture(request: Request, number: int, content: bytes) -> None:
+    """Put a picture beside its request, before the answer: only there may the daemon write and the person read.
+
+    The rig thread. Raises OSError.
+    """
+    _picture_for(request.path, number).write_bytes(content)
+
+
+def collect_picture(request: Path, number: int) -> bytes:
+    """Return a picture that an answer tells of, and take it away. The command's side.
+
+    Raises
+    ------
+    OSError
+        It isn't there, or it isn't a file: who may write into the daemon's directory must not have root read others'.
+
+    """
+    path = _picture_for(request, number)
+    if path.is_symlink():
+        raise OSError(errno.EINVAL, "not a picture but a link", str(path))
+    content = read_regular(path, LARGEST_PICTURE)
+    path.unlink(missing_ok=True)
+    return content
+
+
+def clear_pictures(request: Path) -> None:
+    """Take away what pictures are left of a request. Either side."""
+    with contextlib.suppress(OSError):
+        for path in request.parent.glob(f"{request.name}.picture-*"):
+            path.unlink(missing_ok=True)
 
 
 def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
@@ -134,7 +185,7 @@ def collect_answer(request: Path) -> Answer | None:
     path = _answer_to(request)
     try:
         value = loads(read_regular(path, LARGEST_REQUEST))
-        answer = Answer(accepted=value["accepted"] is True, message=str(value["message"]))
+        answer = Answer(value["accepted"] is True, str(value["message"]), dict(value.get("details", {})))
     except (OSError, ValueError, TypeError, KeyError):  # not there, or not all of it
         return None
     path.unlink(missing_ok=True)
@@ -143,3 +194,7 @@ def collect_answer(request: Path) -> Answer | None:
 
 def _answer_to(request: Path) -> Path:
     return request.with_name(f"{request.name}.answer")
+
+
+def _picture_for(request: Path, number: int) -> Path:
+    return request.with_name(f"{request.name}.picture-{number}")

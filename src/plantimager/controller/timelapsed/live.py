@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from plantimager.controller.scanner.durable import read_regular
+from plantimager.controller.scanner.json_text import loads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ class LiveFile:
 def read_live(store: Path) -> dict[str, Any]:
     """Return what a daemon shows; empty where there is nothing."""
     try:
-        view = json.loads(read_regular(live_beside(store), LARGEST))
+        view = loads(read_regular(live_beside(store), LARGEST))
     except (OSError, ValueError):
         return {}
     return view if isinstance(view, dict) else {}

@@ -28,8 +28,8 @@ class InstanceLock:
         self.path = lock_beside(store)
         self._descriptor: int | None = None
 
-    def take(self) -> None:
-        """Take the lock and write our PID into it.
+    def take(self, *, signed: bool = True) -> None:
+        """Take the lock and write our PID into it; who is no daemon doesn't sign, see `daemon_of`.
 
         Raises
         ------
@@ -48,7 +48,8 @@ class InstanceLock:
                 raise
             raise AlreadyRunning(self.path, _signed_by(self.path)) from None
         self._descriptor = descriptor
-        self._sign(f"{os.getpid()} {start_of(os.getpid())}")
+        if signed:
+            self._sign(f"{os.getpid()} {start_of(os.getpid())}")
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two daemons lock two files of one name."""

@@ -7,18 +7,29 @@ that makes no progress is cancelled, then given up: the thread can't be killed, 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
 from enum import StrEnum
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from plantimager.controller.scanner.drivers.base import EventMonitor, ScannerDriver, ScanRequest, ScanResult
-from plantimager.controller.scanner.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.controller.scanner.errors import (
+    DriverError,
+    DriverStalled,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
+    from plantimager.controller.timelapsed.by_hand import Errand
     from plantimager.controller.timelapsed.clock import Clock
+    from plantimager.controller.timelapsed.inbox import Answer
+
+T = TypeVar("T")
 
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
@@ -37,26 +48,30 @@ class Call(StrEnum):
     CLOSE = "close"
     RECOVER = "recover"
     """Before the rig thread has anything to do."""
+    BY_HAND = "by hand"
+    """What a person asked for, see `by_hand`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call ended: with a result (of a scan), without one, or with an exception."""
+class Outcome(NamedTuple):
+    """How a call ended: with a result (of a scan), an answer (to a person), neither, or with an exception."""
 
     call: Call
     request: ScanRequest | None = None
     result: ScanResult | None = None
     problem: BaseException | None = None
+    answer: Answer | None = None
 
 
 class ScanWatch(EventMonitor):
     """The monitor of one call: keeps when the last progress was, and wakes the loop for it now and then."""
 
-    def __init__(self, clock: Clock, request: ScanRequest | None = None) -> None:
+    def __init__(self, clock: Clock, request: ScanRequest | None = None, errand: Errand | None = None) -> None:
         super().__init__()
         self._clock = clock
         self.request = request
         """What is being scanned, where the call is a scan."""
+        self.errand = errand
+        """What is done for a person, where the call is that."""
         self.began = self.last_sign = clock.monotonic()
         self.cancelled_at: float | None = None
         self._last_wake = float("-inf")
@@ -83,7 +98,9 @@ class ScanWatch(EventMonitor):
 class Rig(Protocol):
     """What the daemon needs of the thread that drives the rig."""
 
-    def submit(self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
+    def submit(
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, errand: Errand | None = None
+    ) -> None:
         """Queue a call; its outcome goes to the mailbox."""
 
     @property
@@ -100,7 +117,7 @@ class RigThread:
 
     def __init__(self, clock: Clock, post: Callable[[Outcome], None]) -> None:
         self._clock, self._post = clock, post
-        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None]] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None, Errand | None]] = SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
         self._watch: ScanWatch | None = None
@@ -118,16 +135,18 @@ class RigThread:
         with self._lock:
             return self._pending == 0
 
-    def submit(self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
+    def submit(
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, errand: Errand | None = None
+    ) -> None:
         """Queue a call. Loop thread."""
         with self._lock:
             self._pending += 1
-        self._calls.put((driver, call, request))
+        self._calls.put((driver, call, request, errand))
 
     def _work(self) -> None:
         while True:
-            driver, call, request = self._calls.get()
-            self._watch = ScanWatch(self._clock, request)
+            driver, call, request, errand = self._calls.get()
+            self._watch = ScanWatch(self._clock, request, errand)
             self._clock.wake()  # the loop has a time limit to keep from now on
             outcome = make_call(driver, call, request, self._watch)
             self._watch = None
@@ -143,6 +162,8 @@ def make_call(
     try:
         if call is Call.SCAN and request is not None and watch is not None:
             return Outcome(call, request, _checked(call, driver.scan(request, watch)))
+        if call is Call.BY_HAND and watch is not None and watch.errand is not None:
+            return Outcome(call, answer=watch.errand.run(driver, watch))
         if call is Call.RECOVER and request is not None:
             found = driver.recover(request)
             return Outcome(call, request, None if found is None else _checked(call, found))
@@ -150,6 +171,29 @@ def make_call(
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
         return Outcome(call, request, problem=presentable(problem))
     return Outcome(call, request)
+
+
+def within(limit: timedelta, driver: str, call: Callable[[], T]) -> T:
+    """Return what one of the few calls returns that the loop itself waits for; raise what it raises. Loop thread.
+
+    Raises
+    ------
+    DriverStalled
+        It takes longer. The thread that makes it can't be killed, and goes on.
+
+    """
+    end: Future[T] = Future()
+
+    def make() -> None:
+        try:
+            end.set_result(call())
+        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; it is raised again below
+            end.set_exception(problem)
+
+    threading.Thread(target=make, name="driver", daemon=True).start()
+    if not wait([end], limit.total_seconds()).done:
+        raise DriverStalled(driver, limit, abandoned=True)
+    return end.result()
 
 
 def _checked(call: Call, result: object) -> ScanResult:

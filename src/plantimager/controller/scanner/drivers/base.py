@@ -1,9 +1,9 @@
 """The contract between the daemon and a rig.
 
 The daemon calls a driver on one thread of its own (the *rig thread*), one call at a time,
-except `ScannerDriver.recover`, which is called before that thread exists. A driver never
-sees the store, APScheduler or the daemon's environment: what it needs is in its options
-and in the `ScanRequest`.
+except `ScannerDriver.recover` and `ScannerDriver.check`, which are called while that one has nothing
+to do. A driver never sees the store, APScheduler or the daemon's environment: what it needs is in its
+options and in the `ScanRequest`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,24 +34,33 @@ class ScanRequest:
     """From 1; the same slot may be attempted again after a failure or an interruption."""
     scheduled_at: datetime
     """When the slot is due, in UTC."""
-    started_at: datetime | None = None
-    """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
     dataset_dir: Path
     """Where the whole dataset is to stand at the end, absolute. Its parent exists; it does not, unless an earlier
     attempt finished it. A driver writes elsewhere in the parent first and renames when whole."""
     configuration: Mapping[str, Any]
     """The community's scan configuration: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
     Empty where nobody gave one; the driver then uses a default of its own."""
+    started_at: datetime | None = None
+    """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanResult:
+class ScanResult(NamedTuple):
     """What a finished scan left."""
 
     pictures: int | None = None
     """How many pictures the dataset holds, where the driver knows."""
     note: str = ""
     """A remark for the journal."""
+
+
+class Part(NamedTuple):
+    """How one part of a rig is."""
+
+    name: str
+    """``gantry``, ``camera top``."""
+    answers: bool
+    says: str
+    """What it answers, or why it doesn't; for people, on one line."""
 
 
 class ScanMonitor(Protocol):
@@ -111,9 +120,18 @@ class ScannerDriver(ABC):
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return what this rig can't do of a scan configuration; called before anything moves.
 
-        Called by ``timelapsectl check`` and when a definition is taken up. Any thread.
+        Called by ``timelapsectl check`` and when a definition is taken up, which doesn't wait longer than ten seconds.
+        Any thread.
         """
         del configuration
+        return ()
+
+    def examine(self) -> Sequence[Part]:
+        """Talk to every part of the rig and return how each is; may power it up, but moves nothing. Raises nothing.
+
+        For ``timelapsectl rig check``; an empty answer means that the driver can't tell. What else a person may do
+        with a rig is in `by_hand.HandControl`.
+        """
         return ()
 
     @abstractmethod
@@ -145,8 +163,8 @@ class ScannerDriver(ABC):
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Say after a restart whether ``request`` was finished after all: its dataset is whole.
 
-        Also the place to end what a killed daemon left running. Called once, before the rig
-        thread starts. ``None``: it was not finished.
+        Also the place to end what a killed daemon left running. Called once, before the rig thread has anything to do;
+        one that takes longer than ``stall_timeout`` is given up, with the process. ``None``: it was not finished.
         """
         del request
         return None

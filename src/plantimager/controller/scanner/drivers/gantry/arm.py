@@ -123,10 +123,26 @@ class Arm:
                 else:
                     self._trust(grbl)
 
-    def home(self, wait: Wait) -> None:
-        """Home, doubt or not. Raises as `ready`."""
-        self._place = None
+    def home(self, wait: Wait) -> Place:
+        """Home, doubt or not; return where the arm stands then. Raises as `ready`."""
+        self._doubt()
         self.ready(wait)
+        assert self._place is not None  # noqa: S101 - ready() has seen to it; this tells mypy
+        return self._place
+
+    def examine(self) -> str:
+        """Return what the board says of itself and of the arm; moves nothing, and a position that is known stays so.
+
+        Raises
+        ------
+        GantryFault
+            As `ready`.
+
+        """
+        if self._place is None or not self._stands_as_known():
+            self.connect()
+        where = "not homed yet" if self._place is None else f"standing at {place_words(self._place)}"
+        return f"GRBL {self.version} on {self._options.port or find_usb(self._options.usb)}, {where}"
 
     def connect(self) -> None:
         """Wake the board and look at its settings; moves nothing, and leaves the position in doubt.
@@ -143,17 +159,14 @@ class Arm:
 
     def _stands_as_known(self) -> bool:
         """Whether the board still is as it was left: it may have been restarted, unplugged or moved by hand."""
+        if self._grbl is None or self._place is None:
+            return False
         try:
-            status = self._grbl.status() if self._grbl is not None else None
+            status = self._grbl.status()
+            return status.state == "Idle" and self._is_at(self._place, self._place_of(status))
         except GantryFault as problem:
             self._lost = self._lost or isinstance(problem, Restarted)
             return False
-        return (
-            status is not None
-            and status.state == "Idle"
-            and self._place is not None
-            and self._is_at(self._place, self._place_of(status))
-        )
 
     def _connect(self) -> Grbl:
         """Return the board, awake and found to be the right one."""
@@ -210,10 +223,19 @@ class Arm:
         self._place = times(self._signs, work)
 
     def _place_of(self, status: Status) -> Place:
-        work = status.work or AT_HOME
+        """Return where the arm stands by a status.
+
+        Raises
+        ------
+        Misplaced
+            It tells machine positions, and told work positions before, so that nobody knows where the work zero is.
+
+        """
         if status.machine is not None and self._origin is not None:
-            work = minus(status.machine, self._origin)
-        return times(self._signs, work)
+            return times(self._signs, minus(status.machine, self._origin))
+        if status.work is None:
+            raise Misplaced("the board tells machine positions, and told work positions before; set $10=1")
+        return times(self._signs, status.work)
 
     def _is_at(self, goal: Place, place: Place) -> bool:
         return all(
