@@ -256,8 +256,13 @@ def test_transition_of_one_slot_makes_few_records_anew(monkeypatch):
     from plantimager.controller.scanner import stored_timelapse  # noqa: PLC0415 - to count its calls
 
     made = []
-    real = stored_timelapse.scan_of
-    monkeypatch.setattr(stored_timelapse, "scan_of", lambda record: made.append(record.slot) or real(record))
+
+    def counted(records):
+        made.extend(record.slot for record in records)
+        return real(records)
+
+    real = stored_timelapse.scans_of
+    monkeypatch.setattr(stored_timelapse, "scans_of", counted)
     value = timelapse(10_000)
     done = {slot: SlotRecord(slot=slot, scan_id=f"tl_{slot}", status=RecordStatus.SUCCEEDED) for slot in range(5000)}
     held = new_stored(replace(value, records=done, next_idx=5000), {}, None, "s.json")

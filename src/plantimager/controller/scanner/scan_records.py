@@ -17,7 +17,7 @@ from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
 from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from plantimager.controller.scanner.timelapse_store import TimelapseStore
@@ -219,32 +219,38 @@ def _cut_off(record: SlotRecord) -> SlotRecord:
 # --- into the store -------------------------------------------------------------------------------
 
 
-def scan_of(record: SlotRecord) -> _Scan:
-    """Return the scan record of a slot, the keys of others in it included; its times are for the encoder to write."""
-    return {
-        **record.kept,
-        "scan_id": record.scan_id,
-        "started_at": record.started_at,
-        "finished_at": record.finished_at,
-        "status": record.status,
-        "error": record.error,
-    }
+def scans_of(records: Iterable[SlotRecord]) -> list[_Scan]:
+    """Return the scan records of slots, keys of others in them included; their times are for the encoder to write."""
+    return [
+        {
+            **record.kept,
+            "scan_id": record.scan_id,
+            "started_at": record.started_at,
+            "finished_at": record.finished_at,
+            "status": record.status,
+            "error": record.error,
+        }
+        for record in records
+    ]
 
 
-def details_of(record: SlotRecord, usual_id: str) -> dict[str, Any]:
-    """Return what the documented keys have no place for, as far as it isn't as usual: mostly nothing."""
-    attempt, attempts = record.attempt, _usual_attempt(record.started_at)
-    details: dict[str, Any] = {}
-    if attempt != attempts:
-        details["attempt"] = attempt
-    if record.interruptions:
-        details["interruptions"] = record.interruptions
-    if record.pictures is not None:
-        details["pictures"] = record.pictures
-    if record.last_error is not None:
-        details["last_error"] = record.last_error
-    if record.boot_id is not None:
-        details["boot_id"] = record.boot_id
-    if record.scan_id != usual_id:
-        details["scan_id"] = record.scan_id
+def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -> dict[str, dict[str, Any]]:
+    """Return by slot what the documented keys have no place for, as far as it isn't as usual: of most slots nothing."""
+    details = {}
+    for record in records:
+        known: dict[str, Any] = {}
+        if record.attempt != _usual_attempt(record.started_at):
+            known["attempt"] = record.attempt
+        if record.interruptions:
+            known["interruptions"] = record.interruptions
+        if record.pictures is not None:
+            known["pictures"] = record.pictures
+        if record.last_error is not None:
+            known["last_error"] = record.last_error
+        if record.boot_id is not None:
+            known["boot_id"] = record.boot_id
+        if record.scan_id != scan_id_of(timelapse_id, record.slot, n_slots):
+            known["scan_id"] = record.scan_id
+        if known:
+            details[str(record.slot)] = known
     return details

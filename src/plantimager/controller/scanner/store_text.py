@@ -74,17 +74,17 @@ def _enclosed(brackets: bytes, entries: Iterable[Sequence[bytes]], depth: int) -
 class LongLists:
     """The texts of what is long in a store: its schedule, its scan records, and what else is known of its slots.
 
-    ``scan_of`` and ``details_of`` give what stands for a record in the array of scans, and in the object of
-    details; where that is empty, it is left out. One thread.
+    ``scans_of`` gives what stands for records in the array of scans, and ``details_of`` in the object of details.
+    One thread.
     """
 
     def __init__(
         self,
         schedule_times: Sequence[str],
-        scan_of: Callable[[SlotRecord], dict[str, Any]],
-        details_of: Callable[[SlotRecord], dict[str, Any]],
+        scans_of: Callable[[Iterable[SlotRecord]], Sequence[dict[str, Any]]],
+        details_of: Callable[[Iterable[SlotRecord]], Mapping[str, dict[str, Any]]],
     ) -> None:
-        self._schedule_times, self._scan_of, self._details_of = schedule_times, scan_of, details_of
+        self._schedule_times, self._scans_of, self._details_of = schedule_times, scans_of, details_of
         self._digits = max(len(str(max(len(schedule_times) - 1, 0))) - (len(str(DETAILS_IN_BLOCK)) - 1), 1)
         self._schedule: Text | None = None
         self._records: Mapping[int, SlotRecord] = {}
@@ -103,11 +103,10 @@ class LongLists:
         self._records = {}  # should one of them not be writable, all are looked at the next time
         for block in {slot // SCANS_IN_BLOCK for slot in changed}:
             slots = range(block * SCANS_IN_BLOCK, (block + 1) * SCANS_IN_BLOCK)
-            _keep(self._scans, block, [self._scan_of(records[slot]) for slot in slots if slot in records], 1)
+            _keep(self._scans, block, self._scans_of(_those_of(slots, records)), 1)
         for digits in {str(slot)[: self._digits] for slot in changed}:
-            slots_here = [slot for slot in self._slots_beginning_with(digits) if slot in records]
-            details = {str(slot): known for slot in slots_here if (known := self._details_of(records[slot]))}
-            _keep(self._details, digits, details, 3)
+            slots_here = self._slots_beginning_with(digits)
+            _keep(self._details, digits, self._details_of(_those_of(slots_here, records)), 3)
         self._records = records
 
     def _slots_beginning_with(self, digits: str) -> list[int]:
@@ -128,6 +127,10 @@ class LongLists:
     def details(self) -> Text:
         """Return the object with what else is known of the slots; three levels deep."""
         return _enclosed(b"{}", [(text,) for _, text in sorted(self._details.items())], 3)
+
+
+def _those_of(slots: Iterable[int], records: Mapping[int, SlotRecord]) -> list[SlotRecord]:
+    return [record for slot in slots if (record := records.get(slot)) is not None]
 
 
 def _changed(before: Mapping[int, SlotRecord], after: Mapping[int, SlotRecord]) -> set[int]:

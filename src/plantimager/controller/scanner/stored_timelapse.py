@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +17,11 @@ from orjson import JSONEncodeError
 
 from plantimager.controller.scanner.json_text import dumps, is_exact
 from plantimager.controller.scanner.logbook import Logbook, read_own_time
-from plantimager.controller.scanner.scan_records import details_of, read_records, scan_of, straighten
+from plantimager.controller.scanner.scan_records import details_of, read_records, scans_of, straighten
 from plantimager.controller.scanner.schedule import read_instant, to_utc, write_instant
 from plantimager.controller.scanner.states import OnScanFailed, TimeLapseMode
 from plantimager.controller.scanner.store_text import LongLists, Text, mapping
-from plantimager.controller.scanner.timelapse import Ending, TimeLapse, scan_id_of
+from plantimager.controller.scanner.timelapse import Ending, TimeLapse
 from plantimager.controller.scanner.timelapse_store import VERSION, TimelapseStore
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class StoredTimelapse:
         """Begin the text, where this is the first value of its document."""
         if self._long is None:
             name, times = self.timelapse.id, self.store.schedule_times
-            details = lambda record: details_of(record, scan_id_of(name, record.slot, len(times)))  # noqa: E731 - because it belongs to this document
-            object.__setattr__(self, "_long", LongLists(times, scan_of, details))
+            details = partial(details_of, timelapse_id=name, n_slots=len(times))
+            object.__setattr__(self, "_long", LongLists(times, scans_of, details))
 
     def evolved(self, timelapse: TimeLapse, logbook: Logbook) -> StoredTimelapse:
         """Return the document of the next value; this one stays as it is."""
@@ -101,13 +102,11 @@ class StoredTimelapse:
     def _as_mapping(self) -> dict[str, Any]:
         timelapse, store = self.timelapse, self.store
         records = [timelapse.records[slot] for slot in sorted(timelapse.records)]
-        usual_ids = {record.slot: scan_id_of(timelapse.id, record.slot, timelapse.n_slots) for record in records}
-        details = {str(record.slot): details_of(record, usual_ids[record.slot]) for record in records}
-        slots = {slot: known for slot, known in details.items() if known}
+        slots = details_of(records, timelapse.id, timelapse.n_slots)
         return {
             **self._frame(),
             "schedule_times": store.schedule_times,
-            "scans": [*map(scan_of, records), *self.unplaced],
+            "scans": [*scans_of(records), *self.unplaced],
             "extra": {**store.extra, OURS: {**self._own_extra(), "slots": slots}},
         }
 
