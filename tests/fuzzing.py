@@ -1,39 +1,28 @@
-"""Files as nobody should write them: real ones, with values and bytes changed as disks, people and programs do."""
+"""Input as nobody should write it: real input, with values, lines and bytes changed as disks, people and programs do.
+
+Each function changes one thing and takes its chances from ``dice``, so that the same seed gives the same inputs.
+"""
 
 from __future__ import annotations
 
-import copy
 import json
-import random
+import re
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-
-from plantimager.controller.timelapsed.clock import SystemClock
-from soaking import scaled
+from wild_board import escaped, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
-STORES: Final = Path(__file__).parent / "stores"
 LONGEST: Final = 1.0
 """Seconds that any input may take; the slowest of a good run takes a hundredth of that."""
-
-MUCH: Final = settings(
-    max_examples=scaled(200, 2_000),
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-"""The same inputs in every run; `soak` looks for others."""
+TRACED: Final = 20
+"""Times as long as that, while Python traces itself."""
+LARGEST: Final = 400_000
+"""Bytes; a larger input is cut, lest inputs that are doubled and doubled again eat the time."""
 
 NASTY: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 1e308, -0.0, float("nan"), float("inf"), 2**63, 2**64, -(2**63) - 1, 10**400,
@@ -51,85 +40,113 @@ TOKENS: Final = (
     b"1979-05-27T07:32:00", b"0x", b"inf", b"'''", b'"""', b"true", b"[[timelapse]]", b"[timelapse]\n", b"a.b.c = 1\n",
 )  # fmt: skip
 
-_places = st.integers(0, 2**16)
+SAYINGS: Final = (
+    "", "ok\r\n", "ok", "OK\r\n", "okok\r\n", "error:9\r\n", "error:22\r\n", "error:\r\n", "ALARM:1\r\n", "ALARM:3\r\n",
+    "ALARM:255\r\n", "\r\nGrbl 1.1h ['$' for help]\r\n", "Grbl \r\n", "[MSG:Reset to continue]\r\n",
+    "[MSG:Caution: Unlocked]\r\n", "<Idle|MPos:0.000,0.000,0.000|FS:0,0>\r\n", "<Idle|WPos:0.000,0.000,0.000>\r\n",
+    "<Run|MPos:1.0,2.0>\r\n", "<Hold:0|MPos:0,0,0>\r\n", "<Hold:1|MPos:0,0,0>\r\n", "<Door:1|MPos:0,0,0>\r\n",
+    "<Alarm|MPos:0,0,0>\r\n", "<Check|MPos:0,0,0>\r\n", "<Sleep|MPos:0,0,0>\r\n", "<Home|MPos:0,0,0>\r\n", "<>\r\n",
+    "<|>\r\n", "<Idle|", "$100=80.000\r\n", "$22=0\r\n", "$13=1\r\n", "$3=255\r\n", "$10=2\r\n", "$110=0.001\r\n",
+    "$20=1\r\n", "$130=-1\r\n", "\xff" * 700, "x" * 5000, "\x00", "\xd9\xa3", "\r", "\n", "\r\n" * 300, "|" * 600,
+)  # fmt: skip
+"""Things that a GRBL board might say."""
+
+NUMBERS: Final = (
+    "0", "-0", "-1", "1", "255", "0.000001", "1e9", "nan", "inf", "9" * 20, "9" * 400, "0." + "0" * 320 + "1", ".5",
+    "5.", "--1", "", "\xd9\xa3", "-331.988",
+)  # fmt: skip
+
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-@st.composite
-def _changed_value(draw: Any, document: Any) -> Any:
-    """Return a JSON document with a few of its values replaced, removed or doubled, wherever they are."""
-    document = copy.deepcopy(document)
-    for _ in range(draw(st.integers(0, 4))):
-        at = document
-        for _ in range(draw(st.integers(1, 4))):
-            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
-            if not keys:
-                break
-            key = keys[draw(_places) % len(keys)]
-            if not isinstance(at[key], dict | list) or draw(st.booleans()):
-                _change(at, key, draw(st.sampled_from(("replace", "replace", "remove", "double"))), draw)
-                break
-            at = at[key]
-    return document
+class Patience:
+    """Holds a piece of code to `LONGEST`: a hang is a fault like any other. By processor time, not the clock's.
+
+    ``waited`` says how many seconds of a virtual clock have passed; a tenth of those it may be busy besides.
+    """
+
+    def __init__(self, waited: Callable[[], float] = lambda: 0.0) -> None:
+        self._waited = waited
+
+    def __enter__(self) -> None:
+        self._begun = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        took, longest = time.thread_time() - self._begun, LONGEST + self._waited() / 10
+        assert took < longest * (TRACED if sys.gettrace() else 1), f"took {took:.1f} s"
 
 
-def _change(at: Any, key: Any, how: str, draw: Any) -> None:
-    if how == "replace":
-        at[key] = copy.deepcopy(draw(st.sampled_from(NASTY)))
-    elif how == "remove":
-        del at[key]
-    elif isinstance(at, list):
-        at.append(copy.deepcopy(at[key]))
-    else:
-        at[f"{key}_"] = at[key]
+def vary_bytes(content: bytes, dice: Random) -> bytes:
+    """Cut out, overwrite or double a piece, as a failing disk or a person would."""
+    start = dice.randrange(len(content) + 1)
+    end = min(start + dice.randint(0, 80), len(content))
+    match dice.choice(("cut", "token", "flip", "double", "end")):
+        case "cut":
+            return content[:start] + content[end:]
+        case "token":
+            return content[:start] + dice.choice(TOKENS) + content[end:]
+        case "double":
+            return content[:end] + content[start:]
+        case "end":
+            return content[:start]
+    if start == len(content):
+        return content
+    return content[:start] + bytes([content[start] ^ 1 << dice.randrange(8)]) + content[start + 1 :]
 
 
-@st.composite
-def _changed_bytes(draw: Any, content: bytes) -> bytes:
-    """Return a text with pieces of it cut out, overwritten or doubled, as a failing disk or a person would."""
-    for _ in range(draw(st.integers(0, 3))):
-        start = draw(_places) % (len(content) + 1)
-        end = min(start + draw(st.integers(0, 80)), len(content))
-        how = draw(st.sampled_from(("cut", "token", "flip", "double", "end")))
-        if how == "cut":
-            content = content[:start] + content[end:]
-        elif how == "token":
-            content = content[:start] + draw(st.sampled_from(TOKENS)) + content[end:]
-        elif how == "flip" and start < len(content):
-            content = content[:start] + bytes([content[start] ^ 1 << draw(st.integers(0, 7))]) + content[start + 1 :]
-        elif how == "double":
-            content = content[:end] + content[start:]
-        elif how == "end":
-            content = content[:start]
-    return content
+def vary_json(content: bytes, dice: Random) -> bytes:
+    """Replace, remove or double one value of a JSON document, wherever it is; or some bytes."""
+    if dice.random() < 0.3:
+        return vary_bytes(content, dice)
+    try:
+        document = json.loads(content)
+        _change_somewhere(document, dice)
+        # A plain dump: it writes NaN and half characters too, which some program will.
+        return json.dumps(document, indent=2, sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        return vary_bytes(content, dice)
 
 
-def stores() -> st.SearchStrategy[bytes]:
-    """Return stores of all generations, with something wrong with them, or nothing."""
-    small = [path for path in sorted(STORES.glob("*.json")) if path.stat().st_size < 50_000]
-    documents = [json.loads(path.read_bytes()) for path in small]
-    values = st.sampled_from(documents).flatmap(_changed_value)
-    # A plain dump: it writes NaN and half characters too, which some program will.
-    texts = values.map(lambda document: json.dumps(document, indent=2, sort_keys=True).encode())
-    return texts | texts.flatmap(_changed_bytes)
+def _change_somewhere(document: Any, dice: Random) -> None:
+    at = document
+    while isinstance(at, dict | list) and at:
+        key = dice.choice(list(at)) if isinstance(at, dict) else dice.randrange(len(at))
+        if not isinstance(at[key], dict | list) or dice.random() < 0.4:
+            _change(at, key, dice)
+            return
+        at = at[key]
 
 
-@st.composite
-def toml_files(draw: Any, sources: tuple[bytes, ...]) -> bytes:
-    """Return TOML files with lines changed as people and editors change them."""
-    lines = draw(st.sampled_from(sources)).split(b"\n")
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(_places) % len(lines)
-        key, is_value, _ = lines[at].partition(b" = ")
-        how = draw(st.sampled_from(("value", "value", "remove", "double", "key")))
-        if how == "value" and is_value:
-            lines[at] = key + b" = " + draw(st.sampled_from(NASTY).map(_as_toml) | st.sampled_from(TOKENS))
-        elif how == "remove" and len(lines) > 1:
+def _change(at: Any, key: Any, dice: Random) -> None:
+    match dice.choice(("replace", "replace", "remove", "double")):
+        case "replace":
+            at[key] = dice.choice(NASTY)
+        case "remove":
+            del at[key]
+        case "double" if isinstance(at, list):
+            at.append(at[key])
+        case "double":
+            at[f"{key}_"] = at[key]
+
+
+def vary_lines(content: bytes, dice: Random) -> bytes:
+    """Change a line of a text of keys and values as people and editors do; or some bytes."""
+    lines = content.split(b"\n")
+    at = dice.randrange(len(lines))
+    key, is_value, _ = lines[at].partition(b" = ")
+    match dice.choice(("value", "value", "remove", "double", "key", "bytes")):
+        case "value" if is_value:
+            value = _as_toml(dice.choice(NASTY)) if dice.random() < 0.6 else dice.choice(TOKENS)
+            lines[at] = key + b" = " + value
+        case "remove":
             del lines[at]
-        elif how == "double":
-            lines.insert(at, lines[at])
-        elif how == "key" and is_value:
+        case "double":
+            lines.insert(dice.randrange(len(lines)), lines[at])
+        case "key" if is_value:
             lines[at] = key[:-1] + lines[at][len(key) :]
-    return draw(_changed_bytes(b"\n".join(lines)))
+        case _:
+            return vary_bytes(content, dice)
+    return b"\n".join(lines)
 
 
 def _as_toml(value: Any) -> bytes:
@@ -139,64 +156,55 @@ def _as_toml(value: Any) -> bytes:
     return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf").encode()
 
 
-class Patience:
-    """Holds a piece of code to `LONGEST`: a hang is a fault like any other. By processor time, not the clock's."""
-
-    def __enter__(self) -> None:
-        self._begun = time.thread_time()
-
-    def __exit__(self, *_: object) -> None:
-        took = time.thread_time() - self._begun
-        assert took < LONGEST, f"took {took:.1f} s"
-
-
-# Coverage-guided, for as long as one likes.
-
-
-STACK: Final = 1 << 29
-"""Bytes: while Python traces itself, deep nesting in a file takes the stack of C, which ends without an exception."""
-
-
-def explore(test: Callable[..., object], sources: Path, minutes: float) -> int:
-    """Feed a hypothesis test with bytes that reach ever more of ``sources``; return how many inputs were tried.
-
-    What the test raises is raised here; hypothesis tells the input with it.
-    """
-    before = threading.stack_size(STACK)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(_explore, test.hypothesis.fuzz_one_input, str(sources), minutes).result()
-    finally:
-        threading.stack_size(before)
+def vary_saying(said: str, dice: Random) -> str:
+    """Change what a board says: a line, a number in it, or a sign on its way through a bad cable."""
+    lines = said.splitlines(keepends=True) or [""]
+    at = dice.randrange(len(lines))
+    match dice.choice(("number", "number", "remove", "double", "saying", "sign", "end")):
+        case "number" if numbers := list(_NUMBER.finditer(lines[at])):
+            number = dice.choice(numbers)
+            lines[at] = lines[at][: number.start()] + dice.choice(NUMBERS) + lines[at][number.end() :]
+        case "remove":
+            del lines[at]
+        case "double":
+            lines.insert(at, lines[at] * dice.choice((1, 1, 100)))
+        case "saying":
+            lines[at : at + dice.randint(0, 1)] = [dice.choice(SAYINGS)]
+        case "sign" if lines[at]:
+            place = dice.randrange(len(lines[at]))
+            lines[at] = lines[at][:place] + chr(dice.randrange(256)) * dice.randint(0, 2) + lines[at][place + 1 :]
+        case "end" if lines[at]:
+            lines[at:] = [lines[at][: dice.randrange(len(lines[at]))]]
+    return "".join(lines)
 
 
-def _explore(feed: Callable[[bytes], object], sources: str, minutes: float) -> int:
-    clock = SystemClock()
-    tried, end = 0, clock.monotonic() + minutes * 60
-    dice = random.Random(0)
-    corpus, seen = [dice.randbytes(size) for size in (64, 256, 1024)], set[tuple[str, int]]()
-    while clock.monotonic() < end:
-        varied = bytearray(dice.choice(corpus))
-        for _ in range(dice.randint(1, 8)):
-            varied[dice.randrange(len(varied))] = dice.randrange(256)
-        found = set[tuple[str, int]]()
-        sys.settrace(partial(_trace, sources, found))
-        try:
-            feed(bytes(varied))
-        finally:
-            sys.settrace(None)
-        tried += 1
-        if not found <= seen:
-            seen |= found
-            corpus.append(bytes(varied))
-    clock.close()
-    return tried
+def vary_talk(content: bytes, dice: Random) -> bytes:
+    """Change what a board says, as `vary_saying` does; or some bytes."""
+    if dice.random() < 0.2:
+        return vary_bytes(content, dice)
+    return vary_saying(content.decode("latin-1"), dice).encode("latin-1")
 
 
-def _trace(sources: str, found: set[tuple[str, int]], frame: Any, event: str, _: object) -> Any:
-    """Note the lines of our own code that are run; `sys.settrace` calls this for every function."""
-    if not frame.f_code.co_filename.startswith(sources):
-        return None
-    if event == "line":
-        found.add((frame.f_code.co_filename, frame.f_lineno))
-    return partial(_trace, sources, found)
+def vary_sheet(content: bytes, dice: Random, answers: tuple[str, ...]) -> bytes:
+    """Change a mishap sheet (see `wild_board`); ``answers`` are what the board says where nothing goes wrong."""
+    lines = [line for line in content.split(b"\n") if line]
+    match dice.choice(("add", "add", "add", "worse", "remove", "option", "bytes")):
+        case "add":
+            number = dice.randrange(len(answers) + 8)
+            said = vary_saying(answers[number % len(answers)], dice)
+            how = dice.choice((b"",) * 8 + (b"!slow ", b"!flood ", b"!unplug"))
+            lines.append(b"%d %s%s" % (number, how, escaped(said)))
+        case "worse" if lines:
+            at = dice.randrange(len(lines))
+            number, _, said = lines[at].partition(b" ")
+            lines[at] = number + b" " + escaped(vary_saying(unescaped(said), dice))
+        case "remove" if lines:
+            del lines[dice.randrange(len(lines))]
+        case "option":
+            faults = ("alarm 1", "reset", "unplug", "silent", "garbage", "noise", "stuck", "short", "idle first")
+            faults += ("hold", "error 9", "no home", "home for ever", "deaf", "boots")
+            stop = b"stop %d" % dice.randrange(40)
+            lines.append(dice.choice((b"homing no", stop, b"fault " + dice.choice(faults).encode())))
+        case _:
+            return vary_bytes(content, dice)
+    return b"\n".join(lines)

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -26,6 +26,9 @@ from plantimager.controller.timelapsed.rig import Call
 from plantimager.controller.timelapsed.trust import ClockPolicy
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, YEAR, Behaviour, Boot, End, Life, World
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
+
+if TYPE_CHECKING:
+    from plantimager.controller.scanner.timelapse import TimeLapse
 
 TEMPORARY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 """Memory, where there is some: so many stores are written that a disk would be worn for nothing."""
@@ -91,6 +94,8 @@ EVENTS = st.one_of(
     st.tuples(st.just("suspend"), seconds(1, 59, 600, 7200)),
     st.tuples(st.sampled_from(["reload", "cancel", "policy"])),
     st.tuples(st.just("disk fills"), seconds(1, 15, 500)),
+    st.tuples(st.just("define"), st.sampled_from(["tl", "next", "other"]), seconds(1, 60, 7200), st.integers(1, 3)),
+    st.tuples(st.just("by hand"), seconds(1, 70, 500)),
     st.builds(
         Cut,
         how=st.sampled_from(["kill", "kill", "before save", "after save", "stop"]),
@@ -138,7 +143,7 @@ def histories(draw):
         st.sampled_from([-31, -30, -1, 0, 1, 2, 5, 9, 29, 60, 61, 120, 400, 2000]),
     )
     events = draw(st.lists(st.tuples(moments, EVENTS), max_size=6))
-    hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}]))
+    hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.BY_HAND}]))
     return History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
 
 
@@ -187,6 +192,12 @@ def _happening(event, ahead, cuts):
                 life.reload()
             case ("disk fills", duration):
                 life.disk_fills(duration)
+            case ("define", name, every, n):
+                if life.timelapse is not None:  # else it would be instead of the first one, not after it
+                    life.define(name, every, n)
+            case ("by hand", duration):
+                life.world.slow[Call.BY_HAND] = duration
+                life.ask()
             case Cut(how) as cut:
                 cuts.append(cut)
                 {
@@ -204,11 +215,15 @@ def _happening(event, ahead, cuts):
 
 def ended_well(world: World) -> None:
     """Check that every slot has its record, and that the records and what the hardware did agree."""
-    timelapse = world.stored()
+    for timelapse in (*world.archived(), world.stored()):
+        has_ended_well(world, timelapse)
+
+
+def has_ended_well(world: World, timelapse: TimeLapse) -> None:
     assert timelapse.state.is_terminal
     assert timelapse.next_idx == timelapse.n_slots
     assert sorted(timelapse.records) == list(range(timelapse.n_slots))
-    taken = world.taken()
+    taken = world.taken(timelapse.id)
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"

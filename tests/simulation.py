@@ -8,15 +8,17 @@ goes to sleep, and whenever it has the rig scan, the world checks what must hold
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import resource
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest, ScanResult
+from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.durations import exact
 from plantimager.controller.scanner.errors import ScanCancelled
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
@@ -25,7 +27,7 @@ from plantimager.controller.scanner.timelapse_store import load
 from plantimager.controller.timelapsed.clock import EPOCH, ClockEvidence
 from plantimager.controller.timelapsed.config import Config, Missed
 from plantimager.controller.timelapsed.daemon import Daemon
-from plantimager.controller.timelapsed.inbox import leave_request
+from plantimager.controller.timelapsed.inbox import Answer, leave_request
 from plantimager.controller.timelapsed.journal import logger
 from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.live import LiveFile
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
+    from plantimager.controller.timelapsed.by_hand import Errand
 
 NONE = timedelta(0)
 SECOND = timedelta(seconds=1)
@@ -50,7 +53,7 @@ YEAR = timedelta(days=365)
 
 DEFINITION = """
 [timelapse]
-name = "tl"
+name = "{name}"
 {times}
 warmup_period = "{warmup}"
 standby_threshold_sec = "{standby_threshold}"
@@ -125,6 +128,7 @@ class Entry:
     driver: str = ""
     finished: bool = False
     """Whether a whole dataset was left, of which this is the time then."""
+    timelapse_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class World:
         directory.mkdir()
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
-        self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.config = (config or Config())._replace(datasets=directory / "datasets")
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
@@ -167,7 +171,10 @@ class World:
     # What is asked of it
 
     def define(self, **wishes: object) -> None:
-        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when."""
+        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when.
+
+        The timelapse is called ``tl`` unless ``name`` says otherwise.
+        """
         every, n, at = wishes.pop("every", None), wishes.pop("n", 1), wishes.pop("at", None)
         start = START + wishes.pop("start", HOUR)
         if at is not None:
@@ -178,14 +185,15 @@ class World:
         else:
             times = f'mode = "one_shot"\nstart_at = "{start.isoformat()}"'
         values = {"warmup": 30 * SECOND, "standby_threshold": 600 * SECOND, "grace": 2 * MINUTE}
-        values = {"retries": 0, "policy": "skip_scan"} | {
+        values = {"name": "tl", "retries": 0, "policy": "skip_scan"} | {
             key: exact(value) if isinstance(value, timedelta) else value for key, value in {**values, **wishes}.items()
         }
-        (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
+        with room_on_disk():
+            (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
 
     def configure(self, **changes: object) -> None:
         """Write another configuration; a reload or the next start takes it up."""
-        config = self.config = replace(self.config, **changes)
+        config = self.config = self.config._replace(**changes)
         durations = {key: exact(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")}
         words = {key: getattr(config, key) for key in ("driver", "datasets", "missed", "clock")}
         lines = [f'{key} = "{value}"' for key, value in {**words, **durations}.items()]
@@ -241,9 +249,13 @@ class World:
         """Return (slot, attempt) of every scan that was begun."""
         return [(entry.slot, entry.attempt) for entry in self.ledger if entry.call is Call.SCAN and not entry.finished]
 
-    def taken(self) -> list[int]:
+    def taken(self, timelapse_id: str = "tl") -> list[int]:
         """Return the slots of which a whole dataset was left, in that order."""
-        return [entry.slot for entry in self.ledger if entry.finished]
+        return [entry.slot for entry in self.ledger if entry.finished and entry.timelapse_id == timelapse_id]
+
+    def archived(self) -> list[TimeLapse]:
+        """Return the timelapses that made room for another one."""
+        return [read_stored(load(path).store, None).timelapse for path in self.places.history.glob("*.json")]
 
     def calls(self) -> list[tuple[str, timedelta]]:
         """Return every call of the driver, and how long after START by the wall clock it was made."""
@@ -323,6 +335,21 @@ class Life:
             leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
         self.reload()
 
+    def ask(self, action: str = "home", **more: object) -> Path:
+        """Do what ``timelapsectl rig`` does; return where the request lies."""
+        token = f"r{next(_tokens)}"
+        body = json.dumps({"action": action, "who": "anna", **more}).encode()
+        with room_on_disk():
+            path = leave_request(self.world.places.store, "rig", token, body)
+        self.reload()
+        return path
+
+    def define(self, name: str, every: timedelta, n: int) -> None:
+        """Do what a person does who wants another timelapse, which is to begin in a moment."""
+        begins = self.clock.now() + SECOND - START
+        self.world.define(name=name, every=every, n=n, start=timedelta(seconds=round(begins.total_seconds())))
+        self.reload()
+
     def shift(self, by: timedelta) -> None:
         """Set the wall clock forward, or backward; Linux knows no time before 1970."""
         by = max(by, EPOCH - self.clock.now())
@@ -378,6 +405,8 @@ class Life:
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         last = self._last_scan
+        if last is not None and last.timelapse_id != request.timelapse_id:
+            last = None
         retry = last is not None and last.index == slot and request.attempt == last.attempt + 1
         if not retry:
             assert late >= NONE, f"slot {slot} fired {late} early"
@@ -400,14 +429,26 @@ class Life:
             self._look_at_disk()
         stopping = self.daemon._stop_deadline is not None
         goes_on = stopping or self.watchdog is not None or self.clock.is_woken
+        goes_on |= self.daemon.conductor.hands.on  # which ends when its time is over
         if rig.idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         if not self.daemon.conductor.scanning:
             self._is_judged()
+            if not stopping and self.daemon.conductor.abandoned is None:  # else the next start sees to it
+                self._look_for_lost_slots()
 
     def _is_judged(self) -> None:
         """Note that the schedule was judged by the clock as it is set now."""
         self.shift_unjudged, self.set_back = NONE, False
+
+    def _look_for_lost_slots(self) -> None:
+        """Check that no slot counts as missed that can be taken after all."""
+        timelapse, now = self.timelapse, self.clock.now()
+        if timelapse is None or timelapse.ending is not None:
+            return
+        for slot, record in timelapse.records.items():
+            if record.reason in (Reason.MISSED, Reason.CLOCK_MOVED):
+                assert not timelapse.in_grace(slot, now), f"slot {slot} could be taken after all"
 
     def looks_after(self, timelapse: TimeLapse) -> None:
         """Check the next value, which is about to be saved."""
@@ -421,13 +462,21 @@ class Life:
             assert sorted(timelapse.records) == list(range(timelapse.n_slots))
         if before is None:
             return
+        if before.id != timelapse.id:
+            assert not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
+            self._is_judged()  # no clock can have been set since it began
+            return
         for slot, record in before.records.items():
             if record.status.is_final and timelapse.records.get(slot) is not record:
                 assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
                 assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
         for slot, record in timelapse.records.items():
-            if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
+            if before.records.get(slot) is record:
+                continue
+            if record.status is RecordStatus.SKIPPED:
                 self._look_at_skipped(timelapse, record)
+            if record.status is RecordStatus.FAILED:
+                assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
 
     def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
         """Check that a slot that was skipped was late, and that the clock is blamed if, and only if, it is to blame."""
@@ -523,7 +572,7 @@ class MortalKeeper(Keeper):
         return saved
 
 
-class ScriptedDriver(ScannerDriver):
+class ScriptedDriver(ScannerDriver, HandControl):
     """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
 
     def __init__(self, world: World, name, options) -> None:
@@ -533,7 +582,7 @@ class ScriptedDriver(ScannerDriver):
     def prepare(self) -> None:
         raise AssertionError
 
-    standby = prepare
+    standby = home = go_to = cameras = snapshot = light = leave = prepare
 
     def scan(self, request, monitor):
         raise AssertionError
@@ -545,8 +594,8 @@ class ScriptedDriver(ScannerDriver):
 class ScriptedWatch(ScanWatch):
     """A watch whose call notices that it is cancelled."""
 
-    def __init__(self, clock, request, on_cancel) -> None:
-        super().__init__(clock, request)
+    def __init__(self, clock, request, errand, on_cancel) -> None:
+        super().__init__(clock, request, errand)
         self._on_cancel = on_cancel
 
     def cancel(self) -> None:
@@ -560,7 +609,7 @@ class ScriptedRig:
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
-        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None]] = []
+        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, Errand | None]] = []
         self.watch: ScriptedWatch | None = None
         self._behaviour = Behaviour()
 
@@ -572,28 +621,32 @@ class ScriptedRig:
     def idle(self) -> bool:
         return self.watch is None and not self._calls
 
-    def submit(self, driver, call, request=None) -> None:
+    def submit(self, driver, call, request=None, errand=None) -> None:
         if request is not None:
             self._life.scan_begins(request)
-        self._calls.append((driver, call, request))
+        if errand is not None:
+            assert not self._life.daemon.conductor.scanning, "a person has the rig in mid-scan"
+        self._calls.append((driver, call, request, errand))
         if self.watch is None:
             self._next()
 
     def _note(self, driver, call, request, *, finished=False) -> None:
         now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
         slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
-        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished))
+        timelapse_id = request.timelapse_id if request is not None else ""
+        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished, timelapse_id))
 
     def _next(self) -> None:
-        driver, call, request = self._calls.pop(0)
+        driver, call, request, errand = self._calls.pop(0)
         self._note(driver, call, request)
-        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=None)
+        hears = SECOND if call is Call.BY_HAND else None
+        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
         if request is not None:
             self._behaviour = self._world.behaviour(request)
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call
-        self.watch = watch = ScriptedWatch(self._clock, request, self._cancelled)
+        self.watch = watch = ScriptedWatch(self._clock, request, errand, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
@@ -620,7 +673,8 @@ class ScriptedRig:
             self._world.datasets.add(request.scan_id)
             self._note(driver, call, request, finished=True)
         self.watch = None
-        self._post(Outcome(call, request, result, problem))
+        answer = Answer(accepted=True, message="done") if call is Call.BY_HAND and problem is None else None
+        self._post(Outcome(call, request, result, problem, answer))
         if self._calls:
             self._next()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon_process import PATIENCE, DaemonProcess, Place
+from daemon_process import PATIENCE, PLAINLY, DaemonProcess, Place
 from plantimager.controller.scanner.timelapse_store import backup_of
 
 STORES = Path(__file__).parent.parent / "stores"
@@ -66,10 +66,8 @@ def test_store_that_can_not_be_read_is_left_alone(place: Place, kind: str) -> No
     backup_of(place.store).write_text(json.dumps(REAL))
     place.configure(NOBODY_IS_HURT)
     before = identity(place.store)
-    # Root may read everything, unless it does without just that power.
-    plainly = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     daemon = subprocess.run(
-        [*plainly, sys.executable, "-X", "dev", "-W", "error", "-m", "plantimager.controller.timelapsed.main"],
+        [*PLAINLY, sys.executable, "-X", "dev", "-W", "error", "-m", "plantimager.controller.timelapsed.main"],
         env=place.environment,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,

@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon_process import PATIENCE, NotifySocket, Place
+from daemon_process import PATIENCE, NotifySocket, Place, statuses
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.schedule import MOST_SLOTS
-from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import new_stored, read_stored
 from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
 from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, load
 from plantimager.controller.timelapsed.clock import SystemClock
-from soaking import scaled
+from plantimager.controller.timelapsed.live import read_live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 N_SLOTS = 100_000
 DAEMONS = 50
 EVERY = timedelta(minutes=30)
+ARCHIVED = 500
+"""Timelapses: one a week, for ten years."""
+PAGE = 8_000
+"""Bytes that a command prints at most, where it isn't a row a day."""
+ROW = 200
+"""Bytes that it prints at most of a day."""
+DECADE = 10 * 365 * 24
+"""Slots: one an hour, for ten years."""
+DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
+CTL = [sys.executable, "-m", "plantimager.controller.timelapsectl.main"]
 CONFIG = 'clock = "trust"\n[drivers.simulated]\ntime_per_position = 0\nimage_width = 4\n'
+
+ONE_SHOT = """
+[timelapse]
+name = "{name}"
+mode = "one_shot"
+warmup_period = 0
+grace_period = 600
+[ScanPath]
+class_name = "CustomPath"
+kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
+[camera]
+res_x = 4
+res_y = 3
+encoding = "png"
+"""
 
 
 def half_taken(n_slots: int) -> TimeLapse:
@@ -97,32 +131,38 @@ def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
 
 
 def test_fifty_daemons_on_one_host_share_nothing_but_the_code(tmp_path) -> None:
-    """One instance a rig: each has its own store, they all stand at once, and none takes another's place."""
-    with NotifySocket(tmp_path) as systemd:
-        places, daemons = [], []
+    """One instance a rig: they all stand at once, and each takes its own slot once, and nobody else's."""
+    rigs = [rig(tmp_path / str(number), number) for number in range(DAEMONS)]
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(NotifySocket(place.data)) for place in rigs]
+        daemons = [start(place, systemd) for place, systemd in zip(rigs, sockets, strict=True)]
         try:
-            for number in range(scaled(10, DAEMONS)):
-                directory = tmp_path / str(number)
-                directory.mkdir()
-                place = Place(directory)
-                place.configure(CONFIG)
-                put(place, half_taken(10))
-                places.append(place)
-            daemons += [start(place, systemd) for place in places]
-            for _ in daemons:
-                systemd.wait_for("READY=1")
+            for systemd in sockets:
+                systemd.wait_for("completed; 1 taken")
             used = sum(private_memory(daemon.pid) for daemon in daemons)
             print(f"{len(daemons)} daemons, {used / len(daemons):.0f} kB of its own each")
         finally:
             for daemon in daemons:
                 daemon.send_signal(signal.SIGTERM)
-        assert [daemon.wait(PATIENCE) for daemon in daemons] == [0] * len(daemons)
+        assert [daemon.wait(PATIENCE) for daemon in daemons] == [0] * DAEMONS
+    for number, place in enumerate(rigs):
+        store = place.read()
+        assert (store["timelapse_id"], statuses(store)) == (f"rig_{number}", ["succeeded"])
+        assert [path.name for path in place.datasets.iterdir()] == [f"rig_{number}"]
+
+
+def rig(directory: Path, number: int) -> Place:
+    """Return the directories of a rig that has one slot to take, at once."""
+    directory.mkdir()
+    place = Place(directory)
+    place.configure(CONFIG)
+    place.define(ONE_SHOT.format(name=f"rig_{number}"))
+    return place
 
 
 def start(place: Place, systemd: NotifySocket) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
     environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path)}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(DAEMON, env=environment, stderr=subprocess.DEVNULL)
 
 
 def private_memory(pid: int) -> int:
@@ -131,17 +171,89 @@ def private_memory(pid: int) -> int:
     return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
 
 
-def test_ten_years_of_history_cost_a_start_nothing(place: Place) -> None:
-    """Neither archived stores nor datasets are read, or even listed, at a start."""
-    place.configure(CONFIG)
-    history = place.storage / "history"
-    history.mkdir()
-    for number in range(3650):
-        (history / f"tl_{number}.json").write_text("not even JSON")
-    put(place, half_taken(10))
-    with place.start() as daemon:
-        daemon.wait_for("resumed: long, 10 slots, 5 done")
-        opened = {str(link.readlink()) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir()}
-        assert daemon.stop() == 0
-    assert not [name for name in opened if name.startswith(str(history))]
-    assert len(list(history.iterdir())) == 3650
+# Ten years of history: a slot an hour in the store that has just ended, and what ended before it.
+
+NO_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to count system calls")
+
+
+@pytest.fixture(scope="module")
+def ten_years() -> bytes:
+    """Return the store of a timelapse that has ended after ten years of hourly slots."""
+    now = SystemClock().now()
+    times = tuple(now - (DECADE - slot) * timedelta(hours=1) for slot in range(DECADE))
+    ended = replace(half_taken(2), id="decade", schedule_times=times, next_idx=0, records={})
+    ended = ended.pass_late(now, Reason.MISSED, "")
+    return new_stored(ended, {}, None, "timelapse_storage.json").encode()
+
+
+@pytest.fixture
+def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
+    """Return what makes a rig whose timelapse has ended after ten years, with so many in its history."""
+
+    def make(archived: int) -> Place:
+        place.configure(CONFIG)
+        place.store.write_bytes(ten_years)
+        history = place.storage / "history"
+        shutil.rmtree(history, ignore_errors=True)
+        history.mkdir()
+        small = new_stored(half_taken(24), {}, None, place.store.name).encode()
+        for number in range(archived):
+            (history / f"tl_{number}.json").write_bytes(small)
+        return place
+
+    return make
+
+
+@NO_STRACE
+def test_ten_years_of_history_cost_the_next_timelapse_nothing(old_rig, tmp_path) -> None:
+    """A start, a definition taken up, ten years of slots archived: the system calls are those without history."""
+    calls = []
+    for archived in (0, ARCHIVED):
+        place = old_rig(archived)
+        place.define(ONE_SHOT.format(name="next"))
+        calls.append(file_calls(place, tmp_path, DAEMON, until="timelapse_completed: next"))
+        kept = json.loads((place.storage / "history" / "decade.json").read_bytes())
+        assert (kept["timelapse_id"], len(kept["scans"])) == ("decade", DECADE)
+        assert len(list((place.storage / "history").iterdir())) == archived + 1
+        assert statuses(place.read()) == ["succeeded"]
+        shutil.rmtree(place.datasets)
+    without, with_history = calls
+    assert on_history(with_history) == on_history(without)
+    assert abs(len(with_history) - len(without)) < ARCHIVED / 10, "only what depends on the moment may differ"
+
+
+@NO_STRACE
+def test_ten_years_of_history_are_looked_at_within_bounds(old_rig, tmp_path) -> None:
+    """What a person is shown fits a screen, or has a row a day, and no archive but the one asked for is read."""
+    place = old_rig(ARCHIVED)
+    for word, most in (("status", PAGE), ("timeline", DECADE / 24 * ROW)):
+        assert not on_history(file_calls(place, tmp_path, [*CTL, word])), word
+        assert 0 < (tmp_path / "said").stat().st_size < most, word
+    calls = file_calls(place, tmp_path, [*CTL, "timeline", "tl_7"])
+    assert {name for call in calls for name in re.findall(r"/history/(\w*)", call)} == {"tl_7"}
+    unknown = subprocess.run([*CTL, "timeline", "tl"], env=place.environment, capture_output=True, check=False)
+    assert unknown.returncode == 1
+    assert len(unknown.stderr) < PAGE
+
+
+def on_history(calls: list[str]) -> list[str]:
+    """Return the names of those calls that have to do with archived timelapses."""
+    return [call.partition("(")[0] for call in calls if "/history" in call]
+
+
+def file_calls(place: Place, directory: Path, command: list[str], until: str = "") -> list[str]:
+    """Return the calls of a program that name a file or list a directory; what it prints goes into a file ``said``.
+
+    With ``until`` it is a daemon, which is stopped when it says that.
+    """
+    told = directory / "calls"
+    strace = ["strace", "--follow-forks", "--seccomp-bpf", "--output", str(told), "--trace", "%file,getdents64"]
+    with (
+        (directory / "said").open("wb") as said,
+        subprocess.Popen([*strace, *command], env=place.environment, stderr=subprocess.PIPE, stdout=said) as run,
+    ):
+        for line in run.stderr:
+            if until and until in line.decode():
+                os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
+    assert run.returncode == 0
+    return [line.partition(" ")[2] for line in told.read_text().splitlines()]

@@ -13,7 +13,15 @@ SYSTEMD = Path(__file__).parents[2] / "systemd"
 COMPLETION = SYSTEMD / "completion" / "timelapsectl.bash"
 
 PARSER = build_parser()
-COMMANDS = next(action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
+def choices(parser):
+    """Return what can be said next, each with a parser of its own."""
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
+COMMANDS = choices(PARSER)
+ACTIONS = choices(COMMANDS["rig"])
 
 
 def complete(*words, cwd=None):
@@ -38,6 +46,19 @@ def long_options(parser):
 def test_completion_offers_every_command_and_option():
     """As the parser knows them."""
     assert complete("") == {*COMMANDS, *long_options(PARSER)}
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_completion_offers_the_options_of_what_is_done_by_hand(action):
+    """Behind `rig`, also where options stand between."""
+    offered = {word for word in complete("rig", "--user", action, "-") if word.startswith("--")}
+    assert offered == long_options(ACTIONS[action])
+
+
+def test_completion_offers_what_can_be_done_by_hand():
+    """And on and off behind lights."""
+    assert {word for word in complete("rig", "") if not word.startswith("-")} == {*ACTIONS}
+    assert complete("rig", "lights", "o") == {"on", "off"}
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"log"}))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon_process import DaemonProcess, NotifySocket, Place, statuses
+from disks import mounted, small_disk
 from failing_calls import failing
 from plantimager.controller.scanner.timelapse_store import backup_of, load
 
@@ -101,19 +102,10 @@ def fill(path: Path) -> None:
             file.write(bytes(512))
 
 
-def mounted(directory, *arguments: str) -> None:
-    subprocess.run(["mount", *arguments, str(directory)], check=True, capture_output=True)
-
-
-def unmount(directory) -> None:
-    subprocess.run(["umount", "--lazy", str(directory)], check=True, capture_output=True)
-
-
 @pytest.mark.system
 def test_full_disk_is_told_and_the_store_catches_up_when_there_is_room_again(place: Place, tmp_path) -> None:
     """Not a byte is truncated, and the save is tried again though nothing else happens."""
-    mounted(place.storage, "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs")
-    try:
+    with small_disk(place.storage, "1m"):
         with begin(place, tmp_path / "scans", 3) as daemon:
             daemon.wait_for("scan_started: tl_0")
             filler = place.storage / "somebody's film"
@@ -130,8 +122,28 @@ def test_full_disk_is_told_and_the_store_catches_up_when_there_is_room_again(pla
             daemon.wait_for("store_saved_again: ")
             assert daemon.stop() == 0
         assert statuses(place.read()) == ["succeeded"] * 3
-    finally:
-        unmount(place.storage)
+
+
+@pytest.mark.system
+def test_slot_waits_until_its_datasets_have_room_again(place: Place, tmp_path) -> None:
+    """Below `keep_free` no scan is begun; that is told with its cure, and no attempt is used before there is room."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    with small_disk(scans, "8m"):
+        filler = scans / "somebody's film"
+        filler.write_bytes(bytes(5_000_000))
+        place.configure(f'{CONFIG.format(datasets=scans)}keep_free = "4 MB"\n')
+        place.define(DEFINITION.format(n_shots=1))
+        with place.start() as daemon:
+            line = daemon.wait_for("rig_not_ready: slot 0 of 1")
+            assert f"{scans}: 3 MB free, 0 MB needed for this scan, and 4 MB kept free; move datasets away" in line
+            filler.unlink()
+            daemon.wait_for("timelapse_completed: tl: 1 taken")
+            assert daemon.stop() == 0
+        assert [path.name for path in scans.iterdir()] == ["tl"]
+        noted = place.read()["extra"]["timelapsed"]["slots"]["0"]
+        assert noted["last_error"].endswith("move datasets away, or lower keep_free")
+        assert noted.get("attempt", 1) == 1
 
 
 @pytest.mark.system
@@ -141,8 +153,7 @@ def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_pat
     with image.open("wb") as file:
         file.truncate(16 << 20)
     subprocess.run(["mkfs.ext4", "-q", "-E", "root_owner", str(image)], check=True, capture_output=True)
-    mounted(place.storage, "-o", "loop,errors=remount-ro", str(image))
-    try:
+    with mounted(place.storage, "-o", "loop,errors=remount-ro", str(image)):
         device = place.storage.stat().st_dev
         name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
         with begin(place, tmp_path / "scans", 3) as daemon:
@@ -152,5 +163,3 @@ def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_pat
             daemon.wait_for("timelapse_completed: tl: 3 taken")
             assert daemon.stop() == 0
         assert load(place.store).store.timelapse_id == "tl"
-    finally:
-        unmount(place.storage)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from daemon_process import DaemonProcess, Place, statuses
+from daemon_process import PLAINLY, DaemonProcess, Place, statuses
 from failing_calls import failing
 from plantimager.controller.scanner.timelapse_store import backup_of, load
 from plantimager.controller.timelapsed.clock import SystemClock
@@ -151,6 +151,22 @@ def test_store_whose_mode_was_changed_is_private_again_after_the_next_save(place
         daemon.wait_for("timelapse_completed: tl: 3 taken")
         assert daemon.stop() == 0
     assert place.store.stat().st_mode & 0o777 == 0o600
+
+
+def test_directory_that_may_not_be_written_any_more_is_degraded_until_it_may(place: Place) -> None:
+    """Somebody changed its mode or its owner: scans go on, with the reason told, and the store catches up."""
+    place.configure(f'datasets = "{place.data / "scans"}"\n{CONFIG.format(clock="trust")}')
+    place.define(DEFINITION.format(n_shots=4))
+    with DaemonProcess(place, by=PLAINLY) as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        place.storage.chmod(0o500)
+        assert "Permission denied" in daemon.wait_for("store_not_saved: ")
+        daemon.wait_for("scan_succeeded: ")
+        place.storage.chmod(0o700)
+        daemon.wait_for("store_saved_again: ")
+        daemon.wait_for("timelapse_completed: tl: 4 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 4
 
 
 # What the next start finds.

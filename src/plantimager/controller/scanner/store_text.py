@@ -27,6 +27,9 @@ With as many digits as leave two to the longest number, they are so many."""
 
 _INDENT: Final = b"  "
 
+_HOLE: Final = b"\0"
+"""Stands for a text that is there already; no JSON holds such a byte otherwise."""
+
 
 class Text:
     """A value that is text already, indented for its place; in pieces, so that long ones are copied but once."""
@@ -51,15 +54,25 @@ def array(values: Sequence[Any], depth: int) -> Text:
 
 def mapping(values: Mapping[str, Any], depth: int) -> Text:
     """Return an object that stands ``depth`` levels deep; its values may be `Text`."""
-    entries = [(orjson.dumps(key), b": ", *_pieces_of(value, depth + 1)) for key, value in sorted(values.items())]
-    return _enclosed(b"{}", entries, depth)
+    texts = [value for _, value in sorted(values.items()) if isinstance(value, Text)]
+    hole = orjson.Fragment(_HOLE)
+    frame = {key: hole if isinstance(value, Text) else value for key, value in values.items()}
+    first, *others = _indented(frame, depth).split(_HOLE)
+    pieces = [first]
+    for text, after in zip(texts, others, strict=True):
+        pieces += (*text.pieces, after)
+    return Text(pieces)
 
 
 def _pieces_of(value: Any, depth: int) -> Sequence[bytes]:
     if isinstance(value, Text):
         return value.pieces
+    return (_indented(value, depth),)
+
+
+def _indented(value: Any, depth: int) -> bytes:
     text = orjson.dumps(value, option=OPTIONS)
-    return (text.replace(b"\n", b"\n" + depth * _INDENT),)  # a line break in a string is always escaped
+    return text.replace(b"\n", b"\n" + depth * _INDENT) if depth else text  # line breaks in strings are escaped
 
 
 def _enclosed(brackets: bytes, entries: Iterable[Sequence[bytes]], depth: int) -> Text:

@@ -143,13 +143,11 @@ class Settings:
             problems.append("it reports inches; set $13=0")
         if homing and not self.homing:
             problems.append("homing is switched off; set $22=1, or write homing = false in [drivers.grbl]")
-        standing = [
-            number for number in (*range(100, 103), *range(110, 113), *range(120, 123)) if self.values[number] <= 0
-        ]
-        if homing:
-            standing += [number for number in (24, 25) if self.values[number] <= 0]
+        needed = MOVES + HOMES if homing else MOVES
+        standing = [number for number in needed if self.values[number] < LEAST]
         if standing:
-            problems.append(f"{', '.join(f'${number}' for number in standing)} must be above 0, or nothing moves")
+            names = ", ".join(f"${number}" for number in standing)
+            problems.append(f"{names} must be {LEAST:g} or more, or nothing moves")
         return problems
 
     def soft_limit_clash(self, home: Place, signs: Place, limits: Limits) -> str | None:
@@ -176,6 +174,16 @@ NEEDED: Final = (
     3, 13, 20, 22, 24, 25, 27, 100, 101, 102, 110, 111, 112, 120, 121, 122, 130, 131, 132,
 )  # fmt: skip
 """Settings that the driver reckons with."""
+
+
+MOVES: Final = (100, 101, 102, 110, 111, 112, 120, 121, 122)
+"""Settings that every move hangs on: steps a unit, units a minute, units a second squared."""
+
+HOMES: Final = (24, 25, 130, 131, 132)
+"""Those that homing hangs on besides: its speeds, the travels."""
+
+LEAST: Final = 0.5
+"""What each of them is at least where anything moves. Far less would give a move weeks to come to its end."""
 
 
 def travel_time(distance: float, speed: float, acceleration: float) -> float:

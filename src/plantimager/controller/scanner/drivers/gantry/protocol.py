@@ -7,6 +7,7 @@ all until it is reset; and while it homes it doesn't answer ``?``. So every wait
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,11 +38,17 @@ QUIET: Final = 0.1
 BOOT_TRIES: Final = 4
 """Resets, each with the time of an answer: a board that opening its port restarts needs two seconds to hear one."""
 
+LONGEST_ANSWER: Final = 200
+"""Lines that are kept of what comes before an ``ok``: ``$$`` takes 34, and a mad board may send them for ever."""
+
 _BANNER: Final = re.compile(r"Grbl\s+(\S+)", re.IGNORECASE)
-_SETTING: Final = re.compile(r"\$(\d+)=(-?\d+(?:\.\d+)?)")
-_CODE: Final = re.compile(r"(error|ALARM):(\d+)")
-_STATUS: Final = re.compile(r"<(\w+)(?::(\d+))?((?:\|[^|>]+)*)>")
-_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
+"""As a board writes one. What is longer was damaged on its way; as infinity it would upset every reckoning."""
+
+_SETTING: Final = re.compile(rf"\$(\d{{1,3}})=({_NUMBER})(?: .*)?", re.ASCII)
+_CODE: Final = re.compile(r"(error|ALARM):(\d{1,3})", re.ASCII)
+_STATUS: Final = re.compile(r"<(\w+)(?::(\d{1,3}))?((?:\|[^|>]+)*)>", re.ASCII)
+_PLACE: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})", re.ASCII)
 
 
 class Silent(GantryFault):
@@ -107,11 +114,8 @@ def read_status(line: str) -> Status | None:
 
 
 def _place(text: str) -> Place | None:
-    numbers = text.split(",")
-    if len(numbers) != 3 or not all(_NUMBER.fullmatch(number) for number in numbers):
-        return None
-    x, y, z = map(float, numbers)
-    return x, y, z
+    place = _PLACE.fullmatch(text)
+    return None if place is None else (float(place[1]), float(place[2]), float(place[3]))
 
 
 class Grbl:
@@ -176,7 +180,7 @@ class Grbl:
             It doesn't tell them.
 
         """
-        found = (_SETTING.match(said) for said in self.command("$$"))
+        found = (_SETTING.fullmatch(said) for said in self.command("$$"))
         return Settings({int(match[1]): float(match[2]) for match in found if match is not None})
 
     def command(self, text: str, *, within: timedelta | None = None, stop: Callable[[], bool] = never) -> list[str]:
@@ -191,10 +195,10 @@ class Grbl:
 
         """
         self._line.send(text.encode() + b"\n")
-        said_before: list[str] = []
+        said_before: deque[str] = deque(maxlen=LONGEST_ANSWER)
         for said in self._lines(within or self._answer_timeout, stop):
             if said == "ok":
-                return said_before
+                return list(said_before)
             code = self._judge(said)
             if code is not None:
                 raise Refused(code, text)
