@@ -16,7 +16,6 @@ daemon.
 from __future__ import annotations
 
 import gc
-import itertools
 import json
 import os
 import random
@@ -140,13 +139,16 @@ def save_the_seeds_way(path: Path, store: PlainStore) -> None:
     Path(temporary).replace(path)
 
 
-def transitions(timelapse: TimeLapse) -> Iterator[TimeLapse]:
-    """Return, again and again, what a slot makes of the timelapse: running, taken."""
-    for slot in itertools.count():
-        at = BEGIN + timedelta(seconds=slot)
-        running = timelapse.begin(at, "0" * 36)
-        yield running
-        yield running.succeed(at, 72)
+def transitions(waiting: TimeLapse) -> Iterator[TimeLapse]:
+    """Return what slot after slot makes of the timelapse: running, taken; after the last one all over again."""
+    timelapse = waiting
+    while True:
+        timelapse = waiting if timelapse.next_at is None else timelapse
+        at = timelapse.schedule_times[timelapse.next_idx]
+        timelapse = timelapse.begin(at, "0" * 36)
+        yield timelapse
+        timelapse = timelapse.succeed(at, 72)
+        yield timelapse
 
 
 def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:

@@ -117,6 +117,26 @@ class SlotRecord(NamedTuple):
         return self.finished_at - self.started_at
 
 
+class Records(dict[int, SlotRecord]):
+    """The records of a timelapse, by slot; never changed once they are made.
+
+    They know in which slots they differ from those that they evolved from, so that who keeps something for each
+    record needn't look at tens of thousands to find one.
+    """
+
+    __slots__ = ("evolved_from", "fresh", "mark")
+
+    def __init__(self, before: Mapping[int, SlotRecord], records: Iterable[SlotRecord]) -> None:
+        super().__init__(before)
+        self.fresh = {record.slot: record for record in records}
+        """The slots that differ."""
+        self.update(self.fresh)
+        self.mark = object()
+        """Stands for these very records, and keeps nobody alive."""
+        self.evolved_from = before.mark if isinstance(before, Records) else None
+        """The mark of those before."""
+
+
 _REASONS: Final = {reason.value: reason for reason in Reason}
 
 
@@ -394,8 +414,8 @@ class TimeLapse:
         """Return what is on record of a slot, or a record to begin with."""
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
-    def _and(self, *records: SlotRecord) -> dict[int, SlotRecord]:
-        return {**self.records, **{record.slot: record for record in records}}
+    def _and(self, record: SlotRecord) -> Records:
+        return Records(self.records, [record])
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         while slot < self.n_slots and (record := records.get(slot)) is not None and record.status.is_final:
@@ -405,7 +425,7 @@ class TimeLapse:
     def _close(self, done: Iterable[SlotRecord], event: Event) -> TimeLapse:
         """Give slots their final records and go on to the next open one, or complete."""
         done = list(done)
-        records = self._and(*done)
+        records = Records(self.records, done)
         following = self._open_from(done[-1].slot + 1, records)
         state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
         return self._with(event, state, records=records, next_idx=following)
@@ -414,11 +434,11 @@ class TimeLapse:
         self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending, reason: Reason
     ) -> TimeLapse:
         """End before the last slot: every slot that is still open gets its record."""
-        records = self._and(*done)
         error = {"type": reason.value, "msg": _storable(f"ended by {ending.who}: {ending.why}", LONGEST_REPEATED)}
-        for slot in range(self.next_idx, self.n_slots):
-            if slot not in records or records[slot].status is RecordStatus.PENDING:
-                records[slot] = self._record(slot)._replace(status=RecordStatus.SKIPPED, error=error)
+        rest = map(self._record, range(self.next_idx, self.n_slots))
+        still_open = [record for record in rest if record.status is RecordStatus.PENDING]
+        skipped = [record._replace(status=RecordStatus.SKIPPED, error=error) for record in still_open]
+        records = Records(self.records, [*done, *skipped])
         return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
 
     def _with(self, event: Event, state: TimeLapseState, **changes: Any) -> TimeLapse:
