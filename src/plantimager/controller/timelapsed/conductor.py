@@ -29,7 +29,7 @@ from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.by_hand import Deed, Hands, NotByHand, controls_of
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
-from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch, make_call, within
+from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from plantimager.controller.scanner.stored_timelapse import StoredTimelapse
     from plantimager.controller.scanner.timelapse import TimeLapse
     from plantimager.controller.timelapsed.by_hand import Errand
     from plantimager.controller.timelapsed.clock import Clock, ClockStep
@@ -55,8 +54,6 @@ CANCEL_PATIENCE: Final = timedelta(seconds=30)
 """What a driver gets to come to its next safe point before it is given up."""
 LAST_CALL: Final = timedelta(seconds=1)
 """How long before the end of its grace period a slot's rig is asked once more: at the very end it would be too late."""
-RECOVER_LIMIT: Final = timedelta(minutes=5)
-"""What a driver gets at most to say what became of an attempt; less than a service may take to start."""
 SAVE_PAUSE: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
@@ -122,63 +119,12 @@ class Conductor:
 
     # --- beginning ------------------------------------------------------------------------------
 
-    def resume(self, stored: StoredTimelapse, configuration: Mapping[str, Any]) -> None:
-        """Go on with a timelapse that was read from the store, as DESIGN's section on resume has it.
-
-        One pass and one save settle what became of the slot that was being taken and of those that
-        went by; then the rest is armed.
-        """
-        self.configuration = configuration
-        self.keeper.hold(stored)
-        before, log = stored.timelapse, stored.logbook
-        for note in stored.notes:
-            tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
-        now, boot_id = self.clock.now(), self.clock.boot_id()
-        cut = _cut_words(log.boot_id, boot_id)
-        settled, recovered = before, False
-        if before.state is TimeLapseState.RUNNING:
-            settled, recovered = self._settle_running(before, now, cut)
-        settled = settled.give_back(now)
-        if not settled.state.is_active and settled is before:
-            reports.store_held(before)
-            self.settle_rig()
-            return
-        away = _away_words(log.boot_id, boot_id)
-        after = self._judge(settled, now, away)
-        log = log.came_back(now, boot_id)
-        if after is before:  # the start needn't wait for a save that only says that we are back
-            self.keeper.note(log)
-        else:
-            self.keeper.commit(after, now, logbook=log)
-        reports.resumed(before, after, now, cut, recovered=recovered)
-        reports.slots_given_back(before, after, now)
-        reports.slots_passed(settled, after, now, away)
-        reports.timelapse_over(before, after, self.datasets)
-        self.plan()
-        self.settle_rig()
-
     def begin(self, configuration: Mapping[str, Any]) -> None:
-        """Start to keep the timelapse that the keeper has just begun."""
+        """Start to keep the timelapse that the keeper holds: one that was just defined, or resumed."""
         self.configuration = configuration
         self._absence = None
         self.plan()
         self.settle_rig()
-
-    def _settle_running(self, timelapse: TimeLapse, now: datetime, cut: str) -> tuple[TimeLapse, bool]:
-        """Find out what became of the attempt that was cut off: finished after all, or interrupted."""
-        request = self._request(timelapse)
-        limit = min(self.config.stall_timeout, RECOVER_LIMIT)
-        try:
-            outcome = within(limit, self.config.driver, lambda: make_call(self.driver, Call.RECOVER, request))
-        except DriverStalled as stalled:
-            outcome = Outcome(Call.RECOVER, request, problem=stalled)
-            # What hangs holds the rig; the next process won't ask again, since the attempt counts as cut off now.
-            self.abandoned = str(stalled)
-        if outcome.problem is not None:  # then the attempt counts as cut off
-            reports.rig_trouble(outcome.call, outcome.problem)
-        if outcome.result is not None:
-            return timelapse.succeed(now, outcome.result.pictures), True
-        return timelapse.interrupt(None, f"{cut} while it was being taken"), False
 
     # --- the schedule ---------------------------------------------------------------------------
 
@@ -189,7 +135,7 @@ class Conductor:
         if timelapse is None or not self.armed or self.scanning or self.abandoned:
             return
         now = self.clock.now()
-        after = self._judge(timelapse, now)
+        after = self.judge(timelapse, now)
         if after is not timelapse:
             self.keeper.commit(after, now)
             reports.slots_given_back(timelapse, after, now)
@@ -233,7 +179,7 @@ class Conductor:
             self.keeper.retry(now)  # or the next start would not trust a clock that is behind the last write
         self.settle_rig()
 
-    def _judge(self, timelapse: TimeLapse, now: datetime, away: str = "") -> TimeLapse:
+    def judge(self, timelapse: TimeLapse, now: datetime, away: str = "") -> TimeLapse:
         """Return what the schedule is by the clock as it is set now: slots given back, and slots passed.
 
         Those that were late before the clock was set forward owe nothing to that; ``away`` says why they were missed.
@@ -285,7 +231,7 @@ class Conductor:
         """Have the running attempt taken."""
         self._verdict = None
         self.warm = True
-        request = self._request(timelapse)
+        request = self.scan_request(timelapse)
         refused: ScanFailed | None = None
         try:
             self.datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -298,7 +244,8 @@ class Conductor:
         if refused is not None:
             self.scan_ended(Outcome(Call.SCAN, request, problem=refused))
 
-    def _request(self, timelapse: TimeLapse) -> ScanRequest:
+    def scan_request(self, timelapse: TimeLapse) -> ScanRequest:
+        """Return what the driver is told of the running attempt."""
         slot = timelapse.next_idx
         record = timelapse.records[slot]
         begin = timelapse.start_at or timelapse.schedule_times[0]
@@ -356,7 +303,7 @@ class Conductor:
             reports.attempt_failed(ended, problem)
             self._scan(ended, now)
             return
-        after = ended if self._stopping else self._judge(ended, now)
+        after = ended if self._stopping else self.judge(ended, now)
         self.keeper.commit(after, now)
         reports.scan_ended(after, request.index, now, outcome.result, outcome.problem)
         reports.slots_given_back(ended, after, now)
@@ -582,17 +529,3 @@ def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:
         return timelapse
     began = record._replace(started_at=max(record.started_at + shift, EARLIEST))
     return replace(timelapse, records={**timelapse.records, record.slot: began})
-
-
-def _cut_words(boot_then: str | None, boot_now: str) -> str:
-    """Return what cut a scan off, to go behind "when"."""
-    if boot_then is None:
-        return "its controller ended"
-    return "the daemon was killed" if boot_then == boot_now else "the power went"
-
-
-def _away_words(boot_then: str | None, boot_now: str) -> str:
-    """Return why slots went by, to go behind "while"."""
-    if boot_then is None:
-        return "no daemon kept the schedule"
-    return "the daemon was not running" if boot_then == boot_now else "the rig was off"

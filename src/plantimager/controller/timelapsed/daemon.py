@@ -40,6 +40,7 @@ from plantimager.controller.timelapsed.pickup import (
     plan_timelapse,
     started_words,
 )
+from plantimager.controller.timelapsed.resume import resume
 from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread, presentable, within
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 from plantimager.controller.timelapsed.trust import judge_clock
@@ -260,7 +261,7 @@ class Daemon:
         self._read_definition()
         if stored is not None:
             configuration = configuration_for(stored, self._definition, self.config.scan)
-            self.conductor.resume(stored.with_configuration(configuration), configuration)
+            resume(self.conductor, stored.with_configuration(configuration), configuration)
         if self._definition is not None:
             self._take_up_quietly(self._definition)
         if self.keeper.timelapse is None:

@@ -1,0 +1,90 @@
+"""Resume: what a start makes of the store that it finds, before the rest of the schedule is armed.
+
+One pass and one save settle what became of the slot that was being taken when the power went, and of those that went
+by since. Loop thread.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.controller.scanner.errors import DriverStalled
+from plantimager.controller.scanner.states import TimeLapseState
+from plantimager.controller.timelapsed import reports
+from plantimager.controller.timelapsed.journal import Action, tell
+from plantimager.controller.timelapsed.rig import Call, Outcome, make_call, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from plantimager.controller.scanner.stored_timelapse import StoredTimelapse
+    from plantimager.controller.scanner.timelapse import TimeLapse
+    from plantimager.controller.timelapsed.conductor import Conductor
+
+RECOVER_LIMIT: Final = timedelta(minutes=5)
+"""What a driver gets at most to say what became of an attempt; less than a service may take to start."""
+
+
+def resume(conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any]) -> None:
+    """Have the conductor go on with a timelapse that was read from the store."""
+    keeper, clock = conductor.keeper, conductor.clock
+    conductor.configuration = configuration
+    keeper.hold(stored)
+    before, log = stored.timelapse, stored.logbook
+    for note in stored.notes:
+        tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
+    now, boot_id = clock.now(), clock.boot_id()
+    cut, away = _cut_words(log.boot_id, boot_id), _away_words(log.boot_id, boot_id)
+    settled, recovered = before, False
+    if before.state is TimeLapseState.RUNNING:
+        settled, recovered = _settle_running(conductor, before, now, cut)
+    settled = settled.give_back(now)
+    if not settled.state.is_active and settled is before:
+        reports.store_held(before)
+        conductor.settle_rig()
+        return
+    after = conductor.judge(settled, now, away)
+    log = log.came_back(now, boot_id)
+    if after is before:  # the start needn't wait for a save that only says that we are back
+        keeper.note(log)
+    else:
+        keeper.commit(after, now, logbook=log)
+    reports.resumed(before, after, now, cut, recovered=recovered)
+    reports.slots_given_back(before, after, now)
+    reports.slots_passed(settled, after, now, away)
+    reports.timelapse_over(before, after, conductor.datasets)
+    conductor.begin(configuration)
+
+
+def _settle_running(conductor: Conductor, timelapse: TimeLapse, now: datetime, cut: str) -> tuple[TimeLapse, bool]:
+    """Find out what became of the attempt that was cut off: finished after all (and so recovered), or interrupted."""
+    driver, config = conductor.driver, conductor.config
+    request = conductor.scan_request(timelapse)
+    limit = min(config.stall_timeout, RECOVER_LIMIT)
+    try:
+        outcome = within(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
+    except DriverStalled as stalled:
+        outcome = Outcome(Call.RECOVER, request, problem=stalled)
+        # What hangs holds the rig; the next process won't ask again, since the attempt counts as cut off now.
+        conductor.abandoned = str(stalled)
+    if outcome.problem is not None:  # then the attempt counts as cut off
+        reports.rig_trouble(outcome.call, outcome.problem)
+    if outcome.result is not None:
+        return timelapse.succeed(now, outcome.result.pictures), True
+    return timelapse.interrupt(None, f"{cut} while it was being taken"), False
+
+
+def _cut_words(boot_then: str | None, boot_now: str) -> str:
+    """Return what cut a scan off, to go behind "when"."""
+    if boot_then is None:
+        return "its controller ended"
+    return "the daemon was killed" if boot_then == boot_now else "the power went"
+
+
+def _away_words(boot_then: str | None, boot_now: str) -> str:
+    """Return why slots went by, to go behind "while"."""
+    if boot_then is None:
+        return "no daemon kept the schedule"
+    return "the daemon was not running" if boot_then == boot_now else "the rig was off"
