@@ -382,9 +382,9 @@ def test_loop_sleeps_through_a_day_without_slots(rig):
 
 
 def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_time(rig):
-    """The last time a second before the end, and no attempt is used up."""
+    """The last time a second before the end, told once however often it is warmed up, and no attempt is used up."""
     world = rig()
-    world.define(every=2 * MINUTE, n=2, grace=2 * MINUTE - 5 * SECOND)
+    world.define(every=2 * MINUTE, n=2, grace=2 * MINUTE - 5 * SECOND, warmup=10 * SECOND)
     absent = Behaviour(takes=NONE, progress=None, problem=ScannerNotReady("no answer on /dev/ttyACM0"))
     world.behaviour = lambda request: absent if request.index == 0 else Behaviour()
     world.live()
@@ -394,6 +394,7 @@ def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_tim
     assert begun[-2] == HOUR + 2 * MINUTE - 6 * SECOND
     assert begun[-1] == HOUR + 2 * MINUTE
     assert len(world.said("rig_not_ready")) == 1
+    assert world.said("rig_warmup") == ["for slot 0 of 2"]
     assert world.said("scan_started") == ["tl_0, slot 0 of 2", "tl_1, slot 1 of 2"]
 
 

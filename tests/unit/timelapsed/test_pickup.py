@@ -143,10 +143,10 @@ def test_configuration_is_the_nearest_one(define):
 def test_start_is_told_with_its_span(define):
     """Which file, how many slots, from when to when."""
     definition = define()
-    words = started_words(definition, plan(definition).timelapse, NOW)
+    words = started_words(plan(definition).timelapse, definition.source, NOW)
     assert words.startswith(f"tl from {definition.source}: 4 slots, ")
     assert " to " in words
     single = define(n_shots=1)
-    assert " 1 slot, " in started_words(single, plan(single).timelapse, NOW)
+    assert " 1 slot, " in started_words(plan(single).timelapse, single.source, NOW)
     late = plan(definition).timelapse.pass_late(NOW + timedelta(days=1), Reason.MISSED, "")
-    assert started_words(definition, late, NOW) == words
+    assert started_words(late, definition.source, NOW) == words

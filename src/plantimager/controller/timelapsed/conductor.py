@@ -204,7 +204,8 @@ class Conductor:
             return
         self.warm = True
         self.rig.submit(self.driver, Call.PREPARE)
-        tell(Action.RIG_WARMUP, f"for {slot_words(timelapse, slot)}", timelapse=timelapse, slot=slot)
+        if self._absence is None:  # else it is one more try, of which the journal knows
+            tell(Action.RIG_WARMUP, f"for {slot_words(timelapse, slot)}", timelapse=timelapse, slot=slot)
 
     def _slot_due(self, slot: int) -> None:
         timelapse, now = self._still_next(slot), self.clock.now()
@@ -275,10 +276,10 @@ class Conductor:
         elif outcome.problem is not None:
             if outcome.call is Call.PREPARE:
                 self.warm = None
-            if isinstance(outcome.problem, ScannerNotReady):
-                tell(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self.timelapse)
-            else:
+            if not isinstance(outcome.problem, ScannerNotReady):
                 reports.rig_trouble(outcome.call, outcome.problem)
+            elif self._absence is None:
+                tell(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self.timelapse)
 
     def scan_ended(self, outcome: Outcome) -> None:
         """Record how an attempt ended, and go on: with its next attempt, or with the next slot."""

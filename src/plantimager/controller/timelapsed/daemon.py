@@ -323,10 +323,12 @@ class Daemon:
             tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
         boots = stored.logbook.came_back(now, self.clock.boot_id())
         self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
-        words = started_words(definition, stored.timelapse, now)
+        source = definition.source
+        origin = "timelapsectl start" if source.parent == self.inbox.directory else source  # whose file is gone by now
+        words = started_words(stored.timelapse, origin, now)
         tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
         self.conductor.begin(definition.configuration)
-        return words
+        return started_words(stored.timelapse, source, now)
 
     def _ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can take what is asked for.

@@ -107,9 +107,9 @@ def configuration_for(
     return next((candidate for candidate in candidates if candidate), {})
 
 
-def started_words(definition: Definition, timelapse: TimeLapse, now: datetime) -> str:
-    """Return how the start of a timelapse is told."""
+def started_words(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
+    """Return how the start of a timelapse is told; ``origin`` is where its definition is from."""
     first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
     until = f" to {local_time(last, now)}" if timelapse.n_slots > 1 else ""
     slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
-    return f"{timelapse.id} from {definition.source}: {slots}, {local_time(first, now)}{until}"
+    return f"{timelapse.id} from {origin}: {slots}, {local_time(first, now)}{until}"
