@@ -22,6 +22,11 @@ PATIENCE = 60.0
 
 STORE = "timelapse_storage.json"
 
+DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
+STRICT_DAEMON = [sys.executable, "-X", "dev", "-W", "error", *DAEMON[1:]]
+"""The same, to which a warning is an error."""
+CTL = [sys.executable, "-m", "plantimager.controller.timelapsectl.main"]
+
 PLAINLY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 """What to put before a command so that file modes hold for it: root may read and write everything otherwise."""
 
@@ -39,9 +44,8 @@ class DaemonProcess:
         self.lines: list[str] = []
         self._seen = 0
         self._arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        command = [sys.executable, "-X", "dev", "-W", "error", "-m", "plantimager.controller.timelapsed.main"]
         self.process = subprocess.Popen(
-            [*by, *command, *arguments],
+            [*by, *STRICT_DAEMON, *arguments],
             env={**place.environment, **(environment or {})},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -164,6 +168,13 @@ class Place:
 
     def start(self, *arguments: str, **environment: str) -> DaemonProcess:
         return DaemonProcess(self, *arguments, environment=environment)
+
+    def run_until(self, text: str) -> DaemonProcess:
+        """Have the daemon run until it says ``text``, and stop; return it for what else it said."""
+        with self.start() as daemon:
+            daemon.wait_for(text)
+            assert daemon.stop() == 0
+        return daemon
 
     def read(self) -> dict:
         """Return the store as it is on disk."""

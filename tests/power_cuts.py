@@ -26,6 +26,7 @@ from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
 from plantimager.controller.scanner.timelapse_store import backup_of, load
 from plantimager.controller.timelapsed.clock import SystemClock
 from plantimager.controller.timelapsed.keeper import Keeper
+from tiny_scan import configuration, one_shot, scan
 from tracing import Traced
 
 if TYPE_CHECKING:
@@ -34,37 +35,6 @@ if TYPE_CHECKING:
 
 CLOCK = SystemClock()
 HOUR = timedelta(hours=1)
-
-CONFIG = """
-clock = "trust"
-[drivers.simulated]
-time_per_position = 0
-image_width = 4
-[scan.ScanPath]
-class_name = "CustomPath"
-[scan.ScanPath.kwargs]
-waypoints = [[1, 2]]
-scheme = ["x", "y"]
-[scan.camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
-
-DEFINITION = """
-[timelapse]
-name = "next"
-mode = "one_shot"
-warmup_period = 0
-grace_period = 3600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = { waypoints = [[1, 2]], scheme = ["x", "y"] }
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
 
 
 # What is on disk before.
@@ -125,7 +95,7 @@ def ended_timelapse(place: Place) -> None:
     """Have a timelapse that is over, and a definition of the next."""
     timelapse = replace(three_slots(CLOCK.now() - 9 * HOUR), grace=timedelta(0))
     saved(place, timelapse.cancel(CLOCK.now(), "ada", "wilted"))
-    place.define(DEFINITION)
+    place.define(one_shot("next", grace=3600))
 
 
 # What has to be true afterwards.
@@ -190,7 +160,7 @@ DAEMON_RUNS = {
 def cut_daemon(scenario: Scenario, directory: Path, at: int) -> tuple[bool, int]:
     """Run the daemon, cut off at system call number ``at``, and once more to the end; return whether it was cut."""
     place = Place(directory)
-    place.configure(CONFIG)
+    place.configure(configuration() + scan(above="scan"))
     scenario.prepare(place)
     daemon = ForkedDaemon(place)
     traced = Traced(daemon.body)

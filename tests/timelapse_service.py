@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from container import COMMAND_WITHIN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from container import Entry, Rig
 
 UNIT = "plant-imager-timelapsed"
@@ -51,6 +50,10 @@ FREEZES = "stall = [0]\nstall_attempts = 1"
 """Options of a rig that stops half-way in the first attempt for slot 0, until it is cancelled or the power goes."""
 HALF_WAY = "scanning slot 0 of 3, picture 2 of 4"
 """What the status says then."""
+
+HALF_DONE = Path(__file__).parent / "stores" / "interval-utc-interrupted.json"
+"""The store that a controller left, its schedule half done."""
+CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
 
 
 def configuration(*, clock: str = "trust", stall_timeout: str = "5m", pace: float = 0, options: str = "") -> str:
@@ -180,6 +183,13 @@ def due_now(store: dict[str, Any], slot: int) -> dict[str, Any]:
     """Return a store as if it had been written so that ``slot`` is due at this moment."""
     at = datetime.fromisoformat(store["schedule_times"][slot])
     return moved(store, datetime.now(UTC) - at)  # noqa: TID251 - the rig's clock is that of the test's machine
+
+
+def half_done_store() -> dict[str, Any]:
+    """Return the store of a controller whose slot 6 is due at this moment, with the scan to go on with."""
+    store = due_now(json.loads(HALF_DONE.read_bytes()), slot=6)
+    store["extra"] = {"config_snapshot": {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}}
+    return store
 
 
 def datasets_of(service: TimelapseService, directory: str = "datasets") -> dict[str, int]:

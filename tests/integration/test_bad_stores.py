@@ -6,12 +6,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from daemon_process import PATIENCE, PLAINLY, DaemonProcess, Place
+from daemon_process import PATIENCE, PLAINLY, STRICT_DAEMON, DaemonProcess, Place
 from plantimager.controller.scanner.timelapse_store import backup_of
 
 STORES = Path(__file__).parent.parent / "stores"
@@ -67,7 +66,7 @@ def test_store_that_can_not_be_read_is_left_alone(place: Place, kind: str) -> No
     place.configure(NOBODY_IS_HURT)
     before = identity(place.store)
     daemon = subprocess.run(
-        [*PLAINLY, sys.executable, "-X", "dev", "-W", "error", "-m", "plantimager.controller.timelapsed.main"],
+        [*PLAINLY, *STRICT_DAEMON],
         env=place.environment,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,

@@ -79,9 +79,7 @@ def test_finished_definition_is_not_taken_up_again(place: Place) -> None:
     configure(place)
     define(place, n_shots=1)
     for _ in range(2):
-        with place.start() as daemon:
-            daemon.wait_for("rig_standby: ")
-            assert daemon.stop() == 0
+        daemon = place.run_until("rig_standby: ")
     assert daemon.said("definition_done")
     assert not daemon.said("scan_started")
 
@@ -197,9 +195,7 @@ def test_dataset_that_was_whole_when_the_power_went_counts_as_taken(place: Place
     """A kill between the end of the scan and the save costs nothing: the driver recognises its dataset."""
     configure(place)
     define(place, n_shots=1)
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     # The store as it was while that scan ran.
     store = place.read()
     store.update(state="running", next_idx=0)
@@ -335,9 +331,7 @@ def test_corrupt_store_falls_back_to_the_generation_before(place: Place, content
     """The .bak goes on with the timelapse, the corrupt file is kept, and both are told."""
     configure(place)
     define(place, n_shots=2)
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     place.store.write_bytes(content)
     with place.start() as daemon:
         daemon.wait_for("store_quarantined: ")
@@ -354,16 +348,12 @@ def test_secret_of_a_store_is_never_said(place: Place) -> None:
     secret = "tok-do-not-tell"
     configure(place)
     define(place)
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     store = place.read()
     store["extra"]["api_token"] = secret
     store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
     place.store.write_text(json.dumps(store))
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    daemon = place.run_until("timelapse_completed: ")
     assert place.read()["extra"]["api_token"] == secret
     assert secret not in "\n".join(daemon.lines)
     for path in place.storage.rglob("*"):
@@ -376,9 +366,7 @@ def test_store_and_its_directory_are_private(place: Place) -> None:
     place.storage.rmdir()
     configure(place)
     define(place, n_shots=1)
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     assert place.store.stat().st_mode & 0o777 == 0o600
     assert place.storage.stat().st_mode & 0o777 == 0o700
 
@@ -387,14 +375,10 @@ def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on
     """The oldest stores hold none: it is the definition's of that name, and after one save the store is enough."""
     configure(place)
     define(place)
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     store = place.read()
     del store["extra"]["config_snapshot"]
     store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
     place.store.write_text(json.dumps(store))
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: ")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: ")
     assert place.read()["extra"]["config_snapshot"]["ScanPath"]["kwargs"]["n_points"] == 4

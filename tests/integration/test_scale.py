@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon_process import PATIENCE, NotifySocket, Place, statuses
+from daemon_process import CTL, DAEMON, PATIENCE, NotifySocket, Place, statuses
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.schedule import MOST_SLOTS
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
@@ -26,6 +25,7 @@ from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
 from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, load
 from plantimager.controller.timelapsed.clock import SystemClock
 from plantimager.controller.timelapsed.live import read_live
+from tiny_scan import configuration, one_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,24 +41,6 @@ ROW = 200
 """Bytes that it prints at most of a day."""
 DECADE = 10 * 365 * 24
 """Slots: one an hour, for ten years."""
-DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
-CTL = [sys.executable, "-m", "plantimager.controller.timelapsectl.main"]
-CONFIG = 'clock = "trust"\n[drivers.simulated]\ntime_per_position = 0\nimage_width = 4\n'
-
-ONE_SHOT = """
-[timelapse]
-name = "{name}"
-mode = "one_shot"
-warmup_period = 0
-grace_period = 600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
 
 
 def half_taken(n_slots: int) -> TimeLapse:
@@ -93,16 +75,11 @@ def put(place: Place, timelapse: TimeLapse) -> None:
 
 def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> None:
     """The longest timelapse that can be asked for: resumed, waiting for its next slot, shown, and whole afterwards."""
-    place.configure(CONFIG)
+    place.configure(configuration())
     put(place, half_taken(N_SLOTS))
     with place.start() as daemon:
         daemon.wait_for("resumed: long, 100000 slots, 50000 done")
-        shown = subprocess.run(
-            [sys.executable, "-m", "plantimager.controller.timelapsectl.main", "status", "--json"],
-            env=place.environment,
-            capture_output=True,
-            check=True,
-        )
+        shown = subprocess.run([*CTL, "status", "--json"], env=place.environment, capture_output=True, check=True)
         assert json.loads(shown.stdout)
         assert daemon.stop() == 0
     stored = read_stored(load(place.store).store, None)
@@ -155,8 +132,8 @@ def rig(directory: Path, number: int) -> Place:
     """Return the directories of a rig that has one slot to take, at once."""
     directory.mkdir()
     place = Place(directory)
-    place.configure(CONFIG)
-    place.define(ONE_SHOT.format(name=f"rig_{number}"))
+    place.configure(configuration())
+    place.define(one_shot(f"rig_{number}"))
     return place
 
 
@@ -191,7 +168,7 @@ def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
     """Return what makes a rig whose timelapse has ended after ten years, with so many in its history."""
 
     def make(archived: int) -> Place:
-        place.configure(CONFIG)
+        place.configure(configuration())
         place.store.write_bytes(ten_years)
         history = place.storage / "history"
         shutil.rmtree(history, ignore_errors=True)
@@ -210,7 +187,7 @@ def test_ten_years_of_history_cost_the_next_timelapse_nothing(old_rig, tmp_path)
     calls = []
     for archived in (0, ARCHIVED):
         place = old_rig(archived)
-        place.define(ONE_SHOT.format(name="next"))
+        place.define(one_shot("next"))
         calls.append(file_calls(place, tmp_path, DAEMON, until="timelapse_completed: next"))
         kept = json.loads((place.storage / "history" / "decade.json").read_bytes())
         assert (kept["timelapse_id"], len(kept["scans"])) == ("decade", DECADE)

@@ -9,7 +9,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from daemon_process import CTL, DAEMON, PATIENCE
 from plantimager.controller.timelapsectl.parser import parse
 from plantimager.controller.timelapsectl.requests import DaemonNotThere, run_start
 from plantimager.controller.timelapsectl.session import Scope, Session, places_of
@@ -28,8 +28,6 @@ from plantimager.controller.timelapsed.lock import InstanceLock
 from virtual_time import VirtualClock
 
 STORES = Path(__file__).parents[1] / "stores"
-PATIENCE = 60.0
-"""Seconds after which a test gives up on what doesn't come."""
 
 DEFINITION = """\
 [timelapse]
@@ -72,7 +70,7 @@ class Host:
         shutil.copy(STORES / name, self.store)
 
     def command(self, *arguments):
-        return [sys.executable, "-m", "plantimager.controller.timelapsectl.main", *map(str, arguments)]
+        return [*CTL, *map(str, arguments)]
 
     def ctl(self, *arguments, **changes):
         """Run timelapsectl to its end."""
@@ -86,8 +84,7 @@ class Host:
     @contextmanager
     def daemon(self, *, until="idle:"):
         """Run a daemon; it is there when it has said ``until``."""
-        command = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
-        process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE)
+        process = subprocess.Popen(DAEMON, env=self.environment, stderr=subprocess.PIPE)
         try:
             read_until(process.stderr, until)
             yield process

@@ -5,14 +5,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from daemon_process import PATIENCE, Place
+from daemon_process import CTL, PATIENCE, Place
 from grbl_stand_in import Board, StandIn
 from plantimager.controller.timelapsectl.watch import Watch
 from plantimager.controller.timelapsed.inbox import collect_answer, inbox_of, leave_request
@@ -62,11 +62,15 @@ def simulate(place: Place, time_per_position: str = "0s", options: str = "") -> 
 
 def begin(place: Place, *arguments: str) -> subprocess.Popen[str]:
     """Run ``timelapsectl rig``; as from a shell Ctrl-C reaches it."""
-    command = [sys.executable, "-m", "plantimager.controller.timelapsectl.main", "rig", *arguments]
     out = place.data.parent / "out"
     out.mkdir(exist_ok=True)
     return subprocess.Popen(
-        command, env=place.environment, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*CTL, "rig", *arguments],
+        env=place.environment,
+        cwd=out,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -227,13 +231,20 @@ def wait_until_by_hand(place: Place) -> None:
             assert watch.wait(PATIENCE)
 
 
-def test_ctrl_c_stops_the_arm(place: Place) -> None:
-    """Whoever is at the rig next finds it free."""
+@contextmanager
+def homing_for_an_hour(place: Place):
+    """Return a daemon, and the command that has just had it begin to home an arm that is slow."""
     simulate(place, time_per_position="1h")
     with place.start() as daemon:
         daemon.wait_for("idle:")
         homing = begin(place, "home")
         wait_until_by_hand(place)
+        yield daemon, homing
+
+
+def test_ctrl_c_stops_the_arm(place: Place) -> None:
+    """Whoever is at the rig next finds it free."""
+    with homing_for_an_hour(place) as (daemon, homing):
         homing.send_signal(signal.SIGINT)
         assert end(homing) == (130, "", "")
         assert "because nobody waits for it any more" in daemon.wait_for("rig_by_hand:")
@@ -243,11 +254,7 @@ def test_ctrl_c_stops_the_arm(place: Place) -> None:
 
 def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_comes_back(place: Place) -> None:
     """Nobody stands at the rig then."""
-    simulate(place, time_per_position="1h")
-    with place.start() as daemon:
-        daemon.wait_for("idle:")
-        homing = begin(place, "home")
-        wait_until_by_hand(place)
+    with homing_for_an_hour(place) as (daemon, homing):
         daemon.kill()
         daemon.process.wait()
         code, _, complained = end(homing)
@@ -258,11 +265,7 @@ def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_come
 
 def test_stop_of_the_service_breaks_a_call_off_and_says_so(place: Place) -> None:
     """It doesn't wait an hour for it."""
-    simulate(place, time_per_position="1h")
-    with place.start() as daemon:
-        daemon.wait_for("idle:")
-        homing = begin(place, "home")
-        wait_until_by_hand(place)
+    with homing_for_an_hour(place) as (daemon, homing):
         assert daemon.stop() == 0
         code, _, complained = end(homing)
     assert code == 1
@@ -314,9 +317,7 @@ def test_real_rig_can_be_tried_without_a_daemon_and_stays_as_it_was_put(place: P
     assert board.moves == 1, "and the arm was not parked"
     assert rig(place, "goto", "--x", "50")[0] == 0
     assert board.lit.exists()
-    with place.start() as daemon:
-        daemon.wait_for("idle:")
-        assert daemon.stop() == 0
+    place.run_until("idle:")
     assert not board.lit.exists()
 
 

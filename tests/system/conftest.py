@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from container import Rig, RigError, base_root, missing, scratch
+from timelapse_service import TimelapseService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,3 +130,11 @@ def bare_rig(new_rig: Callable[..., Rig], sources: Path, base: Path) -> Rig:
 def rig(new_rig: Callable[..., Rig], installed: tuple[Path, ...]) -> Rig:
     """Return a machine on which timelapsed is installed and starts at boot; off."""
     return new_rig(*installed)
+
+
+@pytest.fixture
+def service(rig: Rig) -> TimelapseService:
+    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
+    service = TimelapseService(rig)
+    service.configure()
+    return service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +10,11 @@ import pytest
 
 from container import Entry, Rig
 from plantimager.controller.timelapsed.journal import LEVELS, NOTICE, Action
-from timelapse_service import TimelapseService, due_now, moved
+from timelapse_service import TimelapseService, half_done_store, moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REAL_STORE = Path(__file__).parents[1] / "stores" / "interval-utc-interrupted.json"
-"""What a controller left, its schedule half done."""
-CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
 SECRET = "tok-0123-do-not-tell"
 
 ACTIONS = {action.word: action for action in Action}
@@ -144,9 +140,8 @@ def test_catalog_explains_what_a_person_may_have_to_act_on(missed):
 def test_secret_of_a_real_store_is_told_to_nobody(rig):
     """A controller's store is taken over, with its api_token: that stays in the store, at every level of detail."""
     service = TimelapseService(rig)
-    store = due_now(json.loads(REAL_STORE.read_text(encoding="utf-8")), slot=6)
-    snapshot = {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}
-    store["extra"] = {"config_snapshot": snapshot, "db_url": "https://plants.example/", "api_token": SECRET}
+    store = half_done_store()
+    store["extra"] |= {"db_url": "https://plants.example/", "api_token": SECRET}
     service.configure(options='[logging]\nlevel = "debug"')
     service.put(store)
     rig.boot()

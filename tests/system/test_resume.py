@@ -10,10 +10,8 @@ from timelapse_service import FREEZES, HALF_WAY, TimelapseService, datasets_of, 
 
 
 @pytest.fixture
-def service(rig) -> TimelapseService:
-    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
-    service = TimelapseService(rig)
-    service.configure()
+def service(service) -> TimelapseService:
+    """Return a service that sees one boot from the next."""
     service.see_boots()
     return service
 

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from container import COMMAND_WITHIN, Rig, expiring
-from timelapse_service import TimelapseService, configuration, datasets_of, definition, due_now
+from timelapse_service import TimelapseService, configuration, datasets_of, definition, half_done_store
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
-REAL_STORE = Path(__file__).parents[1] / "stores" / "interval-utc-interrupted.json"
-"""What the controller's window left, its schedule half done."""
-CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
 DEMO_WITHIN = 120.0
 """Seconds; it shows half a minute of a timelapse."""
-
-
-@pytest.fixture
-def service(rig) -> TimelapseService:
-    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
-    service = TimelapseService(rig)
-    service.configure()
-    return service
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,8 +114,7 @@ def test_user_unit_goes_on_with_the_store_in_that_users_home(bare_rig):
     bare_rig.build("useradd", "--create-home", "ada")
     bare_rig.write(f"{home}/.config/plant-imager3-app/timelapsed.toml", configuration())
     store = f"{home}/.local/share/plant-imager3-app/timelapse_storage.json"
-    found = due_now(json.loads(REAL_STORE.read_text(encoding="utf-8")), slot=6)
-    found["extra"] = {"config_snapshot": {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}}
+    found = half_done_store()
     bare_rig.write(store, json.dumps(found), mode=0o600)
     bare_rig.build("chown", "-R", "ada:", home)
     bare_rig.boot()

@@ -22,14 +22,6 @@ HUNG_WITHIN = 180.0
 """Seconds: 30 to a safe point, 10 to die of the signal, 5 until the restart; the rest is for slow machines."""
 
 
-@pytest.fixture
-def service(rig) -> TimelapseService:
-    """Return the service of a machine that is off, on which nobody has asked for a timelapse yet."""
-    service = TimelapseService(rig)
-    service.configure()
-    return service
-
-
 @pytest.fixture(scope="module", autouse=True)
 def hung_rig(layers, installed) -> Iterator[Rig]:
     """Return a machine whose driver hangs in slot 0 and hears nothing.

@@ -10,32 +10,9 @@ from pathlib import Path
 
 from daemon_process import Place, statuses
 from soaking import scaled
+from tiny_scan import configuration, definition
 
 RACES = Path(__file__).parents[2] / "races.py"
-
-CONFIG = """
-clock = "trust"
-[drivers.simulated]
-time_per_position = 0
-image_width = 4
-"""
-
-DEFINITION = """
-[timelapse]
-name = "tl"
-mode = "interval"
-interval = 1
-n_shots = 4
-warmup_period = 0
-grace_period = 600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = { waypoints = [[1, 2]], scheme = ["x", "y"] }
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
 
 
 def races(directory: Path, rounds: int, runners: int) -> list[str]:
@@ -58,8 +35,8 @@ def test_many_daemons_started_at_once(tmp_path) -> None:
 
 def test_storm_of_reloads_costs_no_slot(place: Place) -> None:
     """Thousands of SIGHUPs are looked into as fast as they can be, and the slots are taken in between."""
-    place.configure(CONFIG)
-    place.define(DEFINITION)
+    place.configure(configuration())
+    place.define(definition(4))
     with place.start() as daemon:
         daemon.wait_for("scan_started: tl_0")
         for _ in range(scaled(20_000, 1_000_000)):

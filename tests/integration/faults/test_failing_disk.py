@@ -15,31 +15,7 @@ from daemon_process import DaemonProcess, NotifySocket, Place, statuses
 from disks import mounted, small_disk
 from failing_calls import failing
 from plantimager.controller.scanner.timelapse_store import backup_of, load
-
-CONFIG = """
-clock = "trust"
-datasets = "{datasets}"
-[drivers.simulated]
-time_per_position = 0
-image_width = 4
-"""
-
-DEFINITION = """
-[timelapse]
-name = "tl"
-mode = "interval"
-interval = 1
-n_shots = {n_shots}
-warmup_period = 0
-grace_period = 600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
+from tiny_scan import configuration, definition
 
 SAVE = [
     # call of a save, error, which of them, what a person reads
@@ -59,8 +35,8 @@ SAVE = [
 
 
 def begin(place: Place, datasets, n_shots: int, **environment: str) -> DaemonProcess:
-    place.configure(CONFIG.format(datasets=datasets))
-    place.define(DEFINITION.format(n_shots=n_shots))
+    place.configure(configuration(f'datasets = "{datasets}"'))
+    place.define(definition(n_shots))
     return place.start(**environment)
 
 
@@ -132,8 +108,8 @@ def test_slot_waits_until_its_datasets_have_room_again(place: Place, tmp_path) -
     with small_disk(scans, "8m"):
         filler = scans / "somebody's film"
         filler.write_bytes(bytes(5_000_000))
-        place.configure(f'{CONFIG.format(datasets=scans)}keep_free = "4 MB"\n')
-        place.define(DEFINITION.format(n_shots=1))
+        place.configure(configuration(f'datasets = "{scans}"') + 'keep_free = "4 MB"\n')
+        place.define(definition(1))
         with place.start() as daemon:
             line = daemon.wait_for("rig_not_ready: slot 0 of 1")
             assert f"{scans}: 3 MB free, 0 MB needed for this scan, and 4 MB kept free; move datasets away" in line

@@ -13,35 +13,12 @@ from daemon_process import PLAINLY, DaemonProcess, Place, statuses
 from failing_calls import failing
 from plantimager.controller.scanner.timelapse_store import backup_of, load
 from plantimager.controller.timelapsed.clock import SystemClock
-
-CONFIG = """
-clock = "{clock}"
-[drivers.simulated]
-time_per_position = 0
-image_width = 4
-"""
-
-DEFINITION = """
-[timelapse]
-name = "tl"
-mode = "interval"
-interval = 1
-n_shots = {n_shots}
-warmup_period = 0
-grace_period = 600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = {{ waypoints = [[1, 2]], scheme = ["x", "y"] }}
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
+from tiny_scan import configuration, definition
 
 
-def begin(place: Place, *, n_shots: int = 3, clock: str = "trust") -> DaemonProcess:
-    place.configure(CONFIG.format(clock=clock))
-    place.define(DEFINITION.format(n_shots=n_shots))
+def begin(place: Place, *, n_shots: int = 3) -> DaemonProcess:
+    place.configure(configuration())
+    place.define(definition(n_shots))
     return place.start()
 
 
@@ -155,8 +132,8 @@ def test_store_whose_mode_was_changed_is_private_again_after_the_next_save(place
 
 def test_directory_that_may_not_be_written_any_more_is_degraded_until_it_may(place: Place) -> None:
     """Somebody changed its mode or its owner: scans go on, with the reason told, and the store catches up."""
-    place.configure(f'datasets = "{place.data / "scans"}"\n{CONFIG.format(clock="trust")}')
-    place.define(DEFINITION.format(n_shots=4))
+    place.configure(configuration(f'datasets = "{place.data / "scans"}"'))
+    place.define(definition(4))
     with DaemonProcess(place, by=PLAINLY) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
         place.storage.chmod(0o500)
@@ -227,7 +204,7 @@ def test_clock_that_is_before_the_last_write_decides_nothing(place: Place) -> No
     content["extra"]["timelapsed"]["saved_at"] = ahead.isoformat()
     place.store.write_text(json.dumps(content))
     before = place.store.read_bytes()
-    place.configure(CONFIG.format(clock="auto").replace('clock = "auto"', 'clock = "auto"\nclock_wait = 0'))
+    place.configure(configuration("clock_wait = 0", clock="auto"))
     with place.start() as daemon:
         assert "before the last write" in daemon.wait_for("clock_wait: ")
         assert daemon.stop() == 0

@@ -6,45 +6,19 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from daemon_process import PATIENCE, NotifySocket, Place, statuses
+from daemon_process import DAEMON, PATIENCE, NotifySocket, Place, statuses
 from plantimager.controller.timelapsed.live import live_beside, read_live
-
-CONFIG = """
-clock = "trust"
-[drivers.simulated]
-time_per_position = 0
-image_width = 4
-"""
-
-DEFINITION = """
-[timelapse]
-name = "tl"
-mode = "interval"
-interval = 1
-n_shots = 3
-warmup_period = 0
-grace_period = 600
-[ScanPath]
-class_name = "CustomPath"
-kwargs = { waypoints = [[1, 2]], scheme = ["x", "y"] }
-[camera]
-res_x = 4
-res_y = 3
-encoding = "png"
-"""
-
-DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
+from tiny_scan import configuration, definition
 
 
 def set_up(place: Place) -> None:
-    place.configure(CONFIG)
-    place.define(DEFINITION)
+    place.configure(configuration())
+    place.define(definition(3))
 
 
 def without(descriptors: str) -> list[str]:
@@ -130,9 +104,7 @@ def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
     """What `timelapsectl status` reads is a courtesy: a directory in its place costs nothing else."""
     set_up(place)
     live_beside(place.store).mkdir()
-    with place.start() as daemon:
-        daemon.wait_for("timelapse_completed: tl: 3 taken")
-        assert daemon.stop() == 0
+    place.run_until("timelapse_completed: tl: 3 taken")
     assert read_live(place.store) == {}
 
 
