@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
 
 STRICT = "--no-skips"
 ALLOWED = "--may-skip"
+
+
+def pytest_configure() -> None:
+    """Have the programs that tests start hear Ctrl-C, also where this run was started in the background, deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -460,10 +460,8 @@ class Life:
         assert following is None or not following.status.is_final, f"slot {timelapse.next_idx} is done, but next"
         if timelapse.state.is_terminal:
             assert sorted(timelapse.records) == list(range(timelapse.n_slots))
-        if before is None:
-            return
-        if before.id != timelapse.id:
-            assert not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
+        if before is None or before.id != timelapse.id:
+            assert before is None or not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
             self._is_judged()  # no clock can have been set since it began
             return
         for slot, record in before.records.items():

@@ -30,7 +30,7 @@ grace_period = 600
 CONFIGURATION = """
 driver = "bad"
 clock = "trust"
-stall_timeout = "2s"
+stall_timeout = "{stall_timeout}"
 [drivers.bad]
 """
 
@@ -42,13 +42,20 @@ LONGEST_LINE = 10_000
 
 
 def begin(
-    place: Place, tmp_path, does: list[str], *, warmup: int = 0, n_shots: int = 0, **options: str
+    place: Place,
+    tmp_path,
+    does: list[str],
+    *,
+    warmup: int = 0,
+    n_shots: int = 0,
+    stall_timeout: str = "5m",
+    **options: str,
 ) -> DaemonProcess:
     directory = tmp_path / "site"
     if not directory.exists():
         directory.mkdir()
         lines = [f"{key} = {json.dumps(value)}" for key, value in {"does": does, **options}.items()]
-        place.configure(CONFIGURATION + "\n".join(lines) + "\n")
+        place.configure(CONFIGURATION.format(stall_timeout=stall_timeout) + "\n".join(lines) + "\n")
         place.define(DEFINITION.format(n_shots=n_shots or len(does), warmup=warmup))
         install(directory)
     return place.start(PYTHONPATH=f"{directory}:{Path(bad_drivers.__file__).parent}")
@@ -153,7 +160,8 @@ def test_recover_that_raises_is_told_and_the_slot_is_attempted_again(place: Plac
 def test_recover_that_hangs_is_given_up_and_not_asked_again(place: Place, tmp_path) -> None:
     """The attempt counts as cut off, the process is replaced, and the next one takes the slot."""
     does = ["exit_once", "work"]
-    with begin(place, tmp_path, does, mark=str(tmp_path / "mark"), recover="hang") as daemon:
+    options = {"mark": str(tmp_path / "mark"), "recover": "hang", "stall_timeout": "2s"}
+    with begin(place, tmp_path, does, **options) as daemon:
         daemon.wait()
     with begin(place, tmp_path, does) as daemon:
         daemon.wait_for("rig_trouble: recover: driver bad made no progress for 2 s")
@@ -182,8 +190,8 @@ PROGRAM = """#!{python}
 import os, signal, sys
 if os.environ["SLOT"] == "0":
     block = b"x" * 999999 + b"\\n"
-    for _ in range({megabytes}):
-        sys.stdout.buffer.write(block)
+    for number in range({megabytes}):
+        sys.stdout.buffer.write(block + b'{{"progress": [%d, {megabytes}]}}\\n' % number)  # slow is not stalled
 elif os.environ["SLOT"] == "1":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("deaf", flush=True)
