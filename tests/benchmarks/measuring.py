@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def options_for(doc: str) -> argparse.ArgumentParser:
 def write_numbers(path: Path | None, **numbers: object) -> None:
     """Write what was measured where that was asked for, with the machine's name."""
     if path is not None:
-        machine = f"{platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
+        machine = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
         path.write_text(json.dumps({"machine": machine, **numbers}, indent=2) + "\n", encoding="utf-8")
 
 
