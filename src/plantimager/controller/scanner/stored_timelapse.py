@@ -40,7 +40,7 @@ class StoredTimelapse:
     """A timelapse with the document that carries it, keys of others included."""
 
     store: TimelapseStore
-    """The document as it was read, its times in UTC; what the timelapse says goes before what stands here."""
+    """The document as it was read, its times in UTC, without what the records say; the timelapse goes before it."""
     timelapse: TimeLapse
     logbook: Logbook
     unplaced: Sequence[dict[str, Any]] = ()
@@ -177,8 +177,10 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None) -> StoredTimelapse:
     )
     times = zip(store.schedule_times, moments, schedule, strict=True)
     texts = [text if moment.tzinfo is UTC else write_instant(time) for text, moment, time in times]
-    document = replace(store, schedule_times=texts)
-    return StoredTimelapse(document, timelapse, read_logbook(store), unplaced, notes, _is_exact(store))
+    # What the records hold now is not kept a second time.
+    ours = {key: value for key, value in _ours(store).items() if key != "slots"}
+    document = replace(store, schedule_times=texts, scans=[], extra={**store.extra, OURS: ours})
+    return StoredTimelapse(document, timelapse, read_logbook(store), unplaced, notes, _is_exact(document, store.scans))
 
 
 def read_logbook(store: TimelapseStore) -> Logbook:
@@ -208,11 +210,10 @@ def _read_ending(raw: Any) -> Ending | None:
     return None if at is None else Ending(at, str(raw.get("who", "")), str(raw.get("why", "")))
 
 
-def _is_exact(store: TimelapseStore) -> bool:
-    """Whether orjson can write all that others may have written; schedule and details of slots are in order anyway."""
-    frame = {key: value for key, value in store.as_mapping().items() if key not in ("schedule_times", "scans", "extra")}
-    ours = {key: value for key, value in _ours(store).items() if key != "slots"}
-    values = [value for scan in store.scans for value in scan.values()]
+def _is_exact(document: TimelapseStore, scans: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether orjson can write all that others may have written; the times of the schedule are in order anyway."""
+    frame = {key: value for key, value in document.as_mapping().items() if key != "schedule_times"}
+    values = [value for scan in scans for value in scan.values()]
     unusual = [value for value in values if value is not None and not (type(value) is str and value.isascii())]
-    keys = {key for scan in store.scans for key in scan}
-    return is_exact([frame, {**store.extra, OURS: ours}, unusual, *keys])
+    keys = {key for scan in scans for key in scan}
+    return is_exact([frame, unusual, *keys])
