@@ -21,7 +21,7 @@ EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png",
 LARGEST: Final = 20_000
 """Pixels of a side; beyond it lies a slip of the pen."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pictures are named after their camera, and PlantDB takes no other ids."""
 
 
@@ -55,22 +55,27 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
     A value at fault is replaced by its default: a picture of the wrong size is better than none.
     Top-level values that are no tables are left to whoever reads the whole file.
     """
-    import difflib  # noqa: PLC0415 - because only what people wrote needs it, and every start would pay for it
-
     cameras = []
     for name, values in configuration.items():
         if name in NOT_CAMERAS or not isinstance(values, dict):
             continue
-        meant = difflib.get_close_matches(name.casefold(), [known.casefold() for known in NOT_CAMERAS], n=1, cutoff=0.8)
-        if meant:
-            known = next(known for known in NOT_CAMERAS if known.casefold() == meant[0])
-            faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{known}]?"))
-        elif not _NAME.fullmatch(name):
+        meant = _table_meant_by(name)
+        if meant is not None:
+            faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{meant}]?"))
+        elif not re.fullmatch(_NAME, name):
             problem = "not a camera's name; write letters, digits, _ and -, at most 64"
             faults.append(Fault("", name, MISSING, problem))
         else:
             cameras.append(_read_camera(name, values, faults))
     return tuple(cameras)
+
+
+def _table_meant_by(name: str) -> str | None:
+    import difflib  # noqa: PLC0415 - because only cameras need it, and every start would pay for it
+
+    known = {table.casefold(): table for table in NOT_CAMERAS}
+    near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.8)
+    return known[near[0]] if near else None
 
 
 def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Camera:

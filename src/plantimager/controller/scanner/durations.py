@@ -6,9 +6,8 @@ import re
 from datetime import timedelta
 from typing import Final
 
-_DURATION: Final = re.compile(
-    r"(?:(?P<days>\d+)d-?)?(?:(?P<hours>\d+)h-?)?(?:(?P<minutes>\d+)m-?)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?",
-    re.ASCII,
+_DURATION: Final = (
+    r"(?a)(?:(?P<days>\d+)d-?)?(?:(?P<hours>\d+)h-?)?(?:(?P<minutes>\d+)m-?)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?"
 )
 
 LONGEST: Final = timedelta(days=366 * 100)
@@ -47,7 +46,7 @@ def _parse_text(text: str) -> timedelta:
     text = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return timedelta(seconds=float(text))
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text)
     if match is None or not any(match.groups()) or text.endswith("-"):
         raise ValueError(text)
     return timedelta(**{unit: float(count) for unit, count in match.groupdict(default="0").items()})

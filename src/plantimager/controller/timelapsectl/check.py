@@ -10,7 +10,8 @@ from plantimager.controller.scanner.errors import EXIT_CONFIG, ConfigurationErro
 from plantimager.controller.timelapsectl.terminal import Style
 from plantimager.controller.timelapsectl.words import counted, schedule_words
 from plantimager.controller.timelapsed.config import CONFIG_FILE_NAME, Config, read_config
-from plantimager.controller.timelapsed.definition import DEFINITION_FILE_NAME, Definition, read_definition
+from plantimager.controller.timelapsed.definition import Definition, read_definition
+from plantimager.controller.timelapsed.places import DEFINITION_FILE_NAME
 
 if TYPE_CHECKING:
     import argparse

@@ -27,7 +27,6 @@ from plantimager.controller.scanner.timelapse_store import LoadedStore, load
 from plantimager.controller.timelapsed.by_hand import Errand, NotByHand, read_wish
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
-from plantimager.controller.timelapsed.definition import Definition, read_definition
 from plantimager.controller.timelapsed.inbox import Answer, Inbox, Request
 from plantimager.controller.timelapsed.journal import Action, set_level, tell
 from plantimager.controller.timelapsed.keeper import Keeper, stamp_of
@@ -38,6 +37,7 @@ from plantimager.controller.timelapsed.pickup import (
     check_may_start,
     configuration_for,
     plan_timelapse,
+    read_definition,
     started_words,
 )
 from plantimager.controller.timelapsed.resume import resume
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from plantimager.controller.scanner.drivers.base import ScannerDriver
     from plantimager.controller.timelapsed.clock import Clock, Wake
+    from plantimager.controller.timelapsed.definition import Definition
     from plantimager.controller.timelapsed.live import LiveFile
     from plantimager.controller.timelapsed.notify import Notifier
     from plantimager.controller.timelapsed.places import Places

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-DEFINITION_FILE_NAME: Final = "timelapse.toml"
-
 WARMUP: Final = timedelta(seconds=30)
 STANDBY_THRESHOLD: Final = timedelta(seconds=600)
 GRACE: Final = timedelta(seconds=120)
@@ -35,7 +33,7 @@ MOST_RETRIES: Final = 100
 _MOST_FAULTY_DATES: Final = 10
 """Faulty entries of one list that are told one by one."""
 
-_NAME: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
+_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
 _MODES_OF: Final[Mapping[str, tuple[TimeLapseMode, ...]]] = {
     "start_at": (TimeLapseMode.ONE_SHOT, TimeLapseMode.INTERVAL),
@@ -216,7 +214,7 @@ def _check_end(table: Table, zone: tzinfo | None, interval: timedelta, n_shots: 
 
 
 def _timelapse_id(value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
         raise ValueError("write letters, digits, ., _ and -, at most 64, no leading dot")
     return value
 

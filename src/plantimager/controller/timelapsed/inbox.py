@@ -30,7 +30,7 @@ LARGEST_REQUEST: Final = 8_000_000
 LARGEST_PICTURE: Final = 1 << 28
 """Bytes; what a camera's process gives out at most."""
 
-_NAME: Final = re.compile(r"(?P<kind>start|cancel|rig)-[A-Za-z0-9]{1,40}\.(?:toml|json)")
+_NAME: Final = r"(?P<kind>start|cancel|rig)-[A-Za-z0-9]{1,40}\.(?:toml|json)"
 
 
 class RequestFaulty(TimelapsedError):
@@ -107,7 +107,7 @@ class Inbox:
         found = []
         with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
             for entry in entries:
-                match = _NAME.fullmatch(entry.name)
+                match = re.fullmatch(_NAME, entry.name)
                 if match is None or not entry.is_file(follow_symlinks=False):
                     continue
                 with contextlib.suppress(OSError):  # withdrawn at this moment

@@ -26,6 +26,20 @@ class DefinitionDone(DefinitionRefused):
     """The definition was taken up before, unchanged; nothing is wrong."""
 
 
+def read_definition(path: Path) -> Definition:
+    """Read a definition, by a module that is loaded only now: most starts have none to read.
+
+    Raises
+    ------
+    FileUnusable, FaultsFound
+        It is at fault.
+
+    """
+    from plantimager.controller.timelapsed import definition  # noqa: PLC0415 - see above
+
+    return definition.read_definition(path)
+
+
 def check_may_start(definition: Definition, held: StoredTimelapse | None, history: Path) -> None:
     """Refuse a definition while a timelapse is active, and one whose name was used before.
 

@@ -13,13 +13,14 @@ from plantimager.controller.timelapsed.config import (
     config_directories,
     find_file,
 )
-from plantimager.controller.timelapsed.definition import DEFINITION_FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_RIG: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
+DEFINITION_FILE_NAME: Final = "timelapse.toml"
+
+_RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
 
 class Places(NamedTuple):
@@ -84,7 +85,7 @@ def find_places(
         The rig's name, or a file name in the environment, can't be one.
 
     """
-    if rig is not None and not _RIG.fullmatch(rig):
+    if rig is not None and not re.fullmatch(_RIG, rig):
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"
         raise FaultsFound([Fault("", "--rig", rig, problem)], "command line")
     named = environment.get(FILE_NAME_VARIABLE)

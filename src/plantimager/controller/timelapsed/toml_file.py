@@ -20,9 +20,7 @@ DEEPEST: Final = 50
 """Tables within tables; far more than any rig needs, and few enough for every reader after this one."""
 
 _BOM: Final = b"\xef\xbb\xbf"
-_WHERE: Final = re.compile(
-    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
-)
+_WHERE: Final = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
 _PERHAPS_UNQUOTED: Final = ("Invalid value", "Expected newline or end of document after a statement")
 
 
@@ -90,7 +88,7 @@ def _decode(path: Path, content: bytes) -> str:
 
 def _where_and_what(text: str, refusal: str) -> str:
     """Say what tomllib says, the place first and the line itself after it."""
-    match = _WHERE.fullmatch(refusal)
+    match = re.fullmatch(_WHERE, refusal)
     if match is None:
         return f"not TOML: {refusal}"
     lines = text.rstrip().split("\n")

@@ -29,7 +29,7 @@ KEEP_FREE: Final = 1_000 * MEGABYTE
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
 """The most that a picture takes, by its extension: what a scan must find free before it begins."""
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT])B", re.ASCII)
+_SIZE: Final = r"(?a)(\d+(?:\.\d+)?)\s*([MGT])B"
 
 
 def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
@@ -77,7 +77,7 @@ def _words(count: int) -> str:
 
 
 def _read_size(value: object) -> int:
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write a size such as "500 MB" or "2 GB"')
     return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])
