@@ -5,8 +5,8 @@ Run it on a machine that does nothing else::
     python tests/benchmarks/bench_saving.py [--slots 10 100 1000 10000 100000] [--rounds 40] [--json FILE]
 
 Half of the slots have their record. All ways are measured in turns, in a random order, in the same directory; medians
-are told. A save is what the daemon does between two states of a slot, by turns from due to running and from running to
-taken: the next value, its text, whether somebody else changed the file, and both generations durable on disk.
+are told. A save is what `Keeper.commit` does with the next value of a timelapse, by turns a slot that runs and one that
+is taken: its text, whether somebody else changed the file, and both generations durable on disk.
 
 The bare write puts the same bytes on disk, ready made and in one piece, durable, and nothing else; beside it stands
 the same with the generation before kept as ``.bak``, which is what the daemon's way of saving costs without the
@@ -157,9 +157,10 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
     waiting = keeper.timelapse
     seeds_store, content = plain(waiting), keeper.stored.encode()
     following = transitions(waiting)
+    coming = [next(following)]
     bare, kept, seeds = (directory / f"{name}.json" for name in ("bare", "kept", "seed"))
     ways = {
-        "save": lambda: keeper.commit(next(following), BEGIN),
+        "save": lambda: keeper.commit(coming[0], BEGIN),
         "bare write": lambda: write_bare(bare, content),
         "with .bak": lambda: write_durably(kept, content, backup=backup_of(kept)),
     }
@@ -173,6 +174,7 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
         way()  # the first of each finds everything cold
     dice, written = random.Random(n_slots), []
     for number in range(rounds):
+        coming[0] = next(following)
         turn = {**ways, **slow_ways} if number < SLOW_ROUNDS or n_slots < MANY else ways
         for name in dice.sample(sorted(turn), len(turn)):
             times[name].append(milliseconds(turn[name]))

@@ -204,17 +204,19 @@ def set_aside(path: Path, label: str, stamp: str) -> Path:
 
 def _link_over(source: Path, target: Path) -> None:
     """Give a file a second name, in place of the file that has it; neither name is ever absent."""
-    link = target.with_name(f"{target.name}.{os.urandom(4).hex()}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.lstat(source), os.lstat(target)):
+            return  # rename would do nothing, and leave the link behind
+    link = f"{target}.{os.urandom(4).hex()}.tmp"
     try:
         os.link(source, link, follow_symlinks=False)
-        link.replace(target)
+        os.replace(link, target)  # noqa: PTH105 - each save does this, and pathlib takes as long as the kernel
     except OSError as refused:
+        with contextlib.suppress(OSError):
+            os.unlink(link)  # noqa: PTH108 - as above
         if refused.errno not in _NO_HARD_LINKS:
             raise
         write_durably(target, source.read_bytes())
-    finally:
-        # Where both already are one file, rename does nothing and leaves the link behind.
-        link.unlink(missing_ok=True)
 
 
 def _free_name(path: Path, label: str, stamp: str) -> Path:
