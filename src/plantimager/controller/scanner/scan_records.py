@@ -7,22 +7,29 @@ succeeded but stand there as ``pending``, naive times, slots that nobody recorde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from itertools import repeat
+from operator import eq
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.controller.scanner.logbook import read_count, read_text
-from plantimager.controller.scanner.schedule import read_instant, write_instant
+from plantimager.controller.scanner.schedule import to_utc, write_instant
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.store_checks import is_safe_name
 from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
 from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime, tzinfo
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from plantimager.controller.scanner.timelapse_store import TimelapseStore
 
 _Scan = dict[str, Any]
+_T = TypeVar("_T")
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 # --- out of the store -----------------------------------------------------------------------------
@@ -36,13 +43,11 @@ def read_records(
     ``details`` is what `details_of` said of the slots when we wrote the store.
     """
     placed, unplaced = _place(store, schedule, details)
-    records = {}
-    for slot, scan in placed.items():
-        record = _read_record(scan, slot, details.get(str(slot)), zone)
+    records = {record.slot: record for record in _read_placed(placed, details, zone)}
+    for slot, record in records.items():
         if not (record.status.is_final or is_safe_name(record.scan_id)):
             # It may be taken again, and then needs an id that can name its dataset.
-            record = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, len(schedule)))
-        records[slot] = record
+            records[slot] = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, len(schedule)))
     return records, unplaced
 
 
@@ -50,8 +55,10 @@ def _place(
     store: TimelapseStore, schedule: Sequence[datetime], details: Mapping[str, Any]
 ) -> tuple[dict[int, _Scan], list[_Scan]]:
     """Find the slot of each scan: by what we noted, by its id, else by its place among the slots that have gone by."""
-    named = _slots_by_scan_id(store, schedule)
     noted = _slots_noted(details, len(schedule))
+    if not noted and _stand_in_their_places(store.scans, store.timelapse_id, len(schedule)):
+        return dict(enumerate(store.scans)), []
+    named = _slots_by_scan_id(store, schedule)
     placed: dict[int, _Scan] = {}
     unplaced: list[_Scan] = []
     strangers: list[tuple[int, _Scan]] = []
@@ -73,6 +80,12 @@ def _place(
         else:
             unplaced.append(scan)
     return placed, unplaced
+
+
+def _stand_in_their_places(scans: Sequence[_Scan], timelapse_id: str, n_slots: int) -> bool:
+    """Whether each scan has the place and the id of its slot, as in all that the daemon writes."""
+    usual = (scan_id_of(timelapse_id, slot, n_slots) for slot in range(n_slots))
+    return len(scans) <= n_slots and all(map(eq, (scan["scan_id"] for scan in scans), usual))
 
 
 def _slots_by_scan_id(store: TimelapseStore, schedule: Sequence[datetime]) -> dict[str, int]:
@@ -119,30 +132,39 @@ def _is_success(scan: _Scan) -> bool:
     return _status_of(scan) is RecordStatus.SUCCEEDED
 
 
-def _read_record(scan: _Scan, slot: int, noted: Any, zone: tzinfo | None) -> SlotRecord:
-    started, finished = scan.get("started_at"), scan.get("finished_at")
-    attempt, interruptions, last_error, pictures, boot_id = _usual_attempt(started), 0, None, None, None
-    if isinstance(noted, dict):
-        noted_attempt = read_count(noted.get("attempt"))
-        attempt = attempt if noted_attempt is None else noted_attempt
-        interruptions = read_count(noted.get("interruptions")) or 0
-        last_error = read_text(noted.get("last_error"))
-        pictures = read_count(noted.get("pictures"))
-        boot_id = read_text(noted.get("boot_id"))
-    return SlotRecord(
-        slot=slot,
-        scan_id=scan["scan_id"],
-        status=_status_of(scan),
-        attempt=attempt,
-        interruptions=interruptions,
-        started_at=read_instant(started, zone) if started else None,
-        finished_at=read_instant(finished, zone) if finished else None,
-        error=scan.get("error"),
-        last_error=last_error,
-        pictures=pictures,
-        boot_id=boot_id,
-        kept={} if scan.keys() <= RECORD_KEYS else {key: scan[key] for key in scan.keys() - RECORD_KEYS},
-    )
+def _read_placed(placed: Mapping[int, _Scan], details: Mapping[str, Any], zone: tzinfo | None) -> Iterator[SlotRecord]:
+    """Read the scans of slots field by field: for thousands of them that takes a third of the time of one by one."""
+    scans = placed.values()
+    notes = [note if isinstance(note, dict) else _NOTHING for note in map(details.get, map(str, placed))]
+    started = [scan.get("started_at") for scan in scans]
+    attempts = _noted(notes, "attempt", read_count)
+    unusual = set().union(*scans) - RECORD_KEYS
+    fields: dict[str, Iterable[Any]] = {
+        "slot": placed,
+        "scan_id": [scan["scan_id"] for scan in scans],
+        "status": map(_status_of, scans),
+        "attempt": [_usual_attempt(at) if n is None else n for n, at in zip(attempts, started, strict=True)],
+        "interruptions": [n or 0 for n in _noted(notes, "interruptions", read_count)],
+        "started_at": _instants(started, zone),
+        "finished_at": _instants([scan.get("finished_at") for scan in scans], zone),
+        "error": [scan.get("error") for scan in scans],
+        "last_error": _noted(notes, "last_error", read_text),
+        "pictures": _noted(notes, "pictures", read_count),
+        "boot_id": _noted(notes, "boot_id", read_text),
+        "kept": [{key: scan[key] for key in scan.keys() & unusual} for scan in scans] if unusual else repeat(_NOTHING),
+    }
+    return map(SlotRecord._make, zip(*[fields[name] for name in SlotRecord._fields], strict=False))
+
+
+def _noted(notes: Iterable[Mapping[str, Any]], key: str, read: Callable[[Any], _T | None]) -> Sequence[_T | None]:
+    """Return what was noted of each slot under a key that few have."""
+    values = [note.get(key) for note in notes]
+    return values if values.count(None) == len(values) else [*map(read, values)]
+
+
+def _instants(texts: Iterable[str | None], zone: tzinfo | None) -> Iterator[datetime | None]:
+    moments = [datetime.fromisoformat(text) if text else None for text in texts]
+    return (moment if moment is None else to_utc(moment, zone) for moment in moments)
 
 
 def _usual_attempt(started_at: object) -> int:
@@ -219,11 +241,10 @@ def _cut_off(record: SlotRecord) -> SlotRecord:
 # --- into the store -------------------------------------------------------------------------------
 
 
-def scans_of(records: Iterable[SlotRecord]) -> list[_Scan]:
+def scans_of(records: Sequence[SlotRecord]) -> list[_Scan]:
     """Return the scan records of slots, keys of others in them included; their times are for the encoder to write."""
-    return [
+    scans: list[_Scan] = [
         {
-            **record.kept,
             "scan_id": record.scan_id,
             "started_at": record.started_at,
             "finished_at": record.finished_at,
@@ -232,6 +253,10 @@ def scans_of(records: Iterable[SlotRecord]) -> list[_Scan]:
         }
         for record in records
     ]
+    for scan, record in zip(scans, records, strict=True):
+        if record.kept:
+            scan.update(record.kept)
+    return scans
 
 
 def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -> dict[str, dict[str, Any]]:

@@ -95,7 +95,7 @@ class LongLists:
     def __init__(
         self,
         schedule_times: Sequence[str],
-        scans_of: Callable[[Iterable[SlotRecord]], Sequence[dict[str, Any]]],
+        scans_of: Callable[[Sequence[SlotRecord]], Sequence[dict[str, Any]]],
         details_of: Callable[[Iterable[SlotRecord]], Mapping[str, dict[str, Any]]],
     ) -> None:
         self._schedule_times, self._scans_of, self._details_of = schedule_times, scans_of, details_of
@@ -118,7 +118,9 @@ class LongLists:
         for block in {slot // SCANS_IN_BLOCK for slot in changed}:
             slots = range(block * SCANS_IN_BLOCK, (block + 1) * SCANS_IN_BLOCK)
             _keep(self._scans, block, self._scans_of(_those_of(slots, records)), 1)
-        for digits in {str(slot)[: self._digits] for slot in changed}:
+        detailed = self._details_of(_those_of(changed, records))  # of thousands that were missed: none
+        others = {str(slot)[: self._digits] for slot in changed} if self._details else set()
+        for digits in {slot[: self._digits] for slot in detailed} | (others & self._details.keys()):
             slots_here = self._slots_beginning_with(digits)
             _keep(self._details, digits, self._details_of(_those_of(slots_here, records)), 3)
         self._records = records
@@ -151,6 +153,8 @@ def _changed(before: Mapping[int, SlotRecord], after: Mapping[int, SlotRecord]) 
     """Return the slots whose records differ."""
     if after is before:
         return ()
+    if not before:
+        return after.keys()
     if isinstance(before, Records) and isinstance(after, Records) and after.evolved_from is before.mark:
         return after.fresh.keys()  # as a rule, and there may be tens of thousands of others
     return {slot for slot in before.keys() | after.keys() if before.get(slot) is not after.get(slot)}

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import pairwise
+from operator import gt
 from typing import TYPE_CHECKING, Any, Final
 
 from orjson import JSONEncodeError
@@ -25,7 +25,7 @@ from plantimager.controller.scanner.timelapse import Ending, TimeLapse
 from plantimager.controller.scanner.timelapse_store import VERSION, TimelapseStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
 __all__ = ["Logbook", "StoredTimelapse", "new_stored", "read_logbook", "read_stored"]
@@ -152,11 +152,15 @@ def new_stored(
     return StoredTimelapse(store, timelapse, Logbook(definition_digest=digest), exact=is_exact(store.extra))
 
 
-def read_stored(store: TimelapseStore, zone: tzinfo | None) -> StoredTimelapse:
-    """Return the timelapse that a sound store holds; naive times are read in ``zone`` (``None``: the host's)."""
-    moments = [datetime.fromisoformat(text) for text in store.schedule_times]
-    schedule = tuple([to_utc(moment, zone) for moment in moments])
-    notes = list(_notes_on(store, moments, schedule))
+def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = False) -> StoredTimelapse:
+    """Return the timelapse that a sound store holds; naive times are read in ``zone`` (``None``: the host's).
+
+    ``exact`` is `LoadedStore.exact`, where the store was loaded: it spares a look at every value.
+    """
+    moments = [*map(datetime.fromisoformat, store.schedule_times)]
+    zones = {moment.tzinfo for moment in moments}
+    schedule = tuple(moments if zones == {UTC} else [to_utc(moment, zone) for moment in moments])
+    notes = list(_notes_on(store, zones, schedule))
     details = _ours(store).get("slots")
     found, unplaced = read_records(store, schedule, details if isinstance(details, dict) else {}, zone)
     state, next_idx, records = straighten(store, found, notes)
@@ -175,12 +179,12 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None) -> StoredTimelapse:
         scan_retries=store.scan_retries or 0,
         ending=_read_ending(_ours(store).get("ending")),
     )
-    times = zip(store.schedule_times, moments, schedule, strict=True)
-    texts = [text if moment.tzinfo is UTC else write_instant(time) for text, moment, time in times]
+    texts = store.schedule_times if zones == {UTC} else [write_instant(time) for time in schedule]
     # What the records hold now is not kept a second time.
     ours = {key: value for key, value in _ours(store).items() if key != "slots"}
     document = replace(store, schedule_times=texts, scans=[], extra={**store.extra, OURS: ours})
-    return StoredTimelapse(document, timelapse, read_logbook(store), unplaced, notes, _is_exact(document, store.scans))
+    exact = exact or _is_exact(document, store.scans)
+    return StoredTimelapse(document, timelapse, read_logbook(store), unplaced, notes, exact)
 
 
 def read_logbook(store: TimelapseStore) -> Logbook:
@@ -193,12 +197,12 @@ def _ours(store: TimelapseStore) -> Mapping[str, Any]:
     return ours if isinstance(ours, dict) else {}
 
 
-def _notes_on(store: TimelapseStore, moments: Sequence[datetime], schedule: Sequence[datetime]) -> Iterator[str]:
+def _notes_on(store: TimelapseStore, zones: Iterable[tzinfo | None], schedule: Sequence[datetime]) -> Iterator[str]:
     if store.version != VERSION:
         yield f"written by version {store.version}, not {VERSION}: what is known of it is used, the rest is kept"
-    if any(moment.tzinfo is None for moment in moments):
+    if None in zones:
         yield "times without an offset were read as local time"
-    backward = sum(later < earlier for earlier, later in pairwise(schedule))
+    backward = sum(map(gt, schedule, schedule[1:]))
     if backward:
         yield f"the schedule goes back in time at {backward} slot{'s' * (backward > 1)}: late ones will count as missed"
 

@@ -262,7 +262,9 @@ class TimeLapse:
         slot, n_slots, times, in_time = self.next_idx, self.n_slots, self.schedule_times, self._in_time(at)
         while slot < n_slots and times[slot] < in_time:
             late.append(slot)
-            slot = self._open_from(slot + 1, self.records)
+            slot += 1
+            if slot in self.records:
+                slot = self._open_from(slot, self.records)
         if run_latest and late and not self._is_due(slot, at):
             late.pop()
         return late
@@ -395,20 +397,22 @@ class TimeLapse:
 
     def _passed(self, slots: Iterable[int], at: datetime, reason: Reason, why: str) -> Iterator[SlotRecord]:
         times, n_slots, records, kind = self.schedule_times, self.n_slots, self.records, reason.value
+        skipped = RecordStatus.SKIPPED
+        at = at.replace(microsecond=at.microsecond // 1000 * 1000)  # nobody wants to know it better
         for slot in slots:
             late = at - times[slot]
             words = why or f"{spoken(late)} late, grace {spoken(self.grace)}"
-            error = {"type": kind, "msg": words, "late_sec": round(late.total_seconds(), 3)}
+            error = {"type": kind, "msg": words, "late_sec": late.total_seconds()}
             record = records.get(slot)
-            if record is None:  # as a rule, and there may be thousands
-                yield SlotRecord(slot, scan_id_of(self.id, slot, n_slots), RecordStatus.SKIPPED, error=error)
+            if record is None:  # as a rule, and there may be thousands: by position is the quickest
+                yield SlotRecord(slot, scan_id_of(self.id, slot, n_slots), skipped, 0, 0, None, None, error)
             elif record.status is RecordStatus.INTERRUPTED:
                 yield record
             elif record.reason is Reason.RIG_NOT_READY:
                 error |= {"type": Reason.RIG_NOT_READY.value, "msg": record.error_text}
-                yield record._replace(status=RecordStatus.SKIPPED, error=error)
+                yield record._replace(status=skipped, error=error)
             else:
-                yield record._replace(status=RecordStatus.SKIPPED, error=error)
+                yield record._replace(status=skipped, error=error)
 
     def _record(self, slot: int) -> SlotRecord:
         """Return what is on record of a slot, or a record to begin with."""

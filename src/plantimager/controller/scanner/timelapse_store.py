@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from platformdirs import user_data_path
 
+from plantimager.controller.scanner import json_text
 from plantimager.controller.scanner.durable import (
     TooLarge,
     make_private_directory,
@@ -32,7 +33,6 @@ from plantimager.controller.scanner.errors import (
     StoreUnreadable,
 )
 from plantimager.controller.scanner.faults import Fault
-from plantimager.controller.scanner.json_text import dumps, loads
 from plantimager.controller.scanner.schedule import to_utc, write_instant
 from plantimager.controller.scanner.states import RecordStatus
 from plantimager.controller.scanner.store_checks import faults_of, missing_from
@@ -178,10 +178,11 @@ class TimelapseStore:
         """
         try:
             path = get_storage_dir() / get_file_name()
-            raw = read_mapping(path)
-            if raw is None:
+            read = read_object(path)
+            if read is None:
                 logger.info("%s: no timelapse is stored", path)
                 return None
+            raw = read.value
             if raw.get("version", VERSION) != VERSION:
                 logger.warning("%s: version %r, not %d; reading what can be read", path, raw["version"], VERSION)
             elif (fault := next(faults_of(raw), None)) is not None:
@@ -202,7 +203,7 @@ class TimelapseStore:
         """
         try:
             path = self._full_path
-            content = dumps(self.as_mapping())
+            content = json_text.dumps(self.as_mapping())
             make_private_directory(path.parent)
             write_durably(path, content, backup=backup_of(path))
         except Exception as problem:
@@ -280,6 +281,8 @@ class LoadedStore(NamedTuple):
     store: TimelapseStore
     path: Path
     """The main file, or its ``.bak``."""
+    exact: bool
+    """Whether the quick reader of JSON has read it, which writes what it reads as it is."""
     trouble: StoreCorrupt | None = None
     """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
 
@@ -298,29 +301,28 @@ def load(path: Path) -> LoadedStore | None:
 
     """
     try:
-        store = _read_strictly(path)
+        return _read_strictly(path, path)
     except StoreCorrupt as trouble:
-        backup = backup_of(path)
         with contextlib.suppress(StoreError):
-            previous = _read_strictly(backup, path.name)
+            previous = _read_strictly(path, backup_of(path))
             if previous is not None:
-                return LoadedStore(previous, backup, trouble)
+                return previous._replace(trouble=trouble)
         raise
-    return None if store is None else LoadedStore(store, path)
 
 
-def _read_strictly(path: Path, file_name: str | None = None) -> TimelapseStore | None:
-    raw = read_mapping(path)
-    if raw is None:
+def _read_strictly(path: Path, file: Path) -> LoadedStore | None:
+    """Read the store ``path`` from ``file``, which may be its backup."""
+    read = read_object(file)
+    if read is None:
         return None
-    faults = [*missing_from(raw), *faults_of(raw)]
+    faults = [*missing_from(read.value), *faults_of(read.value)]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise StoreCorrupt(path, f"{faults[0]}{more}")
-    return TimelapseStore.from_mapping(raw, file_name or path.name)
+        raise StoreCorrupt(file, f"{faults[0]}{more}")
+    return LoadedStore(TimelapseStore.from_mapping(read.value, path.name), file, read.exact)
 
 
-def read_mapping(path: Path) -> dict[str, Any] | None:
+def read_object(path: Path) -> json_text.Loaded | None:
     """Return the JSON object in a file, unchecked; ``None`` where there is no file.
 
     Raises
@@ -343,12 +345,12 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     if not text.strip(b"\0 \t\r\n"):
         raise StoreCorrupt(path, "empty" if not text else f"{len(text)} bytes of nothing (a write that was cut off)")
     try:
-        raw = loads(text)
+        read = json_text.load(text)
     except ValueError as problem:
         raise StoreCorrupt(path, f"not JSON: {problem}") from None
-    if not isinstance(raw, dict):
-        raise StoreCorrupt(path, f"holds a JSON {_kind(raw)}, not an object")
-    return raw
+    if not isinstance(read.value, dict):
+        raise StoreCorrupt(path, f"holds a JSON {_kind(read.value)}, not an object")
+    return read
 
 
 def _kind(value: Any) -> str:

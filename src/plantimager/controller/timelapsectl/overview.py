@@ -169,7 +169,7 @@ def look(store: Path, clock: Clock) -> Overview:
     loaded = load(store)
     if loaded is None:
         return Overview(at=now, store=store, daemon=daemon, evidence=evidence)
-    stored = read_stored(loaded.store, None)
+    stored = read_stored(loaded.store, None, exact=loaded.exact)
     return Overview(
         at=now,
         store=store,

@@ -161,7 +161,7 @@ def _unanswered(session: Session, pid: int) -> DaemonNotThere:
 
 def _read(store: Path) -> StoredTimelapse | None:
     loaded = load_store(store)
-    return None if loaded is None else read_stored(loaded.store, None)
+    return None if loaded is None else read_stored(loaded.store, None, exact=loaded.exact)
 
 
 def _check_without_daemon(configuration: Mapping[str, object], path: Path, session: Session) -> None:

@@ -167,7 +167,7 @@ def _scan_configuration(wish: Wish, config: Config, session: Session) -> Mapping
         with suppress(TimelapsedError):
             loaded = load_store(session.store)
             if loaded is not None:
-                return configuration_for(read_stored(loaded.store, None), None, config.scan)
+                return configuration_for(read_stored(loaded.store, None, exact=loaded.exact), None, config.scan)
     return config.scan
 
 

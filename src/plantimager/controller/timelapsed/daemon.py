@@ -277,7 +277,7 @@ class Daemon:
             return None
         if loaded.trouble is not None:
             self.keeper.fall_back(loaded, self.clock.now())
-        return read_stored(loaded.store, None)
+        return read_stored(loaded.store, None, exact=loaded.exact)
 
     # --- definition and requests --------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.timelapsed.clock import SystemClock
 from plantimager.controller.timelapsed.config import read_config
-from plantimager.controller.timelapsed.daemon import Daemon
 from plantimager.controller.timelapsed.journal import Action, set_level, set_up_logging, tell
 from plantimager.controller.timelapsed.live import LiveFile
 from plantimager.controller.timelapsed.notify import Notifier, watchdog_interval
@@ -32,7 +31,7 @@ PROGRAM = "timelapsed"
 DISTRIBUTION = "plantimager-timelapse"
 
 MANY_VALUES = 100_000
-"""New values after which Python looks for cycles of garbage: a store makes as many, and all of them stay."""
+"""New values after which Python looks for cycles of garbage: modules and stores make as many, and all of them stay."""
 
 _ACTIONS = (
     (AlreadyRunning, Action.ALREADY_RUNNING),
@@ -43,13 +42,13 @@ _ACTIONS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit code: 0 stopped, 1 failed, 2 usage, 78 configuration."""
+    gc.set_threshold(MANY_VALUES)
     _occupy_standard_descriptors()
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     if options.version:
         print(_version())  # noqa: T201 - because this is what was asked for
         return 0
     os.umask(0o077)  # whatever is made here may hold an api_token
-    gc.set_threshold(MANY_VALUES)
     set_up_logging()
     try:
         code = _run(options)
@@ -79,6 +78,8 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _run(options: _Options) -> int:
+    from plantimager.controller.timelapsed.daemon import Daemon  # noqa: PLC0415 - because --help needn't wait for it
+
     places = find_places(os.environ, rig=options.rig, config_file=options.config)
     config = read_config(places.find_config())
     set_level(config.log_level)
