@@ -4,11 +4,14 @@ Run it on a machine that does nothing else::
 
     python tests/benchmarks/bench_boot.py [--slots 0 10 100 1000 10000 100000] [--rounds 15] [--json FILE]
 
-The bare one imports the third-party packages that the daemon imports, sends READY=1 and waits. The daemon reads its
-configuration and its store, settles what went by, saves, and has the schedule armed. Both in turns; medians are told.
+Two bare ones stand beside the daemon: both import the same packages, those of the standard library included, send
+READY=1 and wait. The second imports the daemon's own modules, too: what the daemon takes longer is what it does. That
+is to read its configuration and its store, to settle what went by, to save that, and to arm the schedule. All in turns;
+medians are told.
 
 At last the store of a year that another controller wrote (tests/stores), of which five months went by while the rig
-was off, beside a start with ten slots: it is to take no longer than that and the reading of its file together.
+was off, beside ten slots of the same, of which three did: it is to take no longer than those and the reading of its
+file together.
 """
 
 from __future__ import annotations
@@ -38,24 +41,35 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
-    "apscheduler.triggers.date, logging_journald, orjson, platformdirs, sdnotify"
+    "apscheduler.triggers.date, ctypes, logging_journald, orjson, platformdirs, pwd, sdnotify, tomllib"
 )
-BARE = [
-    sys.executable,
-    "-c",
-    f"import signal, {PACKAGES}; sdnotify.SystemdNotifier().notify('READY=1'); signal.pause()",
-]
+MODULES = "plantimager.controller.timelapsed.daemon, plantimager.controller.timelapsed.main"
+
+
+def importing(modules: str) -> list[str]:
+    """Return the command of an interpreter that imports modules, says that it is ready, and waits."""
+    program = f"import signal, {modules}; sdnotify.SystemdNotifier().notify('READY=1'); signal.pause()"
+    return [sys.executable, "-c", program]
+
+
+BARE = importing(PACKAGES)
+WITH_MODULES = importing(f"{PACKAGES}, {MODULES}")
 DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
 
 YEAR_STORE = Path(__file__).parents[1] / "stores" / "interval-year-8760.json"
-MISSED = 3800
-"""Slots of it that are missed; the rig was cut off in slot 4000."""
+YEAR, MISSED = range(8760), 3800
+"""Its slots, and how many of them are missed."""
+TEN, MISSED_OF_TEN = range(3995, 4005), 3
+"""Those around the next one."""
+SCAN_TIMES = ("started_at", "finished_at")
 READING = """
-import sys, time
+import gc, sys, time
 from pathlib import Path
 from plantimager.controller.scanner import stored_timelapse, timelapse_store
+gc.set_threshold(100_000)
 begin = time.perf_counter()
-stored_timelapse.read_stored(timelapse_store.load(Path(sys.argv[1])).store, None)
+loaded = timelapse_store.load(Path(sys.argv[1]))
+stored_timelapse.read_stored(loaded.store, None, exact=loaded.exact)
 print((time.perf_counter() - begin) * 1000)
 """
 """As the daemon reads a store, and as the first thing in its life."""
@@ -116,29 +130,37 @@ def store_of(n_slots: int) -> bytes:
     return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}}, "0" * 64, STORE).encode()
 
 
-def year_store() -> bytes:
-    """Return the store of a year as the other controller wrote it, moved in time so that `MISSED` slots are past."""
+def year_store(slots: range, missed: int) -> bytes:
+    """Return slots of a year's store as the other controller wrote it, moved in time so that so many are missed."""
     store = json.loads(YEAR_STORE.read_bytes())
-    following = datetime.fromisoformat(store["schedule_times"][store["next_idx"] + MISSED])
+    following = datetime.fromisoformat(store["schedule_times"][store["next_idx"] + missed])
     shift = (SystemClock().now() - following + timedelta(minutes=30)) // timedelta(hours=1) * timedelta(hours=1)
 
     def moved(text: str) -> str:
         return (datetime.fromisoformat(text) + shift).isoformat()
 
-    store["schedule_times"] = [moved(text) for text in store["schedule_times"]]
-    store["start_at"] = moved(store["start_at"])
-    for scan in store["scans"]:
-        scan.update(started_at=moved(scan["started_at"]), finished_at=moved(scan["finished_at"]))
+    scans = enumerate(store["scans"][slots.start : slots.stop])
+    store |= {
+        "schedule_times": [moved(text) for text in store["schedule_times"][slots.start : slots.stop]],
+        "start_at": moved(store["start_at"]),
+        "next_idx": store["next_idx"] - slots.start,
+        "current_idx": store["current_idx"] - slots.start,
+        "scans": [
+            scan | {"scan_id": f"{store['timelapse_id']}_{slot}", **{key: moved(scan[key]) for key in SCAN_TIMES}}
+            for slot, scan in scans
+        ],
+    }
     return json.dumps(store, indent=2, sort_keys=True).encode()
 
 
 def measure(n_slots: int, rounds: int) -> dict[str, float]:
     """Return the medians for one size; 0 is no store at all."""
     content = store_of(n_slots) if n_slots else None
-    found: dict[str, list[tuple[float, int]]] = {"bare": [], "daemon": []}
+    found: dict[str, list[tuple[float, int]]] = {"bare": [], "modules": [], "daemon": []}
     with TemporaryDirectory() as directory, Start(Path(directory)) as start:
         for _ in range(rounds):
             found["bare"].append(start.measure(BARE))
+            found["modules"].append(start.measure(WITH_MODULES))
             if content is not None:
                 start.store(content)
             found["daemon"].append(start.measure(DAEMON))
@@ -146,13 +168,16 @@ def measure(n_slots: int, rounds: int) -> dict[str, float]:
     for name, runs in found.items():
         row[f"{name} ms"] = median(took for took, _ in runs)
         row[f"{name} kB"] = median(kilobytes for _, kilobytes in runs)
-    return {**row, "time": row["daemon ms"] / row["bare ms"], "memory": row["daemon kB"] / row["bare kB"]}
+    for name, unit in (("time", "ms"), ("memory", "kB")):
+        row[name] = row[f"daemon {unit}"] / row[f"bare {unit}"]
+        row[f"{name} by modules"] = row[f"daemon {unit}"] / row[f"modules {unit}"]
+    return row
 
 
 def measure_year(rounds: int) -> dict[str, float]:
-    """Return the medians of a start with the store of a year, one with ten slots, and of reading the former."""
+    """Return the medians of a start with the store of a year, one with ten slots of it, and of reading the former."""
     found: dict[str, list[float]] = {"year ms": [], "ten slots ms": [], "reading ms": []}
-    year, ten = year_store(), store_of(10)
+    year, ten = year_store(YEAR, MISSED), year_store(TEN, MISSED_OF_TEN)
     with TemporaryDirectory() as directory, Start(Path(directory)) as start:
         for _ in range(rounds):
             start.store(ten)
@@ -172,21 +197,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="starts of each kind (15; a third from 10 000 slots up)")
     options = parser.parse_args()
 
-    print("exec to READY=1 and resident memory; in brackets: times those of the bare interpreter")
-    print(f"{'slots':>8} {'ms':>16} {'bare ms':>8} {'kB':>17} {'bare kB':>8}")
+    print("exec to READY=1 and resident memory; in brackets: times those of a bare interpreter that imports the same")
+    print("packages, and of one that imports the same modules, the daemon's own included")
+    print(f"{'slots':>8} {'ms':>21} {'bare ms':>8} {'kB':>22} {'bare kB':>8}")
     numbers = {}
     for n_slots in options.slots:
         row = measure(n_slots, options.rounds if n_slots < BIG else max(options.rounds // 3, 3))
         numbers[n_slots] = row
         print(
-            f"{n_slots:>8} {row['daemon ms']:>8.1f} ({row['time']:5.2f}) {row['bare ms']:>8.1f}"
-            f" {row['daemon kB']:>9.0f} ({row['memory']:5.2f}) {row['bare kB']:>8.0f}",
+            f"{n_slots:>8} {row['daemon ms']:>8.1f} ({row['time']:.2f}, {row['time by modules']:.2f})"
+            f" {row['bare ms']:>8.1f} {row['daemon kB']:>9.0f} ({row['memory']:.2f}, {row['memory by modules']:.2f})"
+            f" {row['bare kB']:>8.0f}",
             flush=True,
         )
     year = measure_year(options.rounds)
     print(
-        f"a year of 8 760 slots, {MISSED} missed: {year['year ms']:.1f} ms; ten slots {year['ten slots ms']:.1f} ms,"
-        f" reading the year's file {year['reading ms']:.1f} ms: {year['year by both']:.2f} times both together"
+        f"a year of {len(YEAR)} slots, {MISSED} missed: {year['year ms']:.1f} ms; {len(TEN)} of them, {MISSED_OF_TEN}"
+        f" missed: {year['ten slots ms']:.1f} ms; reading the year's file {year['reading ms']:.1f} ms:"
+        f" {year['year by both']:.2f} times both together"
     )
     write_numbers(options.json, starts=numbers, year=year)
 
