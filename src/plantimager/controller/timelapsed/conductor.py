@@ -21,11 +21,12 @@ from plantimager.controller.scanner.errors import (
     ScannerNotReady,
     ScanTimedOut,
 )
-from plantimager.controller.scanner.power import wants_standby, warmup_at
+from plantimager.controller.scanner.power import wants_standby
 from plantimager.controller.scanner.schedule import EARLIEST, write_instant
 from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.timelapsed import reports
+from plantimager.controller.timelapsed.agenda import Agenda
 from plantimager.controller.timelapsed.by_hand import Deed, Hands, NotByHand, controls_of
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from plantimager.controller.timelapsed.config import Config
     from plantimager.controller.timelapsed.keeper import Keeper
     from plantimager.controller.timelapsed.scheduler import WallClockScheduler
-
-SLOT_JOB: Final = "slot"
-WARMUP_JOB: Final = "warm-up"
 
 FIRST_PAUSE: Final = timedelta(seconds=2)
 """Before a rig that wasn't ready is asked again; doubled each time."""
@@ -81,6 +79,7 @@ class Conductor:
     ) -> None:
         self.keeper, self.scheduler, self.rig, self.clock = keeper, scheduler, rig, clock
         self.driver, self.config, self.datasets = driver, config, datasets
+        self.agenda = Agenda(scheduler, self._slot_due, self._warm_up)
         self.configuration: Mapping[str, Any] = {}
         """The scan configuration of the timelapse that is held."""
         self.armed = False
@@ -131,7 +130,7 @@ class Conductor:
     def plan(self) -> None:
         """Look at the schedule afresh: record what went by, arm what comes next. Any time; does no harm twice."""
         timelapse = self.timelapse
-        self._disarm()
+        self.agenda.clear()
         if timelapse is None or not self.armed or self.scanning or self.abandoned:
             return
         now = self.clock.now()
@@ -149,21 +148,12 @@ class Conductor:
             self._absence = None
         if self._absence is not None:
             at = max(at, self._absence.again_at)  # which is earlier where the clock was set back
-        warm_at = warmup_at(after)
-        self.scheduler.arm(SLOT_JOB, at, self._slot_due, after.next_idx, name=f"{after.id} slot {after.next_idx}")
-        if warm_at is not None and not (self.warm and warm_at <= now):
-            name = f"{after.id} warm-up for slot {after.next_idx}"
-            self.scheduler.arm(WARMUP_JOB, warm_at, self._warm_up, after.next_idx, name=name)
-
-    def _disarm(self) -> None:
-        for job_id in (SLOT_JOB, WARMUP_JOB):
-            if self.scheduler.get_job(job_id) is not None:
-                self.scheduler.remove_job(job_id)
+        self.agenda.put(after, at, now, warm=self.warm is True)
 
     def suspend(self) -> None:
         """Act on no time any more: the clock isn't trusted, or the end has come."""
         self.armed = False
-        self._disarm()
+        self.agenda.clear()
 
     def clock_moved(self, step: ClockStep) -> None:
         """Look at everything afresh after the clock was set; slots that it jumped over say so in their record."""
@@ -506,7 +496,7 @@ class Conductor:
         stalled = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=True)
         self.abandoned = str(stalled)
         self.hands.abandon(f"{stalled}; the daemon is restarted")
-        self._disarm()
+        self.agenda.clear()
         if timelapse is not None and timelapse.state is TimeLapseState.RUNNING:
             now = self.clock.now()
             if self._stopping:

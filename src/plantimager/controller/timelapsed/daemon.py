@@ -18,7 +18,6 @@ from plantimager.controller.scanner.durable import make_private_directory, sweep
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DefinitionRefused,
-    FaultsFound,
     StoreCorrupt,
     TimelapsedError,
 )
@@ -29,19 +28,11 @@ from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conduct
 from plantimager.controller.timelapsed.config import Config, read_config
 from plantimager.controller.timelapsed.inbox import Answer, Inbox, Request
 from plantimager.controller.timelapsed.journal import Action, set_level, tell
-from plantimager.controller.timelapsed.keeper import Keeper, stamp_of
+from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.lock import InstanceLock
-from plantimager.controller.timelapsed.pickup import (
-    DefinitionDone,
-    archive,
-    check_may_start,
-    configuration_for,
-    plan_timelapse,
-    read_definition,
-    started_words,
-)
+from plantimager.controller.timelapsed.pickup import PickUp, configuration_for, read_definition
 from plantimager.controller.timelapsed.resume import resume
-from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread, presentable, within
+from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 from plantimager.controller.timelapsed.trust import judge_clock
 from plantimager.controller.timelapsed.words import local_time, status_line
@@ -51,7 +42,6 @@ if TYPE_CHECKING:
 
     from plantimager.controller.scanner.drivers.base import ScannerDriver
     from plantimager.controller.timelapsed.clock import Clock, Wake
-    from plantimager.controller.timelapsed.definition import Definition
     from plantimager.controller.timelapsed.live import LiveFile
     from plantimager.controller.timelapsed.notify import Notifier
     from plantimager.controller.timelapsed.places import Places
@@ -60,8 +50,6 @@ TRUST_INTERVAL: Final = 5.0
 """Seconds between two looks at the kernel's verdict on the clock; only while it isn't trusted, since no event tells."""
 START_MARGIN: Final = timedelta(seconds=90)
 """What the start may take besides the wait for the clock."""
-CHECK_LIMIT: Final = timedelta(seconds=10)
-"""What a driver gets to check a definition, with nothing but what it knows; well below the watchdog's limit."""
 NEVER_IN_PRACTICE: Final = timedelta(days=3650)
 STOP_PATIENCE: Final = CANCEL_PATIENCE * 2
 """What the running scan gets to come to its safe point, and then the rig to power down."""
@@ -91,7 +79,7 @@ class Daemon:
         self._mail: deque[Outcome] = deque()
         self._make_driver, self._make_rig = make_driver, make_rig
         self.conductor: Conductor
-        self._definition: Definition | None = None
+        self.pickup: PickUp
         self._signals: set[int] = set()
         self._standing = False
         """Whether the schedule stands, that is: the start is over."""
@@ -137,6 +125,7 @@ class Daemon:
         rig = self._make_rig(self.clock, self._post)
         datasets = self.config.datasets or self.places.datasets
         self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config, datasets)
+        self.pickup = PickUp(self.places, self.conductor, requests=self.inbox.directory)
         where = self.config.source or "no configuration file"
         tell(Action.STARTING, f"store {self.places.store}, driver {self.config.driver}, {where}")
 
@@ -259,12 +248,12 @@ class Daemon:
     def _resume(self, loaded: LoadedStore | StoreCorrupt | None) -> None:
         """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for."""
         stored = self._settle_store(loaded)
-        self._read_definition()
+        definition = self.pickup.look()
         if stored is not None:
-            configuration = configuration_for(stored, self._definition, self.config.scan)
+            configuration = configuration_for(stored, definition, self.config.scan)
             resume(self.conductor, stored.with_configuration(configuration), configuration)
-        if self._definition is not None:
-            self._take_up_quietly(self._definition)
+        if definition is not None:
+            self.pickup.take_up_quietly(definition)
         if self.keeper.timelapse is None:
             self.conductor.settle_rig()
             tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
@@ -279,78 +268,7 @@ class Daemon:
             self.keeper.fall_back(loaded, self.clock.now())
         return read_stored(loaded.store, None, exact=loaded.exact)
 
-    # --- definition and requests --------------------------------------------------------------------
-
-    def _read_definition(self) -> None:
-        self._definition = None
-        try:
-            path = self.places.find_definition()
-            if path is not None:
-                self._definition = read_definition(path)
-        except TimelapsedError as faulty:
-            tell(Action.DEFINITION_FAULTY, str(faulty))
-
-    def _take_up_quietly(self, definition: Definition) -> None:
-        """Take up the definition that lies in the configuration directory, if it is new."""
-        try:
-            self._take_up(definition)
-        except DefinitionDone as done:
-            tell(Action.DEFINITION_DONE, str(done))
-        except FaultsFound as faulty:
-            tell(Action.DEFINITION_FAULTY, str(faulty))
-        except (DefinitionRefused, OSError) as refusal:
-            hint = getattr(refusal, "hint", None)
-            tell(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
-
-    def _take_up(self, definition: Definition) -> str:
-        """Make a definition the timelapse; return how that is told.
-
-        Raises
-        ------
-        DefinitionRefused, FaultsFound
-            It can't be taken up.
-        OSError
-            The store of the last timelapse can't be archived.
-
-        """
-        held = self.keeper.stored
-        check_may_start(definition, held, self.places.history)
-        now = self.clock.now()
-        schedule = definition.schedule(now)
-        self._ask_driver(definition)
-        stored = plan_timelapse(definition, schedule, self.places.store.name)
-        if held is not None:
-            archived = archive(self.keeper.text(), held.timelapse.id, self.places.history, stamp_of(now))
-            tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
-        boots = stored.logbook.came_back(now, self.clock.boot_id())
-        self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
-        source = definition.source
-        origin = "timelapsectl start" if source.parent == self.inbox.directory else source  # whose file is gone by now
-        words = started_words(stored.timelapse, origin, now)
-        tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
-        self.conductor.begin(definition.configuration)
-        return started_words(stored.timelapse, source, now)
-
-    def _ask_driver(self, definition: Definition) -> None:
-        """Have the driver check whether its rig can take what is asked for.
-
-        Raises
-        ------
-        FaultsFound
-            It can't.
-        DefinitionRefused
-            The driver failed to say.
-
-        """
-        driver = self.conductor.driver
-        try:
-            faults = within(CHECK_LIMIT, self.config.driver, lambda: driver.check(definition.configuration))
-        except BaseException as problem:  # whatever a driver does, it doesn't end the daemon
-            kind = "" if isinstance(problem, TimelapsedError) else f"{type(problem).__name__}: "
-            words = f"the driver {self.config.driver} failed to check it: {kind}{presentable(problem)}"
-            raise DefinitionRefused(f"{definition.name}: {words}") from problem
-        if faults:
-            raise FaultsFound(faults, definition.source)
+    # --- requests --------------------------------------------------------------------
 
     def _handle_requests(self) -> None:
         """Do what was asked for. While the clock isn't trusted only who waits at the rig is answered: with a no."""
@@ -371,7 +289,7 @@ class Daemon:
     def _do(self, request: Request) -> str | None:
         """Do what a request asks for; return how it is answered, None where that takes a while."""
         if request.kind == "start":
-            return self._take_up(read_definition(request.path))
+            return self.pickup.take_up(read_definition(request.path))
         if request.kind == "rig":
             self._begin_errand(request)
             return None
@@ -419,9 +337,9 @@ class Daemon:
             return
         self.notifier.reloading(self.clock.monotonic())
         self._read_config_again()
-        self._read_definition()
-        if self._definition is not None:
-            self._take_up_quietly(self._definition)
+        definition = self.pickup.look()
+        if definition is not None:
+            self.pickup.take_up_quietly(definition)
         self._handle_requests()
         self.conductor.plan()
         self.conductor.settle_rig()

@@ -1,16 +1,20 @@
-"""Taking up a definition: may it be, what store does it make, and where does the last one go."""
+"""Taking up a definition: may it be, what store does it make, and where does the last one go. Loop thread."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.scanner.durable import make_private_directory, write_durably
-from plantimager.controller.scanner.errors import DefinitionRefused
+from plantimager.controller.scanner.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.controller.scanner.states import TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, new_stored
 from plantimager.controller.scanner.timelapse import TimeLapse
+from plantimager.controller.timelapsed.journal import Action, tell
+from plantimager.controller.timelapsed.keeper import stamp_of
+from plantimager.controller.timelapsed.rig import presentable, within
 from plantimager.controller.timelapsed.words import local_time
 
 if TYPE_CHECKING:
@@ -19,11 +23,96 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.controller.scanner.schedule import Schedule
+    from plantimager.controller.timelapsed.conductor import Conductor
     from plantimager.controller.timelapsed.definition import Definition
+    from plantimager.controller.timelapsed.places import Places
+
+CHECK_LIMIT: Final = timedelta(seconds=10)
+"""What a driver gets to check a definition, with nothing but what it knows; well below the watchdog's limit."""
 
 
 class DefinitionDone(DefinitionRefused):
     """The definition was taken up before, unchanged; nothing is wrong."""
+
+
+class PickUp:
+    """Makes definitions the timelapse that the conductor keeps: the one that lies ready, or one that is handed in."""
+
+    def __init__(self, places: Places, conductor: Conductor, *, requests: Path) -> None:
+        self.places, self.conductor, self.keeper = places, conductor, conductor.keeper
+        self._requests = requests
+        """Where definitions are left by ``timelapsectl start``."""
+
+    def look(self) -> Definition | None:
+        """Return the definition that lies in the configuration directory; one at fault is told."""
+        try:
+            path = self.places.find_definition()
+            return None if path is None else read_definition(path)
+        except TimelapsedError as faulty:
+            tell(Action.DEFINITION_FAULTY, str(faulty))
+            return None
+
+    def take_up_quietly(self, definition: Definition) -> None:
+        """Take up the definition that lies in the configuration directory, if it is new."""
+        try:
+            self.take_up(definition)
+        except DefinitionDone as done:
+            tell(Action.DEFINITION_DONE, str(done))
+        except FaultsFound as faulty:
+            tell(Action.DEFINITION_FAULTY, str(faulty))
+        except (DefinitionRefused, OSError) as refusal:
+            hint = getattr(refusal, "hint", None)
+            tell(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+
+    def take_up(self, definition: Definition) -> str:
+        """Make a definition the timelapse; return how that is told.
+
+        Raises
+        ------
+        DefinitionRefused, FaultsFound
+            It can't be taken up.
+        OSError
+            The store of the last timelapse can't be archived.
+
+        """
+        held, history, clock = self.keeper.stored, self.places.history, self.conductor.clock
+        check_may_start(definition, held, history)
+        now = clock.now()
+        schedule = definition.schedule(now)
+        self._ask_driver(definition)
+        stored = plan_timelapse(definition, schedule, self.places.store.name)
+        if held is not None:
+            archived = archive(self.keeper.text(), held.timelapse.id, history, stamp_of(now))
+            tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
+        boots = stored.logbook.came_back(now, clock.boot_id())
+        self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
+        source = definition.source
+        origin = "timelapsectl start" if source.parent == self._requests else source  # whose file is gone by now
+        words = started_words(stored.timelapse, origin, now)
+        tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
+        self.conductor.begin(definition.configuration)
+        return started_words(stored.timelapse, source, now)
+
+    def _ask_driver(self, definition: Definition) -> None:
+        """Have the driver check whether its rig can take what is asked for.
+
+        Raises
+        ------
+        FaultsFound
+            It can't.
+        DefinitionRefused
+            The driver failed to say.
+
+        """
+        driver, name = self.conductor.driver, self.conductor.config.driver
+        try:
+            faults = within(CHECK_LIMIT, name, lambda: driver.check(definition.configuration))
+        except BaseException as problem:  # whatever a driver does, it doesn't end the daemon
+            kind = "" if isinstance(problem, TimelapsedError) else f"{type(problem).__name__}: "
+            words = f"the driver {name} failed to check it: {kind}{presentable(problem)}"
+            raise DefinitionRefused(f"{definition.name}: {words}") from problem
+        if faults:
+            raise FaultsFound(faults, definition.source)
 
 
 def read_definition(path: Path) -> Definition:
