@@ -6,7 +6,7 @@ power. The camera is libgphoto2's own virtual one. All else is as delivered: wha
 DevicePolicy=closed lets those pass, and who may open this one is decided by its group, as with a real port.
 
 Slots are numbered from 0, as in the store: the cable is pulled in slot 2 (the third), the power fails in slot 4 (the
-last).
+last). Just before that somebody wants the rig by hand; they get it when the timelapse is over.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from plant_database import opened
 from timelapse_service import TimelapseService, datasets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from subprocess import CompletedProcess
 
 SOURCES = "/usr/src/timelapsed"
 
 PORT = "/dev/ttyACM0"
 CAMERA = "/var/lib/virtual-camera"
+LIT = "/var/lib/plant-imager3-app/lit"
+"""Is there while the scan light is on."""
+SEEN = "/root/seen.png"
 STAND_IN = "/usr/local/lib/grbl_stand_in.py"
 
 BOARD = f"""\
@@ -58,10 +62,18 @@ keep_free = "1 MB"
 
 [drivers.grbl.cameras.camera]
 kind = "gphoto2"
+
+[drivers.grbl.switches.lamp]
+role = "scan_light"
+on = ["touch", "{LIT}"]
+off = ["rm", "-f", "{LIT}"]
 """
 
 POSES = [(25, 375, 0), (375, 25, 90), (725, 375, 180), (375, 725, 270)]
 """x, y in mm and pan in degrees of the four positions."""
+
+BY_HAND = ("check", "lights on", "home", "goto --x 100 --y 200 --pan 45", f"snapshot --output {SEEN}", "lights off")
+"""What a person tries one after the other."""
 
 HISTORY = [
     ("scan_started", "0", "1"),
@@ -101,6 +113,12 @@ class Story:
     """and the datasets."""
     resumed: Entry
     """What the next boot told first."""
+    refused: CompletedProcess[str]
+    """How a person was answered who wanted the rig in mid-scan,"""
+    by_hand: Mapping[str, str]
+    """and what each command said after the last."""
+    lit: Sequence[bool]
+    """Whether the scan light was on after each."""
 
     @property
     def datasets(self) -> Path:
@@ -148,12 +166,17 @@ def happen(service: TimelapseService) -> Story:
     rig.run("systemctl", "kill", "--signal=SIGUSR1", "board.service")  # somebody plugs it in again
     service.wait_for("scan_succeeded", "SLOT=2")
     service.wait_for_status("scanning slot 4 of 5, picture 2 of 4")
+    refused = rig.run("timelapsectl", "rig", "home", check=False)
     rig.power_cut()
     cut, cut_datasets = service.read(), datasets_of(service)
     rig.boot()
     resumed = service.wait_for("resumed")
     service.wait_for("timelapse_completed")
-    return Story(service, cable, absent, unplugged, cut, cut_datasets, resumed)
+    by_hand, lit = {}, []
+    for command in BY_HAND:
+        by_hand[command] = service.ctl("rig", *command.split())
+        lit.append(rig.path(LIT).exists())
+    return Story(service, cable, absent, unplugged, cut, cut_datasets, resumed, refused, by_hand, lit)
 
 
 def test_neither_costs_a_slot(story: Story):
@@ -223,3 +246,30 @@ def test_plantdb_reads_every_dataset(story: Story, tmp_path: Path):
             for file in files:
                 with Image.open(io.BytesIO(file.read_raw())) as picture:
                     assert (picture.format, picture.size) == ("PNG", (12, 12))
+
+
+def test_person_has_the_rig_when_no_scan_has_it(story: Story):
+    """In mid-scan they are told what is going on; afterwards the service does it all, with light for the picture."""
+    assert story.refused.returncode == 1
+    assert story.refused.stderr.startswith(
+        "error: slot 4 of 5 is being scanned; 2 of 4 positions are done; try again at about "
+    )
+    checked, *others = story.by_hand.values()
+    assert [line.split(maxsplit=2) for line in checked.splitlines()] == [
+        ["switches", "answers", "switched: lamp (scan_light)"],
+        ["gantry", "answers", f"GRBL 1.1h on {PORT}, not homed yet"],
+        ["camera", "camera", "answers     gphoto2, open"],
+    ]
+    assert others == [
+        "the light is that of a scan\n",
+        "homed; the arm stands at x 0 y 0 pan 0\n",
+        "the arm stands at x 100 y 200 pan 45\n",
+        f"{SEEN}: by camera\n",
+        "the plant has its own light again\n",
+    ]
+    assert story.lit == [False, True, True, True, True, False]
+    with Image.open(story.service.rig.path(SEEN)) as picture:
+        assert picture.size == (12, 12)
+    asked = story.service.rig.journal(f"_SYSTEMD_UNIT={story.service.unit}", "ACTION=rig_by_hand")
+    assert len(asked) == len(BY_HAND)
+    assert {entry["MESSAGE"].partition(": ")[2].partition(":")[0].rpartition(", by ")[2] for entry in asked} == {"root"}

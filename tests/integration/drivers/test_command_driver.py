@@ -324,6 +324,17 @@ while True:
     assert (left / "parked").exists()
 
 
+def test_a_sandbox_without_setpriv_keeps_no_program_from_running(datasets, does, tmp_path, monkeypatch):
+    """As that of the service, whose system call filter refuses what it asks for; there systemd ends what is left."""
+    refused = tmp_path / "bin" / "setpriv"
+    refused.parent.mkdir()
+    refused.write_text('#!/bin/sh\necho "setpriv: activate capabilities: Operation not permitted" >&2\nexit 127\n')
+    refused.chmod(0o755)
+    monkeypatch.setattr(programs, "SEARCH_PATH", f"{refused.parent}:{programs.SEARCH_PATH}")
+    CommandDriver(does('open("taken", "w").close()')).scan(make_request(datasets), RecordingMonitor())
+    assert (datasets / "col0_0" / "taken").exists()
+
+
 def test_other_slots_and_other_rigs_programs_are_left_alone(datasets, does, tmp_path):
     """Only this dataset's attempts are ended: a second rig of the same host scans on."""
     elsewhere = tmp_path / "elsewhere"

@@ -2,8 +2,9 @@
 
 Each program runs in a session of its own, without a shell. Its output is read as it comes and never
 kept beyond a few kilobytes. However the call ends, its process group is killed; and where
-util-linux's ``setpriv`` is there, the kernel sends it SIGTERM when the thread that started it dies,
-so also when the daemon is killed. `end_leftovers` finds by their environment the processes that
+util-linux's ``setpriv`` is there and works, the kernel sends it SIGTERM when the thread that started it
+dies, so also when the daemon is killed. (In the sandbox of the service it doesn't work; there systemd
+ends what is left.) `end_leftovers` finds by their environment the processes that
 went on all the same: the environment is there from a process's first instruction on, it is inherited,
 and no process has it after a reboot, so that there is no file of process ids to be out of date.
 """
@@ -19,6 +20,7 @@ import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
@@ -176,12 +178,27 @@ def run(
     return Ended(process.returncode, stopped, errors)
 
 
-def _dies_with_us() -> list[str]:
-    """Return what to put before a program so that the kernel ends it when this thread is gone."""
+def _dies_with_us() -> Sequence[str]:
+    """Return what to put before a program so that the kernel ends it when this thread is gone: nothing if none can."""
     setpriv = shutil.which("setpriv", path=SEARCH_PATH)
-    if setpriv is None or Path(setpriv).resolve().name != "setpriv":  # busybox has one that can't
-        return []
-    return [setpriv, "--pdeathsig", "TERM", "--"]
+    return () if setpriv is None else _tried(setpriv, "--pdeathsig", "TERM", "--")
+
+
+@cache
+def _tried(setpriv: str, *options: str) -> Sequence[str]:
+    """Return a command if it can start another, in this process's sandbox.
+
+    It asks for a set of capabilities even where it is to change none, which system call filters refuse. And busybox
+    has one that doesn't know the option.
+    """
+    command = (setpriv, *options)
+    try:
+        tried = subprocess.run(
+            [*command, setpriv, "--version"], env={}, capture_output=True, timeout=DEATH, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return command if tried.returncode == 0 else ()
 
 
 def _attend(process: _Process, grace: timedelta, stop: Callable[[], bool], on_output: _OnOutput) -> tuple[bool, bytes]:

@@ -1,0 +1,111 @@
+"""The operator's own programs under a real systemd: the command driver in the sandbox of the unit as delivered.
+
+What such a program needs beyond that is said in the unit, line by line; what one does that only takes pictures has to
+work without a drop-in.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from container import Rig
+from timelapse_service import TimelapseService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BIN = "/usr/local/bin"
+SCRATCH = "/var/lib/plant-imager3-app/programs"
+"""Where the programs leave what they know; theirs to make."""
+
+TAKE_SCAN = f"""\
+#!/usr/bin/python3
+import json, os, pathlib, signal, sys
+request = json.load(sys.stdin)
+assert request["scan_id"] == os.environ["SCAN_ID"]
+scratch = pathlib.Path("{SCRATCH}")
+with (scratch / "ledger").open("a") as ledger:
+    print(os.environ["SLOT"], os.environ["ATTEMPT"], file=ledger)
+images = pathlib.Path(os.environ["DATASET_DIR"])
+for number in range(2):
+    if (os.environ["SLOT"], os.environ["ATTEMPT"], number) == ("1", "1", 1):
+        (scratch / "pid").write_text(str(os.getpid()))
+        print(json.dumps({{"progress": [1, 2], "note": "stuck"}}), flush=True)
+        while True:
+            signal.pause()  # a camera that hangs
+    (images / f"{{number}}.jpg").write_bytes(b"JPEG")
+    print(json.dumps({{"progress": [number + 1, 2]}}), flush=True)
+"""
+
+NOTE = f"""\
+#!/bin/sh
+mkdir -p {SCRATCH} && echo "$0 $1" >> {SCRATCH}/power
+"""
+
+CONFIGURATION = f"""\
+driver = "command"
+clock = "trust"
+
+[drivers.command]
+argv = ["{BIN}/take-scan"]
+prepare = ["rig-power", "on"]
+standby = ["rig-power", "off"]
+"""
+
+
+@pytest.fixture(scope="module")
+def service(layers, installed) -> Iterator[TimelapseService]:
+    """Return the service of a machine whose driver is two programs; it was killed while slot 1 hung, and went on."""
+    rig = Rig(layers, installed, hostname="own")
+    try:
+        rig.write(f"{BIN}/take-scan", TAKE_SCAN, mode=0o755)
+        rig.write(f"{BIN}/rig-power", NOTE, mode=0o755)
+        service = TimelapseService(rig)
+        service.configure(CONFIGURATION)
+        service.define(n_shots=3)
+        rig.boot()
+        service.wait_for_status("scanning slot 1 of 3, picture 1 of 2")
+        rig.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", service.unit)
+        service.wait_for("timelapse_completed")
+        yield service
+    finally:
+        rig.remove()
+
+
+def test_each_slot_is_taken_by_the_program(service):
+    """The one in which the daemon was killed by a second attempt; the program's own ledger says the same."""
+    assert service.outcomes() == ["succeeded"] * 3
+    assert [record["attempt"] for _, record in sorted(service.records().items())] == [1, 2, 1]
+    ledger = service.rig.path(f"{SCRATCH}/ledger").read_text().splitlines()
+    assert ledger == ["0 1", "1 1", "1 2", "2 1"]
+    datasets = service.rig.path(f"{service.storage}/datasets")
+    pictures = sorted(str(path.relative_to(datasets)) for path in datasets.glob("[!.]*/*.jpg"))
+    assert pictures == [f"tl_{slot}/{number}.jpg" for slot in range(3) for number in range(2)]
+
+
+def test_nothing_is_refused_by_the_sandbox(service):
+    """No line of the journal above a note, but for the death that the test caused."""
+    warned = service.rig.journal(f"_SYSTEMD_UNIT={service.unit}", "--priority=warning")
+    assert [entry["ACTION"] for entry in warned] == ["slot_interrupted"]
+
+
+def test_program_does_not_outlive_its_daemon(service):
+    """The unit ends it before the next daemon starts: two programs at one rig would ruin both scans."""
+    pid = service.rig.path(f"{SCRATCH}/pid").read_text()
+    assert service.rig.run("test", "-e", f"/proc/{pid}", check=False).returncode == 1
+
+
+def test_power_is_switched_by_the_other_program(service):
+    """On before the first slot and after each start; off when there is nothing more to take."""
+    power = service.rig.path(f"{SCRATCH}/power").read_text().splitlines()
+    assert {line.rpartition("/")[2] for line in power} == {"rig-power on", "rig-power off"}
+    assert power[-1].endswith("off")
+
+
+def test_what_the_program_writes_is_the_services_own(service):
+    """Nobody else reads it, as with all that the service makes."""
+    ledger = service.rig.path(f"{SCRATCH}/ledger")
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
