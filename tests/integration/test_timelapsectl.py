@@ -282,15 +282,16 @@ def test_refusal_of_the_daemon_is_a_failure(host):
 
 
 def test_fault_that_only_the_driver_sees_is_told_by_the_persons_file_name(host):
-    """Not by the name under which the request was left."""
+    """Not by the name under which the request was left; nor does the journal name that, which is gone by then."""
     path = host.define()
     path.write_text(
         path.read_text()
         + '[ScanPath]\nclass_name = "Circle"\n[ScanPath.kwargs]\n'
         + "center_x = 375\ncenter_y = 375\nz = 0\ntilt = 0\nradius = 450\nn_points = 4\n"
     )
-    with host.daemon():
+    with host.daemon() as daemon:
         refused = host.ctl("start", path)
+        read_until(daemon.stderr, "request_refused: start: 1 fault")
     assert refused.returncode == 1
     assert str(path) in refused.stderr
     assert ".requests" not in refused.stderr

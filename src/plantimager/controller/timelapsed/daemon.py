@@ -281,7 +281,8 @@ class Daemon:
                 hint = getattr(refusal, "hint", None)
                 message = f"{refusal}{f'; {hint}' if hint else ''}"
                 self.inbox.answer(request, Answer(accepted=False, message=message))
-                tell(Action.REQUEST_REFUSED, f"{request.kind}: {message}")
+                said = message.removeprefix(f"{request.path}: ")  # a file that is gone by now
+                tell(Action.REQUEST_REFUSED, f"{request.kind}: {said}")
             else:
                 if message is not None:
                     self.inbox.answer(request, Answer(accepted=True, message=message))
