@@ -7,7 +7,7 @@ succeeded but stand there as ``pending``, naive times, slots that nobody recorde
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat
 from operator import eq
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
 from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from plantimager.controller.scanner.timelapse_store import TimelapseStore
@@ -43,12 +43,7 @@ def read_records(
     ``details`` is what `details_of` said of the slots when we wrote the store.
     """
     placed, unplaced = _place(store, schedule, details)
-    records = {record.slot: record for record in _read_placed(placed, details, zone)}
-    for slot, record in records.items():
-        if not (record.status.is_final or is_safe_name(record.scan_id)):
-            # It may be taken again, and then needs an id that can name its dataset.
-            records[slot] = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, len(schedule)))
-    return records, unplaced
+    return {record.slot: record for record in _read_placed(placed, details, zone)}, unplaced
 
 
 def _place(
@@ -142,7 +137,7 @@ def _read_placed(placed: Mapping[int, _Scan], details: Mapping[str, Any], zone: 
     fields: dict[str, Iterable[Any]] = {
         "slot": placed,
         "scan_id": [scan["scan_id"] for scan in scans],
-        "status": map(_status_of, scans),
+        "status": _statuses(scans),
         "attempt": [_usual_attempt(at) if n is None else n for n, at in zip(attempts, started, strict=True)],
         "interruptions": [n or 0 for n in _noted(notes, "interruptions", read_count)],
         "started_at": _instants(started, zone),
@@ -162,9 +157,14 @@ def _noted(notes: Iterable[Mapping[str, Any]], key: str, read: Callable[[Any], _
     return values if values.count(None) == len(values) else [*map(read, values)]
 
 
-def _instants(texts: Iterable[str | None], zone: tzinfo | None) -> Iterator[datetime | None]:
+def _statuses(scans: Collection[_Scan]) -> Sequence[RecordStatus]:
+    statuses = [_STATUSES[scan.get("status", "pending")] for scan in scans]
+    return [_status_of(scan) for scan in scans] if RecordStatus.PENDING in statuses else statuses
+
+
+def _instants(texts: Iterable[str | None], zone: tzinfo | None) -> Sequence[datetime | None]:
     moments = [datetime.fromisoformat(text) if text else None for text in texts]
-    return (moment if moment is None else to_utc(moment, zone) for moment in moments)
+    return [moment if moment is None or moment.tzinfo is UTC else to_utc(moment, zone) for moment in moments]
 
 
 def _usual_attempt(started_at: object) -> int:
@@ -185,15 +185,19 @@ def straighten(
     def record_of(slot: int) -> SlotRecord:
         return records.get(slot) or SlotRecord(slot=slot, scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
 
-    open_slots = [slot for slot in range(store.next_idx) if slot not in records or not records[slot].status.is_final]
-    before = {slot: _as_passed(record_of(slot)) for slot in open_slots}
+    final = {slot for slot, record in records.items() if record.status.is_final}
+    for slot in records.keys() - final:
+        record = records[slot]
+        if not is_safe_name(record.scan_id):  # it may be taken again, and then it is to name its dataset
+            records[slot] = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
+    before = {slot: _as_passed(record_of(slot)) for slot in sorted(set(range(store.next_idx)) - final)}
     gaps = sum(record.reason is Reason.NOT_RECORDED for record in before.values())
     if gaps:
         notes.append(f"{gaps} slot{'s' * (gaps > 1)} before slot {store.next_idx} had no record")
     records |= before
 
     next_idx = store.next_idx
-    while next_idx in records and records[next_idx].status.is_final:
+    while next_idx in final:
         next_idx += 1
     if next_idx > store.next_idx:
         notes.append(f"next_idx was {store.next_idx}, but the slots before {next_idx} are recorded")
