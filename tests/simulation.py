@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
-    from plantimager.controller.timelapsed.by_hand import Errand
+    from plantimager.controller.timelapsed.errands import Errand
 
 NONE = timedelta(0)
 SECOND = timedelta(seconds=1)

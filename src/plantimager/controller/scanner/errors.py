@@ -134,3 +134,7 @@ class ScanTimedOut(ScanFailed):
     def __init__(self, driver: str, after: timedelta) -> None:
         self.driver, self.after = driver, after
         super().__init__(f"driver {driver} had not finished after {after.total_seconds():g} s and was cancelled")
+
+
+class NotByHand(TimelapsedError):
+    """A person can't have the rig now, or this rig not at all."""

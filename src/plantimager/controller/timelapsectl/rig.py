@@ -23,6 +23,7 @@ from plantimager.controller.scanner.errors import (
     AlreadyRunning,
     DriverError,
     FaultsFound,
+    NotByHand,
     TimelapsedError,
 )
 from plantimager.controller.scanner.paths import Pose
@@ -30,7 +31,7 @@ from plantimager.controller.scanner.stored_timelapse import read_stored
 from plantimager.controller.scanner.timelapse_store import load as load_store
 from plantimager.controller.timelapsectl.requests import PATIENCE, DaemonNotThere, ask, who_asks
 from plantimager.controller.timelapsectl.terminal import Style, one_line
-from plantimager.controller.timelapsed.by_hand import Deed, NotByHand, Wish, perform
+from plantimager.controller.timelapsed.by_hand import Deed, Wish, perform
 from plantimager.controller.timelapsed.config import read_config
 from plantimager.controller.timelapsed.inbox import clear_pictures, collect_picture, leave_request
 from plantimager.controller.timelapsed.live import read_live

@@ -16,6 +16,7 @@ from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DriverError,
     DriverStalled,
+    NotByHand,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
@@ -27,8 +28,8 @@ from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.agenda import Agenda
-from plantimager.controller.timelapsed.by_hand import Deed, Hands, NotByHand, controls_of
 from plantimager.controller.timelapsed.config import Missed
+from plantimager.controller.timelapsed.errands import Hands
 from plantimager.controller.timelapsed.journal import Action, tell
 from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.controller.scanner.timelapse import TimeLapse
-    from plantimager.controller.timelapsed.by_hand import Errand
     from plantimager.controller.timelapsed.clock import Clock, ClockStep
     from plantimager.controller.timelapsed.config import Config
+    from plantimager.controller.timelapsed.errands import Errand
     from plantimager.controller.timelapsed.keeper import Keeper
     from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 
@@ -384,8 +385,7 @@ class Conductor:
         if self.abandoned is not None:
             raise NotByHand(f"{self.abandoned}; the daemon is about to be restarted")
         self.hands.check_free(self.timelapse, self.rig.watch)
-        if errand.wish.deed is not Deed.CHECK:
-            controls_of(self.driver, errand.driver)
+        errand.check_offered(self.driver)
         if isinstance(self.driver, HandControl):
             self.warm = True
         self.hands.begin(errand)

@@ -18,14 +18,15 @@ from plantimager.controller.scanner.durable import make_private_directory, sweep
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DefinitionRefused,
+    NotByHand,
     StoreCorrupt,
     TimelapsedError,
 )
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
 from plantimager.controller.scanner.timelapse_store import LoadedStore, load
-from plantimager.controller.timelapsed.by_hand import Errand, NotByHand, read_wish
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
+from plantimager.controller.timelapsed.errands import read_errand
 from plantimager.controller.timelapsed.inbox import Answer, Inbox, Request
 from plantimager.controller.timelapsed.journal import Action, set_level, tell
 from plantimager.controller.timelapsed.keeper import Keeper
@@ -317,13 +318,9 @@ class Daemon:
             raise NotByHand(f"{self._status}; until then nobody knows whether a scan is to be resumed")
         if self.conductor.hands.has(request):
             return
-        errand = Errand(
-            wish=read_wish(request.body(), request.path.name),
-            request=request,
-            reply=partial(self.inbox.answer, request),
-            driver=self.config.driver,
-            configuration=self.conductor.configuration or self.config.scan,
-        )
+        configuration = self.conductor.configuration or self.config.scan
+        reply = partial(self.inbox.answer, request)
+        errand = read_errand(request, reply, self.config.driver, configuration)
         self.conductor.by_hand(errand)
 
     def _reload(self) -> None:

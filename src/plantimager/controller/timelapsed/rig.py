@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from plantimager.controller.timelapsed.by_hand import Errand
     from plantimager.controller.timelapsed.clock import Clock
+    from plantimager.controller.timelapsed.errands import Errand
     from plantimager.controller.timelapsed.inbox import Answer
 
 T = TypeVar("T")
