@@ -23,6 +23,7 @@ from plantimager.controller.scanner.durations import exact
 from plantimager.controller.scanner.errors import ScanCancelled
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import read_stored
+from plantimager.controller.scanner.timelapse import LEAST_GRACE
 from plantimager.controller.scanner.timelapse_store import load
 from plantimager.controller.timelapsed.clock import EPOCH, ClockEvidence
 from plantimager.controller.timelapsed.config import Config, Missed
@@ -448,7 +449,8 @@ class Life:
             return
         for slot, record in timelapse.records.items():
             if record.reason in (Reason.MISSED, Reason.CLOCK_MOVED):
-                assert not timelapse.in_grace(slot, now), f"slot {slot} could be taken after all"
+                late = now - timelapse.schedule_times[slot]
+                assert late > max(timelapse.grace, LEAST_GRACE), f"slot {slot} could be taken after all"
 
     def looks_after(self, timelapse: TimeLapse) -> None:
         """Check the next value, which is about to be saved."""

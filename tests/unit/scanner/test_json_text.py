@@ -87,6 +87,13 @@ def test_whatever_json_can_read_is_read_and_kept(text):
     assert same(loads(dumps(loads(text))), value)
 
 
+@pytest.mark.parametrize("before", range(2**16 - 24, 2**16 + 2))
+def test_huge_integer_is_seen_wherever_in_a_long_text_it_stands(before):
+    """Also across two of the parts that the text is looked through by."""
+    text = b" " * before + b"18446744073709551616" + b" " * 2**16
+    assert loads(text) == 2**64
+
+
 @pytest.mark.parametrize("text", [b"", b" ", b"[1,]", b"{'a': 1}", b"\xff", b"[1", b'{"a":1}\0\0', b"nul", b'"\n"'])
 def test_what_is_not_json_is_refused(text):
     """With a ValueError, which the caller words."""

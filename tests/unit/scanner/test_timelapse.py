@@ -473,7 +473,7 @@ class AnyLife(RuleBasedStateMachine):
         if not self.is_(S.SCHEDULED) or self.value.next_at > self.now:
             return
         slot = self.value.next_idx
-        assert self.run_latest or self.value.in_grace(slot, self.now)
+        assert self.run_latest or self.now - self.value.next_at <= max(self.value.grace, LEAST_GRACE)
         assert not self.successes[slot]
         self.become(self.value.begin(self.now, "boot"))
 

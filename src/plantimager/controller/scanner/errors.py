@@ -84,10 +84,6 @@ class StoreCorrupt(StoreError):
     """The store was read, but it doesn't hold a timelapse."""
 
 
-class StoreNotSaved(StoreError):
-    """The store could not be written; the file on disk is the previous generation, whole."""
-
-
 class AlreadyRunning(TimelapsedError):
     """Another daemon holds the lock beside this store."""
 

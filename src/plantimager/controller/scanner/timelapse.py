@@ -242,10 +242,6 @@ class TimeLapse:
         """Return how long ago a slot was due; negative before it."""
         return at - self.schedule_times[slot]
 
-    def in_grace(self, slot: int, at: datetime) -> bool:
-        """Whether a slot that is due may still start."""
-        return self.schedule_times[slot] >= self._in_time(at)
-
     def _in_time(self, at: datetime) -> datetime:
         """Return from which time on slots are not later than their grace period."""
         return at - max(self.grace, LEAST_GRACE)

@@ -90,10 +90,6 @@ class ScanWatch(EventMonitor):
             self.cancelled_at = self._clock.monotonic()
         super().cancel()
 
-    def silent_for(self) -> float:
-        """Return the seconds since the last sign of life."""
-        return self._clock.monotonic() - self.last_sign
-
 
 class Rig(Protocol):
     """What the daemon needs of the thread that drives the rig."""
