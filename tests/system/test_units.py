@@ -93,7 +93,7 @@ print(json.dumps({
     "asks about the clock": ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(208)) >= 0,
     "knows the boot": bool(open("/proc/sys/kernel/random/boot_id").read()),
     "writes to /etc": refusal(lambda: open("/etc/mine", "w")),
-    "writes to its state": refusal(lambda: open("mine", "w")),
+    "writes to its state": refusal(lambda: open(os.environ["STATE_DIRECTORY"] + "/mine", "w")),
     "looks into homes": refusal(lambda: os.listdir("/home")),
     "makes a network socket": refusal(lambda: socket.socket(socket.AF_INET)),
     "devices": sorted(set(os.listdir("/dev")) & {"null", "zero", "kmsg", "mem", "ttyS0", "console"}),

@@ -11,7 +11,7 @@ from driver_contract import make_request
 from plantimager.controller.scanner.cameras import Camera
 from plantimager.controller.scanner.drivers import dataset
 from plantimager.controller.scanner.drivers.base import ScanResult
-from plantimager.controller.scanner.errors import ScanFailed
+from plantimager.controller.scanner.errors import ScanFailed, ScannerNotReady
 from plantimager.controller.scanner.paths import Pose
 
 
@@ -166,12 +166,24 @@ def test_the_receipt_comes_first_and_everything_is_on_disk_before_the_rename(req
     assert order[4:] == [".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
 
 
-def test_a_disk_that_refuses_fails_the_scan(request_):
-    """With the path and the reason; here, where the datasets' directory isn't one."""
+def test_a_disk_that_takes_no_directory_is_waited_for(request_):
+    """With the path and the reason; here, where the datasets' directory isn't one. Nothing has been begun."""
     request_.dataset_dir.parent.rmdir()
     request_.dataset_dir.parent.write_text("")
-    with pytest.raises(ScanFailed, match=r"attempt-1: Not a directory"), dataset.attempt(request_):
+    with pytest.raises(ScannerNotReady, match=r"attempt-1: Not a directory"), dataset.attempt(request_):
         pass
+
+
+def test_a_disk_that_refuses_later_fails_the_attempt(request_):
+    """Its pictures were taken for nothing; that one was used."""
+
+    def lose_all() -> None:
+        with dataset.attempt(request_) as attempt:
+            attempt.directory.rmdir()
+            attempt.finish(ScanResult())
+
+    with pytest.raises(ScanFailed, match=r"No such file or directory"):
+        lose_all()
 
 
 def test_a_scan_is_laid_out_as_plantdb_reads_it(tmp_path):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,7 @@ from plantimager.controller.scanner.durable import (
     read_regular,
     set_aside,
     sweep_temporaries,
+    why_not_writable,
     write_durably,
 )
 
@@ -337,3 +339,28 @@ def test_write_that_was_killed_leaves_only_what_is_swept(path, monkeypatch, call
     assert sweep_temporaries(path)
     assert {"store.json"} <= {*names(path)} <= {"store.json", "store.json.bak"}
     assert path.read_bytes() == b"old"
+
+
+# --- where nothing can be written -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "to be made", "to/be/made"])
+def test_directory_that_can_be_written_or_made_is_fine(tmp_path, path):
+    """And isn't made."""
+    assert why_not_writable(tmp_path / path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["file", "file/scans", "file/scans/of/mine"])
+def test_what_is_below_a_file_is_no_directory(tmp_path, path):
+    """As where a disk's mount point has been taken for something else."""
+    (tmp_path / "file").touch()
+    assert why_not_writable(tmp_path / path) == "Not a directory"
+
+
+def test_directory_of_somebody_else_is_told_apart_from_a_read_only_disk(tmp_path, monkeypatch):
+    """Whoever may do everything, as root may, is refused by nothing else."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert why_not_writable(tmp_path) == "Permission denied"
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert why_not_writable(tmp_path) == "Read-only file system"

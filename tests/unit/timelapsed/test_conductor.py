@@ -398,6 +398,22 @@ def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_tim
     assert world.said("scan_started") == ["tl_0, slot 0 of 2", "tl_1, slot 1 of 2"]
 
 
+def test_slot_waits_for_a_directory_that_its_dataset_can_be_put_into(rig, tmp_path):
+    """It is told when the timelapse begins; a slot that comes due meanwhile is taken when somebody has mended it."""
+    disk = tmp_path / "disk"
+    disk.write_text("where a disk is to be mounted")
+    world = rig()
+    world.configure(datasets=disk / "scans")
+    world.define(grace=10 * MINUTE)
+    world.live((HOUR + MINUTE, lambda _: disk.unlink()))
+    why = f"{disk}/scans: datasets can't be put there: Not a directory"
+    assert world.said("datasets_out_of_reach") == [f"{why}; slots wait for it, within their grace of 10 min"]
+    assert world.said("rig_not_ready")[0].startswith(f"slot 0 of 1: {why}; it is asked again until ")
+    assert world.actions().index("datasets_out_of_reach") < world.actions().index("rig_not_ready")
+    assert statuses(world) == ["succeeded"]
+    assert world.stored().records[0].attempt == 1
+
+
 def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_slot_is_due_again(rig):
     """Neither before, nor over and over at once."""
     world = rig()

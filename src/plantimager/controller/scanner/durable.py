@@ -73,6 +73,20 @@ def read_regular(path: Path, largest: int) -> bytes:
         os.close(descriptor)
 
 
+def why_not_writable(directory: Path) -> str | None:
+    """Return why nothing can be put into a directory, which may have to be made; None where nothing speaks against it.
+
+    Any thread; changes nothing.
+    """
+    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    if os.access(there, os.W_OK | os.X_OK):
+        return None
+    read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
+
+
 def kind_of(mode: int) -> str:
     """Return what a file is, for people."""
     kinds = (

@@ -123,6 +123,7 @@ class Conductor:
         """Start to keep the timelapse that the keeper holds: one that was just defined, or resumed."""
         self.configuration = configuration
         self._absence = None
+        reports.datasets_out_of_reach(self.timelapse, self.datasets)
         self.plan()
         self.settle_rig()
 
@@ -224,11 +225,11 @@ class Conductor:
         self._verdict = None
         self.warm = True
         request = self.scan_request(timelapse)
-        refused: ScanFailed | None = None
+        refused: ScannerNotReady | None = None
         try:
             self.datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
-            refused = ScanFailed(f"{self.datasets}: datasets can't be put there: {problem.strerror}")
+            refused = ScannerNotReady(f"{self.datasets}: datasets can't be put there: {problem.strerror}")
         else:
             self.rig.submit(self.driver, Call.SCAN, request)
         if self._absence is None:

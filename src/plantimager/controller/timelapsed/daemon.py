@@ -24,6 +24,7 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
 from plantimager.controller.scanner.timelapse_store import LoadedStore, load
+from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
 from plantimager.controller.timelapsed.errands import read_errand
@@ -371,6 +372,7 @@ class Daemon:
             self.conductor.warm = None
         self.config = self.conductor.config = config
         self.conductor.datasets = config.datasets or self.places.datasets
+        reports.datasets_out_of_reach(self.keeper.timelapse, self.conductor.datasets)
         set_level(config.log_level)
         tell(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from plantimager.controller.scanner.durable import why_not_writable
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import DriverError
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
@@ -139,6 +140,16 @@ def timelapse_over(before: TimeLapse, after: TimeLapse, datasets: Path) -> None:
         tell(Action.TIMELAPSE_COMPLETED, f"{after.id}: {after.tally}; datasets in {datasets}", timelapse=after)
     elif after.state is TimeLapseState.FAILED and after.ending is not None:
         tell(Action.TIMELAPSE_FAILED, f"{after.id}: {after.ending.why}; {after.tally}", timelapse=after)
+
+
+def datasets_out_of_reach(timelapse: TimeLapse | None, datasets: Path) -> None:
+    """Tell that datasets can't be put where they are to go: before the next slot is due, not only then."""
+    if timelapse is None or not timelapse.state.is_active:
+        return
+    why = why_not_writable(datasets)
+    if why is not None:
+        words = f"{datasets}: datasets can't be put there: {why}; slots wait for it, within their grace of "
+        tell(Action.DATASETS_OUT_OF_REACH, f"{words}{spoken(timelapse.grace)}", timelapse=timelapse)
 
 
 def rig_trouble(call: str, problem: BaseException) -> None:

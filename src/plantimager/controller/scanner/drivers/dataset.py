@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.controller.scanner import json_text
 from plantimager.controller.scanner.drivers.base import ScanResult
 from plantimager.controller.scanner.durable import read_regular, sync_directory, write_durably
-from plantimager.controller.scanner.errors import ScanFailed
+from plantimager.controller.scanner.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,19 +91,27 @@ def attempt(request: ScanRequest) -> Iterator[Attempt]:
 
     Raises
     ------
+    ScannerNotReady
+        The disk takes no directory: it is read-only, full, not mounted. Nothing has been begun; a person may mend it.
     ScanFailed
-        The disk refuses: full, read-only, broken.
+        The disk refuses what comes later.
 
     """
     try:
         directory = _make_directory(request)
+    except OSError as problem:
+        raise ScannerNotReady(_refusal(request, problem)) from problem
+    try:
         try:
             yield Attempt(request, directory)
         finally:
             _remove_if_empty(directory)
     except OSError as problem:
-        where = problem.filename or request.dataset_dir.parent
-        raise ScanFailed(f"{where}: {problem.strerror or problem}") from problem
+        raise ScanFailed(_refusal(request, problem)) from problem
+
+
+def _refusal(request: ScanRequest, problem: OSError) -> str:
+    return f"{problem.filename or request.dataset_dir.parent}: {problem.strerror or problem}"
 
 
 def find_whole(request: ScanRequest) -> ScanResult | None:

@@ -1,0 +1,30 @@
+"""Datasets on a disk of their own, as systemd/examples/datasets.conf has it, in the unit as delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from timelapse_service import configuration
+
+EXAMPLE = Path(__file__).parents[2] / "systemd/examples/datasets.conf"
+SCANS = "/srv/scans"
+
+
+def test_directory_that_the_sandbox_keeps_read_only_is_told_before_the_first_slot_and_costs_none(rig, service):
+    """The administrator reads why, does what the example says, and the slot is taken within its grace period."""
+    service.configure(f'datasets = "{SCANS}"\n{configuration()}')
+    service.define(n_shots=1)
+    rig.boot()
+    told = service.wait_for("datasets_out_of_reach")
+    assert f"{SCANS}: datasets can't be put there: Read-only file system" in told["MESSAGE"]
+    assert f"{SCANS}: datasets can't be put there" in service.wait_for("rig_not_ready", "SLOT=0")["MESSAGE"]
+    (make,) = [line.removeprefix("#").strip() for line in EXAMPLE.read_text().splitlines() if "install -d" in line]
+    rig.run(*make.removeprefix("sudo ").split())
+    rig.write(f"/etc/systemd/system/{service.unit}.d/datasets.conf", EXAMPLE.read_text())
+    rig.run("systemctl", "daemon-reload")
+    service.systemctl("restart")
+    service.wait_for("timelapse_completed")
+    assert service.outcomes() == ["succeeded"]
+    assert service.records()[0]["attempt"] == 1
+    assert len([*rig.path(f"{SCANS}/tl/images").iterdir()]) == 4
+    assert not rig.path(f"{service.storage}/datasets").exists()
