@@ -28,3 +28,19 @@ def test_directory_that_the_sandbox_keeps_read_only_is_told_before_the_first_slo
     assert service.records()[0]["attempt"] == 1
     assert len([*rig.path(f"{SCANS}/tl/images").iterdir()]) == 4
     assert not rig.path(f"{service.storage}/datasets").exists()
+
+
+def test_disk_that_is_mounted_late_costs_no_slot(rig, service):
+    """The service starts without it and says so; mounted, it is in the service's sandbox, and the slot is taken."""
+    service.configure(f'datasets = "{SCANS}"\n{configuration()}')
+    service.define(n_shots=1)
+    rig.write(f"/etc/systemd/system/{service.unit}.d/datasets.conf", EXAMPLE.read_text())
+    rig.build("install", "--directory", SCANS)
+    rig.boot()
+    assert f"{SCANS}: datasets can't be put there: " in service.wait_for("datasets_out_of_reach")["MESSAGE"]
+    service.wait_for("rig_not_ready", "SLOT=0")
+    rig.run("mount", "-t", "tmpfs", "-o", "uid=plant-imager,gid=plant-imager,mode=750", "card", SCANS)
+    service.wait_for("timelapse_completed")
+    assert service.outcomes() == ["succeeded"]
+    assert rig.run("ls", SCANS).stdout.split() == ["tl"]
+    assert service.show("NRestarts") == "0"
