@@ -7,6 +7,7 @@ work without a drop-in.
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from timelapse_service import TimelapseService
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EXAMPLES = Path(__file__).parents[2] / "systemd/examples"
 BIN = "/usr/local/bin"
 SCRATCH = "/var/lib/plant-imager3-app/programs"
 """Where the programs leave what they know; theirs to make."""
@@ -109,3 +111,37 @@ def test_what_the_program_writes_is_the_services_own(service):
     """Nobody else reads it, as with all that the service makes."""
     ledger = service.rig.path(f"{SCRATCH}/ledger")
     assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+
+
+SERVER = """\
+[Unit]
+Before=plant-imager-timelapsed.service
+[Service]
+ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /usr/share/doc/bash 8000
+[Install]
+WantedBy=multi-user.target
+"""
+
+FETCH = """\
+#!/usr/bin/python3
+import os, pathlib, urllib.request
+with urllib.request.urlopen("http://127.0.0.1:8000/copyright") as answer:
+    pathlib.Path(os.environ["DATASET_DIR"], "seen.jpg").write_bytes(answer.read())
+"""
+
+
+def test_program_reaches_a_server_of_this_host_with_the_example_in_place(rig):
+    """As a controller on the same machine; without systemd/examples/network.conf there is no network at all."""
+    service = TimelapseService(rig)
+    rig.write(f"{BIN}/take-scan", FETCH, mode=0o755)
+    rig.write("/etc/systemd/system/server.service", SERVER)
+    rig.build("systemctl", "enable", "server.service")
+    service.configure('driver = "command"\nclock = "trust"\n[drivers.command]\nargv = ["take-scan"]\n')
+    service.define(n_shots=2, interval="10s")
+    rig.boot()
+    assert "Address family not supported" in service.wait_for("scan_failed", "SLOT=0")["MESSAGE"]
+    rig.write(f"/etc/systemd/system/{service.unit}.d/network.conf", (EXAMPLES / "network.conf").read_text())
+    rig.run("systemctl", "daemon-reload")
+    service.systemctl("restart")
+    service.wait_for("scan_succeeded", "SLOT=1")
+    assert rig.path(f"{service.storage}/datasets/tl_1/seen.jpg").read_bytes()
