@@ -238,9 +238,16 @@ def test_a_library_that_crashes_is_told_and_started_again(camera, program):
     """It takes its own process with it and not the daemon."""
     top = camera("command", argv=program)
     top.open()
-    os.kill(top._process.pid, signal.SIGSEGV)
+    worker = top._process.pid
+    os.kill(worker, signal.SIGSTOP)  # so that it dies in the exposure, neither before nor after
+
+    def crash() -> bool:
+        for what in (signal.SIGSEGV, signal.SIGCONT):
+            os.kill(worker, what)
+        return False
+
     with pytest.raises(CameraFault, match="its process was ended by SIGSEGV"):
-        top.expose(exposure(), never)
+        top.expose(exposure(), crash)
     assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
 
 
