@@ -358,6 +358,22 @@ def test_what_is_below_a_file_is_no_directory(tmp_path, path):
     assert why_not_writable(tmp_path / path) == "Not a directory"
 
 
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("x" * 300, "File name too long"),
+        ("nowhere", "No such file or directory"),
+        ("link", "Too many levels of symbolic links"),
+    ],
+)
+def test_link_that_leads_nowhere_is_a_reason_and_stops_nobody(tmp_path, target, why):
+    """Whatever the kernel says of it: the daemon that asks goes on."""
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    assert why_not_writable(link) == why
+    assert why_not_writable(link / "scans") == why
+
+
 def test_directory_of_somebody_else_is_told_apart_from_a_read_only_disk(tmp_path, monkeypatch):
     """Whoever may do everything, as root may, is refused by nothing else."""
     monkeypatch.setattr(os, "access", lambda *_: False)

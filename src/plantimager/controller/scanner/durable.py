@@ -79,11 +79,14 @@ def why_not_writable(directory: Path) -> str | None:
     Any thread; changes nothing.
     """
     there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
-    if not there.is_dir():
-        return os.strerror(errno.ENOTDIR)
-    if os.access(there, os.W_OK | os.X_OK):
-        return None
-    read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+    try:
+        if not stat.S_ISDIR(there.stat().st_mode):
+            return os.strerror(errno.ENOTDIR)
+        if os.access(there, os.W_OK | os.X_OK):
+            return None
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+    except OSError as problem:  # a link to where nobody may look, a server that is gone
+        return problem.strerror or str(problem)
     return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
