@@ -94,6 +94,12 @@ def test_huge_integer_is_seen_wherever_in_a_long_text_it_stands(before):
     assert loads(text) == 2**64
 
 
+@pytest.mark.parametrize("digest", ["0" * 64, "c0ffee" + "0123456789" * 5 + "a" * 8])
+def test_digest_of_many_digits_is_no_huge_integer(digest):
+    """One in two hundred has as many in a row as a number of 64 bits; the store that holds it is read as fast as any."""
+    assert load(json.dumps({"definition": digest}).encode()) == ({"definition": digest}, True)
+
+
 @pytest.mark.parametrize("text", [b"", b" ", b"[1,]", b"{'a': 1}", b"\xff", b"[1", b'{"a":1}\0\0', b"nul", b'"\n"'])
 def test_what_is_not_json_is_refused(text):
     """With a ValueError, which the caller words."""

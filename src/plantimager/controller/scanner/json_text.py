@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -25,8 +26,10 @@ _ORJSON_WRITES: Final = 254
 _TOO_DEEP: Final = f"nested deeper than {DEEPEST} levels"
 
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER: Final = b"0" * len(str(2**63))
-"""Digits, all as zeros, that may be an integer beyond 64 bits. Ten times as fast as a regular expression."""
+_LONG: Final = len(str(2**63))
+"""Digits, as many as an integer beyond 64 bits has at least."""
+_LONG_NUMBER: Final = re.compile(rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _LONG)
+"""What may be one: in a digest of hexadecimal digits nothing is."""
 _PART: Final = 2**16
 
 _CONTAINERS: Final = frozenset({dict, list})
@@ -75,10 +78,13 @@ def load(text: bytes) -> Loaded:
 
 
 def _may_hold_long_numbers(text: bytes) -> bool:
-    """Whether there are as many digits in a row; a part at a time, since a copy of the whole takes as long again."""
-    ends = len(_LONG_NUMBER) - 1
-    parts = (text[begin : begin + _PART + ends] for begin in range(0, len(text), _PART))
-    return any(_LONG_NUMBER in part.translate(_DIGITS_TO_ZEROS) for part in parts)
+    """Whether there is an integer of as many digits; a part at a time, since a copy of the whole takes as long again.
+
+    With all digits as zeros a part is searched ten times as fast as by a regular expression, which decides the rest.
+    """
+    zeros = b"0" * _LONG
+    parts = (text[max(begin - 1, 0) : begin + _PART + _LONG] for begin in range(0, len(text), _PART))
+    return any(zeros in part.translate(_DIGITS_TO_ZEROS) and _LONG_NUMBER.search(part) for part in parts)
 
 
 def _orjson_finds_too_deep(value: Any) -> bool:
