@@ -24,6 +24,7 @@ from plantimager.controller.scanner.drivers.gantry.arm import HOLD_TIME, ArmOpti
 from plantimager.controller.scanner.drivers.gantry.port import LONGEST_LINE, GantryFault
 from plantimager.controller.scanner.drivers.gantry.protocol import Grbl, Stopped, read_status
 from plantimager.controller.scanner.errors import ConfigurationError, StoreError, TimelapsedError
+from plantimager.controller.scanner.quick_reader import read_quickly
 from plantimager.controller.scanner.states import Reason
 from plantimager.controller.scanner.stored_timelapse import read_stored
 from plantimager.controller.scanner.timelapse_store import load
@@ -88,9 +89,11 @@ def read_and_resume(content: bytes, directory: Path) -> None:
             loaded = load(path)
         except StoreError as problem:
             hold_to_a_sentence(problem)
+            assert read_quickly(content, path.name) is None, "nothing that is faulty is read quickly"
             return
         finally:
             assert path.read_bytes() == content
+        assert read_quickly(content, path.name) in (None, read_stored(loaded.store, None)), "both read the same"
         stored = read_stored(loaded.store, ZONE)
         timelapse = stored.timelapse
         after = timelapse.pass_late(NOW, Reason.MISSED, "")

@@ -30,10 +30,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
-from bench_saving import BEGIN, EVERY, STORE, half_done, write_bare
+from bench_saving import BEGIN, DIGEST, EVERY, STORE, half_done, write_bare
 from measuring import memory, options_for, write_numbers
 
-from plantimager.controller.scanner.stored_timelapse import new_stored
+from plantimager.controller.scanner.stored_timelapse import LONG, new_stored
 from plantimager.controller.timelapsed.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
     "apscheduler.triggers.date, ctypes, logging_journald, orjson, platformdirs, pwd, sdnotify, tomllib"
 )
+PACKAGES_FOR_LONG_STORES = f"{PACKAGES}, msgspec.json"
 MODULES = "plantimager.controller.timelapsed.daemon, plantimager.controller.timelapsed.main"
 
 
@@ -52,8 +53,6 @@ def importing(modules: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
-BARE = importing(PACKAGES)
-WITH_MODULES = importing(f"{PACKAGES}, {MODULES}")
 DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
 
 YEAR_STORE = Path(__file__).parents[1] / "stores" / "interval-year-8760.json"
@@ -65,11 +64,10 @@ SCAN_TIMES = ("started_at", "finished_at")
 READING = """
 import gc, sys, time
 from pathlib import Path
-from plantimager.controller.scanner import stored_timelapse, timelapse_store
+from plantimager.controller.scanner.stored_timelapse import load_stored
 gc.set_threshold(100_000)
 begin = time.perf_counter()
-loaded = timelapse_store.load(Path(sys.argv[1]))
-stored_timelapse.read_stored(loaded.store, None, exact=loaded.exact)
+load_stored(Path(sys.argv[1]))
 print((time.perf_counter() - begin) * 1000)
 """
 """As the daemon reads a store, and as the first thing in its life."""
@@ -127,7 +125,7 @@ def store_of(n_slots: int) -> bytes:
     """Return the text of a store whose first half is taken, and whose next slot is an hour off."""
     shift = SystemClock().now() + timedelta(hours=1) - (BEGIN + n_slots // 2 * EVERY)
     timelapse = half_done(n_slots, BEGIN + shift)
-    return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}}, "0" * 64, STORE).encode()
+    return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}}, DIGEST, STORE).encode()
 
 
 def year_store(slots: range, missed: int) -> bytes:
@@ -156,11 +154,13 @@ def year_store(slots: range, missed: int) -> bytes:
 def measure(n_slots: int, rounds: int) -> dict[str, float]:
     """Return the medians for one size; 0 is no store at all."""
     content = store_of(n_slots) if n_slots else None
+    packages = PACKAGES_FOR_LONG_STORES if content is not None and len(content) >= LONG else PACKAGES
+    bare, with_modules = importing(packages), importing(f"{packages}, {MODULES}")
     found: dict[str, list[tuple[float, int]]] = {"bare": [], "modules": [], "daemon": []}
     with TemporaryDirectory() as directory, Start(Path(directory)) as start:
         for _ in range(rounds):
-            found["bare"].append(start.measure(BARE))
-            found["modules"].append(start.measure(WITH_MODULES))
+            found["bare"].append(start.measure(bare))
+            found["modules"].append(start.measure(with_modules))
             if content is not None:
                 start.store(content)
             found["daemon"].append(start.measure(DAEMON))

@@ -154,7 +154,7 @@ def write_store(directory: Path, n_slots: int) -> None:
         schedule_times=times,
         grace=GRACE,
     )
-    Keeper(directory / STORE).start(new_stored(timelapse, {}, "0" * 64, STORE), START)
+    Keeper(directory / STORE).start(new_stored(timelapse, {}, None, STORE), START)
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:

@@ -16,6 +16,7 @@ daemon.
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import random
@@ -30,9 +31,9 @@ from measuring import milliseconds, options_for, write_numbers
 
 from plantimager.controller.scanner.durable import write_durably
 from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.controller.scanner.stored_timelapse import new_stored, read_stored
+from plantimager.controller.scanner.stored_timelapse import load_stored, new_stored
 from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
-from plantimager.controller.scanner.timelapse_store import backup_of, load
+from plantimager.controller.scanner.timelapse_store import backup_of
 from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.main import MANY_VALUES
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 BEGIN = datetime(2026, 6, 22, 8, tzinfo=UTC)
 EVERY = timedelta(minutes=30)
 STORE = "timelapse_storage.json"
+DIGEST = hashlib.sha256(b"a definition").hexdigest()
 MANY = 10_000
 """Slots from which on what isn't a save is measured only so often:"""
 SLOW_ROUNDS = 5
@@ -76,7 +78,7 @@ def write_store(directory: Path, n_slots: int) -> Keeper:
     """Put such a store on disk, and return its keeper."""
     keeper = Keeper(directory / STORE)
     configuration = {"ScanPath": {"class_name": "Circle", "kwargs": {"radius": 350, "n_points": 36}}}
-    keeper.start(new_stored(half_done(n_slots), configuration, "0" * 64, STORE), BEGIN)
+    keeper.start(new_stored(half_done(n_slots), configuration, DIGEST, STORE), BEGIN)
     return keeper
 
 
@@ -166,7 +168,7 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
     }
     slow_ways = {
         "seed way": lambda: save_the_seeds_way(seeds, seeds_store),
-        "load": lambda: read_stored(load(keeper.path).store, None),
+        "load": lambda: load_stored(keeper.path),
         "json.loads": lambda: json.loads(keeper.path.read_bytes()),
     }
     times: dict[str, list[float]] = {name: [] for name in (*ways, *slow_ways)}

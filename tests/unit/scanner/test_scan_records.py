@@ -42,7 +42,7 @@ def read(store, host=UTC):
     raw = loads(stored.encode())
     again = read_stored(TimelapseStore.from_mapping(raw, "s.json"), timedelta_zone)
     assert again.timelapse == stored.timelapse
-    assert (again.unplaced, again.notes) == (stored.unplaced, [])
+    assert (again.unplaced, again.notes) == (stored.unplaced, ())
     assert again.encode() == stored.encode()
     return stored
 
@@ -151,7 +151,7 @@ def test_second_scan_of_a_slot_takes_no_other_slots_place(first, second, winner)
     stored = read(store_of(*scans, next_idx=1))
     assert statuses(stored) == [scans[winner]["status"], None, None, None]
     assert stored.timelapse.records[0].kept == {"n": winner}
-    assert stored.unplaced == [scans[1 - winner]]
+    assert stored.unplaced == (scans[1 - winner],)
 
 
 def test_scans_beyond_the_schedule_are_kept():
@@ -164,7 +164,7 @@ def test_scan_of_nobody_knows_what_takes_no_slots_place():
     """It stays behind those that do, so that its place is never one that has gone by without a record."""
     stored = read(store_of(scan("tl_0"), scan("x"), next_idx=1))
     assert statuses(stored) == [R.SUCCEEDED, None, None, None]
-    assert stored.unplaced == [scan("x")]
+    assert stored.unplaced == (scan("x"),)
 
 
 @pytest.mark.parametrize("scan_id", ["../../etc", "a/b", "", ".", "x" * 300, "a\nb"])
@@ -185,7 +185,7 @@ def test_slot_without_a_record_was_not_recorded():
     stored = read(store_of(scan("tl_1"), next_idx=3))
     assert statuses(stored) == [R.SKIPPED, R.SUCCEEDED, R.SKIPPED, None]
     assert stored.timelapse.records[0].reason is Reason.NOT_RECORDED
-    assert stored.notes == ["2 slots before slot 3 had no record"]
+    assert stored.notes == ("2 slots before slot 3 had no record",)
 
 
 def test_slot_that_was_left_pending_was_not_recorded():
@@ -193,14 +193,14 @@ def test_slot_that_was_left_pending_was_not_recorded():
     stored = read(store_of(scan(status="pending", theirs=1), next_idx=1))
     assert statuses(stored)[0] is R.SKIPPED
     assert stored.timelapse.records[0].kept == {"theirs": 1}
-    assert stored.notes == ["1 slot before slot 1 had no record"]
+    assert stored.notes == ("1 slot before slot 1 had no record",)
 
 
 def test_error_of_a_slot_that_was_left_pending_is_not_lost():
     """It failed, whatever its status says."""
     stored = read(store_of(scan(status="pending", error={"msg": "ALARM:1"}), next_idx=1))
     assert (statuses(stored)[0], stored.timelapse.records[0].error) == (R.FAILED, {"msg": "ALARM:1"})
-    assert stored.notes == []
+    assert stored.notes == ()
 
 
 @pytest.mark.parametrize("changes", [{"status": "running"}, {"status": "pending", "started_at": HOURS[0]}])
@@ -215,7 +215,7 @@ def test_next_idx_behind_the_records_is_moved_on():
     """No slot that has its final record is taken again."""
     stored = read(store_of(scan("tl_0"), scan("tl_1"), scan("tl_2"), next_idx=1))
     assert stored.timelapse.next_idx == 3
-    assert stored.notes == ["next_idx was 1, but the slots before 3 are recorded"]
+    assert stored.notes == ("next_idx was 1, but the slots before 3 are recorded",)
 
 
 def test_next_idx_stays_before_a_gap():

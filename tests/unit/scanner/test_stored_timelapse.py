@@ -78,7 +78,7 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
     assert str(value.tally) == tally
     assert (value.next_at.isoformat() if value.next_at else None) == next_at
     assert len(found.notes) == notes
-    assert found.unplaced == []
+    assert found.unplaced == ()
 
 
 # --- what has to be told --------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
 )
 def test_what_had_to_be_understood_is_noted(changes, note):
     """So that it can be told at the start."""
-    assert stored(raw(**changes)).notes == [note]
+    assert stored(raw(**changes)).notes == (note,)
 
 
 # --- keys of others -------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_whatever_the_daemon_writes_it_reads_back(document):
     assert again.timelapse == document.timelapse
     assert again.logbook == document.logbook
     assert again.encode() == document.encode() == dumps(loads(document.encode()))
-    assert (again.notes, again.unplaced) == ([], [])
+    assert (again.notes, again.unplaced) == ((), ())
 
 
 # --- cost -----------------------------------------------------------------------------------------

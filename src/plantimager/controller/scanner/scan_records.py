@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import repeat
-from operator import eq
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.controller.scanner.logbook import read_count, read_text
 from plantimager.controller.scanner.schedule import to_utc, write_instant
-from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
+from plantimager.controller.scanner.states import FINAL, Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.store_checks import is_safe_name
 from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
 from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from plantimager.controller.scanner.timelapse_store import TimelapseStore
@@ -51,7 +50,9 @@ def _place(
 ) -> tuple[dict[int, _Scan], list[_Scan]]:
     """Find the slot of each scan: by what we noted, by its id, else by its place among the slots that have gone by."""
     noted = _slots_noted(details, len(schedule))
-    if not noted and _stand_in_their_places(store.scans, store.timelapse_id, len(schedule)):
+    if not noted and stand_in_their_places(
+        [scan["scan_id"] for scan in store.scans], store.timelapse_id, len(schedule)
+    ):
         return dict(enumerate(store.scans)), []
     named = _slots_by_scan_id(store, schedule)
     placed: dict[int, _Scan] = {}
@@ -77,10 +78,10 @@ def _place(
     return placed, unplaced
 
 
-def _stand_in_their_places(scans: Sequence[_Scan], timelapse_id: str, n_slots: int) -> bool:
+def stand_in_their_places(scan_ids: Sequence[str], timelapse_id: str, n_slots: int) -> bool:
     """Whether each scan has the place and the id of its slot, as in all that the daemon writes."""
-    usual = (scan_id_of(timelapse_id, slot, n_slots) for slot in range(n_slots))
-    return len(scans) <= n_slots and all(map(eq, (scan["scan_id"] for scan in scans), usual))
+    n_scans = len(scan_ids)
+    return n_scans <= n_slots and scan_ids == [scan_id_of(timelapse_id, slot, n_slots) for slot in range(n_scans)]
 
 
 def _slots_by_scan_id(store: TimelapseStore, schedule: Sequence[datetime]) -> dict[str, int]:
@@ -117,9 +118,13 @@ _STATUSES: Final = {status.value: status for status in RecordStatus}
 
 def _status_of(scan: _Scan) -> RecordStatus:
     status = _STATUSES[scan.get("status", "pending")]
-    if status is RecordStatus.PENDING and scan.get("started_at") and scan.get("finished_at"):
+    return _understood(status, scan.get("started_at"), scan.get("finished_at"), scan.get("error"))
+
+
+def _understood(status: RecordStatus, started: object, finished: object, error: object) -> RecordStatus:
+    if status is RecordStatus.PENDING and started and finished:
         # The older controllers never set the status of a scan that went well.
-        return RecordStatus.FAILED if scan.get("error") else RecordStatus.SUCCEEDED
+        return RecordStatus.FAILED if error else RecordStatus.SUCCEEDED
     return status
 
 
@@ -128,25 +133,53 @@ def _is_success(scan: _Scan) -> bool:
 
 
 def _read_placed(placed: Mapping[int, _Scan], details: Mapping[str, Any], zone: tzinfo | None) -> Iterator[SlotRecord]:
-    """Read the scans of slots field by field: for thousands of them that takes a third of the time of one by one."""
     scans = placed.values()
     notes = [note if isinstance(note, dict) else _NOTHING for note in map(details.get, map(str, placed))]
-    started = [scan.get("started_at") for scan in scans]
-    attempts = _noted(notes, "attempt", read_count)
     unusual = set().union(*scans) - RECORD_KEYS
+    return as_records(
+        slot=placed,
+        scan_id=[scan["scan_id"] for scan in scans],
+        status=[_STATUSES[scan.get("status", "pending")] for scan in scans],
+        attempt=_noted(notes, "attempt", read_count),
+        interruptions=_noted(notes, "interruptions", read_count),
+        started_at=[_moment(scan.get("started_at")) for scan in scans],
+        finished_at=[_moment(scan.get("finished_at")) for scan in scans],
+        error=[scan.get("error") for scan in scans],
+        last_error=_noted(notes, "last_error", read_text),
+        pictures=_noted(notes, "pictures", read_count),
+        boot_id=_noted(notes, "boot_id", read_text),
+        kept=[{key: scan[key] for key in scan.keys() & unusual} for scan in scans] if unusual else repeat(_NOTHING),
+        zone=zone,
+    )
+
+
+def as_records(
+    *,
+    status: Sequence[RecordStatus],
+    attempt: Iterable[int | None],
+    interruptions: Iterable[int | None],
+    started_at: Sequence[datetime | None],
+    finished_at: Sequence[datetime | None],
+    error: Sequence[Any],
+    zone: tzinfo | None,
+    kept: Iterable[Mapping[str, Any]] = repeat(_NOTHING),
+    **others: Iterable[Any],
+) -> Iterator[SlotRecord]:
+    """Return records, given field by field: for thousands of them that takes a third of the time of one by one.
+
+    What is ``None`` because nothing is noted of it gets its usual value; naive times are read in ``zone``.
+    """
+    if RecordStatus.PENDING in status:
+        status = [*map(_understood, status, started_at, finished_at, error)]
     fields: dict[str, Iterable[Any]] = {
-        "slot": placed,
-        "scan_id": [scan["scan_id"] for scan in scans],
-        "status": _statuses(scans),
-        "attempt": [_usual_attempt(at) if n is None else n for n, at in zip(attempts, started, strict=True)],
-        "interruptions": [n or 0 for n in _noted(notes, "interruptions", read_count)],
-        "started_at": _instants(started, zone),
-        "finished_at": _instants([scan.get("finished_at") for scan in scans], zone),
-        "error": [scan.get("error") for scan in scans],
-        "last_error": _noted(notes, "last_error", read_text),
-        "pictures": _noted(notes, "pictures", read_count),
-        "boot_id": _noted(notes, "boot_id", read_text),
-        "kept": [{key: scan[key] for key in scan.keys() & unusual} for scan in scans] if unusual else repeat(_NOTHING),
+        "status": status,
+        "attempt": [_usual_attempt(at) if n is None else n for n, at in zip(attempt, started_at, strict=True)],
+        "interruptions": [n or 0 for n in interruptions],
+        "started_at": _in_utc(started_at, zone),
+        "finished_at": _in_utc(finished_at, zone),
+        "error": error,
+        "kept": kept,
+        **others,
     }
     return map(SlotRecord._make, zip(*[fields[name] for name in SlotRecord._fields], strict=False))
 
@@ -157,13 +190,11 @@ def _noted(notes: Iterable[Mapping[str, Any]], key: str, read: Callable[[Any], _
     return values if values.count(None) == len(values) else [*map(read, values)]
 
 
-def _statuses(scans: Collection[_Scan]) -> Sequence[RecordStatus]:
-    statuses = [_STATUSES[scan.get("status", "pending")] for scan in scans]
-    return [_status_of(scan) for scan in scans] if RecordStatus.PENDING in statuses else statuses
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
-def _instants(texts: Iterable[str | None], zone: tzinfo | None) -> Sequence[datetime | None]:
-    moments = [datetime.fromisoformat(text) if text else None for text in texts]
+def _in_utc(moments: Sequence[datetime | None], zone: tzinfo | None) -> Sequence[datetime | None]:
     return [moment if moment is None or moment.tzinfo is UTC else to_utc(moment, zone) for moment in moments]
 
 
@@ -176,28 +207,28 @@ def _usual_attempt(started_at: object) -> int:
 
 
 def straighten(
-    store: TimelapseStore, records: dict[int, SlotRecord], notes: list[str]
+    store: TimelapseStore, n_slots: int, records: dict[int, SlotRecord], notes: list[str]
 ) -> tuple[TimeLapseState, int, dict[int, SlotRecord]]:
     """Return state, ``next_idx`` and records that agree, and note what had to be mended."""
     records = dict(records)
-    n_slots = len(store.schedule_times)
 
     def record_of(slot: int) -> SlotRecord:
         return records.get(slot) or SlotRecord(slot=slot, scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
 
-    final = {slot for slot, record in records.items() if record.status.is_final}
-    for slot in records.keys() - final:
+    open_slots = {slot for slot, record in records.items() if record.status not in FINAL}
+    for slot in open_slots:
         record = records[slot]
         if not is_safe_name(record.scan_id):  # it may be taken again, and then it is to name its dataset
             records[slot] = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
-    before = {slot: _as_passed(record_of(slot)) for slot in sorted(set(range(store.next_idx)) - final)}
+    gone_by = [slot for slot in range(store.next_idx) if slot not in records or slot in open_slots]
+    before = {slot: _as_passed(record_of(slot)) for slot in gone_by}
     gaps = sum(record.reason is Reason.NOT_RECORDED for record in before.values())
     if gaps:
         notes.append(f"{gaps} slot{'s' * (gaps > 1)} before slot {store.next_idx} had no record")
     records |= before
 
     next_idx = store.next_idx
-    while next_idx in final:
+    while next_idx in records and next_idx not in open_slots:
         next_idx += 1
     if next_idx > store.next_idx:
         notes.append(f"next_idx was {store.next_idx}, but the slots before {next_idx} are recorded")
@@ -211,7 +242,8 @@ def straighten(
     if state is TimeLapseState.RUNNING:
         running = record_of(next_idx)
         records[next_idx] = running._replace(status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
-    for slot, record in records.items():
+    for slot in open_slots:
+        record = records[slot]
         if record.status is RecordStatus.RUNNING and (slot != next_idx or state is not TimeLapseState.RUNNING):
             records[slot] = _cut_off(record)
     return state, next_idx, records

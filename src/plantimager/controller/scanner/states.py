@@ -76,10 +76,10 @@ class RecordStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether this status always is the slot's last word; an interrupted slot may still be tried again."""
-        return self in _FINAL
+        return self in FINAL
 
 
-_FINAL: Final = (RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED)
+FINAL: Final = (RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED)
 
 
 class OnScanFailed(StrEnum):

@@ -6,6 +6,7 @@ Strict about what a resume hangs on, and silent about keys that nobody here know
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.durations import LONGEST
@@ -94,11 +95,14 @@ def is_safe_name(name: str) -> bool:
 
 def _are_instants(values: Iterable[Any]) -> bool:
     try:
-        years = {moment.year for moment in map(datetime.fromisoformat, values)}
+        return are_years_sound(map(datetime.fromisoformat, values))
     except (TypeError, ValueError):
         return False
-    # Whatever zone a naive time is read in later: it stays far from where dates end.
-    return all(EARLIEST.year <= year < LATEST.year for year in years)
+
+
+def are_years_sound(moments: Iterable[datetime]) -> bool:
+    """Whether times stay far from where dates end, whatever zone a naive one is read in later."""
+    return all(EARLIEST.year <= year < LATEST.year for year in set(map(attrgetter("year"), moments)))
 
 
 def _is_instant(value: Any) -> bool:

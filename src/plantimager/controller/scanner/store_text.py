@@ -16,6 +16,7 @@ from plantimager.controller.scanner.timelapse import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from plantimager.controller.scanner.timelapse import SlotRecord
 
@@ -94,7 +95,7 @@ class LongLists:
 
     def __init__(
         self,
-        schedule_times: Sequence[str],
+        schedule_times: Sequence[datetime],
         scans_of: Callable[[Sequence[SlotRecord]], Sequence[dict[str, Any]]],
         details_of: Callable[[Iterable[SlotRecord]], Mapping[str, dict[str, Any]]],
     ) -> None:

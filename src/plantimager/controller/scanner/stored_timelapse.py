@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import gt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orjson import JSONEncodeError
 
@@ -22,17 +22,23 @@ from plantimager.controller.scanner.schedule import read_instant, to_utc, write_
 from plantimager.controller.scanner.states import OnScanFailed, TimeLapseMode
 from plantimager.controller.scanner.store_text import LongLists, Text, mapping
 from plantimager.controller.scanner.timelapse import Ending, TimeLapse
-from plantimager.controller.scanner.timelapse_store import VERSION, TimelapseStore
+from plantimager.controller.scanner.timelapse_store import VERSION, TimelapseStore, load, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
+    from pathlib import Path
 
-__all__ = ["Logbook", "StoredTimelapse", "new_stored", "read_logbook", "read_stored"]
+    from plantimager.controller.scanner.errors import StoreCorrupt
+    from plantimager.controller.scanner.timelapse import SlotRecord
+
+__all__ = ["LoadedTimelapse", "Logbook", "StoredTimelapse", "load_stored", "new_stored", "read_logbook", "read_stored"]
 
 OURS: Final = "timelapsed"
 """The key in ``extra`` under which all lies that the documented keys have no place for."""
 CONFIG_SNAPSHOT: Final = "config_snapshot"
+LONG: Final = 100_000
+"""Bytes of a store from which on the quick reader is worth being imported: some five hundred slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,12 @@ class StoredTimelapse:
     """A timelapse with the document that carries it, keys of others included."""
 
     store: TimelapseStore
-    """The document as it was read, its times in UTC, without what the records say; the timelapse goes before it."""
+    """The document as it was read, without schedule and scans; the timelapse goes before it."""
     timelapse: TimeLapse
     logbook: Logbook
-    unplaced: Sequence[dict[str, Any]] = ()
+    unplaced: tuple[dict[str, Any], ...] = ()
     """Scan records that belong to no slot; written back as they are."""
-    notes: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
     """What had to be understood of another controller's file."""
     exact: bool = True
     """Whether orjson writes what others wrote as it is; what we write it always does."""
@@ -55,9 +61,9 @@ class StoredTimelapse:
     def __post_init__(self) -> None:
         """Begin the text, where this is the first value of its document."""
         if self._long is None:
-            name, times = self.timelapse.id, self.store.schedule_times
-            details = partial(details_of, timelapse_id=name, n_slots=len(times))
-            object.__setattr__(self, "_long", LongLists(times, scans_of, details))
+            timelapse = self.timelapse
+            details = partial(details_of, timelapse_id=timelapse.id, n_slots=timelapse.n_slots)
+            object.__setattr__(self, "_long", LongLists(timelapse.schedule_times, scans_of, details))
 
     def evolved(self, timelapse: TimeLapse, logbook: Logbook) -> StoredTimelapse:
         """Return the document of the next value; this one stays as it is."""
@@ -105,7 +111,7 @@ class StoredTimelapse:
         slots = details_of(records, timelapse.id, timelapse.n_slots)
         return {
             **self._frame(),
-            "schedule_times": store.schedule_times,
+            "schedule_times": [*map(write_instant, timelapse.schedule_times)],
             "scans": [*scans_of(records), *self.unplaced],
             "extra": {**store.extra, OURS: {**self._own_extra(), "slots": slots}},
         }
@@ -144,12 +150,48 @@ def new_stored(
     timelapse: TimeLapse, configuration: Mapping[str, Any], digest: str | None, file_name: str
 ) -> StoredTimelapse:
     """Return the document of a timelapse that was just defined."""
-    store = TimelapseStore(
-        _file_name=file_name,
-        schedule_times=[write_instant(time) for time in timelapse.schedule_times],
-        extra={CONFIG_SNAPSHOT: dict(configuration)} if configuration else {},
-    )
+    extra = {CONFIG_SNAPSHOT: dict(configuration)} if configuration else {}
+    store = TimelapseStore(_file_name=file_name, extra=extra)
     return StoredTimelapse(store, timelapse, Logbook(definition_digest=digest), exact=is_exact(store.extra))
+
+
+class LoadedTimelapse(NamedTuple):
+    """A timelapse that was read from disk, and which file it is from."""
+
+    stored: StoredTimelapse
+    path: Path
+    """The main file, or its ``.bak``."""
+    trouble: StoreCorrupt | None = None
+    """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
+
+
+def load_stored(path: Path) -> LoadedTimelapse | None:
+    """Return the timelapse in a store, naive times read as the host's; ``None`` where there is no store.
+
+    Raises
+    ------
+    StoreUnreadable, StoreCorrupt
+        As `timelapse_store.load`.
+
+    """
+    text = read_text(path) if _is_long(path) else None
+    if text is not None:
+        from plantimager.controller.scanner.quick_reader import read_quickly  # noqa: PLC0415 - for long ones alone
+
+        stored = read_quickly(text, path.name)
+        if stored is not None:
+            return LoadedTimelapse(stored, path)
+    loaded = load(path)
+    if loaded is None:
+        return None
+    return LoadedTimelapse(read_stored(loaded.store, None, exact=loaded.exact), loaded.path, loaded.trouble)
+
+
+def _is_long(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= LONG
+    except OSError:
+        return False
 
 
 def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = False) -> StoredTimelapse:
@@ -157,13 +199,35 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = Fal
 
     ``exact`` is `LoadedStore.exact`, where the store was loaded: it spares a look at every value.
     """
-    moments = [*map(datetime.fromisoformat, store.schedule_times)]
+    schedule, notes = read_schedule([*map(datetime.fromisoformat, store.schedule_times)], zone)
+    details = _ours(store).get("slots")
+    records, unplaced = read_records(store, schedule, details if isinstance(details, dict) else {}, zone)
+    stored = put_together(store, schedule, records, notes, zone)
+    return replace(stored, unplaced=tuple(unplaced), exact=exact or _is_exact(stored.store, store.scans))
+
+
+def read_schedule(moments: Sequence[datetime], zone: tzinfo | None) -> tuple[tuple[datetime, ...], list[str]]:
+    """Return the slots in UTC, and what had to be understood of their times."""
     zones = {moment.tzinfo for moment in moments}
     schedule = tuple(moments if zones == {UTC} else [to_utc(moment, zone) for moment in moments])
-    notes = list(_notes_on(store, zones, schedule))
-    details = _ours(store).get("slots")
-    found, unplaced = read_records(store, schedule, details if isinstance(details, dict) else {}, zone)
-    state, next_idx, records = straighten(store, found, notes)
+    notes = ["times without an offset were read as local time"] if None in zones else []
+    backward = sum(map(gt, schedule, schedule[1:]))
+    if backward:
+        slots = f"{backward} slot{'s' * (backward > 1)}"
+        notes.append(f"the schedule goes back in time at {slots}: late ones will count as missed")
+    return schedule, notes
+
+
+def put_together(
+    store: TimelapseStore,
+    schedule: tuple[datetime, ...],
+    found: dict[int, SlotRecord],
+    notes: Iterable[str],
+    zone: tzinfo | None,
+) -> StoredTimelapse:
+    """Return the timelapse that a store holds, of which the long lists have been read."""
+    notes = [*_notes_on(store), *notes]
+    state, next_idx, records = straighten(store, len(schedule), found, notes)
     timelapse = TimeLapse(
         id=store.timelapse_id,
         mode=TimeLapseMode(store.mode),
@@ -179,12 +243,10 @@ def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = Fal
         scan_retries=store.scan_retries or 0,
         ending=_read_ending(_ours(store).get("ending")),
     )
-    texts = store.schedule_times if zones == {UTC} else [write_instant(time) for time in schedule]
-    # What the records hold now is not kept a second time.
+    # What the timelapse holds now is not kept a second time.
     ours = {key: value for key, value in _ours(store).items() if key != "slots"}
-    document = replace(store, schedule_times=texts, scans=[], extra={**store.extra, OURS: ours})
-    exact = exact or _is_exact(document, store.scans)
-    return StoredTimelapse(document, timelapse, read_logbook(store), unplaced, notes, exact)
+    document = replace(store, schedule_times=[], scans=[], extra={**store.extra, OURS: ours})
+    return StoredTimelapse(document, timelapse, read_logbook(store), notes=tuple(notes))
 
 
 def read_logbook(store: TimelapseStore) -> Logbook:
@@ -197,14 +259,9 @@ def _ours(store: TimelapseStore) -> Mapping[str, Any]:
     return ours if isinstance(ours, dict) else {}
 
 
-def _notes_on(store: TimelapseStore, zones: Iterable[tzinfo | None], schedule: Sequence[datetime]) -> Iterator[str]:
+def _notes_on(store: TimelapseStore) -> Iterator[str]:
     if store.version != VERSION:
         yield f"written by version {store.version}, not {VERSION}: what is known of it is used, the rest is kept"
-    if None in zones:
-        yield "times without an offset were read as local time"
-    backward = sum(map(gt, schedule, schedule[1:]))
-    if backward:
-        yield f"the schedule goes back in time at {backward} slot{'s' * (backward > 1)}: late ones will count as missed"
 
 
 def _read_ending(raw: Any) -> Ending | None:
@@ -215,9 +272,8 @@ def _read_ending(raw: Any) -> Ending | None:
 
 
 def _is_exact(document: TimelapseStore, scans: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether orjson can write all that others may have written; the times of the schedule are in order anyway."""
-    frame = {key: value for key, value in document.as_mapping().items() if key != "schedule_times"}
+    """Whether orjson can write all that others may have written."""
     values = [value for scan in scans for value in scan.values()]
     unusual = [value for value in values if value is not None and not (type(value) is str and value.isascii())]
     keys = {key for scan in scans for key in scan}
-    return is_exact([frame, unusual, *keys])
+    return is_exact([document.as_mapping(), unusual, *keys])

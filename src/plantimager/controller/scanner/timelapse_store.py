@@ -331,17 +331,9 @@ def read_object(path: Path) -> json_text.Loaded | None:
         As `load`.
 
     """
-    try:
-        text = read_regular(path, LARGEST_STORE)
-    except FileNotFoundError as problem:
-        if path.is_symlink():  # perhaps the disk that it leads to isn't mounted yet
-            raise StoreUnreadable(path, f"a symbolic link to {path.readlink()}, which isn't there") from problem
+    text = read_text(path)
+    if text is None:
         return None
-    except TooLarge as problem:
-        raise StoreCorrupt(path, problem.strerror or "too large") from problem
-    except OSError as problem:
-        reason = "a loop of symbolic links" if problem.errno == errno.ELOOP else problem.strerror
-        raise StoreUnreadable(path, f"can't be read: {reason}") from problem
     if not text.strip(b"\0 \t\r\n"):
         raise StoreCorrupt(path, "empty" if not text else f"{len(text)} bytes of nothing (a write that was cut off)")
     try:
@@ -351,6 +343,28 @@ def read_object(path: Path) -> json_text.Loaded | None:
     if not isinstance(read.value, dict):
         raise StoreCorrupt(path, f"holds a JSON {_kind(read.value)}, not an object")
     return read
+
+
+def read_text(path: Path) -> bytes | None:
+    """Return what is in a file, whatever it is; ``None`` where there is no file.
+
+    Raises
+    ------
+    StoreUnreadable, StoreCorrupt
+        It can't be read now; it is too large.
+
+    """
+    try:
+        return read_regular(path, LARGEST_STORE)
+    except FileNotFoundError as problem:
+        if path.is_symlink():  # perhaps the disk that it leads to isn't mounted yet
+            raise StoreUnreadable(path, f"a symbolic link to {path.readlink()}, which isn't there") from problem
+        return None
+    except TooLarge as problem:
+        raise StoreCorrupt(path, problem.strerror or "too large") from problem
+    except OSError as problem:
+        reason = "a loop of symbolic links" if problem.errno == errno.ELOOP else problem.strerror
+        raise StoreUnreadable(path, f"can't be read: {reason}") from problem
 
 
 def _kind(value: Any) -> str:

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
-from plantimager.controller.scanner.stored_timelapse import Logbook, read_stored
-from plantimager.controller.scanner.timelapse_store import load
+from plantimager.controller.scanner.stored_timelapse import Logbook, load_stored
 from plantimager.controller.timelapsectl.terminal import one_line
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.lock import daemon_of, start_of
@@ -166,10 +165,10 @@ def look(store: Path, clock: Clock) -> Overview:
     # The daemon first: it may end meanwhile and then shows too much, but never writes what we miss.
     daemon = _look_at_daemon(store, clock)
     now, evidence = clock.now(), clock.evidence()
-    loaded = load(store)
+    loaded = load_stored(store)
     if loaded is None:
         return Overview(at=now, store=store, daemon=daemon, evidence=evidence)
-    stored = read_stored(loaded.store, None, exact=loaded.exact)
+    stored = loaded.stored
     return Overview(
         at=now,
         store=store,
@@ -179,7 +178,7 @@ def look(store: Path, clock: Clock) -> Overview:
         backup_because=str(loaded.trouble or ""),
         daemon=daemon,
         evidence=evidence,
-        secrets=tuple(_secrets_of(loaded.store.extra)),
+        secrets=tuple(_secrets_of(stored.store.extra)),
     )
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.controller.scanner.durable import read_regular
 from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
-from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_stored
-from plantimager.controller.scanner.timelapse_store import load as load_store
+from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, load_stored
 from plantimager.controller.timelapsectl.watch import Watch
 from plantimager.controller.timelapsed.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_of, leave_request
 from plantimager.controller.timelapsed.live import read_live
@@ -160,8 +159,8 @@ def _unanswered(session: Session, pid: int) -> DaemonNotThere:
 
 
 def _read(store: Path) -> StoredTimelapse | None:
-    loaded = load_store(store)
-    return None if loaded is None else read_stored(loaded.store, None, exact=loaded.exact)
+    loaded = load_stored(store)
+    return None if loaded is None else loaded.stored
 
 
 def _check_without_daemon(configuration: Mapping[str, object], path: Path, session: Session) -> None:

@@ -27,8 +27,7 @@ from plantimager.controller.scanner.errors import (
     TimelapsedError,
 )
 from plantimager.controller.scanner.paths import Pose
-from plantimager.controller.scanner.stored_timelapse import read_stored
-from plantimager.controller.scanner.timelapse_store import load as load_store
+from plantimager.controller.scanner.stored_timelapse import load_stored
 from plantimager.controller.timelapsectl.requests import PATIENCE, DaemonNotThere, ask, who_asks
 from plantimager.controller.timelapsectl.terminal import Style, one_line
 from plantimager.controller.timelapsed.by_hand import Deed, Wish, perform
@@ -166,9 +165,9 @@ def _scan_configuration(wish: Wish, config: Config, session: Session) -> Mapping
     """Return how the timelapse has its cameras set; a store that can't be read keeps nobody from a picture."""
     if wish.deed is Deed.SNAPSHOT:
         with suppress(TimelapsedError):
-            loaded = load_store(session.store)
+            loaded = load_stored(session.store)
             if loaded is not None:
-                return configuration_for(read_stored(loaded.store, None, exact=loaded.exact), None, config.scan)
+                return configuration_for(loaded.stored, None, config.scan)
     return config.scan
 
 

@@ -22,8 +22,7 @@ from plantimager.controller.scanner.errors import (
     StoreCorrupt,
     TimelapsedError,
 )
-from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, read_logbook, read_stored
-from plantimager.controller.scanner.timelapse_store import LoadedStore, load
+from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_stored
 from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
@@ -86,7 +85,7 @@ class Daemon:
         self._standing = False
         """Whether the schedule stands, that is: the start is over."""
         self._waiting_for_clock = False
-        self._loaded: LoadedStore | StoreCorrupt | None = None
+        self._loaded: LoadedTimelapse | StoreCorrupt | None = None
         self._stop_deadline: float | None = None
         self._powered_down = False
         self._status = ""
@@ -241,13 +240,13 @@ class Daemon:
 
     # --- the store ----------------------------------------------------------------------------------
 
-    def _read_store(self) -> LoadedStore | StoreCorrupt | None:
+    def _read_store(self) -> LoadedTimelapse | StoreCorrupt | None:
         try:
-            return load(self.places.store)
+            return load_stored(self.places.store)
         except StoreCorrupt as corrupt:
             return corrupt
 
-    def _resume(self, loaded: LoadedStore | StoreCorrupt | None) -> None:
+    def _resume(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
         """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for."""
         stored = self._settle_store(loaded)
         definition = self.pickup.look()
@@ -260,7 +259,7 @@ class Daemon:
             self.conductor.settle_rig()
             tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
 
-    def _settle_store(self, loaded: LoadedStore | StoreCorrupt | None) -> StoredTimelapse | None:
+    def _settle_store(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> StoredTimelapse | None:
         if loaded is None:
             return None
         if isinstance(loaded, StoreCorrupt):
@@ -268,7 +267,7 @@ class Daemon:
             return None
         if loaded.trouble is not None:
             self.keeper.fall_back(loaded, self.clock.now())
-        return read_stored(loaded.store, None, exact=loaded.exact)
+        return loaded.stored
 
     # --- requests --------------------------------------------------------------------
 
@@ -448,9 +447,8 @@ def _rig_word(conductor: Conductor) -> str:
     return {True: "warm", False: "standby", None: "unknown"}[conductor.warm]
 
 
-def _last_write(loaded: LoadedStore | StoreCorrupt | None) -> datetime | None:
+def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | None:
     """Return when the store was last written, by its own word or else by its file's."""
-    if not isinstance(loaded, LoadedStore):
+    if not isinstance(loaded, LoadedTimelapse):
         return None
-    saved_at = read_logbook(loaded.store).saved_at
-    return saved_at or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)
+    return loaded.stored.logbook.saved_at or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)

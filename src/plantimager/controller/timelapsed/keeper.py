@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plantimager.controller.scanner.durable import keep_aside, put_back, read_regular, set_aside, write_durably
-from plantimager.controller.scanner.stored_timelapse import Logbook, StoredTimelapse
-from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, LoadedStore, backup_of
+from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, Logbook, StoredTimelapse
+from plantimager.controller.scanner.timelapse_store import LARGEST_STORE, backup_of
 from plantimager.controller.timelapsed.journal import Action, tell
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Keeper:
             aside.append(set_aside(backup_of(self.path), "corrupt", stamp_of(at)))
         tell(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
 
-    def fall_back(self, loaded: LoadedStore, at: datetime) -> None:
+    def fall_back(self, loaded: LoadedTimelapse, at: datetime) -> None:
         """Put the backup that was read in the place of a store that can't be used, and that aside; say so.
 
         From here on it makes no difference that the power may go again: the file is sound and the corrupt one kept.
