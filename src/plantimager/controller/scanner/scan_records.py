@@ -299,19 +299,20 @@ def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -
     """Return by slot what the documented keys have no place for, as far as it isn't as usual: of most slots nothing."""
     details = {}
     for record in records:
+        slot, scan_id, _, attempt, interruptions, started_at, _, _, last_error, pictures, boot_id, _ = record
         known: dict[str, Any] = {}
-        if record.attempt != _usual_attempt(record.started_at):
-            known["attempt"] = record.attempt
-        if record.interruptions:
-            known["interruptions"] = record.interruptions
-        if record.pictures is not None:
-            known["pictures"] = record.pictures
-        if record.last_error is not None:
-            known["last_error"] = record.last_error
-        if record.boot_id is not None:
-            known["boot_id"] = record.boot_id
-        if record.scan_id != scan_id_of(timelapse_id, record.slot, n_slots):
-            known["scan_id"] = record.scan_id
+        if attempt != _usual_attempt(started_at):
+            known["attempt"] = attempt
+        if interruptions:
+            known["interruptions"] = interruptions
+        if pictures is not None:
+            known["pictures"] = pictures
+        if last_error is not None:
+            known["last_error"] = last_error
+        if boot_id is not None:
+            known["boot_id"] = boot_id
+        if scan_id != scan_id_of(timelapse_id, slot, n_slots):
+            known["scan_id"] = scan_id
         if known:
-            details[str(record.slot)] = known
+            details[str(slot)] = known
     return details

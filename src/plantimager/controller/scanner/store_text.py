@@ -73,8 +73,14 @@ def _pieces_of(value: Any, depth: int) -> Sequence[bytes]:
 
 
 def _indented(value: Any, depth: int) -> bytes:
+    """Return the text of a value as deep as it is to stand: written within as many arrays, which are cut off."""
+    before = after = 0
+    for level in range(depth):
+        value = [value]
+        before += len(b"[\n") + (level + 1) * len(_INDENT)
+        after += len(b"\n]") + level * len(_INDENT)
     text = orjson.dumps(value, option=OPTIONS)
-    return text.replace(b"\n", b"\n" + depth * _INDENT) if depth else text  # line breaks in strings are escaped
+    return text[before : len(text) - after] if depth else text
 
 
 def _enclosed(brackets: bytes, entries: Iterable[Sequence[bytes]], depth: int) -> Text:

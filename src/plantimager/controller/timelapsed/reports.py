@@ -6,6 +6,7 @@ didn't happen.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -109,13 +110,13 @@ def slot_interrupted(timelapse: TimeLapse, slot: int, now: datetime) -> None:
 
 def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str = "") -> None:
     """Tell which slots were passed over: one line for all that share a cause; ``away`` is that of an absence."""
-    causes: dict[str, list[int]] = {}
+    causes = defaultdict[str, list[int]](list)
     for slot in range(before.next_idx, after.next_idx):
         record = after.records[slot]
         if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
             # Those that were just missed have nothing in common but that: each says how late it was.
             cause = record.error_text if away or record.reason is not Reason.MISSED else ""
-            causes.setdefault(cause, []).append(slot)
+            causes[cause].append(slot)
     for cause, slots in causes.items():
         were = "was" if len(slots) == 1 else "were"
         why = f" while {away}" if away and cause == away else f": {cause}" if cause else ""
@@ -126,7 +127,7 @@ def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str =
 
 def slots_given_back(before: TimeLapse, after: TimeLapse, now: datetime) -> None:
     """Tell which skipped slots can be taken after all."""
-    back = sorted(set(before.records) - set(after.records))
+    back = sorted(slot for slot in before.records if slot not in after.records)
     if back:
         words = f"{span_words(after, back, now)}, skipped under a wrong clock, can still be taken"
         tell(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=back[:MOST_SLOTS_NAMED])
