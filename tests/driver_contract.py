@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.drivers import load
 from plantimager.controller.scanner.drivers.base import EventMonitor, Part, ScanRequest, ScanResult

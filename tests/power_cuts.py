@@ -12,10 +12,12 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from daemon_process import STORE, Place
 from forked_daemons import ForkedDaemon, expect
@@ -213,7 +215,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     old = place.store.read_bytes() if place.store.exists() else None
     traced = Traced(lambda: keeper.commit(after, now))
     cut = traced.go_on(at)
-    new = keeper.stored.evolved(after, keeper.logbook._replace(saved_at=now)).encode()
+    new = keeper.stored.evolved(after, replace(keeper.logbook, saved_at=now)).encode()
     expect(cut or traced.exit_status == 0, f"ended with {traced.exit_status}")
     found = place.store.read_bytes() if place.store.exists() else None
     expect(found in ((old, new) if cut else (new,)), f"neither the old nor the new store: {found!r}")

@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest, ScanResult
 from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.durations import exact
@@ -150,7 +152,7 @@ class World:
         directory.mkdir()
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
-        self.config = (config or Config())._replace(datasets=directory / "datasets")
+        self.config = replace(config or Config(), datasets=directory / "datasets")
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
@@ -194,7 +196,7 @@ class World:
 
     def configure(self, **changes: object) -> None:
         """Write another configuration; a reload or the next start takes it up."""
-        config = self.config = self.config._replace(**changes)
+        config = self.config = replace(self.config, **changes)
         durations = {key: exact(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")}
         words = {key: getattr(config, key) for key in ("driver", "datasets", "missed", "clock")}
         lines = [f'{key} = "{value}"' for key, value in {**words, **durations}.items()]

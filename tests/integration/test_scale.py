@@ -9,12 +9,12 @@ import re
 import shutil
 import signal
 import subprocess
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from daemon_process import CTL, DAEMON, PATIENCE, NotifySocket, Place, statuses
 from plantimager.controller.scanner.errors import ScanFailed

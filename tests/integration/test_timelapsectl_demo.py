@@ -2,10 +2,10 @@
 
 import io
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.states import TimeLapseMode, TimeLapseState
@@ -78,7 +78,7 @@ def test_missing_picture_is_objected_to(home, told_rightly):
 
 def test_kill_that_left_no_trace_is_objected_to(home, told_rightly):
     """It was to be seen in the records of the slot that it hit."""
-    assert demo.what_is_untrue(told_rightly, home, CUT._replace(slot=2)) == [
+    assert demo.what_is_untrue(told_rightly, home, replace(CUT, slot=2)) == [
         "slot 2 had 1 attempts, 0 of them interrupted; not 2 and 1"
     ]
 

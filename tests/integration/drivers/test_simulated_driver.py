@@ -1,10 +1,10 @@
 """The simulated driver: its pictures, and the troubles that it can be told to make."""
 
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.json_text import dumps, load
@@ -50,7 +51,7 @@ def kept(deeds: list[str], n_slots: int = 12) -> StoredTimelapse:
             break
         at = max(at, timelapse.schedule_times[timelapse.next_idx])
         if deed == "come back":
-            log = log._replace(saved_at=at).came_back(at + EVERY, "boot")
+            log = replace(log, saved_at=at).came_back(at + EVERY, "boot")
         elif deed == "miss":
             timelapse = timelapse.pass_late(at + 3 * EVERY, Reason.MISSED, "the rig was off")
         elif deed == "cancel":
@@ -176,11 +177,11 @@ def test_extra_is_read_as_deep_as_the_careful_way_reads_it(levels):
 
 
 def test_long_store_is_read_quickly_and_a_short_one_without_the_means_for_that(tmp_path):
-    """On a Pi a start with few slots needn't wait for a package that only many need."""
+    """On a Pi a start with few slots needn't wait for what only many need."""
     program = (
         "import sys; from pathlib import Path\n"
         "from plantimager.controller.scanner.stored_timelapse import load_stored\n"
-        "assert load_stored(Path(sys.argv[1])); print('msgspec' in sys.modules)\n"
+        "assert load_stored(Path(sys.argv[1])); print('plantimager.controller.scanner.quick_reader' in sys.modules)\n"
     )
     short, long = tmp_path / "short.json", tmp_path / "long.json"
     short.write_bytes(changed())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.json_text import dumps, loads
 from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
@@ -225,7 +225,7 @@ def documents(draw):
         grace=timedelta(seconds=draw(st.integers(0, 9999))),
         start_at=draw(st.none() | INSTANTS),
         scan_retries=draw(st.integers(0, 9)),
-        ending=draw(st.none() | st.builds(Ending, INSTANTS, TEXTS, TEXTS)),
+        ending=draw(st.none() | st.tuples(INSTANTS, TEXTS, TEXTS).map(lambda parts: Ending(*parts))),
     )
     logbook = Logbook(
         saved_at=draw(st.none() | INSTANTS),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
 from plantimager.controller.scanner.json_text import loads

@@ -1,11 +1,11 @@
 """A rig of which everything is known: its timelapse, the time, the zone, the terminal."""
 
 import io
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.states import Reason, TimeLapseMode, TimeLapseState

@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 from plantimager.controller.timelapsectl.parser import build_parser

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from plantimager.controller.timelapsectl import status_json
 from plantimager.controller.timelapsectl.overview import Overview

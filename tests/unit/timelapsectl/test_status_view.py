@@ -1,10 +1,10 @@
 """`timelapsectl status` for people."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import ScanFailed, ScannerNotReady
 from plantimager.controller.scanner.states import Reason

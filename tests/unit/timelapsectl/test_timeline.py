@@ -1,10 +1,10 @@
 """`timelapsectl timeline`: planned against taken."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.states import TimeLapseMode
 from plantimager.controller.timelapsectl.timeline import SCALES, Kind, chart_of
@@ -48,7 +48,7 @@ times: CEST (UTC+02:00)"""
 def test_time_without_a_daemon_is_a_band(overview, screen):
     """Where no slot stands in front of it, it can be seen."""
     morning = overview.timelapse.schedule_times[0] - timedelta(hours=7)
-    earlier = overview.logbook._replace(outages=((morning, morning + timedelta(hours=3)),))
+    earlier = replace(overview.logbook, outages=((morning, morning + timedelta(hours=3)),))
     row = text_of(chart(replace(overview, logbook=earlier)), screen())[5]
     assert row == "Mon 22 Jun 2026 │  ░░░░░░        ●●●●●●●●●●●●●✗○◐●···············│"
 
@@ -56,7 +56,7 @@ def test_time_without_a_daemon_is_a_band(overview, screen):
 def test_band_over_midnight_is_cut_in_two(overview):
     """Each day has its part of an outage."""
     night = (datetime(2026, 6, 22, 20, 0, tzinfo=UTC), datetime(2026, 6, 23, 4, 0, tzinfo=UTC))
-    drawn = chart(replace(overview, logbook=overview.logbook._replace(outages=(night,))))
+    drawn = chart(replace(overview, logbook=replace(overview.logbook, outages=(night,))))
     assert [row.off for row in drawn.rows] == [((22 / 24, 1.0),), ((0.0, 0.25),)]
 
 

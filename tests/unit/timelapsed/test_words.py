@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import ScanFailed
 from plantimager.controller.scanner.states import Reason

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.faults import MISSING, Fault, Table, one_of, whole
 from plantimager.controller.scanner.paths import AXES, HOME, Pose, coordinate
@@ -25,7 +27,7 @@ _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pictures are named after their camera, and PlantDB takes no other ids."""
 
 
-class Camera(NamedTuple):
+class Camera(Struct, frozen=True):
     """One camera of the rig."""
 
     name: str

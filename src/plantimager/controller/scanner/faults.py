@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +35,7 @@ MISSING = _Missing()
 """Stands for the value of a key that is not there."""
 
 
-class Fault(NamedTuple):
+class Fault(Struct, frozen=True):
     """One thing that is wrong, worded ``[table] key = value: problem``."""
 
     table: str

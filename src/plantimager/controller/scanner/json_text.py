@@ -12,9 +12,10 @@ import json
 import math
 import re
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 DEEPEST: Final = 200
 """Levels of nesting. Both read many more than they can write again: `_ORJSON_WRITES`, ``json`` what the stack has left.
@@ -40,7 +41,7 @@ OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 """How orjson writes as `dumps` does."""
 
 
-class Loaded(NamedTuple):
+class Loaded(Struct, frozen=True):
     """What a JSON text holds."""
 
     value: Any

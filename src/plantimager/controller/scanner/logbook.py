@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.schedule import write_instant
 
@@ -14,7 +17,7 @@ MOST_OUTAGES: Final = 1000
 """Spans without the daemon that a store remembers; the oldest go first."""
 
 
-class Logbook(NamedTuple):
+class Logbook(Struct, frozen=True):
     """When the store was written, by which boot of the machine, and when nobody was there to write it."""
 
     saved_at: datetime | None = None
@@ -31,7 +34,7 @@ class Logbook(NamedTuple):
         outages = self.outages
         if self.saved_at is not None and at > self.saved_at:
             outages = (*outages, (self.saved_at, at))[-MOST_OUTAGES:]
-        return self._replace(boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
+        return replace(self, boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Logbook:

@@ -12,6 +12,8 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec.structs import replace
+
 from plantimager.controller.scanner.logbook import read_count, read_text
 from plantimager.controller.scanner.schedule import to_utc, write_instant
 from plantimager.controller.scanner.states import FINAL, Reason, RecordStatus, TimeLapseState
@@ -181,7 +183,7 @@ def as_records(
         "kept": kept,
         **others,
     }
-    return map(SlotRecord._make, zip(*[fields[name] for name in SlotRecord._fields], strict=False))
+    return map(SlotRecord, *[fields[name] for name in SlotRecord.__struct_fields__])
 
 
 def _noted(notes: Iterable[Mapping[str, Any]], key: str, read: Callable[[Any], _T | None]) -> Sequence[_T | None]:
@@ -219,7 +221,7 @@ def straighten(
     for slot in open_slots:
         record = records[slot]
         if not is_safe_name(record.scan_id):  # it may be taken again, and then it is to name its dataset
-            records[slot] = record._replace(scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
+            records[slot] = replace(record, scan_id=scan_id_of(store.timelapse_id, slot, n_slots))
     gone_by = [slot for slot in range(store.next_idx) if slot not in records or slot in open_slots]
     before = {slot: _as_passed(record_of(slot)) for slot in gone_by}
     gaps = sum(record.reason is Reason.NOT_RECORDED for record in before.values())
@@ -241,7 +243,7 @@ def straighten(
         state = TimeLapseState.RUNNING
     if state is TimeLapseState.RUNNING:
         running = record_of(next_idx)
-        records[next_idx] = running._replace(status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
+        records[next_idx] = replace(running, status=RecordStatus.RUNNING, attempt=max(running.attempt, 1))
     for slot in open_slots:
         record = records[slot]
         if record.status is RecordStatus.RUNNING and (slot != next_idx or state is not TimeLapseState.RUNNING):
@@ -256,11 +258,11 @@ def _as_passed(record: SlotRecord) -> SlotRecord:
     if record.status is not RecordStatus.PENDING:
         return record
     if record.error:
-        return record._replace(status=RecordStatus.FAILED)
+        return replace(record, status=RecordStatus.FAILED)
     if record.started_at is not None:
         return _cut_off(record)
     error = {"type": Reason.NOT_RECORDED.value, "msg": "the controller of that time left no record"}
-    return record._replace(status=RecordStatus.SKIPPED, error=error)
+    return replace(record, status=RecordStatus.SKIPPED, error=error)
 
 
 def _is_under_way(record: SlotRecord) -> bool:
@@ -271,7 +273,7 @@ def _is_under_way(record: SlotRecord) -> bool:
 
 def _cut_off(record: SlotRecord) -> SlotRecord:
     error = {"type": RecordStatus.INTERRUPTED.value, "msg": "cut off; the controller of that time went on without it"}
-    return record._replace(status=RecordStatus.INTERRUPTED, error=record.error or error, boot_id=None)
+    return replace(record, status=RecordStatus.INTERRUPTED, error=record.error or error, boot_id=None)
 
 
 # --- into the store -------------------------------------------------------------------------------
@@ -299,20 +301,19 @@ def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -
     """Return by slot what the documented keys have no place for, as far as it isn't as usual: of most slots nothing."""
     details = {}
     for record in records:
-        slot, scan_id, _, attempt, interruptions, started_at, _, _, last_error, pictures, boot_id, _ = record
         known: dict[str, Any] = {}
-        if attempt != _usual_attempt(started_at):
-            known["attempt"] = attempt
-        if interruptions:
-            known["interruptions"] = interruptions
-        if pictures is not None:
-            known["pictures"] = pictures
-        if last_error is not None:
-            known["last_error"] = last_error
-        if boot_id is not None:
-            known["boot_id"] = boot_id
-        if scan_id != scan_id_of(timelapse_id, slot, n_slots):
-            known["scan_id"] = scan_id
+        if record.attempt != _usual_attempt(record.started_at):
+            known["attempt"] = record.attempt
+        if record.interruptions:
+            known["interruptions"] = record.interruptions
+        if record.pictures is not None:
+            known["pictures"] = record.pictures
+        if record.last_error is not None:
+            known["last_error"] = record.last_error
+        if record.boot_id is not None:
+            known["boot_id"] = record.boot_id
+        if record.scan_id != scan_id_of(timelapse_id, record.slot, n_slots):
+            known["scan_id"] = record.scan_id
         if known:
-            details[str(slot)] = known
+            details[str(record.slot)] = known
     return details

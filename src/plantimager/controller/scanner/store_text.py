@@ -96,7 +96,7 @@ class LongLists:
     """The texts of what is long in a store: its schedule, its scan records, and what else is known of its slots.
 
     ``scans_of`` gives what stands for records in the array of scans, and ``details_of`` in the object of details.
-    One thread.
+    One thread. Any two are equal: what is kept here can be made again, and is no part of a value.
     """
 
     def __init__(
@@ -111,6 +111,14 @@ class LongLists:
         self._records: Mapping[int, SlotRecord] = {}
         self._scans: dict[int, bytes] = {}
         self._details: dict[str, bytes] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is one, too."""
+        return isinstance(other, LongLists)
+
+    def __hash__(self) -> int:
+        """Return the same for all."""
+        return hash(LongLists)
 
     def schedule(self) -> Text:
         """Return the array of the schedule; one level deep."""

@@ -6,13 +6,15 @@ others wrote is kept.
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import gt
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 from orjson import JSONEncodeError
 
 from plantimager.controller.scanner.json_text import dumps, is_exact
@@ -41,8 +43,7 @@ LONG: Final = 100_000
 """Bytes of a store from which on the quick reader is worth being imported: some five hundred slots."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTimelapse:
+class StoredTimelapse(Struct, frozen=True):
     """A timelapse with the document that carries it, keys of others included."""
 
     store: TimelapseStore
@@ -55,15 +56,15 @@ class StoredTimelapse:
     """What had to be understood of another controller's file."""
     exact: bool = True
     """Whether orjson writes what others wrote as it is; what we write it always does."""
-    _long: LongLists | None = field(default=None, repr=False, compare=False)
+    long: LongLists | None = None
     """The text of what is long, which the values that evolve from this one share: a transition changes little of it."""
 
     def __post_init__(self) -> None:
         """Begin the text, where this is the first value of its document."""
-        if self._long is None:
+        if self.long is None:
             timelapse = self.timelapse
             details = partial(details_of, timelapse_id=timelapse.id, n_slots=timelapse.n_slots)
-            object.__setattr__(self, "_long", LongLists(timelapse.schedule_times, scans_of, details))
+            force_setattr(self, "long", LongLists(timelapse.schedule_times, scans_of, details))
 
     def evolved(self, timelapse: TimeLapse, logbook: Logbook) -> StoredTimelapse:
         """Return the document of the next value; this one stays as it is."""
@@ -80,7 +81,7 @@ class StoredTimelapse:
         if self.configuration is not None or not configuration:
             return self
         extra = {**self.store.extra, CONFIG_SNAPSHOT: dict(configuration)}
-        return replace(self, store=replace(self.store, extra=extra), exact=self.exact and is_exact(extra))
+        return replace(self, store=dataclasses.replace(self.store, extra=extra), exact=self.exact and is_exact(extra))
 
     def encode(self) -> bytes:
         """Return the text of the store."""
@@ -88,9 +89,9 @@ class StoredTimelapse:
 
     def encode_in_pieces(self) -> Sequence[bytes]:
         """Return the text of the store in pieces, most of which are there already."""
-        if self.exact and self._long is not None:
+        if self.exact and self.long is not None:
             with suppress(JSONEncodeError):
-                return self._encode_quickly(self._long).pieces
+                return self._encode_quickly(self.long).pieces
         return (dumps(self._as_mapping(), exact=self.exact),)
 
     def _encode_quickly(self, long: LongLists) -> Text:
@@ -155,7 +156,7 @@ def new_stored(
     return StoredTimelapse(store, timelapse, Logbook(definition_digest=digest), exact=is_exact(store.extra))
 
 
-class LoadedTimelapse(NamedTuple):
+class LoadedTimelapse(Struct, frozen=True):
     """A timelapse that was read from disk, and which file it is from."""
 
     stored: StoredTimelapse
@@ -245,7 +246,7 @@ def put_together(
     )
     # What the timelapse holds now is not kept a second time.
     ours = {key: value for key, value in _ours(store).items() if key != "slots"}
-    document = replace(store, schedule_times=[], scans=[], extra={**store.extra, OURS: ours})
+    document = dataclasses.replace(store, schedule_times=[], scans=[], extra={**store.extra, OURS: ours})
     return StoredTimelapse(document, timelapse, read_logbook(store), notes=tuple(notes))
 
 

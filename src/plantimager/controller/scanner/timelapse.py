@@ -6,12 +6,14 @@ The daemon builds the next value, saves it, and only then adopts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import accumulate
 from json import dumps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import IllegalTransition, TimelapsedError
@@ -71,11 +73,8 @@ def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
     return text if kept == len(text) else f"{text[:kept]}… ({len(text)} characters in all)"
 
 
-class SlotRecord(NamedTuple):
-    """What became of one slot, or is becoming of it.
-
-    A named tuple, since thousands are made at each start: a frozen dataclass takes five times as long.
-    """
+class SlotRecord(Struct, frozen=True):
+    """What became of one slot, or is becoming of it."""
 
     slot: int
     scan_id: str
@@ -140,7 +139,7 @@ class Records(dict[int, SlotRecord]):
 _REASONS: Final = {reason.value: reason for reason in Reason}
 
 
-class Ending(NamedTuple):
+class Ending(Struct, frozen=True):
     """Who or what ended a timelapse before its last slot, when, and why."""
 
     at: datetime
@@ -148,7 +147,7 @@ class Ending(NamedTuple):
     why: str
 
 
-class Tally(NamedTuple):
+class Tally(Struct, frozen=True):
     """How many slots ended how."""
 
     taken: int
@@ -168,8 +167,7 @@ class Tally(NamedTuple):
         return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLapse:
+class TimeLapse(Struct, frozen=True, kw_only=True):
     """One experiment: an id, a mode, a list of slots, and a record for each slot that came by.
 
     ``next_idx`` is the lowest slot without a final record, ``len(schedule_times)`` when there
@@ -270,7 +268,8 @@ class TimeLapse:
     def begin(self, at: datetime, boot_id: str) -> TimeLapse:
         """Slot due: the next slot's next attempt starts."""
         before = self._record(self.next_idx)
-        record = before._replace(
+        record = replace(
+            before,
             status=RecordStatus.RUNNING,
             attempt=before.attempt + 1,
             started_at=at,
@@ -282,7 +281,8 @@ class TimeLapse:
     def succeed(self, at: datetime, pictures: int | None = None) -> TimeLapse:
         """Scan ok: the slot is taken."""
         record = self._running(Event.SCAN_OK)
-        done = record._replace(
+        done = replace(
+            record,
             status=RecordStatus.SUCCEEDED,
             finished_at=at,
             error=None,
@@ -303,9 +303,9 @@ class TimeLapse:
         following = self._open_from(record.slot + 1, self.records)
         has_retries = record.attempt - record.interruptions <= self.scan_retries
         if has_retries and not give_up and not self._is_due(following, at):
-            again = record._replace(attempt=record.attempt + 1, started_at=at, error=error)
+            again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
             return self._with(Event.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
-        done = record._replace(status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
+        done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
             return self._close([done], Event.EXHAUSTED)
         why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
@@ -315,7 +315,8 @@ class TimeLapse:
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
         """Rig not ready: no attempt was used; the slot waits for the next try."""
         record = self._running(Event.RIG_NOT_READY)
-        waiting = record._replace(
+        waiting = replace(
+            record,
             status=RecordStatus.PENDING,
             attempt=record.attempt - 1,
             started_at=None,
@@ -330,7 +331,8 @@ class TimeLapse:
         The slot stays next; `pass_late` closes it after its grace.
         """
         record = self._running(Event.INTERRUPTED)
-        cut = record._replace(
+        cut = replace(
+            record,
             status=RecordStatus.INTERRUPTED,
             finished_at=at,
             error={"type": RecordStatus.INTERRUPTED.value, "msg": why},
@@ -358,7 +360,7 @@ class TimeLapse:
         if self.state is TimeLapseState.RUNNING:
             error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {ending.who}: {ending.why}"}
             running = self._running(Event.CANCELLED)
-            cut = [running._replace(status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
+            cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
         return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, ending, Reason.CANCELLED)
 
     def give_back(self, at: datetime) -> TimeLapse:
@@ -406,9 +408,9 @@ class TimeLapse:
                 yield record
             elif record.reason is Reason.RIG_NOT_READY:
                 error |= {"type": Reason.RIG_NOT_READY.value, "msg": record.error_text}
-                yield record._replace(status=skipped, error=error)
+                yield replace(record, status=skipped, error=error)
             else:
-                yield record._replace(status=skipped, error=error)
+                yield replace(record, status=skipped, error=error)
 
     def _record(self, slot: int) -> SlotRecord:
         """Return what is on record of a slot, or a record to begin with."""
@@ -437,7 +439,7 @@ class TimeLapse:
         error = {"type": reason.value, "msg": _storable(f"ended by {ending.who}: {ending.why}", LONGEST_REPEATED)}
         rest = map(self._record, range(self.next_idx, self.n_slots))
         still_open = [record for record in rest if record.status is RecordStatus.PENDING]
-        skipped = [record._replace(status=RecordStatus.SKIPPED, error=error) for record in still_open]
+        skipped = [replace(record, status=RecordStatus.SKIPPED, error=error) for record in still_open]
         records = Records(self.records, [*done, *skipped])
         return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
 

@@ -12,11 +12,14 @@ import contextlib
 import errno
 import logging
 import os
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from platformdirs import user_data_path
 
 from plantimager.controller.scanner import json_text
@@ -107,7 +110,7 @@ class ScanRecord:
         what it is.
         """
         if isinstance(scan_obj, ScanRecord):
-            return replace(scan_obj)
+            return copy(scan_obj)
         return cls(
             scan_id=scan_obj.scan_id,
             started_at=_epoch_to_iso(getattr(scan_obj, "_start_time", None)),
@@ -275,7 +278,7 @@ _STORE_KEYS: Final = (
 # --- reading strictly ---------------------------------------------------------------------------
 
 
-class LoadedStore(NamedTuple):
+class LoadedStore(Struct, frozen=True):
     """A store that is sound, and which file it is from."""
 
     store: TimelapseStore
@@ -306,7 +309,7 @@ def load(path: Path) -> LoadedStore | None:
         with contextlib.suppress(StoreError):
             previous = _read_strictly(path, backup_of(path))
             if previous is not None:
-                return previous._replace(trouble=trouble)
+                return replace(previous, trouble=trouble)
         raise
 
 

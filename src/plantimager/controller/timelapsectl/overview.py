@@ -7,9 +7,10 @@ daemon runs. Nothing here is worded for a screen, and no secret of the store com
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import Logbook, load_stored
@@ -28,8 +29,7 @@ SECRETS = ("api_token",)
 """Keys of ``extra`` whose values are shown nowhere, not even where an error message repeats them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningDaemon:
+class RunningDaemon(Struct, frozen=True, kw_only=True):
     """The daemon that runs on the store, and what it shows of itself."""
 
     pid: int
@@ -46,8 +46,7 @@ class RunningDaemon:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotFacts:
+class SlotFacts(Struct, frozen=True, kw_only=True):
     """What became of one slot, or is becoming of it."""
 
     slot: int
@@ -72,8 +71,7 @@ class SlotFacts:
         return max(self.started_at - self.scheduled_at, timedelta(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(Struct, frozen=True, kw_only=True):
     """A rig at one moment."""
 
     at: datetime
@@ -87,7 +85,11 @@ class Overview:
     """What is wrong with the store, where its ``.bak`` is shown in its place."""
     daemon: RunningDaemon | None = None
     evidence: ClockEvidence
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what no log is harmed by: not the secrets."""
+        return f"Overview({self.store}, {self.at})"
 
     @property
     def is_kept(self) -> bool:

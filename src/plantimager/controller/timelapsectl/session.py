@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.controller.timelapsectl.terminal import Screen, screen_of
 from plantimager.controller.timelapsed.clock import Clock, SystemClock
 from plantimager.controller.timelapsed.config import APPLICATION, SITE_DIRECTORY
@@ -114,4 +116,4 @@ def places_of(
     if scope is not Scope.SYSTEM:
         return places
     # The service's own user has no configuration of its own, and root's isn't the service's.
-    return places._replace(config_directories=(SITE_DIRECTORY / rig if rig is not None else SITE_DIRECTORY,))
+    return replace(places, config_directories=(SITE_DIRECTORY / rig if rig is not None else SITE_DIRECTORY,))

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.errors import FaultsFound, NotByHand
@@ -32,7 +34,7 @@ class Deed(StrEnum):
     LIGHTS = "lights"
 
 
-class Wish(NamedTuple):
+class Wish(Struct, frozen=True):
     """What a person asks for."""
 
     deed: Deed
@@ -103,7 +105,7 @@ def _name(value: object) -> str:
 # --- doing it --------------------------------------------------------------------------------------------
 
 
-class Picture(NamedTuple):
+class Picture(Struct, frozen=True):
     """What a camera saw."""
 
     camera: str
@@ -111,7 +113,7 @@ class Picture(NamedTuple):
     content: bytes
 
 
-class Report(NamedTuple):
+class Report(Struct, frozen=True):
     """What came of it."""
 
     sentence: str

@@ -21,7 +21,9 @@ import select
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 from plantimager.controller.timelapsed.timerfd import WallClockTimer
 
@@ -52,7 +54,7 @@ _REASONS: Final = {
 """Every union of reasons: putting one together takes as long as the kernel takes to wake us."""
 
 
-class ClockStep(NamedTuple):
+class ClockStep(Struct, frozen=True):
     """One movement of the wall clock that wasn't the passing of time."""
 
     before: datetime
@@ -66,7 +68,7 @@ class ClockStep(NamedTuple):
         return self.after - self.before
 
 
-class ClockEvidence(NamedTuple):
+class ClockEvidence(Struct, frozen=True):
     """What speaks for the wall clock being right."""
 
     kernel_synchronised: bool

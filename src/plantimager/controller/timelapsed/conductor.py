@@ -6,9 +6,11 @@ value, save it, adopt it, act, tell.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest
 from plantimager.controller.scanner.drivers.by_hand import HandControl
@@ -57,7 +59,7 @@ SAVE_PAUSE: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
 
-class _Absence(NamedTuple):
+class _Absence(Struct, frozen=True):
     """A rig that isn't ready: since how many tries, and when it is asked again."""
 
     slot: int
@@ -519,5 +521,5 @@ def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:
     record = timelapse.records[timelapse.next_idx]
     if record.started_at is None:
         return timelapse
-    began = record._replace(started_at=max(record.started_at + shift, EARLIEST))
+    began = replace(record, started_at=max(record.started_at + shift, EARLIEST))
     return replace(timelapse, records={**timelapse.records, record.slot: began})

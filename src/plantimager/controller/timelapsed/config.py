@@ -8,7 +8,9 @@ import pwd
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.durations import parse_duration
 from plantimager.controller.scanner.errors import FaultsFound, FileUnusable
@@ -36,7 +38,7 @@ class Missed(StrEnum):
     """The newest of them is taken at once, however late; the others are skipped."""
 
 
-class Config(NamedTuple):
+class Config(Struct, frozen=True):
     """How this host runs timelapses; every default stands here and in ``config/timelapsed.toml``."""
 
     driver: str = "simulated"

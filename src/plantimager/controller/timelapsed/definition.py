@@ -6,7 +6,9 @@ import re
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner import schedule
 from plantimager.controller.scanner.durations import exact, parse_duration, spoken
@@ -51,7 +53,7 @@ _KEYS: Final = frozenset(
 )
 
 
-class Definition(NamedTuple):
+class Definition(Struct, frozen=True):
     """What a definition asks for; sound in itself, not yet tied to the moment of its start."""
 
     name: str

@@ -7,7 +7,9 @@ isn't done by then is broken off: a person can ask again, a time point can't be 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.errors import NotByHand, ScanCancelled, TimelapsedError
 from plantimager.controller.scanner.states import TimeLapseState
@@ -34,7 +36,7 @@ REST: Final = timedelta(minutes=15)
 the scan light that somebody forgot costs the plant no more of its day."""
 
 
-class Errand(NamedTuple):
+class Errand(Struct, frozen=True):
     """A wish on its way through the daemon."""
 
     wish: Wish

@@ -14,7 +14,9 @@ import contextlib
 import errno
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.durable import make_private_directory, read_regular, write_durably
 from plantimager.controller.scanner.errors import TimelapsedError
@@ -37,7 +39,7 @@ class RequestFaulty(TimelapsedError):
     """A request can't be understood, so nothing is done about it."""
 
 
-class Request(NamedTuple):
+class Request(Struct, frozen=True):
     """One wish of a person: ``start`` (the file is the definition), ``cancel`` or ``rig`` (a JSON object)."""
 
     kind: str
@@ -68,7 +70,7 @@ class Request(NamedTuple):
         return value
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True):
     """What became of a request."""
 
     accepted: bool

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.durable import keep_aside, put_back, read_regular, set_aside, write_durably
 from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, Logbook, StoredTimelapse
@@ -94,7 +95,7 @@ class Keeper:
         """
         if self.stored is None:
             raise LookupError("nothing is held")
-        after = (logbook if logbook is not None else self.logbook)._replace(saved_at=at)
+        after = replace(logbook if logbook is not None else self.logbook, saved_at=at)
         return self._save(self.stored.evolved(timelapse, after), at)
 
     def note(self, logbook: Logbook) -> None:
@@ -115,7 +116,7 @@ class Keeper:
 
     def start(self, stored: StoredTimelapse, at: datetime) -> bool:
         """Save and adopt a timelapse that begins."""
-        return self._save(replace(stored, logbook=stored.logbook._replace(saved_at=at)), at)
+        return self._save(replace(stored, logbook=replace(stored.logbook, saved_at=at)), at)
 
     def retry(self, at: datetime) -> bool:
         """Try again to save what is in memory; return whether it is on disk."""

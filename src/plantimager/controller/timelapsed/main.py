@@ -7,7 +7,9 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.errors import (
     EXIT_FAILED,
@@ -95,7 +97,7 @@ def _run(options: _Options) -> int:
     return daemon.run()
 
 
-class _Options(NamedTuple):
+class _Options(Struct, frozen=True):
     """What the command line asks for."""
 
     config: Path | None = None

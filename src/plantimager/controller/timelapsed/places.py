@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.errors import FaultsFound
 from plantimager.controller.scanner.faults import Fault
@@ -23,7 +25,7 @@ DEFINITION_FILE_NAME: Final = "timelapse.toml"
 _RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
 
-class Places(NamedTuple):
+class Places(Struct, frozen=True):
     """The paths of one rig on this host."""
 
     store: Path

@@ -10,7 +10,9 @@ import threading
 from concurrent.futures import Future, wait
 from enum import StrEnum
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.drivers.base import EventMonitor, ScannerDriver, ScanRequest, ScanResult
 from plantimager.controller.scanner.errors import (
@@ -52,7 +54,7 @@ class Call(StrEnum):
     """What a person asked for, see `by_hand`."""
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True):
     """How a call ended: with a result (of a scan), an answer (to a person), neither, or with an exception."""
 
     call: Call

@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from plantimager.controller.scanner.cameras import read_cameras
 from plantimager.controller.scanner.faults import Fault
 from plantimager.controller.scanner.paths import read_path
@@ -32,7 +34,7 @@ def read_scan_configuration(values: Mapping[str, Any], name: str, faults: list[F
         read_path(values["ScanPath"], found)
     _check_metadata(values.get("Metadata"), found)
     read_cameras(values, found)
-    faults.extend(fault._replace(table=".".join(filter(None, (name, fault.table)))) for fault in found)
+    faults.extend(replace(fault, table=".".join(filter(None, (name, fault.table)))) for fault in found)
     return {key: as_json(table) for key, table in values.items()}
 
 

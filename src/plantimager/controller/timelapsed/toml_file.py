@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.durable import TooLarge, read_regular
 from plantimager.controller.scanner.errors import FileUnusable
@@ -24,7 +26,7 @@ _WHERE: Final = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column
 _PERHAPS_UNQUOTED: Final = ("Invalid value", "Expected newline or end of document after a statement")
 
 
-class TomlFile(NamedTuple):
+class TomlFile(Struct, frozen=True):
     """What stood in a file when it was read."""
 
     path: Path

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.durations import spoken
 
@@ -31,7 +33,7 @@ class ClockPolicy(StrEnum):
     """Only a clock that the kernel calls synchronised will do, however long that takes."""
 
 
-class Trust(NamedTuple):
+class Trust(Struct, frozen=True):
     """One judgement of the clock."""
 
     trusted: bool

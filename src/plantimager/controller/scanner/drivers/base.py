@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from plantimager.controller.scanner.faults import Fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanRequest:
+class ScanRequest(Struct, frozen=True, kw_only=True):
     """One attempt at one slot."""
 
     scan_id: str
@@ -44,7 +44,7 @@ class ScanRequest:
     """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
 
 
-class ScanResult(NamedTuple):
+class ScanResult(Struct, frozen=True):
     """What a finished scan left."""
 
     pictures: int | None = None
@@ -53,7 +53,7 @@ class ScanResult(NamedTuple):
     """A remark for the journal."""
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True):
     """How one part of a rig is."""
 
     name: str

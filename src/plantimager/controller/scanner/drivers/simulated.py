@@ -22,6 +22,8 @@ import threading
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from plantimager.controller.scanner.cameras import DEFAULT_CAMERAS, read_cameras
 from plantimager.controller.scanner.drivers import dataset, room
 from plantimager.controller.scanner.drivers.base import Part, ScanMonitor, ScannerDriver, ScanRequest, ScanResult
@@ -149,7 +151,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
     def _shrunk(self, camera: Camera) -> Camera:
         """Return a camera whose pictures are no wider than the options let them be."""
         width = min(self._image_width, camera.res_x) or camera.res_x
-        return camera._replace(res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
+        return replace(camera, res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
 
     def _paint(self, camera: Camera, at: Pose, age: timedelta, caption: str) -> bytes:
         # Imported here, because Pillow takes as long to load as the rest of the daemon, and a rig with another driver
