@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Self
 from bench_saving import BEGIN, DIGEST, EVERY, STORE, half_done, write_bare
 from measuring import memory, options_for, write_numbers
 
-from plantimager.controller.scanner.stored_timelapse import LONG, new_stored
+from plantimager.controller.scanner.stored_timelapse import new_stored
 from plantimager.controller.timelapsed.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
-    "apscheduler.triggers.date, ctypes, logging_journald, orjson, platformdirs, pwd, sdnotify, tomllib"
+    "apscheduler.triggers.date, ctypes, logging_journald, msgspec.json, orjson, platformdirs, pwd, sdnotify, tomllib"
 )
-PACKAGES_FOR_LONG_STORES = f"{PACKAGES}, msgspec.json"
 MODULES = "plantimager.controller.timelapsed.daemon, plantimager.controller.timelapsed.main"
 
 
@@ -53,6 +52,8 @@ def importing(modules: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
+BARE = importing(PACKAGES)
+WITH_MODULES = importing(f"{PACKAGES}, {MODULES}")
 DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
 
 YEAR_STORE = Path(__file__).parents[1] / "stores" / "interval-year-8760.json"
@@ -154,13 +155,11 @@ def year_store(slots: range, missed: int) -> bytes:
 def measure(n_slots: int, rounds: int) -> dict[str, float]:
     """Return the medians for one size; 0 is no store at all."""
     content = store_of(n_slots) if n_slots else None
-    packages = PACKAGES_FOR_LONG_STORES if content is not None and len(content) >= LONG else PACKAGES
-    bare, with_modules = importing(packages), importing(f"{packages}, {MODULES}")
     found: dict[str, list[tuple[float, int]]] = {"bare": [], "modules": [], "daemon": []}
     with TemporaryDirectory() as directory, Start(Path(directory)) as start:
         for _ in range(rounds):
-            found["bare"].append(start.measure(bare))
-            found["modules"].append(start.measure(with_modules))
+            found["bare"].append(start.measure(BARE))
+            found["modules"].append(start.measure(WITH_MODULES))
             if content is not None:
                 start.store(content)
             found["daemon"].append(start.measure(DAEMON))

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 from orjson import JSONEncodeError
 
+from plantimager.controller.scanner.errors import StoreError
 from plantimager.controller.scanner.json_text import dumps, is_exact
 from plantimager.controller.scanner.logbook import Logbook, read_own_time
 from plantimager.controller.scanner.scan_records import details_of, read_records, scans_of, straighten
@@ -175,24 +176,24 @@ def load_stored(path: Path) -> LoadedTimelapse | None:
         As `timelapse_store.load`.
 
     """
-    text = read_text(path) if _is_long(path) else None
-    if text is not None:
-        from plantimager.controller.scanner.quick_reader import read_quickly  # noqa: PLC0415 - for long ones alone
-
-        stored = read_quickly(text, path.name)
-        if stored is not None:
-            return LoadedTimelapse(stored, path)
+    stored = _read_if_long(path)
+    if stored is not None:
+        return LoadedTimelapse(stored, path)
     loaded = load(path)
     if loaded is None:
         return None
     return LoadedTimelapse(read_stored(loaded.store, None, exact=loaded.exact), loaded.path, loaded.trouble)
 
 
-def _is_long(path: Path) -> bool:
-    try:
-        return path.stat().st_size >= LONG
-    except OSError:
-        return False
+def _read_if_long(path: Path) -> StoredTimelapse | None:
+    """Return the timelapse in a long store where all is as usual; what is wrong with another is for `load` to say."""
+    with suppress(OSError, StoreError):
+        text = read_text(path) if path.stat().st_size >= LONG else None
+        if text is not None:
+            from plantimager.controller.scanner.quick_reader import read_quickly  # noqa: PLC0415 - for long ones alone
+
+            return read_quickly(text, path.name)
+    return None
 
 
 def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = False) -> StoredTimelapse:

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self, cast
+from typing import IO, TYPE_CHECKING, Final, Self, cast
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.errors import EXIT_FAILED, TimelapsedError
 from plantimager.controller.scanner.states import RecordStatus, TimeLapseState
@@ -126,7 +128,7 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
 # --- the play ------------------------------------------------------------------------------------------
 
 
-class Cut(NamedTuple):
+class Cut(Struct, frozen=True):
     """When the power was cut."""
 
     slot: int
@@ -225,7 +227,7 @@ def _say(screen: Screen, sentence: str) -> None:
 # --- where, and who -----------------------------------------------------------------------------------
 
 
-class Home(NamedTuple):
+class Home(Struct, frozen=True):
     """The demo's own directory, which stays."""
 
     directory: Path
