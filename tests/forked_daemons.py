@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 # What a start loads only where it is needed is loaded before the fork, too.
 import plantimager.controller.scanner.drivers.painted_plant
 import plantimager.controller.scanner.drivers.simulated
-import plantimager.controller.timelapsed.daemon  # noqa: F401 - likewise
+import plantimager.controller.timelapsed.service  # noqa: F401 - likewise
 from daemon_process import PATIENCE
 from plantimager.controller.timelapsed.main import main as timelapsed
 from tracing import fork

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest, ScanResult
 from plantimager.controller.scanner.drivers.by_hand import HandControl
 from plantimager.controller.scanner.durations import exact
-from plantimager.controller.scanner.errors import ScanCancelled
+from plantimager.controller.scanner.errors import ScanCancelled, ScannerNotReady
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import read_stored
 from plantimager.controller.scanner.timelapse import LEAST_GRACE
@@ -36,7 +36,7 @@ from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.live import LiveFile
 from plantimager.controller.timelapsed.notify import Notifier
 from plantimager.controller.timelapsed.places import Places
-from plantimager.controller.timelapsed.rig import Call, Outcome, ScanWatch
+from plantimager.controller.timelapsed.rig import Call, Outcome, ScanWatch, make_directory
 from plantimager.controller.timelapsed.trust import ClockPolicy
 from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
@@ -645,6 +645,10 @@ class ScriptedRig:
         self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
         if request is not None:
             self._behaviour = self._world.behaviour(request)
+            try:
+                make_directory(request.dataset_dir.parent)
+            except ScannerNotReady as refused:
+                self._behaviour = Behaviour(takes=timedelta(0), progress=None, problem=refused)
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call

@@ -43,7 +43,7 @@ PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
     "apscheduler.triggers.date, ctypes, logging_journald, msgspec.json, orjson, platformdirs, pwd, sdnotify, tomllib"
 )
-MODULES = "plantimager.controller.timelapsed.daemon, plantimager.controller.timelapsed.main"
+MODULES = "plantimager.controller.timelapsed.service"
 
 
 def importing(modules: str) -> list[str]:

@@ -1,13 +1,17 @@
 """What the daemon does about time, scenario by scenario: the real daemon and store, a virtual clock, a scripted rig."""
 
 import logging
+import threading
+from datetime import timedelta
 
 import pytest
 
 from plantimager.controller.scanner.errors import ScanFailed, ScannerNotReady
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
+from plantimager.controller.timelapsed import conductor
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE
 from plantimager.controller.timelapsed.config import Config, Missed
+from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.rig import Call
 from plantimager.controller.timelapsed.trust import ClockPolicy
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, End, Life, World
@@ -412,6 +416,45 @@ def test_slot_waits_for_a_directory_that_its_dataset_can_be_put_into(rig, tmp_pa
     assert world.actions().index("datasets_out_of_reach") < world.actions().index("rig_not_ready")
     assert statuses(world) == ["succeeded"]
     assert world.stored().records[0].attempt == 1
+
+
+def test_datasets_disk_that_goes_and_comes_is_told_once_each_time_before_a_slot(rig, tmp_path):
+    """With each warm-up it is looked at, and shown to whoever asks while it is away."""
+    disk, shown = tmp_path / "disk", []
+    world = rig()
+    world.configure(datasets=disk)
+    world.define(every=HOUR, n=4, warmup=MINUTE)
+
+    def show(life):
+        shown.append(read_live(life.world.places.store)["trouble"])
+
+    world.live(
+        (HOUR / 2, show),
+        (HOUR + HOUR / 2, lambda _: disk.rename(tmp_path / "elsewhere")),
+        (HOUR + HOUR / 2 + SECOND, lambda _: disk.write_text("nothing is mounted here")),
+        (2 * HOUR - SECOND, show),
+        (2 * HOUR + HOUR / 2, lambda _: disk.unlink()),
+        (3 * HOUR - SECOND, show),
+    )
+    why = f"{disk}: datasets can't be put there: Not a directory"
+    assert world.said("datasets_out_of_reach") == [f"{why}; slots wait for it, within their grace of 2 min"]
+    assert shown == [None, why, None]
+    assert statuses(world) == ["succeeded", "skipped", "succeeded", "succeeded"]
+    assert reasons(world)[1] is Reason.RIG_NOT_READY
+
+
+def test_network_disk_that_does_not_answer_holds_up_nobody(rig, monkeypatch):
+    """The look at it is given up after a while, and is told; the rest of the start goes on."""
+    server_is_back = threading.Event()
+    monkeypatch.setattr(conductor, "DATASETS_LIMIT", timedelta(0))
+    monkeypatch.setattr(conductor, "why_not_writable", lambda _: str(server_is_back.wait()))
+    world = rig()
+    world.define()
+    world.live()
+    server_is_back.set()
+    (said,) = world.said("datasets_out_of_reach")
+    assert "datasets can't be put there: no answer within 0 s; slots wait for it" in said
+    assert statuses(world) == ["succeeded"]
 
 
 def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_slot_is_due_again(rig):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec looks at it
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Raw, Struct
@@ -95,15 +96,11 @@ def read_quickly(text: bytes, file_name: str) -> StoredTimelapse | None:
         slot=range(len(scans)),
         scan_id=[scan.scan_id for scan in scans],
         status=[scan.status for scan in scans],
-        attempt=[each.attempt for each in known],
-        interruptions=[each.interruptions for each in known],
         started_at=started,
         finished_at=finished,
         error=[scan.error for scan in scans],
-        last_error=[each.last_error for each in known],
-        pictures=[each.pictures for each in known],
-        boot_id=[each.boot_id for each in known],
         zone=None,
+        **{key: map(attrgetter(key), known) for key in _Details.__struct_fields__},
     )
     schedule, notes = read_schedule(store.schedule_times, None)
     document = TimelapseStore(_file_name=file_name, extra=extra, **frame)

@@ -7,6 +7,7 @@ value, save it, adopt it, act, tell.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest
 from plantimager.controller.scanner.drivers.by_hand import HandControl
+from plantimager.controller.scanner.durable import why_not_writable
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DriverError,
@@ -33,7 +35,7 @@ from plantimager.controller.timelapsed.agenda import Agenda
 from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.errands import Hands
 from plantimager.controller.timelapsed.journal import Action, tell
-from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch
+from plantimager.controller.timelapsed.rig import PROGRESS_INTERVAL, Call, Outcome, Rig, ScanWatch, within
 from plantimager.controller.timelapsed.words import local_time, next_words, slot_words
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ CANCEL_PATIENCE: Final = timedelta(seconds=30)
 """What a driver gets to come to its next safe point before it is given up."""
 LAST_CALL: Final = timedelta(seconds=1)
 """How long before the end of its grace period a slot's rig is asked once more: at the very end it would be too late."""
+DATASETS_LIMIT: Final = timedelta(seconds=5)
+"""For a look at the datasets' disk, which may be another computer's."""
 SAVE_PAUSE: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
@@ -89,6 +93,8 @@ class Conductor:
         """Whether time may be acted on: the clock is trusted and nobody is stopping us."""
         self.warm: bool | None = None
         """Whether the rig is powered up, as far as we know."""
+        self.datasets_trouble: str | None = None
+        """Why datasets can't be put where they are to go, as of the last look."""
         self.abandoned: str | None = None
         """Why the process has to be replaced: a driver call that never ends."""
         self.hands = Hands(clock)
@@ -125,9 +131,24 @@ class Conductor:
         """Start to keep the timelapse that the keeper holds: one that was just defined, or resumed."""
         self.configuration = configuration
         self._absence = None
-        reports.datasets_out_of_reach(self.timelapse, self.datasets)
+        self.look_at_datasets()
         self.plan()
         self.settle_rig()
+
+    def look_at_datasets(self) -> None:
+        """Look whether datasets can be put where they are to go: before the next slot is due, not only then."""
+        before, self.datasets_trouble = self.datasets_trouble, None
+        if self.timelapse is None or not self.timelapse.state.is_active:
+            return
+        try:
+            why = within(DATASETS_LIMIT, "datasets", partial(why_not_writable, self.datasets))
+        except DriverStalled:  # the server of a network disk is gone
+            why = f"no answer within {spoken(DATASETS_LIMIT)}"
+        if why is None:
+            return
+        self.datasets_trouble = f"{self.datasets}: datasets can't be put there: {why}"
+        if self.datasets_trouble != before:
+            reports.datasets_out_of_reach(self.timelapse, self.datasets_trouble)
 
     # --- the schedule ---------------------------------------------------------------------------
 
@@ -196,6 +217,7 @@ class Conductor:
         timelapse = self._still_next(slot)
         if timelapse is None:
             return
+        self.look_at_datasets()
         self.warm = True
         self.rig.submit(self.driver, Call.PREPARE)
         if self._absence is None:  # else it is one more try, of which the journal knows
@@ -227,17 +249,9 @@ class Conductor:
         self._verdict = None
         self.warm = True
         request = self.scan_request(timelapse)
-        refused: ScannerNotReady | None = None
-        try:
-            self.datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as problem:
-            refused = ScannerNotReady(f"{self.datasets}: datasets can't be put there: {problem.strerror}")
-        else:
-            self.rig.submit(self.driver, Call.SCAN, request)
+        self.rig.submit(self.driver, Call.SCAN, request)
         if self._absence is None:
             reports.scan_started(timelapse, now)
-        if refused is not None:
-            self.scan_ended(Outcome(Call.SCAN, request, problem=refused))
 
     def scan_request(self, timelapse: TimeLapse) -> ScanRequest:
         """Return what the driver is told of the running attempt."""

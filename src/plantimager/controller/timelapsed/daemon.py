@@ -23,7 +23,6 @@ from plantimager.controller.scanner.errors import (
     TimelapsedError,
 )
 from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_stored
-from plantimager.controller.timelapsed import reports
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
 from plantimager.controller.timelapsed.errands import read_errand
@@ -371,7 +370,7 @@ class Daemon:
             self.conductor.warm = None
         self.config = self.conductor.config = config
         self.conductor.datasets = config.datasets or self.places.datasets
-        reports.datasets_out_of_reach(self.keeper.timelapse, self.conductor.datasets)
+        self.conductor.look_at_datasets()
         set_level(config.log_level)
         tell(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
 
@@ -433,7 +432,7 @@ class Daemon:
             "status": line,
             "rig": _rig_word(conductor),
             "progress": {"done": done, "total": total} if total else None,
-            "trouble": self.keeper.trouble or conductor.abandoned,
+            "trouble": self.keeper.trouble or conductor.abandoned or conductor.datasets_trouble,
             "clock": "not trusted" if self._waiting_for_clock else "trusted",
             "driver": self.config.driver,
         }

@@ -10,7 +10,6 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from plantimager.controller.scanner.durable import why_not_writable
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import DriverError
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
@@ -143,14 +142,10 @@ def timelapse_over(before: TimeLapse, after: TimeLapse, datasets: Path) -> None:
         tell(Action.TIMELAPSE_FAILED, f"{after.id}: {after.ending.why}; {after.tally}", timelapse=after)
 
 
-def datasets_out_of_reach(timelapse: TimeLapse | None, datasets: Path) -> None:
-    """Tell that datasets can't be put where they are to go: before the next slot is due, not only then."""
-    if timelapse is None or not timelapse.state.is_active:
-        return
-    why = why_not_writable(datasets)
-    if why is not None:
-        words = f"{datasets}: datasets can't be put there: {why}; slots wait for it, within their grace of "
-        tell(Action.DATASETS_OUT_OF_REACH, f"{words}{spoken(timelapse.grace)}", timelapse=timelapse)
+def datasets_out_of_reach(timelapse: TimeLapse, trouble: str) -> None:
+    """Tell that datasets can't be put where they are to go."""
+    words = f"{trouble}; slots wait for it, within their grace of {spoken(timelapse.grace)}"
+    tell(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
 
 def rig_trouble(call: str, problem: BaseException) -> None:

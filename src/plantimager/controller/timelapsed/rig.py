@@ -26,6 +26,7 @@ from plantimager.controller.scanner.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+    from pathlib import Path
 
     from plantimager.controller.timelapsed.clock import Clock
     from plantimager.controller.timelapsed.errands import Errand
@@ -159,6 +160,7 @@ def make_call(
     """Make one call of a driver; whatever it raises, SystemExit included, is its outcome."""
     try:
         if call is Call.SCAN and request is not None and watch is not None:
+            make_directory(request.dataset_dir.parent)
             return Outcome(call, request, _checked(call, driver.scan(request, watch)))
         if call is Call.BY_HAND and watch is not None and watch.errand is not None:
             return Outcome(call, answer=watch.errand.run(driver, watch))
@@ -192,6 +194,21 @@ def within(limit: timedelta, driver: str, call: Callable[[], T]) -> T:
     if not wait([end], limit.total_seconds()).done:
         raise DriverStalled(driver, limit, abandoned=True)
     return end.result()
+
+
+def make_directory(datasets: Path) -> None:
+    """Make the directory of all datasets: here, since a network disk may take for ever over it, as a rig may.
+
+    Raises
+    ------
+    ScannerNotReady
+        It can't be made now.
+
+    """
+    try:
+        datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ScannerNotReady(f"{datasets}: datasets can't be put there: {problem.strerror}") from problem
 
 
 def _checked(call: Call, result: object) -> ScanResult:
