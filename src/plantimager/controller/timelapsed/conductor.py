@@ -131,7 +131,6 @@ class Conductor:
         """Start to keep the timelapse that the keeper holds: one that was just defined, or resumed."""
         self.configuration = configuration
         self._absence = None
-        self.look_at_datasets()
         self.plan()
         self.settle_rig()
 

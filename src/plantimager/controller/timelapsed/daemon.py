@@ -224,6 +224,7 @@ class Daemon:
         self.notifier.ready(self._status_line())
         if self.keeper.behind:
             self.keeper.retry(self.clock.now())
+        self.conductor.look_at_datasets()
         self._handle_requests()
 
     def _look_at_clock(self) -> None:

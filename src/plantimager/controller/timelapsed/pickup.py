@@ -91,6 +91,7 @@ class PickUp:
         words = started_words(stored.timelapse, origin, now)
         tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
         self.conductor.begin(definition.configuration)
+        self.conductor.look_at_datasets()
         return started_words(stored.timelapse, source, now)
 
     def _ask_driver(self, definition: Definition) -> None:
