@@ -5,9 +5,9 @@ is left to the careful way of `stored_timelapse.read_stored`, which understands 
 read a text, they read the same (but for the seventh decimal of a second: it is rounded here, and cut off there).
 """
 
-from __future__ import annotations
+# Annotations are no texts here: msgspec would have to compile each.
 
-from datetime import datetime  # noqa: TC003 - msgspec looks at it
+from datetime import datetime
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Annotated, Any, Final

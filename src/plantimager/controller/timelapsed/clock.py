@@ -143,7 +143,7 @@ class SystemClock:
 
     def boot_id(self) -> str:  # noqa: D102
         with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
-            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return ""
 
     def evidence(self) -> ClockEvidence:  # noqa: D102
@@ -263,6 +263,6 @@ def rtc_of_boot(devices: Path = Path("/sys/class/rtc")) -> str | None:
     """Return the name of the real-time clock that the kernel set the wall clock from at boot, if one."""
     for hctosys in sorted(devices.glob("*/hctosys")):
         with contextlib.suppress(OSError):
-            if hctosys.read_text(encoding="ascii").strip() == "1":
+            if hctosys.read_text(encoding="utf-8").strip() == "1":
                 return hctosys.parent.name
     return None
