@@ -157,6 +157,14 @@ def test_rig_that_is_not_ready_uses_no_attempt():
     assert waiting.begin(at(0, 30), "b").current.attempt == 1
 
 
+def test_tally_that_was_counted_once_is_counted_anew_for_the_next_value():
+    """It is kept with the value, not with what follows from it."""
+    before = timelapse(3)
+    assert str(before.tally) == "0 taken, 0 failed, 0 skipped"
+    assert str(taken(before).tally) == "1 taken, 0 failed, 0 skipped"
+    assert str(taken(taken(before)).tally) == "2 taken, 0 failed, 0 skipped"
+
+
 def test_slot_whose_rig_never_came_says_so():
     """The reason of a skipped slot is the rig, not the lateness that followed from it."""
     waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no such port"))

@@ -7,6 +7,7 @@ The daemon builds the next value, saves it, and only then adopts it.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from itertools import accumulate
 from json import dumps
 from types import MappingProxyType
@@ -167,7 +168,7 @@ class Tally(Struct, frozen=True):
         return ", ".join(parts)
 
 
-class TimeLapse(Struct, frozen=True, kw_only=True):
+class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     """One experiment: an id, a mode, a list of slots, and a record for each slot that came by.
 
     ``next_idx`` is the lowest slot without a final record, ``len(schedule_times)`` when there
@@ -220,9 +221,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True):
         """The store's word for the slot being taken, or else the last one that came by."""
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
 
-    @property
+    @cached_property
     def tally(self) -> Tally:
-        """Count the final records."""
+        """How many slots ended how; counted once, since every status tells it."""
         final = [r.status for r in self.records.values() if r.slot < self.next_idx or r.status.is_final]
         return Tally(
             taken=final.count(RecordStatus.SUCCEEDED),
