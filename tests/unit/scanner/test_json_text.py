@@ -96,7 +96,7 @@ def test_huge_integer_is_seen_wherever_in_a_long_text_it_stands(before):
 
 @pytest.mark.parametrize("digest", ["0" * 64, "c0ffee" + "0123456789" * 5 + "a" * 8])
 def test_digest_of_many_digits_is_no_huge_integer(digest):
-    """One in two hundred has as many in a row as a number of 64 bits; its store is read as fast as any."""
+    """One in four hundred has as many in a row as a number of 64 bits; its store is read as fast as any."""
     assert load(json.dumps({"definition": digest}).encode()).exact
 
 
