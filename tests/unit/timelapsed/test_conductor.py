@@ -408,13 +408,19 @@ def test_slot_waits_for_a_directory_that_its_dataset_can_be_put_into(rig, tmp_pa
     disk.write_text("where a disk is to be mounted")
     world = rig()
     world.configure(datasets=disk / "scans")
-    world.define(grace=10 * MINUTE)
-    world.live((HOUR + MINUTE, lambda _: disk.unlink()))
+    world.define(grace=10 * MINUTE, every=HOUR, n=2)
+    shown = []
+
+    def show(life):
+        shown.append(read_live(life.world.places.store)["trouble"])
+
+    world.live((HOUR / 2, show), (HOUR + MINUTE, lambda _: disk.unlink()), (HOUR + 5 * MINUTE, show))
     why = f"{disk}/scans: datasets can't be put there: Not a directory"
     assert world.said("datasets_out_of_reach") == [f"{why}; slots wait for it, within their grace of 10 min"]
-    assert world.said("rig_not_ready")[0].startswith(f"slot 0 of 1: {why}; it is asked again until ")
+    assert world.said("rig_not_ready")[0].startswith(f"slot 0 of 2: {why}; it is asked again until ")
     assert world.actions().index("datasets_out_of_reach") < world.actions().index("rig_not_ready")
-    assert statuses(world) == ["succeeded"]
+    assert shown == [why, None]
+    assert statuses(world) == ["succeeded", "succeeded"]
     assert world.stored().records[0].attempt == 1
 
 

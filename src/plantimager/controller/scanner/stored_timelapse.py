@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from plantimager.controller.scanner.errors import StoreCorrupt
     from plantimager.controller.scanner.timelapse import SlotRecord
 
-__all__ = ["LoadedTimelapse", "Logbook", "StoredTimelapse", "load_stored", "new_stored", "read_logbook", "read_stored"]
+__all__ = ["LoadedTimelapse", "Logbook", "StoredTimelapse", "load_stored", "new_stored", "read_stored"]
 
 OURS: Final = "timelapsed"
 """The key in ``extra`` under which all lies that the documented keys have no place for."""
@@ -248,12 +248,7 @@ def put_together(
     # What the timelapse holds now is not kept a second time.
     ours = {key: value for key, value in _ours(store).items() if key != "slots"}
     document = dataclasses.replace(store, schedule_times=[], scans=[], extra={**store.extra, OURS: ours})
-    return StoredTimelapse(document, timelapse, read_logbook(store), notes=tuple(notes))
-
-
-def read_logbook(store: TimelapseStore) -> Logbook:
-    """Return what a store says of the daemon's past; empty where only other controllers wrote it."""
-    return Logbook.read(_ours(store))
+    return StoredTimelapse(document, timelapse, Logbook.read(_ours(store)), notes=tuple(notes))
 
 
 def _ours(store: TimelapseStore) -> Mapping[str, Any]:

@@ -299,6 +299,7 @@ class Conductor:
             self._wait_for_rig(timelapse, problem, now)
             return
         if problem is None:
+            self.datasets_trouble = None  # or it would be shown until the next look
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif self._stopping:
             ended = timelapse.interrupt(now, "the service was stopped")
