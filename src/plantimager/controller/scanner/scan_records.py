@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import repeat
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,7 +19,7 @@ from plantimager.controller.scanner.logbook import read_count, read_text
 from plantimager.controller.scanner.schedule import to_utc, write_instant
 from plantimager.controller.scanner.states import FINAL, Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.store_checks import is_safe_name
-from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of
+from plantimager.controller.scanner.timelapse import SlotRecord, scan_id_of, scan_ids_of
 from plantimager.controller.scanner.timelapse_store import RECORD_KEYS
 
 if TYPE_CHECKING:
@@ -82,10 +83,7 @@ def _place(
 
 def stand_in_their_places(scan_ids: Sequence[str], timelapse_id: str, n_slots: int) -> bool:
     """Whether each scan has the place and the id of its slot, as in all that the daemon writes."""
-    n_scans = len(scan_ids)
-    first = scan_id_of(timelapse_id, 0, n_slots)
-    others = [f"{timelapse_id}_{slot}" for slot in range(1, n_scans)]  # as `scan_id_of` has it, for thousands of them
-    return n_scans <= n_slots and scan_ids == [first, *others][:n_scans]
+    return len(scan_ids) <= n_slots and scan_ids == scan_ids_of(timelapse_id, range(len(scan_ids)), n_slots)
 
 
 def _slots_by_scan_id(store: TimelapseStore, schedule: Sequence[datetime]) -> dict[str, int]:
@@ -293,18 +291,19 @@ def scans_of(records: Sequence[SlotRecord]) -> list[_Scan]:
         }
         for record in records
     ]
-    for scan, record in zip(scans, records, strict=True):
-        if record.kept:
+    if any(map(attrgetter("kept"), records)):
+        for scan, record in zip(scans, records, strict=True):
             scan.update(record.kept)
     return scans
 
 
-def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -> dict[str, dict[str, Any]]:
+def details_of(records: Sequence[SlotRecord], timelapse_id: str, n_slots: int) -> dict[str, dict[str, Any]]:
     """Return by slot what the documented keys have no place for, as far as it isn't as usual: of most slots nothing."""
     details = {}
-    for record in records:
+    names = scan_ids_of(timelapse_id, [record.slot for record in records], n_slots)
+    for record, name in zip(records, names, strict=True):
         known: dict[str, Any] = {}
-        if record.attempt != _usual_attempt(record.started_at):
+        if record.attempt != (1 if record.started_at else 0):
             known["attempt"] = record.attempt
         if record.interruptions:
             known["interruptions"] = record.interruptions
@@ -314,7 +313,7 @@ def details_of(records: Iterable[SlotRecord], timelapse_id: str, n_slots: int) -
             known["last_error"] = record.last_error
         if record.boot_id is not None:
             known["boot_id"] = record.boot_id
-        if record.scan_id != scan_id_of(timelapse_id, record.slot, n_slots):
+        if record.scan_id != name:
             known["scan_id"] = record.scan_id
         if known:
             details[str(record.slot)] = known

@@ -161,7 +161,7 @@ class LongLists:
 
 
 def _those_of(slots: Iterable[int], records: Mapping[int, SlotRecord]) -> list[SlotRecord]:
-    return [record for slot in slots if (record := records.get(slot)) is not None]
+    return [*filter(None, map(records.get, slots))]
 
 
 def _changed(before: Mapping[int, SlotRecord], after: Mapping[int, SlotRecord]) -> Iterable[int]:

@@ -110,9 +110,10 @@ def slot_interrupted(timelapse: TimeLapse, slot: int, now: datetime) -> None:
 def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str = "") -> None:
     """Tell which slots were passed over: one line for all that share a cause; ``away`` is that of an absence."""
     causes = defaultdict[str, list[int]](list)
+    skipped = RecordStatus.SKIPPED  # a member of an enum is not found for nothing, and there may be thousands
     for slot in range(before.next_idx, after.next_idx):
         record = after.records[slot]
-        if record.status is RecordStatus.SKIPPED and before.records.get(slot) is not record:
+        if record.status is skipped and before.records.get(slot) is not record:
             # Those that were just missed have nothing in common but that: each says how late it was.
             cause = record.error_text if away or record.reason is not Reason.MISSED else ""
             causes[cause].append(slot)
