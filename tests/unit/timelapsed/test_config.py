@@ -250,6 +250,7 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
         (b'driver = "x', 'line 1, column 12: unterminated string: "driver = \\"x"'),
         (b"[logging\nlevel = 1", "line 1, column 9: expected ']' at the end of a table declaration: \"[logging\""),
         (b'driver = "a"\ndriver = "b"\n\n', 'line 2, column 13: cannot overwrite a value: "driver = \\"b\\""'),
+        (b"[a]\nb = [1, 0x1FFFFFFFFFFFFFFFF]", '"a.b" is an integer of more than 64 bits, and TOML has none'),
         (b"scan_timeout = " + b"9" * 5000, "holds a number of thousands of digits"),
         (b"a = " + b"[" * 100_000, "tables or lists are nested deeper than 50 levels"),
         (b"[" + b".".join([b"a"] * 5000) + b"]", "tables or lists are nested deeper than 50 levels"),

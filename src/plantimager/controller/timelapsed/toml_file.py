@@ -13,6 +13,7 @@ from plantimager.controller.scanner.errors import FileUnusable
 from plantimager.controller.scanner.faults import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LARGEST: Final = 8 * 1024 * 1024
@@ -20,6 +21,8 @@ LARGEST: Final = 8 * 1024 * 1024
 
 DEEPEST: Final = 50
 """Tables within tables; far more than any rig needs, and few enough for every reader after this one."""
+
+_INT_64: Final = range(-(2**63), 2**63)
 
 _BOM: Final = b"\xef\xbb\xbf"
 _WHERE: Final = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
@@ -62,6 +65,9 @@ def load_toml(path: Path) -> TomlFile:
         raise FileUnusable(path, "holds a number of thousands of digits") from None
     if _is_deeper(values, DEEPEST):
         raise _too_deep(path)
+    beyond = next(_beyond_64_bits(values), None)
+    if beyond is not None:
+        raise FileUnusable(path, f"{shown(beyond)} is an integer of more than 64 bits, and TOML has none")
     return TomlFile(path, values, content)
 
 
@@ -118,6 +124,18 @@ def _is_deeper(values: dict[str, Any], deepest: int) -> bool:
 def _members(value: Any) -> list[Any]:
     inner = value.values() if isinstance(value, dict) else value
     return [item for item in inner if isinstance(item, dict | list)]
+
+
+def _beyond_64_bits(value: Any, key: str = "") -> Iterator[str]:
+    """Find integers that TOML doesn't have, though tomllib reads them, and give the keys that they stand under."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _beyond_64_bits(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _beyond_64_bits(item, key)
+    elif isinstance(value, int) and value not in _INT_64:
+        yield key
 
 
 def _too_large(path: Path) -> FileUnusable:
