@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from daemon_process import NotifySocket, Place, attempt_of, statuses
+from daemon_process import DaemonProcess, NotifySocket, Place, attempt_of, statuses
 from plantimager.controller.timelapsed.inbox import collect_answer, leave_request
 from plantimager.controller.timelapsed.lock import daemon_of
 
@@ -369,6 +369,18 @@ def test_store_and_its_directory_are_private(place: Place) -> None:
     place.run_until("timelapse_completed: ")
     assert place.store.stat().st_mode & 0o777 == 0o600
     assert place.storage.stat().st_mode & 0o777 == 0o700
+
+
+def test_group_may_read_datasets_where_the_umask_says_so_and_others_never(place: Place) -> None:
+    """As systemd/examples/datasets.conf has it; the store stays private."""
+    configure(place)
+    define(place, n_shots=1)
+    with DaemonProcess(place, by=["sh", "-c", 'umask 022; exec "$@"', "sh"]) as daemon:
+        daemon.wait_for("timelapse_completed: ")
+    (images,) = place.storage.glob("datasets/*/images")
+    assert {path.stat().st_mode & 0o777 for path in images.iterdir()} == {0o640}
+    assert images.stat().st_mode & 0o777 == 0o750
+    assert place.store.stat().st_mode & 0o777 == 0o600
 
 
 def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on(place: Place) -> None:

@@ -26,7 +26,8 @@ def test_directory_that_the_sandbox_keeps_read_only_is_told_before_the_first_slo
     service.wait_for("timelapse_completed")
     assert service.outcomes() == ["succeeded"]
     assert service.records()[0]["attempt"] == 1
-    assert len([*rig.path(f"{SCANS}/tl/images").iterdir()]) == 4
+    images = [*rig.path(f"{SCANS}/tl/images").iterdir()]
+    assert [path.stat().st_mode & 0o777 for path in images] == [0o640] * 4
     assert not rig.path(f"{service.storage}/datasets").exists()
 
 

@@ -35,7 +35,7 @@ _ACTIONS = (
 def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
     _occupy_standard_descriptors()
-    os.umask(0o077)  # whatever is made here may hold an api_token
+    os.umask(os.umask(0o077) | 0o007)  # whatever is made here may hold an api_token; the group is for UMask= to decide
     set_up_logging()
     try:
         code = _run(config_file, rig)
