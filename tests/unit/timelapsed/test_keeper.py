@@ -305,6 +305,32 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     assert names(path) == ["store.json", "store.json.bak", f"store.json.corrupt-{STAMP}"]
 
 
+def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keeper, path, said, broken):
+    """A dying card does both at once. The backup is spared until then, and the timelapse goes on."""
+    before = keeper.timelapse
+    keeper.commit(before.begin(AT, "b"), AT)
+    path.write_bytes(b"garbage")
+    generation = backup_of(path).read_bytes()
+    fresh, loaded = Keeper(path), load(path)
+    broken(errno.EROFS)
+    said()
+    fresh.fall_back(loaded, AT)
+    not_saved, going_on = said()
+    assert not_saved.endswith("; it can't be set aside (Read-only file system)")
+    assert going_on.startswith("store_from_backup: ")
+    fresh.hold(read_stored(loaded.store, UTC))
+    assert not fresh.commit(fresh.timelapse, AT)
+    assert fresh.trouble == "Read-only file system"
+    assert backup_of(path).read_bytes() == generation
+    broken(None)
+    assert fresh.retry(LATER)
+    assert fresh.trouble is None
+    kept = [entry for entry in path.parent.iterdir() if ".corrupt-" in entry.name]
+    assert [entry.read_bytes() for entry in kept] == [b"garbage"]
+    assert backup_of(path).read_bytes() == generation
+    assert on_disk(path).timelapse == before
+
+
 # --- the archive's text ---------------------------------------------------------------------------
 
 

@@ -41,6 +41,8 @@ class Keeper:
         """Whether the logbook in memory knows more than the one on disk."""
         self._foreign = False
         """Whether the file as it is now is somebody else's, kept aside already; it must not become the backup."""
+        self._corrupt: LoadedTimelapse | None = None
+        """What was read instead of a file that can't be used and is still there, because it can't be set aside."""
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -70,17 +72,24 @@ class Keeper:
         """Put the backup that was read in the place of a store that can't be used, and that aside; say so.
 
         From here on it makes no difference that the power may go again: the file is sound and the corrupt one kept.
-
-        Raises
-        ------
-        OSError
-            They can't be renamed.
-
+        On a disk that can't be written both stay as they are until the first save that can be.
         """
-        aside = keep_aside(self.path, "corrupt", stamp_of(at))
-        put_back(self.path, loaded.path)
-        tell(Action.STORE_QUARANTINED, f"{loaded.trouble}; kept as {aside.name}")
+        self._corrupt = loaded
+        try:
+            self._set_corrupt_aside(at)
+        except OSError as problem:
+            self.trouble = problem.strerror or str(problem)
+            tell(Action.STORE_NOT_SAVED, f"{loaded.trouble}; it can't be set aside ({self.trouble})")
         tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+
+    def _set_corrupt_aside(self, at: datetime) -> None:
+        """Do what `fall_back` says, unless it is done."""
+        if self._corrupt is None:
+            return
+        aside = keep_aside(self.path, "corrupt", stamp_of(at))
+        put_back(self.path, self._corrupt.path)
+        tell(Action.STORE_QUARANTINED, f"{self._corrupt.trouble}; kept as {aside.name}")
+        self._corrupt, self._signature = None, _signature_of(self.path)
 
     def hold(self, stored: StoredTimelapse) -> None:
         """Take over what was read from the file as it is now."""
@@ -125,6 +134,7 @@ class Keeper:
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
         content = following.encode_in_pieces()
         try:
+            self._set_corrupt_aside(at)
             foreign = self._set_foreign_change_aside(at)
             written = write_durably(self.path, content, backup=None if foreign else backup_of(self.path))
         except OSError as problem:
