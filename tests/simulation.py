@@ -449,8 +449,10 @@ class Life:
         timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or timelapse.ending is not None:
             return
+        closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
-            if record.reason in (Reason.MISSED, Reason.CLOCK_MOVED):
+            is_cut_off = record.status is RecordStatus.INTERRUPTED
+            if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
                 assert late > max(timelapse.grace, LEAST_GRACE), f"slot {slot} could be taken after all"
 

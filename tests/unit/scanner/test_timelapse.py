@@ -298,6 +298,18 @@ def test_slots_skipped_under_a_wrong_clock_are_given_back():
     assert statuses(back) == [R.SKIPPED, None, None, None]
 
 
+def test_attempts_of_a_slot_that_is_given_back_stay_on_record():
+    """One that was cut off stays so while it is next; one that waited for its rig waits again."""
+    cut = timelapse().begin(at(0), "b").interrupt(None, "the power went").pass_late(at(0, 300), Reason.MISSED, "")
+    back = cut.give_back(at(0, 60))
+    assert (back.next_idx, back.current) == (0, cut.records[0])
+    absent = timelapse(scan_retries=1).begin(at(0), "b").fail_attempt(at(0, 1), ScanFailed("no light"))
+    absent = absent.rig_not_ready(ScannerNotReady("no USB")).pass_late(at(0, 300), Reason.MISSED, "")
+    back = absent.give_back(at(0, 60))
+    assert (back.next_idx, back.current.status, back.current.attempt) == (0, R.PENDING, 1)
+    assert back.begin(at(0, 70), "b").current.attempt == 2
+
+
 def test_nothing_is_given_back_under_a_clock_that_only_goes_on():
     """What was late stays late."""
     after = timelapse().pass_late(at(2, 1), Reason.MISSED, "")

@@ -44,7 +44,7 @@ __all__ = [
 
 LONGEST_TEXT: Final = 500
 """Bytes of an error, or of a person's reason, that are kept: escaped as JSON, or control characters would count six."""
-LONGEST_REPEATED: Final = 100
+LONGEST_REPEATED: Final = 80
 """Bytes of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
 MANY_SLOTS: Final = 10_000
@@ -62,6 +62,13 @@ def scan_id_of(timelapse_id: str, slot: int, n_slots: int) -> str:
 def scan_ids_of(timelapse_id: str, slots: Iterable[int], n_slots: int) -> list[str]:
     """Return what `scan_id_of` gives for each of thousands of slots, in a third of the time."""
     return [timelapse_id for _ in slots] if n_slots == 1 else [f"{timelapse_id}_{slot}" for slot in slots]
+
+
+def _may_come_back(record: SlotRecord) -> bool:
+    """Whether a slot was closed by the clock alone, so that a clock that was set right may open it again."""
+    if record.status is RecordStatus.SKIPPED:
+        return record.reason in (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
+    return record.status is RecordStatus.INTERRUPTED
 
 
 def error_of(problem: Exception, n_slots: int = 1) -> dict[str, Any]:
@@ -253,8 +260,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def late_slots(self, at: datetime, *, run_latest: bool = False) -> list[int]:
         """Return the open slots from ``next_idx`` on that are later than their grace period; none during a scan.
 
-        With ``run_latest`` the newest of them is left out, unless the one after it is due: it is to be
-        taken, however late.
+        With ``run_latest`` the newest of them is left out, unless the one after it is due, or an attempt of it was
+        cut off: it is to be taken, however late.
         """
         late: list[int] = []
         if self.state is not TimeLapseState.SCHEDULED:
@@ -265,7 +272,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             slot += 1
             if slot in self.records:
                 slot = self._open_from(slot, self.records)
-        if run_latest and late and not self._is_due(slot, at):
+        if run_latest and late and not self._is_due(slot, at) and not self._was_cut_off(late[-1]):
             late.pop()
         return late
 
@@ -370,21 +377,23 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, ending, Reason.CANCELLED)
 
     def give_back(self, at: datetime) -> TimeLapse:
-        """Slots given back: those skipped under a wrong clock that are again ahead or in grace; itself when none is."""
+        """Slots given back: those closed under a wrong clock that are again ahead or in grace; itself when none is.
+
+        What was attempted of them stays on record.
+        """
         times, in_time = self.schedule_times, self._in_time(at)
-        back = [
-            slot
+        back = {
+            slot: record
             for slot, record in self.records.items()
-            if times[slot] >= in_time
-            and record.status is RecordStatus.SKIPPED
-            and record.reason in (Reason.MISSED, Reason.CLOCK_MOVED)
-        ]
+            if times[slot] >= in_time and slot < self.next_idx and _may_come_back(record)
+        }
         if not back or (self.state, Event.SLOTS_GIVEN_BACK) not in TRANSITIONS:
             return self
-        records = dict(self.records)
-        for slot in back:
-            del records[slot]
-        first = min(self.next_idx, *back)
+        records = {slot: record for slot, record in self.records.items() if slot not in back or record.attempt}
+        for slot in back.keys() & records.keys():
+            if records[slot].status is RecordStatus.SKIPPED:
+                records[slot] = replace(records[slot], status=RecordStatus.PENDING)
+        first = min(back)
         return self._with(Event.SLOTS_GIVEN_BACK, TimeLapseState.SCHEDULED, records=records, next_idx=first)
 
     # --- the steps they are made of ----------------------------------------------------------
@@ -395,6 +404,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         if record is None or record.status is not RecordStatus.RUNNING:
             raise IllegalTransition(self.state.value, event.value)
         return record
+
+    def _was_cut_off(self, slot: int) -> bool:
+        record = self.records.get(slot)
+        return record is not None and record.status is RecordStatus.INTERRUPTED
 
     def _is_due(self, slot: int, at: datetime) -> bool:
         return slot < self.n_slots and self.lateness(slot, at) >= timedelta(0)
