@@ -56,6 +56,7 @@ class BadDriver(ScannerDriver):
         super().__init__(options)
         self._does = options["does"]
         self._raised = False
+        self._do(options.get("make"))
 
     def check(self, configuration):
         return self._do(self.options.get("check")) or ()

@@ -53,6 +53,18 @@ def test_rig_that_is_absent_at_boot_costs_no_slot_within_its_grace(rig, service)
     assert service.show("NRestarts") == "0"
 
 
+def test_zone_that_is_set_while_the_service_runs_holds_for_what_is_started_then(rig, service):
+    """As on a new machine, whose zone is set after the service: preview and start mean the same instants."""
+    service.configure()
+    rig.boot()
+    service.wait_for("idle")
+    rig.run("ln", "-sf", "/usr/share/zoneinfo/Asia/Tokyo", "/etc/localtime")
+    rig.write("/root/tl.toml", '[timelapse]\nname = "tl"\nmode = "one_shot"\nstart_at = "2037-06-22T08:00:00"\n')
+    assert "times are local, JST (UTC+09:00)" in service.ctl("preview", "/root/tl.toml")
+    service.ctl("start", "/root/tl.toml")
+    assert service.read()["schedule_times"] == ["2037-06-21T23:00:00+00:00"]
+
+
 def test_killed_daemon_is_restarted_and_takes_its_slot_again(rig, service):
     """Whatever kills the process (here: SIGKILL in mid-scan), systemd starts another, and that one resumes."""
     service.configure(options=FREEZES)

@@ -76,6 +76,22 @@ def test_whatever_a_scan_raises_fails_its_slot_alone(place: Place, tmp_path) -> 
     assert "Unprintable" in told["an unprintable error"]
 
 
+@pytest.mark.parametrize("raised", ["RecursionError", "SystemExit", "a megabyte", "an unprintable error"])
+def test_driver_that_can_not_be_made_is_told_and_a_reload_keeps_the_old_one(place: Place, tmp_path, raised) -> None:
+    """A sentence; and since another start may work, not the exit code after which systemd starts no other."""
+    with begin(place, tmp_path, ["work", "work"]) as daemon:
+        daemon.wait_for("timelapse_completed")
+        place.configure(CONFIGURATION.format(stall_timeout="5m") + f'does = ["work"]\nmake = "{raised}"\n')
+        daemon.reload()
+        assert "driver bad can't be used: " in daemon.wait_for("config_faulty")
+        daemon.wait_for("reloaded")
+        assert daemon.stop() == 0
+    with begin(place, tmp_path, []) as daemon:
+        assert daemon.wait() == 1
+    assert "driver bad can't be used: " in daemon.said("start_failed")[0]
+    assert not any("Traceback" in line or len(line) > LONGEST_LINE for line in daemon.lines)
+
+
 def test_megabyte_of_error_text_is_bounded_and_says_so(place: Place, tmp_path) -> None:
     """In the store, or a hundred thousand slots would not fit; and in the journal."""
     with begin(place, tmp_path, ["a megabyte"]) as daemon:

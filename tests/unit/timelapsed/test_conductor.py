@@ -244,7 +244,7 @@ def test_slots_skipped_by_a_wrong_answer_from_the_network_are_given_back(rig):
     life = world.live((90 * MINUTE, lie), (91 * MINUTE, truth))
     assert "timelapse_completed" in world.actions()[: world.actions().index("slots_given_back")]
     assert world.said("slots_given_back") == [
-        "4 slots from 10:00 to 13:00, skipped under a wrong clock, can still be taken"
+        "4 slots from 10:00 to 13:00, passed over under a wrong clock, can still be taken"
     ]
     assert statuses(world) == ["succeeded"] * 5
     assert scans_at(world) == [HOUR * number for number in range(1, 6)]
@@ -260,6 +260,31 @@ def test_slots_are_given_back_when_the_scan_is_over_in_which_the_clock_was_set_r
     world.live((HOUR + 40 * MINUTE, lie), (2 * HOUR + SECOND, truth))
     assert statuses(world) == ["succeeded"] * 6
     assert world.taken() == [0, 4, 1, 2, 3, 5]
+
+
+def test_slot_that_waited_for_its_rig_when_the_clock_lied_is_given_back(rig):
+    """It was given up by the lie, and not by the rig, which came in time."""
+    world = rig()
+    world.define(every=HOUR, n=3, grace=30 * MINUTE)
+    ready_at = HOUR + 10 * MINUTE
+    absent = Behaviour(takes=SECOND, problem=ScannerNotReady("no USB device"))
+    world.behaviour = lambda _: absent if world.lives[-1].clock.elapsed < ready_at else Behaviour(takes=SECOND)
+    lie, truth = (lambda life: life.shift(DAY)), (lambda life: life.shift(-DAY))
+    world.live((HOUR + 5 * MINUTE, lie), (HOUR + 6 * MINUTE, truth))
+    assert statuses(world) == ["succeeded"] * 3
+    assert [record.attempt for record in world.stored().records.values()] == [1, 1, 1]
+
+
+def test_scan_that_was_cut_off_before_a_boot_with_a_wrong_clock_is_attempted_again(rig):
+    """The clock of the board says tomorrow; half a minute later the network knows better, and grace isn't over."""
+    world = rig()
+    world.define(every=HOUR, n=3, grace=30 * MINUTE)
+    world.behaviour = lambda _: Behaviour(takes=MINUTE)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.live(boot=Boot(wrong_by=DAY, evidence=FROM_RTC, ntp_after=30 * SECOND))
+    assert statuses(world) == ["succeeded"] * 3
+    first = world.stored().records[0]
+    assert (first.attempt, first.interruptions) == (2, 1)
 
 
 @pytest.mark.parametrize("years", [1, 100])
@@ -342,6 +367,28 @@ def test_newest_missed_slot_is_taken_at_once_with_run_latest(rig):
     world.live(off=3 * HOUR + 10 * MINUTE, boot=Boot())
     assert statuses(world) == ["succeeded", "skipped", "skipped", "succeeded", "succeeded", "succeeded"]
     assert scans_at(world)[1] == 4 * HOUR + 11 * MINUTE + 20 * SECOND + SECOND  # the boot, and the warm-up
+
+
+def test_slot_that_was_cut_off_is_not_run_as_the_latest(rig):
+    """Else a scan that takes the process with it would be attempted for ever."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=1)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE)
+    world.live((HOUR + 30 * SECOND, Life.kill))
+    world.live((30 * SECOND, Life.kill), off=SECOND)
+    world.live(off=2 * MINUTE)
+    assert statuses(world) == ["interrupted"]
+    assert world.stored().state is TimeLapseState.COMPLETED
+
+
+def test_rig_that_is_absent_for_the_latest_slot_is_asked_until_the_next_is_due(rig):
+    """Its grace period is over; no line says that it is asked until then."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=3)
+    world.live((61 * MINUTE, Life.kill))
+    world.behaviour = lambda _: Behaviour(takes=SECOND, problem=ScannerNotReady("no USB device"))
+    world.live((2 * MINUTE, Life.kill), off=90 * MINUTE, boot=Boot())
+    assert world.said("rig_not_ready")[-1].endswith("; it is asked again until the next slot is due")
 
 
 def test_newest_missed_slot_gives_way_to_one_that_is_due(rig):
@@ -619,3 +666,80 @@ def test_save_that_fails_while_nothing_moves_is_told_and_tried_again_at_once_nev
     assert len(world.said("store_saved_again")) == 1
     assert statuses(world) == ["succeeded", "skipped", "skipped", "skipped"]
     assert life.notices.statuses[-1].startswith("tl: waiting for slot 4")
+
+
+# --- what lies ready ------------------------------------------------------------------------------------
+
+
+def test_definition_that_was_told_to_wait_begins_when_the_other_has_ended(rig):
+    """As its refusal says; and its own one is not told to be done at that moment."""
+    world = rig()
+    world.define(every=HOUR, n=2, name="a")
+    following = [lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR), Life.reload]
+    world.live(*((HOUR + MINUTE, do) for do in following))
+    assert world.taken("a") == [0, 1]
+    assert world.taken("b") == [0, 1, 2]
+    assert world.said("definition_done") == []
+
+
+def test_definition_that_lies_ready_begins_when_the_other_is_cancelled(rig):
+    """By one and the same reload."""
+    world = rig()
+    world.define(every=HOUR, n=3, name="a")
+    following = [lambda _: world.define(every=HOUR, n=3, name="b", start=3 * HOUR), Life.cancel]
+    world.live(*((HOUR + MINUTE, do) for do in following))
+    assert (world.taken("a"), world.taken("b")) == ([0], [0, 1, 2])
+    assert world.said("definition_refused") == []
+
+
+def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_ended(rig):
+    """The slots come back with the right time."""
+    world = rig()
+    world.define(every=HOUR, n=3, name="a")
+    there, back = (lambda life: life.shift(YEAR)), (lambda life: life.shift(-YEAR))
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR)),
+        (HOUR + 2 * MINUTE, there),
+        (HOUR + 3 * MINUTE, back),
+    )
+    assert (world.taken("a"), world.taken("b")) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
+    """A year mistyped is mended in a minute."""
+    world = rig()
+    world.define(every=HOUR, n=3, start=-YEAR)
+    world.live((MINUTE, lambda _: world.define(every=HOUR, n=3)), (MINUTE, Life.reload))
+    assert world.said("definition_refused") == [
+        "tl can't start: its last slot was 22 Jun 2025 10:00; look at the dates in it, the year included"
+    ]
+    assert world.taken() == [0, 1, 2]
+
+
+def test_definition_that_only_a_wrong_clock_called_over_begins_when_that_is_set_right(rig):
+    """Nobody has to reload anything for it."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(boot=Boot(wrong_by=YEAR, evidence=FROM_RTC, ntp_after=MINUTE))
+    assert world.said("definition_refused") != []
+    assert world.taken() == [0, 1, 2]
+
+
+def test_what_had_to_be_understood_of_a_definition_is_in_the_journal(rig):
+    """A person who starts it by hand is told at the terminal."""
+    world = rig()
+    world.define(at=[2 * HOUR, HOUR])
+    world.live((MINUTE, Life.kill))
+    assert world.said("definition_accepted")[0].endswith("; the dates were not in order of time and have been sorted")
+
+
+def test_cancellation_that_could_not_be_saved_is_saved_by_the_stop(rig):
+    """The disk had room again; the next start would have taken the slots of a timelapse that was cancelled."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(
+        (30 * MINUTE, lambda life: life.disk_fills(62 * SECOND)),
+        (31 * MINUTE, Life.cancel),
+        (31 * MINUTE + 5 * SECOND, Life.stop),
+    )
+    assert world.stored().state is TimeLapseState.CANCELLED

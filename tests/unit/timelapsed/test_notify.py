@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plantimager.controller.timelapsed.notify import STATUS_LENGTH, Notifier, one_line, watchdog_interval
+from plantimager.controller.timelapsed.notify import STATUS_LENGTH, Notifier, status_text, watchdog_interval
 
 
 class Manager:
@@ -83,16 +83,16 @@ def test_status_can_not_smuggle_in_another_notification(manager, notifier):
 @given(st.text())
 def test_status_is_always_one_line_of_at_most_80_characters(text):
     """Whatever a driver's error says."""
-    line = one_line(text)
+    line = status_text(text)
     assert len(line) <= STATUS_LENGTH
     assert line.splitlines() in ([], [line])
-    assert one_line(line) == line
+    assert status_text(line) == line
 
 
 def test_long_status_shows_that_it_was_cut():
     """The end is an ellipsis."""
-    assert one_line("x" * 81) == "x" * 79 + "…"
-    assert one_line("x" * 80) == "x" * 80
+    assert status_text("x" * 81) == "x" * 79 + "…"
+    assert status_text("x" * 80) == "x" * 80
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}])

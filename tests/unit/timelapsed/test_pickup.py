@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import DefinitionRefused
 from plantimager.controller.scanner.states import OnScanFailed, Reason, TimeLapseState
+from plantimager.controller.scanner.stored_timelapse import Logbook
 from plantimager.controller.scanner.timelapse import TimeLapseMode
 from plantimager.controller.timelapsed.definition import read_definition
 from plantimager.controller.timelapsed.pickup import (
@@ -150,3 +152,11 @@ def test_start_is_told_with_its_span(define):
     assert " 1 slot, " in started_words(plan(single).timelapse, single.source, NOW)
     late = plan(definition).timelapse.pass_late(NOW + timedelta(days=1), Reason.MISSED, "")
     assert started_words(late, definition.source, NOW) == words
+
+
+@pytest.mark.parametrize("name", ["tl", "another"])
+def test_draft_makes_room_for_any_definition(define, history, name):
+    """Also for one of its own name: it took nothing that could meet anything."""
+    stored = plan(define("tl"))
+    draft = stored.evolved(replace(stored.timelapse, state=TimeLapseState.CONFIGURED), Logbook())
+    check_may_start(define(name), draft, history)

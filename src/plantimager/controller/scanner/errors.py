@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from plantimager.controller.scanner.faults import Fault
 
+LONGEST_WORDS = 500
+"""Characters that are told of what somebody else's program raised."""
+
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
 """``EX_UNAVAILABLE`` of sysexits.h: the daemon is not there."""
@@ -96,6 +99,18 @@ class AlreadyRunning(TimelapsedError):
 
 class DefinitionRefused(TimelapsedError):
     """A definition is sound, but can't be taken up now."""
+
+
+class DriverBroken(TimelapsedError):
+    """A driver can't even be made, by a fault of its own; a further start may work."""
+
+    def __init__(self, driver: str, problem: BaseException) -> None:
+        self.driver, self.problem = driver, problem
+        try:
+            words = f": {problem}"[:LONGEST_WORDS]
+        except Exception:  # noqa: BLE001 - its own words fail, whatever with
+            words = ""
+        super().__init__(f"driver {driver} can't be used: {type(problem).__name__}{words}")
 
 
 class DriverError(TimelapsedError):

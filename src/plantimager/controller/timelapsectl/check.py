@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plantimager.controller.scanner.drivers import load as load_driver
-from plantimager.controller.scanner.errors import EXIT_CONFIG, ConfigurationError, FaultsFound
+from plantimager.controller.scanner.errors import (
+    EXIT_CONFIG,
+    ConfigurationError,
+    DriverBroken,
+    FaultsFound,
+    TimelapsedError,
+)
 from plantimager.controller.timelapsectl.terminal import Style
 from plantimager.controller.timelapsectl.words import counted, schedule_words
 from plantimager.controller.timelapsed.config import CONFIG_FILE_NAME, Config, read_config
@@ -35,7 +41,7 @@ class Finding:
     fine: str = ""
     """What the file means, where nothing is wrong with it."""
     notes: tuple[str, ...] = ()
-    problem: ConfigurationError | None = None
+    problem: TimelapsedError | None = None
 
 
 def run_check(options: argparse.Namespace, session: Session) -> int:
@@ -75,7 +81,7 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
         driver = load_driver(config.driver, config.driver_options)
     except FaultsFound as faulty:
         return Finding(subject, problem=faulty.named(subject)), None
-    except ConfigurationError as problem:
+    except (ConfigurationError, DriverBroken) as problem:
         return Finding(subject, problem=problem), None
     faults = driver.check(config.scan)
     if faults:

@@ -363,7 +363,8 @@ class Conductor:
         self._absence = _Absence(slot, tries, again_at)
         self.warm = None
         if tries == 0:
-            until = f"it is asked again until {local_time(over_at, now)}"
+            end = local_time(over_at, now) if now <= over_at else "the next slot is due"
+            until = f"it is asked again until {end}"
             tell(Action.RIG_NOT_READY, f"{slot_words(waiting, slot)}: {problem}; {until}", timelapse=waiting, slot=slot)
         self.plan()
 
@@ -431,10 +432,11 @@ class Conductor:
 
     def record_stop(self) -> None:
         """Put a last sign of life on record; a scan that is still running counts as interrupted."""
-        timelapse = self.timelapse
+        timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or not timelapse.state.is_active:
+            if self.keeper.trouble is not None or self.keeper.behind:
+                self.keeper.retry(now)
             return
-        now = self.clock.now()
         after = timelapse
         if timelapse.state is TimeLapseState.RUNNING:
             after = timelapse.interrupt(now, "the service was stopped, and the driver did not stop in time")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,10 +19,12 @@ from plantimager.controller.scanner.durable import make_private_directory, sweep
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
     DefinitionRefused,
+    FaultsFound,
     NotByHand,
     StoreCorrupt,
     TimelapsedError,
 )
+from plantimager.controller.scanner.states import Reason
 from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_stored
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
@@ -31,11 +34,11 @@ from plantimager.controller.timelapsed.journal import Action, set_level, tell
 from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.lock import InstanceLock
 from plantimager.controller.timelapsed.pickup import PickUp, configuration_for, read_definition
-from plantimager.controller.timelapsed.resume import resume
+from plantimager.controller.timelapsed.resume import RECOVER_LIMIT, resume
 from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 from plantimager.controller.timelapsed.trust import judge_clock
-from plantimager.controller.timelapsed.words import local_time, status_line
+from plantimager.controller.timelapsed.words import local_time, one_line, status_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +87,8 @@ class Daemon:
         self._standing = False
         """Whether the schedule stands, that is: the start is over."""
         self._waiting_for_clock = False
+        self._was_active = False
+        """Whether there was a schedule to keep at the end of the last turn."""
         self._loaded: LoadedTimelapse | StoreCorrupt | None = None
         self._stop_deadline: float | None = None
         self._powered_down = False
@@ -121,7 +126,7 @@ class Daemon:
             self.inbox.open()
         except OSError as problem:  # a disk that is full or read-only keeps nobody from scanning
             tell(Action.REQUEST_REFUSED, f"{self.inbox.directory}: no request can be left: {problem.strerror}")
-        driver = self._make_driver(self.config.driver, self.config.driver_options)
+        driver = self._driver_of(self.config)
         rig = self._make_rig(self.clock, self._post)
         datasets = self.config.datasets or self.places.datasets
         self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config, datasets)
@@ -154,6 +159,7 @@ class Daemon:
 
     def _turn(self, _wake: Wake) -> float | None:
         """Do what is to be done besides the jobs; return in how many seconds to be called again. Loop thread."""
+        time.tzset()  # or the zone would for ever be that of the process's first second, whatever timedatectl is told
         self._look_at_clock()  # before anything is judged by it
         while self._mail:
             self.conductor.rig_answered(self._mail.popleft())
@@ -168,7 +174,20 @@ class Daemon:
                 self._reload()
             if not self._standing:
                 self._stand_up_if_trusted()
+            self._begin_what_waited()
         return self._look_after() if self.scheduler.running else None
+
+    def _begin_what_waited(self) -> None:
+        """Take up the definition that lies ready when a timelapse has ended: it may have waited for that.
+
+        Not when the clock was set forward over the rest of it: that may have been a lie, and the slots may come back.
+        """
+        timelapse = self.keeper.timelapse
+        was_active, self._was_active = self._was_active, timelapse is not None and timelapse.state.is_active
+        if timelapse is None or self._was_active or not was_active or self.conductor.abandoned is not None:
+            return
+        if timelapse.records[timelapse.n_slots - 1].reason is not Reason.CLOCK_MOVED:
+            self.pickup.take_up_what_lies_ready(quiet=True)
 
     def _look_after(self) -> float | None:
         """Watch the rig and the disk, feed the watchdog, say what is going on."""
@@ -215,6 +234,7 @@ class Daemon:
         tell(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
         if self._waiting_for_clock:
             self._waiting_for_clock = False
+            self.notifier.extend_timeout(RECOVER_LIMIT + START_MARGIN)
             self._loaded = self._read_store()  # it may have changed while we waited
         self.clock.step()  # whatever it did before now was never acted on
         self.conductor.armed = True
@@ -237,6 +257,8 @@ class Daemon:
         words = f"{direction} by {spoken(step.shift)} ({local_time(step.before, now)} → {local_time(step.after, now)})"
         tell(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
         self.conductor.clock_moved(step)
+        if self.keeper.timelapse is None or not self.keeper.timelapse.state.is_active:
+            self.pickup.take_up_what_lies_ready(quiet=True)  # the clock may have been what spoke against it
 
     # --- the store ----------------------------------------------------------------------------------
 
@@ -254,7 +276,7 @@ class Daemon:
             configuration = configuration_for(stored, definition, self.config.scan)
             resume(self.conductor, stored.with_configuration(configuration), configuration)
         if definition is not None:
-            self.pickup.take_up_quietly(definition)
+            self.pickup.take_up_if_new(definition)
         if self.keeper.timelapse is None:
             self.conductor.settle_rig()
             tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
@@ -302,7 +324,8 @@ class Daemon:
         wanted = body.get("timelapse_id", timelapse.id)
         if wanted != timelapse.id:
             raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
-        after = self.conductor.cancel(str(body.get("who", "somebody")), str(body.get("why") or "no reason given"))
+        who, why = body.get("who", "somebody"), body.get("why") or "no reason given"
+        after = self.conductor.cancel(one_line(str(who)), one_line(str(why)))
         return f"{after.id} is cancelled; {after.tally}"
 
     def _begin_errand(self, request: Request) -> None:
@@ -335,10 +358,8 @@ class Daemon:
             return
         self.notifier.reloading(self.clock.monotonic())
         self._read_config_again()
-        definition = self.pickup.look()
-        if definition is not None:
-            self.pickup.take_up_quietly(definition)
-        self._handle_requests()
+        self._handle_requests()  # first: a cancellation makes room for the definition that lies ready
+        self.pickup.take_up_what_lies_ready()
         self.conductor.plan()
         self.conductor.settle_rig()
         tell(Action.RELOADED, "configuration, definition and requests were looked at")
@@ -357,15 +378,15 @@ class Daemon:
 
         Raises
         ------
-        FaultsFound
-            There is no such driver, or it refuses its options.
+        FaultsFound, DriverBroken
+            As `_driver_of`.
 
         """
         before = self.config
         if config == before:
             return
         if (config.driver, config.driver_options) != (before.driver, before.driver_options):
-            driver = self._make_driver(config.driver, config.driver_options)
+            driver = self._driver_of(config)
             self.conductor.rig.submit(self.conductor.driver, Call.CLOSE)
             self.conductor.driver = driver
             self.conductor.warm = None
@@ -374,6 +395,22 @@ class Daemon:
         self.conductor.look_at_datasets()
         set_level(config.log_level)
         tell(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
+
+    def _driver_of(self, config: Config) -> ScannerDriver:
+        """Return the driver that a configuration asks for.
+
+        Raises
+        ------
+        FaultsFound
+            There is no such driver, or it refuses its options.
+        DriverBroken
+            It fails to be made.
+
+        """
+        try:
+            return self._make_driver(config.driver, config.driver_options)
+        except FaultsFound as faulty:
+            raise faulty.named(config.source or "no configuration file") from faulty
 
     # --- stop -------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from sdnotify import SystemdNotifier
 
+from plantimager.controller.timelapsed.words import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,11 +38,11 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """Say that the schedule stands; also after `reloading`, when it stands again."""
-        self._send("READY=1", f"STATUS={one_line(status)}")
+        self._send("READY=1", f"STATUS={status_text(status)}")
 
     def status(self, text: str) -> None:
         """Show ``text`` in ``systemctl status``; it is cut to one line of `STATUS_LENGTH` characters."""
-        self._send(f"STATUS={one_line(text)}")
+        self._send(f"STATUS={status_text(text)}")
 
     def reloading(self, monotonic: float) -> None:
         """Say that the configuration is being read again; `ready` ends that.
@@ -77,13 +79,13 @@ class Notifier:
             self._systemd.notify(message.decode("latin-1"))  # which sdnotify turns into the same bytes again
 
 
-def one_line(text: str) -> str:
+def status_text(text: str) -> str:
     """Return ``text`` on one line of at most `STATUS_LENGTH` printable characters.
 
     A line break would end ``STATUS=`` and begin another assignment; half of a surrogate pair (an undecodable
     file name) would make systemd drop the line.
     """
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    line = one_line(text)
     return line if len(line) <= STATUS_LENGTH else line[: STATUS_LENGTH - 1] + "…"
 
 

@@ -11,7 +11,8 @@ from plantimager.controller.scanner.durable import make_private_directory, write
 from plantimager.controller.scanner.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.controller.scanner.states import TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, new_stored
-from plantimager.controller.scanner.timelapse import TimeLapse
+from plantimager.controller.scanner.timelapse import LEAST_GRACE, TimeLapse
+from plantimager.controller.timelapsed.config import Missed
 from plantimager.controller.timelapsed.journal import Action, tell
 from plantimager.controller.timelapsed.keeper import stamp_of
 from plantimager.controller.timelapsed.rig import presentable, within
@@ -52,12 +53,19 @@ class PickUp:
             tell(Action.DEFINITION_FAULTY, str(faulty))
             return None
 
-    def take_up_quietly(self, definition: Definition) -> None:
-        """Take up the definition that lies in the configuration directory, if it is new."""
+    def take_up_what_lies_ready(self, *, quiet: bool = False) -> None:
+        """Look for a definition in the configuration directory, and take it up if it is new."""
+        definition = self.look()
+        if definition is not None:
+            self.take_up_if_new(definition, quiet=quiet)
+
+    def take_up_if_new(self, definition: Definition, *, quiet: bool = False) -> None:
+        """Take up the definition that lies in the configuration directory; ``quiet`` about one that is done."""
         try:
             self.take_up(definition)
         except DefinitionDone as done:
-            tell(Action.DEFINITION_DONE, str(done))
+            if not quiet:
+                tell(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
             tell(Action.DEFINITION_FAULTY, str(faulty))
         except (DefinitionRefused, OSError) as refusal:
@@ -79,6 +87,8 @@ class PickUp:
         check_may_start(definition, held, history)
         now = clock.now()
         schedule = definition.schedule(now)
+        if self.conductor.config.missed is Missed.SKIP:
+            check_not_over(definition, schedule, now)
         self._ask_driver(definition)
         stored = plan_timelapse(definition, schedule, self.places.store.name)
         if held is not None:
@@ -88,7 +98,7 @@ class PickUp:
         self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
         source = definition.source
         origin = "timelapsectl start" if source.parent == self._requests else source  # whose file is gone by now
-        words = started_words(stored.timelapse, origin, now)
+        words = "; ".join([started_words(stored.timelapse, origin, now), *schedule.notes])
         tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
         self.conductor.begin(definition.configuration)
         self.conductor.look_at_datasets()
@@ -144,6 +154,8 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
 
     """
     name = definition.name
+    if held is not None and held.timelapse.state is TimeLapseState.CONFIGURED:
+        held = None  # a draft that nobody armed took nothing; it makes room for any definition
     if held is not None and held.timelapse.id == name:
         if held.logbook.definition_digest in (None, definition.digest):
             raise DefinitionDone(f"{name} was taken up before and is {held.timelapse.state.value}")
@@ -163,6 +175,22 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
     if (held is not None and held.timelapse.id == name) or (history / f"{name}.json").exists():
         refusal = DefinitionRefused(f"{name} can't start: a timelapse of that name has already ended here")
         refusal.hint = "give it another name, so that its datasets don't meet those of the first"
+        raise refusal
+
+
+def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
+    """Refuse a definition of which no slot can be taken any more: a year mistyped would use up its name.
+
+    Raises
+    ------
+    DefinitionRefused
+        All its slots are later than its grace period.
+
+    """
+    last = max(schedule.slots)
+    if now - last > max(definition.grace, LEAST_GRACE):
+        refusal = DefinitionRefused(f"{definition.name} can't start: its last slot was {local_time(last, now)}")
+        refusal.hint = "look at the dates in it, the year included"
         raise refusal
 
 

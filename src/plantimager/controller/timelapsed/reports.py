@@ -37,7 +37,8 @@ MOST_SLOTS_NAMED = 500
 
 def store_held(timelapse: TimeLapse) -> None:
     """Tell of a store in which nothing is left to do."""
-    draft = "" if timelapse.state.is_terminal else ", a draft that nobody armed; it is left alone"
+    draft = ", a draft that nobody armed; it is left alone until a timelapse begins"
+    draft = "" if timelapse.state.is_terminal else draft
     words = f"{found_words(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
     tell(Action.STORE_FOUND, words, timelapse=timelapse)
 
@@ -126,10 +127,11 @@ def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str =
 
 
 def slots_given_back(before: TimeLapse, after: TimeLapse, now: datetime) -> None:
-    """Tell which skipped slots can be taken after all."""
-    back = sorted(slot for slot in before.records if slot not in after.records)
+    """Tell which slots that were passed over can be taken after all."""
+    reopened = range(after.next_idx, before.next_idx)
+    back = [slot for slot in reopened if slot not in after.records or not after.records[slot].status.is_final]
     if back:
-        words = f"{span_words(after, back, now)}, skipped under a wrong clock, can still be taken"
+        words = f"{span_words(after, back, now)}, passed over under a wrong clock, can still be taken"
         tell(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=back[:MOST_SLOTS_NAMED])
 
 

@@ -15,6 +15,11 @@ STATUS_LENGTH: Final = 80
 """Characters of the status line, so that it fits a terminal."""
 
 
+def one_line(text: str) -> str:
+    """Return ``text`` on one line, with nothing in it that a terminal or systemd obeys: it may be anybody's words."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
 def local_time(at: datetime, now: datetime) -> str:
     """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
     here, today = at.astimezone(), now.astimezone()

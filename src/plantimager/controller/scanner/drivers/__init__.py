@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, e
 from typing import TYPE_CHECKING
 
 from plantimager.controller.scanner.drivers.base import ScannerDriver
-from plantimager.controller.scanner.errors import FaultsFound
+from plantimager.controller.scanner.errors import DriverBroken, FaultsFound, TimelapsedError
 from plantimager.controller.scanner.faults import Fault
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
     Raises
     ------
     FaultsFound
-        No such driver, it can't be imported, or it refuses its options.
+        No such driver, what it needs isn't installed, or it refuses its options.
+    DriverBroken
+        It raises something else when it is imported or made.
 
     """
     found = _find(name)
@@ -37,12 +39,16 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
         raise FaultsFound([Fault("", "driver", name, f"no such driver; installed are {names}")])
     try:
         driver_class = found.load()
+        if not (isinstance(driver_class, type) and issubclass(driver_class, ScannerDriver)):
+            raise FaultsFound([Fault("", "driver", name, "its entry point is not a ScannerDriver")])
+        return driver_class(options)
     except ImportError as missing:
         problem = f"can't be loaded ({missing}); {how_to_install(name)}"
         raise FaultsFound([Fault("", "driver", name, problem)]) from missing
-    if not (isinstance(driver_class, type) and issubclass(driver_class, ScannerDriver)):
-        raise FaultsFound([Fault("", "driver", name, "its entry point is not a ScannerDriver")])
-    return driver_class(options)
+    except TimelapsedError:
+        raise
+    except (Exception, SystemExit) as problem:
+        raise DriverBroken(name, problem) from problem
 
 
 def how_to_install(extra: str) -> str:
