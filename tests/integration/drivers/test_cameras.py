@@ -48,6 +48,13 @@ def look(picture):
         return image.format, image.size
 
 
+def encoded(image, name, **options):
+    """Return a picture as a file's bytes."""
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
 @pytest.fixture
 def photograph(tmp_path):
     """Return a JPEG of 640 × 480 with EXIF."""
@@ -89,6 +96,56 @@ def test_half_a_picture_is_none(photograph, half):
     whole = photograph.read_bytes()
     with pytest.raises(CameraFault, match="no whole JPEG, PNG or TIFF"):
         fit(whole[: len(whole) // 2] if half == "cut" else half, exposure())
+
+
+def test_a_picture_with_damaged_exif_is_no_whole_one():
+    """Pillow says so with an error of its own making."""
+    with pytest.raises(CameraFault, match="no whole JPEG, PNG or TIFF"):
+        fit(encoded(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0"), exposure(encoding="tiff"))
+
+
+def test_a_jpeg_with_a_preview_behind_it_is_left_as_it_is():
+    """Pillow calls it MPO; cameras write it, and encoding it again would make it worse."""
+    picture = encoded(Image.new("RGB", (64, 48)), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 12))])
+    assert look(picture) == ("MPO", (64, 48))
+    assert fit(picture, exposure()) == picture
+    assert look(fit(picture, exposure(32, 24))) == ("JPEG", (32, 24))
+
+
+def grey(mode):
+    """Return a picture of 64 × 48 with more grey tones than 256."""
+    image = Image.new("I", (64, 48))
+    image.putdata([number * 20 for number in range(64 * 48)])
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
+def test_a_picture_too_deep_for_a_jpeg_is_refused(mode):
+    """It would be all white, for weeks."""
+    with pytest.raises(CameraFault, match=r'too many bits a pixel for a JPEG .*; write encoding = "tiff"'):
+        fit(encoded(grey(mode), "TIFF"), exposure())
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_picture_too_deep_for_a_png_is_refused(mode):
+    """A PNG holds 16 bits."""
+    with pytest.raises(CameraFault, match="too many bits a pixel for a PNG"):
+        fit(encoded(grey(mode), "TIFF"), exposure(encoding="png"))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (32, 24)])
+@pytest.mark.parametrize(
+    ("mode", "encoding"),
+    [("I;16", "png"), ("I;16", "tiff"), ("I", "tiff"), ("F", "tiff"), ("I;16B", "png"), ("I;16B", "tiff")],
+)
+def test_a_deep_picture_keeps_its_depth(mode, encoding, size):
+    """Scaled or not, and whichever way round its bytes are."""
+    picture = encoded(grey(mode), "TIFF")
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.mode == mode
+    with Image.open(io.BytesIO(fit(picture, exposure(*size, encoding)))) as image:
+        assert (image.mode.removesuffix("B"), image.size) == (mode.removesuffix("B"), size)
+        assert image.convert("F").getextrema()[1] == pytest.approx(64 * 48 * 20, rel=0.02)
 
 
 # --- the kinds -------------------------------------------------------------------------------------

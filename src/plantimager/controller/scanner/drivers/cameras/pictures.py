@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PILLOW_NAMES: Final = {"jpeg": "JPEG", "png": "PNG", "tiff": "TIFF"}
 
+TOO_DEEP: Final = {"JPEG": ("I", "F", "I;16", "I;16B"), "PNG": ("I", "F"), "TIFF": ()}
+"""Pillow's modes of pictures with more bits a pixel than fit; what they would be made is all white."""
+
 QUALITY: Final = 95
 """Of a JPEG that had to be encoded again: beyond it files grow and pictures don't get better."""
 
@@ -35,16 +38,30 @@ def fit(picture: bytes, exposure: Exposure) -> bytes:
             image.load()  # a file that was cut off is noticed here, and not in three weeks' time
             wanted = PILLOW_NAMES[exposure.encoding]
             scale = min(exposure.width / image.width, exposure.height / image.height)
-            if scale >= 1 and image.format == wanted:
+            # MPO is a JPEG, with a preview behind it.
+            if scale >= 1 and wanted == ("JPEG" if image.format == "MPO" else image.format):
                 return picture
-            made = image.convert("RGB") if wanted == "JPEG" else image.copy()
+            made = _converted(image, wanted)
             if scale < 1:
                 size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
                 made = made.resize(size, Image.Resampling.LANCZOS)
             file = io.BytesIO()
             made.save(file, wanted, quality=QUALITY, exif=image.info.get("exif", b""))
             return file.getvalue()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as unreadable:
+    except CameraFault:
+        raise
+    except Exception as unreadable:  # a damaged file makes Pillow's readers stumble over anything
         start = picture[:4].hex(" ") if picture else "nothing"
         problem = f"what came is no whole JPEG, PNG or TIFF ({len(picture)} bytes, beginning with {start})"
         raise CameraFault(f"{problem}; has the camera been set to a raw format?") from unreadable
+
+
+def _converted(image: Image.Image, wanted: str) -> Image.Image:
+    """Return a picture in a mode that Pillow can scale and write."""
+    if image.mode in TOO_DEEP[wanted]:
+        cure = 'write encoding = "tiff" in the camera\'s table of the scan configuration'
+        raise CameraFault(f"its pictures have too many bits a pixel for a {wanted} (mode {image.mode}); {cure}")
+    if wanted == "JPEG":
+        return image.convert("RGB")
+    # Of 16 bits it scales and writes those in this machine's order alone.
+    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image.copy()
