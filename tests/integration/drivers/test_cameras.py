@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -193,6 +194,46 @@ def test_gphoto2_says_when_there_is_none(camera, monkeypatch):
     monkeypatch.delenv("VCAMERADIR", raising=False)
     with pytest.raises(CameraFault, match="not found; there is none at all: is it switched on"):
         camera("gphoto2").open()
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Have the cameras' processes find the stand-ins for libraries."""
+    paths = [str(Path(__file__).parents[2] / "stand_ins"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+
+
+@pytest.fixture
+def usb(stand_ins, tmp_path, monkeypatch):
+    """Return the directory of the cameras that the stand-in for gphoto2 finds: AAA and BBB of one model."""
+    directory = tmp_path / "usb"
+    directory.mkdir()
+    (directory / "usb:001,004").write_text("AAA")
+    (directory / "usb:001,005").write_text("BBB")
+    monkeypatch.setenv("CAMERAS", str(directory))
+    return directory
+
+
+@pytest.mark.parametrize("serials", [("AAA", "BBB"), ("BBB", "AAA")])
+def test_gphoto2_finds_a_camera_beside_one_that_is_taken(usb, camera, serials):
+    """As it is by another camera's process of this very rig."""
+    for serial in serials:
+        camera("gphoto2", serial=serial).open()
+    assert {path.name for path in usb.glob("*.taken")} == {"usb:001,004.taken", "usb:001,005.taken"}
+
+
+def test_gphoto2_says_that_the_camera_may_be_one_that_is_taken(usb, camera):
+    """If none of the others is the one."""
+    (usb / "usb:001,004.taken").touch()
+    with pytest.raises(CameraFault, match="it can't be opened: another program has it"):
+        camera("gphoto2", serial="AAA").open()
+
+
+def test_gphoto2_lets_go_of_a_camera_that_is_not_the_one(usb, camera):
+    """Also if it doesn't tell its serial number."""
+    (usb / "usb:001,003").touch()
+    camera("gphoto2", serial="BBB").open()
+    assert [path.name for path in usb.glob("*.taken")] == ["usb:001,005.taken"]
 
 
 def test_v4l2_takes_frames(tmp_path, camera):

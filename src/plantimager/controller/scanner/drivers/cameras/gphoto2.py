@@ -53,14 +53,21 @@ class Gphoto2Camera(Camera):
             if self.options.get("port", port) == port and self.options.get("model", model) == model
         ]
         serial = self.options.get("serial")
+        problem: Exception | None = None
         for model, port in chosen if serial or len(chosen) == 1 else ():
             camera = gphoto2.Camera()
             camera.set_port_info(ports[ports.lookup_path(port)])
             camera.set_abilities(abilities[abilities.lookup_model(model)])
-            camera.init()
-            if serial in (None, camera.get_single_config(_SERIAL).get_value()):
-                return camera
-            camera.exit()
+            try:
+                camera.init()
+                if serial in (None, camera.get_single_config(_SERIAL).get_value()):
+                    return camera
+            except gphoto2.GPhoto2Error as held:  # by another of the rig's, maybe: the one that is meant may come yet
+                problem = held
+            with contextlib.suppress(gphoto2.GPhoto2Error):
+                camera.exit()
+        if problem is not None:
+            raise problem
         seen = ", ".join(f"{model} at {port}" for model, port in there)
         if len(chosen) > 1 and not serial:
             raise CameraFault(f"there are {seen}; choose one with port, model or serial")

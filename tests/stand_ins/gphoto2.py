@@ -1,0 +1,94 @@
+"""Stands in for gphoto2 in a camera's process: several cameras, of which each answers to one program alone.
+
+They are files in the directory ``CAMERAS``: the name is the port, and inside is the serial number, or nothing where
+the camera doesn't tell it. A camera is taken while ``PORT.taken`` is there, also when whoever took it was killed.
+An exposure never ends if the directory holds ``hang``; then it makes ``hangs``.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+GP_ERROR_IO, GP_ERROR_IO_USB_FIND, GP_ERROR_IO_USB_CLAIM, GP_ERROR_IO_LOCK = -7, -52, -53, -60
+GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY = -105, -110
+GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = 1
+
+CAMERAS = Path(os.environ["CAMERAS"])
+
+
+class GPhoto2Error(Exception):
+    def __init__(self, code):
+        super().__init__(code)
+        self.code, self.string = code, f"error {code}"
+
+
+class PortInfoList:
+    def load(self):
+        pass
+
+    def lookup_path(self, port):
+        return port
+
+    def __getitem__(self, port):
+        return port
+
+
+class CameraAbilitiesList:
+    def load(self):
+        pass
+
+    def detect(self, ports):
+        return _Found(path.name for path in sorted(CAMERAS.glob("usb*")) if not path.suffix)
+
+    def lookup_model(self, model):
+        return model
+
+    def __getitem__(self, model):
+        return model
+
+
+class _Found(list):
+    def get_name(self, index):
+        return "Canon EOS 1100D"
+
+    def get_value(self, index):
+        return self[index]
+
+
+class _Widget:
+    def __init__(self, value):
+        self._value = value
+
+    def get_value(self):
+        return self._value
+
+
+class Camera:
+    def set_port_info(self, port):
+        self._path = CAMERAS / port
+
+    def set_abilities(self, model):
+        pass
+
+    def init(self):
+        try:
+            self._path.with_suffix(".taken").touch(exist_ok=False)
+        except FileExistsError:
+            raise GPhoto2Error(GP_ERROR_IO_USB_CLAIM) from None
+        self._taken = True
+
+    def exit(self):
+        if getattr(self, "_taken", False):
+            self._path.with_suffix(".taken").unlink()
+
+    def get_single_config(self, name):
+        serial = self._path.read_text()
+        if not serial:
+            raise GPhoto2Error(GP_ERROR_IO)
+        return _Widget(serial)
+
+    def capture(self, kind):
+        if (CAMERAS / "hang").exists():
+            (CAMERAS / "hangs").touch()
+            threading.Event().wait()
+        raise GPhoto2Error(GP_ERROR_IO)
