@@ -264,6 +264,14 @@ def test_v4l2_says_what_is_wrong(tmp_path, camera, device, config, said):
         camera("v4l2", device=device or f"{tmp_path}/%d.png").expose(exposure(**config), never)
 
 
+def test_picamera2_takes_settled_frames_begun_when_asked_for(stand_ins, camera):
+    """With a stand-in that keeps the library's rules; after each start anew."""
+    top = camera("picamera2")
+    for size in ((64, 48), (64, 48), (32, 24)):
+        with Image.open(io.BytesIO(top.expose(exposure(*size, encoding="png"), never))) as image:
+            assert (image.size, image.getpixel((0, 0))) == (size, (0, 255, 0))
+
+
 def test_picamera2_says_what_it_needs(camera):
     """Where its library can't be had; how it works with one is not tested on hardware."""
     with pytest.raises(CameraFault, match=r"can't be used without its library .*; pip install"):

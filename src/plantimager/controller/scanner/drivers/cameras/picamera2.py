@@ -11,7 +11,7 @@ Options: ``number`` of the camera (0). ``config`` of a scan holds libcamera's co
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from picamera2 import Picamera2
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plantimager.controller.scanner.drivers.cameras.base import Exposure
+
+
+SETTLING: Final = 5
+"""Frames passed over after a start: until then exposure and white balance may not be right yet."""
 
 
 class PiCamera(Camera):
@@ -37,11 +41,18 @@ class PiCamera(Camera):
         self._configured: tuple[Any, ...] | None = None
 
     def expose(self, exposure: Exposure) -> bytes:
-        """Take a still at full quality; the camera runs on between two of them, so that its exposure is right."""
+        """Take a still at full quality; the camera runs on between two of them, so that its exposure is right.
+
+        So frames lie ready that were begun while the arm moved: ``flush`` passes over those.
+        """
         self._configure(exposure)
         made = io.BytesIO()
         try:
-            self._camera.capture_file(made, format="jpeg" if exposure.encoding == "jpeg" else "png")
+            request = self._camera.capture_request(flush=True)
+            try:
+                request.save("main", made, format="jpeg" if exposure.encoding == "jpeg" else "png")
+            finally:
+                request.release()
         except RuntimeError as problem:
             raise CameraFault(f"no picture came: {problem}") from problem
         return made.getvalue()
@@ -57,6 +68,8 @@ class PiCamera(Camera):
             still = self._camera.create_still_configuration(main={"size": size}, controls=dict(exposure.config))
             self._camera.configure(still)
             self._camera.start()
+            for _ in range(SETTLING):
+                self._camera.capture_metadata()
         except (RuntimeError, ValueError, KeyError) as problem:
             raise CameraFault(f"it can't be set to {wanted[0]} × {wanted[1]} with {wanted[2]}: {problem}") from problem
         self._configured = wanted

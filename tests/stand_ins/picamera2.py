@@ -1,0 +1,57 @@
+"""Stands in for picamera2 in a camera's process: frames that are green, but for those that nobody wants.
+
+The first after a start are black: exposure and white balance have not settled. One that was begun before it was
+asked for is red. And a request that isn't released holds the only buffer.
+"""
+
+from PIL import Image
+
+UNSETTLED = 3
+
+
+class Picamera2:
+    def __init__(self, number):
+        self._frames = self._held = 0
+
+    def create_still_configuration(self, *, main, controls):
+        return {"main": main, "controls": controls}
+
+    def configure(self, configuration):
+        self.size = configuration["main"]["size"]
+
+    def start(self):
+        self._frames = 0
+
+    def stop(self):
+        pass
+
+    def close(self):
+        pass
+
+    def capture_metadata(self):
+        self.capture_request().release()
+        return {}
+
+    def capture_request(self, *, flush=None):
+        if self._held:
+            raise RuntimeError("no buffer is free")
+        self._held += 1
+        self._frames += 1
+        colour = "black" if self._frames <= UNSETTLED else "lime" if flush else "red"
+        return _Request(self, colour)
+
+    def capture_file(self, file, *, format):  # noqa: A002 - its own name
+        request = self.capture_request()
+        request.save("main", file, format=format)
+        request.release()
+
+
+class _Request:
+    def __init__(self, camera, colour):
+        self._camera, self._colour = camera, colour
+
+    def save(self, name, file, *, format):  # noqa: A002 - its own name
+        Image.new("RGB", self._camera.size, self._colour).save(file, format)
+
+    def release(self):
+        self._camera._held -= 1
