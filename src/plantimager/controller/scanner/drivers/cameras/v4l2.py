@@ -1,8 +1,9 @@
 """Webcams and everything else that Linux shows as ``/dev/video*``, through OpenCV.
 
-Options: ``device`` is its path or number; ``skip`` pictures (5) are thrown away before each one that counts, because
-a webcam hands out what it buffered while the arm moved, and needs some to get its exposure right. ``config`` of a scan
-holds OpenCV's property names without ``CAP_PROP_``, in small letters: ``{ exposure = 157, auto_exposure = 1 }``.
+Options: ``device`` is its path or number; best a path in ``/dev/v4l/by-id/``, since its number changes when the cable
+was out. ``skip`` pictures (5) are thrown away before each one that counts, because a webcam hands out what it buffered
+while the arm moved, and needs some to get its exposure right. ``config`` of a scan holds OpenCV's property names
+without ``CAP_PROP_``, in small letters: ``{ exposure = 157, auto_exposure = 1 }``.
 """
 
 from __future__ import annotations
