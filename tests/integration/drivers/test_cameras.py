@@ -379,3 +379,36 @@ def test_a_cameras_process_ends_with_the_daemon():
         waiting.register(worker, select.POLLIN)
         assert waiting.poll(20_000)
         os.close(worker)
+
+
+# --- disks that can't be written to ----------------------------------------------------------------
+
+READ_ONLY = """
+for disk; do mount -o remount,bind,ro "$disk" || true; done 2>/dev/null
+exec "$PYTHON" - "$PHOTOGRAPH" <<'END'
+import sys
+from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
+from plantimager.controller.scanner.drivers.cameras.command import CommandCamera
+
+try:
+    print(len(CommandCamera({"argv": ["cp", sys.argv[1], "{output}"]}).expose(Exposure(64, 48, "jpeg", {}, 20))))
+except CameraFault as fault:
+    print(fault)
+END
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_program_takes_pictures_where_no_disk_can_be_written_to(photograph, memory):
+    """An SD card that fails is one, and /dev/shm is in memory; without it, it says so."""
+    disks = ["/", "/tmp", "/var/tmp", *(() if memory else ("/dev/shm",))]
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *disks],
+        env={**os.environ, "PYTHON": sys.executable, "PHOTOGRAPH": str(photograph)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    size = photograph.stat().st_size
+    assert told == (str(size) if memory else "its picture can't be written to /dev/shm: Read-only file system")

@@ -17,7 +17,6 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -157,8 +156,8 @@ def run(
 
     """
     command = [*_dies_with_us(), find(argv[0]), *argv[1:]]
-    # A file, not a pipe: nobody has to wait until the program reads it.
-    with tempfile.TemporaryFile() as stdin:
+    # A file, not a pipe: nobody has to wait until the program reads it. In memory: no disk may be writable.
+    with os.fdopen(os.memfd_create("stdin"), "w+b") as stdin:
         stdin.write(given)
         stdin.seek(0)
         process = subprocess.Popen(

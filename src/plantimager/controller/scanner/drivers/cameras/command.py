@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 GRACE: Final = timedelta(seconds=1)
 """From SIGTERM to SIGKILL; a picture that is late is of no use."""
 
+MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory made there is this user's alone
+"""Where pictures are written if no disk is writable. Not always: when a user logs out, systemd empties theirs."""
+
 
 class CommandCamera(Camera):
     """A program."""
@@ -29,7 +32,7 @@ class CommandCamera(Camera):
     def expose(self, exposure: Exposure) -> bytes:
         """Run it, and read what it wrote."""
         program = self.options["argv"][0]
-        with tempfile.TemporaryDirectory(prefix="timelapsed-camera-") as directory:
+        with _own_directory() as directory:
             output = Path(directory) / f"picture.{exposure.encoding}"
             told = {
                 "{output}": str(output),
@@ -54,6 +57,17 @@ class CommandCamera(Camera):
                 return output.read_bytes()
             except OSError:
                 raise CameraFault(f"{program} exited with 0, but wrote no picture to {{output}}") from None
+
+
+def _own_directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:
+        place = MEMORY
+    try:
+        return tempfile.TemporaryDirectory(prefix="timelapsed-camera-", dir=place)
+    except OSError as problem:
+        raise CameraFault(f"its picture can't be written to {place}: {problem.strerror}") from problem
 
 
 def _filled(word: str, told: dict[str, str]) -> str:
