@@ -336,8 +336,33 @@ def test_an_exposure_that_is_cancelled_has_little_time_left(camera, program, mon
     top = camera("command", argv=program)
     top.open()
     os.kill(top._process.pid, signal.SIGSTOP)
-    with pytest.raises(CameraFault, match="hangs"):
+    with pytest.raises(CameraFault, match=r"the exposure didn't end within 0\.2 s of the cancellation"):
         top.expose(exposure(seconds=1000), lambda: True)
+
+
+def test_a_camera_that_dropped_out_is_opened_anew(tmp_path, camera):
+    """Whoever had it open would never see it again."""
+    frame = tmp_path / "0.png"
+    Image.new("RGB", (64, 48)).save(frame)
+    top = camera("v4l2", device=f"{tmp_path}/%d.png", skip=0)
+    top.expose(exposure(), never)
+    with pytest.raises(CameraFault, match="no picture came"):
+        top.expose(exposure(), never)
+    assert look(top.expose(exposure(), never)) == ("JPEG", (64, 48))
+
+
+def test_a_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, camera, monkeypatch):
+    """What it left in the pipe, which holds 64 kB, goes with the process."""
+    noise = tmp_path / "noise.jpg"
+    Image.effect_noise((640, 480), 100).convert("RGB").save(noise, quality=95)
+    assert noise.stat().st_size > 1 << 17
+    top = camera("command", argv=["cp", str(noise), "{output}"])
+    top.open()
+    with monkeypatch.context() as small:
+        small.setattr(process, "LARGEST", 100)
+        with pytest.raises(CameraFault, match="at most 100 are taken"):
+            top.expose(exposure(), never)
+    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
 
 
 def test_a_library_that_crashes_is_told_and_started_again(camera, program):

@@ -2,8 +2,8 @@
 
 A camera's library may hang in the kernel, hold Python's lock while it does, or crash; none of that may reach the
 daemon. So each camera lives in a process of its own (``worker``), which the driver (``process``) asks for one
-exposure at a time and kills when it doesn't answer. The next exposure starts a new one. Several cameras expose
-at the same time because they are several processes.
+exposure at a time and ends when it answers with a fault or not at all. The next exposure starts a new one. Several
+cameras expose at the same time because they are several processes.
 
 =============  ==================================================  ==========================================
 kind           reached through                                     tested

@@ -1,4 +1,8 @@
-"""The daemon's side of a camera's process: starts it, asks it for pictures, and kills it when it hangs."""
+"""The daemon's side of a camera's process: starts it, asks it for pictures, and kills it when it hangs.
+
+Also one that answers with a fault is killed: a camera that lost its cable for a moment stays dead for whoever has it
+open. The next exposure opens it anew.
+"""
 
 from __future__ import annotations
 
@@ -86,12 +90,8 @@ class CameraProcess:
         # Also when this object is dropped without `close`: no process outlives it.
         self._end = weakref.finalize(self, _end, process)
         self._tail = b""
-        try:
-            with programs.Deadline(OPEN_TIMEOUT) as late:
-                self._answer(late.passed, f"it wasn't open after {OPEN_TIMEOUT.seconds} s")
-        except CameraFault:
-            self.close()
-            raise
+        with programs.Deadline(OPEN_TIMEOUT) as late:
+            self._answer(lambda: f"it wasn't open after {OPEN_TIMEOUT.seconds} s" if late.passed() else "")
 
     def expose(self, exposure: Exposure, stop: Callable[[], bool]) -> bytes:
         """Return a picture; ``stop`` (any thread's) cuts the wait for it down to `GRACE`.
@@ -109,23 +109,33 @@ class CameraProcess:
             process.stdin.write(json.dumps(asdict(exposure)).encode() + b"\n")
         except OSError as gone:
             raise self._dead() from gone
-        with programs.Deadline(timedelta(seconds=exposure.seconds) + GRACE) as late, contextlib.ExitStack() as stack:
+        limit = timedelta(seconds=exposure.seconds) + GRACE
+        with programs.Deadline(limit) as late, contextlib.ExitStack() as stack:
             hurry: list[programs.Deadline] = []
 
-            def over() -> bool:
+            def given_up() -> str:
                 if not hurry and stop():
                     hurry.append(stack.enter_context(programs.Deadline(GRACE)))
-                return late.passed() or any(deadline.passed() for deadline in hurry)
+                if any(deadline.passed() for deadline in hurry):
+                    return f"the exposure didn't end within {GRACE.total_seconds():g} s of the cancellation"
+                return f"the exposure hangs; it was given up after {limit.total_seconds():g} s" if late.passed() else ""
 
-            return self._answer(over, f"the exposure hangs; it was given up after {exposure.seconds:g} s")
+            return self._answer(given_up)
 
     def close(self) -> None:
         """End the process, in bounded time."""
         self._end()
         self._process = None
 
-    def _answer(self, over: Callable[[], bool], late: str) -> bytes:
-        """Return what comes behind the next line of JSON."""
+    def _answer(self, given_up: Callable[[], str]) -> bytes:
+        """Return what comes behind the next line of JSON, unless ``given_up()`` says why it isn't waited for."""
+        try:
+            return self._read(given_up)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, given_up: Callable[[], str]) -> bytes:
         process = self._process
         assert process is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - as above
         head, picture, missing = b"", bytearray(), -1
@@ -133,9 +143,8 @@ class CameraProcess:
         waiting.register(process.stdout, select.POLLIN)
         waiting.register(process.stderr, select.POLLIN)
         while missing != 0:
-            if over():
-                self.close()
-                raise CameraFault(late)
+            if problem := given_up():
+                raise CameraFault(problem)
             for descriptor, _ in waiting.poll(LOOK_AROUND):
                 chunk = os.read(descriptor, 1 << 20)
                 if descriptor == process.stderr.fileno():
