@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import select
 import signal
@@ -26,6 +27,16 @@ def exposure(width=640, height=480, encoding="jpeg", seconds=20.0, **config):
 def never():
     """Stop nothing."""
     return False
+
+
+def ended(pid):
+    """Wait until a process is gone."""
+    with contextlib.suppress(ProcessLookupError):  # gone already
+        process = os.pidfd_open(pid)
+        waiting = select.poll()
+        waiting.register(process, select.POLLIN)
+        assert waiting.poll(20_000)
+        os.close(process)
 
 
 @pytest.fixture
@@ -319,6 +330,7 @@ def program(photograph):
 def test_a_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
     """Whatever it hangs in: a stopped process is as deaf as one in the kernel."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(0))
+    monkeypatch.setattr(process, "LEAVE", process.timedelta(0))
     top = camera("command", argv=program)
     top.open()
     pid = top._process.pid
@@ -335,9 +347,11 @@ def test_an_exposure_that_is_cancelled_has_little_time_left(camera, program, mon
     monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=0.2))
     top = camera("command", argv=program)
     top.open()
-    os.kill(top._process.pid, signal.SIGSTOP)
+    worker = top._process.pid
+    os.kill(worker, signal.SIGSTOP)
     with pytest.raises(CameraFault, match=r"the exposure didn't end within 0\.2 s of the cancellation"):
         top.expose(exposure(seconds=1000), lambda: True)
+    ended(worker)
 
 
 def test_a_camera_that_dropped_out_is_opened_anew(tmp_path, camera):
@@ -365,6 +379,38 @@ def test_a_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, 
     assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
 
 
+def test_a_camera_that_is_closed_is_given_back(usb, camera):
+    """And not just left to its own devices."""
+    top = camera("gphoto2", serial="AAA")
+    top.open()
+    assert list(usb.glob("*.taken"))
+    top.close()
+    assert not list(usb.glob("*.taken"))
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """Return a program that takes no end, and the file in which it then tells its process id and its ``{output}``."""
+    began = tmp_path / "began"
+    script = f'echo "$$ $0" >{began}.new; mv {began}.new {began}; exec sleep 1000'
+    return ["sh", "-c", script, "{output}"], began
+
+
+def nothing_left(began):
+    """Whether the endless program and its directory are gone."""
+    pid, output = began.read_text().split()
+    return not Path("/proc", pid).exists() and not Path(output).parent.exists()
+
+
+def test_a_cancelled_exposure_leaves_no_program_behind(camera, endless, monkeypatch):
+    """It would hold the camera against every exposure to come."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(0))
+    argv, began = endless
+    with pytest.raises(CameraFault, match="of the cancellation"):
+        camera("command", argv=argv).expose(exposure(seconds=1000), began.exists)
+    assert nothing_left(began)
+
+
 def test_a_library_that_crashes_is_told_and_started_again(camera, program):
     """It takes its own process with it and not the daemon."""
     top = camera("command", argv=program)
@@ -383,27 +429,47 @@ def test_a_library_that_crashes_is_told_and_started_again(camera, program):
 
 
 DAEMON = """
-import os
+import json, os, sys
+from pathlib import Path
 from plantimager.controller.scanner.drivers.cameras import CameraOptions
+from plantimager.controller.scanner.drivers.cameras.base import Exposure
 from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
 
-top = CameraProcess(CameraOptions("top", "command", {"argv": ["true"]}))
+kind, options, began = sys.argv[1:]
+top = CameraProcess(CameraOptions("top", kind, json.loads(options)))
 top.open()
 print(top._process.pid, flush=True)
+if began:
+    top.expose(Exposure(64, 48, "jpeg", {}, 1000), lambda: Path(began).exists() and os.kill(os.getpid(), 9))
 os.kill(os.getpid(), 9)
 """
 
 
-def test_a_cameras_process_ends_with_the_daemon():
-    """However that ends: its stdin is gone then."""
-    daemon = subprocess.run([sys.executable, "-c", DAEMON], capture_output=True, text=True, check=False)
+def worker_of_killed_daemon(kind, began="", **options):
+    """Kill a daemon, in an exposure once that ``began``; return the process id of its camera's process."""
+    command = [sys.executable, "-c", DAEMON, kind, json.dumps(options), str(began)]
+    daemon = subprocess.run(command, capture_output=True, text=True, check=False)
     assert daemon.returncode == -signal.SIGKILL
-    with contextlib.suppress(ProcessLookupError):  # gone already
-        worker = os.pidfd_open(int(daemon.stdout))
-        waiting = select.poll()
-        waiting.register(worker, select.POLLIN)
-        assert waiting.poll(20_000)
-        os.close(worker)
+    return int(daemon.stdout)
+
+
+def test_a_cameras_process_ends_with_the_daemon(usb):
+    """However that ends, and gives the camera back."""
+    ended(worker_of_killed_daemon("gphoto2", serial="AAA"))
+    assert not list(usb.glob("*.taken"))
+
+
+def test_a_cameras_program_ends_with_the_daemon(endless):
+    """Its pictures go with it."""
+    argv, began = endless
+    ended(worker_of_killed_daemon("command", began, argv=argv))
+    assert nothing_left(began)
+
+
+def test_a_camera_that_hangs_ends_with_the_daemon(usb):
+    """Nobody is left to kill its process."""
+    (usb / "hang").touch()
+    ended(worker_of_killed_daemon("gphoto2", usb / "hangs", serial="AAA"))
 
 
 # --- disks that can't be written to ----------------------------------------------------------------

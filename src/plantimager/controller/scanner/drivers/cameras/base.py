@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+LEAVE: Final = timedelta(seconds=2)
+"""What a camera's process gets to stop and close its camera before it is killed; `command`'s takes a good second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,9 @@ class Camera(ABC):
             It could not be taken.
 
         """
+
+    def stop(self) -> None:  # noqa: B027 - of most kinds an exposure can't be cut short
+        """Cut an exposure short, and each that follows, if it can be: before `close`, from another thread."""
 
     def close(self) -> None:  # noqa: B027 - a camera that holds nothing has nothing to let go of
         """Let go of it."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.drivers import programs
 from plantimager.controller.scanner.drivers.cameras.base import Camera, CameraFault
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from plantimager.controller.scanner.drivers.cameras.base import Exposure
 
 GRACE: Final = timedelta(seconds=1)
-"""From SIGTERM to SIGKILL; a picture that is late is of no use."""
+"""From SIGTERM to SIGKILL; a picture that is late is of no use. Less than `LEAVE`."""
 
 MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory made there is this user's alone
 """Where pictures are written if no disk is writable. Not always: when a user logs out, systemd empties theirs."""
@@ -28,6 +31,14 @@ MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory made there is this user
 
 class CommandCamera(Camera):
     """A program."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._leaving = threading.Event()
+
+    def stop(self) -> None:
+        """End the program."""
+        self._leaving.set()
 
     def expose(self, exposure: Exposure) -> bytes:
         """Run it, and read what it wrote."""
@@ -44,7 +55,12 @@ class CommandCamera(Camera):
             own = {f"CAMERA_{name.upper()}": str(value) for name, value in exposure.config.items()}
             try:
                 with programs.Deadline(timedelta(seconds=exposure.seconds)) as late:
-                    ended = programs.run(argv, environment={**os.environ, **own}, grace=GRACE, stop=late.passed)
+                    ended = programs.run(
+                        argv,
+                        environment={**os.environ, **own},
+                        grace=GRACE,
+                        stop=lambda: late.passed() or self._leaving.is_set(),
+                    )
             except (programs.ProgramMissing, programs.ProgramHangs) as problem:
                 raise CameraFault(str(problem)) from problem
             except (OSError, ValueError) as problem:

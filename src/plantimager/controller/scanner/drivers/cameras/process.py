@@ -1,6 +1,6 @@
-"""The daemon's side of a camera's process: starts it, asks it for pictures, and kills it when it hangs.
+"""The daemon's side of a camera's process: starts it, asks it for pictures, and ends it, also when it hangs.
 
-Also one that answers with a fault is killed: a camera that lost its cable for a moment stays dead for whoever has it
+Also one that answers with a fault is ended: a camera that lost its cable for a moment stays dead for whoever has it
 open. The next exposure opens it anew.
 """
 
@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.drivers import programs
-from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
+from plantimager.controller.scanner.drivers.cameras.base import LEAVE, CameraFault, Exposure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class CameraProcess:
             return self._answer(given_up)
 
     def close(self) -> None:
-        """End the process, in bounded time."""
+        """End the process, and with it what it runs, in bounded time."""
         self._end()
         self._process = None
 
@@ -185,9 +185,12 @@ class CameraProcess:
 
 
 def _end(process: _Process) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout, process.stderr):
+    for pipe in (process.stdin, process.stdout, process.stderr):  # without its stdin it leaves
         if pipe is not None:
             pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; a later one may reap it
-        process.wait(programs.DEATH)
+    try:
+        process.wait(LEAVE.total_seconds())
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; a later one may reap it
+            process.wait(programs.DEATH)

@@ -1,23 +1,28 @@
 """The process in which a camera lives: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
 First it says whether the camera is open; then each line on stdin asks for an exposure. Every answer is a line of
-JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. The end of stdin is the end of the daemon, and
-so of this process, even in the middle of an exposure.
+JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. At the end of stdin the camera is of no more use,
+or the daemon is gone: an exposure is cut short, the camera closed, and the process ends within `LEAVE`, also if
+the camera hangs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import sys
 import threading
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from plantimager.controller.scanner.drivers import how_to_install
-from plantimager.controller.scanner.drivers.cameras.base import Camera, CameraFault, Exposure
+from plantimager.controller.scanner.drivers.cameras.base import LEAVE, Camera, CameraFault, Exposure
 from plantimager.controller.scanner.drivers.cameras.pictures import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PACKAGE = "plantimager.controller.scanner.drivers.cameras"
 
@@ -26,16 +31,23 @@ def main(kind: str, options: str) -> None:
     """Serve one camera until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers
-    asked: SimpleQueue[Exposure] = SimpleQueue()
-    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
-    try:
-        camera = _open(kind, json.loads(options))
-    except CameraFault as fault:
-        _answer(out, fault=str(fault))
-        return
+    asked: SimpleQueue[Exposure | None] = SimpleQueue()
+    opened: list[Camera] = []
+    threading.Thread(target=_listen, args=(asked, opened), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more
+        try:
+            opened.append(_open(kind, json.loads(options)))
+        except CameraFault as fault:
+            _answer(out, fault=str(fault))
+        else:
+            _serve(opened[0], asked, out)
+    for camera in opened:
+        camera.close()
+
+
+def _serve(camera: Camera, asked: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
     _answer(out)
-    while True:
-        exposure = asked.get()
+    while (exposure := asked.get()) is not None:
         try:
             picture = fit(camera.expose(exposure), exposure)
         except CameraFault as fault:
@@ -54,10 +66,14 @@ def _open(kind: str, options: dict[str, object]) -> Camera:
     return camera
 
 
-def _listen(asked: SimpleQueue[Exposure]) -> None:
+def _listen(asked: SimpleQueue[Exposure | None], opened: Sequence[Camera]) -> None:
     for line in sys.stdin.buffer:
         asked.put(Exposure(**json.loads(line)))
-    os._exit(0)  # the camera's thread may hang
+    asked.put(None)
+    for camera in opened:
+        camera.stop()
+    threading.Event().wait(LEAVE.total_seconds())
+    os._exit(1)  # the camera's thread hangs
 
 
 def _answer(out: BinaryIO, picture: bytes = b"", fault: str | None = None) -> None:
