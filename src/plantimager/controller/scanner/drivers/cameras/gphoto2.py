@@ -60,7 +60,8 @@ class Gphoto2Camera(Camera):
             camera.set_abilities(abilities[abilities.lookup_model(model)])
             try:
                 camera.init()
-                if serial in (None, camera.get_single_config(_SERIAL).get_value()):
+                # Not every camera has one.
+                if serial is None or serial == camera.get_single_config(_SERIAL).get_value():
                     return camera
             except gphoto2.GPhoto2Error as held:  # by another of the rig's, maybe: the one that is meant may come yet
                 problem = held
