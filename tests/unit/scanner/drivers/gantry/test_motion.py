@@ -33,6 +33,16 @@ def test_the_nearest_turn_looks_the_same_way_and_is_at_most_half_a_turn_off(goal
     assert abs((turned - goal + 180) % 360 - 180) < 1e-6
 
 
+def test_a_turntable_without_end_turns_back_before_the_board_loses_count():
+    """A hundred turns one way are as many as its 32-bit positions take without an error that matters."""
+    at = furthest = 0.0
+    for quarter in range(4 * 1000):
+        at = nearest_turn(quarter * 90.0, at, None)
+        furthest = max(furthest, abs(at))
+        assert (at - quarter * 90.0) % 360 == 0
+    assert 35_000 < furthest <= 36_000
+
+
 @given(ANGLES, st.floats(-720, 0), st.floats(360, 1080), st.floats(0, 1))
 def test_the_nearest_turn_stays_within_its_limits(goal, low, width, part):
     """And there is none nearer there that looks the same way."""
@@ -79,14 +89,24 @@ def test_homing_has_time_enough_but_less_than_a_stall():
 
 
 def test_soft_limits_that_the_path_would_leave_are_told():
-    """By what the board leaves of each axis."""
+    """By what the board leaves of each axis, all of them at once, with what the options take."""
     homed = (-20.0, -20.0, -331.988)
     signs = (-1.0, -1.0, -1.0)
     assert settings().soft_limit_clash(homed, signs, Limits()) is None
-    clash = settings(_20=1).soft_limit_clash(homed, signs, Limits())
-    assert clash is not None
-    assert "leave x only -20 to 720; write x = [-20, 720]" in clash
+    assert settings(_20=1).soft_limit_clash(homed, signs, Limits()) == (
+        "soft limits are on ($20=1) and leave x only -20 to 720, y only -20 to 720, pan only -331.988 to 20.012; "
+        "write x = [-20, 720], y = [-20, 720] in [drivers.grbl], "
+        "raise $132 to 360 or more, which is what a turntable needs, or set $20=0"
+    )
     fits = Limits(x=(0, 720), y=(0, 720), pan=None)
-    assert "leave pan only" in (settings(_20=1).soft_limit_clash(homed, signs, fits) or "")
+    assert settings(_20=1).soft_limit_clash(homed, signs, fits) == (
+        "soft limits are on ($20=1) and leave pan only -331.988 to 20.012; "
+        "raise $132 to 360 or more, which is what a turntable needs, or set $20=0"
+    )
+    far = settings(_20=1, _132=400).soft_limit_clash((-20, -20, -380), signs, fits)
+    assert far == (
+        "soft limits are on ($20=1) and leave pan only -380 to 20; write pan = [-380, 20] in [drivers.grbl], "
+        "or set $20=0"
+    )
     within = Limits(x=(0, 720), y=(0, 720), pan=(-331, 29))
     assert settings(_20=1, _132=361).soft_limit_clash((-20, -20, -332), signs, within) is None

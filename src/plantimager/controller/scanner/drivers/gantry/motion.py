@@ -21,8 +21,15 @@ SLACK: Final = 1.5
 MARGIN: Final = 5.0
 """Seconds on top, for the line, the planner and a loaded host."""
 
+ENDLESS: Final = (-36_000.0, 36_000.0)
+"""Degrees that a turntable without end is from its zero at most. The board keeps positions as 32-bit floats, whose step
+is 0.004 degrees there and grows from then on: after some hundred turns one way it turns back by one."""
+
 LONGEST_HOMING: Final = 230.0
 """Seconds, whatever the board's settings say: a scan must give a sign of life within its stall time of five minutes."""
+
+WHOLE_TURN: Final = 360.0
+"""Degrees; what the turntable has to have at least."""
 
 Place = tuple[float, float, float]
 """x and y in mm, pan in degrees."""
@@ -66,9 +73,7 @@ class Limits:
 def nearest_turn(goal: float, at: float, limits: tuple[float, float] | None) -> float:
     """Return the angle nearest to ``at`` that looks where ``goal`` does, within ``limits`` of at least one turn."""
     nearest = at + math.remainder(goal - at, 360.0)
-    if limits is None:
-        return nearest
-    low, high = limits
+    low, high = limits or ENDLESS
     if nearest < low:
         return nearest + 360.0 * math.ceil((low - nearest) / 360.0)
     if nearest > high:
@@ -158,16 +163,22 @@ class Settings:
         """
         if not self.values[20]:
             return None
+        left = []
         for axis, (field, ends) in enumerate(zip(FIELDS, limits.each(), strict=True)):
             travel = self.values[130 + axis]
             reached = [home[axis] + signs[axis] * end for end in ends] if ends else [-math.inf]
             if min(reached) < -travel - 1e-3 or max(reached) > 1e-3:
                 low, high = sorted(signs[axis] * (end - home[axis]) for end in (-travel, 0.0))
-                return (
-                    f"soft limits are on ($20=1) and leave {field} only {low:g} to {high:g}; "
-                    f"write {field} = [{low:g}, {high:g}] in [drivers.grbl], or set $20=0"
-                )
-        return None
+                left.append((field, low, high))
+        if not left:
+            return None
+        leave = ", ".join(f"{field} only {low:g} to {high:g}" for field, low, high in left)
+        pan_is_short = self.values[132] < WHOLE_TURN
+        spans = [f"{field} = [{low:g}, {high:g}]" for field, low, high in left if field != "pan" or not pan_is_short]
+        cures = [f"write {', '.join(spans)} in [drivers.grbl]"] if spans else []
+        if len(spans) < len(left):
+            cures.append(f"raise $132 to {WHOLE_TURN:g} or more, which is what a turntable needs")
+        return f"soft limits are on ($20=1) and leave {leave}; {', '.join(cures)}, or set $20=0"
 
 
 NEEDED: Final = (
