@@ -11,8 +11,11 @@ Their options, ``[drivers.grbl.switches.NAME]``::
 
 A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
 closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
-A killed process lets go of its lines, but some kernels keep the last level; a unit's
-``ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1`` (a drop-in) makes sure of it.
+A killed process lets go of its lines, but some kernels keep the last level; a line in a drop-in of the unit makes sure
+of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by its number alone; Debian 13 has 2)::
+
+    ExecStopPost=-/usr/bin/gpioset gpiochip0 17=1               # gpiod 1
+    ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1    # gpiod 2
 
 GPIO is NOT tested on hardware: the library is real in the tests, the chip is not.
 """
