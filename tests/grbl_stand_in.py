@@ -14,7 +14,7 @@ The faults, each at the ``at``-th move (from 1) where it is one of a move:
 ``alarm N``        ALARM:N in mid-move, then nothing until a reset
 ``reset``          the board restarts in mid-move, as after a dip of its supply
 ``unplug``         the cable is pulled in mid-move
-``silent``         says nothing any more from the move on, not even to a reset, until `replug`
+``silent``         says nothing any more from the move on, not even to a reset, until `Board.restart`
 ``garbage``        noise on the line in mid-move, then goes on as if nothing had been
 ``noise``          nothing but noise from the move on
 ``stuck``          the move never ends
@@ -39,6 +39,7 @@ import select
 import shutil
 import signal
 import socket
+import termios
 import threading
 import tty
 from dataclasses import dataclass, field
@@ -55,6 +56,9 @@ SETTINGS = {
     120: "200.000", 121: "200.000", 122: "50.000", 130: "740.000", 131: "740.000", 132: "352.000",
 }  # fmt: skip
 """Those of the reference rig."""
+
+CFLAG = 2
+"""Where `termios.tcgetattr` has the control flags."""
 
 BANNER = "\r\nGrbl 1.1h ['$' for help]\r\n"
 
@@ -99,6 +103,13 @@ class Board:
     def _now(self) -> bool:
         """Whether the fault is due in this move."""
         return self.moves == self.at
+
+    def restart(self) -> None:
+        """Start anew, as when it is switched on: it counts from zero, wherever the arm stands."""
+        self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
+        self.state = "Alarm" if self._homing else "Idle"
+        self.dead = self.mute = self.fault == "deaf"
+        self._line = ""
 
     def hear(self, byte: str) -> str:
         """Take in one byte; return what is said to it."""
@@ -164,8 +175,7 @@ class Board:
             self.state, self.goal, self.mute = "Alarm", None, True
             return f"ALARM:{fault.split()[1]}\r\n[MSG:Reset to continue]\r\n"
         if fault == "reset":
-            self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
-            self.state = "Alarm" if self._homing else "Idle"
+            self.restart()
             self.mute = True
             return BANNER + ("[MSG:'$H'|'$X' to unlock]\r\n" if self._homing else "")
         if fault == "unplug":
@@ -281,6 +291,7 @@ class StandIn:
         self._on_unplug = on_unplug
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)  # until the driver does, the terminal would echo
+        self.restarts_when_opened = True
         self.port = os.ttyname(self._slave)
         """The device for the driver to open."""
         self._stop, self._stopped = os.pipe()
@@ -303,6 +314,17 @@ class StandIn:
                         return
                     if said:
                         os.write(self._master, said.encode("latin-1"))
+
+    @property
+    def restarts_when_opened(self) -> bool:
+        """Whether the port is set, as all are at first, to drop DTR with its last close; most boards restart then."""
+        return bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
+
+    @restarts_when_opened.setter
+    def restarts_when_opened(self, on: bool) -> None:
+        attributes = termios.tcgetattr(self._slave)
+        attributes[CFLAG] = attributes[CFLAG] & ~termios.HUPCL | termios.HUPCL * on
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
 
     def say(self, text: str) -> None:
         """Say something unasked."""

@@ -13,6 +13,7 @@ from grbl_stand_in import SETTINGS, Board, StandIn
 from plantimager.controller.scanner.cameras import Camera
 from plantimager.controller.scanner.drivers.base import EventMonitor, Part
 from plantimager.controller.scanner.drivers.gantry import arm
+from plantimager.controller.scanner.drivers.gantry.port import Line
 from plantimager.controller.scanner.drivers.grbl import GrblDriver
 from plantimager.controller.scanner.errors import (
     DriverError,
@@ -55,6 +56,18 @@ def rig(tmp_path, monkeypatch):
         for _, stand_in in made:
             stand_in.close()
 
+    class Restarting(Line):
+        """A line that restarts its board when it is opened again, unless told otherwise: an Arduino's, by DTR."""
+
+        def __init__(self, port, *arguments, **settings):
+            stand_in = next((stand_in for _, stand_in in made if stand_in.port == port), None)
+            again = stand_in is not None and stand_in.board.resets
+            restarts = again and stand_in.restarts_when_opened
+            super().__init__(port, *arguments, **settings)
+            if restarts:
+                stand_in.board.restart()
+
+    monkeypatch.setattr(arm, "Line", Restarting)
     make.take_away = take_away
     yield make
     for driver, _ in made:
@@ -190,9 +203,9 @@ def test_what_happens_in_mid_move_fails_the_attempt(rig, request_, fault, said):
         driver.scan(request_, RecordingMonitor())
 
 
-@pytest.mark.parametrize("fault", ["alarm 1", "reset", "short", "error 20"])
+@pytest.mark.parametrize("fault", ["alarm 1", "reset", "short", "silent", "error 20"])
 def test_the_next_attempt_homes_first(rig, request_, fault):
-    """Where the position is in doubt nothing moves before."""
+    """Where the position is in doubt nothing moves before; a board that has crashed is restarted for it."""
     driver, board = rig(fault=fault, at=2)
     with pytest.raises(ScanFailed):
         driver.scan(request_, RecordingMonitor())

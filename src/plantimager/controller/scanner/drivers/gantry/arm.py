@@ -25,7 +25,16 @@ from plantimager.controller.scanner.drivers.gantry.motion import (
     times,
 )
 from plantimager.controller.scanner.drivers.gantry.port import GantryFault, Line, LineLost, find_usb
-from plantimager.controller.scanner.drivers.gantry.protocol import HOLD, RESET, Alarm, Grbl, Refused, Restarted, Stopped
+from plantimager.controller.scanner.drivers.gantry.protocol import (
+    HOLD,
+    RESET,
+    Alarm,
+    Grbl,
+    Refused,
+    Restarted,
+    Silent,
+    Stopped,
+)
 from plantimager.controller.scanner.drivers.programs import Deadline
 
 if TYPE_CHECKING:
@@ -351,7 +360,7 @@ class Arm:
             self._lost = self._lost or (moving and not isinstance(problem, Refused | Stopped))
             self._send_quietly(RESET)
             self._doubt()
-            if isinstance(problem, LineLost):
+            if isinstance(problem, LineLost | Silent):  # opening the port again restarts most boards, crashed or not
                 self.close()
             raise
 
