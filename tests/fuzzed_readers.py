@@ -257,7 +257,9 @@ def converse(content: bytes, _: Path) -> None:
         for goal in GOALS:
             go(goal)
             do(lambda: arm.ready(line.wait), LONGEST_READY)
-        do(lambda: arm.home(line.wait), LONGEST_READY)
+        do(lambda: arm.to_zero(line.wait), math.inf)  # as long as it is far
+        if sheet.homing:
+            do(lambda: arm.home(line.wait), LONGEST_READY)
 
 
 @functools.cache

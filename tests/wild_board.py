@@ -212,6 +212,7 @@ def wild_arm(sheet: Sheet) -> Iterator[tuple[Arm, VirtualLine]]:
         patch.object(port.serial, "Serial", line.open),
         patch.object(protocol, "Deadline", line.deadline),
         patch.object(arm, "Deadline", line.deadline),
+        patch.object(port, "_keep_dtr"),  # it has none
     ):
         made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing))
         try:

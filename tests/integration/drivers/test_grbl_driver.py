@@ -436,6 +436,135 @@ def test_standby_tells_everything_that_failed(rig):
         driver.standby()
 
 
+# --- without limit switches --------------------------------------------------------------------------
+
+NO_SWITCHES = {"board": {3: "0", 22: "0"}, "homing": False}
+NOBODY_KNOWS = "nobody knows where the arm stands, and homing = false: move it to its zero by hand, switch the gantry"
+ZERO = (0.0, 0.0, 0.0)
+
+
+def test_without_switches_the_arm_rests_at_its_zero_between_scans(rig, request_, tmp_path):
+    """A power cut there does no harm: the board counts from zero afterwards, and that is where the arm stands."""
+    driver, board = rig(**NO_SWITCHES)
+    for index in range(3):
+        request = make_request(tmp_path / "datasets", index=index)
+        assert driver.scan(request, RecordingMonitor()).note == ""
+        assert [pose[:2] for pose in poses_of(request)] == [[25, 375], [375, 25], [725, 375], [375, 725]]
+        assert board.machine == ZERO
+        board.restart()
+        if index:
+            driver.standby()
+
+
+def test_without_switches_opening_the_port_again_restarts_no_board(rig):
+    """Each command by hand is a process of its own, and leaves the arm where the person wants it."""
+    driver, _ = rig(**NO_SWITCHES)
+    driver.go_to(Pose(x=100), EventMonitor())
+    driver.leave()
+    assert driver.go_to(Pose(y=10), EventMonitor()) == "the arm stands at x 100 y 10 pan 0"
+
+
+@pytest.mark.parametrize("let_go", [False, True])
+def test_without_switches_a_board_that_restarted_elsewhere_moves_nothing_any_more(rig, request_, let_go):
+    """It counts from zero wherever the arm stands; until a person has moved that, and the service is restarted."""
+    driver, board = rig(**NO_SWITCHES)
+    driver.go_to(Pose(x=100), EventMonitor())
+    if let_go:
+        driver.leave()
+    board.restart()
+    for call in (driver.prepare, driver.prepare, lambda: driver.scan(request_, RecordingMonitor())):
+        with pytest.raises(ScannerNotReady, match=NOBODY_KNOWS):
+            call()
+    driver.standby()
+    assert board.moves == 1
+    board.restart()
+    GrblDriver(dict(driver.options)).scan(request_, RecordingMonitor())
+    assert board.machine == ZERO
+
+
+def test_without_switches_an_attempt_that_was_cut_off_leaves_the_arm_anywhere(rig, request_):
+    """What counts from zero then isn't believed; the next process, which finds nothing cut off, does believe it."""
+    driver, board = rig(**NO_SWITCHES)
+    driver.recover(request_)
+    with pytest.raises(ScannerNotReady, match=NOBODY_KNOWS):
+        driver.prepare()
+    driver.close()
+    assert board.moves == 0
+    GrblDriver(dict(driver.options)).prepare()
+
+
+@pytest.mark.parametrize("call", [GrblDriver.prepare, GrblDriver.standby])
+def test_without_switches_an_arm_whose_board_still_counts_is_brought_back(rig, request_, call):
+    """A killed daemon leaves it where it was, and the power may fail later."""
+    driver, board = rig(**NO_SWITCHES)
+    board.machine = (375.0, 25.0, 90.0)
+    driver.recover(request_)
+    call(driver)
+    assert board.goals == [ZERO]
+
+
+def test_without_switches_a_scan_that_fails_or_is_cancelled_leaves_the_arm_at_zero(rig, request_):
+    """As far as it is known where the arm stands; a move that was broken off loses no steps."""
+    driver, board = rig(**NO_SWITCHES, cameras={"top": {"kind": "command", "argv": ["false", "{output}"]}})
+    with pytest.raises(ScanFailed, match="camera top: false exited with 1"):
+        driver.scan(request_, RecordingMonitor())
+    assert board.goals[-1] == ZERO
+
+    class Late(RecordingMonitor):
+        def wait(self, seconds):
+            if seconds and board.moves == 2:
+                self.cancel()
+            return super().wait(seconds)
+
+    driver, board = rig(**NO_SWITCHES, fault="stuck", at=2)
+    with pytest.raises(ScanCancelled):
+        driver.scan(request_, Late())
+    assert (board.goals[-1], board.machine) == (ZERO, ZERO)
+
+
+def test_without_switches_an_arm_that_does_not_get_back_costs_no_scan(rig, request_):
+    """It is told in the scan's note, and the next one finds the position lost."""
+    driver, _ = rig(**NO_SWITCHES, fault="alarm 1", at=5)
+    result = driver.scan(request_, RecordingMonitor())
+    assert result.pictures == 4
+    assert result.note.startswith("GRBL alarm 1 (a limit switch was hit on the way to x 0 y 0 pan 0)")
+    with pytest.raises(ScannerNotReady, match=NOBODY_KNOWS):
+        driver.prepare()
+
+
+@pytest.mark.parametrize(("pan", "rests_at"), [([-360, 720], 0), ("endless", 360)])
+def test_without_switches_cables_are_unwound_before_the_arm_rests(rig, request_, pan, rests_at):
+    """After a power cut nobody would know of the turn in them; a turntable without any just looks ahead again."""
+    configuration = path_of([10, 10, 120], [10, 10, 240], [10, 10, 350])
+    driver, board = rig(**NO_SWITCHES, pan=pan)
+    driver.scan(make_request(request_.dataset_dir.parent, configuration=configuration), RecordingMonitor())
+    assert board.goals[-1] == (0, 0, rests_at)
+    driver.standby()
+    driver.prepare()
+    assert len(board.goals) == 4, "it rests already"
+
+
+def test_without_switches_the_gantry_has_power_for_the_way_back(rig, request_, switches):
+    """After a crash its relay may have fallen; a board on USB would count steps that no motor makes."""
+    options, told = switches
+    driver, board = rig(**NO_SWITCHES, switches=options, power_up=0)
+    board.machine = (375.0, 25.0, 90.0)
+    driver.recover(request_)
+    driver.standby()
+    assert board.goals == [ZERO]
+    assert told() == [*BACK, "gantry_power on", "gantry_power off"]
+
+
+def test_without_switches_there_is_nothing_to_home_to(rig):
+    """`rig home` says what a person does instead, and the position stays known."""
+    driver, board = rig(**NO_SWITCHES)
+    driver.go_to(Pose(x=100), EventMonitor())
+    with pytest.raises(ScannerNotReady, match=r"there are no limit switches to home to .* by hand, switch the gantry"):
+        driver.home(EventMonitor())
+    assert driver.examine()[0].says.endswith("standing at x 100 y 0 pan 0")
+    assert "$H" not in board.heard
+
+
 # --- cameras ---------------------------------------------------------------------------------------
 
 
@@ -604,6 +733,10 @@ def test_a_disk_that_is_too_full_is_told_before_anything_moves(rig, request_):
         ({"homing": "no"}, '[drivers.grbl] homing = "no": write true or false'),
         ({"park": {"x": 800}}, "[drivers.grbl.park] x = 800: leaves the limits 0-740"),
         ({"park": {"z": 0}}, "[drivers.grbl.park] z: unknown key"),
+        ({"homing": False, "park": {"y": 5}}, "[drivers.grbl.park] y = 5: write 0, where the arm rests with homing ="),
+        ({"homing": False, "park": {"z": 0}}, "[drivers.grbl.park] z: unknown key"),
+        ({"homing": False, "x": [5, 740]}, "[drivers.grbl] x = [5.0, 740.0]: write limits with 0 between them, where"),
+        ({"homing": False, "pan": [10, 400]}, "[drivers.grbl] pan = [10.0, 400.0]: write limits with 0 between them"),
         ({"settle": "soon"}, '[drivers.grbl] settle = "soon": not a duration'),
         ({"exposure_timeout": "1h"}, '[drivers.grbl] exposure_timeout = "1h": write a duration from 1s to 4m'),
         ({"keep_free": 5}, '[drivers.grbl] keep_free = 5: write a size such as "500 MB"'),

@@ -8,9 +8,9 @@ Its options, ``[drivers.grbl]``; durations as everywhere, lengths in mm, angles 
     y = [0, 740]
     pan = [-360, 720]           # how far the cables let the turntable turn, or "endless"
     invert = ["x", "y", "pan"]  # axes that count the other way round; default: as the board's $3 says
-    homing = true               # false for a gantry without limit switches
+    homing = true               # false for a gantry without limit switches, see below
     feed = 6000                 # mm/min; default: as fast as the board's $110-$112 let it
-    park = { x = 0, y = 0 }     # where it waits in standby; default: where it stands
+    park = { x = 0, y = 0 }     # where it waits in standby; default: where it stands, without homing see below
     settle = "0.2s"             # rest before an exposure
     power_up = "3s"             # from the gantry's power switch to the first word with the board
     answer_timeout = "2s"       # the longest that the board takes to answer
@@ -31,6 +31,13 @@ Its options, ``[drivers.grbl]``; durations as everywhere, lengths in mm, angles 
 How long a move may take is reckoned from its length and the board's own speeds and accelerations, so that
 there is nothing here that could contradict the board.
 
+A gantry without limit switches, ``homing = false``, has to stand at its zero when it is switched on: its board counts
+from there, and the arm crashes into its frame where that isn't so. So the driver brings the arm back to its zero after
+every scan, and in `prepare` and `standby`: ``park`` is { x = 0, y = 0, pan = 0 } and nothing else, and the limits must
+have it. Whoever sends the arm elsewhere by hand sends it back. Where the board was switched off or restarted while the
+arm was elsewhere, the rig isn't ready, until somebody has moved the arm to its zero by hand, switched the gantry off
+and on, and then restarted the service.
+
 When the plant gets its growth light back: after the last exposure of every scan, however it ends; in `standby` and
 `close`, that is at every orderly exit; in `recover`, which the daemon calls when it finds a scan that was cut off, that
 is after a crash; and in every `prepare`. What a killed daemon leaves dark until systemd has started it again (seconds),
@@ -44,6 +51,8 @@ import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
 
 from plantimager.controller.scanner.cameras import EXTENSIONS, Camera, read_cameras
 from plantimager.controller.scanner.drivers import dataset, how_to_install, room
@@ -121,6 +130,7 @@ class GrblDriver(ScannerDriver, HandControl):
         """Power up, connect, home where the position is in doubt, open the cameras."""
         try:
             self._get_ready(never_stop, self._cameras)
+            self._rest()
         except _Faults as fault:
             raise ScannerNotReady(str(fault)) from fault
 
@@ -143,17 +153,19 @@ class GrblDriver(ScannerDriver, HandControl):
             raise ScanFailed(str(alarm)) from alarm
         except _Faults as fault:
             raise ScannerNotReady(str(fault)) from fault
-        with dataset.attempt(request) as attempt:
+        notes: list[str] = []
+        with self._resting(notes), dataset.attempt(request) as attempt:
             pictures = dataset.PlantScan(attempt.directory, request)
-            notes: list[str] = []
             with self._scan_light(notes):
                 self._walk(monitor, poses, cameras, pictures, lambda: self._check_floor(request))
             pictures.complete()
-            return attempt.finish(ScanResult(pictures=pictures.pictures, note="; ".join(notes)))
+            result = attempt.finish(ScanResult(pictures=pictures.pictures, note="; ".join(notes)))
+        return replace(result, note="; ".join(notes))
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Give the plant its light back, and look for the whole dataset; the board ends a move that was begun."""
         self._touched = True
+        self._arm.cut_off()
         with contextlib.suppress(SwitchFault):  # the next call of the driver tries again, and tells
             self._switchboard.give_back()
         return dataset.find_whole(request)
@@ -240,10 +252,27 @@ class GrblDriver(ScannerDriver, HandControl):
 
     def _park(self) -> None:
         """Go where the rig waits; an arm that doesn't know where it is stays there."""
+        self._rest()
         if self._rig.park is not None and self._arm.place is not None:
             self._arm.go(self._arm.goal_of(self._rig.park), never_stop)
 
+    def _rest(self) -> None:
+        """Bring an arm that can't home back to its zero: where it stood at a power cut, nobody would know else."""
+        if self._arm.is_out:
+            if self._switchboard.has_to_power():
+                self._power_up(never_stop)
+            self._arm.to_zero(never_stop)
+
     # --- scanning -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _resting(self, notes: list[str]) -> Iterator[None]:
+        """Have the arm `_rest` after a scan, however it ends; that it could not doesn't undo the scan, but is told."""
+        try:
+            yield
+        finally:
+            with _noted(notes):
+                self._rest()
 
     @contextlib.contextmanager
     def _scan_light(self, notes: list[str]) -> Iterator[None]:

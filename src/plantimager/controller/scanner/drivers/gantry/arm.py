@@ -2,12 +2,18 @@
 
 A board forgets its work coordinates with every reset, and loses steps when it stops in mid-move. So
 the arm's position is in doubt after every connection, alarm, reset and broken-off move, and nothing moves
-again before it is homed. Without limit switches (``homing = false``) only a person can end the doubt.
+again before it is homed.
+
+Without limit switches (``homing = false``) the board's count of steps is all there is, and it counts from where the arm
+stood when it was switched on. A board that counts from zero though the arm was left elsewhere has restarted since:
+nobody knows then where the arm stands, and only a person can end that. Any other count is believed. As a power cut
+leaves no other trace, the arm has to rest at its zero (`Arm.to_zero`) whenever nobody uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,7 +37,6 @@ from plantimager.controller.scanner.drivers.gantry.protocol import (
     Alarm,
     Grbl,
     Refused,
-    Restarted,
     Silent,
     Stopped,
 )
@@ -75,6 +80,7 @@ class ArmOptions:
     inverted: tuple[bool, bool, bool] | None = None
     """Which axes count the other way round; None is as the board's ``$3`` says."""
     homing: bool = True
+    """Whether it has limit switches to home to; without, see this module's docstring."""
     feed: float | None = None
     """Speed of a move, mm (or degrees) a minute; None is as fast as the board goes."""
     expected: Mapping[int, float] = field(default_factory=dict)
@@ -98,6 +104,8 @@ class Arm:
         """Where the arm stands; None is in doubt."""
         self._lost = False
         """Whether the arm was seen to lose its position; without homing only a new process forgets that."""
+        self._away = False
+        """Whether the arm stands, or may stand, away from its zero, as far as this process knows."""
 
     # --- knowing where it is ------------------------------------------------------------------------
 
@@ -110,6 +118,15 @@ class Arm:
     def version(self) -> str:
         """The board's version, empty while it isn't awake."""
         return self._grbl.version if self._grbl is not None else ""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether an arm without homing may stand away from its zero, and can be brought back by `to_zero`."""
+        return self._away and not self._lost and not self._options.homing
+
+    def cut_off(self) -> None:
+        """Take note that a process before this one was cut off, and so may have left the arm anywhere."""
+        self._away = True
 
     def ready(self, wait: Wait) -> None:
         """Connect, and home where the position is in doubt. Harmless when all is well.
@@ -134,6 +151,8 @@ class Arm:
 
     def home(self, wait: Wait) -> Place:
         """Home, doubt or not; return where the arm stands then. Raises as `ready`."""
+        if not self._options.homing:
+            raise GantryFault(f"there are no limit switches to home to (homing = false): {_BY_HAND}")
         self._doubt()
         self.ready(wait)
         assert self._place is not None  # noqa: S101 - ready() has seen to it; this tells mypy
@@ -173,14 +192,14 @@ class Arm:
         try:
             status = self._grbl.status()
             return status.state == "Idle" and self._is_at(self._place, self._place_of(status))
-        except GantryFault as problem:
-            self._lost = self._lost or isinstance(problem, Restarted)
+        except GantryFault:
             return False
 
     def _connect(self) -> Grbl:
         """Return the board, awake and found to be the right one."""
         if self._line is None:
-            self._line = Line(self._options.port or find_usb(self._options.usb), self._options.baudrate)
+            port = self._options.port or find_usb(self._options.usb)
+            self._line = Line(port, self._options.baudrate, lets_run=not self._options.homing)
         grbl = Grbl(self._line, self._options.answer_timeout)
         grbl.wake()
         settings = grbl.settings()
@@ -205,16 +224,16 @@ class Arm:
         self._begin_at(grbl, AT_HOME, grbl.status())
 
     def _trust(self, grbl: Grbl) -> None:
-        """Take the board's word for where the arm is: it counts from where that stood when it was switched on."""
+        """Take the board's word for where the arm is, as far as it can be: see this module's docstring."""
         status = grbl.status()
         machine = status.machine
         if machine is None:
             raise GantryFault("without homing the board must tell machine positions; set $10=1")
-        if self._lost or status.state == "Alarm":
-            raise GantryFault(
-                "nobody knows where the arm stands, and homing = false: move it to its zero by hand, "
-                "switch the gantry off and on, then restart the service"
-            )
+        at_zero = self._is_zero(machine)
+        if self._lost or status.state == "Alarm" or (self._away and at_zero):
+            self._lost = True
+            raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_BY_HAND}")
+        self._away = not at_zero
         self._begin_at(grbl, machine, status)
 
     def _begin_at(self, grbl: Grbl, work: Place, status: Status) -> None:
@@ -251,6 +270,11 @@ class Arm:
             abs(want - have) <= self._settings.tolerance(axis)
             for axis, (want, have) in enumerate(zip(goal, place, strict=True))
         )
+
+    def _is_zero(self, place: Place) -> bool:
+        """Whether a place is the arm's zero; a turntable without end is there after each turn."""
+        x, y, pan = place
+        return self._is_at(AT_HOME, (x, y, pan if self._options.limits.pan else math.remainder(pan, 360.0)))
 
     # --- moving ---------------------------------------------------------------------------------------
 
@@ -292,13 +316,22 @@ class Arm:
                 place = self._move(grbl, start, goal, wait)
             except Alarm as alarm:
                 raise Alarm(alarm.number, f"on the way to {place_words(goal)}") from alarm
-        self._place = place
+        self._place, self._away = place, not self._is_zero(place)
         return place
+
+    def to_zero(self, wait: Wait) -> None:
+        """Go to the arm's zero, getting `ready` first: a turntable whose cables wind up turns back. Raises as `go`."""
+        self.ready(wait)
+        x, y, pan = AT_HOME
+        if self._options.limits.pan is None and self._place is not None:
+            pan = nearest_turn(pan, self._place[2], None)
+        self.go((x, y, pan), wait)
 
     def _move(self, grbl: Grbl, start: Place, goal: Place, wait: Wait) -> Place:
         feed = self._options.feed
         words = _words(times(self._signs, goal))
         grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
+        self._away = True
         still, state = 0, "Run"
         seconds = self._settings.move_deadline(start, goal, feed)
         with Deadline(timedelta(seconds=seconds)) as late:
@@ -336,6 +369,7 @@ class Arm:
                     while not late.passed():
                         status = grbl.status()
                         if status.state not in ("Run", "Hold", "Jog") or (status.state, status.detail) == ("Hold", 0):
+                            self._away = not self._is_zero(self._place_of(status))
                             break
         self._send_quietly(RESET)
         self._doubt()
@@ -369,6 +403,9 @@ class Arm:
             with contextlib.suppress(GantryFault):
                 self._line.send(signal)
 
+
+_BY_HAND: Final = "move it to its zero by hand, switch the gantry off and on, then restart the service"
+"""What a person does with an arm that can't home."""
 
 _LOCKED: Final = {
     "Alarm": "it is locked; `timelapsectl rig home`",

@@ -31,7 +31,7 @@ class RigOptions:
 
     arm: ArmOptions
     park: Pose | None
-    """Where the arm waits in standby; None is wherever it stands."""
+    """Where the arm waits in standby; None is wherever it stands. Always its zero where it can't home."""
     settle: timedelta
     """What the arm rests before an exposure."""
     power_up: timedelta
@@ -49,7 +49,7 @@ def read_options(values: Mapping[str, Any], faults: list[Fault]) -> RigOptions:
     arm = _read_arm(table)
     options = RigOptions(
         arm=arm,
-        park=_read_park(table, arm.limits),
+        park=_read_park(table, arm.limits) if arm.homing else _read_rest(table, arm.limits),
         settle=table.take("settle", parse_duration, timedelta(seconds=0.2)),
         power_up=table.take("power_up", parse_duration, timedelta(seconds=3)),
         exposure_timeout=table.take("exposure_timeout", _between("1s", "4m"), timedelta(seconds=30)),
@@ -95,6 +95,18 @@ def _read_park(table: Table, limits: Limits) -> Pose | None:
     place = {name: park.take(name, _within(ends[name]), None) for name in FIELDS}
     park.finish()
     return Pose(**place)
+
+
+def _read_rest(table: Table, limits: Limits) -> Pose:
+    """Return where an arm without homing parks: at its zero and nowhere else, see `grbl`."""
+    park = table.subtable("park")
+    for name, ends in zip(FIELDS, limits.each(), strict=True):
+        park.take(name, _zero, None)
+        if ends is not None and not ends[0] <= 0 <= ends[1]:
+            problem = "write limits with 0 between them, where the arm rests with homing = false"
+            table.faults.append(Fault(table.name, name, list(ends), problem))
+    park.finish()
+    return Pose(x=0.0, y=0.0, pan=0.0)
 
 
 def _read_settings(table: Table) -> Mapping[int, float]:
@@ -193,6 +205,12 @@ def _within(limits: tuple[float, float] | None) -> Callable[[object], float]:
         return at
 
     return read
+
+
+def _zero(value: object) -> float:
+    if number(value) != 0:
+        raise ValueError("write 0, where the arm rests with homing = false")
+    return 0.0
 
 
 def _between(shortest: str, longest: str) -> Callable[[object], timedelta]:

@@ -26,6 +26,9 @@ WRITE_TIMEOUT: Final = 2.0
 """Seconds; a board that is there takes a line at once."""
 
 
+_CFLAG: Final = 2
+"""Where `termios.tcgetattr` has the control flags."""
+
 GONE: Final = "the cable was pulled or the board switched off; check the cable and the power"
 
 
@@ -64,13 +67,18 @@ def find_usb(usb_id: str) -> str:
 
 
 class Line:
-    """An open line. Every call ends in bounded time, and raises `LineLost` when the cable is gone."""
+    """An open line. Every call ends in bounded time, and raises `LineLost` when the cable is gone.
 
-    def __init__(self, port: str, baudrate: int) -> None:
+    Most boards restart when their port is opened, by DTR, unless it was let go of so that it ``lets_run`` the board.
+    """
+
+    def __init__(self, port: str, baudrate: int, *, lets_run: bool = False) -> None:
         self.port = port
         self._begun = b""
         with self._worded("can't be opened"):
             self._serial = serial.Serial(port, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
+            if lets_run:
+                _keep_dtr(self._serial)
 
     def send(self, data: bytes) -> None:
         """Send bytes.
@@ -132,6 +140,13 @@ class Line:
             raise LineLost(f"{self.port}: the board takes nothing; is that the right port?") from nobody
         except (OSError, ValueError, termios.error, TypeError) as lost:  # pyserial raises TypeError once it is closed
             raise LineLost(f"{self.port}: {_why(lost, what)}") from lost
+
+
+def _keep_dtr(port: serial.Serial) -> None:
+    """Have DTR stay as it is when the port is closed, so that opening it again is no change to the board."""
+    attributes = termios.tcgetattr(port)
+    attributes[_CFLAG] &= ~termios.HUPCL
+    termios.tcsetattr(port, termios.TCSANOW, attributes)
 
 
 def _why(problem: Exception, what: str) -> str:
