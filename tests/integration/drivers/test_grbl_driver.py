@@ -439,7 +439,7 @@ def test_standby_tells_everything_that_failed(rig):
 # --- without limit switches --------------------------------------------------------------------------
 
 NO_SWITCHES = {"board": {3: "0", 22: "0"}, "homing": False}
-NOBODY_KNOWS = "nobody knows where the arm stands, and homing = false: move it to its zero by hand, switch the gantry"
+NOBODY_KNOWS = "nobody knows where the arm stands, and homing = false: move the arm to its zero by hand, switch the"
 ZERO = (0.0, 0.0, 0.0)
 
 

@@ -404,7 +404,7 @@ class Arm:
                 self._line.send(signal)
 
 
-_BY_HAND: Final = "move it to its zero by hand, switch the gantry off and on, then restart the service"
+_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
 """What a person does with an arm that can't home."""
 
 _LOCKED: Final = {
