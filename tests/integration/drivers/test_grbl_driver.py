@@ -493,6 +493,15 @@ def test_without_switches_an_attempt_that_was_cut_off_leaves_the_arm_anywhere(ri
     GrblDriver(dict(driver.options)).prepare()
 
 
+def test_without_switches_an_endless_turntable_that_was_turned_has_not_restarted(rig, request_):
+    """Only a count of zero on all axes is that of a board that was just switched on."""
+    driver, board = rig(**NO_SWITCHES, pan="endless")
+    board.machine = (0.0, 0.0, 720.0)
+    driver.recover(request_)
+    driver.prepare()
+    assert board.moves == 0
+
+
 @pytest.mark.parametrize("call", [GrblDriver.prepare, GrblDriver.standby])
 def test_without_switches_an_arm_whose_board_still_counts_is_brought_back(rig, request_, call):
     """A killed daemon leaves it where it was, and the power may fail later."""

@@ -229,11 +229,10 @@ class Arm:
         machine = status.machine
         if machine is None:
             raise GantryFault("without homing the board must tell machine positions; set $10=1")
-        at_zero = self._is_zero(machine)
-        if self._lost or status.state == "Alarm" or (self._away and at_zero):
+        if self._lost or status.state == "Alarm" or (self._away and self._is_at(AT_HOME, machine)):
             self._lost = True
             raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_BY_HAND}")
-        self._away = not at_zero
+        self._away = not self._is_zero(machine)
         self._begin_at(grbl, machine, status)
 
     def _begin_at(self, grbl: Grbl, work: Place, status: Status) -> None:
