@@ -118,6 +118,17 @@ def test_extras_bring_their_packages_and_let_the_service_at_the_devices(rig):
     assert [path.name for path in drop_ins.iterdir()] == ["camera.conf"]
 
 
+def test_further_rig_may_use_the_devices_of_the_extras_that_are_there(rig):
+    """Nobody asks for them once more; a drop-in of its own that somebody took away stays away at updates."""
+    drop_ins = rig.path(f"/etc/systemd/system/{UNIT.replace('.', '@north.')}.d")
+    rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl,gphoto2")
+    rig.build(INSTALL, "--wheels", WHEELS, "--rig", "north")
+    assert sorted(path.name for path in drop_ins.iterdir()) == ["camera.conf", "serial.conf"]
+    (drop_ins / "serial.conf").unlink()
+    rig.build(INSTALL, "--wheels", WHEELS, "--rig", "north")
+    assert [path.name for path in drop_ins.iterdir()] == ["camera.conf"]
+
+
 def test_drop_in_of_an_administrator_is_never_overwritten(rig):
     """Nor is one put there that would keep the service from starting, for want of a group."""
     own = f"/etc/systemd/system/{UNIT}.d/serial.conf"
