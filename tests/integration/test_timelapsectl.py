@@ -22,7 +22,7 @@ from plantimager.controller.timelapsectl.requests import DaemonNotThere, run_sta
 from plantimager.controller.timelapsectl.session import Scope, Session, places_of
 from plantimager.controller.timelapsectl.terminal import Screen
 from plantimager.controller.timelapsectl.watch import Watch
-from plantimager.controller.timelapsed.inbox import inbox_of
+from plantimager.controller.timelapsed.inbox import Answer, Inbox, inbox_of
 from plantimager.controller.timelapsed.live import LiveFile
 from plantimager.controller.timelapsed.lock import InstanceLock
 from virtual_time import VirtualClock
@@ -346,19 +346,92 @@ def test_nothing_to_cancel_is_told_without_a_daemon(host):
 def test_daemon_that_dies_before_it_answers_is_told(host):
     """The command doesn't wait for what will never come."""
     with host.daemon() as daemon:
-        daemon.send_signal(signal.SIGSTOP)
-        asking = subprocess.Popen(
-            host.command("start", host.define()), env=host.environment, stderr=subprocess.PIPE, text=True
+        with asking_a_daemon_that_stands_still(host, daemon, "start", host.define()) as asking:
+            daemon.kill()
+            daemon.wait()
+            assert "ended before it answered" in asking.communicate(timeout=PATIENCE)[1]
+        assert asking.returncode == 69
+
+
+@contextmanager
+def asking_a_daemon_that_stands_still(host, daemon, *arguments):
+    """Run a command that asks the daemon for something; yield it when its request is there."""
+    daemon.send_signal(signal.SIGSTOP)
+    inbox_of(host.store).mkdir(mode=0o700, exist_ok=True)
+    command, pipe = host.command(*arguments), subprocess.PIPE
+    with (
+        Watch(inbox_of(host.store)) as watch,
+        subprocess.Popen(command, env=host.environment, stdout=pipe, stderr=pipe, text=True) as asking,
+    ):
+        while not Inbox(host.store).pending():
+            assert asking.poll() is None
+            watch.wait(1)
+        yield asking
+
+
+@pytest.mark.parametrize("command", ["start", "cancel"])
+def test_who_does_not_wait_for_the_answer_withdraws_the_request(host, command):
+    """Nothing is carried out later that nobody has heard of; a cancel can't be undone."""
+    with host.daemon() as daemon:
+        host.ctl("start", host.define("first"))
+        arguments = ["start", host.define("second")] if command == "start" else ["cancel"]
+        with asking_a_daemon_that_stands_still(host, daemon, *arguments) as asking:
+            asking.send_signal(signal.SIGINT)
+            said, complained = asking.communicate(timeout=PATIENCE)
+        assert (asking.returncode, complained) == (130, "")
+        assert said.startswith("withdrawn")
+        assert list(inbox_of(host.store).iterdir()) == []
+        daemon.send_signal(signal.SIGCONT)
+        daemon.send_signal(signal.SIGHUP)
+        told = read_until(daemon.stderr, "reloaded:")
+        assert ("request_refused" in told, "cancelled" in told) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("leaves_answer", "words"),
+    [
+        (True, "too late to withdraw it: tl from {path}: 3 slots\n"),
+        (False, "too late to withdraw it; timelapsectl status shows what became of it\n"),
+    ],
+    ids=["answered", "no room for the answer"],
+)
+def test_request_that_the_daemon_was_quicker_with_is_not_called_withdrawn(host, monkeypatch, leaves_answer, words):
+    """What became of it is told instead."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
+
+    def do_it_and_press_ctrl_c(*_):
+        inbox = Inbox(host.store)
+        (request,) = inbox.pending()
+        if leaves_answer:
+            inbox.answer(request, Answer(accepted=True, message=f"tl from {request.path}: 3 slots"))
+        request.path.unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    path = host.define()
+    with this_process_as_daemon(host, do_it_and_press_ctrl_c) as session, pytest.raises(KeyboardInterrupt):
+        run_start(parse(["start", str(path)]), session)
+    assert session.screen.stream.getvalue() == words.format(path=path)
+    assert list(inbox_of(host.store).iterdir()) == []
+
+
+@contextmanager
+def this_process_as_daemon(host, hear=signal.SIG_IGN):
+    """Hold the lock and ``hear`` the signal as a daemon would; yield a session of a person who asks it."""
+    host.store.parent.mkdir(parents=True)
+    before = signal.signal(signal.SIGHUP, hear)
+    lock = InstanceLock(host.store)
+    lock.take()
+    try:
+        yield Session(
+            environment={},
+            scope=Scope.OWN,
+            places=places_of(Scope.OWN, host.environment),
+            clock=ImpatientClock(),
+            screen=Screen(io.StringIO()),
         )
-        with Watch(inbox_of(host.store)) as watch:
-            while not list(inbox_of(host.store).glob("start-*.toml")):
-                assert asking.poll() is None
-                watch.wait(1)
-        daemon.kill()
-        daemon.wait()
-        assert asking.wait(PATIENCE) == 69
-        assert "ended before it answered" in asking.stderr.read()
-        asking.stderr.close()
+    finally:
+        lock.release()
+        signal.signal(signal.SIGHUP, before)
 
 
 class ImpatientClock(VirtualClock):
@@ -372,20 +445,10 @@ class ImpatientClock(VirtualClock):
 def test_daemon_that_does_not_answer_in_time_is_told(host, monkeypatch):
     """It may wait for the clock; what it says of itself is passed on, and the request stays."""
     monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
-    host.store.parent.mkdir(parents=True)
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # this very process plays the daemon
-    lock = InstanceLock(host.store)
-    lock.take()
-    LiveFile(host.store).show({"status": "clock not trusted yet"})
-    places = places_of(Scope.OWN, host.environment)
-    screen = Screen(io.StringIO())
-    session = Session(environment={}, scope=Scope.OWN, places=places, clock=ImpatientClock(), screen=screen)
-    try:
+    with this_process_as_daemon(host) as session:
+        LiveFile(host.store).show({"status": "clock not trusted yet"})
         with pytest.raises(DaemonNotThere, match=r"has not answered within 15 s \(clock not trusted yet\)") as told:
             run_start(parse(["start", str(host.define())]), session)
-    finally:
-        lock.release()
-        signal.signal(signal.SIGHUP, before)
     assert told.value.exit_code == 69
     assert len(list(inbox_of(host.store).glob("start-*.toml"))) == 1
 

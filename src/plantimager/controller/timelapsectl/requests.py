@@ -58,13 +58,11 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         _check_without_daemon(definition.configuration, options.file, session)
     for note in schedule.notes:
         session.screen.write(f"note: {note}")
-    request = leave_request(session.store, "start", secrets.token_hex(8), read_regular(options.file, LARGEST_REQUEST))
-    if pid is None:
-        problem = DaemonNotThere(f"no daemon is running; {definition.name} will be taken up when it starts")
-        problem.hint = session.start_hint
-        raise problem
+    content = read_regular(options.file, LARGEST_REQUEST)
     # The daemon knows the request by the name under which it was left; people know their own file.
-    return _hear(session, request, pid, said_as=(str(request), str(options.file)))
+    return _request(
+        session, "start", content, pid, known_as=str(options.file), later=f"{definition.name} will be taken up"
+    )
 
 
 def run_cancel(options: argparse.Namespace, session: Session) -> int:
@@ -88,12 +86,9 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     # With its name, so that no other one is hit that may have begun meanwhile.
     wish = {"timelapse_id": name, "who": who_asks(session.environment), "why": options.why}
     pid = daemon_of(session.store)
-    request = leave_request(session.store, "cancel", secrets.token_hex(8), json.dumps(wish).encode())
-    if pid is None:
-        problem = DaemonNotThere(f"no daemon is running; {name} will be cancelled when it starts")
-        problem.hint = session.start_hint
-        raise problem
-    return _hear(session, request, pid)
+    return _request(
+        session, "cancel", json.dumps(wish).encode(), pid, known_as="cancel", later=f"{name} will be cancelled"
+    )
 
 
 def who_asks(environment: Mapping[str, str]) -> str:
@@ -105,24 +100,50 @@ def who_asks(environment: Mapping[str, str]) -> str:
     return f"{behind} (as {name})" if behind and behind != name else name
 
 
-def _hear(session: Session, request: Path, pid: int, said_as: tuple[str, str] = ("", "")) -> int:
-    """Tell the daemon that there is a request, wait for its answer, and pass it on.
+def _request(session: Session, kind: str, content: bytes, pid: int | None, *, known_as: str, later: str) -> int:
+    """Leave a request, wait for the daemon's answer, and pass it on.
 
     Raises
     ------
+    DefinitionRefused
+        The daemon refuses.
     DaemonNotThere
-        It didn't come.
+        The answer didn't come; where no daemon runs, ``later`` says what will happen when it starts.
+    KeyboardInterrupt
+        The person didn't wait for it; the request is withdrawn.
 
     """
-    answer = ask(session, request, pid)
+    request = None
+    try:
+        request = leave_request(session.store, kind, secrets.token_hex(8), content)
+        answer = ask(session, request, pid) if pid is not None else None
+    except KeyboardInterrupt:
+        session.screen.write(_withdraw(request, known_as))
+        raise
+    if pid is None:
+        problem = DaemonNotThere(f"no daemon is running; {later} when it starts")
+        problem.hint = session.start_hint
+        raise problem
     if answer is None:
         raise _unanswered(session, pid)
-    message = answer.message.replace(*said_as) if said_as[0] else answer.message
+    message = answer.message.replace(str(request), known_as)
     if not answer.accepted:
-        refusal = DefinitionRefused(message)
-        raise refusal
+        raise DefinitionRefused(message)
     session.screen.write(message)
     return 0
+
+
+def _withdraw(request: Path | None, known_as: str) -> str:
+    """Take a request back that may have been left; return how that is told, also where the daemon was quicker."""
+    if request is None:
+        return "withdrawn"
+    try:
+        request.unlink()
+        told = "withdrawn; should the daemon have begun with it at this very moment, timelapsectl status shows that"
+    except FileNotFoundError:
+        told = "too late to withdraw it; timelapsectl status shows what became of it"
+    answer = collect_answer(request)
+    return told if answer is None else f"too late to withdraw it: {answer.message.replace(str(request), known_as)}"
 
 
 def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] = lambda: False) -> Answer | None:

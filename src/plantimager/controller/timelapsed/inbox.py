@@ -164,6 +164,8 @@ def clear_pictures(request: Path) -> None:
 def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
     """Leave a request for the daemon, as its user's file where root asks; return its path. The command's side.
 
+    Who is interrupted here has asked for nothing.
+
     Raises
     ------
     OSError
@@ -178,7 +180,11 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
         storage = store.parent.stat()
         owner = (storage.st_uid, storage.st_gid)
         os.chown(directory, *owner, follow_symlinks=False)
-    write_durably(path, content, owner=owner)
+    try:
+        write_durably(path, content, owner=owner)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
