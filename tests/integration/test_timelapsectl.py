@@ -332,6 +332,39 @@ def test_without_a_daemon_the_configuration_is_checked_too(host):
     assert not inbox_of(host.store).exists()
 
 
+def test_without_a_daemon_nothing_is_promised_that_it_will_refuse(host):
+    """Whether a timelapse is active, or another one waits to be; where that is to be cancelled, the promise is kept."""
+    with host.daemon():
+        host.ctl("start", host.define("first"))
+    refused = host.ctl("start", host.define("second"))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: second can't start: first is active, ")
+    assert host.ctl("cancel").returncode == 69
+    assert host.ctl("start", host.define("second")).returncode == 69
+    late = host.ctl("start", host.define("third"))
+    (waiting,) = inbox_of(host.store).glob("start-*")
+    assert (late.returncode, late.stderr) == (
+        1,
+        (
+            "error: third can't start: second comes first, and waits for the daemon\n"
+            f"hint: take {waiting} away to withdraw that\n"
+        ),
+    )
+    with host.daemon(until="definition_accepted: second"):
+        pass
+
+
+def test_definition_that_lies_ready_comes_before_a_request(host):
+    """The daemon takes it up first; the same file may be asked for as well."""
+    lying = host.files / "timelapse.toml"
+    lying.write_text(host.define("lying").read_text())
+    refused = host.ctl("start", host.define("other"))
+    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (1, f"hint: take {lying} away to withdraw that")
+    assert host.ctl("start", lying).returncode == 69
+    with host.daemon(until="definition_accepted: lying"):
+        pass
+
+
 def test_nothing_to_cancel_is_told_without_a_daemon(host):
     """Whether there never was a timelapse, or it has ended."""
     assert host.ctl("cancel").stderr == "error: there is no active timelapse to cancel\n"

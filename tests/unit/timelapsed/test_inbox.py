@@ -89,6 +89,16 @@ def test_what_was_asked_of_the_rig_does_not_outlive_the_daemon(store, inbox):
     assert sorted(request.kind for request in inbox.pending()) == ["cancel", "start"]
 
 
+def test_answer_that_nobody_fetched_does_not_stay_for_ever(store, inbox):
+    """The one who asked has lost patience; it is swept when the next daemon starts."""
+    path = leave_request(store, "start", "a1", b"")
+    inbox.answer(inbox.pending()[0], Answer(accepted=True, message="done"))
+    assert [*inbox.directory.iterdir()] != []
+    Inbox(store).open()
+    assert [*inbox.directory.iterdir()] == []
+    assert collect_answer(path) is None
+
+
 def test_request_is_private(store):
     """A definition may hold what is nobody else's business."""
     path = leave_request(store, "start", "a1", b"")

@@ -10,11 +10,20 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.controller.scanner.durable import read_regular
-from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
+from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, StoreCorrupt, TimelapsedError
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, load_stored
 from plantimager.controller.timelapsectl.watch import Watch
-from plantimager.controller.timelapsed.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_of, leave_request
+from plantimager.controller.timelapsed.inbox import (
+    LARGEST_REQUEST,
+    Answer,
+    Inbox,
+    collect_answer,
+    inbox_of,
+    leave_request,
+)
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.lock import daemon_of
 
@@ -23,7 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from plantimager.controller.scanner.timelapse import TimeLapse
     from plantimager.controller.timelapsectl.session import Session
+    from plantimager.controller.timelapsed.definition import Definition
+    from plantimager.controller.timelapsed.inbox import Request
 
 PATIENCE: Final = 15.0
 """Seconds for the daemon to answer. It does so at once, unless it waits for the clock or the machine is in trouble."""
@@ -44,6 +56,8 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     ------
     FileUnusable, FaultsFound
         It is at fault.
+    DefinitionRefused
+        It can't be taken up, now or by the daemon when it starts.
     DaemonNotThere
         The request was left, but nobody has answered it.
     OSError
@@ -55,7 +69,7 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     definition, schedule = read_whole(options.file, session.clock.now())
     pid = daemon_of(session.store)
     if pid is None:
-        _check_without_daemon(definition.configuration, options.file, session)
+        _check_without_daemon(definition, session)
     for note in schedule.notes:
         session.screen.write(f"note: {note}")
     content = read_regular(options.file, LARGEST_REQUEST)
@@ -184,13 +198,62 @@ def _read(store: Path) -> StoredTimelapse | None:
     return None if loaded is None else loaded.stored
 
 
-def _check_without_daemon(configuration: Mapping[str, object], path: Path, session: Session) -> None:
-    """Ask the driver about a definition, as the daemon would; a person should not learn of a fault at the next boot."""
+# --- what a daemon would say ------------------------------------------------------------------------------
+
+
+def _check_without_daemon(definition: Definition, session: Session) -> None:
+    """Refuse what the daemon would, when it starts; a person should not learn of that at the next boot."""
     from plantimager.controller.timelapsectl.check import check_configuration, refuse_what_the_rig_cannot  # noqa: PLC0415 - only here
 
     finding, driver = check_configuration(session.places.find_config())
     if finding.problem is not None:
         raise finding.problem
-    refuse_what_the_rig_cannot(configuration, driver, path)
+    refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
     if driver is not None:
         driver.close()
+    _refuse_what_comes_second(definition, session)
+
+
+def _refuse_what_comes_second(definition: Definition, session: Session) -> None:
+    """Refuse a definition that another timelapse is ahead of: the active one, or one that waits for the daemon.
+
+    The daemon looks at the definition in the configuration directory first, then at requests in their order.
+    """
+    from plantimager.controller.timelapsed.pickup import check_may_start  # noqa: PLC0415 - only here
+
+    held, history = None, session.places.history
+    with suppress(StoreCorrupt):  # which the daemon sets aside
+        held = _read(session.store)
+    lying, waiting = session.places.find_definition(), Inbox(session.store).pending()
+    first = [_startable(lying, held, history)] if lying is not None else []
+    if held is not None and any(_cancels(request, held.timelapse) for request in waiting):
+        held = replace(held, timelapse=held.timelapse.cancel(session.clock.now(), "", ""))
+    check_may_start(definition, held, history)
+    first += [_startable(request.path, held, history) for request in waiting if request.kind == "start"]
+    for other in first:
+        if other is not None and other.digest != definition.digest:
+            refusal = DefinitionRefused(
+                f"{definition.name} can't start: {other.name} comes first, and waits for the daemon"
+            )
+            refusal.hint = f"take {other.source} away to withdraw that"
+            raise refusal
+
+
+def _startable(path: Path, held: StoredTimelapse | None, history: Path) -> Definition | None:
+    """Return the definition in a file if the daemon will take it up."""
+    from plantimager.controller.timelapsed.pickup import check_may_start, read_definition  # noqa: PLC0415 - only here
+
+    with suppress(TimelapsedError, OSError):
+        definition = read_definition(path)
+        check_may_start(definition, held, history)
+        return definition
+    return None
+
+
+def _cancels(request: Request, timelapse: TimeLapse) -> bool:
+    """Whether a request will end a timelapse."""
+    if request.kind != "cancel" or not timelapse.state.is_active:
+        return False
+    with suppress(TimelapsedError, OSError):
+        return bool(request.body().get("timelapse_id", timelapse.id) == timelapse.id)
+    return False

@@ -91,7 +91,7 @@ class Inbox:
         self.directory = inbox_of(store)
 
     def open(self) -> None:
-        """Make the directory, and clear it of what was asked of the rig before this daemon ran.
+        """Make the directory, and clear it of what was asked of the rig before this daemon ran, and of old answers.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Inbox:
 
         """
         make_private_directory(self.directory)
-        for path in self.directory.glob("rig-*"):
+        for path in (*self.directory.glob("rig-*"), *self.directory.glob("*.answer")):
             with contextlib.suppress(OSError):
                 path.unlink()
 
