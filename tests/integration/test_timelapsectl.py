@@ -24,7 +24,7 @@ from plantimager.controller.timelapsectl.terminal import Screen
 from plantimager.controller.timelapsectl.watch import Watch
 from plantimager.controller.timelapsed.inbox import Answer, Inbox, inbox_of
 from plantimager.controller.timelapsed.live import LiveFile
-from plantimager.controller.timelapsed.lock import InstanceLock
+from plantimager.controller.timelapsed.lock import InstanceLock, daemon_of
 from virtual_time import VirtualClock
 
 STORES = Path(__file__).parents[1] / "stores"
@@ -553,3 +553,18 @@ def test_demo_shows_a_kill_and_a_resume_and_checks_itself(host):
         assert all(picture.read_bytes().startswith(b"\xff\xd8") for picture in pictures)
     assert "sudo systemd/install" in done.stdout
     assert "sudo timelapsectl start" in done.stdout
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_demo_that_is_ended_takes_its_daemon_along(host, ending):
+    """By Ctrl-C, by whoever started it, or because its terminal was closed."""
+    with subprocess.Popen(host.command("demo"), env=host.environment, stdout=subprocess.PIPE) as demo:
+        read_until(demo.stdout, "scan_started")
+        (lock,) = host.root.glob("timelapsed-demo-*/data/plant-imager3-app/*.lock")
+        store = lock.with_suffix("")
+        pid = daemon_of(store)
+        assert pid is not None
+        demo.send_signal(ending)
+        demo.stdout.read()
+        assert demo.wait(PATIENCE) == 130
+    assert daemon_of(store) is None

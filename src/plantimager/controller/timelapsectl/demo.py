@@ -105,6 +105,7 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
         There is no room for it.
 
     """
+    _end_as_by_ctrl_c()
     home = Home.make(session.environment)
     screen = session.screen
     _say(screen, f"{N_SLOTS} slots, 4 s apart, on a simulated rig; all of it is in {home.directory} (… below)")
@@ -123,6 +124,13 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
         return EXIT_FAILED
     _show_what_comes_next(screen)
     return 0
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Have the demo take its daemon along also when its terminal closes, unless it is to outlive that (nohup)."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 # --- the play ------------------------------------------------------------------------------------------
