@@ -501,6 +501,19 @@ def test_follow_writes_a_line_for_each_change_where_nobody_draws(host):
         following.stdout.close()
 
 
+def test_follow_knows_that_nobody_goes_on_with_a_scan(host):
+    """Its line says what `status` says: the store alone may call it running long after."""
+    host.holds("interval-utc-interrupted.json")
+    following = subprocess.Popen(host.command("status", "--follow"), env=host.environment, stdout=subprocess.PIPE)
+    line = read_until(following.stdout, "\n")
+    following.terminate()
+    assert following.wait(PATIENCE) == 0
+    following.stdout.close()
+    slot = re.search(r"was taking slot (\d+)", host.ctl("status").stdout)[1]
+    assert f": was taking slot {slot} of " in line
+    assert "; trouble: the daemon is not running" in line
+
+
 def test_follow_as_json_writes_an_object_a_line(host):
     """For a program that wants to know at once."""
     with host.daemon():

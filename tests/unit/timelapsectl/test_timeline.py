@@ -68,6 +68,16 @@ def test_daemon_that_is_not_there_now_is_an_outage_too(overview):
     )
 
 
+def test_scan_of_a_daemon_that_is_gone_is_not_being_taken(scanning, screen):
+    """The store says so long after; with a daemon it is true."""
+    assert "▶ 1 being taken" in "\n".join(text_of(chart(scanning), screen()))
+    cut_off = chart(replace(scanning, daemon=None))
+    shown = "\n".join(text_of(cut_off, screen()))
+    assert ("▷ 1 cut off" in shown, "being taken" in shown) == (True, False)
+    drawn = svg_of(cut_off).decode()
+    assert (": cut off</title>" in drawn, "being taken" in drawn) == (True, False)
+
+
 def test_worst_mark_is_seen_where_several_fall_together(overview, screen):
     """A failure must not hide behind a success a minute later."""
     timelapse = overview.timelapse

@@ -6,12 +6,13 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.controller.scanner.states import TimeLapseState
 from plantimager.controller.timelapsectl.overview import Overview, look
 from plantimager.controller.timelapsectl.status_json import as_json
 from plantimager.controller.timelapsectl.status_view import status_lines
 from plantimager.controller.timelapsectl.terminal import screen_of
 from plantimager.controller.timelapsectl.watch import Watch
-from plantimager.controller.timelapsed.words import local_time, status_line
+from plantimager.controller.timelapsed.words import local_time, slot_words, status_line
 
 if TYPE_CHECKING:
     import argparse
@@ -103,6 +104,10 @@ def _tell(options: argparse.Namespace, session: Session, overview: Overview, bef
 
 
 def _sentence(overview: Overview) -> str:
-    progress = overview.daemon.progress if overview.daemon is not None else None
-    line = status_line(overview.timelapse, overview.at, progress=progress, fresh=False)
+    timelapse, daemon = overview.timelapse, overview.daemon
+    if timelapse is not None and timelapse.state is TimeLapseState.RUNNING and daemon is None:
+        line = f"{timelapse.id}: was taking {slot_words(timelapse, timelapse.next_idx)}"
+    else:
+        progress = daemon.progress if daemon is not None else None
+        line = status_line(timelapse, overview.at, progress=progress, fresh=False)
     return "; ".join((line, *(f"trouble: {trouble}" for trouble in overview.troubles())))

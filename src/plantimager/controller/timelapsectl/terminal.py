@@ -19,7 +19,7 @@ USUAL_WIDTH: Final = 80
 WIDEST: Final = 110
 """Columns that are used of a wide terminal; the eye finds no way back from longer lines."""
 
-_ASCII: Final = str.maketrans("■·→–…░●◐✗○▶│»×’", "#.>-~:oc*_>|>x'")
+_ASCII: Final = str.maketrans("■·→–…░●◐✗○▶▷│»×’", "#.>-~:oc*_>>|>x'")
 """What stands in for our signs where the terminal's encoding hasn't them: one for one, so that columns stay."""
 
 

@@ -43,12 +43,14 @@ class Kind(Enum):
     SKIPPED = "skipped"
     INTERRUPTED = "interrupted"
     RUNNING = "being taken"
+    CUT_OFF = "cut off"
     TO_COME = "to come"
 
 
 WORST_FIRST: Final = (
     Kind.FAILED,
     Kind.INTERRUPTED,
+    Kind.CUT_OFF,
     Kind.SKIPPED,
     Kind.LATE,
     Kind.RUNNING,
@@ -215,7 +217,7 @@ def kind_of(overview: Overview, timelapse: TimeLapse, slot: int) -> Kind:
         case RecordStatus.SKIPPED:
             return Kind.SKIPPED
         case RecordStatus.RUNNING:
-            return Kind.RUNNING
+            return Kind.RUNNING if overview.daemon is not None else Kind.CUT_OFF
         case _:
             return Kind.INTERRUPTED
 

@@ -35,6 +35,7 @@ COLOURS: Final = {
     Kind.TAKEN: "#009e73",
     Kind.LATE: "#e69f00",
     Kind.FAILED: "#d55e00",
+    Kind.CUT_OFF: "#cc79a7",
     Kind.SKIPPED: "#555555",
     Kind.INTERRUPTED: "#cc79a7",
     Kind.RUNNING: "#0072b2",
@@ -116,9 +117,10 @@ def _draw_mark(parent: ET.Element, kind: Kind, x: float, y: float) -> ET.Element
             return _add(parent, "path", d=path, fill=colour)
         case Kind.SKIPPED:
             return _add(parent, "circle", cx=x, cy=y, r=r - 0.7, stroke=colour, stroke_width=1.4, fill="none")
-        case Kind.RUNNING:
+        case Kind.RUNNING | Kind.CUT_OFF:  # a triangle that points on, empty where nothing goes on
             path = f"M {x - r:g} {y - r:g} l {2 * r:g} {r:g} l {-2 * r:g} {r:g} z"
-            return _add(parent, "path", d=path, fill=colour)
+            fill = colour if kind is Kind.RUNNING else "none"
+            return _add(parent, "path", d=path, stroke=colour, stroke_width=1, fill=fill)
         case Kind.TO_COME:
             return _add(parent, "circle", cx=x, cy=y, r=1.5, fill=colour)
 

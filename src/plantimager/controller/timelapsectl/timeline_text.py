@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SIGNS: Final = {
     Kind.FAILED: ("✗", Style.RED),
     Kind.INTERRUPTED: ("!", Style.MAGENTA),
+    Kind.CUT_OFF: ("▷", Style.MAGENTA),
     Kind.SKIPPED: ("○", Style.YELLOW),
     Kind.LATE: ("◐", Style.GREEN),
     Kind.RUNNING: ("▶", Style.BLUE),
