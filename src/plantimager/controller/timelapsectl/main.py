@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(options)
         sys.stdout.flush()
     except TimelapsedError as problem:
-        return _fail(str(problem), problem.hint or _hint(problem.__cause__), problem.exit_code)
+        return _fail(str(problem), _hint(problem.__cause__) or problem.hint, problem.exit_code)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

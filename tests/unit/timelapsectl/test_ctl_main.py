@@ -1,0 +1,30 @@
+"""From errors to sentences."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from plantimager.controller.scanner.errors import StoreUnreadable
+from plantimager.controller.timelapsectl import main
+
+
+@pytest.mark.parametrize(
+    ("number", "uid", "hint"),
+    [
+        (errno.EACCES, 1000, "try it with sudo"),
+        (errno.EPERM, 1000, "try it with sudo"),
+        (errno.EACCES, 0, "it is left as it is"),
+        (errno.EIO, 1000, "it is left as it is"),
+    ],
+)
+def test_hint_is_what_helps(monkeypatch, capsys, number, uid, hint):
+    """That a store is left as it is helps nobody who only lacks the permission."""
+
+    def refuse(_):
+        raise StoreUnreadable(Path("/var/lib/store.json"), "can't be read") from OSError(number, "no")
+
+    monkeypatch.setattr(main, "_run", refuse)
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    assert main.main(["status"]) == 1
+    assert capsys.readouterr().err == f"error: /var/lib/store.json: can't be read\nhint: {hint}\n"
