@@ -79,6 +79,22 @@ def test_root_sees_and_controls_the_running_service(rig, service):
     assert lines == ["timelapse_cancelled: mine by root: wilted; 1 taken, 0 failed, 2 skipped"]
 
 
+def test_word_of_the_services_account_makes_root_signal_nobody_else(rig, service):
+    """It may write whatever PID it likes into the lock; only its own processes are sent the daemon's signals."""
+    rig.boot()
+    service.systemctl("stop")
+    rig.run("systemd-run", "--unit=other", "sleep", "infinity")
+    pid = rig.show("other.service", "MainPID")
+    started = rig.run("cat", f"/proc/{pid}/stat").stdout.split()[21]
+    rig.write(f"{service.store}.lock", f"{pid} {started}")
+    rig.write("/root/next.toml", definition("next"))
+    for command in (["start", "/root/next.toml"], ["rig", "home"]):
+        refused = rig.run("timelapsectl", *command, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f".lock: PID {pid} is no daemon of the store's owner" in refused.stderr
+    assert rig.show("other.service", "ActiveState") == "active"
+
+
 def test_commands_work_without_the_daemon_and_say_that_it_is_not_there(rig, service):
     """Status and timeline read the store; start leaves its request, ends with 69, and the next daemon does it."""
     service.define(n_shots=1)

@@ -64,8 +64,28 @@ def test_picture_that_is_a_link_is_not_followed(store, inbox, tmp_path):
     path = leave_request(store, "rig", "a1", b"{}")
     (tmp_path / "secret").write_bytes(b"secret")
     path.with_name(f"{path.name}.picture-0").symlink_to(tmp_path / "secret")
-    with pytest.raises(OSError, match="a link"):
+    with pytest.raises(OSError, match="links") as refused:
         collect_picture(path, 0)
+    assert refused.value.filename == f"{path}.picture-0"
+
+
+def test_picture_that_is_no_file_is_not_waited_for(store, inbox):
+    """A pipe without a writer would never end."""
+    path = leave_request(store, "rig", "a1", b"{}")
+    os.mkfifo(path.with_name(f"{path.name}.picture-0"))
+    with pytest.raises(OSError, match="FIFO"):
+        collect_picture(path, 0)
+
+
+def test_request_is_not_left_where_a_link_leads(store, tmp_path):
+    """Root must not write for the daemon's user where that may not, nor give it away."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    inbox_of(store).symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError) as refused:
+        leave_request(store, "cancel", "a1", b"{}")
+    assert refused.value.filename == str(inbox_of(store))
+    assert [*elsewhere.iterdir()] == []
 
 
 def test_withdrawn_request_leaves_nothing(store, inbox):

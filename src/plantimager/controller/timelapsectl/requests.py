@@ -8,6 +8,7 @@ import pwd
 import secrets
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -25,12 +26,11 @@ from plantimager.controller.timelapsed.inbox import (
     leave_request,
 )
 from plantimager.controller.timelapsed.live import read_live
-from plantimager.controller.timelapsed.lock import daemon_of
+from plantimager.controller.timelapsed.lock import daemon_of, lock_beside
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from plantimager.controller.scanner.timelapse import TimeLapse
     from plantimager.controller.timelapsectl.session import Session
@@ -47,6 +47,10 @@ class DaemonNotThere(TimelapsedError):
     """A request was left that nobody has answered yet."""
 
     exit_code = EXIT_UNAVAILABLE
+
+
+class NotTheDaemon(TimelapsedError):
+    """The process that a lock names runs as another user than the store's."""
 
 
 def run_start(options: argparse.Namespace, session: Session) -> int:
@@ -67,7 +71,7 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     from plantimager.controller.timelapsectl.check import read_whole  # noqa: PLC0415 - cancel has no use for it
 
     definition, schedule = read_whole(options.file, session.clock.now())
-    pid = daemon_of(session.store)
+    pid = daemon_to_ask(session.store)
     if pid is None:
         _check_without_daemon(definition, session)
     for note in schedule.notes:
@@ -99,10 +103,41 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     name = stored.timelapse.id
     # With its name, so that no other one is hit that may have begun meanwhile.
     wish = {"timelapse_id": name, "who": who_asks(session.environment), "why": options.why}
-    pid = daemon_of(session.store)
+    pid = daemon_to_ask(session.store)
     return _request(
         session, "cancel", json.dumps(wish).encode(), pid, known_as="cancel", later=f"{name} will be cancelled"
     )
+
+
+def daemon_to_ask(store: Path) -> int | None:
+    """Return the PID of the daemon that runs on a store, or ``None``.
+
+    Raises
+    ------
+    NotTheDaemon
+        The lock's word can't be true: who may write it must not have root send signals to others.
+
+    """
+    pid = daemon_of(store)
+    if pid is None:
+        return None
+    try:
+        runs_as = Path("/proc", str(pid)).stat().st_uid
+    except FileNotFoundError:  # it has just ended
+        return None
+    us = os.geteuid()
+    if runs_as == store.parent.stat().st_uid or (runs_as == us and us != 0):
+        return pid
+    problem = NotTheDaemon(f"{lock_beside(store)}: PID {pid} is no daemon of the store's owner; it is left alone")
+    problem.hint = "have the daemon run as the user whose storage directory it is"
+    raise problem
+
+
+def nudge(store: Path, pid: int) -> None:
+    """Have the daemon look at its requests, if it still runs."""
+    if daemon_to_ask(store) == pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGHUP)
 
 
 def who_asks(environment: Mapping[str, str]) -> str:
@@ -167,8 +202,7 @@ def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] =
     """
     deadline = session.clock.monotonic() + PATIENCE
     with Watch(inbox_of(session.store)) as watch:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGHUP)
+        nudge(session.store, pid)
         while True:
             answer = collect_answer(request)
             if answer is not None:

@@ -28,7 +28,7 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.scanner.paths import Pose
 from plantimager.controller.scanner.stored_timelapse import load_stored
-from plantimager.controller.timelapsectl.requests import PATIENCE, DaemonNotThere, ask, who_asks
+from plantimager.controller.timelapsectl.requests import PATIENCE, DaemonNotThere, ask, daemon_to_ask, nudge, who_asks
 from plantimager.controller.timelapsectl.terminal import Style, one_line
 from plantimager.controller.timelapsed.by_hand import Deed, Wish, perform
 from plantimager.controller.timelapsed.config import read_config
@@ -67,7 +67,7 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
 
     """
     wish = _wish(options, session)
-    pid = daemon_of(session.store)
+    pid = daemon_to_ask(session.store)
     if pid is not None:
         sentence, details, pictures = _ask_daemon(wish, session, pid)
     else:
@@ -129,9 +129,7 @@ def _withdraw(request: Path, pid: int, session: Session) -> None:
     """Take a request back, and have the daemon notice."""
     request.unlink(missing_ok=True)
     clear_pictures(request)
-    if daemon_of(session.store) == pid:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGHUP)
+    nudge(session.store, pid)
 
 
 # --- by ourselves ----------------------------------------------------------------------------------------

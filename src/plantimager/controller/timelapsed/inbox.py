@@ -11,9 +11,9 @@ stands beside the rig any more who wanted it to move, see `Inbox.open`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -23,8 +23,7 @@ from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.json_text import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 LARGEST_REQUEST: Final = 8_000_000
 """Bytes; a definition with a hundred thousand dates takes four million."""
@@ -147,9 +146,8 @@ def collect_picture(request: Path, number: int) -> bytes:
 
     """
     path = _picture_for(request, number)
-    if path.is_symlink():
-        raise OSError(errno.EINVAL, "not a picture but a link", str(path))
-    content = read_regular(path, LARGEST_PICTURE)
+    with _held(path) as picture:
+        content = read_regular(picture, LARGEST_PICTURE)
     path.unlink(missing_ok=True)
     return content
 
@@ -169,23 +167,45 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
     Raises
     ------
     OSError
-        It can't be written.
+        It can't be written, or there is a link in place of the directory: who may write into the daemon's directory
+        must not have root write elsewhere.
 
     """
-    directory = inbox_of(store)
-    make_private_directory(directory)
-    path = directory / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
-    owner = None
-    if os.geteuid() == 0:
-        storage = store.parent.stat()
-        owner = (storage.st_uid, storage.st_gid)
-        os.chown(directory, *owner, follow_symlinks=False)
-    try:
-        write_durably(path, content, owner=owner)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    path = inbox_of(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
+    make_private_directory(path.parent)
+    with _held(path.parent, os.O_DIRECTORY) as directory:
+        owner = None
+        if os.geteuid() == 0:
+            storage = store.parent.stat()
+            owner = (storage.st_uid, storage.st_gid)
+            os.chown(directory, *owner)
+        held_path = directory / path.name
+        try:
+            write_durably(held_path, content, owner=owner)
+        except BaseException:
+            held_path.unlink(missing_ok=True)
+            raise
     return path
+
+
+@contextlib.contextmanager
+def _held(path: Path, kind: int = 0) -> Iterator[Path]:
+    """Give a name for what is at ``path`` now that stays its own, whatever is put there meanwhile; no link is followed.
+
+    Raises
+    ------
+    OSError
+        It isn't there, or it isn't of that ``kind``; opening a link by the name that is given fails, too.
+
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    except OSError as problem:
+        problem.filename = str(path)  # as people know it
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def collect_answer(request: Path) -> Answer | None:
