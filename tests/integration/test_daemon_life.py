@@ -361,6 +361,15 @@ def test_secret_of_a_store_is_never_said(place: Place) -> None:
             assert secret.encode() not in path.read_bytes(), path
 
 
+def test_storage_that_can_not_be_made_is_told_in_one_line(place: Place) -> None:
+    """Without a traceback: nothing is wrong with the program."""
+    place.storage.rmdir()
+    place.storage.write_text("")
+    with place.start() as daemon:
+        assert daemon.wait() == 1
+    assert daemon.lines == [f"CRITICAL start_failed: {place.storage}: File exists"]
+
+
 def test_store_and_its_directory_are_private(place: Place) -> None:
     """Mode 0600 for the file, 0700 for a directory that the daemon made."""
     place.storage.rmdir()

@@ -219,6 +219,19 @@ def test_reader_that_has_seen_enough_is_no_accident(host):
     process.wait()
 
 
+@pytest.mark.parametrize("closed", ["0", "1", "2", "012"])
+def test_standard_streams_may_be_closed(host, closed):
+    """Nobody hears what is said there; nothing of it ends up elsewhere."""
+    host.holds("interval-completed.json")
+    closing_them = " ".join(f"{number}>&-" for number in closed)
+    for arguments, code in ((["status"], 0), (["cancel"], 1), (["frobnicate"], 2)):
+        command = ["sh", "-c", f'exec "$@" {closing_them}', "sh", *host.command(*arguments)]
+        done = subprocess.run(command, env=host.environment, capture_output=True, timeout=PATIENCE, check=False)
+        assert done.returncode == code
+        assert (done.stdout != b"") == (code == 0 and "1" not in closed)
+        assert (done.stderr != b"") == (code != 0 and "2" not in closed)
+
+
 def test_output_needs_no_unicode(host):
     """A terminal of the seventies gets stand-ins, not a traceback."""
     host.holds("interval-utc-interrupted.json")

@@ -149,6 +149,15 @@ def test_data_home_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, value)
     assert get_storage_dir() == tmp_path / ".local" / "share" / "plant-imager3-app"
 
 
+def test_user_without_a_home_is_told_what_to_set(monkeypatch):
+    """As a bare container has them; the user database knows nobody of that number."""
+    for name in ("XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    with pytest.raises(FaultsFound, match="XDG_DATA_HOME: missing, and this user has no home directory"):
+        get_storage_dir()
+
+
 @pytest.mark.parametrize("name", ["a/b", "/etc/passwd", "../x", ".", "..", "x/"])
 def test_file_name_with_a_path_in_it_is_refused(monkeypatch, name, caplog, storage):
     """The store never leaves its directory, whoever names it."""

@@ -35,7 +35,7 @@ from plantimager.controller.scanner.errors import (
     StoreError,
     StoreUnreadable,
 )
-from plantimager.controller.scanner.faults import Fault
+from plantimager.controller.scanner.faults import MISSING, Fault
 from plantimager.controller.scanner.schedule import to_utc, write_instant
 from plantimager.controller.scanner.states import RecordStatus
 from plantimager.controller.scanner.store_checks import faults_of, missing_from
@@ -61,8 +61,18 @@ def get_storage_dir() -> Path:
     """Return the directory of the store: ``$XDG_DATA_HOME/plant-imager3-app``, by default in ``~/.local/share``.
 
     The environment is read at each call; a relative ``XDG_DATA_HOME`` is ignored.
+
+    Raises
+    ------
+    FaultsFound
+        The variable isn't set, and the user has no home.
+
     """
-    return user_data_path(APPLICATION)
+    try:
+        return user_data_path(APPLICATION)
+    except RuntimeError:
+        problem = "missing, and this user has no home directory; write an absolute path"
+        raise FaultsFound([Fault("", "XDG_DATA_HOME", MISSING, problem)], "environment") from None
 
 
 def get_file_name(environment: Mapping[str, str] = os.environ) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from plantimager.controller.scanner.errors import EXIT_FAILED, TimelapsedError
 from plantimager.controller.timelapsectl.parser import parse
+from plantimager.controller.timelapsed.streams import occupy_standard_streams
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +46,7 @@ class _Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 ok, 1 failed, 2 usage, 69 daemon not there, 78 configuration."""
+    occupy_standard_streams()
     options = parse(arguments)
     try:
         code = _run(options)

@@ -21,6 +21,7 @@ from plantimager.controller.timelapsed.journal import Action, set_level, set_up_
 from plantimager.controller.timelapsed.live import LiveFile
 from plantimager.controller.timelapsed.notify import Notifier, watchdog_interval
 from plantimager.controller.timelapsed.places import find_places
+from plantimager.controller.timelapsed.streams import occupy_standard_streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ _ACTIONS = (
 
 def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
-    _occupy_standard_descriptors()
+    occupy_standard_streams()
     os.umask(os.umask(0o077) | 0o007)  # whatever is made here may hold an api_token; the group is for UMask= to decide
     set_up_logging()
     try:
@@ -45,23 +46,17 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
         tell(action, f"{problem}{hint}")
         code = problem.exit_code
     except OSError as problem:
-        tell(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror}", error=problem)
+        # The system's own refusals say all in a sentence; any other is for its programmer.
+        chain = problem if problem.errno is None else None
+        tell(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror or problem}", error=chain)
         code = EXIT_FAILED
     except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
         tell(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
     logging.shutdown()
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    sys.stdout.flush()
     # The rig thread may hang in a driver; nothing after this line is worth waiting for it.
     os._exit(code)
-
-
-def _occupy_standard_descriptors() -> None:
-    """Put nothing where a standard stream is closed: else a file of ours gets its number, and whatever is printed."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
 
 
 def _run(config_file: Path | None, rig: str | None) -> int:
