@@ -64,6 +64,24 @@ def test_usage_errors_exit_with_2(arguments, capsys):
     assert "usage: timelapsectl" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status", "-n", "many"], "argument -n/--records: 'many' is no number of slots; write 0 or more"),
+        (["status", "--records=-1"], "argument -n/--records: '-1' is no number of slots; write 0 or more"),
+        (["rig", "goto", "--x", "left"], "argument --x: 'left' is no place; write a number, such as 120.5"),
+        (["rig", "goto", "--pan", "nan"], "argument --pan: 'nan' is no place; write a number, such as 120.5"),
+    ],
+)
+def test_usage_error_says_what_to_write(arguments, words, capsys):
+    """Not how the program calls what reads it."""
+    with pytest.raises(SystemExit):
+        parse(arguments)
+    said = capsys.readouterr().err
+    assert words in said
+    assert "_c" not in said
+
+
 def test_place_may_be_negative():
     """As the turntable's angles are."""
     options = parse(["--rig", "north", "rig", "goto", "--pan", "-90", "--y", "1e2"])

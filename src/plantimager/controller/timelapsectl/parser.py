@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -158,19 +159,19 @@ def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
 
 
 def _count(text: str) -> int:
-    """Read how many; argparse words the refusal."""
-    count = int(text)
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"{count} is less than none")
-    return count
+    """Read how many."""
+    with suppress(ValueError):
+        if (count := int(text)) >= 0:
+            return count
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of slots; write 0 or more")
 
 
 def _coordinate(text: str) -> float:
-    """Read mm or degrees; argparse words the refusal."""
-    at = float(text)
-    if not isfinite(at):
-        raise argparse.ArgumentTypeError(f"{text} is no place")
-    return at
+    """Read mm or degrees."""
+    with suppress(ValueError):
+        if isfinite(at := float(text)):
+            return at
+    raise argparse.ArgumentTypeError(f"{text!r} is no place; write a number, such as 120.5")
 
 
 class _Version(argparse.Action):
