@@ -579,6 +579,7 @@ def test_demo_shows_a_kill_and_a_resume_and_checks_itself(host):
         assert all(picture.read_bytes().startswith(b"\xff\xd8") for picture in pictures)
     assert "sudo systemd/install" in done.stdout
     assert "sudo timelapsectl start" in done.stdout
+    assert "name its driver in /etc/plant-imager3-app/timelapsed.toml" in done.stdout
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

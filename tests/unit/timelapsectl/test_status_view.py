@@ -47,6 +47,13 @@ def test_running_scan_shows_how_far_it_is(scanning, screen):
     assert "17  16:30      16:30:00     –  scanning  17 of 36" in shown
 
 
+def test_simulated_rig_is_called_that(overview, screen):
+    """Nobody should find out after a week that the pictures are of no plant."""
+    assert "rig: standby\n" in text(overview, screen())
+    simulated = replace(overview, daemon=replace(overview.daemon, driver="simulated"))
+    assert "rig: standby (simulated)\n" in text(simulated, screen())
+
+
 def test_scan_that_a_dead_daemon_left_is_not_shown_as_running(scanning, screen):
     """The store still says running; nothing runs."""
     shown = text(replace(scanning, daemon=None), screen())

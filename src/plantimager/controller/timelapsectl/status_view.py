@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from plantimager.controller.timelapsed.clock import ClockEvidence
 
 GAP: Final = "   "
+SIMULATED: Final = "simulated"
+"""The driver that a service has until somebody names another: its pictures are of no plant."""
 BAR_MARGIN: Final = 14
 """Columns beside the progress bar: its brackets, and ``17 of 48``."""
 
@@ -105,7 +107,8 @@ def _counts(overview: Overview, timelapse: TimeLapse, screen: Screen) -> list[st
     words = [f"{count} {word}" for word, count in counts.items() if count or word == "taken"]
     words += [_next(overview, timelapse)] if timelapse.state.is_active else []
     if overview.daemon is not None:
-        words.append(f"rig: {overview.daemon.rig}")
+        simulated = " (simulated)" if overview.daemon.driver == SIMULATED else ""
+        words.append(f"rig: {overview.daemon.rig}{simulated}")
     return flowing(words, screen.width, GAP)
 
 
