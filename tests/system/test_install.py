@@ -193,13 +193,20 @@ def test_rig_by_name_is_an_instance_of_the_template(bare_rig):
     """`--rig` starts that rig alone; taking it off again leaves the other one running."""
     for name in ("left", "right"):
         bare_rig.write(f"/etc/plant-imager3-app/{name}/timelapsed.toml", TRUST)
+    for name in ("history-left/first.json", "datasets-left/first_0/kept"):
+        bare_rig.write(f"/var/lib/plant-imager3-app/{name}", "")
     bare_rig.boot()
-    install(bare_rig, "--rig", "left")
+    install(bare_rig, "--extras", "grbl", "--rig", "left")
     install(bare_rig, "--rig", "right")
     states = [bare_rig.show(f"plant-imager-timelapsed@{name}.service", "ActiveState") for name in ("left", "right")]
     assert states == ["active", "active"]
     assert bare_rig.show(UNIT, "ActiveState") == "inactive"
-    bare_rig.run(INSTALL, "--uninstall", "--rig", "left")
+    said = bare_rig.run(INSTALL, "--uninstall", "--rig", "left").stdout.splitlines()
+    data = "/var/lib/plant-imager3-app"
+    assert said[-1] == (
+        f"left: /etc/plant-imager3-app/left, {data}/datasets-left, {data}/history-left, "
+        f"/etc/systemd/system/{UNIT.replace('.', '@left.')}.d, and the programs that all rigs share"
+    )
     states = [bare_rig.show(f"plant-imager-timelapsed@{name}.service", "ActiveState") for name in ("left", "right")]
     assert states == ["inactive", "active"]
     bare_rig.run(INSTALL, "--uninstall")

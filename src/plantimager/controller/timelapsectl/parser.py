@@ -19,7 +19,8 @@ EPILOG: Final = """\
 Whose timelapse: that of the directory in XDG_DATA_HOME if that is set; else root's is the system
 service's, and everybody else's their own. --system and --user say it in so many words.
 
-exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there, 78 a file is at fault
+exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there,
+78 a file or a name is at fault, 130 interrupted by Ctrl-C
 """
 
 USUAL_RECORDS: Final = 10
