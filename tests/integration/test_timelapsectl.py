@@ -378,6 +378,22 @@ def test_definition_that_lies_ready_comes_before_a_request(host):
         pass
 
 
+def test_zone_that_the_service_does_not_share_is_noted(host):
+    """It reads times without an offset in the host's; where that makes the same slots, there is nothing to say."""
+    nowhere = "<+1330>-13:30"
+    host.configure("")
+    path = host.define("naive")
+    path.write_text(path.read_text() + 'start_at = "2100-06-22T08:00:00"\n')
+    asked = host.ctl("--user", "start", path, TZ=nowhere)
+    assert asked.returncode == 69
+    words = "note: the service reads times without an offset in the host's zone, not in TZ: the first slot is at 2100-"
+    assert words in asked.stdout
+    (request,) = Inbox(host.store).pending()
+    request.path.unlink()
+    path.write_text(path.read_text().replace("08:00:00", "08:00:00+02:00"))
+    assert host.ctl("--user", "start", path, TZ=nowhere).stdout == ""
+
+
 def test_nothing_to_cancel_is_told_without_a_daemon(host):
     """Whether there never was a timelapse, or it has ended."""
     assert host.ctl("cancel").stderr == "error: there is no active timelapse to cancel\n"

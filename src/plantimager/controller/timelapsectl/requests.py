@@ -8,14 +8,22 @@ import pwd
 import secrets
 import signal
 from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from plantimager.controller.scanner.durable import read_regular
-from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, StoreCorrupt, TimelapsedError
+from plantimager.controller.scanner.errors import (
+    EXIT_UNAVAILABLE,
+    DefinitionRefused,
+    FaultsFound,
+    StoreCorrupt,
+    TimelapsedError,
+)
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, load_stored
+from plantimager.controller.timelapsectl.session import Scope
 from plantimager.controller.timelapsectl.watch import Watch
 from plantimager.controller.timelapsed.inbox import (
     LARGEST_REQUEST,
@@ -30,8 +38,10 @@ from plantimager.controller.timelapsed.lock import daemon_of, lock_beside
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime, tzinfo
 
+    from plantimager.controller.scanner.schedule import Schedule
     from plantimager.controller.scanner.timelapse import TimeLapse
     from plantimager.controller.timelapsectl.session import Session
     from plantimager.controller.timelapsed.definition import Definition
@@ -39,6 +49,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 15.0
 """Seconds for the daemon to answer. It does so at once, unless it waits for the clock or the machine is in trouble."""
+LOCAL_TIME: Final = Path("/etc/localtime")
+"""The host's zone, in which the service reads definitions; UTC where there is none."""
 LOOK: Final = 1.0
 """Seconds between two looks whether the daemon is still there; its answer is noticed at once."""
 
@@ -70,17 +82,34 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     """
     from plantimager.controller.timelapsectl.check import read_whole  # noqa: PLC0415 - cancel has no use for it
 
-    definition, schedule = read_whole(options.file, session.clock.now())
+    now = session.clock.now()
+    definition, schedule = read_whole(options.file, now)
     pid = daemon_to_ask(session.store)
     if pid is None:
         _check_without_daemon(definition, session)
-    for note in schedule.notes:
+    for note in (*schedule.notes, *_zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
     content = read_regular(options.file, LARGEST_REQUEST)
     # The daemon knows the request by the name under which it was left; people know their own file.
     return _request(
         session, "start", content, pid, known_as=str(options.file), later=f"{definition.name} will be taken up"
     )
+
+
+def _zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
+    """Yield what to say where TZ makes other slots of a definition here than the host's zone does in a service."""
+    if session.scope is Scope.OWN or not session.environment.get("TZ"):
+        return
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
+
+    zone: tzinfo = UTC
+    with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
+        zone = ZoneInfo.from_file(file)
+    with suppress(FaultsFound):  # which the daemon tells
+        slots = definition.schedule(now, zone).slots
+        if slots != schedule.slots:
+            words = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
+            yield f"the service reads times without an offset in the host's zone, not in TZ: {words}"
 
 
 def run_cancel(options: argparse.Namespace, session: Session) -> int:
