@@ -8,49 +8,25 @@ import pwd
 import secrets
 import signal
 from contextlib import suppress
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from plantimager.controller.scanner.durable import read_regular
-from plantimager.controller.scanner.errors import (
-    EXIT_UNAVAILABLE,
-    DefinitionRefused,
-    FaultsFound,
-    StoreCorrupt,
-    TimelapsedError,
-)
+from plantimager.controller.scanner.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
 from plantimager.controller.scanner.stored_timelapse import StoredTimelapse, load_stored
-from plantimager.controller.timelapsectl.session import Scope
 from plantimager.controller.timelapsectl.watch import Watch
-from plantimager.controller.timelapsed.inbox import (
-    LARGEST_REQUEST,
-    Answer,
-    Inbox,
-    collect_answer,
-    inbox_of,
-    leave_request,
-)
+from plantimager.controller.timelapsed.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_of, leave_request
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.lock import daemon_of, lock_beside
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime, tzinfo
+    from collections.abc import Callable, Mapping
 
-    from plantimager.controller.scanner.schedule import Schedule
-    from plantimager.controller.scanner.timelapse import TimeLapse
     from plantimager.controller.timelapsectl.session import Session
-    from plantimager.controller.timelapsed.definition import Definition
-    from plantimager.controller.timelapsed.inbox import Request
 
 PATIENCE: Final = 15.0
 """Seconds for the daemon to answer. It does so at once, unless it waits for the clock or the machine is in trouble."""
-LOCAL_TIME: Final = Path("/etc/localtime")
-"""The host's zone, in which the service reads definitions; UTC where there is none."""
 LOOK: Final = 1.0
 """Seconds between two looks whether the daemon is still there; its answer is noticed at once."""
 
@@ -81,35 +57,20 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
 
     """
     from plantimager.controller.timelapsectl.check import read_whole  # noqa: PLC0415 - cancel has no use for it
+    from plantimager.controller.timelapsectl.foresight import refuse_what_the_daemon_will, zone_notes  # noqa: PLC0415
 
     now = session.clock.now()
     definition, schedule = read_whole(options.file, now)
     pid = daemon_to_ask(session.store)
     if pid is None:
-        _check_without_daemon(definition, session)
-    for note in (*schedule.notes, *_zone_notes(definition, schedule, now, session)):
+        refuse_what_the_daemon_will(definition, session)
+    for note in (*schedule.notes, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
     content = read_regular(options.file, LARGEST_REQUEST)
     # The daemon knows the request by the name under which it was left; people know their own file.
     return _request(
         session, "start", content, pid, known_as=str(options.file), later=f"{definition.name} will be taken up"
     )
-
-
-def _zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
-    """Yield what to say where TZ makes other slots of a definition here than the host's zone does in a service."""
-    if session.scope is Scope.OWN or not session.environment.get("TZ"):
-        return
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
-
-    zone: tzinfo = UTC
-    with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
-        zone = ZoneInfo.from_file(file)
-    with suppress(FaultsFound):  # which the daemon tells
-        slots = definition.schedule(now, zone).slots
-        if slots != schedule.slots:
-            words = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
-            yield f"the service reads times without an offset in the host's zone, not in TZ: {words}"
 
 
 def run_cancel(options: argparse.Namespace, session: Session) -> int:
@@ -259,64 +220,3 @@ def _unanswered(session: Session, pid: int) -> DaemonNotThere:
 def _read(store: Path) -> StoredTimelapse | None:
     loaded = load_stored(store)
     return None if loaded is None else loaded.stored
-
-
-# --- what a daemon would say ------------------------------------------------------------------------------
-
-
-def _check_without_daemon(definition: Definition, session: Session) -> None:
-    """Refuse what the daemon would, when it starts; a person should not learn of that at the next boot."""
-    from plantimager.controller.timelapsectl.check import check_configuration, refuse_what_the_rig_cannot  # noqa: PLC0415 - only here
-
-    finding, driver = check_configuration(session.places.find_config())
-    if finding.problem is not None:
-        raise finding.problem
-    refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
-    if driver is not None:
-        driver.close()
-    _refuse_what_comes_second(definition, session)
-
-
-def _refuse_what_comes_second(definition: Definition, session: Session) -> None:
-    """Refuse a definition that another timelapse is ahead of: the active one, or one that waits for the daemon.
-
-    The daemon looks at the definition in the configuration directory first, then at requests in their order.
-    """
-    from plantimager.controller.timelapsed.pickup import check_may_start  # noqa: PLC0415 - only here
-
-    held, history = None, session.places.history
-    with suppress(StoreCorrupt):  # which the daemon sets aside
-        held = _read(session.store)
-    lying, waiting = session.places.find_definition(), Inbox(session.store).pending()
-    first = [_startable(lying, held, history)] if lying is not None else []
-    if held is not None and any(_cancels(request, held.timelapse) for request in waiting):
-        held = replace(held, timelapse=held.timelapse.cancel(session.clock.now(), "", ""))
-    check_may_start(definition, held, history)
-    first += [_startable(request.path, held, history) for request in waiting if request.kind == "start"]
-    for other in first:
-        if other is not None and other.digest != definition.digest:
-            refusal = DefinitionRefused(
-                f"{definition.name} can't start: {other.name} comes first, and waits for the daemon"
-            )
-            refusal.hint = f"take {other.source} away to withdraw that"
-            raise refusal
-
-
-def _startable(path: Path, held: StoredTimelapse | None, history: Path) -> Definition | None:
-    """Return the definition in a file if the daemon will take it up."""
-    from plantimager.controller.timelapsed.pickup import check_may_start, read_definition  # noqa: PLC0415 - only here
-
-    with suppress(TimelapsedError, OSError):
-        definition = read_definition(path)
-        check_may_start(definition, held, history)
-        return definition
-    return None
-
-
-def _cancels(request: Request, timelapse: TimeLapse) -> bool:
-    """Whether a request will end a timelapse."""
-    if request.kind != "cancel" or not timelapse.state.is_active:
-        return False
-    with suppress(TimelapsedError, OSError):
-        return bool(request.body().get("timelapse_id", timelapse.id) == timelapse.id)
-    return False
