@@ -319,6 +319,19 @@ def test_definition_at_fault_is_not_even_left(host):
     assert not inbox_of(host.store).exists()
 
 
+def test_definition_that_is_over_is_refused_with_a_daemon_and_without(host):
+    """A year mistyped; the name stays free."""
+    path = host.define(n_shots='3\nstart_at = "2020-06-22T08:00:00Z"')
+    alone = host.ctl("start", path)
+    with host.daemon():
+        asked = host.ctl("start", path)
+    for refused in (alone, asked):
+        assert refused.returncode == 1
+        assert "error: col0_ld can't start: its last slot was " in refused.stderr
+        assert refused.stderr.endswith("look at the dates in it, the year included\n")
+    assert not host.store.exists()
+
+
 def test_without_a_daemon_the_request_waits_for_it(host):
     """The exit code says that nobody was there; the daemon takes it up when it starts."""
     done = host.ctl("start", host.define())

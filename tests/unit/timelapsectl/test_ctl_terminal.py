@@ -6,7 +6,8 @@ import termios
 
 import pytest
 
-from plantimager.controller.timelapsectl.terminal import Screen, Style, fitted, flowing, one_line, screen_of
+from plantimager.controller.timelapsectl.terminal import Screen, Style, fitted, flowing, screen_of
+from plantimager.controller.timelapsed.words import one_line
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from plantimager.controller.scanner.states import RecordStatus, TimeLapseState
 from plantimager.controller.scanner.timelapse_store import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
 from plantimager.controller.timelapsectl.overview import Overview, look
 from plantimager.controller.timelapsectl.status_view import status_lines
-from plantimager.controller.timelapsectl.terminal import Style, one_line
+from plantimager.controller.timelapsectl.terminal import Style
 from plantimager.controller.timelapsectl.timeline import chart_of
 from plantimager.controller.timelapsectl.timeline_text import picture_of
 from plantimager.controller.timelapsectl.watch import Watch
+from plantimager.controller.timelapsed.words import one_line
 
 if TYPE_CHECKING:
     import argparse

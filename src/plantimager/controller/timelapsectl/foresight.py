@@ -17,8 +17,9 @@ from plantimager.controller.scanner.errors import DefinitionRefused, FaultsFound
 from plantimager.controller.scanner.stored_timelapse import load_stored
 from plantimager.controller.timelapsectl.check import check_configuration, refuse_what_the_rig_cannot
 from plantimager.controller.timelapsectl.session import Scope
+from plantimager.controller.timelapsed.config import Missed, read_config
 from plantimager.controller.timelapsed.inbox import Inbox
-from plantimager.controller.timelapsed.pickup import check_may_start, read_definition
+from plantimager.controller.timelapsed.pickup import check_may_start, check_not_over, read_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def refuse_what_the_daemon_will(definition: Definition, session: Session) -> Non
     FaultsFound
         The rig can't do what is asked for, or the configuration is at fault.
     DefinitionRefused
-        Another timelapse is active, or comes first; its name was used before.
+        Another timelapse is active, or comes first; its name was used before; all its slots are over.
     StoreUnreadable
         The daemon won't start.
 
@@ -54,6 +55,9 @@ def refuse_what_the_daemon_will(definition: Definition, session: Session) -> Non
     refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
     if driver is not None:
         driver.close()
+    if read_config(session.places.find_config()).missed is Missed.SKIP:
+        now = session.clock.now()
+        check_not_over(definition, definition.schedule(now), now)
     _refuse_what_comes_second(definition, session)
 
 

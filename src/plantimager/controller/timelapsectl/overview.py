@@ -14,9 +14,9 @@ from msgspec import Struct, field
 
 from plantimager.controller.scanner.states import Reason, RecordStatus, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import Logbook, load_stored
-from plantimager.controller.timelapsectl.terminal import one_line
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.lock import daemon_of, start_of
+from plantimager.controller.timelapsed.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

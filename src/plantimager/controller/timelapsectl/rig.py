@@ -29,7 +29,7 @@ from plantimager.controller.scanner.errors import (
 from plantimager.controller.scanner.paths import Pose
 from plantimager.controller.scanner.stored_timelapse import load_stored
 from plantimager.controller.timelapsectl.requests import PATIENCE, DaemonNotThere, ask, daemon_to_ask, nudge, who_asks
-from plantimager.controller.timelapsectl.terminal import Style, one_line
+from plantimager.controller.timelapsectl.terminal import Style
 from plantimager.controller.timelapsed.by_hand import Deed, Wish, perform
 from plantimager.controller.timelapsed.config import read_config
 from plantimager.controller.timelapsed.inbox import clear_pictures, collect_picture, leave_request
@@ -37,6 +37,7 @@ from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.lock import InstanceLock, daemon_of
 from plantimager.controller.timelapsed.pickup import configuration_for
 from plantimager.controller.timelapsed.rig import Call
+from plantimager.controller.timelapsed.words import one_line
 
 if TYPE_CHECKING:
     import argparse

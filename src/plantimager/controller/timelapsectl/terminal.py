@@ -102,11 +102,6 @@ def screen_of(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     )
 
 
-def one_line(text: str) -> str:
-    """Return ``text`` on one line, with nothing in it that a terminal obeys: the store may hold anybody's words."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-
-
 def fitted(text: str, columns: int | None) -> str:
     """Return as much of ``text`` as fits."""
     if columns is None or len(text) <= columns:
