@@ -614,7 +614,8 @@ def test_demo_shows_a_kill_and_a_resume_and_checks_itself(host):
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_demo_that_is_ended_takes_its_daemon_along(host, ending):
     """By Ctrl-C, by whoever started it, or because its terminal was closed."""
-    with subprocess.Popen(host.command("demo"), env=host.environment, stdout=subprocess.PIPE) as demo:
+    command = ["env", "--default-signal", *host.command("demo")]  # these tests may be run under nohup
+    with subprocess.Popen(command, env=host.environment, stdout=subprocess.PIPE) as demo:
         read_until(demo.stdout, "scan_started")
         (lock,) = host.root.glob("timelapsed-demo-*/data/plant-imager3-app/*.lock")
         store = lock.with_suffix("")
