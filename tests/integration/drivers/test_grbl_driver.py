@@ -512,12 +512,16 @@ def test_without_switches_an_arm_whose_board_still_counts_is_brought_back(rig, r
     assert board.goals == [ZERO]
 
 
-def test_without_switches_a_scan_that_fails_or_is_cancelled_leaves_the_arm_at_zero(rig, request_):
-    """As far as it is known where the arm stands; a move that was broken off loses no steps."""
+def test_without_switches_a_scan_that_fails_leaves_the_arm_at_zero(rig, request_):
+    """As far as it is known where the arm stands."""
     driver, board = rig(**NO_SWITCHES, cameras={"top": {"kind": "command", "argv": ["false", "{output}"]}})
     with pytest.raises(ScanFailed, match="camera top: false exited with 1"):
         driver.scan(request_, RecordingMonitor())
     assert board.goals[-1] == ZERO
+
+
+def test_without_switches_standby_brings_the_arm_of_a_cancelled_scan_to_zero(rig, request_):
+    """The scan itself has to end soon, however slow the gantry; a move that was broken off loses no steps."""
 
     class Late(RecordingMonitor):
         def wait(self, seconds):
@@ -528,6 +532,8 @@ def test_without_switches_a_scan_that_fails_or_is_cancelled_leaves_the_arm_at_ze
     driver, board = rig(**NO_SWITCHES, fault="stuck", at=2)
     with pytest.raises(ScanCancelled):
         driver.scan(request_, Late())
+    assert board.goals[-1] != ZERO
+    driver.standby()
     assert (board.goals[-1], board.machine) == (ZERO, ZERO)
 
 

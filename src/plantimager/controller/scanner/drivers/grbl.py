@@ -267,12 +267,20 @@ class GrblDriver(ScannerDriver, HandControl):
 
     @contextlib.contextmanager
     def _resting(self, notes: list[str]) -> Iterator[None]:
-        """Have the arm `_rest` after a scan, however it ends; that it could not doesn't undo the scan, but is told."""
+        """Have the arm `_rest` after a scan; that it could not doesn't undo the scan, but is told.
+
+        Not after a cancellation, which has to come to its end soon: `standby` and `prepare` see to it.
+        """
+        cancelled = False
         try:
             yield
+        except ScanCancelled:
+            cancelled = True
+            raise
         finally:
-            with _noted(notes):
-                self._rest()
+            if not cancelled:
+                with _noted(notes):
+                    self._rest()
 
     @contextlib.contextmanager
     def _scan_light(self, notes: list[str]) -> Iterator[None]:
