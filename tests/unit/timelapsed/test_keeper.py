@@ -316,7 +316,7 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     said()
     fresh.fall_back(loaded, AT)
     not_saved, going_on = said()
-    assert not_saved.endswith("; it can't be set aside (Read-only file system)")
+    assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
     fresh.hold(read_stored(loaded.store, UTC))
     assert not fresh.commit(fresh.timelapse, AT)
@@ -329,6 +329,21 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     assert [entry.read_bytes() for entry in kept] == [b"garbage"]
     assert backup_of(path).read_bytes() == generation
     assert on_disk(path).timelapse == before
+
+
+def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_written_over(keeper, path, said):
+    """Somebody has tidied up meanwhile: what is in memory is written all the same."""
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    path.write_bytes(b"garbage")
+    fresh, loaded = Keeper(path), load(path)
+    backup_of(path).unlink()
+    said()
+    fresh.fall_back(loaded, AT)
+    fresh.hold(read_stored(loaded.store, UTC))
+    assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
+    assert fresh.retry(LATER)
+    assert names(path) == ["store.json", f"store.json.corrupt-{STAMP}"]
+    assert fresh.trouble is None
 
 
 # --- the archive's text ---------------------------------------------------------------------------

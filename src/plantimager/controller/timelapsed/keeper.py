@@ -40,7 +40,7 @@ class Keeper:
         self.behind = False
         """Whether the logbook in memory knows more than the one on disk."""
         self._foreign = False
-        """Whether the file as it is now is somebody else's, kept aside already; it must not become the backup."""
+        """Whether the file as it is now is foreign or corrupt, and kept aside; it must not become the backup."""
         self._corrupt: LoadedTimelapse | None = None
         """What was read instead of a file that can't be used and is still there, because it can't be set aside."""
 
@@ -76,25 +76,27 @@ class Keeper:
         """
         self._corrupt = loaded
         try:
-            self._set_corrupt_aside(at)
+            self._keep_corrupt_aside(at)
+            put_back(self.path, loaded.path)
         except OSError as problem:
             self.trouble = problem.strerror or str(problem)
-            tell(Action.STORE_NOT_SAVED, f"{loaded.trouble}; it can't be set aside ({self.trouble})")
+            tell(Action.STORE_NOT_SAVED, f"{loaded.trouble}; {loaded.path} can't take its place ({self.trouble})")
+        else:
+            self._foreign = False
         tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
 
-    def _set_corrupt_aside(self, at: datetime) -> None:
-        """Do what `fall_back` says, unless it is done."""
+    def _keep_corrupt_aside(self, at: datetime) -> None:
+        """Keep what `fall_back` found, unless that is done; from then on it may be written over."""
         if self._corrupt is None:
             return
         aside = keep_aside(self.path, "corrupt", stamp_of(at))
-        put_back(self.path, self._corrupt.path)
         tell(Action.STORE_QUARANTINED, f"{self._corrupt.trouble}; kept as {aside.name}")
-        self._corrupt, self._signature = None, _signature_of(self.path)
+        self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
 
     def hold(self, stored: StoredTimelapse) -> None:
         """Take over what was read from the file as it is now."""
         self.stored = stored
-        self._signature, self._foreign = _signature_of(self.path), False
+        self._signature = _signature_of(self.path)
 
     def commit(self, timelapse: TimeLapse, at: datetime, *, logbook: Logbook | None = None) -> bool:
         """Save the next value, then adopt it; return whether it is on disk.
@@ -134,7 +136,7 @@ class Keeper:
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
         content = following.encode_in_pieces()
         try:
-            self._set_corrupt_aside(at)
+            self._keep_corrupt_aside(at)
             foreign = self._set_foreign_change_aside(at)
             written = write_durably(self.path, content, backup=None if foreign else backup_of(self.path))
         except OSError as problem:
