@@ -380,6 +380,16 @@ def test_without_a_daemon_nothing_is_promised_that_it_will_refuse(host):
         pass
 
 
+def test_without_a_daemon_nothing_is_refused_that_it_will_take_up(host):
+    """What stands ahead has ended when it starts: all slots of the one went by, and the other is over already."""
+    host.holds("interval-utc-interrupted.json")
+    over = host.define("over", n_shots='3\nstart_at = "2020-06-22T08:00:00Z"')
+    over.rename(host.files / "timelapse.toml")
+    assert host.ctl("start", host.define("other")).returncode == 69
+    with host.daemon(until="definition_accepted: other"):
+        pass
+
+
 def test_definition_that_lies_ready_comes_before_a_request(host):
     """The daemon takes it up first; the same file may be asked for as well."""
     lying = host.files / "timelapse.toml"

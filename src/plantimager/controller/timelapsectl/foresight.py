@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from plantimager.controller.scanner.errors import DefinitionRefused, FaultsFound, StoreCorrupt, TimelapsedError
+from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import load_stored
 from plantimager.controller.timelapsectl.check import check_configuration, refuse_what_the_rig_cannot
 from plantimager.controller.timelapsectl.session import Scope
@@ -55,13 +56,14 @@ def refuse_what_the_daemon_will(definition: Definition, session: Session) -> Non
     refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
     if driver is not None:
         driver.close()
-    if read_config(session.places.find_config()).missed is Missed.SKIP:
-        now = session.clock.now()
+    skips = read_config(session.places.find_config()).missed is Missed.SKIP
+    now = session.clock.now()
+    if skips:
         check_not_over(definition, definition.schedule(now), now)
-    _refuse_what_comes_second(definition, session)
+    _refuse_what_comes_second(definition, session, now, skips=skips)
 
 
-def _refuse_what_comes_second(definition: Definition, session: Session) -> None:
+def _refuse_what_comes_second(definition: Definition, session: Session, now: datetime, *, skips: bool) -> None:
     """Refuse a definition that another timelapse is ahead of: the active one, or one that waits for the daemon.
 
     The daemon looks at the definition in the configuration directory first, then at requests in their order.
@@ -70,12 +72,15 @@ def _refuse_what_comes_second(definition: Definition, session: Session) -> None:
     with suppress(StoreCorrupt):  # which the daemon sets aside
         loaded = load_stored(session.store)
         held = None if loaded is None else loaded.stored
+    if held is not None and skips:
+        held = replace(held, timelapse=_as_resumed(held.timelapse, now))
     lying, waiting = session.places.find_definition(), Inbox(session.store).pending()
-    first = [_startable(lying, held, history)] if lying is not None else []
+    first = [_startable(lying, held, history, now, skips=skips)] if lying is not None else []
     if held is not None and any(_cancels(request, held.timelapse) for request in waiting):
-        held = replace(held, timelapse=held.timelapse.cancel(session.clock.now(), "", ""))
+        held = replace(held, timelapse=held.timelapse.cancel(now, "", ""))
     check_may_start(definition, held, history)
-    first += [_startable(request.path, held, history) for request in waiting if request.kind == "start"]
+    starts = [request.path for request in waiting if request.kind == "start"]
+    first += [_startable(path, held, history, now, skips=skips) for path in starts]
     for other in first:
         if other is not None and other.digest != definition.digest:
             refusal = DefinitionRefused(
@@ -85,11 +90,22 @@ def _refuse_what_comes_second(definition: Definition, session: Session) -> None:
             raise refusal
 
 
-def _startable(path: Path, held: StoredTimelapse | None, history: Path) -> Definition | None:
+def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:
+    """Return what the daemon will find when it starts: what is cut off, or went by meanwhile, may be all there was."""
+    if timelapse.state is TimeLapseState.RUNNING:
+        timelapse = timelapse.interrupt(None, "")
+    return timelapse.pass_late(now, Reason.MISSED, "")
+
+
+def _startable(
+    path: Path, held: StoredTimelapse | None, history: Path, now: datetime, *, skips: bool
+) -> Definition | None:
     """Return the definition in a file if the daemon will take it up."""
     with suppress(TimelapsedError, OSError):
         definition = read_definition(path)
         check_may_start(definition, held, history)
+        if skips:
+            check_not_over(definition, definition.schedule(now), now)
         return definition
     return None
 
