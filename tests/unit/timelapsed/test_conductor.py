@@ -1,5 +1,6 @@
 """What the daemon does about time, scenario by scenario: the real daemon and store, a virtual clock, a scripted rig."""
 
+import json
 import logging
 import threading
 from datetime import timedelta
@@ -692,17 +693,31 @@ def test_definition_that_lies_ready_begins_when_the_other_is_cancelled(rig):
     assert world.said("definition_refused") == []
 
 
-def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_ended(rig):
-    """The slots come back with the right time."""
+def test_definition_that_is_refused_with_a_cancellation_is_told_once(rig):
+    """It has a name that was used before."""
     world = rig()
-    world.define(every=HOUR, n=3, name="a")
-    there, back = (lambda life: life.shift(YEAR)), (lambda life: life.shift(-YEAR))
+    world.define(every=HOUR, n=3)
+    changed = [lambda _: world.define(every=HOUR, n=4), Life.cancel]
+    world.live(*((HOUR + MINUTE, do) for do in changed))
+    assert len(world.said("definition_refused")) == 1
+
+
+@pytest.mark.parametrize("lie", [8 * HOUR, YEAR])
+@pytest.mark.parametrize("missed", Missed)
+def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_ended(rig, lie, missed):
+    """The slots come back with the right time; a line says how to begin the other all the same."""
+    world = rig(missed=missed)
+    world.define(every=HOUR, n=10, name="a")
+    there, back = (lambda life: life.shift(lie)), (lambda life: life.shift(-lie))
     world.live(
-        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR)),
-        (HOUR + 2 * MINUTE, there),
-        (HOUR + 3 * MINUTE, back),
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=lie + DAY)),
+        (90 * MINUTE, there),
+        (121 * MINUTE, back),
     )
-    assert (world.taken("a"), world.taken("b")) == ([0, 1, 2], [0, 1, 2])
+    assert sorted(world.taken("a")) == list(range(10))
+    announced = world.said("definition_refused")[0]
+    assert announced.startswith("b isn't begun by itself: the clock was set forward over slots of a, ")
+    assert announced.endswith("; systemctl reload begins it")
 
 
 def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
@@ -743,3 +758,15 @@ def test_cancellation_that_could_not_be_saved_is_saved_by_the_stop(rig):
         (31 * MINUTE + 5 * SECOND, Life.stop),
     )
     assert world.stored().state is TimeLapseState.CANCELLED
+
+
+def test_draft_that_made_room_leaves_its_name_to_the_definition(rig):
+    """It is archived as a draft, and no timelapse of that name has ended there."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    draft = {"timelapse_id": "tl", "mode": "one_shot", "state": "configured", "schedule_times": [START.isoformat()]}
+    world.places.store.parent.mkdir()
+    world.places.store.write_text(json.dumps(draft))
+    world.live()
+    assert world.taken() == [0, 1]
+    assert [path.name for path in world.places.history.iterdir()] == ["tl-draft.json"]

@@ -180,14 +180,22 @@ class Daemon:
     def _begin_what_waited(self) -> None:
         """Take up the definition that lies ready when a timelapse has ended: it may have waited for that.
 
-        Not when the clock was set forward over the rest of it: that may have been a lie, and the slots may come back.
+        Not where the clock was set forward over slots: that may have been a lie, and then they come back.
         """
+        was_active, self._was_active = self._was_active, self._is_active
         timelapse = self.keeper.timelapse
-        was_active, self._was_active = self._was_active, timelapse is not None and timelapse.state.is_active
         if timelapse is None or self._was_active or not was_active or self.conductor.abandoned is not None:
             return
-        if timelapse.records[timelapse.n_slots - 1].reason is not Reason.CLOCK_MOVED:
+        if any(record.reason is Reason.CLOCK_MOVED for record in timelapse.records.values()):
+            why = f"the clock was set forward over slots of {timelapse.id}, which come back should it be set right"
+            self.pickup.announce_what_lies_ready(why)
+        else:
             self.pickup.take_up_what_lies_ready(quiet=True)
+
+    @property
+    def _is_active(self) -> bool:
+        """Whether there is a schedule to keep."""
+        return self.keeper.timelapse is not None and self.keeper.timelapse.state.is_active
 
     def _look_after(self) -> float | None:
         """Watch the rig and the disk, feed the watchdog, say what is going on."""
@@ -257,8 +265,8 @@ class Daemon:
         words = f"{direction} by {spoken(step.shift)} ({local_time(step.before, now)} → {local_time(step.after, now)})"
         tell(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
         self.conductor.clock_moved(step)
-        if self.keeper.timelapse is None or not self.keeper.timelapse.state.is_active:
-            self.pickup.take_up_what_lies_ready(quiet=True)  # the clock may have been what spoke against it
+        if step.shift < timedelta(0) and not self._is_active:
+            self.pickup.take_up_what_lies_ready(quiet=True)  # by a clock that was ahead, it may have been over
 
     # --- the store ----------------------------------------------------------------------------------
 
@@ -360,6 +368,7 @@ class Daemon:
         self._read_config_again()
         self._handle_requests()  # first: a cancellation makes room for the definition that lies ready
         self.pickup.take_up_what_lies_ready()
+        self._was_active = self._is_active
         self.conductor.plan()
         self.conductor.settle_rig()
         tell(Action.RELOADED, "configuration, definition and requests were looked at")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +60,16 @@ class PickUp:
         if definition is not None:
             self.take_up_if_new(definition, quiet=quiet)
 
+    def announce_what_lies_ready(self, why: str) -> None:
+        """Say of a new definition in the configuration directory ``why`` a person has to begin it."""
+        definition = self.look()
+        if definition is None:
+            return
+        with suppress(DefinitionRefused):
+            check_may_start(definition, self.keeper.stored, self.places.history)
+            words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
+            tell(Action.DEFINITION_REFUSED, words)
+
     def take_up_if_new(self, definition: Definition, *, quiet: bool = False) -> None:
         """Take up the definition that lies in the configuration directory; ``quiet`` about one that is done."""
         try:
@@ -92,7 +103,9 @@ class PickUp:
         self._ask_driver(definition)
         stored = plan_timelapse(definition, schedule, self.places.store.name)
         if held is not None:
-            archived = archive(self.keeper.text(), held.timelapse.id, history, stamp_of(now))
+            is_draft = held.timelapse.state is TimeLapseState.CONFIGURED  # whose name stays free
+            stem = f"{held.timelapse.id}-draft" if is_draft else held.timelapse.id
+            archived = archive(self.keeper.text(), stem, history, stamp_of(now))
             tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
         boots = stored.logbook.came_back(now, clock.boot_id())
         self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
