@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plantimager.controller.timelapsed.notify import STATUS_LENGTH, Notifier, status_text, watchdog_interval
+from plantimager.controller.timelapsed.notify import Notifier, status_text, watchdog_interval
+from plantimager.controller.timelapsed.words import STATUS_LENGTH
 
 
 class Manager:

@@ -303,7 +303,7 @@ def details_of(records: Sequence[SlotRecord], timelapse_id: str, n_slots: int) -
     names = scan_ids_of(timelapse_id, [record.slot for record in records], n_slots)
     for record, name in zip(records, names, strict=True):
         known: dict[str, Any] = {}
-        if record.attempt != (1 if record.started_at else 0):
+        if record.attempt != _usual_attempt(record.started_at):
             known["attempt"] = record.attempt
         if record.interruptions:
             known["interruptions"] = record.interruptions

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from sdnotify import SystemdNotifier
 
-from plantimager.controller.timelapsed.words import one_line
+from plantimager.controller.timelapsed.words import STATUS_LENGTH, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-STATUS_LENGTH: Final = 80
-"""Characters of the status line, so that it fits a terminal's line in ``systemctl status``."""
 
 SEND_TIMEOUT: Final = 0.5
 """Seconds that a full queue may hold up the loop. PID 1 reads it in no time unless the machine is in trouble."""

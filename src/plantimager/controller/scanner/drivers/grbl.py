@@ -33,10 +33,10 @@ there is nothing here that could contradict the board.
 
 A gantry without limit switches, ``homing = false``, has to stand at its zero when it is switched on: its board counts
 from there, and the arm crashes into its frame where that isn't so. So the driver brings the arm back to its zero after
-every scan, and in `prepare` and `standby`: ``park`` is { x = 0, y = 0, pan = 0 } and nothing else, and the limits must
-have it. Whoever sends the arm elsewhere by hand sends it back. Where the board was switched off or restarted while the
-arm was elsewhere, the rig isn't ready, until somebody has moved the arm to its zero by hand, switched the gantry off
-and on, and then restarted the service.
+every scan that isn't cancelled, and in `prepare` and `standby`: ``park`` is { x = 0, y = 0, pan = 0 } and nothing else,
+and the limits must have it. Whoever sends the arm elsewhere by hand sends it back. Where the board was switched off or
+restarted while the arm was elsewhere, the rig isn't ready, until somebody has moved the arm to its zero by hand,
+switched the gantry off and on, and then restarted the service.
 
 When the plant gets its growth light back: after the last exposure of every scan, however it ends; in `standby` and
 `close`, that is at every orderly exit; in `recover`, which the daemon calls when it finds a scan that was cut off, that
