@@ -30,7 +30,7 @@ from plantimager.controller.scanner.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -71,6 +71,15 @@ def _may_come_back(record: SlotRecord) -> bool:
     return record.status is RecordStatus.INTERRUPTED
 
 
+def _passed_again(record: SlotRecord, error: dict[str, Any]) -> SlotRecord:
+    """Return the final record of a slot that went by after it was begun, or after its rig wasn't ready."""
+    if record.status is RecordStatus.INTERRUPTED:
+        return record
+    if record.reason is Reason.RIG_NOT_READY:
+        error = {**error, "type": Reason.RIG_NOT_READY.value, "msg": record.error_text}
+    return replace(record, status=RecordStatus.SKIPPED, error=error)
+
+
 def error_of(problem: Exception, n_slots: int = 1) -> dict[str, Any]:
     """Return the fields of an error for `SlotRecord.error`; in a timelapse so long that all may fail, shortened."""
     kind = type(problem).__name__
@@ -86,7 +95,7 @@ def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
     return text if kept == len(text) else f"{text[:kept]}… ({len(text)} characters in all)"
 
 
-class SlotRecord(Struct, frozen=True):
+class SlotRecord(Struct, frozen=True, gc=False):
     """What became of one slot, or is becoming of it."""
 
     slot: int
@@ -412,23 +421,21 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def _is_due(self, slot: int, at: datetime) -> bool:
         return slot < self.n_slots and self.lateness(slot, at) >= timedelta(0)
 
-    def _passed(self, slots: Sequence[int], at: datetime, reason: Reason, why: str) -> Iterator[SlotRecord]:
-        times, records, kind, skipped = self.schedule_times, self.records, reason.value, RecordStatus.SKIPPED
+    def _passed(self, slots: Sequence[int], at: datetime, reason: Reason, why: str) -> list[SlotRecord]:
+        times, get, skipped = self.schedule_times, self.records.get, RecordStatus.SKIPPED
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)  # nobody wants to know it better
-        for slot, name in zip(slots, scan_ids_of(self.id, slots, self.n_slots), strict=True):
-            late = at - times[slot]
-            words = why or f"{spoken(late)} late, grace {spoken(self.grace)}"
-            error = {"type": kind, "msg": words, "late_sec": late.total_seconds()}
-            record = records.get(slot)
-            if record is None:  # as a rule, and there may be thousands: by position is the quickest
-                yield SlotRecord(slot, name, skipped, 0, 0, None, None, error)
-            elif record.status is RecordStatus.INTERRUPTED:
-                yield record
-            elif record.reason is Reason.RIG_NOT_READY:
-                error |= {"type": Reason.RIG_NOT_READY.value, "msg": record.error_text}
-                yield replace(record, status=skipped, error=error)
-            else:
-                yield replace(record, status=skipped, error=error)
+        kind, grace = reason.value, spoken(self.grace)
+        errors = [
+            {"type": kind, "msg": why or f"{spoken(late)} late, grace {grace}", "late_sec": late.total_seconds()}
+            for late in [at - times[slot] for slot in slots]
+        ]
+        names = scan_ids_of(self.id, slots, self.n_slots)
+        return [  # as a rule there is no record, and there may be thousands: by position is the quickest
+            SlotRecord(slot, name, skipped, 0, 0, None, None, error)
+            if (record := get(slot)) is None
+            else _passed_again(record, error)
+            for slot, name, error in zip(slots, names, errors, strict=True)
+        ]
 
     def _record(self, slot: int) -> SlotRecord:
         """Return what is on record of a slot, or a record to begin with."""
