@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from bench_boot import DAEMON, Start, store_of
+from bench_boot import DAEMON, READY, SETTLED, Start, store_of
 from measuring import options_for, write_numbers
 
 from plantimager.controller.timelapsed.clock import EPOCH, MICROSECOND, SystemClock
@@ -148,7 +148,7 @@ def idle(seconds: float) -> dict[str, float]:
     polling.start()
     with tempfile.TemporaryDirectory() as directory, Start(Path(directory)) as start:
         start.store(store_of(10))
-        with start.ready(DAEMON) as (daemon, _):
+        with start.running(DAEMON, READY, SETTLED) as (daemon, _):
             watched = {
                 f"{OURS}, the whole process": (daemon, "*"),
                 THEIRS: ("self", theirs._thread.native_id),

@@ -128,16 +128,15 @@ def test_second_daemon_on_the_same_store_names_the_first(place: Place) -> None:
 
 
 def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> None:
-    """READY only when the schedule stands; a reload is framed by RELOADING and READY."""
+    """READY when the store is read, STATUS when the schedule stands; a reload is framed by RELOADING and READY."""
     configure(place)
     define(place, interval=3600)
     with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
-        ready = systemd.wait_for("READY=1")
-        assert "STATUS=tl: " in ready
+        assert systemd.wait_for("READY=1") == "READY=1"
         systemd.wait_for("STATUS=tl: waiting for slot 1 of 3")
         daemon.reload()
         systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=")
-        systemd.wait_for("READY=1")
+        assert "STATUS=tl: waiting for slot 1 of 3" in systemd.wait_for("READY=1")
         daemon.process.terminate()
         systemd.wait_for("STOPPING=1")
         systemd.wait_for("EXTEND_TIMEOUT_USEC=")

@@ -15,7 +15,7 @@ from plantimager.controller.timelapsed.config import Config, Missed
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.rig import Call
 from plantimager.controller.timelapsed.trust import ClockPolicy
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, End, Life, World
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, End, Life, Notices, World
 from virtual_time import FROM_RTC, UNSYNCHRONISED, Wake
 
 WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
@@ -358,6 +358,61 @@ def test_missed_slots_are_skipped_with_one_line_for_the_whole_outage(rig):
     assert world.said("slot_skipped") == [
         "17 slots from 09:30 to 17:30 were missed while the rig was off (grace 2 min)"
     ]
+
+
+def at_ready(monkeypatch, world, do):
+    """Have ``do`` called with each run that says READY=1."""
+    real = Notices.ready
+
+    def ready(notices, *status):
+        real(notices, *status)
+        do(world.lives[-1])
+
+    monkeypatch.setattr(Notices, "ready", ready)
+
+
+def test_start_waits_for_no_disk_to_keep_what_went_by(rig, monkeypatch):
+    """It is written right after READY=1; killed in between, the next start finds the same."""
+    world = rig()
+    world.define(every=HOUR, n=5)
+    world.live((61 * MINUTE, Life.kill))
+    with monkeypatch.context() as patch:
+        at_ready(patch, world, Life.die_before_save)
+        life = world.live(off=150 * MINUTE, boot=Boot())
+    assert (life.notices.is_ready, life.ended, life.saves) == (True, End.KILLED, 0)
+    assert statuses(world) == ["succeeded"]
+    world.live(boot=Boot())
+    assert statuses(world) == ["succeeded", "skipped", "skipped", "succeeded", "succeeded"]
+    assert len(world.said("slot_skipped")) == 1
+
+
+def test_scan_that_was_cut_off_is_recorded_once_though_the_start_that_found_it_was_killed(rig, monkeypatch):
+    """Nothing was written yet: the next start asks the driver again."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((65 * MINUTE, Life.kill))
+    with monkeypatch.context() as patch:
+        at_ready(patch, world, Life.die_before_save)
+        life = world.live(off=30 * MINUTE, boot=Boot())
+    assert (life.notices.is_ready, life.saves) == (True, 0)
+    world.live(boot=Boot())
+    first, second = world.stored().records.values()
+    assert (first.status, first.attempt, first.interruptions) == (RecordStatus.INTERRUPTED, 1, 1)
+    assert second.status is RecordStatus.SUCCEEDED
+
+
+def test_what_makes_room_is_archived_as_it_ended(rig):
+    """The slots that went by included, though the store itself was not written yet."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((61 * MINUTE, Life.kill))
+    world.define(start=DAY, name="next")
+    world.live((NONE, Life.kill), off=6 * HOUR, boot=Boot())
+    (ended,) = world.archived()
+    assert [record.status.value for record in ended.records.values()] == ["succeeded", "skipped", "skipped"]
+    assert ended.state is TimeLapseState.COMPLETED
+    assert world.stored().id == "next"
 
 
 def test_newest_missed_slot_is_taken_at_once_with_run_latest(rig):

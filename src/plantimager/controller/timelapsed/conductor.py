@@ -434,7 +434,7 @@ class Conductor:
         """Put a last sign of life on record; a scan that is still running counts as interrupted."""
         timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or not timelapse.state.is_active:
-            if self.keeper.trouble is not None or self.keeper.behind:
+            if self.keeper.trouble is not None:
                 self.keeper.retry(now)
             return
         after = timelapse

@@ -34,7 +34,7 @@ from plantimager.controller.timelapsed.journal import Action, set_level, tell
 from plantimager.controller.timelapsed.keeper import Keeper
 from plantimager.controller.timelapsed.lock import InstanceLock
 from plantimager.controller.timelapsed.pickup import PickUp, configuration_for, read_definition
-from plantimager.controller.timelapsed.resume import RECOVER_LIMIT, resume
+from plantimager.controller.timelapsed.resume import RECOVER_LIMIT, go_on, look_back
 from plantimager.controller.timelapsed.rig import Call, Outcome, Rig, RigThread
 from plantimager.controller.timelapsed.scheduler import WallClockScheduler
 from plantimager.controller.timelapsed.trust import judge_clock
@@ -248,10 +248,6 @@ class Daemon:
         self.conductor.armed = True
         self._resume(self._loaded)
         self._loaded = None
-        self._standing = True
-        self.notifier.ready(self._status_line())
-        if self.keeper.behind:
-            self.keeper.retry(self.clock.now())
         self.conductor.look_at_datasets()
         self._handle_requests()
 
@@ -277,12 +273,19 @@ class Daemon:
             return corrupt
 
     def _resume(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
-        """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for."""
-        stored = self._settle_store(loaded)
+        """Go on with what the store holds; what it can't hold is set aside, and a definition is looked for.
+
+        Ready is who has read the store: from then on the schedule is kept.
+        """
+        stored, found = self._settle_store(loaded), None
         definition = self.pickup.look()
         if stored is not None:
             configuration = configuration_for(stored, definition, self.config.scan)
-            resume(self.conductor, stored.with_configuration(configuration), configuration)
+            found = look_back(self.conductor, stored.with_configuration(configuration), configuration)
+        self._standing = True
+        self.notifier.ready()
+        if found is not None:
+            go_on(self.conductor, found)
         if definition is not None:
             self.pickup.take_up_if_new(definition)
         if self.keeper.timelapse is None:
@@ -373,8 +376,6 @@ class Daemon:
         self.conductor.settle_rig()
         tell(Action.RELOADED, "configuration, definition and requests were looked at")
         self.notifier.ready(self._status_line())
-        if self.keeper.behind:
-            self.keeper.retry(self.clock.now())
 
     def _read_config_again(self) -> None:
         try:

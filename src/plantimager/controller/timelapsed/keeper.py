@@ -37,8 +37,6 @@ class Keeper:
         """Why the last save failed; the daemon is degraded until one succeeds."""
         self._signature: _Signature | None = None
         """By which the file is known as the one that we read or wrote last; ``None`` where there was none."""
-        self.behind = False
-        """Whether the logbook in memory knows more than the one on disk."""
         self._foreign = False
         """Whether the file as it is now is foreign or corrupt, and kept aside; it must not become the backup."""
         self._corrupt: LoadedTimelapse | None = None
@@ -109,13 +107,6 @@ class Keeper:
         after = replace(logbook if logbook is not None else self.logbook, saved_at=at)
         return self._save(self.stored.evolved(timelapse, after), at)
 
-    def note(self, logbook: Logbook) -> None:
-        """Adopt a logbook that is no transition: on disk it is with the next save, or with `retry`."""
-        if self.stored is None:
-            raise LookupError("nothing is held")
-        self.stored = self.stored.evolved(self.stored.timelapse, logbook)
-        self.behind = True
-
     def text(self) -> bytes:
         """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
         if self.stored is None:
@@ -143,7 +134,7 @@ class Keeper:
             self.stored = following
             self._degrade(problem, content)
             return False
-        self.stored, self.behind = following, False
+        self.stored = following
         self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
         if self.trouble is not None:
             self.trouble = None

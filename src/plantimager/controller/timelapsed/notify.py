@@ -33,9 +33,9 @@ class Notifier:
         if self._systemd is not None and self._systemd.socket is not None:
             self._systemd.socket.settimeout(SEND_TIMEOUT)
 
-    def ready(self, status: str) -> None:
-        """Say that the schedule stands; also after `reloading`, when it stands again."""
-        self._send("READY=1", f"STATUS={status_text(status)}")
+    def ready(self, status: str | None = None) -> None:
+        """Say that the schedule is kept from now on; with ``status`` after `reloading`, when it stands again."""
+        self._send("READY=1", *([] if status is None else [f"STATUS={status_text(status)}"]))
 
     def status(self, text: str) -> None:
         """Show ``text`` in ``systemctl status``; it is cut to one line of `STATUS_LENGTH` characters."""

@@ -1,13 +1,16 @@
 """Resume: what a start makes of the store that it finds, before the rest of the schedule is armed.
 
-One pass and one save settle what became of the slot that was being taken when the power went, and of those that went
-by since. Loop thread.
+`look_back` asks the driver what became of the slot that was being taken when the power went; then the daemon is ready.
+`go_on` passes over the slots that went by since, in one pass and one save: no start waits for that, however many they
+are. Killed in between, the next start finds the same. Loop thread.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.controller.scanner.errors import DriverStalled
 from plantimager.controller.scanner.states import TimeLapseState
@@ -17,7 +20,6 @@ from plantimager.controller.timelapsed.rig import Call, Outcome, make_call, with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from plantimager.controller.scanner.stored_timelapse import StoredTimelapse
     from plantimager.controller.scanner.timelapse import TimeLapse
@@ -27,38 +29,52 @@ RECOVER_LIMIT: Final = timedelta(minutes=5)
 """What a driver gets at most to say what became of an attempt; less than a service may take to start."""
 
 
-def resume(conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any]) -> None:
-    """Have the conductor go on with a timelapse that was read from the store."""
-    keeper, clock = conductor.keeper, conductor.clock
+class Found(Struct, frozen=True):
+    """What `look_back` found."""
+
+    before: TimeLapse
+    """As it stands in the store."""
+    settled: TimeLapse
+    """Without an attempt that was cut off."""
+    recovered: bool
+    """Whether that attempt had in fact been finished."""
+    configuration: Mapping[str, Any]
+
+
+def look_back(conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any]) -> Found:
+    """Hold a timelapse that was read from the store, and find out what became of the attempt that was cut off."""
     conductor.configuration = configuration
-    keeper.hold(stored)
-    before, log = stored.timelapse, stored.logbook
+    conductor.keeper.hold(stored)
+    before = stored.timelapse
     for note in stored.notes:
         tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
-    now, boot_id = clock.now(), clock.boot_id()
-    cut, away = _cut_words(log.boot_id, boot_id), _away_words(log.boot_id, boot_id)
     settled, recovered = before, False
     if before.state is TimeLapseState.RUNNING:
-        settled, recovered = _settle_running(conductor, before, now, cut)
-    settled = settled.give_back(now)
+        settled, recovered = _settle_running(conductor, before)
+    return Found(before, settled, recovered, configuration)
+
+
+def go_on(conductor: Conductor, found: Found) -> None:
+    """Have the conductor go on: what went by is settled and saved, what comes next is armed."""
+    keeper, clock = conductor.keeper, conductor.clock
+    now, boot_id = clock.now(), clock.boot_id()
+    before, log = found.before, keeper.logbook
+    settled = found.settled.give_back(now)
     if not settled.state.is_active and settled is before:
         reports.store_held(before)
         conductor.settle_rig()
         return
+    away = _away_words(log.boot_id, boot_id)
     after = conductor.judge(settled, now, away)
-    log = log.came_back(now, boot_id)
-    if after is before:  # the start needn't wait for a save that only says that we are back
-        keeper.note(log)
-    else:
-        keeper.commit(after, now, logbook=log)
-    reports.resumed(before, after, now, cut, recovered=recovered)
+    keeper.commit(after, now, logbook=log.came_back(now, boot_id))
+    reports.resumed(before, after, now, _cut_words(log.boot_id, boot_id), recovered=found.recovered)
     reports.slots_given_back(before, after, now)
     reports.slots_passed(settled, after, now, away)
     reports.timelapse_over(before, after, conductor.datasets)
-    conductor.begin(configuration)
+    conductor.begin(found.configuration)
 
 
-def _settle_running(conductor: Conductor, timelapse: TimeLapse, now: datetime, cut: str) -> tuple[TimeLapse, bool]:
+def _settle_running(conductor: Conductor, timelapse: TimeLapse) -> tuple[TimeLapse, bool]:
     """Find out what became of the attempt that was cut off: finished after all (and so recovered), or interrupted."""
     driver, config = conductor.driver, conductor.config
     request = conductor.scan_request(timelapse)
@@ -72,7 +88,8 @@ def _settle_running(conductor: Conductor, timelapse: TimeLapse, now: datetime, c
     if outcome.problem is not None:  # then the attempt counts as cut off
         reports.rig_trouble(outcome.call, outcome.problem)
     if outcome.result is not None:
-        return timelapse.succeed(now, outcome.result.pictures), True
+        return timelapse.succeed(conductor.clock.now(), outcome.result.pictures), True
+    cut = _cut_words(conductor.keeper.logbook.boot_id, conductor.clock.boot_id())
     return timelapse.interrupt(None, f"{cut} while it was being taken"), False
 
 
