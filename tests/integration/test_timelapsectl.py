@@ -294,6 +294,21 @@ def test_refusal_of_the_daemon_is_a_failure(host):
     assert refused.stderr.startswith("error: other can't start: col0_ld is active")
 
 
+def test_nothing_begins_under_another_configuration_than_that_on_disk(host):
+    """A daemon that kept the one before would take pictures of nothing; what runs may be ended all the same."""
+    with host.daemon():
+        host.configure('driver = "grbl"\n[drivers.grbl]\nprot = "/dev/ttyACM0"\n')
+        kept = "timelapsed.toml: 3 faults; the configuration before is in use, with the simulated driver"
+        for command in (("start", host.define()), ("rig", "check")):
+            done = host.ctl(*command)
+            assert (done.returncode, kept in done.stderr) == (1, True), done
+        assert kept in host.ctl("status").stdout
+        host.configure('clock = "trust"\n')
+        assert host.ctl("start", host.define()).returncode == 0
+        host.configure("clock = 1\n")
+        assert host.ctl("cancel", "--why", "x").returncode == 0
+
+
 def test_fault_that_only_the_driver_sees_is_told_by_the_persons_file_name(host):
     """Not by the name under which the request was left; nor does the journal name that, which is gone by then."""
     path = host.define()

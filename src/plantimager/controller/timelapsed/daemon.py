@@ -18,6 +18,7 @@ from plantimager.controller.scanner.drivers import load as load_driver
 from plantimager.controller.scanner.durable import make_private_directory, sweep_temporaries
 from plantimager.controller.scanner.durations import spoken
 from plantimager.controller.scanner.errors import (
+    ConfigurationError,
     DefinitionRefused,
     FaultsFound,
     NotByHand,
@@ -87,6 +88,8 @@ class Daemon:
         self._standing = False
         """Whether the schedule stands, that is: the start is over."""
         self._waiting_for_clock = False
+        self._config_trouble: str | None = None
+        """Why the configuration in use isn't the one on disk."""
         self._was_active = False
         """Whether there was a schedule to keep at the end of the last turn."""
         self._loaded: LoadedTimelapse | StoreCorrupt | None = None
@@ -322,7 +325,12 @@ class Daemon:
                     self.inbox.answer(request, Answer(accepted=True, message=message))
 
     def _do(self, request: Request) -> str | None:
-        """Do what a request asks for; return how it is answered, None where that takes a while."""
+        """Do what a request asks for; return how it is answered, None where that takes a while.
+
+        Nothing begins under another configuration than the one that the person who asks has written.
+        """
+        if self._config_trouble is not None and request.kind != "cancel":
+            raise ConfigurationError(self._config_trouble)
         if request.kind == "start":
             return self.pickup.take_up(read_definition(request.path))
         if request.kind == "rig":
@@ -382,6 +390,10 @@ class Daemon:
             self._adopt(read_config(self.places.find_config()))
         except TimelapsedError as faulty:
             tell(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
+            first, *_ = str(faulty).split("\n")
+            self._config_trouble = f"{first}; the configuration before is in use, with the {self.config.driver} driver"
+        else:
+            self._config_trouble = None
 
     def _adopt(self, config: Config) -> None:
         """Use another configuration from now on; a running scan ends under the driver it began with.
@@ -480,7 +492,7 @@ class Daemon:
             "status": line,
             "rig": _rig_word(conductor),
             "progress": {"done": done, "total": total} if total else None,
-            "trouble": self.keeper.trouble or conductor.abandoned or conductor.datasets_trouble,
+            "trouble": self.keeper.trouble or conductor.abandoned or self._config_trouble or conductor.datasets_trouble,
             "clock": "not trusted" if self._waiting_for_clock else "trusted",
             "driver": self.config.driver,
         }
