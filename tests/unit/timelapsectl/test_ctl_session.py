@@ -8,8 +8,15 @@ import pytest
 from plantimager.controller.scanner.errors import FaultsFound, TimelapsedError
 from plantimager.controller.timelapsectl.log import journal_command
 from plantimager.controller.timelapsectl.requests import who_asks
-from plantimager.controller.timelapsectl.session import Scope, Session, choose_scope, places_of
+from plantimager.controller.timelapsectl.session import (
+    Scope,
+    Session,
+    choose_scope,
+    places_of,
+    refuse_what_is_the_machines,
+)
 from plantimager.controller.timelapsectl.terminal import Screen
+from plantimager.controller.timelapsed.places import Places
 from virtual_time import VirtualClock
 
 ROOT, ANN = 0, 1000
@@ -33,6 +40,20 @@ ROOT, ANN = 0, 1000
 def test_whose_timelapse_is_meant(environment, asked, uid, scope):
     """What was said wins, then XDG_DATA_HOME, then who it is that asks."""
     assert choose_scope(environment, asked, uid) is scope
+
+
+def test_who_has_no_service_of_their_own_has_forgotten_sudo(tmp_path):
+    """Where the machine has one; a request would wait for ever in their home directory otherwise."""
+    machines = tmp_path / "machine's"
+    places = Places(store=tmp_path / "data" / "store.json", config_directories=())
+    refuse_what_is_the_machines(Scope.USER, places, machines)
+    machines.mkdir()
+    refuse_what_is_the_machines(Scope.OWN, places, machines)
+    with pytest.raises(TimelapsedError, match="but the machine has one") as refusal:
+        refuse_what_is_the_machines(Scope.USER, places, machines)
+    assert refusal.value.hint == "put sudo before it, or --user behind timelapsectl for your own"
+    places.store.parent.mkdir(parents=True)
+    refuse_what_is_the_machines(Scope.USER, places, machines)
 
 
 def test_system_service_has_its_own_store_and_configuration():

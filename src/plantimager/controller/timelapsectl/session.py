@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.timelapsectl.terminal import Screen, screen_of
 from plantimager.controller.timelapsed.clock import Clock, SystemClock
 from plantimager.controller.timelapsed.config import APPLICATION, SITE_DIRECTORY
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """Where the system service keeps its store."""
+
+ABOUT_A_SERVICE: Final = ("start", "cancel", "status", "log", "timeline", "rig")
+"""The commands that ask or show what a service does."""
 
 UNIT: Final = "plant-imager-timelapsed"
 
@@ -77,14 +81,20 @@ def open_session(options: argparse.Namespace) -> Session:
     ------
     FaultsFound
         As `places_of`.
+    TimelapsedError
+        As `refuse_what_is_the_machines`.
 
     """
     environment = dict(os.environ)
-    scope = choose_scope(environment, Scope(options.scope) if options.scope else None, os.getuid())
+    asked = Scope(options.scope) if options.scope else None
+    scope = choose_scope(environment, asked, os.getuid())
+    places = places_of(scope, environment, rig=options.rig, config_file=options.config)
+    if asked is None and options.command in ABOUT_A_SERVICE:
+        refuse_what_is_the_machines(scope, places, SYSTEM_STORAGE)
     return Session(
         environment=environment,
         scope=scope,
-        places=places_of(scope, environment, rig=options.rig, config_file=options.config),
+        places=places,
         clock=SystemClock(),
         screen=screen_of(sys.stdout, environment),
     )
@@ -98,6 +108,22 @@ def choose_scope(environment: Mapping[str, str], asked: Scope | None, uid: int) 
     if data_home.is_absolute():  # a relative one is ignored, as the XDG rules have it
         return Scope.SYSTEM if data_home / APPLICATION == SYSTEM_STORAGE else Scope.OWN
     return Scope.SYSTEM if uid == 0 else Scope.USER
+
+
+def refuse_what_is_the_machines(scope: Scope, places: Places, system_storage: Path) -> None:
+    """Refuse to look for a user's own service where there is none, but one of the machine: sudo was forgotten.
+
+    Raises
+    ------
+    TimelapsedError
+        So it is; the hint says what to do for either.
+
+    """
+    if scope is not Scope.USER or places.store.parent.exists() or not os.path.lexists(system_storage):
+        return
+    refusal = TimelapsedError(f"you have no service of your own ({places.store.parent}), but the machine has one")
+    refusal.hint = "put sudo before it, or --user behind timelapsectl for your own"
+    raise refusal
 
 
 def places_of(
