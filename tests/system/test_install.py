@@ -115,7 +115,7 @@ def test_extras_bring_their_packages_and_let_the_service_at_the_devices(rig):
     said = rig.build(INSTALL, "--wheels", WHEELS).stdout.splitlines()
     assert any(line == "unchanged: /opt/plant-imager-timelapsed" for line in said)
     assert imports(rig, "serial")
-    assert [path.name for path in drop_ins.iterdir()] == ["camera.conf"]
+    assert [path.name for path in drop_ins.iterdir()] == ["usb-camera.conf"]
 
 
 def test_further_rig_may_use_the_devices_of_the_extras_that_are_there(rig):
@@ -123,10 +123,10 @@ def test_further_rig_may_use_the_devices_of_the_extras_that_are_there(rig):
     drop_ins = rig.path(f"/etc/systemd/system/{UNIT.replace('.', '@north.')}.d")
     rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl,gphoto2")
     rig.build(INSTALL, "--wheels", WHEELS, "--rig", "north")
-    assert sorted(path.name for path in drop_ins.iterdir()) == ["camera.conf", "serial.conf"]
+    assert sorted(path.name for path in drop_ins.iterdir()) == ["serial.conf", "usb-camera.conf"]
     (drop_ins / "serial.conf").unlink()
     rig.build(INSTALL, "--wheels", WHEELS, "--rig", "north")
-    assert [path.name for path in drop_ins.iterdir()] == ["camera.conf"]
+    assert [path.name for path in drop_ins.iterdir()] == ["usb-camera.conf"]
 
 
 def test_drop_in_of_an_administrator_is_never_overwritten(rig):
@@ -136,7 +136,7 @@ def test_drop_in_of_an_administrator_is_never_overwritten(rig):
     said = rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gpio,grbl").stdout
     assert f"kept: {own}" in said.splitlines()
     assert rig.path(own).read_text() == "[Service]\nDeviceAllow=/dev/ttyS7 rw\n"
-    without = f"left out: {own.replace('serial', 'gpio')}, because there is no group gpio, i2c, spi here"
+    without = f"left out: {own.replace('serial', 'gpio')}, because there is no group gpio here"
     assert without in said
 
 

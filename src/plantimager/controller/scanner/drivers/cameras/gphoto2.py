@@ -24,7 +24,7 @@ CURES: Final = {
     gphoto2.GP_ERROR_IO_USB_FIND: "it isn't on USB any more; check the cable and its battery",
     gphoto2.GP_ERROR_MODEL_NOT_FOUND: "no camera was found; is it switched on, and not asleep?",
     gphoto2.GP_ERROR_IO: "it doesn't answer on USB; switch it off and on",
-    gphoto2.GP_ERROR_IO_LOCK: "this user may not open it; see systemd/examples/camera.conf",
+    gphoto2.GP_ERROR_IO_LOCK: "this user may not open it; see systemd/examples/usb-camera.conf",
     gphoto2.GP_ERROR_CAMERA_BUSY: "it is busy; is its dial on a mode that lets it be controlled?",
 }
 
