@@ -53,7 +53,7 @@ def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
     request = make_request(tmp_path, configuration={})
     result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
     assert result == ScanResult(pictures=72)
-    assert monitor.told[-1] == (36, 36, "picture 72 of 72")
+    assert monitor.told[-1] == (72, 72, "picture 72 of 72")
 
 
 def test_the_plant_grows_and_turns(tmp_path):

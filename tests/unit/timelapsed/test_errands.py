@@ -71,7 +71,7 @@ def test_scan_is_not_disturbed_and_the_person_hears_when_to_come_again(rig):
     early, late = Person(), Person("check")
     world.live((HOUR + MINUTE, early), (HOUR + 3 * MINUTE, late), (90 * MINUTE, Life.kill))
     assert early.answer.message == "slot 0 of 2 is being scanned; try again when it is done"
-    assert late.answer.message == ("slot 0 of 2 is being scanned; 1 of 2 positions are done; try again at about 09:06")
+    assert late.answer.message == ("slot 0 of 2 is being scanned; 1 of 2 pictures are taken; try again at about 09:06")
     assert when(world, "by hand") == []
     assert world.taken() == [0]
 

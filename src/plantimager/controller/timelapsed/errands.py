@@ -135,7 +135,7 @@ class Hands:
             return "try again when it is done"
         took = self._clock.monotonic() - watch.began
         ready = local_time((now + timedelta(seconds=took * (total - done) / done)).replace(microsecond=0), now)
-        return f"{done} of {total} positions are done; try again at about {ready}"
+        return f"{done} of {total} pictures are taken; try again at about {ready}"
 
     def begin(self, errand: Errand) -> None:
         """Remember what is asked of the rig from now on."""

@@ -38,8 +38,9 @@ class ScanRequest(Struct, frozen=True, kw_only=True):
     """Where the whole dataset is to stand at the end, absolute. Its parent exists; it does not, unless an earlier
     attempt finished it. A driver writes elsewhere in the parent first and renames when whole."""
     configuration: Mapping[str, Any]
-    """The community's scan configuration: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
-    Empty where nobody gave one; the driver then uses a default of its own."""
+    """The community's scan configuration, JSON values: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
+    Of these only ``timelapse.start_at`` (ISO-8601, UTC) is always there; where nobody gave a path or a camera, the
+    driver uses one of its own."""
     started_at: datetime | None = None
     """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
 
@@ -67,7 +68,7 @@ class ScanMonitor(Protocol):
     """The line between a running scan and the daemon. Every member may be used from any thread."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` steps are done. A scan that never says so is held to be stalled."""
+        """Say that ``done`` of ``total`` pictures are taken. A scan that never says so is held to be stalled."""
 
     @property
     def cancelled(self) -> bool:
@@ -171,7 +172,14 @@ class ScannerDriver(ABC):
 
     @abstractmethod
     def standby(self) -> None:
-        """Power down. Called when the next slot is farther off than ``standby_threshold_sec``, and at stop."""
+        """Power down. Called when the next slot is farther off than ``standby_threshold_sec``, and at stop.
+
+        Raises
+        ------
+        DriverError
+            It can't, or not all of it; likewise `close`. That is told, and the next slot is tried all the same.
+
+        """
 
     def close(self) -> None:  # noqa: B027 - a driver that holds nothing has nothing to let go of
         """Let go of everything. Called once, last."""

@@ -143,10 +143,10 @@ class GrblDriver(ScannerDriver, HandControl):
         room.check_before(request, room.most_bytes(cameras) * len(poses), self._rig.keep_free)
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
-        names = [camera.name for camera in cameras]
-        monitor.progress(0, len(poses), "getting ready")
+        names, total = [camera.name for camera in cameras], len(poses) * len(cameras)
+        monitor.progress(0, total, "getting ready")
         try:
-            self._get_ready(monitor.wait, names, lambda what: monitor.progress(0, len(poses), f"getting {what} ready"))
+            self._get_ready(monitor.wait, names, lambda what: monitor.progress(0, total, f"getting {what} ready"))
         except Stopped:
             raise ScanCancelled("cancelled while the rig got ready") from None
         except Alarm as alarm:  # the board is there, but it can't do its work
@@ -313,7 +313,7 @@ class GrblDriver(ScannerDriver, HandControl):
                 check_floor()
                 for camera, picture in zip(cameras, taken, strict=True):
                     pictures.add(camera, shot, stands, picture)
-                monitor.progress(shot + 1, len(poses), f"picture {pictures.pictures} of {total}")
+                monitor.progress(pictures.pictures, total, f"picture {pictures.pictures} of {total}")
 
     def _go(self, at: Pose, pose: Pose, monitor: ScanMonitor) -> Pose:
         """Go to a pose; return where the arm really stands, with z and tilt, which it has none of, as asked."""

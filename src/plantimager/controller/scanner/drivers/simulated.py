@@ -120,7 +120,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
         cameras: Sequence[Camera],
         pictures: dataset.PlantScan,
     ) -> None:
-        at, age = HOME, self._age(request)
+        at, age, total = HOME, self._age(request), len(poses) * len(cameras)
         for shot, goal in enumerate(poses):
             if shot == len(poses) // 2:
                 self._misbehave(request, monitor)
@@ -130,7 +130,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
             for camera in cameras:
                 pictures.add(camera, shot, at, self._picture(request, camera, at, age))
             room.check(request.dataset_dir.parent, 0, self._keep_free)
-            monitor.progress(shot + 1, len(poses), f"picture {pictures.pictures} of {len(poses) * len(cameras)}")
+            monitor.progress(pictures.pictures, total, f"picture {pictures.pictures} of {total}")
 
     def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:
         """Do what the options say of this slot, half-way, so that there is something to lose."""
