@@ -770,7 +770,7 @@ def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_e
         (121 * MINUTE, back),
     )
     assert sorted(world.taken("a")) == list(range(10))
-    announced = world.said("definition_refused")[0]
+    announced = world.said("definition_waits")[0]
     assert announced.startswith("b isn't begun by itself: the clock was set forward over slots of a, ")
     assert announced.endswith("; systemctl reload begins it")
 

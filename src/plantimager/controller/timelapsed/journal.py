@@ -61,6 +61,7 @@ class Action(Enum):
 
     DEFINITION_ACCEPTED = ("definition_accepted", NOTICE, None)
     DEFINITION_REFUSED = ("definition_refused", _WARNING, "f40029e72d96451dbeb1591250139b93")
+    DEFINITION_WAITS = ("definition_waits", _WARNING, "fe462c6d0060441aa845809662854d51")
     DEFINITION_FAULTY = ("definition_faulty", _ERROR, "f95fd417efcd44bdba3a59ed6fa58730")
     DEFINITION_DONE = ("definition_done", _INFO, None)
 

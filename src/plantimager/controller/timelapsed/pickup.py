@@ -68,7 +68,7 @@ class PickUp:
         with suppress(DefinitionRefused):
             check_may_start(definition, self.keeper.stored, self.places.history)
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
-            tell(Action.DEFINITION_REFUSED, words)
+            tell(Action.DEFINITION_WAITS, words)
 
     def take_up_if_new(self, definition: Definition, *, quiet: bool = False) -> None:
         """Take up the definition that lies in the configuration directory; ``quiet`` about one that is done."""
