@@ -191,7 +191,7 @@ def _rig_locked(session: Session) -> Iterator[None]:
     try:
         if os.geteuid() == 0:  # the daemon's own user takes it next
             storage = session.store.parent.stat()
-            os.chown(lock.path, storage.st_uid, storage.st_gid, follow_symlinks=False)
+            lock.give(storage.st_uid, storage.st_gid)
         yield
     finally:
         lock.release()

@@ -21,6 +21,7 @@ from msgspec import Struct
 from plantimager.controller.scanner.durable import make_private_directory, read_regular, write_durably
 from plantimager.controller.scanner.errors import TimelapsedError
 from plantimager.controller.scanner.json_text import dumps, loads
+from plantimager.controller.timelapsed.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -213,7 +214,7 @@ def collect_answer(request: Path) -> Answer | None:
     path = _answer_to(request)
     try:
         value = loads(read_regular(path, LARGEST_REQUEST))
-        answer = Answer(value["accepted"] is True, str(value["message"]), dict(value.get("details", {})))
+        answer = Answer(value["accepted"] is True, printable(str(value["message"])), dict(value.get("details", {})))
     except (OSError, ValueError, TypeError, KeyError):  # not there, or not all of it
         return None
     path.unlink(missing_ok=True)

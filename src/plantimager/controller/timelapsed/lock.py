@@ -27,6 +27,7 @@ class InstanceLock:
     def __init__(self, store: Path) -> None:
         self.path = lock_beside(store)
         self._descriptor: int | None = None
+        self._signed = False
 
     def take(self, *, signed: bool = True) -> None:
         """Take the lock and write our PID into it; who is no daemon doesn't sign, see `daemon_of`.
@@ -47,14 +48,27 @@ class InstanceLock:
             if taken.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise AlreadyRunning(self.path, _signed_by(self.path)) from None
-        self._descriptor = descriptor
+        self._descriptor, self._signed = descriptor, signed
         if signed:
             self._sign(f"{os.getpid()} {start_of(os.getpid())}")
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the file another user's, whose daemon takes it next; a hard link to somebody's file stays as it is.
+
+        Raises
+        ------
+        OSError
+            It can't be.
+
+        """
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 1:
+            os.fchown(self._descriptor, uid, gid)
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two daemons lock two files of one name."""
         if self._descriptor is not None:
-            self._sign("")
+            if self._signed:
+                self._sign("")
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -20,6 +20,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with nothing in it but line breaks that a terminal obeys."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
+
+
 def local_time(at: datetime, now: datetime) -> str:
     """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
     here, today = at.astimezone(), now.astimezone()
