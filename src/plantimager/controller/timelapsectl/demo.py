@@ -225,7 +225,8 @@ def _show_what_comes_next(screen: Screen) -> None:
         screen.paint("For a real rig, two commands come next:", Style.BOLD),
         "  sudo systemd/install                                   # the service, up at every boot",
         "  sudo timelapsectl start config/timelapse.toml          # a timelapse; change the file first",
-        "Between them, name its driver in /etc/plant-imager3-app/timelapsed.toml, or the service simulates a rig.",
+        "Between them, name its driver in /etc/plant-imager3-app/timelapsed.toml, or the service simulates a rig;",
+        "an example with every setting lies beside it.",
     )
 
 

@@ -173,7 +173,7 @@ def make_call(
     return Outcome(call, request)
 
 
-def within(limit: timedelta, driver: str, call: Callable[[], T]) -> T:
+def within(limit: timedelta, who: str, call: Callable[[], T]) -> T:
     """Return what one of the few calls returns that the loop itself waits for; raise what it raises. Loop thread.
 
     Raises
@@ -192,7 +192,7 @@ def within(limit: timedelta, driver: str, call: Callable[[], T]) -> T:
 
     threading.Thread(target=make, name="driver", daemon=True).start()
     if not wait([end], limit.total_seconds()).done:
-        raise DriverStalled(driver, limit, abandoned=True)
+        raise DriverStalled(who, limit, abandoned=True)
     return end.result()
 
 
