@@ -15,7 +15,22 @@ from plantimager.controller.timelapsed.config import Config, Missed
 from plantimager.controller.timelapsed.live import read_live
 from plantimager.controller.timelapsed.rig import Call
 from plantimager.controller.timelapsed.trust import ClockPolicy
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, End, Life, Notices, World
+from simulation import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NONE,
+    SECOND,
+    START,
+    YEAR,
+    Behaviour,
+    Boot,
+    End,
+    Life,
+    Notices,
+    ScriptedDriver,
+    World,
+)
 from virtual_time import FROM_RTC, UNSYNCHRONISED, Wake
 
 WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
@@ -400,6 +415,36 @@ def test_scan_that_was_cut_off_is_recorded_once_though_the_start_that_found_it_w
     first, second = world.stored().records.values()
     assert (first.status, first.attempt, first.interruptions) == (RecordStatus.INTERRUPTED, 1, 1)
     assert second.status is RecordStatus.SUCCEEDED
+
+
+def recover_takes(monkeypatch, world, duration):
+    """Have the driver take its time to say what became of an attempt."""
+    real = ScriptedDriver.recover
+
+    def recover(driver, request):
+        world.lives[-1].clock.pass_time(duration)
+        return real(driver, request)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+
+
+def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence(rig, monkeypatch):
+    """The daemon was there again when it was due."""
+    world = rig()
+    world.define(every=5 * MINUTE, n=5)
+    world.behaviour = lambda _: Behaviour(takes=4 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    recover_takes(monkeypatch, world, 4 * MINUTE)
+    world.live(off=7 * MINUTE + 30 * SECOND)
+    assert [record.error["msg"] for record in world.stored().records.values() if record.error] == [
+        "the daemon was killed while it was being taken",
+        "the daemon was not running",
+        "2 min 30 s late, grace 2 min",
+    ]
+    assert world.said("slot_skipped") == [
+        "slot 1 (09:05) was missed while the daemon was not running (3 min 30 s late, grace 2 min)",
+        "slot 2 (09:10) was missed (2 min 30 s late, grace 2 min)",
+    ]
 
 
 def test_what_makes_room_is_archived_as_it_ended(rig):

@@ -20,6 +20,7 @@ from plantimager.controller.timelapsed.rig import Call, Outcome, make_call, with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from plantimager.controller.scanner.stored_timelapse import StoredTimelapse
     from plantimager.controller.scanner.timelapse import TimeLapse
@@ -34,6 +35,8 @@ class Found(Struct, frozen=True):
 
     before: TimeLapse
     """As it stands in the store."""
+    since: datetime
+    """From when on the daemon was there again."""
     settled: TimeLapse
     """Without an attempt that was cut off."""
     recovered: bool
@@ -45,13 +48,13 @@ def look_back(conductor: Conductor, stored: StoredTimelapse, configuration: Mapp
     """Hold a timelapse that was read from the store, and find out what became of the attempt that was cut off."""
     conductor.configuration = configuration
     conductor.keeper.hold(stored)
-    before = stored.timelapse
+    before, since = stored.timelapse, conductor.clock.now()
     for note in stored.notes:
         tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
     settled, recovered = before, False
     if before.state is TimeLapseState.RUNNING:
         settled, recovered = _settle_running(conductor, before)
-    return Found(before, settled, recovered, configuration)
+    return Found(before, since, settled, recovered, configuration)
 
 
 def go_on(conductor: Conductor, found: Found) -> None:
@@ -65,11 +68,14 @@ def go_on(conductor: Conductor, found: Found) -> None:
         conductor.settle_rig()
         return
     away = _away_words(log.boot_id, boot_id)
-    after = conductor.judge(settled, now, away)
+    since = min(found.since, now)  # the clock may have been set back
+    absent = conductor.judge(settled, since, away)
+    after = conductor.judge(absent, now)
     keeper.commit(after, now, logbook=log.came_back(now, boot_id))
     reports.resumed(before, after, now, _cut_words(log.boot_id, boot_id), recovered=found.recovered)
     reports.slots_given_back(before, after, now)
-    reports.slots_passed(settled, after, now, away)
+    reports.slots_passed(settled, absent, since, away)
+    reports.slots_passed(absent, after, now)
     reports.timelapse_over(before, after, conductor.datasets)
     conductor.begin(found.configuration)
 
