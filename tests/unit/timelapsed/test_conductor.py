@@ -13,6 +13,7 @@ from plantimager.controller.timelapsed import conductor
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE
 from plantimager.controller.timelapsed.config import Config, Missed
 from plantimager.controller.timelapsed.live import read_live
+from plantimager.controller.timelapsed.pickup import PickUp
 from plantimager.controller.timelapsed.rig import Call
 from plantimager.controller.timelapsed.trust import ClockPolicy
 from simulation import (
@@ -445,6 +446,26 @@ def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence
         "slot 1 (09:05) was missed while the daemon was not running (3 min 30 s late, grace 2 min)",
         "slot 2 (09:10) was missed (2 min 30 s late, grace 2 min)",
     ]
+
+
+def test_what_somebody_writes_while_the_start_looks_further_is_kept(rig, monkeypatch):
+    """Between the reading of the store and the first save lie the definition and the driver."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, Life.kill))
+    store, real = world.places.store, PickUp.look
+    theirs = json.dumps({**json.loads(store.read_bytes()), "theirs": 1})
+
+    def look(pickup):
+        store.write_text(theirs)
+        return real(pickup)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PickUp, "look", look)
+        world.live((MINUTE, Life.kill), off=MINUTE)
+    (kept,) = store.parent.glob("*.foreign-*")
+    assert kept.read_text() == theirs
+    assert len(world.said("store_changed")) == 1
 
 
 def test_what_makes_room_is_archived_as_it_ended(rig):

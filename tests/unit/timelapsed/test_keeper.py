@@ -352,6 +352,7 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
 def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
     """A store that others wrote, and that we only hold, is archived as it was written."""
     path.write_text(json.dumps(json.loads(path.read_bytes())))
+    keeper.look()
     keeper.hold(on_disk(path))
     assert keeper.text() == path.read_bytes()
 

@@ -270,6 +270,7 @@ class Daemon:
     # --- the store ----------------------------------------------------------------------------------
 
     def _read_store(self) -> LoadedTimelapse | StoreCorrupt | None:
+        self.keeper.look()
         try:
             return load_stored(self.places.store)
         except StoreCorrupt as corrupt:

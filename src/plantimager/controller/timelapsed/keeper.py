@@ -52,6 +52,10 @@ class Keeper:
         """What the daemon knows of its own past."""
         return Logbook() if self.stored is None else self.stored.logbook
 
+    def look(self) -> None:
+        """Know the file as it is now, before it is read: whoever changes it from here on is somebody else."""
+        self._signature = _signature_of(self.path)
+
     def quarantine(self, corrupt: StoreCorrupt, at: datetime) -> None:
         """Move a store that can't be used to where a person finds it, and a backup that can't be, too; say so.
 
@@ -62,6 +66,7 @@ class Keeper:
 
         """
         aside = [set_aside(self.path, "corrupt", stamp_of(at))]
+        self._signature = None
         with contextlib.suppress(FileNotFoundError):
             aside.append(set_aside(backup_of(self.path), "corrupt", stamp_of(at)))
         tell(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
@@ -80,7 +85,7 @@ class Keeper:
             self.trouble = problem.strerror or str(problem)
             tell(Action.STORE_NOT_SAVED, f"{loaded.trouble}; {loaded.path} can't take its place ({self.trouble})")
         else:
-            self._foreign = False
+            self._signature, self._foreign = _signature_of(self.path), False
         tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
 
     def _keep_corrupt_aside(self, at: datetime) -> None:
@@ -92,9 +97,8 @@ class Keeper:
         self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
 
     def hold(self, stored: StoredTimelapse) -> None:
-        """Take over what was read from the file as it is now."""
+        """Take over what was read from the file as it was at the last `look`."""
         self.stored = stored
-        self._signature = _signature_of(self.path)
 
     def commit(self, timelapse: TimeLapse, at: datetime, *, logbook: Logbook | None = None) -> bool:
         """Save the next value, then adopt it; return whether it is on disk.
