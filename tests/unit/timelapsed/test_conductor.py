@@ -137,7 +137,9 @@ def test_ntp_only_waits_for_the_network_however_long_that_takes(rig):
     world.define(start=6 * HOUR)
     life = world.live(boot=Boot(evidence=FROM_RTC, ntp_after=5 * HOUR))
     waited = next(index for index, text in enumerate(life.notices.sent) if text == "READY=1")
-    assert all("not trusted" in text or "EXTEND" in text for text in life.notices.sent[:waited])
+    *waiting, trusted, extended = life.notices.sent[:waited]
+    assert all("not trusted" in text or "EXTEND" in text for text in waiting)
+    assert (trusted.startswith("STATUS=clock trusted"), extended.startswith("EXTEND")) == (True, True)
     assert world.ledger[0].true_at >= START + 5 * HOUR
     assert statuses(world) == ["succeeded"]
 
@@ -427,6 +429,22 @@ def recover_takes(monkeypatch, world, duration):
         return real(driver, request)
 
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
+
+
+def test_status_says_no_longer_that_the_clock_is_not_trusted_once_it_is(rig, monkeypatch):
+    """The driver may take minutes to answer, and the disk to keep what went by, before there is a schedule to tell."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    seen = []
+
+    def recover(*_):
+        seen.append((world.lives[-1].notices.statuses[-1], read_live(world.places.store)["clock"]))
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world.live(off=MINUTE, boot=Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED, ntp_after=40 * SECOND))
+    assert seen == [("clock trusted, looking back at what went by", "trusted")]
 
 
 def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence(rig, monkeypatch):

@@ -86,7 +86,7 @@ class Daemon:
         self.pickup: PickUp
         self._signals: set[int] = set()
         self._standing = False
-        """Whether the schedule stands, that is: the start is over."""
+        """Whether the store was read by a clock that can be trusted: from then on the schedule is kept."""
         self._waiting_for_clock = False
         self._config_trouble: str | None = None
         """Why the configuration in use isn't the one on disk."""
@@ -212,7 +212,7 @@ class Daemon:
             waits.append(TRUST_INTERVAL)
         if self._stop_deadline is not None:
             waits.append(max(self._stop_deadline - self.clock.monotonic(), 0.0))
-        self._say()
+        self._say(self._status_line())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _give_up(self) -> None:
@@ -245,6 +245,7 @@ class Daemon:
         tell(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
         if self._waiting_for_clock:
             self._waiting_for_clock = False
+            self._say("clock trusted, looking back at what went by")
             self.notifier.extend_timeout(RECOVER_LIMIT + START_MARGIN)
             self._loaded = self._read_store()  # it may have changed while we waited
         self.clock.step()  # whatever it did before now was never acted on
@@ -478,8 +479,7 @@ class Daemon:
             return f"DEGRADED: store can't be written ({self.keeper.trouble}), scans go on"
         return status_line(timelapse, now, progress=self.conductor.progress, fresh=self.watchdog is not None)
 
-    def _say(self) -> None:
-        line = self._status_line()
+    def _say(self, line: str) -> None:
         if line != self._said:
             self._said = line
             self.notifier.status(line)
