@@ -164,8 +164,9 @@ class ScannerDriver(ABC):
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Say after a restart whether ``request`` was finished after all: its dataset is whole.
 
-        Also the place to end what a killed daemon left running. Called once, before the rig thread has anything to do;
-        one that takes longer than ``stall_timeout`` is given up, with the process. ``None``: it was not finished.
+        Also the place to end what a killed daemon left running. Called before the rig thread has anything to do, once
+        in a start, but again in the next where this one is killed before its answer is on disk. One that takes longer
+        than ``stall_timeout``, or 5 min, is given up, with the process. ``None``: it was not finished.
         """
         del request
         return None
