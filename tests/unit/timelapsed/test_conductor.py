@@ -466,6 +466,18 @@ def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence
     ]
 
 
+def test_slot_that_went_by_while_the_clock_was_not_trusted_is_not_laid_to_the_absence(rig):
+    """The rig was on when it was due, though nobody knew that it was."""
+    world = rig(clock_wait=10 * MINUTE)
+    world.define(every=5 * MINUTE, n=5)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=8 * MINUTE, boot=Boot(evidence=UNSYNCHRONISED))
+    assert world.said("slot_skipped") == [
+        "slot 1 (09:05) was missed while the rig was off (4 min 20 s late, grace 2 min)",
+        "2 slots from 09:10 to 09:15 were missed (grace 2 min)",
+    ]
+
+
 def test_what_somebody_writes_while_the_start_looks_further_is_kept(rig, monkeypatch):
     """Between the reading of the store and the first save lie the definition and the driver."""
     world = rig()

@@ -87,6 +87,8 @@ class Daemon:
         self._signals: set[int] = set()
         self._standing = False
         """Whether the store was read by a clock that can be trusted: from then on the schedule is kept."""
+        self._began = clock.since_boot()
+        """When the start began, in seconds since boot: the wall clock may have been wrong."""
         self._waiting_for_clock = False
         self._config_trouble: str | None = None
         """Why the configuration in use isn't the one on disk."""
@@ -286,7 +288,8 @@ class Daemon:
         definition = self.pickup.look()
         if stored is not None:
             configuration = configuration_for(stored, definition, self.config.scan)
-            found = look_back(self.conductor, stored.with_configuration(configuration), configuration)
+            since = self.clock.now() - timedelta(seconds=self.clock.since_boot() - self._began)
+            found = look_back(self.conductor, stored.with_configuration(configuration), configuration, since)
         self._standing = True
         self.notifier.ready()
         if found is not None:

@@ -36,7 +36,7 @@ class Found(Struct, frozen=True):
     before: TimeLapse
     """As it stands in the store."""
     since: datetime
-    """From when on the daemon was there again."""
+    """From when on the daemon was there again, though it may have waited for the clock, and then for the driver."""
     settled: TimeLapse
     """Without an attempt that was cut off."""
     recovered: bool
@@ -44,11 +44,13 @@ class Found(Struct, frozen=True):
     configuration: Mapping[str, Any]
 
 
-def look_back(conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any]) -> Found:
+def look_back(
+    conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any], since: datetime
+) -> Found:
     """Hold a timelapse that was read from the store, and find out what became of the attempt that was cut off."""
     conductor.configuration = configuration
     conductor.keeper.hold(stored)
-    before, since = stored.timelapse, conductor.clock.now()
+    before = stored.timelapse
     for note in stored.notes:
         tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
     settled, recovered = before, False
