@@ -431,6 +431,19 @@ def recover_takes(monkeypatch, world, duration):
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
 
 
+def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(rig, monkeypatch):
+    """The network may answer while the driver looks for the dataset that was cut off."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: world.lives[-1].shift(50 * MINUTE))
+    world.live(off=10 * MINUTE)
+    assert len(world.said("clock_moved")) == 1
+    second = world.stored().records[1]
+    assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE, 20 * MINUTE + SECOND)  # of warm-up
+
+
 def test_status_says_no_longer_that_the_clock_is_not_trusted_once_it_is(rig, monkeypatch):
     """The driver may take minutes to answer, and the disk to keep what went by, before there is a schedule to tell."""
     world = rig()

@@ -179,6 +179,7 @@ class Daemon:
                 self._reload()
             if not self._standing:
                 self._stand_up_if_trusted()
+                self._look_at_clock()  # a start may take minutes, and a slot begin right after it
             self._begin_what_waited()
         return self._look_after() if self.scheduler.running else None
 
