@@ -444,6 +444,20 @@ def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(
     assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE, 20 * MINUTE + SECOND)  # of warm-up
 
 
+def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):
+    """What the driver said is kept, and the slot is still next."""
+    world = rig()
+    world.define(every=HOUR, n=3, grace=30 * MINUTE)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: world.lives[-1].stop())
+    life = world.live(off=MINUTE)
+    assert life.ended is End.STOPPED
+    assert world.scans() == [(0, 1)]
+    record = world.stored().records[0]
+    assert (record.status, record.interruptions) == (RecordStatus.INTERRUPTED, 1)
+
+
 def test_status_says_no_longer_that_the_clock_is_not_trusted_once_it_is(rig, monkeypatch):
     """The driver may take minutes to answer, and the disk to keep what went by, before there is a schedule to tell."""
     world = rig()

@@ -168,12 +168,8 @@ class Daemon:
         self._look_at_clock()  # before anything is judged by it
         while self._mail:
             self.conductor.rig_answered(self._mail.popleft())
-        if self._signals & {signal.SIGTERM, signal.SIGINT}:
-            self._signals -= {signal.SIGTERM, signal.SIGINT}
-            self._stop()
-        if self._stop_deadline is not None:
-            self._stop_further()
-        else:
+        self._stop_if_asked()
+        if self._stop_deadline is None:
             if signal.SIGHUP in self._signals:
                 self._signals.discard(signal.SIGHUP)
                 self._reload()
@@ -181,6 +177,9 @@ class Daemon:
                 self._stand_up_if_trusted()
                 self._look_at_clock()  # a start may take minutes, and a slot begin right after it
             self._begin_what_waited()
+            self._stop_if_asked()  # meanwhile, and before the jobs: a scan would be begun to be broken off
+        if self._stop_deadline is not None:
+            self._stop_further()
         return self._look_after() if self.scheduler.running else None
 
     def _begin_what_waited(self) -> None:
@@ -441,6 +440,11 @@ class Daemon:
             raise faulty.named(config.source or "no configuration file") from faulty
 
     # --- stop -------------------------------------------------------------------------------------
+
+    def _stop_if_asked(self) -> None:
+        if self._signals & {signal.SIGTERM, signal.SIGINT}:
+            self._signals -= {signal.SIGTERM, signal.SIGINT}
+            self._stop()
 
     def _stop(self) -> None:
         if self._stop_deadline is not None:
