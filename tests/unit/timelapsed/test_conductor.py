@@ -898,6 +898,34 @@ def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_e
     assert announced.endswith("; systemctl reload begins it")
 
 
+def test_restart_while_the_clock_lies_begins_nothing_either(rig):
+    """Power cuts and the watchdog ask nobody."""
+    world = rig()
+    world.define(every=HOUR, n=5, name="a")
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=3 * DAY)),
+        (90 * MINUTE, lambda life: life.shift(DAY)),
+        (91 * MINUTE, Life.kill),
+    )
+    world.live((20 * MINUTE, lambda life: life.shift(-DAY)), off=5 * SECOND)
+    assert (world.taken("a"), world.taken("b")) == ([0, 1, 2, 3, 4], [0, 1, 2])
+    first, second = world.said("definition_refused")
+    assert first == second
+
+
+def test_definition_that_lies_ready_begins_when_no_slot_of_the_other_can_come_back(rig):
+    """A failure has ended that, though the clock was once set forward over a slot of it."""
+    world = rig()
+    world.define(every=HOUR, n=4, name="a", policy="fail_timelapse")
+    world.behaviour = lambda request: Behaviour(problem=ScanFailed("blurred") if request.index == 2 else None)
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=2, name="b", start=DAY)),
+        (90 * MINUTE, lambda life: life.shift(HOUR)),
+    )
+    assert world.archived()[0].state is TimeLapseState.FAILED
+    assert world.taken("b") == [0, 1]
+
+
 def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
     """A year mistyped is mended in a minute."""
     world = rig()

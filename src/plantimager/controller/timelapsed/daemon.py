@@ -25,7 +25,7 @@ from plantimager.controller.scanner.errors import (
     StoreCorrupt,
     TimelapsedError,
 )
-from plantimager.controller.scanner.states import Reason
+from plantimager.controller.scanner.states import Reason, TimeLapseState
 from plantimager.controller.scanner.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_stored
 from plantimager.controller.timelapsed.conductor import CANCEL_PATIENCE, Conductor
 from plantimager.controller.timelapsed.config import Config, read_config
@@ -191,11 +191,20 @@ class Daemon:
         timelapse = self.keeper.timelapse
         if timelapse is None or self._was_active or not was_active or self.conductor.abandoned is not None:
             return
-        if any(record.reason is Reason.CLOCK_MOVED for record in timelapse.records.values()):
-            why = f"the clock was set forward over slots of {timelapse.id}, which come back should it be set right"
+        why = self._why_not_by_itself()
+        if why is not None:
             self.pickup.announce_what_lies_ready(why)
         else:
             self.pickup.take_up_what_lies_ready(quiet=True)
+
+    def _why_not_by_itself(self) -> str | None:
+        """Return why a person has to begin what lies ready, now that there is no schedule to keep."""
+        timelapse = self.keeper.timelapse
+        if timelapse is None or timelapse.state is not TimeLapseState.COMPLETED:
+            return None
+        if not any(record.reason is Reason.CLOCK_MOVED for record in timelapse.records.values()):
+            return None
+        return f"the clock was set forward over slots of {timelapse.id}, which come back should it be set right"
 
     @property
     def _is_active(self) -> bool:
@@ -295,7 +304,11 @@ class Daemon:
         if found is not None:
             go_on(self.conductor, found)
         if definition is not None:
-            self.pickup.take_up_if_new(definition)
+            why = self._why_not_by_itself()
+            if why is not None:
+                self.pickup.announce_what_lies_ready(why)
+            else:
+                self.pickup.take_up_if_new(definition)
         if self.keeper.timelapse is None:
             self.conductor.settle_rig()
             tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
