@@ -182,6 +182,31 @@ print('{{"pictures": 3}}')
     assert peak < 2_000_000
 
 
+def test_nothing_of_the_end_is_lost_where_pipes_hold_more(datasets, does):
+    """As on a Raspberry Pi 5, whose pages are four times as large: its last words count, however much came before."""
+
+    class Busy(RecordingMonitor):
+        def progress(self, done, total, note=""):
+            super().progress(done, total, note)
+            if note.isdecimal():
+                wait_for_its_end(note)
+
+    source = """
+import fcntl, os, sys
+for stream in (1, 2):
+    fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, 1 << 18)
+os.write(1, b'{"note": "%d"}\\n' % os.getpid())
+os.write(1, b"chatter\\n" * 25_000 + b'{"pictures": 72}\\n')
+os.write(2, b"chatter\\n" * 25_000 + b"the lens is dirty\\n")
+sys.exit(int(sys.argv[1]))
+"""
+    options = does(source)
+    good, bad = ({**options, "argv": [*options["argv"], status]} for status in "01")
+    assert CommandDriver(good).scan(make_request(datasets), Busy()).pictures == 72
+    with pytest.raises(ScanFailed, match="the lens is dirty"):
+        CommandDriver(bad).scan(make_request(datasets, index=1), Busy())
+
+
 # How it ends.
 
 

@@ -12,6 +12,7 @@ and no process has it after a reboot, so that there is no file of process ids to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import shutil
@@ -37,7 +38,7 @@ LOOK_AROUND: Final = 0.1
 """Seconds between two looks at whether a running program is to be stopped."""
 
 CHUNK: Final = 1 << 16
-"""Bytes of output read at a time: what a pipe holds."""
+"""Bytes of output read at a time."""
 
 LONGEST_LINE: Final = 1 << 14
 """Bytes; a longer line of output is passed over."""
@@ -217,9 +218,9 @@ def _attend(process: _Process, grace: timedelta, stop: Callable[[], bool], on_ou
         while not ending:
             ready = {descriptor for descriptor, _ in waiting.poll(LOOK_AROUND * 1000)}
             ending = exited in ready or (last_moment is not None and last_moment.passed())
-            # At the end once more from both: a pipe holds no more than one chunk.
+            # At the end once more from both, all that a pipe holds: four chunks where pages have 16 kB.
             for descriptor in (output, errors) if ending else ready:
-                chunk = _read(descriptor)
+                chunk = _read(descriptor, fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if ending else CHUNK)
                 if chunk == b"" and not ending:
                     waiting.unregister(descriptor)
                 elif chunk and descriptor == output:
@@ -240,10 +241,10 @@ def _watched(pipe: IO[bytes] | None, waiting: select.poll) -> int:
     return pipe.fileno()
 
 
-def _read(descriptor: int) -> bytes | None:
+def _read(descriptor: int, at_most: int) -> bytes | None:
     """Return what a pipe holds, nothing at its end, None where it is empty for now."""
     try:
-        return os.read(descriptor, CHUNK)
+        return os.read(descriptor, at_most)
     except BlockingIOError:
         return None
 
