@@ -2,10 +2,13 @@
 
 import json
 import re
+from datetime import timedelta
+from types import SimpleNamespace
 
+import pytest
 from msgspec.structs import replace
 
-from plantimager.controller.timelapsectl import status_json
+from plantimager.controller.timelapsectl import status, status_json
 from plantimager.controller.timelapsectl.overview import Overview
 from plantimager.controller.timelapsectl.status_json import as_json
 
@@ -105,3 +108,37 @@ def test_token_in_an_error_is_not_passed_on(overview):
     ended = overview.timelapse.cancel(overview.at, "s3cr3t", "why s3cr3t")
     facts = as_json(replace(overview, timelapse=ended, secrets=("s3cr3t",)), 48)
     assert "s3cr3t" not in json.dumps(facts)
+
+
+@pytest.fixture
+def follow(monkeypatch, screen, tmp_path):
+    """Return a function that follows a rig through the given looks, until Ctrl-C, and returns what was written."""
+
+    def run(*looks):
+        seen = iter(looks)
+
+        def look(*_):
+            try:
+                return next(seen)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+        monkeypatch.setattr(status, "look", look)
+        monkeypatch.setattr(status, "TICK", 0)
+        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen())
+        assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0
+        return session.screen.stream.buffer.getvalue().decode().splitlines()
+
+    return run
+
+
+def test_following_is_silent_while_nothing_changes(follow, overview):
+    """Since when the daemon runs is worked out at each look, and differs by microseconds: that is no news."""
+    daemon = overview.daemon
+    later = replace(
+        overview,
+        at=overview.at + timedelta(seconds=1),
+        daemon=replace(daemon, up_since=daemon.up_since + timedelta(microseconds=3)),
+    )
+    another = replace(later, daemon=replace(daemon, pid=daemon.pid + 1))
+    assert [json.loads(line)["daemon"]["pid"] for line in follow(overview, later, another)] == [1234, 1235]

@@ -93,7 +93,9 @@ def _tell(options: argparse.Namespace, session: Session, overview: Overview, bef
     now: Any
     if options.json:
         now = as_json(overview, options.records)
-        news = {key: value for key, value in now.items() if key != "at"}
+        # Worked out from the clock at each look, and so a little different each time.
+        daemon = now["daemon"] and {**now["daemon"], "up_since": None}
+        news = {**now, "at": None, "daemon": daemon}
         if news != before:
             session.screen.write(json.dumps(now, ensure_ascii=False))
         return news
