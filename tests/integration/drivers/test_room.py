@@ -52,7 +52,7 @@ def test_floor_is_written_as_a_size(options, size):
     assert faults == []
 
 
-@pytest.mark.parametrize("size", [5, "1", "1 kB", "-1 MB", "", "1 GB more"])
+@pytest.mark.parametrize("size", [5, "1", "1 kB", "-1 MB", "", "1 GB more", f"{'9' * 400} GB"])
 def test_what_is_no_size_is_a_fault(size):
     """A bare number leaves open of what."""
     faults = []

@@ -29,7 +29,7 @@ KEEP_FREE: Final = 1_000 * MEGABYTE
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
 """The most that a picture takes, by its extension: what a scan must find free before it begins."""
 
-_SIZE: Final = r"(?a)(\d+(?:\.\d+)?)\s*([MGT])B"
+_SIZE: Final = r"(?a)(\d{1,9}(?:\.\d+)?)\s*([MGT])B"
 
 
 def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
