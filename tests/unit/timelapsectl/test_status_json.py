@@ -110,6 +110,11 @@ def test_token_in_an_error_is_not_passed_on(overview):
     assert "s3cr3t" not in json.dumps(facts)
 
 
+def test_any_number_of_records_may_be_asked_for(overview):
+    """A program that wants all of them writes a number that no store reaches."""
+    assert len(as_json(overview, 10**20)["records"]) == 17
+
+
 @pytest.fixture
 def follow(monkeypatch, screen, tmp_path):
     """Return a function that follows a rig through the given looks, until Ctrl-C, and returns what was written."""

@@ -38,7 +38,6 @@ Keys may be added, so leave alone what you don't know. ::
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.controller.scanner.states import TimeLapseMode, TimeLapseState
@@ -63,7 +62,7 @@ def as_json(overview: Overview, records: int) -> dict[str, Any]:
         "from_backup": bool(overview.backup_because),
         "timelapse": None if timelapse is None else _timelapse(overview, timelapse),
         "scanning": None if timelapse is None else _scanning(overview, timelapse),
-        "records": [_record(facts) for facts in islice(overview.slots(), records)],
+        "records": [_record(facts) for facts, _ in zip(overview.slots(), range(records), strict=False)],
         "outages": [{"from": _time(start), "to": _time(end)} for start, end in overview.logbook.outages],
         "daemon": None
         if daemon is None
