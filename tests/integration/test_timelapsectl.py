@@ -149,6 +149,22 @@ def test_token_in_a_store_appears_nowhere(host):
         assert "s3cr3t" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_is_the_same_in_every_encoding(host, encoding):
+    """JSON is UTF-8, whatever the terminal has; and a program must not get `?` for a sign that a person wrote."""
+    host.holds("interval-utc-interrupted.json")
+    raw = json.loads(host.store.read_text())
+    raw["scans"][0] |= {"status": "failed", "error": "zu heiß, 30 °C → Töpfe »tot«"}
+    host.store.write_text(json.dumps(raw))
+    text = subprocess.run(
+        host.command("status", "--json"),
+        env={**host.environment, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert json.loads(text)["records"][-1]["error"] == "zu heiß, 30 °C → Töpfe »tot«"
+
+
 @pytest.mark.parametrize(
     "command", [["status"], ["status", "--json"], ["status", "--follow"], ["timeline"], ["cancel"]]
 )

@@ -215,7 +215,7 @@ def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json
     """Write a line for each part, and return the exit code."""
     screen = session.screen
     if as_json:
-        screen.write(json.dumps({"parts": parts}, ensure_ascii=False))
+        screen.write(json.dumps({"parts": parts}))
     else:
         width = max(len(part["name"]) for part in parts)
         for part in parts:

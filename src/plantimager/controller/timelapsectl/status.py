@@ -45,7 +45,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
         return _follow(options, session)
     overview = look(session.store, session.clock)
     if options.json:
-        session.screen.write(json.dumps(as_json(overview, options.records), indent=2, ensure_ascii=False))
+        session.screen.write(json.dumps(as_json(overview, options.records), indent=2))
     else:
         session.screen.write(*status_lines(overview, session.screen, options.records))
     return 0
@@ -97,7 +97,7 @@ def _tell(options: argparse.Namespace, session: Session, overview: Overview, bef
         daemon = now["daemon"] and {**now["daemon"], "up_since": None}
         news = {**now, "at": None, "daemon": daemon}
         if news != before:
-            session.screen.write(json.dumps(now, ensure_ascii=False))
+            session.screen.write(json.dumps(now))
         return news
     now = _sentence(overview)
     if now != before:
