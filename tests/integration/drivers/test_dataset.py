@@ -1,5 +1,6 @@
 """Datasets on a real disk."""
 
+import errno
 import json
 import os
 import stat
@@ -96,6 +97,15 @@ def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_pa
     assert dataset.find_whole(request_) is None
 
 
+def test_where_the_boot_has_no_name_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch):
+    """Two boots without a name need not be the same."""
+    monkeypatch.setattr(dataset, "BOOT_ID", tmp_path / "hidden")
+    take(request_, "0.jpg")
+    assert dataset.find_whole(request_) == ScanResult(pictures=1)
+    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    assert dataset.find_whole(request_) is None
+
+
 @pytest.mark.parametrize(
     "receipt", [b"", b"{", b"[]", b"null", b"{}", b'{"timelapse_id": "col0", "index": 0}', b"\xff", b"[" * 100_000]
 )
@@ -184,6 +194,38 @@ def test_a_disk_that_refuses_later_fails_the_attempt(request_):
 
     with pytest.raises(ScanFailed, match=r"No such file or directory"):
         lose_all()
+
+
+def test_an_attempt_whose_pictures_could_not_be_written_is_never_whole(request_, tmp_path, monkeypatch):
+    """The kernel tells of it once; the next attempt would find nothing amiss, and take it for whole."""
+    fsync = os.fsync
+
+    def fsync_all_but_pictures(descriptor):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".jpg"):  # noqa: PTH115 - a bare text
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", fsync_all_but_pictures)
+        with pytest.raises(ScanFailed, match="Input/output error"):
+            take(request_, "0.jpg")
+    assert dataset.find_whole(request_) is None
+    assert (tmp_path / ".col0_0.attempt-1" / "0.jpg").exists()
+
+
+def test_a_dataset_that_can_not_come_to_its_place_is_not_whole(request_, tmp_path, monkeypatch):
+    """Nobody would look for it once its slot is recorded as taken, nor find it in a hidden directory."""
+    take(request_, "0.jpg")
+    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+
+    def refuse(source, _):
+        raise OSError(errno.EBUSY, "Device or resource busy", str(source))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(type(tmp_path), "rename", refuse)
+        assert dataset.find_whole(request_) is None
+    assert dataset.find_whole(request_) == ScanResult(pictures=1)
+    assert (request_.dataset_dir / "0.jpg").exists()
 
 
 def test_a_scan_is_laid_out_as_plantdb_reads_it(tmp_path):

@@ -80,7 +80,7 @@ class Attempt:
         """
         if not self._sealed:
             self.seal(result)
-        _sync_tree(self.directory)
+        _put_on_disk(self.directory)
         _put_in_place(self.directory, self.request.dataset_dir)
         return result
 
@@ -125,11 +125,11 @@ def find_whole(request: ScanRequest) -> ScanResult | None:
         return _result(receipt)
     for directory in left_aside(request):
         receipt = _read_receipt(directory, request)
-        if receipt is not None and "boot" in receipt and receipt["boot"] == _boot():
-            with contextlib.suppress(OSError):  # whole all the same; it is found here again
-                _sync_tree(directory)
+        if receipt is not None and receipt.get("boot") == _boot() is not None:
+            with contextlib.suppress(OSError):  # else nobody would find it, in a hidden directory
+                _put_on_disk(directory)
                 _put_in_place(directory, request.dataset_dir)
-            return _result(receipt)
+                return _result(receipt)
     return None
 
 
@@ -179,6 +179,16 @@ def _put_in_place(directory: Path, dataset_dir: Path) -> None:
         number += 1
     directory.rename(dataset_dir)
     sync_directory(dataset_dir.parent)
+
+
+def _put_on_disk(directory: Path) -> None:
+    """Put a sealed attempt on disk for good; it is sealed no more where that fails, for a second fsync wouldn't."""
+    try:
+        _sync_tree(directory)
+    except OSError:
+        with contextlib.suppress(OSError):
+            (directory / RECEIPT).unlink()
+        raise
 
 
 def _sync_tree(directory: Path) -> None:
