@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon_process import PLAINLY
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request, scan_and_be_killed
 from plantimager.controller.scanner.drivers import programs
 from plantimager.controller.scanner.drivers.base import ScanResult
@@ -137,7 +138,8 @@ print('{"pictures": 72, "note": "a bit dark"}')
     "line",
     [
         "homing …", "", "{", "{}", "[1, 2]", '{"progress": 5}', '{"progress": [5, 2]}', '{"progress": ["1", 2]}',
-        '{"progress": [-1, 2]}', '{"pictures": -1}', '{"pictures": "many"}', '{"note": 7}', "[" * 5000, '{"a":' * 3000,
+        '{"progress": [-1, 2]}', '{"progress": [true, true]}', '{"pictures": -1}', '{"pictures": true}',
+        '{"pictures": "many"}', '{"note": 7}', "[" * 5000, '{"a":' * 3000,
     ],
 )  # fmt: skip
 def test_any_other_line_is_tolerated(datasets, does, line):
@@ -208,6 +210,26 @@ sys.exit(int(sys.argv[1]))
 
 
 # How it ends.
+
+
+def test_a_program_may_write_protect_what_it_took(datasets, does):
+    """As people do with pictures that nobody is to change: the receipt still comes into the directory."""
+    source = """
+import os
+open("0.jpg", "w").write("a picture")
+os.chmod("0.jpg", 0o400)
+os.chmod(".", 0o500)
+"""
+    work = """
+import json, sys
+from pathlib import Path
+from driver_contract import RecordingMonitor, make_request
+from plantimager.controller.scanner.drivers.command import CommandDriver
+CommandDriver(json.loads(sys.argv[1])).scan(make_request(Path(sys.argv[2])), RecordingMonitor())
+"""
+    scan = [*PLAINLY, sys.executable, "-c", work, json.dumps(does(source)), str(datasets)]
+    subprocess.run(scan, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
+    assert (datasets / "col0_0" / "0.jpg").read_text() == "a picture"
 
 
 def test_a_failure_tells_the_end_of_stderr(datasets, does):

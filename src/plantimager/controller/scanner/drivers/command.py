@@ -287,11 +287,15 @@ class _Talk:
         if not isinstance(said, dict):
             return False
         match said.get("progress"):
+            case [bool(), _] | [_, bool()]:  # which Python counts as a number
+                pass
             case [int(done), int(total)] if 0 <= done <= total <= MOST_STEPS:
                 # Two cameras may tell in turns; a scan never goes back.
                 self._total = max(total, self._total)
                 self._done = max(done, self._done)
         match said.get("pictures"):
+            case bool():
+                pass
             case int(pictures) if 0 <= pictures <= MOST_STEPS:
                 self._pictures = pictures
         if isinstance(said.get("note"), str):

@@ -66,6 +66,8 @@ class Attempt:
             The disk refuses; nothing is sealed.
 
         """
+        if not os.access(self.directory, os.W_OK):  # a program has write-protected what it took
+            self.directory.chmod(stat.S_IMODE(self.directory.stat().st_mode) | stat.S_IRWXU)
         write_durably(self.directory / RECEIPT, json_text.dumps(_receipt(self.request, result)))
         self._sealed = True
 
