@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plantimager.controller.scanner.drivers.simulated import SimulatedDriver
 from plantimager.controller.scanner.errors import EXIT_CONFIG
 from plantimager.controller.timelapsectl.check import is_configuration, run_check
 from plantimager.controller.timelapsectl.parser import parse
@@ -48,6 +49,22 @@ def test_without_any_file_everything_is_fine(check):
         "driver simulated, datasets beside the store, missed = skip, clock = auto\n"
         "timelapse.toml: none in .; start one with timelapsectl start FILE\n"
     )
+
+
+@pytest.mark.parametrize("fails_at", ["the configuration", "the definition"])
+def test_a_driver_that_fails_to_check_is_a_fault_of_its_own(check, monkeypatch, fails_at):
+    """It may be anybody's; what else there is to say is said, and nobody is told to report a fault of ours."""
+
+    def fail(_, configuration):
+        if fails_at == "the configuration" or "timelapse" in configuration:
+            raise IndexError("no camera")
+        return ()
+
+    monkeypatch.setattr(SimulatedDriver, "check", fail)
+    code, report = check({"timelapsed.toml": "", "timelapse.toml": SOUND})
+    assert code == EXIT_CONFIG
+    assert "driver SimulatedDriver can't be used: IndexError: no camera" in report
+    assert ("timelapse.toml: a, 1 slot" in report) == (fails_at == "the configuration")
 
 
 def test_what_the_daemon_would_find_is_checked(check):

@@ -79,11 +79,11 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
     try:
         config = read_config(path)
         driver = load_driver(config.driver, config.driver_options)
+        faults = _check_by(driver, config.scan)
     except FaultsFound as faulty:
         return Finding(subject, problem=faulty.named(subject)), None
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(subject, problem=problem), None
-    faults = driver.check(config.scan)
     if faults:
         return Finding(subject, problem=FaultsFound([*faults], subject)), driver
     return Finding(subject, _meaning(config)), driver
@@ -94,7 +94,7 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime) ->
     try:
         definition, (slots, notes) = read_whole(path, now)
         refuse_what_the_rig_cannot(definition.configuration, driver, path)
-    except ConfigurationError as problem:
+    except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     words = f"{definition.name}, {counted(len(slots), 'slot')}, {schedule_words(definition.mode, slots, now)}"
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
@@ -115,10 +115,27 @@ def read_whole(path: Path, now: datetime) -> tuple[Definition, Schedule]:
 
 
 def refuse_what_the_rig_cannot(configuration: Mapping[str, Any], driver: ScannerDriver | None, source: Path) -> None:
-    """Raise `FaultsFound` with what a driver can't do of a scan configuration; its own options are another file's."""
-    faults = _faults_of_the_scan(driver.check(configuration)) if driver is not None else ()
+    """Refuse what a driver can't do of a scan configuration; its own options are another file's.
+
+    Raises
+    ------
+    FaultsFound
+        With all of that.
+    DriverBroken
+        It fails to say.
+
+    """
+    faults = _faults_of_the_scan(_check_by(driver, configuration)) if driver is not None else ()
     if found := [*faults]:
         raise FaultsFound(found, source)
+
+
+def _check_by(driver: ScannerDriver, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+    """Return what a driver, which may be anybody's, has to say of a scan configuration; raises `DriverBroken`."""
+    try:
+        return driver.check(configuration)
+    except Exception as problem:
+        raise DriverBroken(type(driver).__name__, problem) from problem
 
 
 def _faults_of_the_scan(faults: Sequence[Fault]) -> Iterator[Fault]:

@@ -46,6 +46,8 @@ def refuse_what_the_daemon_will(definition: Definition, session: Session) -> Non
         The rig can't do what is asked for, or the configuration is at fault.
     DefinitionRefused
         Another timelapse is active, or comes first; its name was used before; all its slots are over.
+    DriverBroken
+        The driver can't be made, or fails to check it.
     StoreUnreadable
         The daemon won't start.
 
