@@ -201,6 +201,9 @@ def test_archived_timelapse_can_be_drawn_by_its_name(host):
     unknown = host.ctl("timeline", "nobody")
     assert unknown.returncode == 1
     assert "hint: there are dst_check" in unknown.stderr
+    host.store.write_text("{")
+    assert host.ctl("timeline", "dst_check").stdout.startswith("dst_check\n")
+    assert "not JSON" in host.ctl("timeline", "done_tl").stderr
 
 
 def test_picture_that_can_not_be_written_is_told(host):

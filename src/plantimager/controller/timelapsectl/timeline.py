@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.controller.scanner.errors import TimelapsedError
+from plantimager.controller.scanner.errors import StoreError, TimelapsedError
 from plantimager.controller.scanner.states import RecordStatus
 from plantimager.controller.scanner.store_checks import is_safe_name
 from plantimager.controller.timelapsectl.overview import Overview, look
@@ -165,11 +165,17 @@ def _store_of(name: str | None, session: Session) -> Path:
     """Return the store of a timelapse: the rig's present one, or one that was archived under its name."""
     if name is None:
         return session.store
-    present = look(session.store, session.clock).timelapse
+    archived = session.places.history / f"{name}.json"
+    is_archived = is_safe_name(name) and archived.exists()
+    try:
+        present = look(session.store, session.clock).timelapse
+    except StoreError:
+        if not is_archived:
+            raise
+        present = None  # what becomes of it is another matter
     if present is not None and present.id == name:
         return session.store
-    archived = session.places.history / f"{name}.json"
-    if is_safe_name(name) and archived.exists():
+    if is_archived:
         return archived
     kept = sorted(path.stem for path in session.places.history.glob("*.json"))
     refusal = TimelapsedError(f"no timelapse {name} in {session.store} or {session.places.history}")
