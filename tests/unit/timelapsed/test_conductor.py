@@ -1,5 +1,6 @@
 """What the daemon does about time, scenario by scenario: the real daemon and store, a virtual clock, a scripted rig."""
 
+import errno
 import json
 import logging
 import threading
@@ -909,7 +910,7 @@ def test_restart_while_the_clock_lies_begins_nothing_either(rig):
     )
     world.live((20 * MINUTE, lambda life: life.shift(-DAY)), off=5 * SECOND)
     assert (world.taken("a"), world.taken("b")) == ([0, 1, 2, 3, 4], [0, 1, 2])
-    first, second = world.said("definition_refused")
+    first, second = world.said("definition_waits")
     assert first == second
 
 
@@ -924,6 +925,26 @@ def test_definition_that_lies_ready_begins_when_no_slot_of_the_other_can_come_ba
     )
     assert world.archived()[0].state is TimeLapseState.FAILED
     assert world.taken("b") == [0, 1]
+
+
+def test_history_that_can_not_be_searched_ends_no_timelapse(rig, monkeypatch):
+    """Root once ran a daemon by hand, and the directory is root's: the slots that a lying clock closed come back."""
+    world = rig()
+    world.define(every=HOUR, n=10, name="a")
+    exists = type(world.places.history).exists
+
+    def refused(path):
+        if path.parent == world.places.history:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=8 * HOUR + DAY)),
+        (HOUR + MINUTE, lambda _: monkeypatch.setattr(type(world.places.history), "exists", refused)),
+        (90 * MINUTE, lambda life: life.shift(8 * HOUR)),
+        (121 * MINUTE, lambda life: life.shift(-8 * HOUR)),
+    )
+    assert sorted(world.taken("a")) == list(range(10))
 
 
 def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):

@@ -65,7 +65,7 @@ class PickUp:
         definition = self.look()
         if definition is None:
             return
-        with suppress(DefinitionRefused):
+        with suppress(DefinitionRefused, OSError):  # which a reload tells
             check_may_start(definition, self.keeper.stored, self.places.history)
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             tell(Action.DEFINITION_WAITS, words)
