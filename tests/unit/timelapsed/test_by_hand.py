@@ -136,3 +136,22 @@ def test_goal_beyond_the_gantry_is_refused_by_the_driver():
     """Which alone knows how far it goes."""
     with pytest.raises(ScannerNotReady, match=r"^y = -3 mm leaves the gantry's 0-740 mm$"):
         do(SimulatedDriver({}), Wish(deed=Deed.GOTO, pose=Pose(x=10, y=-3)))
+
+
+class Careless(SimulatedDriver):
+    """Hands over whatever its library gave it."""
+
+    def examine(self):
+        return [Part("gantry", answers=1, says=b"ok"), Part("lamp", answers=True, says=None)]
+
+    def home(self, monitor):
+        del monitor
+        return b"homed"
+
+
+@pytest.mark.parametrize("deed", [Deed.CHECK, Deed.HOME])
+def test_whatever_a_driver_says_can_be_written_down(deed):
+    """The loop does that, long after the rig thread would have caught what goes wrong."""
+    report = perform(Careless({}), "careless", Wish(deed=deed), {}, EventMonitor())
+    assert json.loads(json.dumps([report.sentence, report.details]))
+    assert isinstance(report.sentence, str)

@@ -122,8 +122,8 @@ class Report(Struct, frozen=True):
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the same as JSON, but for what is in the pictures."""
-        parts = [{"name": part.name, "answers": part.answers, "says": part.says} for part in self.parts]
+        """Return the same as JSON, but for what is in the pictures; drivers say what they like."""
+        parts = [{"name": str(part.name), "answers": bool(part.answers), "says": str(part.says)} for part in self.parts]
         pictures = [{"camera": picture.camera, "extension": picture.extension} for picture in self.pictures]
         return {"parts": parts, "pictures": pictures}
 
@@ -160,9 +160,9 @@ def perform(
     hands = _controls_of(driver, name)
     match wish.deed:
         case Deed.HOME:
-            return Report(hands.home(monitor))
+            return Report(str(hands.home(monitor)))
         case Deed.GOTO:
-            return Report(hands.go_to(wish.pose, monitor))
+            return Report(str(hands.go_to(wish.pose, monitor)))
         case Deed.LIGHTS:
             hands.light(on=wish.on)
             return Report("the light is that of a scan" if wish.on else "the plant has its own light again")
