@@ -76,6 +76,14 @@ def test_whatever_a_scan_raises_fails_its_slot_alone(place: Place, tmp_path) -> 
     assert "Unprintable" in told["an unprintable error"]
 
 
+def test_numbers_that_json_does_not_know_cost_nothing(place: Place, tmp_path) -> None:
+    """The scan is whole, and the daemon goes on to save that."""
+    with begin(place, tmp_path, ["count_in_fractions", "work"]) as daemon:
+        daemon.wait_for("timelapse_completed: tl: 2 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded", "succeeded"]
+
+
 @pytest.mark.parametrize("raised", ["RecursionError", "SystemExit", "a megabyte", "an unprintable error"])
 def test_driver_that_can_not_be_made_is_told_and_a_reload_keeps_the_old_one(place: Place, tmp_path, raised) -> None:
     """A sentence; and since another start may work, not the exit code after which systemd starts no other."""

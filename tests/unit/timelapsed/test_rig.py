@@ -70,3 +70,22 @@ def test_directory_that_cannot_be_made_is_a_rig_that_is_not_ready(tmp_path, belo
     assert isinstance(problem, ScannerNotReady)
     assert str(problem).startswith(f"{datasets}: datasets can't be put there: ")
     assert driver.asked == []
+
+
+class Index:
+    """A whole number as libraries have it."""
+
+    def __index__(self):
+        return 72
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(72, 72), (Index(), 72), (None, None), (-1, None), ("72", None), (7.5, None), (1 << 70, None)]
+)
+def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
+    """A scan is whole, whatever its driver counts in."""
+    driver = Driver()
+    driver.scan = lambda *_: ScanResult(pictures=said, note=None)
+    outcome = scan_into(tmp_path, driver)
+    assert (outcome.problem, outcome.result) == (None, ScanResult(pictures=kept, note=""))
+    assert type(outcome.result.pictures) in (int, type(None))

@@ -6,11 +6,12 @@ that makes no progress is cancelled, then given up: the thread can't be killed, 
 
 from __future__ import annotations
 
+import operator
 import threading
 from concurrent.futures import Future, wait
 from enum import StrEnum
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -40,6 +41,9 @@ PROGRESS_INTERVAL: Final = 1.0
 
 LONGEST_WORDS: Final = 2000
 """Characters of what a driver raised that the journal takes; records keep fewer."""
+
+MOST_PICTURES: Final = 1_000_000_000
+"""In a dataset; what is more is no count of any."""
 
 
 class Call(StrEnum):
@@ -81,7 +85,7 @@ class ScanWatch(EventMonitor):
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Note a sign of life. Rig thread."""
-        super().progress(done, total, note)
+        super().progress(int(done), int(total), note)  # whatever a driver counts in: it is shown as JSON
         self.last_sign = self._clock.monotonic()
         if self.last_sign - self._last_wake >= PROGRESS_INTERVAL:
             self._last_wake = self.last_sign
@@ -214,7 +218,17 @@ def make_directory(datasets: Path) -> None:
 def _checked(call: Call, result: object) -> ScanResult:
     if not isinstance(result, ScanResult):
         raise TypeError(f"the driver's {call} returned {type(result).__name__}, not a ScanResult")
-    return result
+    note = result.note if isinstance(result.note, str) else ""
+    return ScanResult(pictures=_count(result.pictures), note=note)
+
+
+def _count(pictures: Any) -> int | None:
+    """Return a number of pictures as the store can hold it: the scan is whole, whatever its driver counts in."""
+    try:
+        count = operator.index(pictures)
+    except TypeError:
+        return None
+    return count if 0 <= count < MOST_PICTURES else None
 
 
 def presentable(problem: BaseException) -> BaseException:
