@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plantimager.controller.scanner.drivers.simulated import SimulatedDriver
 from plantimager.controller.scanner.errors import StoreUnreadable
 from plantimager.controller.timelapsectl import main
 
@@ -28,3 +29,16 @@ def test_hint_is_what_helps(monkeypatch, capsys, number, uid, hint):
     monkeypatch.setattr("os.geteuid", lambda: uid)
     assert main.main(["status"]) == 1
     assert capsys.readouterr().err == f"error: /var/lib/store.json: can't be read\nhint: {hint}\n"
+
+
+def test_driver_that_fails_by_hand_is_named(monkeypatch, tmp_path, capsys):
+    """Not timelapsectl: it may be anybody's."""
+
+    def fail(*_):
+        raise IndexError("no axis")
+
+    monkeypatch.setattr(SimulatedDriver, "home", fail)
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert main.main(["rig", "home"]) == 1
+    assert capsys.readouterr().err == "error: driver simulated can't be used: IndexError: no axis\n"

@@ -21,6 +21,7 @@ from plantimager.controller.scanner.durable import make_private_directory
 from plantimager.controller.scanner.errors import (
     EXIT_FAILED,
     AlreadyRunning,
+    DriverBroken,
     DriverError,
     FaultsFound,
     NotByHand,
@@ -59,8 +60,8 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
 
     Raises
     ------
-    NotByHand, DriverError
-        It isn't done: a scan comes first, the rig can't, or the driver doesn't offer it.
+    NotByHand, DriverError, DriverBroken
+        It isn't done: a scan comes first, the rig can't, or the driver doesn't offer it, or fails.
     DaemonNotThere
         The daemon doesn't answer.
     OSError
@@ -146,6 +147,10 @@ def _do_it_here(wish: Wish, session: Session) -> _Outcome:
     with _rig_locked(session), _interruptible() as monitor:
         try:
             report = perform(driver, config.driver, wish, _scan_configuration(wish, config, session), monitor)
+        except (TimelapsedError, OSError):
+            raise
+        except Exception as problem:  # the driver may be anybody's
+            raise DriverBroken(config.driver, problem) from problem
         finally:
             _let_go(driver, wish)
     return report.sentence, report.details, [picture.content for picture in report.pictures]
