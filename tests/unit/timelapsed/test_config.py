@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import re
 import socket
 import tomllib
 from datetime import timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configuration_example import EXAMPLE, uncommented
 from plantimager.controller.scanner.errors import EXIT_CONFIG, FileUnusable
 from plantimager.controller.timelapsed.config import (
     SITE_DIRECTORY,
@@ -21,16 +21,9 @@ from plantimager.controller.timelapsed.config import (
 )
 from plantimager.controller.timelapsed.trust import ClockPolicy
 
-EXAMPLE = Path(__file__).parents[3] / "config" / "timelapsed.toml"
-
 NO_NEWLINE = "expected newline or end of document after a statement"
 
 NOBODY = 65534
-
-
-def uncommented(example):
-    """Return an example with every setting that stands behind a ``#`` taken up."""
-    return re.sub(r"^#(?=[\[a-z])", "", example.read_text(), flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -111,14 +104,14 @@ def test_the_example_as_it_stands_is_the_default():
 
 def test_the_example_shows_every_key_with_its_default(config_file):
     """Whatever a person uncomments is right, and unless they change it, nothing changes but what has no default."""
-    config = config_file(uncommented(EXAMPLE))
+    config = config_file(uncommented())
     default = Config()
-    assert config.driver_options == {}
+    assert config.driver_options == tomllib.loads(uncommented())["drivers"]["simulated"]
     assert config.datasets == Path("/srv/scans")
     assert list(config.scan) == ["ScanPath", "picamera"]
     same = ("driver", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout", "log_level")
     assert [getattr(config, name) for name in same] == [getattr(default, name) for name in same]
-    keys = tomllib.loads(uncommented(EXAMPLE)).keys()
+    keys = tomllib.loads(uncommented()).keys()
     assert keys == {*same, "datasets", "drivers", "logging", "scan"} - {"log_level"}
 
 
