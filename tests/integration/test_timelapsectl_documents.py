@@ -87,14 +87,14 @@ def test_completion_of_log_offers_journal_fields():
     assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
 
 
-@pytest.mark.parametrize("name", ["timelapsectl.1", "timelapsed.8"])
-def test_manual_page_is_sound_roff(name):
+@pytest.mark.parametrize("page", sorted((SYSTEMD / "man").iterdir()), ids=lambda page: page.name)
+def test_manual_page_is_sound_roff(page):
     """Nothing for groff to complain of, at the usual width and at a narrow one."""
     groff = shutil.which("groff") or shutil.which("nroff")
     if groff is None:
         pytest.skip("groff is not installed")
     for width in ("78n", "50n"):
-        command = [groff, "-man", "-ww", "-Tutf8", f"-rLL={width}", str(SYSTEMD / "man" / name)]
+        command = [groff, "-man", "-ww", "-Tutf8", f"-rLL={width}", str(page)]
         done = subprocess.run(command, capture_output=True, check=True)
         assert done.stderr == b""
         assert done.stdout

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from container import Rig
 
 CATALOG = Path(__file__).parents[2] / "systemd" / "plant-imager-timelapsed.catalog"
+MANUALS = CATALOG.parent / "man"
 UNIT = "plant-imager-timelapsed.service"
 INSTALL = "/usr/src/timelapsed/systemd/install"
 WHEELS = "/usr/src/timelapsed/wheels"
@@ -65,6 +66,12 @@ def test_message_catalog_is_installed(rig):
     known = rig.build("journalctl", "--list-catalog", "--no-pager").stdout
     assert wanted
     assert [message for message in wanted if message not in known] == []
+
+
+def test_manual_pages_are_installed(rig):
+    """Each in the directory of its section, where `man` looks."""
+    installed = {path.name: path.parent.name for path in rig.path("/usr/local/share/man").glob("*/*")}
+    assert installed == {page.name: f"man{page.suffix[1:]}" for page in MANUALS.iterdir()}
 
 
 def test_installing_again_changes_nothing_and_leaves_the_daemon_alone(rig):

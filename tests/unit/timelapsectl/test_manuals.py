@@ -78,3 +78,11 @@ def test_manual_names_the_exit_codes(name):
     """By the same numbers as the code."""
     codes = {str(EXIT_CONFIG)} | ({str(EXIT_UNAVAILABLE)} if name.startswith("timelapsectl") else set())
     assert codes <= set(re.findall(r"^\d+$", manual(name), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", sorted(MANUALS.iterdir()), ids=lambda page: page.name)
+def test_manuals_refer_to_each_other(page):
+    """Whoever has found one finds the others."""
+    others = {other.name for other in MANUALS.iterdir()} - {page.name}
+    seen = page.read_text().partition(".SH SEE ALSO")[2]
+    assert others <= {f"{name}.{section}" for name, section in re.findall(r"^\.BR (\S+) \((\d)\)", seen, re.MULTILINE)}
