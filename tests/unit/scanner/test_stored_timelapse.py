@@ -93,6 +93,33 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
             {"schedule_times": ["2026-06-22T06:00Z", "2026-06-22T08:00Z", "2026-06-22T07:00Z"]},
             "the schedule goes back in time at 1 slot: late ones will count as missed",
         ),
+        (
+            {"extra": {"config_snapshot": 5}},
+            "extra.config_snapshot is no object and counts as none; scans go by the definition or the driver",
+        ),
+        (
+            {"extra": {"timelapsed": "x"}},
+            "extra.timelapsed is no object: it counts as none and is written anew",
+        ),
+        (
+            {
+                "extra": {
+                    "timelapsed": {
+                        "saved_at": 5,
+                        "definition": 5,
+                        "boot_id": [],
+                        "boots": -1,
+                        "outages": [["2026-06-22T06:00Z"]],
+                        "slots": 3,
+                        "ending": "x",
+                    }
+                }
+            },
+            (
+                "of extra.timelapsed, saved_at, definition, boot_id, boots, outages, slots, ending can't be right:"
+                " it counts as unknown and is written anew"
+            ),
+        ),
     ],
 )
 def test_what_had_to_be_understood_is_noted(changes, note):

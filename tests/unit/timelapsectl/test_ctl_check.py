@@ -104,6 +104,22 @@ def test_options_of_the_driver_are_checked_by_the_driver(check):
     assert 'timelapsed.toml: 1 fault\n  [drivers.simulated] deaf = "yes": write true or false\n' in report
 
 
+@pytest.mark.parametrize(
+    ("driver", "fault"),
+    [
+        ('driver = "comand"', 'driver = "comand": no such driver'),
+        ('driver = "command"\n[drivers.command]\nargv = "x"', "[drivers.command] argv"),
+        ("driver = 5", "driver = 5: "),
+    ],
+)
+def test_faults_of_driver_and_configuration_are_told_together(check, driver, fault):
+    """Nobody mends one to learn of the next."""
+    code, report = check({"timelapsed.toml": f'missed = "x"\n{driver}'})
+    assert code == EXIT_CONFIG
+    assert 'missed = "x": write one of skip, run_latest' in report
+    assert fault in report
+
+
 def test_driver_that_is_not_installed_is_a_fault(check):
     """And those that are, are named."""
     code, report = check({"timelapsed.toml": 'driver = "robot"'})

@@ -48,6 +48,17 @@ class Logbook(Struct, frozen=True):
             outages=tuple(_read_spans(spans if isinstance(spans, list) else [])),
         )
 
+    @staticmethod
+    def unsound_in(raw: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the keys of what `read` takes for absent though something stands there."""
+        readers = {"saved_at": read_own_time, "definition": read_text, "boot_id": read_text, "boots": read_count}
+        for key, read in readers.items():
+            if raw.get(key) is not None and read(raw[key]) is None:
+                yield key
+        spans = raw.get("outages")
+        if spans is not None and (not isinstance(spans, list) or len([*_read_spans(spans)]) < len(spans)):
+            yield "outages"
+
     def as_mapping(self) -> dict[str, Any]:
         """Return the JSON object for it."""
         return {

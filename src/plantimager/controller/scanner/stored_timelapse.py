@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import gt
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -259,6 +260,15 @@ def _ours(store: TimelapseStore) -> Mapping[str, Any]:
 def _notes_on(store: TimelapseStore) -> Iterator[str]:
     if store.version != VERSION:
         yield f"written by version {store.version}, not {VERSION}: what is known of it is used, the rest is kept"
+    snapshot, ours = store.extra.get(CONFIG_SNAPSHOT), store.extra.get(OURS)
+    if snapshot is not None and not isinstance(snapshot, dict):
+        yield f"extra.{CONFIG_SNAPSHOT} is no object and counts as none; scans go by the definition or the driver"
+    if ours is not None and not isinstance(ours, dict):
+        yield f"extra.{OURS} is no object: it counts as none and is written anew"
+    unsound = [*Logbook.unsound_in(_ours(store))]
+    unsound += [key for key in ("slots", "ending") if not isinstance(_ours(store).get(key, {}), dict | NoneType)]
+    if unsound:
+        yield f"of extra.{OURS}, {', '.join(unsound)} can't be right: it counts as unknown and is written anew"
 
 
 def _read_ending(raw: Any) -> Ending | None:

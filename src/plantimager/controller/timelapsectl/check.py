@@ -15,7 +15,7 @@ from plantimager.controller.scanner.errors import (
 )
 from plantimager.controller.timelapsectl.terminal import Style
 from plantimager.controller.timelapsectl.words import counted, schedule_words
-from plantimager.controller.timelapsed.config import CONFIG_FILE_NAME, Config, read_config
+from plantimager.controller.timelapsed.config import CONFIG_FILE_NAME, Config, inspect_config
 from plantimager.controller.timelapsed.definition import Definition, read_definition
 from plantimager.controller.timelapsed.places import DEFINITION_FILE_NAME
 
@@ -77,15 +77,21 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
     """Return what there is to say of a configuration, and its driver where it makes one."""
     subject = str(path) if path is not None else CONFIG_FILE_NAME
     try:
-        config = read_config(path)
-        driver = load_driver(config.driver, config.driver_options)
-        faults = _check_by(driver, config.scan)
-    except FaultsFound as faulty:
-        return Finding(subject, problem=faulty.named(subject)), None
-    except (ConfigurationError, DriverBroken) as problem:
+        config, faults = inspect_config(path)
+    except ConfigurationError as problem:
         return Finding(subject, problem=problem), None
+    driver = None
+    if not any(fault.key == "driver" for fault in faults):  # else nobody knows whose options these are
+        try:
+            driver = load_driver(config.driver, config.driver_options)
+            faults += _check_by(driver, config.scan)
+        except FaultsFound as faulty:
+            faults += faulty.faults
+        except DriverBroken as problem:
+            if not faults:
+                return Finding(subject, problem=problem), None
     if faults:
-        return Finding(subject, problem=FaultsFound([*faults], subject)), driver
+        return Finding(subject, problem=FaultsFound(faults, subject)), driver
     return Finding(subject, _meaning(config)), driver
 
 

@@ -112,13 +112,25 @@ def read_config(path: Path | None) -> Config:
         With everything that is wrong with it.
 
     """
-    if path is None:
-        return Config()
-    faults: list[Fault] = []
-    config = _read(load_toml(path).values, path, faults)
+    config, faults = inspect_config(path)
     if faults:
-        raise FaultsFound(faults, path)
+        raise FaultsFound(faults, path or "")
     return config
+
+
+def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
+    """Return what can be used of a configuration, and everything that is wrong with it.
+
+    Raises
+    ------
+    FileUnusable
+        It can't be read or isn't TOML.
+
+    """
+    faults: list[Fault] = []
+    if path is None:
+        return Config(), faults
+    return _read(load_toml(path).values, path, faults), faults
 
 
 def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
