@@ -9,6 +9,7 @@ import stat
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, IntEnum
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -260,6 +261,14 @@ def test_record_of_a_live_scan():
         "status": "standby",
         "error": {"type": "ValueError", "msg": "no"},
     }
+
+
+def test_record_of_a_scan_with_unusual_attributes():
+    """Times of other kinds are times, too; no status is the first one."""
+    began = datetime(2026, 6, 22, 10, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    scan = SimpleNamespace(scan_id="x", _start_time=began, _stop_time=Fraction(began.timestamp()), status=None)
+    at = "2026-06-22T08:00:30+00:00"
+    assert ScanRecord.from_scan(scan) == ScanRecord("x", at, at)
 
 
 @pytest.mark.parametrize("error", [None, "text", {"msg": "ALARM:1"}, ["a"], 3])

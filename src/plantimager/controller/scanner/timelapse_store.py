@@ -16,6 +16,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -115,8 +116,8 @@ class ScanRecord:
     def from_scan(cls, scan_obj: Any) -> ScanRecord:
         """Make a record of a live scan, whatever its class.
 
-        Reads ``scan_id``, and where they are there ``_start_time`` and ``_stop_time`` (seconds since
-        the epoch), ``status`` and ``error``. A record, as `TimelapseStore.to_timelapse_kwargs` hands it out, stays
+        Reads ``scan_id``, and where they are there ``_start_time`` and ``_stop_time`` (seconds since the epoch, or a
+        `datetime`), ``status`` and ``error``. A record, as `TimelapseStore.to_timelapse_kwargs` hands it out, stays
         what it is.
         """
         if isinstance(scan_obj, ScanRecord):
@@ -125,7 +126,7 @@ class ScanRecord:
             scan_id=scan_obj.scan_id,
             started_at=_epoch_to_iso(getattr(scan_obj, "_start_time", None)),
             finished_at=_epoch_to_iso(getattr(scan_obj, "_stop_time", None)),
-            status=_word(getattr(scan_obj, "status", RecordStatus.PENDING.value)),
+            status=_word(getattr(scan_obj, "status", None) or RecordStatus.PENDING),
             error=_plain_error(getattr(scan_obj, "error", None)),
         )
 
@@ -401,8 +402,10 @@ def _time_to_iso(time: datetime | str) -> str:
 
 
 def _epoch_to_iso(seconds: Any) -> str | None:
-    is_time = isinstance(seconds, int | float) and seconds  # the controller's 0 means not yet
-    return write_instant(datetime.fromtimestamp(seconds, tz=UTC)) if is_time else None
+    if isinstance(seconds, datetime):
+        return _time_to_iso(seconds)
+    is_time = isinstance(seconds, Real) and seconds  # the controller's 0 means not yet; numpy has floats, too
+    return write_instant(datetime.fromtimestamp(float(seconds), tz=UTC)) if is_time else None
 
 
 def _plain_error(error: Any) -> Any:
