@@ -252,7 +252,7 @@ def test_person_has_the_rig_when_no_scan_has_it(story: Story):
     """In mid-scan they are told what is going on; afterwards the service does it all, with light for the picture."""
     assert story.refused.returncode == 1
     assert story.refused.stderr.startswith(
-        "error: slot 4 of 5 is being scanned; 2 of 4 positions are done; try again at about "
+        "error: slot 4 of 5 is being scanned; 2 of 4 pictures are taken; try again at about "
     )
     checked, *others = story.by_hand.values()
     assert [line.split(maxsplit=2) for line in checked.splitlines()] == [
