@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Self
 
 from bench_saving import BEGIN, DIGEST, EVERY, STORE, half_done, write_bare
 from measuring import memory, options_for, write_numbers
+from tree import STORES
 
-from plantimager.controller.scanner.stored_timelapse import new_stored
-from plantimager.controller.timelapsed.clock import SystemClock
+from plantimager.timelapse.store.stored_timelapse import new_stored
+from plantimager.timelapse.support.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
     "apscheduler.triggers.date, ctypes, logging_journald, msgspec.json, orjson, platformdirs, pwd, sdnotify, tomllib"
 )
-MODULES = "plantimager.controller.timelapsed.service"
+MODULES = "plantimager.timelapse.daemon.service"
 
 
 def importing(modules: str) -> list[str]:
@@ -56,9 +57,9 @@ BARE = importing(PACKAGES)
 WITH_MODULES = importing(f"{PACKAGES}, {MODULES}")
 READY, SETTLED = b"READY=1", b"STATUS="
 """What systemd is told when the store is read, and after that when what went by is saved and the next slot armed."""
-DAEMON = [sys.executable, "-m", "plantimager.controller.timelapsed.main"]
+DAEMON = [sys.executable, "-m", "plantimager.timelapse.daemon.main"]
 
-YEAR_STORE = Path(__file__).parents[1] / "stores" / "interval-year-8760.json"
+YEAR_STORE = STORES / "interval-year-8760.json"
 YEAR, MISSED = range(8760), 3800
 """Its slots, and how many of them are missed."""
 TEN, MISSED_OF_TEN = range(3995, 4005), 3
@@ -67,7 +68,7 @@ SCAN_TIMES = ("started_at", "finished_at")
 READING = """
 import gc, sys, time
 from pathlib import Path
-from plantimager.controller.scanner import stored_timelapse
+from plantimager.timelapse.store import stored_timelapse
 gc.set_threshold(100_000)
 begin = time.perf_counter()
 stored_timelapse.load_stored(Path(sys.argv[1]))

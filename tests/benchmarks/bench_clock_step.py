@@ -2,7 +2,7 @@
 
 Run it on a machine that does nothing else::
 
-    PYTHONPATH=tests python tests/benchmarks/bench_clock_step.py [--slots 1000 10000 100000] [--rounds 3] [--json FILE]
+    PYTHONPATH=tests/support tests/benchmarks/bench_clock_step.py [--slots 1000 10000 100000] [--rounds 3] [--json FILE]
 
 The daemon itself, with its store on disk, is put on a clock of its own (nobody touches the machine's) and on a rig that
 has nothing to do. It sleeps before its first slot; then the clock is set. The time is that from the setting until the
@@ -29,28 +29,28 @@ from typing import TYPE_CHECKING
 
 from bench_saving import STORE, write_bare
 from measuring import memory, milliseconds, options_for, write_numbers
-
-from plantimager.controller.scanner.states import TimeLapseMode, TimeLapseState
-from plantimager.controller.scanner.stored_timelapse import new_stored
-from plantimager.controller.scanner.timelapse import TimeLapse
-from plantimager.controller.timelapsed.clock import SystemClock
-from plantimager.controller.timelapsed.config import Config
-from plantimager.controller.timelapsed.daemon import Daemon
-from plantimager.controller.timelapsed.journal import set_up_logging
-from plantimager.controller.timelapsed.keeper import Keeper
-from plantimager.controller.timelapsed.live import LiveFile
-from plantimager.controller.timelapsed.main import MANY_VALUES
-from plantimager.controller.timelapsed.notify import Notifier
-from plantimager.controller.timelapsed.places import Places
-from plantimager.controller.timelapsed.rig import Outcome
 from virtual_time import START, VirtualClock
+
+from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.journal import set_up_logging
+from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon.main import MANY_VALUES
+from plantimager.timelapse.daemon.notify import Notifier
+from plantimager.timelapse.daemon.rig import Outcome
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.settings.config import Config
+from plantimager.timelapse.settings.places import Places
+from plantimager.timelapse.store.stored_timelapse import new_stored
+from plantimager.timelapse.support.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plantimager.controller.scanner.drivers.base import ScannerDriver, ScanRequest
-    from plantimager.controller.timelapsed.clock import Clock
-    from plantimager.controller.timelapsed.rig import Call
+    from plantimager.timelapse.drivers.base import Call, ScannerDriver
+    from plantimager.timelapse.scan.request import ScanRequest
+    from plantimager.timelapse.support.clock import Clock
 
 EVERY = timedelta(hours=1)
 GRACE = timedelta(minutes=2)

@@ -29,8 +29,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from bench_boot import DAEMON, READY, SETTLED, Start, store_of
 from measuring import options_for, write_numbers
 
-from plantimager.controller.timelapsed.clock import EPOCH, MICROSECOND, SystemClock
-from plantimager.controller.timelapsed.scheduler import WallClockScheduler
+from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+from plantimager.timelapse.support.clock import EPOCH, MICROSECOND, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

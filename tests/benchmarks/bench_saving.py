@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any
 
 from measuring import milliseconds, options_for, write_numbers
 
-from plantimager.controller.scanner.durable import write_durably
-from plantimager.controller.scanner.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.controller.scanner.stored_timelapse import load_stored, new_stored
-from plantimager.controller.scanner.timelapse import SlotRecord, TimeLapse
-from plantimager.controller.scanner.timelapse_store import backup_of
-from plantimager.controller.timelapsed.keeper import Keeper
-from plantimager.controller.timelapsed.main import MANY_VALUES
+from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon.main import MANY_VALUES
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.store.document import backup_of
+from plantimager.timelapse.store.stored_timelapse import load_stored, new_stored
+from plantimager.timelapse.support.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from daemon_process import Place
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import TESTS
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+CONFTEST = TESTS / "conftest.py"
 
 TESTS = """
 import pytest

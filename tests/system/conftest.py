@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from container import Rig, RigError, base_root, missing, scratch
 from timelapse_service import TimelapseService
 

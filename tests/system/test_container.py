@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from container import Rig, RigError, wait_until
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from timelapse_service import configuration
+from tree import SYSTEMD
 
-EXAMPLE = Path(__file__).parents[2] / "systemd/examples/datasets.conf"
+EXAMPLE = SYSTEMD / "examples/datasets.conf"
 SCANS = "/srv/scans"
 
 

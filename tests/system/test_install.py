@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tree import SYSTEMD
 
 if TYPE_CHECKING:
     from container import Rig
 
-CATALOG = Path(__file__).parents[2] / "systemd" / "plant-imager-timelapsed.catalog"
+CATALOG = SYSTEMD / "plant-imager-timelapsed.catalog"
 MANUALS = CATALOG.parent / "man"
 UNIT = "plant-imager-timelapsed.service"
 INSTALL = "/usr/src/timelapsed/systemd/install"

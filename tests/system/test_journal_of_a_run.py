@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from container import Entry, Rig
-from plantimager.controller.timelapsed.journal import LEVELS, NOTICE, Action
 from timelapse_service import TimelapseService, half_done_store, moved
+
+from plantimager.timelapse.daemon.journal import LEVELS, NOTICE, Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_every_entry_has_action_level_and_message_id_of_its_kind(entries):
 def test_every_entry_names_its_place_in_the_code(entries):
     """CODE_FILE, CODE_LINE and CODE_FUNC are those of the sentence, not of the logging library."""
     for entry in entries:
-        assert "/plantimager/controller/timelapsed/" in entry["CODE_FILE"]
+        assert "/plantimager/timelapse/daemon/" in entry["CODE_FILE"]
         assert entry["CODE_FILE"].rpartition("/")[2] != "journal.py"
         assert entry["CODE_LINE"].isdecimal()
         assert entry["CODE_FUNC"].isidentifier()

@@ -7,18 +7,17 @@ work without a drop-in.
 from __future__ import annotations
 
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from container import Rig
 from timelapse_service import TimelapseService
+from tree import SYSTEMD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXAMPLES = Path(__file__).parents[2] / "systemd/examples"
+EXAMPLES = SYSTEMD / "examples"
 BIN = "/usr/local/bin"
 SCRATCH = "/var/lib/plant-imager3-app/programs"
 """Where the programs leave what they know; theirs to make."""

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from PIL import Image
-
 import grbl_stand_in
+import pytest
 from container import Entry, Rig, RigError
+from PIL import Image
 from plant_database import opened
 from timelapse_service import TimelapseService, datasets_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-
 from timelapse_service import FREEZES, HALF_WAY, TimelapseService, datasets_of, moved
 
 

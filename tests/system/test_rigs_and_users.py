@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
 from container import COMMAND_WITHIN, Rig, expiring
 from timelapse_service import TimelapseService, configuration, datasets_of, definition, half_done_store
 

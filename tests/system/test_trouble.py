@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from container import Rig
 from timelapse_service import FREEZES, HALF_WAY, TimelapseService
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tree import SYSTEMD
 
-SYSTEMD = Path(__file__).parents[2] / "systemd"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PLAIN = SYSTEMD / "plant-imager-timelapsed.service"
 TEMPLATE = SYSTEMD / "plant-imager-timelapsed@.service"
 USER = SYSTEMD / "user" / "plant-imager-timelapsed.service"

@@ -4,9 +4,9 @@ import threading
 from datetime import timedelta
 
 import pytest
-
-from plantimager.controller.timelapsed.clock import Wake
 from virtual_time import START, ScriptEnded, VirtualClock
+
+from plantimager.timelapse.support.clock import Wake
 
 HOUR = timedelta(hours=1)
 

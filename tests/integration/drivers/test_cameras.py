@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tree import SUPPORT
 
-from plantimager.controller.scanner.drivers.cameras import CameraOptions, process
-from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
-from plantimager.controller.scanner.drivers.cameras.pictures import fit
-from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
+from plantimager.timelapse.drivers.cameras import CameraOptions, process
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.pictures import fit
+from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 
 def exposure(width=640, height=480, encoding="jpeg", seconds=20.0, **config):
@@ -210,7 +211,7 @@ def test_gphoto2_says_when_there_is_none(camera, monkeypatch):
 @pytest.fixture
 def stand_ins(monkeypatch):
     """Have the cameras' processes find the stand-ins for libraries."""
-    paths = [str(Path(__file__).parents[2] / "stand_ins"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(SUPPORT / "stand_ins"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
 
@@ -431,9 +432,9 @@ def test_a_library_that_crashes_is_told_and_started_again(camera, program):
 DAEMON = """
 import json, os, sys
 from pathlib import Path
-from plantimager.controller.scanner.drivers.cameras import CameraOptions
-from plantimager.controller.scanner.drivers.cameras.base import Exposure
-from plantimager.controller.scanner.drivers.cameras.process import CameraProcess
+from plantimager.timelapse.drivers.cameras import CameraOptions
+from plantimager.timelapse.drivers.cameras.base import Exposure
+from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 kind, options, began = sys.argv[1:]
 top = CameraProcess(CameraOptions("top", kind, json.loads(options)))
@@ -478,8 +479,8 @@ READ_ONLY = """
 for disk; do mount -o remount,bind,ro "$disk" || true; done 2>/dev/null
 exec "$PYTHON" - "$PHOTOGRAPH" <<'END'
 import sys
-from plantimager.controller.scanner.drivers.cameras.base import CameraFault, Exposure
-from plantimager.controller.scanner.drivers.cameras.command import CommandCamera
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.command import CommandCamera
 
 try:
     print(len(CommandCamera({"argv": ["cp", sys.argv[1], "{output}"]}).expose(Exposure(64, 48, "jpeg", {}, 20))))

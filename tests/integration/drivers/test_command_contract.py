@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-
 from driver_contract import DriverContract, Kit
 
 GOOD = """

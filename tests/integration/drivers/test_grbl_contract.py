@@ -1,10 +1,9 @@
 """The GRBL driver keeps the contract, with a board on a pseudo-terminal and libgphoto2's own virtual camera."""
 
 import pytest
-from PIL import Image
-
 from driver_contract import CONFIGURATION, DriverContract, Kit
 from grbl_stand_in import Board, StandIn
+from PIL import Image
 
 
 @pytest.fixture

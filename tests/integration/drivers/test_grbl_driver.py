@@ -6,23 +6,23 @@ import sys
 import threading
 
 import pytest
-from PIL import Image
-
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from grbl_stand_in import SETTINGS, Board, StandIn
-from plantimager.controller.scanner.cameras import Camera
-from plantimager.controller.scanner.drivers.base import EventMonitor, Part
-from plantimager.controller.scanner.drivers.gantry import arm
-from plantimager.controller.scanner.drivers.gantry.port import Line
-from plantimager.controller.scanner.drivers.grbl import GrblDriver
-from plantimager.controller.scanner.errors import (
+from PIL import Image
+
+from plantimager.timelapse.drivers.base import EventMonitor, Part
+from plantimager.timelapse.drivers.gantry import arm
+from plantimager.timelapse.drivers.gantry.port import Line
+from plantimager.timelapse.drivers.grbl import GrblDriver
+from plantimager.timelapse.scan.cameras import Camera
+from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.support.errors import (
     DriverError,
     FaultsFound,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
 )
-from plantimager.controller.scanner.paths import Pose
 
 ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s"}
 """Where the test waits until the board should have answered; all others wait for nothing."""
@@ -224,7 +224,7 @@ def test_noise_on_the_line_is_passed_over(rig, request_, fault):
 @pytest.mark.parametrize(("fault", "state"), [("stuck", "Run"), ("hold", "Hold")])
 def test_a_move_that_never_ends_is_given_up_and_stopped(rig, request_, monkeypatch, fault, state):
     """Its length and the board's own speeds say when; the arm is brought to a stand."""
-    monkeypatch.setattr("plantimager.controller.scanner.drivers.gantry.motion.MARGIN", 0.0)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.MARGIN", 0.0)
     driver, board = rig(fault=fault, at=1)
     with pytest.raises(ScanFailed, match=f"not arrived at x 5 y 0 pan 0 after 0 s, the board is in state {state}"):
         driver.scan(make_request(request_.dataset_dir.parent, configuration=path_of([5, 0, 0])), RecordingMonitor())
@@ -285,8 +285,8 @@ def test_homing_that_finds_no_switch_fails_the_attempt(rig, request_):
 
 def test_homing_that_never_ends_is_given_up(rig, request_, monkeypatch):
     """After the time that the board's own settings allow it."""
-    monkeypatch.setattr("plantimager.controller.scanner.drivers.gantry.motion.MARGIN", 0.2)
-    monkeypatch.setattr("plantimager.controller.scanner.drivers.gantry.motion.LONGEST_HOMING", 0.0)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.MARGIN", 0.2)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.LONGEST_HOMING", 0.0)
     driver, board = rig(fault="home for ever")
     with pytest.raises(ScannerNotReady, match=r"didn't answer '\$H'"):
         driver.scan(request_, RecordingMonitor())

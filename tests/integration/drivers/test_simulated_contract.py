@@ -1,7 +1,6 @@
 """The simulated driver keeps the contract."""
 
 import pytest
-
 from driver_contract import DriverContract, Kit
 
 FAST = {"time_per_position": 0, "image_width": 80}

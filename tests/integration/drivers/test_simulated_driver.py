@@ -4,13 +4,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from msgspec.structs import replace
 from PIL import Image
 
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request
-from plantimager.controller.scanner.drivers.base import ScanResult
-from plantimager.controller.scanner.drivers.simulated import SimulatedDriver
-from plantimager.controller.scanner.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.scan.request import ScanResult
+from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
 FAST = {"time_per_position": 0, "image_width": 80}
 
@@ -195,7 +195,7 @@ def test_all_faults_of_the_options_are_told():
 
 def test_captions_name_slot_age_camera_and_pose(tmp_path, monkeypatch):
     """A picture that lies about somewhere says what it is."""
-    from plantimager.controller.scanner.drivers import painted_plant  # noqa: PLC0415 - what the driver imports late
+    from plantimager.timelapse.drivers import painted_plant  # noqa: PLC0415 - what the driver imports late
 
     captions = []
     monkeypatch.setattr(painted_plant, "paint", lambda *asked: captions.append(asked[2]) or b"")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plantimager.controller.scanner.drivers.switches import Switchboard, SwitchFault, SwitchOptions
-from plantimager.controller.scanner.lights import Phase, Role
+from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault, SwitchOptions
+from plantimager.timelapse.scan.lights import Phase, Role
 
 
 def by_program(role, tmp_path, *, off="exit 0"):

@@ -8,9 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-import pytest
-
 import bad_drivers
+import pytest
 from bad_drivers import HOARD, MEGABYTE, RAISED, install
 from daemon_process import DaemonProcess, Place, statuses
 from little_memory import kills, little_memory

@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon_process import Place, statuses
 from soaking import scaled
 from tiny_scan import configuration, definition
+from tree import SUPPORT
 
-RACES = Path(__file__).parents[2] / "races.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RACES = SUPPORT / "races.py"
 
 
 def races(directory: Path, rounds: int, runners: int) -> list[str]:

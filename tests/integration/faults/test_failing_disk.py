@@ -10,12 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from daemon_process import DaemonProcess, NotifySocket, Place, statuses
 from disks import mounted, small_disk
 from failing_calls import failing
-from plantimager.controller.scanner.timelapse_store import backup_of, load
 from tiny_scan import configuration, definition
+
+from plantimager.timelapse.store.document import backup_of, load
 
 SAVE = [
     # call of a save, error, which of them, what a person reads

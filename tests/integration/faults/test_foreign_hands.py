@@ -8,12 +8,12 @@ import shutil
 from datetime import timedelta
 
 import pytest
-
 from daemon_process import PLAINLY, DaemonProcess, Place, statuses
 from failing_calls import failing
-from plantimager.controller.scanner.timelapse_store import backup_of, load
-from plantimager.controller.timelapsed.clock import SystemClock
 from tiny_scan import configuration, definition
+
+from plantimager.timelapse.store.document import backup_of, load
+from plantimager.timelapse.support.clock import SystemClock
 
 
 def begin(place: Place, *, n_shots: int = 3) -> DaemonProcess:

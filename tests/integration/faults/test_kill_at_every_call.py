@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-
 from power_cuts import DAEMON_RUNS, SAVES
 from soaking import SOAK
+from tree import SUPPORT
 
-PROGRAM = Path(__file__).parents[2] / "power_cuts.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = SUPPORT / "power_cuts.py"
 SHARES = os.cpu_count() or 1
 
 IN_CI = ["slot", "from-backup"]

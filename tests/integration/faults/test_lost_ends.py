@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from daemon_process import DAEMON, PATIENCE, NotifySocket, Place, statuses
-from plantimager.controller.timelapsed.live import live_beside, read_live
 from tiny_scan import configuration, definition
+
+from plantimager.timelapse.channel.live import live_beside, read_live
 
 
 def set_up(place: Place) -> None:

@@ -12,15 +12,15 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-
 from exploring import explore
 from fuzzed_readers import READERS, Reader
 from fuzzing import LARGEST
 from grbl_stand_in import Board, StandIn
-from plantimager.controller.scanner.drivers.gantry.arm import Arm, ArmOptions, never_stop
-from plantimager.controller.scanner.drivers.gantry.protocol import Grbl, Silent
 from soaking import SOAK
 from wild_board import Sheet, VirtualLine, wild_line
+
+from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions, never_stop
+from plantimager.timelapse.drivers.gantry.protocol import Grbl, Silent
 
 CHANGES = 6
 """The most that are made to an input."""

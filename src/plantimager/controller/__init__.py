@@ -1,1 +1,0 @@
-"""The controlling side of a plant imaging rig."""

@@ -1,0 +1,1 @@
+"""Between the daemon and people: requests, answers, the live status, the instance lock."""

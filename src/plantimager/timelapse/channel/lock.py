@@ -1,0 +1,119 @@
+"""One daemon a store: a lock beside the file, which says whose it is."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
+from plantimager.timelapse.support.errors import AlreadyRunning
+
+SIGNATURE_LENGTH: Final = 40
+"""Bytes of a lock file."""
+
+
+def lock_beside(store: Path) -> Path:
+    """Return where the lock of a store is."""
+    return store.with_name(f"{store.name}.lock")
+
+
+class InstanceLock:
+    """The right to write a store; let go of when the process ends, however it ends."""
+
+    def __init__(self, store: Path) -> None:
+        self.path = lock_beside(store)
+        self._descriptor: int | None = None
+        self._signed = False
+
+    def take(self, *, signed: bool = True) -> None:
+        """Take the lock and write our PID into it; who is no daemon doesn't sign, see `daemon_of`.
+
+        Raises
+        ------
+        AlreadyRunning
+            Somebody else has it.
+        OSError
+            The file can't be made.
+
+        """
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as taken:
+            os.close(descriptor)
+            if taken.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise AlreadyRunning(self.path, _signed_by(self.path)) from None
+        self._descriptor, self._signed = descriptor, signed
+        if signed:
+            self._sign(f"{os.getpid()} {start_of(os.getpid())}")
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the file another user's, whose daemon takes it next; a hard link to somebody's file stays as it is.
+
+        Raises
+        ------
+        OSError
+            It can't be.
+
+        """
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 1:
+            os.fchown(self._descriptor, uid, gid)
+
+    def release(self) -> None:
+        """Let go. The file stays: removing it would let two daemons lock two files of one name."""
+        if self._descriptor is not None:
+            if self._signed:
+                self._sign("")
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        except OSError as refused:
+            if refused.errno != errno.EROFS:
+                raise
+            return os.open(self.path, flags | os.O_RDONLY)  # the lock of an earlier run serves as well
+
+    def _sign(self, text: str) -> None:
+        """Say who holds it; on a disk that is full or read-only it is held all the same."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                # Always as long as before, in the block that the file has had from the beginning.
+                os.pwrite(self._descriptor, text.ljust(SIGNATURE_LENGTH).encode(), 0)
+
+
+def daemon_of(store: Path) -> int | None:
+    """Return the PID of the daemon that runs on a store, or ``None``.
+
+    The lock itself isn't touched: a daemon that starts at this very moment must not find it taken.
+    """
+    return _signed_by(lock_beside(store))
+
+
+def _signed_by(lock: Path) -> int | None:
+    """Return the PID of the process that signed a lock, if it still runs."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, start = read_regular(lock, SIGNATURE_LENGTH).decode().split()
+        if start_of(int(pid)) == start:
+            return int(pid)
+    return None
+
+
+def start_of(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot: with the PID it names one process for good.
+
+    Raises
+    ------
+    OSError
+        There is no such process.
+
+    """
+    # proc_pid_stat(5): field 22, counted behind the command's name, which may hold spaces and parentheses.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

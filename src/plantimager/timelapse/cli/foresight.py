@@ -1,0 +1,135 @@
+"""What the daemon will make of a definition, said before anybody asks it: it may not run, or see another zone.
+
+A person should not learn of a refusal at the next boot.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.channel.inbox import Inbox
+from plantimager.timelapse.cli.check import check_configuration, refuse_what_the_rig_cannot
+from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, read_definition
+from plantimager.timelapse.settings.config import Missed, read_config
+from plantimager.timelapse.store.stored_timelapse import load_stored
+from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, StoreCorrupt, TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime, tzinfo
+
+    from plantimager.timelapse.channel.inbox import Request
+    from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+
+LOCAL_TIME: Final = Path("/etc/localtime")
+"""The host's zone, in which the service reads definitions; UTC where there is none."""
+
+
+def refuse_what_the_daemon_will(definition: Definition, session: Session) -> None:
+    """Refuse a definition that the daemon won't take up when it starts.
+
+    Raises
+    ------
+    FaultsFound
+        The rig can't do what is asked for, or the configuration is at fault.
+    DefinitionRefused
+        Another timelapse is active, or comes first; its name was used before; all its slots are over.
+    DriverBroken
+        The driver can't be made, or fails to check it.
+    StoreUnreadable
+        The daemon won't start.
+
+    """
+    finding, driver = check_configuration(session.places.find_config())
+    if finding.problem is not None:
+        raise finding.problem
+    refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
+    if driver is not None:
+        driver.close()
+    skips = read_config(session.places.find_config()).missed is Missed.SKIP
+    now = session.clock.now()
+    if skips:
+        check_not_over(definition, definition.schedule(now), now)
+    _refuse_what_comes_second(definition, session, now, skips=skips)
+
+
+def _refuse_what_comes_second(definition: Definition, session: Session, now: datetime, *, skips: bool) -> None:
+    """Refuse a definition that another timelapse is ahead of: the active one, or one that waits for the daemon.
+
+    The daemon looks at the definition in the configuration directory first, then at requests in their order.
+    """
+    held, history = None, session.places.history
+    with suppress(StoreCorrupt):  # which the daemon sets aside
+        loaded = load_stored(session.store)
+        held = None if loaded is None else loaded.stored
+    if held is not None and skips:
+        held = replace(held, timelapse=_as_resumed(held.timelapse, now))
+    lying, waiting = session.places.find_definition(), Inbox(session.store).pending()
+    first = [_startable(lying, held, history, now, skips=skips)] if lying is not None else []
+    if held is not None and any(_cancels(request, held.timelapse) for request in waiting):
+        held = replace(held, timelapse=held.timelapse.cancel(now, "", ""))
+    check_may_start(definition, held, history)
+    starts = [request.path for request in waiting if request.kind == "start"]
+    first += [_startable(path, held, history, now, skips=skips) for path in starts]
+    for other in first:
+        if other is not None and other.digest != definition.digest:
+            refusal = DefinitionRefused(
+                f"{definition.name} can't start: {other.name} comes first, and waits for the daemon"
+            )
+            refusal.hint = f"take {other.source} away to withdraw that"
+            raise refusal
+
+
+def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:
+    """Return what the daemon will find when it starts: what is cut off, or went by meanwhile, may be all there was."""
+    if timelapse.state is TimeLapseState.RUNNING:
+        timelapse = timelapse.interrupt(None, "")
+    return timelapse.pass_late(now, Reason.MISSED, "")
+
+
+def _startable(
+    path: Path, held: StoredTimelapse | None, history: Path, now: datetime, *, skips: bool
+) -> Definition | None:
+    """Return the definition in a file if the daemon will take it up."""
+    with suppress(TimelapsedError, OSError):
+        definition = read_definition(path)
+        check_may_start(definition, held, history)
+        if skips:
+            check_not_over(definition, definition.schedule(now), now)
+        return definition
+    return None
+
+
+def _cancels(request: Request, timelapse: TimeLapse) -> bool:
+    """Whether a request will end a timelapse."""
+    if request.kind != "cancel" or not timelapse.state.is_active:
+        return False
+    with suppress(TimelapsedError, OSError):
+        return bool(request.body().get("timelapse_id", timelapse.id) == timelapse.id)
+    return False
+
+
+def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
+    """Yield what to say where TZ makes other slots of a definition here than the host's zone does in a service."""
+    if session.scope is Scope.OWN or not session.environment.get("TZ"):
+        return
+    zone: tzinfo = UTC
+    with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
+        zone = ZoneInfo.from_file(file)
+    with suppress(FaultsFound):  # which the daemon tells
+        slots = definition.schedule(now, zone).slots
+        if slots != schedule.slots:
+            words = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
+            yield f"the service reads times without an offset in the host's zone, not in TZ: {words}"

@@ -1,0 +1,52 @@
+"""``timelapsectl log``: journalctl, asked about the right unit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.support.errors import TimelapsedError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from plantimager.timelapse.cli.session import Session
+
+
+def run_log(options: argparse.Namespace, session: Session) -> int:
+    """Become journalctl; doesn't return.
+
+    Raises
+    ------
+    TimelapsedError
+        There is no journal of that daemon, or no journalctl.
+
+    """
+    command = journal_command(session, options.arguments)
+    if shutil.which(command[0]) is None:
+        problem = TimelapsedError("journalctl is not installed; without it the daemon logs to its standard error")
+        problem.hint = "on a machine with systemd it is there"
+        raise problem
+    sys.stdout.flush()
+    os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
+
+
+def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
+    """Return what to run to see a rig's journal.
+
+    Raises
+    ------
+    TimelapsedError
+        The daemon of this store is nobody's service.
+
+    """
+    if session.scope is Scope.OWN:
+        refusal = TimelapsedError(f"{session.store}: a daemon on this store logs to where it was started")
+        refusal.hint = "for a service's journal say whose: timelapsectl --system log, or timelapsectl --user log"
+        raise refusal
+    manager = ["--user"] if session.scope is Scope.USER else []
+    return ["journalctl", *manager, f"--unit={session.unit}", *arguments]

@@ -1,0 +1,238 @@
+"""What there is to know of a rig at one moment: read once, then shown as text, as JSON or as a picture.
+
+Everything is read only, from the store, the live file and the lock, and so works whether or not the
+daemon runs. Nothing here is worded for a screen, and no secret of the store comes as far as this.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.lock import daemon_of, start_of
+from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.store.stored_timelapse import Logbook, load_stored
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.support.clock import Clock, ClockEvidence
+
+SECRETS = ("api_token",)
+"""Keys of ``extra`` whose values are shown nowhere, not even where an error message repeats them."""
+
+
+class RunningDaemon(Struct, frozen=True, kw_only=True):
+    """The daemon that runs on the store, and what it shows of itself."""
+
+    pid: int
+    up_since: datetime | None = None
+    """``None`` where it ended while we looked."""
+    status: str = ""
+    """Its one line for ``systemctl status``; empty while it starts."""
+    driver: str = ""
+    rig: str = "unknown"
+    """``scanning``, ``warm``, ``standby`` or ``unknown``."""
+    clock_trusted: bool = True
+    progress: tuple[int, int] | None = None
+    """Of the running scan: steps done, steps in all."""
+    trouble: str = ""
+
+
+class SlotFacts(Struct, frozen=True, kw_only=True):
+    """What became of one slot, or is becoming of it."""
+
+    slot: int
+    scan_id: str
+    scheduled_at: datetime
+    status: RecordStatus
+    attempt: int
+    interruptions: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    took: timedelta | None
+    pictures: int | None
+    reason: Reason | None
+    error: str
+    last_error: str
+
+    @property
+    def late(self) -> timedelta:
+        """How much later than planned its last attempt began; nothing where none did."""
+        if self.started_at is None:
+            return timedelta(0)
+        return max(self.started_at - self.scheduled_at, timedelta(0))
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """A rig at one moment."""
+
+    at: datetime
+    """The moment, in UTC."""
+    store: Path
+    timelapse: TimeLapse | None = None
+    logbook: Logbook = field(default_factory=Logbook)
+    saved_at: datetime | None = None
+    """When the store was last written."""
+    backup_because: str = ""
+    """What is wrong with the store, where its ``.bak`` is shown in its place."""
+    daemon: RunningDaemon | None = None
+    evidence: ClockEvidence
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what no log is harmed by: not the secrets."""
+        return f"Overview({self.store}, {self.at})"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a daemon keeps the timelapse going, or none has to."""
+        return self.daemon is not None or self.timelapse is None or not self.timelapse.state.is_active
+
+    def slots(self) -> Iterator[SlotFacts]:
+        """Yield what is on record, the newest slot first; that in progress included."""
+        if self.timelapse is not None:
+            for slot in sorted(self.timelapse.records, reverse=True):
+                yield self.slot(self.timelapse, self.timelapse.records[slot])
+
+    def slot(self, timelapse: TimeLapse, record: SlotRecord) -> SlotFacts:
+        """Return the facts of one record."""
+        return SlotFacts(
+            slot=record.slot,
+            scan_id=record.scan_id,
+            scheduled_at=timelapse.schedule_times[record.slot],
+            status=record.status,
+            attempt=record.attempt,
+            interruptions=record.interruptions,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            took=record.took,
+            pictures=record.pictures,
+            reason=record.reason,
+            error=self.harmless(record.error_text),
+            last_error=self.harmless(record.last_error or ""),
+        )
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what a person should do something about, the worst first."""
+        return tuple(self._troubles())
+
+    def _troubles(self) -> Iterator[str]:
+        if self.backup_because:
+            yield f"{self.backup_because}; shown is its backup, one save older"
+        if not self.is_kept:
+            yield "the daemon is not running, no slot is taken"
+        if self.daemon is not None and self.daemon.trouble:
+            # Its line for systemctl words the trouble; the bare reason is that of a daemon that says something else.
+            line, reason = self.daemon.status, self.daemon.trouble
+            yield line if reason in line else reason
+        if self.daemon is not None and not self.daemon.clock_trusted:
+            yield self.daemon.status or "clock not trusted yet, nothing is decided"
+        timelapse = self.timelapse
+        if timelapse is None:
+            return
+        if timelapse.state is TimeLapseState.FAILED and timelapse.ending is not None:
+            yield self.harmless(timelapse.ending.why)
+        if not timelapse.state.is_active:
+            return
+        if timelapse.current is not None and timelapse.current.reason is Reason.RIG_NOT_READY:
+            yield f"the rig is not ready for slot {timelapse.next_idx}: {self.harmless(timelapse.current.error_text)}"
+        last = timelapse.records.get(timelapse.next_idx - 1)
+        if last is not None and last.status is RecordStatus.FAILED:
+            yield f"the last slot, {last.slot}, failed: {self.harmless(last.error_text)}"
+
+    def harmless(self, text: str) -> str:
+        """Return somebody's words fit to be shown: on one line, and without the store's secrets."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[secret]")
+        return one_line(text)
+
+
+def look(store: Path, clock: Clock) -> Overview:
+    """Read what there is to know now.
+
+    Raises
+    ------
+    StoreUnreadable, StoreCorrupt
+        The store can't be read, or holds no timelapse.
+
+    """
+    # The daemon first: it may end meanwhile and then shows too much, but never writes what we miss.
+    daemon = _look_at_daemon(store, clock)
+    now, evidence = clock.now(), clock.evidence()
+    loaded = load_stored(store)
+    if loaded is None:
+        return Overview(at=now, store=store, daemon=daemon, evidence=evidence)
+    stored = loaded.stored
+    return Overview(
+        at=now,
+        store=store,
+        timelapse=stored.timelapse,
+        logbook=stored.logbook,
+        saved_at=stored.logbook.saved_at or _changed_at(loaded.path),
+        backup_because=str(loaded.trouble or ""),
+        daemon=daemon,
+        evidence=evidence,
+        secrets=tuple(_secrets_of(stored.store.extra)),
+    )
+
+
+def _look_at_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
+    pid = daemon_of(store)
+    if pid is None:
+        return None
+    up_since = _up_since(pid, clock)
+    live = read_live(store)
+    if live.get("pid") != pid:  # that of a daemon which was killed, while this one still starts
+        return RunningDaemon(pid=pid, up_since=up_since)
+    return RunningDaemon(
+        pid=pid,
+        up_since=up_since,
+        status=_text(live, "status"),
+        driver=_text(live, "driver"),
+        rig=_text(live, "rig") or "unknown",
+        clock_trusted=live.get("clock") != "not trusted",
+        progress=_progress(live.get("progress")),
+        trouble=_text(live, "trouble"),
+    )
+
+
+def _up_since(pid: int, clock: Clock) -> datetime | None:
+    try:
+        started = int(start_of(pid)) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return None
+    return clock.now() - timedelta(seconds=max(clock.since_boot() - started, 0))
+
+
+def _text(live: Mapping[str, Any], key: str) -> str:
+    value = live.get(key)
+    return one_line(value) if isinstance(value, str) else ""
+
+
+def _progress(value: object) -> tuple[int, int] | None:
+    if not isinstance(value, dict):
+        return None
+    done, total = value.get("done"), value.get("total")
+    return (done, total) if type(done) is int and type(total) is int and total > 0 else None
+
+
+def _changed_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def _secrets_of(extra: Mapping[str, Any]) -> Iterator[str]:
+    for key in SECRETS:
+        value = extra.get(key)
+        if isinstance(value, str) and value:
+            yield value

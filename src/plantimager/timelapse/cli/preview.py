@@ -1,0 +1,140 @@
+"""``timelapsectl preview``: when the slots of a definition would be, were it to start now."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.cli.check import read_whole
+from plantimager.timelapse.cli.terminal import Style, flowing
+from plantimager.timelapse.cli.words import counted, schedule_words, zone_words
+from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.states import OnScanFailed
+from plantimager.timelapse.scan.cameras import read_cameras
+from plantimager.timelapse.scan.paths import read_path
+from plantimager.timelapse.support.errors import TimelapsedError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from datetime import date, datetime
+
+    from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.cli.terminal import Screen
+    from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.support.faults import Fault
+
+FIRST_DAYS, LAST_DAYS = 4, 1
+"""Days that are shown of a long timelapse."""
+MOST_OF_A_DAY: Final = 24
+"""Slots that are shown of a day; of more than that, as many at its beginning as fit a line, and the last."""
+SHOWN_OF_A_DENSE_DAY: Final = 4
+
+
+def run_preview(options: argparse.Namespace, session: Session) -> int:
+    """Show the schedule.
+
+    Raises
+    ------
+    TimelapsedError
+        There is no definition, or it is at fault.
+
+    """
+    path = options.file or session.places.find_definition()
+    if path is None:
+        where = " or ".join(str(directory) for directory in session.places.config_directories)
+        refusal = TimelapsedError(f"no definition in {where}")
+        refusal.hint = "name one: timelapsectl preview FILE"
+        raise refusal
+    now = session.clock.now()
+    definition, schedule = read_whole(path, now)
+    session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))
+    return 0
+
+
+def preview_lines(
+    definition: Definition, schedule: Schedule, now: datetime, screen: Screen, *, every_slot: bool
+) -> list[str]:
+    """Return the screen."""
+    slots, notes = schedule
+    days = len({slot.astimezone().date() for slot in slots})
+    lasts = f" over {spoken(slots[-1] - slots[0])}, on {counted(days, 'day')}" if len(slots) > 1 else ""
+    lines = [
+        f"{screen.paint(definition.name, Style.BOLD)}  {schedule_words(definition.mode, slots, now)}",
+        f"{counted(len(slots), 'slot')}{lasts}; times are local, {zone_words(slots)}",
+        *_scan_words(definition),
+        *_rig_words(definition, slots),
+    ]
+    if definition.start_at is None and not definition.dates:
+        lines.append("the first slot is a warm-up after the start; shown as if that were now")
+    lines += [screen.paint(f"note: {note}", Style.YELLOW) for note in notes]
+    return [*lines, "", *(_table(definition, slots, now, screen) if every_slot else _days(slots, screen))]
+
+
+def _scan_words(definition: Definition) -> Iterator[str]:
+    """Yield what a slot takes: how many positions and pictures."""
+    faults: list[Fault] = []  # there are none: the definition was read
+    cameras = read_cameras(definition.configuration, faults)
+    path = definition.configuration.get("ScanPath")
+    poses = read_path(path, faults) if path is not None else None
+    slot = [counted(len(poses), "position")] if poses else ["the driver's own path"]
+    slot += [counted(len(cameras), "camera")] if cameras else ["the driver's own cameras"]
+    pictures = len(poses) * len(cameras) if poses else 0
+    slot += [counted(pictures, "picture")] if pictures else []
+    yield f"a slot: {', '.join(slot)}"
+
+
+def _rig_words(definition: Definition, slots: Sequence[datetime]) -> Iterator[str]:
+    """Yield in brief what happens around a slot."""
+    off = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
+    warm = f"warmed up {spoken(definition.warmup)} before" if definition.warmup else "not warmed up"
+    standby = f"standby in {off} of {counted(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
+    grace = f"may start {spoken(definition.grace)} late" if definition.grace else "must start in time"
+    retries = f"{counted(definition.scan_retries, 'retry', 'retries')}, then " if definition.scan_retries else ""
+    goes_on = definition.on_scan_failed is OnScanFailed.SKIP_SCAN
+    yield f"the rig: {warm}, {standby} (those longer than {spoken(definition.standby_threshold)})"
+    yield f"a slot {grace}; if it fails: {retries}the timelapse {'goes on' if goes_on else 'ends'}"
+
+
+def _days(slots: Sequence[datetime], screen: Screen) -> Iterator[str]:
+    """Yield a paragraph for each day; of a long schedule, or a dense day, the beginning and the end."""
+    days = [(day, list(there)) for day, there in groupby(slots, key=lambda slot: slot.astimezone().date())]
+    left_out = len(days) - FIRST_DAYS - LAST_DAYS
+    shown = days if left_out <= 1 else [*days[:FIRST_DAYS], *days[-LAST_DAYS:]]
+    seconds = any(slot.second for slot in slots)
+    for index, (day, there) in enumerate(shown):
+        if left_out > 1 and index == FIRST_DAYS:
+            yield f"{'…':<17}{left_out} more days (--all shows every slot)"
+        yield from _day(day, there, screen, seconds=seconds)
+
+
+def _day(day: date, there: Sequence[datetime], screen: Screen, *, seconds: bool) -> Iterator[str]:
+    times = [_clock_time(slot, seconds=seconds) for slot in there]
+    if len(times) > MOST_OF_A_DAY:
+        left_out = len(times) - SHOWN_OF_A_DENSE_DAY - 1
+        times = [*times[:SHOWN_OF_A_DENSE_DAY], f"… {left_out} more …", times[-1]]
+    for index, line in enumerate(flowing(times, screen.width - 17, "  ")):
+        yield f"{'' if index else f'{day:%a %d %b %Y}':<17}{line}"
+
+
+def _table(definition: Definition, slots: Sequence[datetime], now: datetime, screen: Screen) -> Iterator[str]:
+    """Yield a line for every slot."""
+    seconds = any(slot.second for slot in slots)
+    width = len(str(len(slots) - 1))
+    yield screen.paint(f"{'slot':>{max(width, 4)}}  {'local time':<{24 if seconds else 21}}  UTC", Style.DIM)
+    following = [*slots[1:], None]
+    for index, (slot, later) in enumerate(zip(slots, following, strict=True)):
+        local = f"{slot.astimezone():%a %d %b %Y} {_clock_time(slot, seconds=seconds)}"
+        remark = "  already missed" if slot + definition.grace < now else ""
+        if later is not None and later - slot > definition.standby_threshold:
+            remark += "  then standby"
+        yield f"{index:>{max(width, 4)}}  {local}  {slot:%Y-%m-%dT%H:%M:%SZ}{remark}"
+
+
+def _clock_time(slot: datetime, *, seconds: bool) -> str:
+    """Return the local time of day; of an hour that comes twice in the autumn, with its offset."""
+    local = slot.astimezone()
+    text = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    first, second = (local.replace(tzinfo=None, fold=fold).timestamp() for fold in (0, 1))
+    return text if first == second else f"{text}{local:%z}"

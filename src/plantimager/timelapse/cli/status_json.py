@@ -1,0 +1,143 @@
+"""An `Overview` for programs: one JSON object, whose keys stay.
+
+Times are ISO-8601 in UTC, durations numbers of seconds (their keys end in ``_sec``); what isn't known is null.
+Keys may be added, so leave alone what you don't know. ::
+
+    version       1
+    at            when this was read
+    store         path of the store
+    saved_at      when the store was last written
+    from_backup   true: the store is corrupt, and this is from its .bak
+    timelapse     null where there is none, else
+        id mode state     as the store spells them: scheduled, running, completed, …
+        n_slots           slots of the schedule
+        done taken failed skipped interrupted        slots with a final record; the first is the sum of the others
+        first_at last_at  the ends of the schedule
+        next_slot next_at what comes next, or is being taken; null where nothing does
+        interval_sec      of mode interval
+        warmup_sec standby_threshold_sec grace_sec
+        on_scan_failed scan_retries
+        ending            null, or {at, who, why} where somebody or something ended it early
+    scanning      null, or the scan that is being taken: {slot, scan_id, attempt, done, total}; done of total steps
+    records       the last slots (-n), newest first, each
+        slot scan_id scheduled_at
+        status            pending, running, succeeded, failed, skipped, interrupted
+        attempt interruptions
+        started_at finished_at took_sec late_sec     of the last attempt
+        pictures
+        reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, cancelled,
+                          timelapse_failed
+        error last_error  in words; last_error is that of the attempt before one that succeeded
+    outages       [{from, to}]: when the daemon was not there
+    daemon        null where none runs, else {pid, up_since, status, driver}
+    boots         boots of the machine that this timelapse has seen
+    rig           scanning, warm, standby, by hand, unknown; null without a daemon
+    clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's word, null without one
+    troubles      [text]: what a person should do something about
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from plantimager.timelapse.cli.overview import Overview, SlotFacts
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+VERSION: Final = 1
+
+
+def as_json(overview: Overview, records: int) -> dict[str, Any]:
+    """Return the object, with as many ``records``."""
+    daemon, timelapse = overview.daemon, overview.timelapse
+    return {
+        "version": VERSION,
+        "at": _time(overview.at),
+        "store": str(overview.store),
+        "saved_at": _time(overview.saved_at),
+        "from_backup": bool(overview.backup_because),
+        "timelapse": None if timelapse is None else _timelapse(overview, timelapse),
+        "scanning": None if timelapse is None else _scanning(overview, timelapse),
+        "records": [_record(facts) for facts, _ in zip(overview.slots(), range(records), strict=False)],
+        "outages": [{"from": _time(start), "to": _time(end)} for start, end in overview.logbook.outages],
+        "daemon": None
+        if daemon is None
+        else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
+        "boots": overview.logbook.boots,
+        "rig": None if daemon is None else daemon.rig,
+        "clock": {
+            "trusted": None if daemon is None else daemon.clock_trusted,
+            "synchronised": overview.evidence.kernel_synchronised,
+            "set_from_rtc": overview.evidence.set_from_rtc,
+        },
+        "troubles": list(overview.troubles()),
+    }
+
+
+def _timelapse(overview: Overview, timelapse: TimeLapse) -> dict[str, Any]:
+    tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
+    interval = slots[1] - slots[0] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
+    return {
+        "id": timelapse.id,
+        "mode": timelapse.mode.value,
+        "state": timelapse.state.value,
+        "n_slots": timelapse.n_slots,
+        "done": tally.done,
+        "taken": tally.taken,
+        "failed": tally.failed,
+        "skipped": tally.skipped,
+        "interrupted": tally.interrupted,
+        "first_at": _time(slots[0]) if slots else None,
+        "last_at": _time(slots[-1]) if slots else None,
+        "next_slot": None if timelapse.next_at is None else timelapse.next_idx,
+        "next_at": _time(timelapse.next_at),
+        "interval_sec": _seconds(interval),
+        "warmup_sec": _seconds(timelapse.warmup),
+        "standby_threshold_sec": _seconds(timelapse.standby_threshold),
+        "grace_sec": _seconds(timelapse.grace),
+        "on_scan_failed": timelapse.on_scan_failed.value,
+        "scan_retries": timelapse.scan_retries,
+        "ending": None
+        if ending is None
+        else {"at": _time(ending.at), "who": overview.harmless(ending.who), "why": overview.harmless(ending.why)},
+    }
+
+
+def _scanning(overview: Overview, timelapse: TimeLapse) -> dict[str, Any] | None:
+    """Return the running scan; only of a daemon that runs, since a store alone may say so long after."""
+    record = timelapse.current
+    if overview.daemon is None or timelapse.state is not TimeLapseState.RUNNING or record is None:
+        return None
+    done, total = overview.daemon.progress or (None, None)
+    return {"slot": record.slot, "scan_id": record.scan_id, "attempt": record.attempt, "done": done, "total": total}
+
+
+def _record(facts: SlotFacts) -> dict[str, Any]:
+    return {
+        "slot": facts.slot,
+        "scan_id": facts.scan_id,
+        "scheduled_at": _time(facts.scheduled_at),
+        "status": facts.status.value,
+        "attempt": facts.attempt,
+        "interruptions": facts.interruptions,
+        "started_at": _time(facts.started_at),
+        "finished_at": _time(facts.finished_at),
+        "took_sec": _seconds(facts.took),
+        "late_sec": _seconds(facts.late) if facts.started_at is not None else None,
+        "pictures": facts.pictures,
+        "reason": None if facts.reason is None else facts.reason.value,
+        "error": facts.error or None,
+        "last_error": facts.last_error or None,
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()

@@ -1,0 +1,207 @@
+"""What the daemon says: one line an event, with a stable action name, a level that means something, and fields.
+
+Under journald the fields arrive natively (``journalctl SLOT=7``, ``ACTION=slot_skipped``), and
+an event that a person must act on carries the MESSAGE_ID of its entry in the message catalog
+(``journalctl -x``). Without journald the same lines go to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from logging_journald import Facility, JournaldLogHandler, check_journal_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+NOTICE: Final = 25
+"""Between INFO and WARNING, as syslog has it: normal, but worth a look. Every transition is one."""
+logging.addLevelName(NOTICE, "NOTICE")
+
+LEVELS: Final = MappingProxyType(
+    {
+        logging.CRITICAL: 2,
+        logging.ERROR: 3,
+        logging.WARNING: 4,
+        NOTICE: 5,
+        logging.INFO: 6,
+        logging.DEBUG: 7,
+    }
+)
+"""Python's levels as syslog priorities; 0 and 1 would wake every terminal, and nothing here is worth that."""
+
+_INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
+
+IDENTIFIER: Final = "timelapsed"
+
+logger = logging.getLogger("timelapsed")
+
+
+class Action(Enum):
+    """Everything that the daemon reports: (name, level, MESSAGE_ID where a person may have to act)."""
+
+    IDLE = ("idle", _INFO, None)
+    RESUMED = ("resumed", NOTICE, None)
+    STORE_FOUND = ("store_found", _INFO, None)
+    STORE_FROM_BACKUP = ("store_from_backup", _ERROR, "ff2e4210d59b49b292317cac328ff0c8")
+    STORE_QUARANTINED = ("store_quarantined", _ERROR, "1ab4ad51fa904ccca2ad958745aeb732")
+    STORE_UNREADABLE = ("store_unreadable", _CRITICAL, "769ed81a71e04d31be4a2b809aab908b")
+    STORE_NOT_SAVED = ("store_not_saved", _CRITICAL, "c61918ac2ec243b7b13ce78286de919b")
+    STORE_SAVED_AGAIN = ("store_saved_again", NOTICE, None)
+    STORE_CHANGED = ("store_changed", _WARNING, "1c0aa5c2cebe487383442e67ef9435cd")
+    STORE_ARCHIVED = ("store_archived", _INFO, None)
+    STORE_SWEPT = ("store_swept", _INFO, None)
+
+    DEFINITION_ACCEPTED = ("definition_accepted", NOTICE, None)
+    DEFINITION_REFUSED = ("definition_refused", _WARNING, "f40029e72d96451dbeb1591250139b93")
+    DEFINITION_WAITS = ("definition_waits", _WARNING, "fe462c6d0060441aa845809662854d51")
+    DEFINITION_FAULTY = ("definition_faulty", _ERROR, "f95fd417efcd44bdba3a59ed6fa58730")
+    DEFINITION_DONE = ("definition_done", _INFO, None)
+
+    SCAN_STARTED = ("scan_started", NOTICE, None)
+    SCAN_SUCCEEDED = ("scan_succeeded", NOTICE, None)
+    SCAN_RECOVERED = ("scan_recovered", NOTICE, None)
+    ATTEMPT_FAILED = ("attempt_failed", _WARNING, None)
+    SCAN_FAILED = ("scan_failed", _ERROR, "f4810159a4ad46aea8a98ba6c236024b")
+    SLOT_SKIPPED = ("slot_skipped", _WARNING, "d6cdf4b80ca4491ea7d9fa4c53e2d00f")
+    SLOT_INTERRUPTED = ("slot_interrupted", _WARNING, "0c829057da45439b8fb8159b0594ff4a")
+    SLOTS_GIVEN_BACK = ("slots_given_back", NOTICE, None)
+
+    RIG_WARMUP = ("rig_warmup", _INFO, None)
+    RIG_STANDBY = ("rig_standby", _INFO, None)
+    RIG_BY_HAND = ("rig_by_hand", NOTICE, None)
+    RIG_NOT_READY = ("rig_not_ready", _WARNING, "de42a71ef38d42ccacf7056141cc360c")
+    RIG_TROUBLE = ("rig_trouble", _ERROR, "d69bd89c3c3642229111a876e43726cd")
+    DATASETS_OUT_OF_REACH = ("datasets_out_of_reach", _ERROR, "847ce11cf33e424182341f751fc32a57")
+    DRIVER_STALLED = ("driver_stalled", _ERROR, "bedaeed9fc3b49ac90cafdd54aca349a")
+    DRIVER_ABANDONED = ("driver_abandoned", _CRITICAL, "4480c3572ecf4347923e6dfe7d549f56")
+
+    TIMELAPSE_COMPLETED = ("timelapse_completed", NOTICE, "81d84811525e405fb7fc5d28185aa91c")
+    TIMELAPSE_FAILED = ("timelapse_failed", _ERROR, "c7f9f4b3604f433a9a6f5eb51bc4456d")
+    TIMELAPSE_CANCELLED = ("timelapse_cancelled", NOTICE, None)
+
+    CLOCK_WAIT = ("clock_wait", _WARNING, "c1ab31741de942369f404e70f58a67ab")
+    CLOCK_TRUSTED = ("clock_trusted", _INFO, None)
+    CLOCK_MOVED = ("clock_moved", _WARNING, "f2666146f3914afba0be5b81f700dc98")
+
+    CONFIG_LOADED = ("config_loaded", _INFO, None)
+    CONFIG_FAULTY = ("config_faulty", _ERROR, "e94c09ad684141039b8f783893fa018e")
+    REQUEST_REFUSED = ("request_refused", _WARNING, None)
+    RELOADED = ("reloaded", _INFO, None)
+    STARTING = ("starting", _INFO, None)
+    ALREADY_RUNNING = ("already_running", _ERROR, "9faf31d26ac74ff6bb53f1d5977e2e3f")
+    STOPPING = ("stopping", _INFO, None)
+    STOPPED = ("stopped", _INFO, None)
+    START_FAILED = ("start_failed", _CRITICAL, "c3a124d63c744b75a9c7d0026094947b")
+    CRASHED = ("crashed", _CRITICAL, "130644c767fc4cd3b89c1a4dc44141cb")
+
+    def __init__(self, word: str, level: int, message_id: str | None) -> None:
+        self.word, self.level, self.message_id = word, level, message_id
+
+
+def tell(
+    action: Action,
+    sentence: str,
+    *,
+    timelapse: TimeLapse | None = None,
+    slot: int | Sequence[int] | None = None,
+    error: BaseException | None = None,
+    **fields: Any,
+) -> None:
+    """Write one line to the journal. Any thread.
+
+    ``timelapse`` and ``slot`` become TIMELAPSE_ID, STATE, SLOT, SCAN_ID and ATTEMPT; several slots become
+    as many SLOT fields. ``fields`` are added in capitals, and go before those; the chain of ``error`` goes into the
+    same entry.
+    """
+    extra: dict[str, Any] = {"ACTION": action.word}
+    if action.message_id is not None:
+        extra["MESSAGE_ID"] = action.message_id
+    if timelapse is not None:
+        extra |= {"TIMELAPSE_ID": timelapse.id, "STATE": timelapse.state.value}
+        if isinstance(slot, int):
+            extra |= {"SLOT": slot, "SCAN_ID": timelapse.scan_id(slot)}
+            record = timelapse.records.get(slot)
+            if record is not None:
+                extra["ATTEMPT"] = record.attempt
+        elif slot is not None:
+            extra["SLOT"] = list(slot)
+    extra |= {key.upper(): value for key, value in fields.items()}
+    exc_info = error if error is not None else False
+    logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
+
+
+def set_up_logging(level: str = "info") -> None:
+    """Send everything to journald where it listens on our stderr, else to stderr as plain lines."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)  # of libraries only what went wrong
+    handler: logging.Handler
+    try:
+        handler = JournalHandler() if check_journal_stream() else StderrHandler()
+    except (OSError, ValueError):  # JOURNAL_STREAM is malformed, or stderr is closed
+        handler = StderrHandler()
+    root.handlers = [handler]
+    set_level(level)
+    logging.captureWarnings(capture=True)
+    # Its one INFO or WARNING line per job would repeat what is said here in better words.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def set_level(name: str) -> None:
+    """Say from which level on lines are written: ``debug``, ``info``, ``notice``, ``warning`` or ``error``."""
+    level = logging.getLevelName(name.upper())
+    logger.setLevel(level)
+    logging.getLogger("plantimager").setLevel(level)
+
+
+class StderrHandler(logging.StreamHandler[Any]):
+    """Plain lines for a person in front of a terminal, the level where it matters."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(_PlainFormatter())
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Go on without a line: a terminal that was closed must not end the timelapse."""
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return ``NOTICE`` and lower bare, the rest with its level in front."""
+        prefix = f"{record.levelname} " if record.levelno > NOTICE else ""
+        return prefix + super().format(record).replace("\n", "\n  ")
+
+
+class JournalHandler(JournaldLogHandler):
+    """Native journal entries with exactly the fields that are documented, and no others."""
+
+    def __init__(self) -> None:
+        super().__init__(IDENTIFIER, facility=Facility.DAEMON, use_message_id=False)
+
+    def _format_record(self, record: logging.LogRecord) -> list[tuple[str, Any]]:
+        entry: list[tuple[str, Any]] = [
+            ("MESSAGE", record.getMessage()),
+            ("PRIORITY", self._priority(record.levelno)),
+            ("SYSLOG_FACILITY", self._facility),
+            ("SYSLOG_IDENTIFIER", IDENTIFIER),
+            ("CODE_FILE", record.pathname),
+            ("CODE_LINE", record.lineno),
+            ("CODE_FUNC", record.funcName),
+            ("THREAD_NAME", record.threadName),
+        ]
+        for name, value in getattr(record, "journal", {}).items():
+            entry += [(name, item) for item in value] if isinstance(value, list) else [(name, value)]
+        if record.exc_info and record.exc_info[0] is not None:
+            entry.append(("EXCEPTION", "".join(traceback.format_exception(*record.exc_info))))
+        return entry
+
+    @staticmethod
+    def _priority(level: int) -> int:
+        return next((priority for floor, priority in LEVELS.items() if level >= floor), 7)

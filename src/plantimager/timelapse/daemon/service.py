@@ -1,0 +1,75 @@
+"""The process from its first line in the journal to its exit code: it runs the daemon, and words what goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.journal import Action, set_level, set_up_logging, tell
+from plantimager.timelapse.daemon.notify import Notifier, watchdog_interval
+from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.places import find_places
+from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.errors import (
+    EXIT_FAILED,
+    AlreadyRunning,
+    ConfigurationError,
+    StoreUnreadable,
+    TimelapsedError,
+)
+from plantimager.timelapse.support.streams import occupy_standard_streams
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ACTIONS = (
+    (AlreadyRunning, Action.ALREADY_RUNNING),
+    (ConfigurationError, Action.CONFIG_FAULTY),
+    (StoreUnreadable, Action.STORE_UNREADABLE),
+)
+
+
+def serve(config_file: Path | None, rig: str | None) -> NoReturn:
+    """Run the daemon, and end the process with its exit code."""
+    occupy_standard_streams()
+    os.umask(os.umask(0o077) | 0o007)  # whatever is made here may hold an api_token; the group is for UMask= to decide
+    set_up_logging()
+    try:
+        code = _run(config_file, rig)
+    except TimelapsedError as problem:
+        action = next((action for kind, action in _ACTIONS if isinstance(problem, kind)), Action.START_FAILED)
+        hint = f"; {problem.hint}" if problem.hint else ""
+        tell(action, f"{problem}{hint}")
+        code = problem.exit_code
+    except OSError as problem:
+        # The system's own refusals say all in a sentence; any other is for its programmer.
+        chain = problem if problem.errno is None else None
+        tell(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror or problem}", error=chain)
+        code = EXIT_FAILED
+    except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
+        tell(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
+        code = EXIT_FAILED
+    logging.shutdown()
+    sys.stdout.flush()
+    # The rig thread may hang in a driver; nothing after this line is worth waiting for it.
+    os._exit(code)
+
+
+def _run(config_file: Path | None, rig: str | None) -> int:
+    places = find_places(os.environ, rig=rig, config_file=config_file)
+    config = read_config(places.find_config())
+    set_level(config.log_level)
+    daemon = Daemon(
+        places,
+        config,
+        SystemClock(),
+        Notifier(os.environ),
+        LiveFile(places.store),
+        watchdog=watchdog_interval(os.environ),
+    )
+    daemon.handle_signals()
+    return daemon.run()

@@ -1,0 +1,1 @@
+"""A scan's pictures on disk: attempt, receipt, layout, free space."""

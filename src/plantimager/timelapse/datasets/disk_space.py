@@ -1,0 +1,83 @@
+"""Room on the datasets' disk: looked for before a scan, with a floor that no scan goes below.
+
+A disk that is full to the brim stops more than scans: the store and the journal, too. So every driver has the
+option ``keep_free = "1 GB"``, and reads it here.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.support.errors import ScannerNotReady
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.request import ScanRequest
+    from plantimager.timelapse.support.faults import Table
+
+MEGABYTE: Final = 1_000_000
+
+KEEP_FREE: Final = 1_000 * MEGABYTE
+"""Bytes, where the options don't say: the journal and a year of stores fit in."""
+
+BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
+"""The most that a picture takes, by its extension: what a scan must find free before it begins."""
+
+_SIZE: Final = r"(?a)(\d{1,9}(?:\.\d+)?)\s*([MGT])B"
+
+
+def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
+    """Take ``keep_free`` out of a driver's options; bytes."""
+    return table.take("keep_free", _read_size, default)
+
+
+def most_bytes(cameras: Iterable[Camera]) -> int:
+    """Return what the pictures of one position take at most."""
+    return sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras)
+
+
+def check_before(request: ScanRequest, needed: int, keep_free: int) -> None:
+    """Check that the disk takes a scan of ``needed`` bytes, all in all.
+
+    Raises
+    ------
+    ScannerNotReady
+        It doesn't; no attempt is used, because a person may make room meanwhile.
+
+    """
+    try:
+        check(request.dataset_dir.parent, needed, keep_free)
+    except OSError as full:
+        raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
+
+
+def check(directory: Path, needed: int, keep_free: int) -> None:
+    """Check that the disk of ``directory`` takes ``needed`` more bytes, and has ``keep_free`` left when it did.
+
+    Raises
+    ------
+    OSError
+        ENOSPC, worded; or it can't be asked.
+
+    """
+    free = shutil.disk_usage(directory).free
+    if free - needed < keep_free:
+        problem = f"{_words(free)} free, {_words(needed)} needed for this scan, and {_words(keep_free)} kept free"
+        raise OSError(errno.ENOSPC, f"{problem}; move datasets away, or lower keep_free", str(directory))
+
+
+def _words(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _read_size(value: object) -> int:
+    match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a size such as "500 MB" or "2 GB"')
+    return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])

@@ -1,0 +1,148 @@
+"""The words for what a timelapse and its slots are in, and the table of allowed transitions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.support.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TimeLapseMode(StrEnum):
+    """How the slots of a timelapse came about."""
+
+    ONE_SHOT = "one_shot"
+    INTERVAL = "interval"
+    FIXED_TIMES = "fixed_times"
+
+
+class TimeLapseState(StrEnum):
+    """What a timelapse is in.
+
+    The second and later names of a member are those that other programs import; they are
+    aliases (``TimeLapseState.STANDBY is TimeLapseState.SCHEDULED``), and `read` knows their words.
+    """
+
+    CONFIGURED = "configured"
+    """A draft that nobody armed; it is left alone."""
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    IDLE = "scheduled"
+    ARMING = "scheduled"
+    WAITING = "scheduled"
+    STANDBY = "scheduled"
+    COOLDOWN = "scheduled"
+    SCANNING = "running"
+    ERROR = "failed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TimeLapseState | None:
+        """Read the words of older controllers: ``TimeLapseState("scanning") is RUNNING``."""
+        if isinstance(value, str):
+            member = cls.__members__.get(value.upper())
+            if member is not None and value == value.lower():
+                return member
+        return None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen to the timelapse by itself."""
+        return self in (TimeLapseState.COMPLETED, TimeLapseState.FAILED, TimeLapseState.CANCELLED)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the daemon has a schedule to keep."""
+        return self in (TimeLapseState.SCHEDULED, TimeLapseState.RUNNING)
+
+
+class RecordStatus(StrEnum):
+    """What became of a slot."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this status always is the slot's last word; an interrupted slot may still be tried again."""
+        return self in FINAL
+
+
+FINAL: Final = (RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED)
+
+
+class OnScanFailed(StrEnum):
+    """What an exhausted slot does to its timelapse."""
+
+    SKIP_SCAN = "skip_scan"
+    FAIL_TIMELAPSE = "fail_timelapse"
+
+
+class Reason(StrEnum):
+    """Why a slot was not taken."""
+
+    MISSED = "missed"
+    """It came later than its grace period: the rig was off, or a scan before it took too long."""
+    RIG_NOT_READY = "rig_not_ready"
+    """The driver said `ScannerNotReady` until the grace period was over."""
+    CLOCK_MOVED = "clock_moved"
+    """The clock was set forward over it."""
+    NOT_RECORDED = "not_recorded"
+    """An older controller went past it without leaving a record."""
+    CANCELLED = "cancelled"
+    """The operator cancelled the timelapse before it, or while it was being taken."""
+    TIMELAPSE_FAILED = "timelapse_failed"
+    """A slot before it failed, and ``on_scan_failed`` is ``fail_timelapse``."""
+
+
+class Event(StrEnum):
+    """What happens to a timelapse."""
+
+    SLOT_DUE = "slot due"
+    SCAN_OK = "scan ok"
+    ATTEMPT_FAILED = "attempt failed"
+    RIG_NOT_READY = "rig not ready"
+    EXHAUSTED = "attempts exhausted"
+    SLOTS_LATE = "slots later than grace"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled by the operator"
+    SLOTS_GIVEN_BACK = "slots given back"
+
+
+_S = TimeLapseState
+_AFTER_A_SLOT: Final = (_S.SCHEDULED, _S.COMPLETED)
+
+TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Event], tuple[TimeLapseState, ...]]] = MappingProxyType(
+    {
+        (_S.SCHEDULED, Event.SLOT_DUE): (_S.RUNNING,),
+        (_S.RUNNING, Event.SCAN_OK): _AFTER_A_SLOT,
+        (_S.RUNNING, Event.ATTEMPT_FAILED): (_S.RUNNING,),
+        (_S.RUNNING, Event.RIG_NOT_READY): (_S.SCHEDULED,),
+        (_S.RUNNING, Event.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
+        (_S.RUNNING, Event.INTERRUPTED): (_S.SCHEDULED,),
+        (_S.RUNNING, Event.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Event.SLOTS_LATE): _AFTER_A_SLOT,
+        (_S.SCHEDULED, Event.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+        (_S.COMPLETED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+    }
+)
+"""Every transition there is: (state, event) to the states it may lead to."""
+
+
+def check_transition(state: TimeLapseState, event: Event, to: TimeLapseState | None = None) -> None:
+    """Raise `IllegalTransition` unless the table leads from ``state`` by ``event`` (to ``to``, where given)."""
+    targets = TRANSITIONS.get((state, event))
+    if targets is None or (to is not None and to not in targets):
+        raise IllegalTransition(state.value, event.value)

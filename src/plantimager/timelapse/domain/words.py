@@ -1,0 +1,103 @@
+"""How the daemon words things for people: local times, slots, and the one line of ``systemctl status``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.states import TimeLapseState
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+STATUS_LENGTH: Final = 80
+"""Characters of the status line, so that it fits a terminal."""
+
+
+def local_time(at: datetime, now: datetime) -> str:
+    """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
+    here, today = at.astimezone(), now.astimezone()
+    time = here.strftime("%H:%M:%S" if here.second else "%H:%M")
+    if here.date() == today.date():
+        return time
+    return here.strftime("%-d %b " if here.year == today.year else "%-d %b %Y ") + time
+
+
+def slot_words(timelapse: TimeLapse, slot: int) -> str:
+    """Return ``slot 5 of 48``."""
+    return f"slot {slot} of {timelapse.n_slots}"
+
+
+def found_words(timelapse: TimeLapse) -> str:
+    """Return what a store holds: ``col0_ld, 48 slots, 5 done``."""
+    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
+    return f"{timelapse.id}, {slots}, {timelapse.tally.done} done"
+
+
+def next_words(timelapse: TimeLapse, now: datetime) -> str:
+    """Return what comes next: ``next slot 6 at 10:00 (in 17 min)``, or that nothing does."""
+    if timelapse.next_at is None:
+        return "no slot is left"
+    ahead = timelapse.next_at - now
+    when = f"in {spoken(ahead)}" if ahead > timedelta(0) else "now"
+    if ahead <= -timedelta(seconds=1):
+        when += f", {spoken(ahead)} late"
+    return f"next slot {timelapse.next_idx} at {local_time(timelapse.next_at, now)} ({when})"
+
+
+def span_words(timelapse: TimeLapse, slots: list[int], now: datetime) -> str:
+    """Return which slots: ``slot 5 (09:30)``, ``17 slots from 22:00 to 06:00``."""
+    times = timelapse.schedule_times
+    if len(slots) == 1:
+        return f"slot {slots[0]} ({local_time(times[slots[0]], now)})"
+    return f"{len(slots)} slots from {local_time(times[slots[0]], now)} to {local_time(times[slots[-1]], now)}"
+
+
+def ordinal(number: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``11th``."""
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+def status_line(timelapse: TimeLapse | None, now: datetime, *, progress: tuple[int, int] | None, fresh: bool) -> str:
+    """Return what the timelapse is at, in `STATUS_LENGTH` characters.
+
+    How long it is until the next slot is said only where the line is refreshed (``fresh``): it must be true
+    whenever somebody looks.
+    """
+    if timelapse is None:
+        return "no timelapse; define one with timelapsectl start FILE"
+    tally = timelapse.tally
+    if timelapse.state is TimeLapseState.RUNNING:
+        picture = f", picture {progress[0]} of {progress[1]}" if progress and progress[1] else ""
+        return _fitting(timelapse.id, f"scanning {slot_words(timelapse, timelapse.next_idx)}{picture}")
+    if timelapse.next_at is not None:
+        ahead = timelapse.next_at - now
+        when = f" (in {spoken(ahead)})" if fresh and ahead > timedelta(0) else ""
+        waiting = f"waiting for {slot_words(timelapse, timelapse.next_idx)}"
+        waiting += f" at {local_time(timelapse.next_at, now)}{when}"
+        return _fitting(
+            timelapse.id, waiting, f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken"
+        )
+    if timelapse.state is TimeLapseState.CONFIGURED:
+        return _fitting(timelapse.id, "configured, but not armed; left alone")
+    return _fitting(timelapse.id, f"{timelapse.state.value}; {tally}", f" of {timelapse.n_slots} slots")
+
+
+def _counts(taken: int, failed: int, skipped: int) -> str:
+    """Return the counts, of the bad ones only those there are."""
+    parts = [f"{taken} taken"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{skipped} skipped"] if skipped else []
+    return ", ".join(parts)
+
+
+def _fitting(name: str, text: str, *tails: str) -> str:
+    """Return the longest line that fits: with the first tail that does, else the name cut."""
+    for tail in (*tails, ""):
+        line = f"{name}: {text}{tail}"
+        if len(line) <= STATUS_LENGTH:
+            return line
+    room = STATUS_LENGTH - len(text) - 3
+    return f"{name[:room]}…: {text}" if room > 0 else text[:STATUS_LENGTH]

@@ -1,0 +1,226 @@
+"""The rig's switches: lines of a GPIO chip through libgpiod, or programs. Which is on when says `lights`.
+
+Their options, ``[drivers.grbl.switches.NAME]``::
+
+    role = "growth_light"           # or scan_light, gantry_power
+    line = "GPIO17"                 # a GPIO line by its name or its number …
+    chip = "/dev/gpiochip0"         # … of this chip
+    active_low = true               # for relay boards that switch on when the line is low
+    on = ["/usr/local/bin/growth-light", "release"]     # instead of a line: a program for each way,
+    off = ["/usr/local/bin/growth-light", "dark"]       # which exits with 0
+
+A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
+closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
+A killed process lets go of its lines, but some kernels keep the last level; a line in a drop-in of the unit makes sure
+of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by its number alone; Debian 13 has 2)::
+
+    ExecStopPost=-/usr/bin/gpioset gpiochip0 17=1               # gpiod 1
+    ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1    # gpiod 2
+
+GPIO is NOT tested on hardware: the library is real in the tests, the chip is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from plantimager.timelapse.drivers import how_to_install, programs
+from plantimager.timelapse.scan.lights import Phase, Role, changes
+from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plantimager.timelapse.support.faults import Table
+
+PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
+"""For a program that flips a switch."""
+
+GRACE: Final = timedelta(seconds=2)
+
+
+class SwitchFault(Exception):
+    """A switch could not be switched; worded for the person at the rig."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchOptions:
+    """One switch: either a line or two programs."""
+
+    name: str
+    role: Role
+    line: str | int | None = None
+    chip: str = "/dev/gpiochip0"
+    active_low: bool = False
+    on: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+
+
+def read_switch(name: str, table: Table) -> SwitchOptions | None:
+    """Return a switch of the options, None where its role or its way is missing; faults go to the table's."""
+    role = table.take("role", one_of(*Role))
+    line = table.take("line", _line, None)
+    chip = table.take("chip", text, "/dev/gpiochip0")
+    active_low = table.take("active_low", boolean, default=False)
+    on, off = table.take("on", argv, ()), table.take("off", argv, ())
+    by_program = table.has("on") or table.has("off")
+    if by_program == table.has("line"):
+        problem = "write either a GPIO line, or both on and off as programs"
+        table.faults.append(Fault(table.name, "line", MISSING, problem))
+    elif by_program:
+        missing = [key for key in ("on", "off") if not table.has(key)]
+        table.faults.extend(Fault(table.name, key, MISSING, "required, but missing") for key in missing)
+    table.finish()
+    if role is None:
+        return None
+    return SwitchOptions(name=name, role=Role(role), line=line, chip=chip, active_low=active_low, on=on, off=off)
+
+
+def _line(value: object) -> str | int:
+    if isinstance(value, str) and value:
+        return value
+    try:
+        return whole(0, 1023)(value)
+    except ValueError:
+        raise ValueError('write the line\'s name, "GPIO17", or its number') from None
+
+
+class Switch(Protocol):
+    """Something that is on or off."""
+
+    def set(self, *, on: bool) -> None:
+        """Switch it.
+
+        Raises
+        ------
+        SwitchFault
+            It could not be.
+
+        """
+
+    def close(self) -> None:
+        """Let go of it, as it is."""
+
+
+class ProgramSwitch:
+    """A switch behind two programs."""
+
+    def __init__(self, options: SwitchOptions) -> None:
+        self._options = options
+
+    def set(self, *, on: bool) -> None:
+        """Run the program for that way."""
+        program = self._options.on if on else self._options.off
+        try:
+            with programs.Deadline(PROGRAM_TIMEOUT) as late:
+                environment = {"PATH": programs.SEARCH_PATH, "LANG": "C.UTF-8"}
+                ended = programs.run(program, environment=environment, grace=GRACE, stop=late.passed)
+        except (programs.ProgramMissing, programs.ProgramHangs) as problem:
+            raise SwitchFault(str(problem)) from problem
+        except OSError as problem:
+            raise SwitchFault(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
+        if ended.stopped:
+            raise SwitchFault(f"{program[0]} took longer than {PROGRAM_TIMEOUT.seconds} s")
+        if ended.status != 0:
+            raise SwitchFault(f"{program[0]} {ended}")
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class GpioSwitch:
+    """A switch on a GPIO line, which stays requested, because a line that is let go of may change."""
+
+    def __init__(self, options: SwitchOptions) -> None:
+        self._options = options
+        self._request: Any = None
+
+    def set(self, *, on: bool) -> None:
+        """Drive the line."""
+        line, chip = self._options.line, self._options.chip
+        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this tells mypy
+        try:
+            import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
+            from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
+        except ImportError as missing:
+            raise SwitchFault(f"needs libgpiod ({missing}); {how_to_install('gpio')}") from missing
+        value = Value.ACTIVE if on else Value.INACTIVE
+        try:
+            if self._request is None:
+                settings = gpiod.LineSettings(
+                    direction=Direction.OUTPUT, active_low=self._options.active_low, output_value=value
+                )
+                self._request = gpiod.request_lines(chip, consumer="timelapsed", config={(line,): settings})
+            else:
+                self._request.set_value(line, value)
+        except (OSError, ValueError) as problem:
+            cure = "is it the right chip, and may the service open it (see systemd/examples/gpio.conf)?"
+            raise SwitchFault(f"{chip} line {line} can't be driven ({problem}); {cure}") from problem
+
+    def close(self) -> None:
+        """Let go of the line."""
+        if self._request is not None:
+            with contextlib.suppress(OSError):
+                self._request.release()
+            self._request = None
+
+
+class Switchboard:
+    """All switches of a rig, brought from phase to phase."""
+
+    def __init__(self, switches: Iterable[SwitchOptions]) -> None:
+        self._switches: list[tuple[SwitchOptions, Switch]] = [
+            (options, ProgramSwitch(options) if options.line is None else GpioSwitch(options)) for options in switches
+        ]
+        self._known: dict[Role, bool] = {}
+        """What is on and off for sure: nothing at the start, and nothing of what failed."""
+
+    def has_to_power(self) -> bool:
+        """Whether the gantry has a power switch that isn't known to be on."""
+        return any(options.role is Role.GANTRY_POWER for options, _ in self._switches) and not self._known.get(
+            Role.GANTRY_POWER, False
+        )
+
+    def enter(self, phase: Phase, *, but: frozenset[Role] = frozenset()) -> None:
+        """Switch what a phase wants otherwise than it is, ``but`` for some roles; all of it, even where one fails.
+
+        Raises
+        ------
+        SwitchFault
+            With every switch that failed.
+
+        """
+        problems = []
+        for role, on in changes(self._known, phase):
+            if role not in but:
+                failed = self._switch(role, on=on)
+                problems += failed
+                self._known.pop(role, None)
+                if not failed:
+                    self._known[role] = on
+        if problems:
+            raise SwitchFault("; ".join(problems))
+
+    def give_back(self) -> None:
+        """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
+        self.enter(Phase.WARM, but=frozenset({Role.GANTRY_POWER}))
+
+    def _switch(self, role: Role, *, on: bool) -> list[str]:
+        """Switch all of a role; return what went wrong."""
+        problems = []
+        for options, switch in self._switches:
+            if options.role is role:
+                try:
+                    switch.set(on=on)
+                except SwitchFault as fault:
+                    way = "on" if on else "off"
+                    problems.append(f"{options.name} ({role}) could not be switched {way}: {fault}")
+        return problems
+
+    def close(self) -> None:
+        """Let go of all of them, as they are."""
+        for _, switch in self._switches:
+            switch.close()

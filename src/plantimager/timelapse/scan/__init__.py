@@ -1,0 +1,1 @@
+"""What a scan is: the paths, cameras, lights and metadata of a scan configuration. Pure."""

@@ -1,0 +1,1 @@
+"""``timelapsed.toml`` and ``timelapse.toml``, and where everything of a rig is."""

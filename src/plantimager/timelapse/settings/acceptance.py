@@ -1,0 +1,128 @@
+"""Whether a definition may become the timelapse, and the store that it makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.timelapse import LEAST_GRACE, TimeLapse
+from plantimager.timelapse.domain.words import local_time
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored
+from plantimager.timelapse.support.errors import DefinitionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.settings.definition import Definition
+
+
+class DefinitionDone(DefinitionRefused):
+    """The definition was taken up before, unchanged; nothing is wrong."""
+
+
+def read_definition(path: Path) -> Definition:
+    """Read a definition, by a module that is loaded only now: most starts have none to read.
+
+    Raises
+    ------
+    FileUnusable, FaultsFound
+        It is at fault.
+
+    """
+    from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
+
+    return definition.read_definition(path)
+
+
+def check_may_start(definition: Definition, held: StoredTimelapse | None, history: Path) -> None:
+    """Refuse a definition while a timelapse is active, and one whose name was used before.
+
+    Datasets carry the timelapse's name: a second one of the same name would meet the first one's.
+
+    Raises
+    ------
+    DefinitionDone
+        This very definition was taken up already.
+    DefinitionRefused
+        It can't be taken up.
+
+    """
+    name = definition.name
+    if held is not None and held.timelapse.state is TimeLapseState.CONFIGURED:
+        held = None  # a draft that nobody armed took nothing; it makes room for any definition
+    if held is not None and held.timelapse.id == name:
+        if held.logbook.definition_digest in (None, definition.digest):
+            raise DefinitionDone(f"{name} was taken up before and is {held.timelapse.state.value}")
+        if held.timelapse.state.is_active:
+            refusal = DefinitionRefused(
+                f"{name} runs as it was defined; the changes in {definition.source} are ignored"
+            )
+            refusal.hint = "cancel it with timelapsectl cancel, and start the changed one under another name"
+            raise refusal
+    elif held is not None and held.timelapse.state.is_active:
+        active = held.timelapse
+        refusal = DefinitionRefused(
+            f"{name} can't start: {active.id} is active, {active.tally.done} of {active.n_slots} slots are done"
+        )
+        refusal.hint = "cancel it with timelapsectl cancel, or wait until it has ended"
+        raise refusal
+    if (held is not None and held.timelapse.id == name) or (history / f"{name}.json").exists():
+        refusal = DefinitionRefused(f"{name} can't start: a timelapse of that name has already ended here")
+        refusal.hint = "give it another name, so that its datasets don't meet those of the first"
+        raise refusal
+
+
+def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
+    """Refuse a definition of which no slot can be taken any more: a year mistyped would use up its name.
+
+    Raises
+    ------
+    DefinitionRefused
+        All its slots are later than its grace period.
+
+    """
+    last = max(schedule.slots)
+    if now - last > max(definition.grace, LEAST_GRACE):
+        refusal = DefinitionRefused(f"{definition.name} can't start: its last slot was {local_time(last, now)}")
+        refusal.hint = "look at the dates in it, the year included"
+        raise refusal
+
+
+def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) -> StoredTimelapse:
+    """Return the timelapse that a definition asks for, nothing of it taken yet."""
+    timelapse = TimeLapse(
+        id=definition.name,
+        mode=definition.mode,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=schedule.slots,
+        warmup=definition.warmup,
+        standby_threshold=definition.standby_threshold,
+        grace=definition.grace,
+        start_at=schedule.slots[0],
+        on_scan_failed=definition.on_scan_failed,
+        scan_retries=definition.scan_retries,
+    )
+    return new_stored(timelapse, definition.configuration, definition.digest, store_name)
+
+
+def configuration_for(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
+) -> Mapping[str, object]:
+    """Return the scan configuration of a timelapse: its store's, its definition's, the host's, or none."""
+    candidates: Sequence[Mapping[str, object] | None] = (
+        held.configuration,
+        definition.configuration if definition is not None and definition.name == held.timelapse.id else None,
+        default,
+    )
+    return next((candidate for candidate in candidates if candidate), {})
+
+
+def started_words(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
+    """Return how the start of a timelapse is told; ``origin`` is where its definition is from."""
+    first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
+    until = f" to {local_time(last, now)}" if timelapse.n_slots > 1 else ""
+    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
+    return f"{timelapse.id} from {origin}: {slots}, {local_time(first, now)}{until}"

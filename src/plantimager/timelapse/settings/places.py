@@ -1,0 +1,101 @@
+"""Where everything of one rig lies: the environment, read once by the command line, as one frozen value."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from plantimager.timelapse.settings.config import (
+    CONFIG_FILE_NAME,
+    config_directories,
+    find_file,
+)
+from plantimager.timelapse.store.document import FILE_NAME_VARIABLE, get_file_name, get_storage_dir
+from plantimager.timelapse.support.errors import FaultsFound
+from plantimager.timelapse.support.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DEFINITION_FILE_NAME: Final = "timelapse.toml"
+
+_RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
+
+
+class Places(Struct, frozen=True):
+    """The paths of one rig on this host."""
+
+    store: Path
+    config_directories: tuple[Path, ...]
+    rig: str | None = None
+    config_file: Path | None = None
+    """Named on the command line; then no other is looked for."""
+
+    @property
+    def datasets(self) -> Path:
+        """Where datasets go unless the configuration says otherwise."""
+        return self.store.parent / self._own("datasets")
+
+    @property
+    def history(self) -> Path:
+        """Where the stores of ended timelapses go."""
+        return self.store.parent / self._own("history")
+
+    def find_config(self) -> Path | None:
+        """Return the configuration file, ``None`` where there is none.
+
+        Raises
+        ------
+        FileUnusable
+            A directory can't be searched.
+
+        """
+        return self.config_file or find_file(CONFIG_FILE_NAME, self.config_directories)
+
+    def find_definition(self) -> Path | None:
+        """Return the definition file, ``None`` where there is none.
+
+        Raises
+        ------
+        FileUnusable
+            A directory can't be searched.
+
+        """
+        return find_file(DEFINITION_FILE_NAME, self.config_directories)
+
+    def _own(self, name: str) -> str:
+        return name if self.rig is None else f"{name}-{self.rig}"
+
+
+def find_places(
+    environment: Mapping[str, str],
+    *,
+    rig: str | None = None,
+    config_file: Path | None = None,
+    storage: Path | None = None,
+) -> Places:
+    """Return the places of a rig; ``storage`` stands in for the directory that the environment names.
+
+    A rig with a name has a store, datasets and a configuration directory of its own.
+
+    Raises
+    ------
+    FaultsFound
+        The rig's name, or a file name in the environment, can't be one.
+
+    """
+    if rig is not None and not re.fullmatch(_RIG, rig):
+        problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"
+        raise FaultsFound([Fault("", "--rig", rig, problem)], "command line")
+    named = environment.get(FILE_NAME_VARIABLE)
+    name = get_file_name(environment) if named or rig is None else f"timelapse_storage-{rig}.json"
+    directories = config_directories(environment)
+    return Places(
+        store=(storage or get_storage_dir()) / name,
+        config_directories=tuple(d / rig for d in directories) if rig is not None else directories,
+        rig=rig,
+        config_file=config_file,
+    )

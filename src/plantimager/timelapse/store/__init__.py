@@ -1,0 +1,1 @@
+"""The store on disk: its document, older spellings, reading, writing, the archive."""

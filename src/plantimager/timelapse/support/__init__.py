@@ -1,0 +1,1 @@
+"""What several rooms need and no library has: durable files, JSON that loses nothing, faults, the clock, text."""

@@ -1,0 +1,151 @@
+"""The one tree of errors, each worded for the person at the rig.
+
+An error carries data and words itself from it. The command line alone prints them,
+with the ``hint`` on a line of its own, and exits with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+    from plantimager.timelapse.support.faults import Fault
+
+LONGEST_WORDS = 500
+"""Characters that are told of what somebody else's program raised."""
+
+EXIT_FAILED = 1
+EXIT_UNAVAILABLE = 69
+"""``EX_UNAVAILABLE`` of sysexits.h: the daemon is not there."""
+EXIT_CONFIG = 78
+"""``EX_CONFIG`` of sysexits.h: a configuration error; systemd does not restart on it."""
+
+
+class TimelapsedError(Exception):
+    """Anything that timelapsed itself raises for a person to read."""
+
+    exit_code: ClassVar[int] = EXIT_FAILED
+    hint: str | None = None
+    """What to do about it, as a sentence without a full stop."""
+
+
+class IllegalTransition(TimelapsedError):
+    """The table of transitions has no row for this event in this state."""
+
+    def __init__(self, state: str, event: str) -> None:
+        self.state, self.event = state, event
+        super().__init__(f"a timelapse that is {state} can't take the event {event}")
+
+
+class ConfigurationError(TimelapsedError):
+    """What a person wrote can't be used as it stands; starting again won't help."""
+
+    exit_code = EXIT_CONFIG
+
+
+class FileUnusable(ConfigurationError):
+    """A file that a person wrote can't be read at all, so nothing is known about what stands in it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
+class FaultsFound(ConfigurationError):
+    """Values that a person wrote are not acceptable; every fault is listed."""
+
+    def __init__(self, faults: Sequence[Fault], source: str | Path = "") -> None:
+        self.faults, self.source = tuple(faults), source
+        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
+        head = f"{source}: {count}" if source else count
+        super().__init__("\n  ".join([head, *map(str, self.faults)]))
+
+    def named(self, source: str | Path) -> FaultsFound:
+        """Return the same faults under the name of the file they stand in."""
+        return FaultsFound(self.faults, source)
+
+
+class StoreError(TimelapsedError):
+    """The store can't be used as it is."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
+class StoreUnreadable(StoreError):
+    """The store may be fine, but it can't be read now (permission, I/O, not a regular file)."""
+
+    hint = "it is left as it is"
+
+
+class StoreCorrupt(StoreError):
+    """The store was read, but it doesn't hold a timelapse."""
+
+
+class AlreadyRunning(TimelapsedError):
+    """Another daemon holds the lock beside this store."""
+
+    def __init__(self, lock: Path, pid: int | None) -> None:
+        self.lock, self.pid = lock, pid
+        who = f"PID {pid}" if pid else "another process"
+        super().__init__(f"{lock}: a timelapsed already runs on this store ({who})")
+        self.hint = "stop it first, or give this rig a store of its own with PI3_TIMELAPSE_FILE_NAME"
+
+
+class DefinitionRefused(TimelapsedError):
+    """A definition is sound, but can't be taken up now."""
+
+
+class DriverBroken(TimelapsedError):
+    """A driver can't even be made, by a fault of its own; a further start may work."""
+
+    def __init__(self, driver: str, problem: BaseException) -> None:
+        self.driver, self.problem = driver, problem
+        try:
+            words = f": {problem}"[:LONGEST_WORDS]
+        except Exception:  # noqa: BLE001 - its own words fail, whatever with
+            words = ""
+        super().__init__(f"driver {driver} can't be used: {type(problem).__name__}{words}")
+
+
+class DriverError(TimelapsedError):
+    """What a driver reports about one attempt."""
+
+
+class ScannerNotReady(DriverError):
+    """The rig is absent or still booting: wait and ask again, no attempt is used."""
+
+
+class ScanFailed(DriverError):
+    """This attempt failed; a further one may work."""
+
+
+class ScanCancelled(DriverError):
+    """The scan stopped at a safe point because the monitor said so."""
+
+
+class DriverStalled(ScanFailed):
+    """The driver made no progress for ``stall_timeout``, was cancelled, and was abandoned if deaf to it."""
+
+    def __init__(self, driver: str, after: timedelta, *, abandoned: bool) -> None:
+        self.driver, self.after, self.abandoned = driver, after, abandoned
+        seconds = f"{after.total_seconds():g} s"
+        end = ", didn't stop when cancelled, and was abandoned" if abandoned else " and was cancelled"
+        super().__init__(f"driver {driver} made no progress for {seconds}{end}")
+
+
+class ScanTimedOut(ScanFailed):
+    """The attempt took longer than ``scan_timeout``."""
+
+    def __init__(self, driver: str, after: timedelta) -> None:
+        self.driver, self.after = driver, after
+        super().__init__(f"driver {driver} had not finished after {after.total_seconds():g} s and was cancelled")
+
+
+class NotByHand(TimelapsedError):
+    """A person can't have the rig now, or this rig not at all."""

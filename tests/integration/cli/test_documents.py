@@ -1,0 +1,99 @@
+"""Manual pages and completion, read by the programs that they are for."""
+
+import argparse
+import shutil
+import subprocess
+
+import pytest
+from tree import SYSTEMD
+
+from plantimager.timelapse.cli.parser import build_parser
+
+COMPLETION = SYSTEMD / "completion" / "timelapsectl.bash"
+
+PARSER = build_parser()
+
+
+def choices(parser):
+    """Return what can be said next, each with a parser of its own."""
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+
+
+COMMANDS = choices(PARSER)
+ACTIONS = choices(COMMANDS["rig"])
+
+
+def complete(*words, cwd=None):
+    """Return what bash offers for the last of ``words``."""
+    script = """
+        source "$1"; shift
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _timelapsectl
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    command = ["bash", "--norc", "-c", script, "bash", str(COMPLETION), "timelapsectl", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def long_options(parser):
+    """Return the options of a parser that completion offers: the long ones, and short ones that stand alone."""
+    return {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+
+
+def test_completion_offers_every_command_and_option():
+    """As the parser knows them."""
+    assert complete("") == {*COMMANDS, *long_options(PARSER)}
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_completion_offers_the_options_of_what_is_done_by_hand(action):
+    """Behind `rig`, also where options stand between."""
+    offered = {word for word in complete("rig", "--user", action, "-") if word.startswith("--")}
+    assert offered == long_options(ACTIONS[action])
+
+
+def test_completion_offers_what_can_be_done_by_hand():
+    """And on and off behind lights."""
+    assert {word for word in complete("rig", "") if not word.startswith("-")} == {*ACTIONS}
+    assert complete("rig", "lights", "o") == {"on", "off"}
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"log"}))
+def test_completion_offers_the_options_of_a_command(command):
+    """And no others."""
+    assert {word for word in complete(command, "-") if word.startswith("--")} == long_options(COMMANDS[command])
+
+
+def test_completion_finds_the_command_behind_options_with_values():
+    """The name of a rig is no command."""
+    assert "--follow" in complete("--rig", "status", "--system", "status", "--f")
+    assert "--follow" not in complete("--rig", "status", "--")
+
+
+def test_completion_offers_definitions(tmp_path):
+    """TOML files and directories, also with blanks in their names."""
+    for name in ("a.toml", "b.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "rigs").mkdir()
+    assert complete("start", "", cwd=tmp_path) == {"a.toml", "rigs"}
+    assert complete("timeline", "--svg", "", cwd=tmp_path) == {"a.toml", "b.txt", "rigs"}
+
+
+def test_completion_of_log_offers_journal_fields():
+    """They are what a person doesn't remember."""
+    assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
+
+
+@pytest.mark.parametrize("page", sorted((SYSTEMD / "man").iterdir()), ids=lambda page: page.name)
+def test_manual_page_is_sound_roff(page):
+    """Nothing for groff to complain of, at the usual width and at a narrow one."""
+    groff = shutil.which("groff") or shutil.which("nroff")
+    if groff is None:
+        pytest.skip("groff is not installed")
+    for width in ("78n", "50n"):
+        command = [groff, "-man", "-ww", "-Tutf8", f"-rLL={width}", str(page)]
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert done.stderr == b""
+        assert done.stdout

@@ -1,0 +1,390 @@
+"""`timelapsectl rig` as people run it: with a daemon and without, on the simulated rig and on a board on a pty."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from daemon_process import CTL, PATIENCE, Place
+from grbl_stand_in import Board, StandIn
+from PIL import Image
+
+from plantimager.timelapse.channel.inbox import collect_answer, inbox_of, leave_request
+from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.lock import lock_beside
+from plantimager.timelapse.support.inotify import Watch
+
+SIMULATED = """
+driver = "simulated"
+clock = "trust"
+[drivers.simulated]
+time_per_position = "{time_per_position}"
+image_width = 32
+{options}
+"""
+
+GRBL = """
+driver = "grbl"
+clock = "trust"
+[drivers.grbl]
+port = "{port}"
+answer_timeout = "20s"
+keep_free = "1 MB"
+[drivers.grbl.cameras.top]
+kind = "command"
+argv = ["cp", "{picture}", "{{output}}"]
+[drivers.grbl.switches.scan]
+role = "scan_light"
+on = ["touch", "{lit}"]
+off = ["rm", "-f", "{lit}"]
+"""
+
+DEFINITION = """
+[timelapse]
+name = "tl"
+mode = "interval"
+interval = "1h"
+n_shots = 2
+warmup_period = 0
+"""
+
+NOTE = "note: no daemon runs, so the rig stays like this until one starts\n"
+
+
+def simulate(place: Place, time_per_position: str = "0s", options: str = "") -> None:
+    place.configure(SIMULATED.format(time_per_position=time_per_position, options=options))
+
+
+def begin(place: Place, *arguments: str) -> subprocess.Popen[str]:
+    """Run ``timelapsectl rig``; as from a shell Ctrl-C reaches it."""
+    out = place.data.parent / "out"
+    out.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [*CTL, "rig", *arguments],
+        env=place.environment,
+        cwd=out,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return the exit code of a command and what it said."""
+    said, complained = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in complained
+    return process.returncode, said, complained
+
+
+def rig(place: Place, *arguments: str) -> tuple[int, str, str]:
+    return end(begin(place, *arguments))
+
+
+def pictures(place: Place) -> list[Path]:
+    return sorted((place.data.parent / "out").iterdir())
+
+
+@pytest.fixture(params=["with a daemon", "without a daemon"])
+def anyway(request, place: Place):
+    """Return the place, its simulated rig driven by a daemon or by the command itself."""
+    simulate(place)
+    if request.param == "without a daemon":
+        yield place
+        return
+    with place.start() as daemon:
+        daemon.wait_for("idle:")
+        yield place
+    assert [*inbox_of(place.store).iterdir()] == [], "what was asked for and answered is gone"
+
+
+# --- what it does -----------------------------------------------------------------------------------------
+
+
+def test_every_part_is_shown_with_what_it_says(anyway: Place) -> None:
+    """A line each; the same as JSON."""
+    assert rig(anyway, "check") == (
+        0,
+        (
+            "gantry             answers     simulated, standing at x 0 y 0 pan 0\n"
+            "camera picamera    answers     paints\n"
+            "camera picamera2   answers     paints\n"
+        ),
+        "",
+    )
+    code, said, _ = rig(anyway, "check", "--json")
+    assert code == 0
+    assert json.loads(said)["parts"][1] == {"name": "camera picamera", "answers": True, "says": "paints"}
+
+
+def test_arm_is_homed_and_sent_to_a_place(anyway: Place) -> None:
+    """And the person is told where it stands; beyond its reach it isn't sent."""
+    code, said, complained = rig(anyway, "home")
+    assert (code, said.replace(NOTE, ""), complained) == (0, "homed; the arm stands at x 0 y 0 pan 0\n", "")
+    code, said, _ = rig(anyway, "goto", "--x", "10", "--pan", "-90")
+    assert (code, said.replace(NOTE, "")) == (0, "the arm stands at x 10 y 0 pan -90\n")
+    assert rig(anyway, "goto", "--y", "741") == (1, "", "error: y = 741 mm leaves the gantry's 0-740 mm\n")
+
+
+def test_pictures_come_to_whoever_asked_for_them(anyway: Place) -> None:
+    """Where they want them, as their own files."""
+    code, said, _ = rig(anyway, "snapshot")
+    assert code == 0
+    assert re.fullmatch(
+        r"picamera-\d{8}-\d{6}\.jpg: by picamera\npicamera2-\d{8}-\d{6}\.jpg: by picamera2\n", said.replace(NOTE, "")
+    )
+    assert rig(anyway, "snapshot", "--camera", "picamera2", "--output", "here.jpg")[0] == 0
+    assert len(pictures(anyway)) == 3
+    for path in pictures(anyway):
+        assert path.stat().st_uid == os.getuid()
+        with Image.open(path) as picture:
+            assert (picture.format, picture.width) == ("JPEG", 32)
+
+
+def test_pictures_that_have_no_place_are_told_and_leave_nothing(anyway: Place) -> None:
+    """Neither here nor beside the store."""
+    assert rig(anyway, "snapshot", "--output", "one.jpg") == (
+        1,
+        "",
+        (
+            "error: one.jpg is no directory, and there are 2 pictures\n"
+            "hint: name a directory that is there, or one --camera\n"
+        ),
+    )
+    code, _, complained = rig(anyway, "snapshot", "--camera", "picamera", "--output", "no/such/one.jpg")
+    assert (code, complained) == (1, "error: no/such/one.jpg: no such file or directory\n")
+    code, _, complained = rig(anyway, "snapshot", "--camera", "fish-eye")
+    assert (code, complained) == (1, "error: the rig has no camera fish-eye; it has picamera, picamera2\n")
+    assert pictures(anyway) == []
+
+
+def test_driver_of_a_program_can_only_be_checked(place: Place) -> None:
+    """What is behind a program, that program knows."""
+    place.configure('driver = "command"\n[drivers.command]\nargv = ["true"]\nprepare = ["/no/such/program"]\n')
+    code, said, _ = rig(place, "check")
+    assert code == 1
+    assert re.fullmatch(r"argv      answers     /\S+/true is there\nprepare   no answer   /no/such/program .*\n", said)
+    for wish in (["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
+        assert rig(place, *wish) == (
+            1,
+            "",
+            (
+                "error: the driver command has no control by hand\n"
+                "hint: timelapsectl rig check says what it knows of its rig\n"
+            ),
+        )
+
+
+# --- with a daemon ------------------------------------------------------------------------------------------
+
+
+def test_scan_is_not_disturbed(place: Place) -> None:
+    """Whatever is asked for: the rig is the timelapse's."""
+    simulate(place, options="stall = [0]")
+    place.define(DEFINITION)
+    with place.start() as daemon:
+        daemon.wait_for("scan_started:")
+        for wish in (["check"], ["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
+            code, said, complained = rig(place, *wish)
+            assert (code, said) == (1, "")
+            assert complained.startswith("error: slot 0 of 2 is being scanned; ")
+            daemon.wait_for("request_refused: rig: slot 0 of 2 is being scanned; ")
+        assert daemon.said("rig_by_hand") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"action": "goto", "x": NaN}',
+        b'{"action": "goto", "x": 1e999}',
+        b'{"action": "goto", "x": -1}',
+        b'{"action": "format"}',
+        b'{"action": "home", "who": "\\u001b[2J"}',
+        b'{"action": "snapshot", "camera": "../../etc/passwd"}',
+        b"[]",
+        b"home",
+        b"\xff",
+    ],
+)
+def test_request_that_no_command_of_ours_would_leave_is_refused(place: Place, content) -> None:
+    """The daemon takes nobody's word for anything."""
+    simulate(place)
+    with place.start() as daemon:
+        daemon.wait_for("idle:")
+        request = leave_request(place.store, "rig", "a1", content)
+        with Watch(inbox_of(place.store)) as watch:
+            daemon.process.send_signal(signal.SIGHUP)
+            while (answer := collect_answer(request)) is None:
+                assert watch.wait(PATIENCE)
+        assert not answer.accepted
+        assert answer.message.isprintable() or answer.message.count("\n") == answer.message.count("fault")
+
+
+def wait_until_by_hand(place: Place) -> None:
+    """Wait until the daemon says that a person is at the rig."""
+    with Watch(place.storage) as watch:
+        while read_live(place.store).get("rig") != "by hand":
+            assert watch.wait(PATIENCE)
+
+
+@contextmanager
+def homing_for_an_hour(place: Place):
+    """Return a daemon, and the command that has just had it begin to home an arm that is slow."""
+    simulate(place, time_per_position="1h")
+    with place.start() as daemon:
+        daemon.wait_for("idle:")
+        homing = begin(place, "home")
+        wait_until_by_hand(place)
+        yield daemon, homing
+
+
+def test_ctrl_c_stops_the_arm(place: Place) -> None:
+    """Whoever is at the rig next finds it free."""
+    with homing_for_an_hour(place) as (daemon, homing):
+        homing.send_signal(signal.SIGINT)
+        assert end(homing) == (130, "", "")
+        assert "because nobody waits for it any more" in daemon.wait_for("rig_by_hand:")
+        assert rig(place, "check")[0] == 0
+    assert [*inbox_of(place.store).iterdir()] == []
+
+
+def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_comes_back(place: Place) -> None:
+    """Nobody stands at the rig then."""
+    with homing_for_an_hour(place) as (daemon, homing):
+        daemon.kill()
+        daemon.process.wait()
+        code, _, complained = end(homing)
+    assert code == 69
+    assert "ended meanwhile; nothing more is asked of the rig" in complained
+    assert [*inbox_of(place.store).iterdir()] == []
+
+
+def test_stop_of_the_service_breaks_a_call_off_and_says_so(place: Place) -> None:
+    """It doesn't wait an hour for it."""
+    with homing_for_an_hour(place) as (daemon, homing):
+        assert daemon.stop() == 0
+        code, _, complained = end(homing)
+    assert code == 1
+    assert complained == "error: broken off; the arm was brought to a stand, because the service stops\n"
+
+
+# --- a board on a pty -----------------------------------------------------------------------------------------
+
+
+class Homing(Board):
+    """A board that tells when it begins to home."""
+
+    begun: threading.Event
+
+    def _home(self) -> str:
+        self.begun.set()
+        return super()._home()
+
+
+@pytest.fixture
+def board(place: Place, tmp_path):
+    """Return a board, and have the place's rig be one of it, a camera and a light."""
+    picture = tmp_path / "picture.jpg"
+    Image.linear_gradient("L").convert("RGB").save(picture)
+    board = Homing()
+    board.begun = threading.Event()
+    with StandIn(board) as stand_in:
+        place.configure(GRBL.format(port=stand_in.port, picture=picture, lit=tmp_path / "lit"))
+        board.lit, board.port = tmp_path / "lit", stand_in.port
+        yield board
+
+
+def test_real_rig_can_be_tried_without_a_daemon_and_stays_as_it_was_put(place: Place, board) -> None:
+    """A light that one command switched on is there for the next one's picture."""
+    assert rig(place, "check") == (
+        0,
+        (
+            "switches     answers     switched: scan (scan_light)\n"
+            f"gantry       answers     GRBL 1.1h on {board.port}, not homed yet\n"
+            "camera top   answers     command, open\n"
+        ),
+        "",
+    )
+    assert board.moves == 0
+    assert rig(place, "goto", "--x", "100")[:2] == (0, f"the arm stands at x 100 y 0 pan 0\n{NOTE}")
+    assert not board.lit.exists()
+    assert rig(place, "lights", "on")[:2] == (0, f"the light is that of a scan\n{NOTE}")
+    assert rig(place, "snapshot", "--output", "lit.jpg")[:2] == (0, f"lit.jpg: by top\n{NOTE}")
+    assert board.moves == 1, "and the arm was not parked"
+    assert rig(place, "goto", "--x", "50")[0] == 0
+    assert board.lit.exists()
+    place.run_until("idle:")
+    assert not board.lit.exists()
+
+
+def test_real_rig_can_be_tried_while_the_daemon_waits_for_a_slot(place: Place, board) -> None:
+    """It knows where the arm stands from one command to the next."""
+    place.define(DEFINITION + 'start_at = "2999-01-01T00:00:00Z"\n')
+    with place.start() as daemon:
+        daemon.wait_for("rig_standby:")
+        assert rig(place, "home") == (0, "homed; the arm stands at x 0 y 0 pan 0\n", "")
+        assert rig(place, "goto", "--x", "100") == (0, "the arm stands at x 100 y 0 pan 0\n", "")
+        assert "standing at x 100 y 0 pan 0\n" in rig(place, "check")[1]
+        assert board.homed == 1
+        assert rig(place, "lights", "on") == (0, "the light is that of a scan\n", "")
+        assert board.lit.exists()
+        assert rig(place, "goto", "--x", "50")[0] == 0
+        assert board.lit.exists()
+        assert daemon.stop() == 0
+    assert len(daemon.said("rig_standby")) == 1, "that of the start"
+    assert not board.lit.exists()
+
+
+def test_alarm_is_told_with_its_cure_which_helps(place: Place, board) -> None:
+    """The hint names the command that ends it."""
+    board.fault, board.at = "alarm 1", 1
+    with place.start() as daemon:
+        daemon.wait_for("idle:")
+        code, _, complained = rig(place, "goto", "--x", "100")
+        assert code == 1
+        assert complained.startswith("error: GRBL alarm 1 (a limit switch was hit on the way to x 100 y 0 pan 0)")
+        assert complained.endswith("then `timelapsectl rig home`\n")
+        assert rig(place, "home")[:2] == (0, "homed; the arm stands at x 0 y 0 pan 0\n")
+
+
+def test_part_that_does_not_answer_is_shown_and_the_exit_code_says_so(place: Place, tmp_path) -> None:
+    """With what to look at; the other parts are shown all the same."""
+    place.configure(GRBL.format(port="/dev/no-such-port", picture="x", lit=tmp_path / "lit"))
+    code, said, complained = rig(place, "check")
+    assert (code, complained) == (1, "")
+    assert "gantry       no answer   /dev/no-such-port: " in said
+    assert "camera top   answers     command, open\n" in said
+
+
+def test_only_one_is_at_the_rig_at_a_time(place: Place, board) -> None:
+    """Neither a second person nor a daemon comes in between; and Ctrl-C leaves the arm at a stand."""
+    board.fault = "home for ever"
+    homing = begin(place, "home")
+    assert board.begun.wait(PATIENCE)
+    assert rig(place, "check") == (
+        1,
+        "",
+        (
+            "error: somebody else is at the rig: another timelapsectl rig, or a daemon that is starting\n"
+            "hint: try again in a moment\n"
+        ),
+    )
+    with place.start() as daemon:
+        assert daemon.wait() == 1
+        assert len(daemon.said("already_running")) == 1
+    homing.send_signal(signal.SIGINT)
+    assert end(homing) == (1, "", "error: broken off; the arm was brought to a stand\n")
+
+
+def test_lock_that_root_leaves_is_the_daemons(place: Place) -> None:
+    """Else the service could not start afterwards."""
+    simulate(place)
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(place.storage, *owner)
+    assert rig(place, "check")[0] == 0
+    status = lock_beside(place.store).stat()
+    assert (status.st_uid, status.st_gid) == owner

@@ -1,0 +1,404 @@
+"""The daemon in the foreground: start, signals, requests, troubles - as a process, with real files and sockets."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from daemon_process import DaemonProcess, NotifySocket, Place, attempt_of, statuses
+
+from plantimager.timelapse.channel.inbox import collect_answer, leave_request
+from plantimager.timelapse.channel.lock import daemon_of
+
+CONFIG = """
+driver = "simulated"
+clock = "trust"
+stall_timeout = "{stall_timeout}"
+missed = "{missed}"
+
+[drivers.simulated]
+time_per_position = {time_per_position}
+image_width = 16
+{options}
+"""
+
+DEFINITION = """
+[timelapse]
+name = "{name}"
+mode = "interval"
+interval = {interval}
+n_shots = {n_shots}
+warmup_period = 1
+standby_threshold_sec = 60
+grace_period = {grace}
+scan_retries = {retries}
+on_scan_failed = "{policy}"
+
+[ScanPath]
+class_name = "Circle"
+kwargs = {{ center_x = 375, center_y = 375, z = 0, tilt = 0, radius = 350, n_points = {points} }}
+
+[camera]
+res_x = 16
+res_y = 12
+encoding = "png"
+"""
+
+
+def configure(place: Place, options: str = "", *, time_per_position: float = 0, **values: str) -> None:
+    values = {"stall_timeout": "5m", "missed": "skip", **values}
+    place.configure(CONFIG.format(time_per_position=time_per_position, options=options, **values))
+
+
+def define(place: Place, name: str = "tl", **values: object) -> None:
+    known = {"interval": 1, "n_shots": 3, "grace": 600, "retries": 0, "policy": "skip_scan", "points": 4}
+    place.define(DEFINITION.format(name=name, **{**known, **values}))
+
+
+def test_definition_is_taken_up_and_every_slot_becomes_a_dataset(place: Place) -> None:
+    """From a definition to whole datasets and a completed store, with the configuration kept in the store."""
+    configure(place)
+    define(place)
+    with place.start() as daemon:
+        daemon.wait_for("definition_accepted: tl")
+        daemon.wait_for("timelapse_completed: tl: 3 taken, 0 failed, 0 skipped")
+        assert daemon.stop() == 0
+    store = place.read()
+    assert statuses(store) == ["succeeded"] * 3
+    assert store["extra"]["config_snapshot"]["ScanPath"]["class_name"] == "Circle"
+    assert sorted(path.name for path in place.datasets.iterdir() if not path.name.startswith(".")) == [
+        "tl_0",
+        "tl_1",
+        "tl_2",
+    ]
+    assert len(list((place.datasets / "tl_0" / "images").iterdir())) == 4
+
+
+def test_finished_definition_is_not_taken_up_again(place: Place) -> None:
+    """The definition stays in its directory; the next start must not run it a second time."""
+    configure(place)
+    define(place, n_shots=1)
+    for _ in range(2):
+        daemon = place.run_until("rig_standby: ")
+    assert daemon.said("definition_done")
+    assert not daemon.said("scan_started")
+
+
+def test_new_definition_archives_the_ended_store(place: Place) -> None:
+    """The ended timelapse goes to history, the next one begins, at a reload."""
+    configure(place)
+    define(place, n_shots=1)
+    with place.start() as daemon:
+        daemon.wait_for("timelapse_completed: tl")
+        define(place, name="second", n_shots=1)
+        daemon.reload()
+        daemon.wait_for("definition_accepted: second")
+        daemon.wait_for("timelapse_completed: second")
+        assert daemon.stop() == 0
+    assert json.loads((place.storage / "history" / "tl.json").read_text())["timelapse_id"] == "tl"
+    assert place.read()["timelapse_id"] == "second"
+
+
+def test_second_definition_is_refused_while_one_is_active(place: Place) -> None:
+    """The active timelapse is not touched, and the refusal says what to do."""
+    configure(place)
+    define(place, interval=3600)
+    with place.start() as daemon:
+        daemon.wait_for("scan_succeeded")
+        define(place, name="other")
+        daemon.reload()
+        line = daemon.wait_for("definition_refused: ")
+        assert "other can't start: tl is active" in line
+        assert "timelapsectl cancel" in line
+        assert daemon.stop() == 0
+    assert place.read()["timelapse_id"] == "tl"
+
+
+def test_second_daemon_on_the_same_store_names_the_first(place: Place) -> None:
+    """Two writers of one store would lose records: the second one ends and says who holds the lock."""
+    configure(place)
+    with place.start() as first:
+        first.wait_for("idle: ")
+        with place.start() as second:
+            assert second.wait() == 1
+        assert f"(PID {first.process.pid})" in second.said("already_running")[0]
+        assert daemon_of(place.store) == first.process.pid
+        assert first.stop() == 0
+    assert daemon_of(place.store) is None
+
+
+def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> None:
+    """READY when the store is read, STATUS when the schedule stands; a reload is framed by RELOADING and READY."""
+    configure(place)
+    define(place, interval=3600)
+    with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
+        assert systemd.wait_for("READY=1") == "READY=1"
+        systemd.wait_for("STATUS=tl: waiting for slot 1 of 3")
+        daemon.reload()
+        systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=")
+        assert "STATUS=tl: waiting for slot 1 of 3" in systemd.wait_for("READY=1")
+        daemon.process.terminate()
+        systemd.wait_for("STOPPING=1")
+        systemd.wait_for("EXTEND_TIMEOUT_USEC=")
+        assert daemon.wait() == 0
+
+
+def test_status_shows_the_last_picture_of_a_scan_that_stands_still(place: Place, tmp_path) -> None:
+    """Pictures that come faster than a person reads are passed over, but never the last one before a stall."""
+    configure(place, "stall = [0]")
+    define(place, n_shots=1)
+    with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
+        systemd.wait_for("STATUS=tl: scanning slot 0 of 1, picture 2 of 4")
+        assert daemon.stop() == 0
+
+
+def test_stop_in_mid_scan_is_pause(place: Place) -> None:
+    """The scan stops at its next safe point, the slot is recorded interrupted, and the next start takes it again."""
+    configure(place, time_per_position=0.05)
+    define(place, n_shots=1, points=200)
+    with place.start() as daemon:
+        daemon.wait_for("scan_started: tl, slot 0 of 1")
+        assert daemon.stop() == 0
+        assert "it is attempted again within its grace" in daemon.said("slot_interrupted")[0]
+    store = place.read()
+    assert (store["state"], store["next_idx"], statuses(store)) == ("scheduled", 0, ["interrupted"])
+    configure(place)
+    with place.start() as daemon:
+        assert "2nd attempt" in daemon.wait_for("scan_started: ")
+        daemon.wait_for("timelapse_completed: tl: 1 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"]
+
+
+def test_interrupted_slot_whose_grace_is_over_stays_interrupted(place: Place) -> None:
+    """It is not attempted again, and has exactly one record that says why."""
+    configure(place, time_per_position=0.05)
+    define(place, n_shots=1, points=2000, grace=0)
+    with place.start() as daemon:
+        daemon.wait_for("scan_started: ")
+        daemon.kill()
+    store = place.read()
+    assert statuses(store) == ["running"]
+    past = store["schedule_times"][0].replace("2026", "2020") if "2026" in store["schedule_times"][0] else None
+    store["schedule_times"] = [past or "2020-01-01T00:00:00+00:00"]
+    place.store.write_text(json.dumps(store))
+    with place.start() as daemon:
+        assert "its grace of 0 s is over" in daemon.wait_for("slot_interrupted: ")
+        daemon.wait_for("timelapse_completed: ")
+        assert daemon.stop() == 0
+    store = place.read()
+    assert (store["state"], statuses(store)) == ("completed", ["interrupted"])
+
+
+def test_dataset_that_was_whole_when_the_power_went_counts_as_taken(place: Place) -> None:
+    """A kill between the end of the scan and the save costs nothing: the driver recognises its dataset."""
+    configure(place)
+    define(place, n_shots=1)
+    place.run_until("timelapse_completed: ")
+    # The store as it was while that scan ran.
+    store = place.read()
+    store.update(state="running", next_idx=0)
+    store["scans"][0].update(status="running", finished_at=None)
+    place.store.write_text(json.dumps(store))
+    with place.start() as daemon:
+        daemon.wait_for("scan_recovered: ")
+        daemon.wait_for("timelapse_completed: tl: 1 taken")
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"]
+
+
+def test_failed_attempt_is_retried_and_the_record_keeps_why(place: Place) -> None:
+    """scan_retries gives further attempts at once; the slot is taken, the earlier error stays on record."""
+    configure(place, "fail = [1]\nfail_attempts = 1")
+    define(place, interval=2, retries=1)
+    with place.start() as daemon:
+        daemon.wait_for("attempt_failed: tl_1")
+        daemon.wait_for("timelapse_completed: tl: 3 taken")
+        assert daemon.stop() == 0
+    details = place.read()["extra"]["timelapsed"]["slots"]["1"]
+    assert attempt_of(place.read(), 1) == 2
+    assert "as it was told" in details["last_error"]
+
+
+def test_exhausted_slot_is_skipped_over_or_ends_the_timelapse(place: Place) -> None:
+    """fail_timelapse ends it, and the slots that will never come have their record too."""
+    configure(place, "fail = [1]")
+    define(place, policy="fail_timelapse")
+    with place.start() as daemon:
+        daemon.wait_for("scan_failed: tl_1: ")
+        daemon.wait_for("timelapse_failed: tl: ")
+        assert daemon.stop() == 0
+    store = place.read()
+    assert (store["state"], statuses(store)) == ("failed", ["succeeded", "failed", "skipped"])
+
+
+def test_rig_that_is_absent_at_first_costs_no_slot_within_grace(place: Place) -> None:
+    """ScannerNotReady uses up no attempt; the slot is taken as soon as the rig answers."""
+    configure(place, 'absent_for = "3s"')
+    define(place, n_shots=1)
+    with place.start() as daemon:
+        daemon.wait_for("rig_not_ready: ")
+        daemon.wait_for("timelapse_completed: tl: 1 taken")
+        assert daemon.stop() == 0
+    assert attempt_of(place.read(), 0) == 1
+
+
+def test_rig_that_stays_absent_has_its_slot_skipped_with_that_reason(place: Place) -> None:
+    """At the end of the grace period the record says that the rig wasn't there."""
+    configure(place, "absent = [0]")
+    define(place, interval=4, n_shots=2, grace=1)
+    with place.start() as daemon:
+        daemon.wait_for("slot_skipped: slot 0")
+        daemon.wait_for("timelapse_completed: tl: 1 taken, 0 failed, 1 skipped")
+        assert daemon.stop() == 0
+    assert place.read()["scans"][0]["error"]["type"] == "rig_not_ready"
+
+
+def test_stalled_scan_is_cancelled_and_costs_its_slot_alone(place: Place) -> None:
+    """A driver that hears the cancellation fails its attempt; the next slot is taken by the same process."""
+    configure(place, "stall = [0]", stall_timeout="1s")
+    define(place, n_shots=2)
+    with place.start() as daemon:
+        assert "made no progress for 1 s" in daemon.wait_for("driver_stalled: ")
+        daemon.wait_for("scan_failed: tl_0: ")
+        daemon.wait_for("timelapse_completed: tl: 1 taken, 1 failed")
+        assert daemon.stop() == 0
+
+
+def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
+    """The answer comes back, what ran is recorded interrupted, what remained skipped, all with the reason."""
+    configure(place, time_per_position=0.05)
+    define(place, points=2000)
+    with place.start() as daemon:
+        daemon.wait_for("scan_started: tl_0")
+        request = leave_request(place.store, "cancel", "t1", json.dumps({"who": "ada", "why": "wilted"}).encode())
+        daemon.reload()
+        daemon.wait_for("timelapse_cancelled: tl by ada: wilted")
+        daemon.wait_for("rig_standby: ")
+        daemon.wait_for("reloaded: ")
+        answer = collect_answer(request)
+        assert answer is not None
+        assert answer.accepted
+        assert not request.exists()
+        assert daemon.stop() == 0
+    store = place.read()
+    assert (store["state"], statuses(store)) == ("cancelled", ["interrupted", "skipped", "skipped"])
+    assert store["extra"]["timelapsed"]["ending"]["who"] == "ada"
+
+
+def test_broken_configuration_ends_with_78_and_names_the_key(place: Place) -> None:
+    """Systemd must not restart on what only a person can mend."""
+    place.configure('driver = "simulatd"\nclock = "maybe"\n')
+    with place.start() as daemon:
+        assert daemon.wait() == 78
+    text = "\n".join(daemon.lines)
+    assert "timelapsed.toml" in text
+    assert 'clock = "maybe": write one of auto, trust, ntp-only' in text
+    assert "Traceback" not in text
+
+
+def test_reload_of_a_broken_configuration_keeps_the_old_one(place: Place) -> None:
+    """The fault is told; the daemon goes on as before."""
+    configure(place)
+    define(place, interval=3600)
+    with place.start() as daemon:
+        daemon.wait_for("scan_succeeded: ")
+        place.configure("stall_timeout = 0\n")
+        daemon.reload()
+        daemon.wait_for("config_faulty: ")
+        daemon.wait_for("reloaded: ")
+        assert daemon.stop() == 0
+
+
+def test_foreign_change_of_the_store_is_kept_aside_and_told(place: Place) -> None:
+    """Whatever somebody else wrote over our file is not lost, and neither is our timelapse."""
+    configure(place)
+    define(place, interval=2, n_shots=2)
+    with place.start() as daemon:
+        daemon.wait_for("scan_succeeded: tl_0")
+        place.store.write_text('{"somebody": "else"}')
+        daemon.wait_for("store_changed: ")
+        daemon.wait_for("timelapse_completed: tl: 2 taken")
+        assert daemon.stop() == 0
+    (aside,) = place.storage.glob("*.foreign-*")
+    assert json.loads(aside.read_text()) == {"somebody": "else"}
+    assert place.read()["timelapse_id"] == "tl"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 300, b"[1]"], ids=["empty", "cut off", "zeros", "array"])
+def test_corrupt_store_falls_back_to_the_generation_before(place: Place, content: bytes) -> None:
+    """The .bak goes on with the timelapse, the corrupt file is kept, and both are told."""
+    configure(place)
+    define(place, n_shots=2)
+    place.run_until("timelapse_completed: ")
+    place.store.write_bytes(content)
+    with place.start() as daemon:
+        daemon.wait_for("store_quarantined: ")
+        daemon.wait_for("store_from_backup: ")
+        daemon.wait_for("timelapse_completed: ")
+        assert daemon.stop() == 0
+    (aside,) = place.storage.glob("*.corrupt-*")
+    assert aside.read_bytes() == content
+    assert statuses(place.read()) == ["succeeded", "succeeded"]
+
+
+def test_secret_of_a_store_is_never_said(place: Place) -> None:
+    """An api_token in the store's extra stays in the store, and is nowhere in what the daemon says."""
+    secret = "tok-do-not-tell"
+    configure(place)
+    define(place)
+    place.run_until("timelapse_completed: ")
+    store = place.read()
+    store["extra"]["api_token"] = secret
+    store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
+    place.store.write_text(json.dumps(store))
+    daemon = place.run_until("timelapse_completed: ")
+    assert place.read()["extra"]["api_token"] == secret
+    assert secret not in "\n".join(daemon.lines)
+    for path in place.storage.rglob("*"):
+        if path.is_file() and path.name not in {place.store.name, f"{place.store.name}.bak"}:
+            assert secret.encode() not in path.read_bytes(), path
+
+
+def test_storage_that_can_not_be_made_is_told_in_one_line(place: Place) -> None:
+    """Without a traceback: nothing is wrong with the program."""
+    place.storage.rmdir()
+    place.storage.write_text("")
+    with place.start() as daemon:
+        assert daemon.wait() == 1
+    assert daemon.lines == [f"CRITICAL start_failed: {place.storage}: File exists"]
+
+
+def test_store_and_its_directory_are_private(place: Place) -> None:
+    """Mode 0600 for the file, 0700 for a directory that the daemon made."""
+    place.storage.rmdir()
+    configure(place)
+    define(place, n_shots=1)
+    place.run_until("timelapse_completed: ")
+    assert place.store.stat().st_mode & 0o777 == 0o600
+    assert place.storage.stat().st_mode & 0o777 == 0o700
+
+
+def test_group_may_read_datasets_where_the_umask_says_so_and_others_never(place: Place) -> None:
+    """As systemd/examples/datasets.conf has it; the store stays private."""
+    configure(place)
+    define(place, n_shots=1)
+    with DaemonProcess(place, by=["sh", "-c", 'umask 022; exec "$@"', "sh"]) as daemon:
+        daemon.wait_for("timelapse_completed: ")
+    (images,) = place.storage.glob("datasets/*/images")
+    assert {path.stat().st_mode & 0o777 for path in images.iterdir()} == {0o640}
+    assert images.stat().st_mode & 0o777 == 0o750
+    assert place.store.stat().st_mode & 0o777 == 0o600
+
+
+def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on(place: Place) -> None:
+    """The oldest stores hold none: it is the definition's of that name, and after one save the store is enough."""
+    configure(place)
+    define(place)
+    place.run_until("timelapse_completed: ")
+    store = place.read()
+    del store["extra"]["config_snapshot"]
+    store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
+    place.store.write_text(json.dumps(store))
+    place.run_until("timelapse_completed: ")
+    assert place.read()["extra"]["config_snapshot"]["ScanPath"]["kwargs"]["n_points"] == 4

@@ -1,0 +1,236 @@
+"""Large and many: costs grow as they should. Numbers of things are bounded here, never times: those are benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon_process import CTL, DAEMON, PATIENCE, NotifySocket, Place, statuses
+from msgspec.structs import replace
+from tiny_scan import configuration, one_shot
+
+from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.domain.schedule import MOST_SLOTS
+from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.store.document import LARGEST_STORE, load
+from plantimager.timelapse.store.stored_timelapse import new_stored, read_stored
+from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.errors import ScanFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+N_SLOTS = 100_000
+DAEMONS = 50
+EVERY = timedelta(minutes=30)
+ARCHIVED = 500
+"""Timelapses: one a week, for ten years."""
+PAGE = 8_000
+"""Bytes that a command prints at most, where it isn't a row a day."""
+ROW = 200
+"""Bytes that it prints at most of a day."""
+DECADE = 10 * 365 * 24
+"""Slots: one an hour, for ten years."""
+
+
+def half_taken(n_slots: int) -> TimeLapse:
+    """Return a timelapse whose first half is over, and whose next slot is due in half an hour."""
+    begin = SystemClock().now() - n_slots // 2 * EVERY + EVERY
+    times = tuple(begin + slot * EVERY for slot in range(n_slots))
+    records = {
+        slot: SlotRecord(
+            slot=slot,
+            scan_id=f"long_{slot}",
+            status=RecordStatus.SUCCEEDED,
+            attempt=1,
+            started_at=times[slot],
+            finished_at=times[slot] + timedelta(minutes=5),
+        )
+        for slot in range(n_slots // 2)
+    }
+    return TimeLapse(
+        id="long",
+        mode=TimeLapseMode.INTERVAL,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=times,
+        next_idx=n_slots // 2,
+        records=records,
+    )
+
+
+def put(place: Place, timelapse: TimeLapse) -> None:
+    """Put a timelapse into the store of a place."""
+    place.store.write_bytes(new_stored(timelapse, {}, None, place.store.name).encode())
+
+
+def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> None:
+    """The longest timelapse that can be asked for: resumed, waiting for its next slot, shown, and whole afterwards."""
+    place.configure(configuration())
+    put(place, half_taken(N_SLOTS))
+    with place.start() as daemon:
+        daemon.wait_for("resumed: long, 100000 slots, 50000 done")
+        shown = subprocess.run([*CTL, "status", "--json"], env=place.environment, capture_output=True, check=True)
+        assert json.loads(shown.stdout)
+        assert daemon.stop() == 0
+    stored = read_stored(load(place.store).store, None)
+    assert (stored.timelapse.next_idx, stored.timelapse.n_slots) == (N_SLOTS // 2, N_SLOTS)
+
+
+@pytest.mark.parametrize("sign", ["x", "é", "\0", "\ud800"])
+def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
+    """What a record keeps is bounded, so that what the daemon writes it can also read again: counted for the worst."""
+    n_slots, sample = MOST_SLOTS, 50
+    problem = ScanFailed(sign * 1_000_000)
+    begin = SystemClock().now()
+    timelapse = TimeLapse(
+        id="n" * 64,
+        mode=TimeLapseMode.INTERVAL,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=tuple(begin + slot * EVERY for slot in range(n_slots)),
+        scan_retries=1,
+    )
+    nothing = len(new_stored(timelapse, {}, None, "s").encode())
+    for _ in range(sample):
+        at = timelapse.schedule_times[timelapse.next_idx]
+        timelapse = timelapse.begin(at, "b" * 36).fail_attempt(at, problem).fail_attempt(at, problem)
+    each = (len(new_stored(timelapse, {}, None, "s").encode()) - nothing) / sample
+    assert nothing + each * n_slots < LARGEST_STORE
+
+
+def test_fifty_daemons_on_one_host_share_nothing_but_the_code(tmp_path) -> None:
+    """One instance a rig: they all stand at once, and each takes its own slot once, and nobody else's."""
+    rigs = [rig(tmp_path / str(number), number) for number in range(DAEMONS)]
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(NotifySocket(place.data)) for place in rigs]
+        daemons = [start(place, systemd) for place, systemd in zip(rigs, sockets, strict=True)]
+        try:
+            for systemd in sockets:
+                systemd.wait_for("completed; 1 taken")
+            used = sum(private_memory(daemon.pid) for daemon in daemons)
+            print(f"{len(daemons)} daemons, {used / len(daemons):.0f} kB of its own each")
+        finally:
+            for daemon in daemons:
+                daemon.send_signal(signal.SIGTERM)
+        assert [daemon.wait(PATIENCE) for daemon in daemons] == [0] * DAEMONS
+    for number, place in enumerate(rigs):
+        store = place.read()
+        assert (store["timelapse_id"], statuses(store)) == (f"rig_{number}", ["succeeded"])
+        assert [path.name for path in place.datasets.iterdir()] == [f"rig_{number}"]
+
+
+def rig(directory: Path, number: int) -> Place:
+    """Return the directories of a rig that has one slot to take, at once."""
+    directory.mkdir()
+    place = Place(directory)
+    place.configure(configuration())
+    place.define(one_shot(f"rig_{number}"))
+    return place
+
+
+def start(place: Place, systemd: NotifySocket) -> subprocess.Popen[bytes]:
+    environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path)}
+    return subprocess.Popen(DAEMON, env=environment, stderr=subprocess.DEVNULL)
+
+
+def private_memory(pid: int) -> int:
+    """Return what a process has for itself alone, in kB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+
+
+# Ten years of history: a slot an hour in the store that has just ended, and what ended before it.
+
+NO_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to count system calls")
+
+
+@pytest.fixture(scope="module")
+def ten_years() -> bytes:
+    """Return the store of a timelapse that has ended after ten years of hourly slots."""
+    now = SystemClock().now()
+    times = tuple(now - (DECADE - slot) * timedelta(hours=1) for slot in range(DECADE))
+    ended = replace(half_taken(2), id="decade", schedule_times=times, next_idx=0, records={})
+    ended = ended.pass_late(now, Reason.MISSED, "")
+    return new_stored(ended, {}, None, "timelapse_storage.json").encode()
+
+
+@pytest.fixture
+def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
+    """Return what makes a rig whose timelapse has ended after ten years, with so many in its history."""
+
+    def make(archived: int) -> Place:
+        place.configure(configuration())
+        place.store.write_bytes(ten_years)
+        history = place.storage / "history"
+        shutil.rmtree(history, ignore_errors=True)
+        history.mkdir()
+        small = new_stored(half_taken(24), {}, None, place.store.name).encode()
+        for number in range(archived):
+            (history / f"tl_{number}.json").write_bytes(small)
+        return place
+
+    return make
+
+
+@NO_STRACE
+def test_ten_years_of_history_cost_the_next_timelapse_nothing(old_rig, tmp_path) -> None:
+    """A start, a definition taken up, ten years of slots archived: the system calls are those without history."""
+    calls = []
+    for archived in (0, ARCHIVED):
+        place = old_rig(archived)
+        place.define(one_shot("next"))
+        calls.append(file_calls(place, tmp_path, DAEMON, until="timelapse_completed: next"))
+        kept = json.loads((place.storage / "history" / "decade.json").read_bytes())
+        assert (kept["timelapse_id"], len(kept["scans"])) == ("decade", DECADE)
+        assert len(list((place.storage / "history").iterdir())) == archived + 1
+        assert statuses(place.read()) == ["succeeded"]
+        shutil.rmtree(place.datasets)
+    without, with_history = calls
+    assert on_history(with_history) == on_history(without)
+    assert abs(len(with_history) - len(without)) < ARCHIVED / 10, "only what depends on the moment may differ"
+
+
+@NO_STRACE
+def test_ten_years_of_history_are_looked_at_within_bounds(old_rig, tmp_path) -> None:
+    """What a person is shown fits a screen, or has a row a day, and no archive but the one asked for is read."""
+    place = old_rig(ARCHIVED)
+    for word, most in (("status", PAGE), ("timeline", DECADE / 24 * ROW)):
+        assert not on_history(file_calls(place, tmp_path, [*CTL, word])), word
+        assert 0 < (tmp_path / "said").stat().st_size < most, word
+    calls = file_calls(place, tmp_path, [*CTL, "timeline", "tl_7"])
+    assert {name for call in calls for name in re.findall(r"/history/(\w*)", call)} == {"tl_7"}
+    unknown = subprocess.run([*CTL, "timeline", "tl"], env=place.environment, capture_output=True, check=False)
+    assert unknown.returncode == 1
+    assert len(unknown.stderr) < PAGE
+
+
+def on_history(calls: list[str]) -> list[str]:
+    """Return the names of those calls that have to do with archived timelapses."""
+    return [call.partition("(")[0] for call in calls if "/history" in call]
+
+
+def file_calls(place: Place, directory: Path, command: list[str], until: str = "") -> list[str]:
+    """Return the calls of a program that name a file or list a directory; what it prints goes into a file ``said``.
+
+    With ``until`` it is a daemon, which is stopped when it says that.
+    """
+    told = directory / "calls"
+    strace = ["strace", "--follow-forks", "--seccomp-bpf", "--output", str(told), "--trace", "%file,getdents64"]
+    with (
+        (directory / "said").open("wb") as said,
+        subprocess.Popen([*strace, *command], env=place.environment, stderr=subprocess.PIPE, stdout=said) as run,
+    ):
+        for line in run.stderr:
+            if until and until in line.decode():
+                os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
+    assert run.returncode == 0
+    return [line.partition(" ")[2] for line in told.read_text().splitlines()]

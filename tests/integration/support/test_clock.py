@@ -1,0 +1,277 @@
+"""The machine's clock, and the virtual one beside it where both must do the same."""
+
+import ctypes
+import os
+import re
+import signal
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from virtual_time import VirtualClock
+
+from plantimager.timelapse.support import clock as clock_module
+from plantimager.timelapse.support.clock import EPOCH, SystemClock, Wake, ask_kernel, rtc_of_boot
+from plantimager.timelapse.support.timerfd import WallClockTimer
+
+HOUR = timedelta(hours=1)
+LONG = 600.0
+"""Seconds; no test waits so long, a time-out of this only keeps a hanging one from hanging for ever."""
+
+
+@pytest.fixture
+def system():
+    """Make the machine's clock."""
+    clock = SystemClock()
+    yield clock
+    clock.close()
+
+
+@pytest.fixture(params=[SystemClock, VirtualClock])
+def clock(request):
+    """Make each kind of clock in turn."""
+    clock = request.param()
+    yield clock
+    clock.close()
+
+
+class TestEveryClock:
+    """What the daemon relies on, of the real clock and of the one in its tests."""
+
+    def test_time_that_is_past_is_due_at_once(self, clock):
+        """Also long past, also to the microsecond, also before 1970."""
+        for until in (clock.now(), clock.now() - HOUR, EPOCH, datetime(1, 1, 1, tzinfo=UTC)):
+            assert clock.wait(until, LONG) == Wake.DUE
+
+    def test_time_to_come_is_waited_for(self, clock):
+        """After a wake-up with DUE the clock shows the time, never a microsecond less."""
+        for microseconds in range(1, 500, 7):
+            until = clock.now() + timedelta(microseconds=microseconds)
+            assert clock.wait(until, LONG) == Wake.DUE
+            assert clock.now() >= until
+
+    def test_time_out_ends_a_wait_for_nothing(self, clock):
+        """The watchdog must be fed however idle the schedule is, and the time-out is really over."""
+        before = clock.monotonic()
+        assert clock.wait(None, 0.005) == Wake.TIMEOUT
+        assert clock.monotonic() - before >= 0.005
+
+    @pytest.mark.parametrize("timeout", [0, -1.0])
+    def test_time_out_that_is_over_ends_the_wait_at_once(self, clock, timeout):
+        """A caller that is late itself gets its turn."""
+        assert clock.wait(clock.now() + HOUR, timeout) == Wake.TIMEOUT
+
+    @pytest.mark.parametrize("until", [None, datetime.max.replace(tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)])
+    def test_time_beyond_what_the_kernel_counts_is_waited_for(self, clock, until):
+        """The year 9999 is as good as never."""
+        assert clock.wait(until, 0.001) == Wake.TIMEOUT
+
+    def test_wake_before_the_wait_ends_it(self, clock):
+        """A wake-up is never lost, and many count as one."""
+        clock.wake()
+        clock.wake()
+        assert clock.wait(None, None) == Wake.WOKEN
+        assert clock.wait(None, 0.001) == Wake.TIMEOUT
+
+    def test_reasons_come_together(self, clock):
+        """Nothing that happened is hidden by something else that did."""
+        clock.wake()
+        assert clock.wait(clock.now(), 0.0) & ~Wake.WOKEN == Wake.DUE | Wake.TIMEOUT
+
+    def test_nothing_is_told_that_did_not_happen(self, clock):
+        """A clock that nobody set made no step."""
+        assert clock.step() is None
+
+    def test_naive_time_is_refused(self, clock):
+        """It is no instant."""
+        with pytest.raises(TypeError):
+            clock.wait(datetime(2026, 1, 1), LONG)  # noqa: DTZ001 - because that is the point
+
+
+def test_readings_are_those_of_the_kernel(system):
+    """Wall clock in UTC, monotonic, since boot, each between two readings of the kernel's."""
+    for read, kernel in (
+        (lambda: system.now().timestamp(), time.CLOCK_REALTIME),
+        (system.monotonic, time.CLOCK_MONOTONIC),
+        (system.since_boot, time.CLOCK_BOOTTIME),
+    ):
+        before = time.clock_gettime(kernel)
+        value = read()
+        assert before - 2e-6 <= value <= time.clock_gettime(kernel)
+    assert system.now().tzinfo is UTC
+
+
+def test_boot_is_named(system):
+    """The kernel's own id, which a record keeps."""
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", system.boot_id())
+
+
+def test_hidden_boot_id_is_empty(system, monkeypatch):
+    """A sandbox without /proc/sys costs a detail of a record, not the daemon."""
+    monkeypatch.setattr(clock_module, "Path", lambda _: Path("/nonexistent"))
+    assert system.boot_id() == ""
+
+
+def test_thread_wakes_the_wait(system):
+    """The rig's thread tells the loop that a scan is over."""
+    thread = threading.Thread(target=system.wake)
+    thread.start()
+    assert system.wait(None, LONG) == Wake.WOKEN
+    thread.join()
+
+
+def test_signal_wakes_the_wait(system):
+    """SIGTERM and SIGHUP end a wait in progress through `signal.set_wakeup_fd`; the handler has run by then."""
+    caught = []
+    handler = signal.signal(signal.SIGUSR1, lambda number, _: caught.append(number))
+    wakeup_fd = signal.set_wakeup_fd(system.wakeup_fd)
+    try:
+        sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGUSR1))
+        sender.start()
+        assert system.wait(None, LONG) == Wake.WOKEN
+        assert caught == [signal.SIGUSR1]
+        sender.join()
+    finally:
+        signal.set_wakeup_fd(wakeup_fd)
+        signal.signal(signal.SIGUSR1, handler)
+
+
+def test_any_number_of_wake_ups_fits(system):
+    """A thread that wakes a loop which has no time to wait is neither blocked nor refused."""
+    for _ in range(2**16 + 1):
+        system.wake()
+    assert system.wait(None, LONG) == Wake.WOKEN
+    assert system.wait(None, 0.001) == Wake.TIMEOUT
+
+
+def test_wake_after_close_does_nothing():
+    """A rig's thread that was abandoned may still have something to say."""
+    clock = SystemClock()
+    clock.close()
+    clock.wake()
+
+
+def test_close_gives_everything_back():
+    """No descriptor stays open."""
+    before = set(Path("/proc/self/fd").iterdir())
+    SystemClock().close()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+class TimerOfAClockThatIsSet(WallClockTimer):
+    """The real timer, with the news that only a real setting of the clock brings."""
+
+    def __init__(self):
+        self.set_before_arming = self.set_while_armed = False
+        super().__init__()
+
+    def arm(self, at_ns):
+        super().arm(0 if self.set_while_armed else at_ns)
+        told, self.set_before_arming = self.set_before_arming, False
+        return told
+
+    def clear(self):
+        super().clear()
+        told, self.set_while_armed = self.set_while_armed, False
+        return told
+
+
+@pytest.fixture
+def timer():
+    """Make a timer that the test tells when the clock is set."""
+    return TimerOfAClockThatIsSet()
+
+
+@pytest.fixture
+def clock_that_is_set(timer):
+    """Make the machine's clock with that timer."""
+    clock = SystemClock(timer=timer)
+    yield clock
+    clock.close()
+
+
+def test_setting_of_the_clock_ends_an_idle_wait(clock_that_is_set, timer):
+    """With nothing to wait for, too: the schedule must be looked at afresh."""
+    timer.set_while_armed = True
+    assert clock_that_is_set.wait(None, LONG) == Wake.CLOCK_SET
+    assert clock_that_is_set.wait(None, 0.001) == Wake.TIMEOUT
+
+
+def test_setting_of_the_clock_between_two_waits_ends_the_next(clock_that_is_set, timer):
+    """It is told once, with what is due by then; a wake-up that came too isn't lost."""
+    timer.set_before_arming = True
+    clock_that_is_set.wake()
+    assert clock_that_is_set.wait(clock_that_is_set.now(), LONG) == Wake.CLOCK_SET | Wake.DUE
+    assert clock_that_is_set.wait(None, LONG) == Wake.WOKEN
+
+
+@pytest.mark.parametrize("shift", [timedelta(hours=5), timedelta(days=-3650), timedelta(seconds=0.6)])
+def test_step_tells_how_far_the_clock_was_set(system, shift):
+    """Once, with what it would show and what it shows."""
+    system._booted_at -= shift  # as if it had booted then
+    step = system.step()
+    assert abs(step.shift - shift) < timedelta(seconds=0.1)
+    assert abs(step.after - system.now()) < timedelta(seconds=60)
+    assert step.before == step.after - step.shift
+    assert system.step() is None
+
+
+def test_small_steps_add_up(system):
+    """Three of 0.2 s are told as one of 0.6 s."""
+    for _ in range(2):
+        system._booted_at -= timedelta(seconds=0.2)
+        assert system.step() is None
+    system._booted_at -= timedelta(seconds=0.2)
+    assert abs(system.step().shift - timedelta(seconds=0.6)) < timedelta(seconds=0.1)
+
+
+def test_evidence_is_gathered_from_the_kernel_without_privilege(system):
+    """It says in words what it found."""
+    evidence = system.evidence()
+    assert evidence.detail.startswith("kernel: ")
+    assert evidence.kernel_synchronised == evidence.detail.startswith("kernel: synchronised within")
+    assert evidence.set_from_rtc == (rtc_of_boot() is not None)
+
+
+class FakeLibc:
+    """The C library of a machine whose kernel answers what the test wants."""
+
+    def __init__(self, maxerror, result=0):
+        self._maxerror, self._result = maxerror, result
+
+    def adjtimex(self, timex):
+        timex._obj.maxerror = self._maxerror
+        ctypes.set_errno(1)
+        return self._result
+
+
+@pytest.mark.parametrize(
+    ("libc", "answer"),
+    [
+        (FakeLibc(2_500), (True, "kernel: synchronised within 2 ms")),
+        (FakeLibc(2_500, result=5), (True, "kernel: synchronised within 2 ms")),  # chrony without rtcsync
+        (FakeLibc(16_000_000), (False, "kernel: unsynchronised")),
+        (FakeLibc(0, result=-1), (False, "kernel: would not tell (Operation not permitted)")),
+    ],
+)
+def test_kernel_is_judged_by_its_largest_error(libc, answer, monkeypatch):
+    """As timedatectl does; a sandbox that forbids the question counts as no."""
+    monkeypatch.setattr(clock_module, "_libc", libc)
+    assert ask_kernel() == answer
+
+
+def test_real_time_clock_of_boot_is_found(tmp_path):
+    """The one whose hctosys is 1, among those that didn't set the clock."""
+    for name, text in (("rtc0", "0\n"), ("rtc1", "1\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hctosys").write_text(text)
+    assert rtc_of_boot(tmp_path) == "rtc1"
+
+
+def test_no_real_time_clock_is_no_fault(tmp_path):
+    """A Raspberry Pi has none, or one that nothing was set from, or a file that can't be read."""
+    assert rtc_of_boot(tmp_path / "none") is None
+    (tmp_path / "rtc0" / "hctosys").mkdir(parents=True)
+    assert rtc_of_boot(tmp_path) is None

@@ -1,0 +1,139 @@
+"""The wall-clock timer against the real kernel, as far as that goes without setting the clock."""
+
+import errno
+import os
+import re
+import select
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from plantimager.timelapse.support import timerfd
+from plantimager.timelapse.support.timerfd import FIRST_NS, LAST_NS, WallClockTimer
+
+HOUR_NS = 3600 * 10**9
+MILLISECOND_NS = 10**6
+DEADLOCK_MS = 10_000
+"""When a timer that should have run out counts as hanging."""
+
+
+@pytest.fixture
+def timer():
+    """Make the timer under test."""
+    timer = WallClockTimer()
+    yield timer
+    timer.close()
+
+
+def runs_out(timer, within_ms=DEADLOCK_MS):
+    """Return whether the timer's descriptor becomes readable."""
+    poll = select.poll()
+    poll.register(timer, select.POLLIN)
+    return bool(poll.poll(within_ms))
+
+
+def kernel_says(timer):
+    """Return the timer's clock, flags and remaining nanoseconds, as the kernel shows them."""
+    text = Path(f"/proc/self/fdinfo/{timer.fileno()}").read_text()
+    clock = int(re.search(r"clockid: (\d+)", text)[1])
+    flags = int(re.search(r"settime flags: (\d+)", text)[1], 8)
+    seconds, nanoseconds = re.search(r"it_value: \((\d+), (\d+)\)", text).groups()
+    return clock, flags, int(seconds) * 10**9 + int(nanoseconds)
+
+
+@pytest.mark.parametrize("ahead_ns", [None, HOUR_NS, LAST_NS])
+def test_every_arming_watches_for_settings_of_the_clock(timer, ahead_ns):
+    """The real-time clock, an absolute time, cancelled when the clock is set: also when idle, also after 2262."""
+    assert timer.arm(None if ahead_ns is None else time.time_ns() + ahead_ns) is False
+    clock, flags, left_ns = kernel_says(timer)
+    assert clock == time.CLOCK_REALTIME
+    assert flags == 0b11
+    assert left_ns > HOUR_NS / 2
+    assert not runs_out(timer, within_ms=0)
+
+
+def test_new_timer_is_armed_already(timer):
+    """From its making on no setting of the clock goes unnoticed."""
+    assert kernel_says(timer)[1] == 0b11
+
+
+def test_timer_is_armed_for_the_time_that_was_asked_for(timer):
+    """The kernel's count-down and the wall clock add up to it, between two readings of the latter."""
+    at_ns = time.time_ns() + HOUR_NS
+    timer.arm(at_ns)
+    before = time.time_ns()
+    left_ns = kernel_says(timer)[2]
+    assert before - MILLISECOND_NS <= at_ns - left_ns <= time.time_ns() + MILLISECOND_NS
+
+
+@pytest.mark.parametrize("ago_ns", [1, HOUR_NS])
+def test_time_in_the_past_runs_out_at_once(timer, ago_ns):
+    """A slot that was missed while nobody waited is due now."""
+    timer.arm(time.time_ns() - ago_ns)
+    assert runs_out(timer)
+    assert timer.clear() is False
+
+
+@pytest.mark.parametrize("at_ns", [FIRST_NS, 0, -1, -(10**18)])
+def test_time_before_1970_runs_out_at_once(timer, at_ns):
+    """The kernel refuses negative times and takes zero for "never"; neither is meant."""
+    timer.arm(at_ns)
+    assert runs_out(timer)
+
+
+def test_timer_does_not_run_out_early(timer):
+    """The wall clock shows the time, or a later one, whenever the timer has run out."""
+    for _ in range(200):
+        at_ns = time.time_ns() + 200_000
+        timer.arm(at_ns)
+        assert runs_out(timer)
+        assert time.time_ns() >= at_ns
+        timer.clear()
+
+
+def test_arming_anew_takes_back_what_ran_out(timer):
+    """A timer that ran out unnoticed doesn't end the next wait."""
+    timer.arm(FIRST_NS)
+    assert runs_out(timer)
+    timer.arm(None)
+    assert not runs_out(timer, within_ms=0)
+    assert timer.clear() is False
+
+
+def test_descriptor_is_not_inherited(timer):
+    """A driver's program has no business with it."""
+    assert not os.get_inheritable(timer.fileno())
+
+
+def test_refusal_of_the_kernel_is_an_error(timer):
+    """Only the news of a clock that was set is no error."""
+    descriptor = timer._fd
+    timer._fd = os.open("/dev/null", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+            timer.arm(None)
+    finally:
+        os.close(timer._fd)
+        timer._fd = descriptor
+
+
+def test_news_that_the_clock_was_set_is_told_whichever_call_brings_it(timer, monkeypatch):
+    """ECANCELED comes from reading, or from arming when the clock was set between two waits."""
+
+    def cancelled(*_):
+        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+
+    monkeypatch.setattr(timerfd, "_settime", cancelled)
+    assert timer.arm(None) is True
+    monkeypatch.setattr(timerfd.os, "read", cancelled)
+    assert timer.clear() is True
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python has the functions itself")
+def test_seconds_beyond_a_small_long_are_cut(timer, monkeypatch):
+    """Where a C long has 32 bits, 2038 is the farthest that can be waited for at once."""
+    monkeypatch.setattr(timerfd, "_LAST_SECOND", 2**31 - 1)
+    timer.arm(LAST_NS)
+    assert 0 < kernel_says(timer)[2] < 2**31 * 10**9

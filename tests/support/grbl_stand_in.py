@@ -1,0 +1,401 @@
+"""A GRBL 1.1h board on a pseudo-terminal, which answers as a real one was seen to, faults included.
+
+It has no clock: a move takes so many questions how it goes (``polls``), so that a test is as fast as its driver asks,
+on any machine. As a program it stands in for a board until it is ended:
+
+    python tests/support/grbl_stand_in.py --link /tmp/ttyGRBL [--fault "alarm 1@3"]
+
+SIGUSR1 plugs the cable in again, pulled or not: as any board that USB powers, it then starts anew. The link is there as
+long as the cable is in. ``--fault`` may be given several times: the second is for when the board is plugged in again.
+
+The faults, each at the ``at``-th move (from 1) where it is one of a move:
+
+=================  ==============================================================================
+``alarm N``        ALARM:N in mid-move, then nothing until a reset
+``reset``          the board restarts in mid-move, as after a dip of its supply
+``unplug``         the cable is pulled in mid-move
+``silent``         says nothing any more from the move on, not even to a reset, until `Board.restart`
+``garbage``        noise on the line in mid-move, then goes on as if nothing had been
+``noise``          nothing but noise from the move on
+``stuck``          the move never ends
+``short``          the move ends short of its goal
+``idle first``     says Idle once before the move begins, as a board does now and then
+``hold``           somebody pressed the feed-hold button
+``error N``        refuses the move with error:N
+``no home``        homing ends with ALARM:9
+``home for ever``  homing never ends
+``deaf``           never says anything
+``boots``          hears nothing before its third reset, as a board that opening the port restarts
+=================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import select
+import shutil
+import signal
+import socket
+import termios
+import threading
+import tty
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SETTINGS = {
+    0: "10", 1: "25", 2: "0", 3: "7", 4: "0", 5: "0", 6: "0", 10: "115", 11: "0.010", 12: "0.002", 13: "0",
+    20: "0", 21: "0", 22: "1", 23: "4", 24: "250.000", 25: "1500.000", 26: "250", 27: "20.000", 30: "1000", 31: "0",
+    32: "0", 100: "80.000", 101: "80.000", 102: "8.88889", 110: "6000.000", 111: "6000.000", 112: "1500.000",
+    120: "200.000", 121: "200.000", 122: "50.000", 130: "740.000", 131: "740.000", 132: "352.000",
+}  # fmt: skip
+"""Those of the reference rig."""
+
+CFLAG = 2
+"""Where `termios.tcgetattr` has the control flags."""
+
+BANNER = "\r\nGrbl 1.1h ['$' for help]\r\n"
+
+
+@dataclass
+class Board:
+    """What is in the board's head. Bytes go in, text comes out; no line, no thread, no clock."""
+
+    settings: dict[int, str] = field(default_factory=lambda: dict(SETTINGS))
+    fault: str = ""
+    at: int = 1
+    polls: int = 2
+    """Questions that a move takes."""
+
+    moves: int = 0
+    goals: list[tuple[float, ...]] = field(default_factory=list)
+    """Work positions it was sent to."""
+    heard: list[str] = field(default_factory=list)
+    """All lines that came, and ``^X`` for resets."""
+    homed: int = 0
+    machine: tuple[float, ...] = (0.0, 0.0, 0.0)
+    offset: tuple[float, ...] = (0.0, 0.0, 0.0)
+    goal: tuple[float, ...] | None = None
+    asked: int = 0
+    state: str = ""
+    mute: bool = False
+    """Says nothing until a reset; for ever where `dead`."""
+    dead: bool = False
+    unplugged: bool = False
+    resets: int = 0
+    _line: str = ""
+
+    def __post_init__(self) -> None:
+        self.state = "Alarm" if self._homing else "Idle"
+        self.dead = self.mute = self.fault == "deaf"
+
+    @property
+    def _homing(self) -> bool:
+        return self.settings[22] == "1"
+
+    @property
+    def _now(self) -> bool:
+        """Whether the fault is due in this move."""
+        return self.moves == self.at
+
+    def restart(self) -> None:
+        """Start anew, as when it is switched on: it counts from zero, wherever the arm stands."""
+        self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
+        self.state = "Alarm" if self._homing else "Idle"
+        self.dead = self.mute = self.fault == "deaf"
+        self._line = ""
+
+    def hear(self, byte: str) -> str:
+        """Take in one byte; return what is said to it."""
+        if byte == "\x18":
+            return self._reset()
+        if self.mute:
+            return self._noise() if self.fault == "noise" else ""
+        if byte == "?":
+            return self._status()
+        if byte == "!":
+            if self.state == "Run":
+                self.state, self.asked = "Hold:1", 0
+            return ""
+        if byte == "~":
+            if self.state.startswith("Hold"):
+                self.state = "Run" if self.goal else "Idle"
+            return ""
+        if byte in "\r\n":  # each of them ends a line, if only an empty one
+            line, self._line = self._line, ""
+            return self._obey(line)
+        self._line += byte
+        return ""
+
+    def _noise(self) -> str:
+        return "\x00\xfe~&#ok<Idl\x7f"
+
+    def _reset(self) -> str:
+        self.heard.append("^X")
+        self.resets += 1
+        self._line = ""
+        if self.dead or (self.fault == "boots" and self.resets < 3):
+            return ""
+        moving = self.goal is not None and self.state != "Hold:0"
+        self.mute, self.goal, self.offset = False, None, (0.0, 0.0, 0.0)
+        said = "ALARM:3\r\n" if moving else ""
+        self.state = "Alarm" if moving or self._homing else "Idle"
+        return said + BANNER + ("[MSG:'$H'|'$X' to unlock]\r\n" if self.state == "Alarm" else "")
+
+    def _status(self) -> str:
+        said = ""
+        if self.goal is not None:
+            said = self._move_on()
+            if self.mute:
+                return said
+        work = tuple(at - off for at, off in zip(self.machine, self.offset, strict=True))
+        key, place = ("MPos", self.machine) if int(self.settings[10]) & 1 else ("WPos", work)
+        state = self.state
+        if self.fault == "idle first" and self._now and self.goal is not None and self.asked == 1:
+            state = "Idle"
+        offset = _words(self.offset)
+        return f"{said}<{state}|{key}:{_words(place)}|Bf:15,128|FS:0,0|WCO:{offset}>\r\n"
+
+    def _move_on(self) -> str:
+        """Be so much further; return what the board says by itself."""
+        assert self.goal is not None
+        if self.state.startswith("Hold"):
+            self.state = "Hold:0" if self.asked else "Hold:1"
+            self.asked += 1
+            return ""
+        self.asked += 1
+        fault = self.fault if self._now else ""
+        if fault.startswith("alarm"):
+            self.state, self.goal, self.mute = "Alarm", None, True
+            return f"ALARM:{fault.split()[1]}\r\n[MSG:Reset to continue]\r\n"
+        if fault == "reset":
+            self.restart()
+            self.mute = True
+            return BANNER + ("[MSG:'$H'|'$X' to unlock]\r\n" if self._homing else "")
+        if fault == "unplug":
+            self.unplugged = True
+        if fault == "silent":
+            self.dead = self.mute = True
+            return ""
+        if fault == "noise":
+            self.mute = True
+            return self._noise()
+        if fault == "hold":
+            self.state = "Hold:0"
+        said = self._noise() + "\r\n<Run|MPos:1.0\xff2,>\r\n" if fault == "garbage" and self.asked == 1 else ""
+        if self.asked >= self.polls and fault not in ("stuck", "hold"):
+            short = 5.0 if fault == "short" else 0.0
+            self.machine = tuple(_stepped(to - short, self.settings[100 + axis]) for axis, to in enumerate(self.goal))
+            self.goal, self.state = None, "Idle"
+        return said
+
+    def _obey(self, line: str) -> str:
+        if line:
+            self.heard.append(line)
+        if not line:
+            return "ok\r\n"
+        if line == "$$":
+            return "".join(f"${number}={value}\r\n" for number, value in self.settings.items()) + "ok\r\n"
+        if line == "$H":
+            return self._home()
+        if line == "$X":
+            said = "[MSG:Caution: Unlocked]\r\n" if self.state == "Alarm" else ""
+            self.state = "Idle"
+            return f"{said}ok\r\n"
+        if line.startswith("$"):
+            return "error:3\r\n"
+        if self.state == "Alarm":
+            return "error:9\r\n"
+        return self._gcode(line)
+
+    def _home(self) -> str:
+        if not self._homing:
+            return "error:5\r\n"
+        if self.state not in ("Idle", "Alarm"):
+            return "error:8\r\n"
+        if self.fault == "home for ever":
+            self.mute = True
+            return ""
+        if self.fault == "no home":
+            self.state = "Alarm"
+            return "ALARM:9\r\n"
+        self.homed += 1
+        pull_off, inverted = float(self.settings[27]), int(self.settings[23])
+        self.machine = tuple(
+            _stepped(pull_off - float(self.settings[130 + axis]), self.settings[100 + axis])
+            if inverted & 1 << axis else -pull_off
+            for axis in range(3)
+        )  # fmt: skip
+        self.state = "Idle"
+        return "ok\r\n"
+
+    def _gcode(self, line: str) -> str:
+        words = line.split()
+        try:
+            numbers = {word[0]: float(word[1:]) for word in words}
+        except ValueError:
+            return "error:2\r\n"
+        place = tuple(numbers.get(letter) for letter in "XYZ")
+        match words[0]:
+            case "G90" | "G21":
+                return "ok\r\n"
+            case "G92":
+                self.offset = tuple(
+                    off if to is None else at - to for at, off, to in zip(self.machine, self.offset, place, strict=True)
+                )
+                return "ok\r\n"
+            case "G0" | "G1":
+                if words[0] == "G1" and "F" not in numbers:
+                    return "error:22\r\n"
+                return self._begin(place)
+        return "error:20\r\n"
+
+    def _begin(self, place: tuple[float | None, ...]) -> str:
+        self.moves += 1
+        if self.fault.startswith("error") and self._now:
+            return f"error:{self.fault.split()[1]}\r\n"
+        goal = tuple(
+            at if to is None else to + off for at, off, to in zip(self.machine, self.offset, place, strict=True)
+        )
+        travels = [float(self.settings[130 + axis]) for axis in range(3)]
+        if self.settings[20] == "1" and any(
+            not -travel - 1e-6 <= to <= 1e-6 for to, travel in zip(goal, travels, strict=True)
+        ):
+            self.state, self.mute = "Alarm", True
+            return "ALARM:2\r\n[MSG:Reset to continue]\r\n"
+        self.goals.append(tuple(to - off for to, off in zip(goal, self.offset, strict=True)))
+        self.goal, self.asked, self.state = goal, 0, "Run"
+        return "ok\r\n"
+
+
+def _stepped(at: float, per_unit: str) -> float:
+    """Return the nearest place that whole steps reach."""
+    return round(round(at * float(per_unit)) / float(per_unit), 3)
+
+
+def _words(place: tuple[float, ...]) -> str:
+    return ",".join(f"{at:.3f}" for at in place)
+
+
+class StandIn:
+    """A `Board` behind a pseudo-terminal, served by a thread of its own."""
+
+    def __init__(self, board: Board | None = None, *, on_unplug: Callable[[], object] = lambda: None) -> None:
+        self.board = board or Board()
+        self._on_unplug = on_unplug
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)  # until the driver does, the terminal would echo
+        self.restarts_when_opened = True
+        self.port = os.ttyname(self._slave)
+        """The device for the driver to open."""
+        self._stop, self._stopped = os.pipe()
+        self._thread = threading.Thread(target=self._serve, name="board", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._master, select.POLLIN)
+        waiting.register(self._stop, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in waiting.poll()}
+            if self._master not in ready:
+                return  # only when everything that was sent has been heard
+            with contextlib.suppress(OSError):
+                for byte in os.read(self._master, 4096).decode("latin-1"):
+                    said = self.board.hear(byte)
+                    if self.board.unplugged:
+                        self._unplug()
+                        return
+                    if said:
+                        os.write(self._master, said.encode("latin-1"))
+
+    @property
+    def restarts_when_opened(self) -> bool:
+        """Whether the port is set, as all are at first, to drop DTR with its last close; most boards restart then."""
+        return bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
+
+    @restarts_when_opened.setter
+    def restarts_when_opened(self, on: bool) -> None:
+        attributes = termios.tcgetattr(self._slave)
+        attributes[CFLAG] = attributes[CFLAG] & ~termios.HUPCL | termios.HUPCL * on
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+
+    def say(self, text: str) -> None:
+        """Say something unasked."""
+        os.write(self._master, text.encode("latin-1"))
+
+    def _unplug(self) -> None:
+        """Pull the cable: who has the port open finds it gone, and by then the device is gone, too."""
+        self._on_unplug()
+        for name in ("_master", "_slave"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                setattr(self, name, -1)
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Take it away, when it has heard everything that was sent to it."""
+        if self._stopped < 0:
+            return
+        os.close(self._stopped)
+        self._stopped = -1
+        self._thread.join()
+        os.close(self._stop)
+        self._unplug()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
+
+
+def main() -> None:
+    """Stand in for a board until SIGTERM."""
+    parser = argparse.ArgumentParser(description="A GRBL 1.1h board on a pseudo-terminal.")
+    parser.add_argument("--link", type=Path, required=True, help="where the port is to be found, as a symbolic link")
+    parser.add_argument("--group", default="", help="who may open it beside its owner; as udev has it with real ports")
+    parser.add_argument(
+        "--fault", type=_fault, action="append", default=[], help="FAULT[@MOVE], see this file's docstring"
+    )
+    parser.add_argument("--polls", type=int, default=2, help="questions that a move takes")
+    options = parser.parse_args()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for fault, at in itertools.chain(options.fault, itertools.repeat(("", 1))):
+        board = Board(fault=fault, at=at, polls=options.polls)
+        with StandIn(board, on_unplug=lambda: options.link.unlink(missing_ok=True)) as stand_in:
+            if options.group:
+                shutil.chown(stand_in.port, group=options.group)
+                Path(stand_in.port).chmod(0o660)
+            options.link.unlink(missing_ok=True)
+            options.link.symlink_to(stand_in.port)
+            print(f"{options.link} is {stand_in.port}", flush=True)
+            _tell_systemd("READY=1")
+            if signal.sigwait(SIGNALS) != signal.SIGUSR1:
+                return
+
+
+def _fault(text: str) -> tuple[str, int]:
+    fault, _, at = text.partition("@")
+    return fault, int(at or 1)
+
+
+def _tell_systemd(news: str) -> None:
+    """Tell a service manager, where one started us; without a library, which a bare Python hasn't."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(news.encode(), address)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,754 @@
+"""The real daemon with its real files, on a virtual clock and a scripted rig: years of a rig's life in milliseconds.
+
+A `World` is one rig: its directory, the true time, and a ledger of what its hardware did. `World.live` is one run
+of the daemon in it, from its start to a kill, a stop, or until nothing more is going to happen. Whenever the daemon
+goes to sleep, and whenever it has the rig scan, the world checks what must hold at any time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import resource
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
+
+from plantimager.timelapse.channel.inbox import Answer, leave_request
+from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.journal import logger
+from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon.notify import Notifier
+from plantimager.timelapse.daemon.rig import Outcome, ScanWatch, make_directory
+from plantimager.timelapse.domain.durations import exact
+from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.timelapse import LEAST_GRACE
+from plantimager.timelapse.drivers.base import Call, ScannerDriver
+from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
+from plantimager.timelapse.settings.places import Places
+from plantimager.timelapse.store.document import load
+from plantimager.timelapse.store.stored_timelapse import read_stored
+from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
+from plantimager.timelapse.support.errors import ScanCancelled, ScannerNotReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from plantimager.timelapse.daemon.errands import Errand
+    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+
+NONE = timedelta(0)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+YEAR = timedelta(days=365)
+
+DEFINITION = """
+[timelapse]
+name = "{name}"
+{times}
+warmup_period = "{warmup}"
+standby_threshold_sec = "{standby_threshold}"
+grace_period = "{grace}"
+scan_retries = {retries}
+on_scan_failed = "{policy}"
+"""
+
+SPINNING = 100
+"""So many waits in a row at one instant mean that the loop spins."""
+
+
+class Killed(BaseException):
+    """SIGKILL, or the power cut: nothing is said and nothing is done any more."""
+
+
+class End(StrEnum):
+    """How a run of the daemon ended."""
+
+    IDLE = "idle"
+    """It sleeps, and nothing is ever going to wake it."""
+    KILLED = "killed"
+    STOPPED = "stopped"
+    ABANDONED = "abandoned"
+    """It ended itself, since the rig hung."""
+
+
+class Death(StrEnum):
+    """On which side of a save the daemon is killed: the disk has the step that was to be made, or hasn't."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """The machine starts anew."""
+
+    wrong_by: timedelta = NONE
+    """Wall clock minus true time."""
+    evidence: ClockEvidence = SYNCHRONISED
+    takes: timedelta = 20 * SECOND
+    """Until the daemon is started."""
+    ntp_after: timedelta | None = None
+    """How long after the daemon's start the network sets the clock right; None for never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What the rig does when it is asked to scan."""
+
+    takes: timedelta | None = 30 * SECOND
+    """None: it never comes to an end by itself."""
+    problem: BaseException | None = None
+    """How it ends; None with a whole dataset."""
+    progress: timedelta | None = 10 * SECOND
+    """Between two signs of life; None: silent."""
+    stops_in: timedelta | None = SECOND
+    """How long it takes to its safe point when it is cancelled; None: deaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that the hardware was made to do."""
+
+    call: Call
+    at: datetime
+    """By the wall clock."""
+    true_at: datetime
+    slot: int | None = None
+    attempt: int | None = None
+    driver: str = ""
+    finished: bool = False
+    """Whether a whole dataset was left, of which this is the time then."""
+    timelapse_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the journal."""
+
+    action: str
+    sentence: str
+    level: int
+    fields: dict[str, object] = field(repr=False)
+
+
+class World:
+    """One rig with its directory, through all the runs of its daemon."""
+
+    def __init__(self, directory: Path, config: Config | None = None, now: datetime = START) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
+        (directory / "config").mkdir()
+        self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.truth, self.wrong_by = now, NONE
+        self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
+        self.ntp_at: datetime | None = None
+        """When by true time the network is going to set the clock right."""
+        self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
+        """Asked whenever a scan begins."""
+        self.hangs: set[Call] = set()
+        """Calls other than scans that never come back."""
+        self.slow: dict[Call, timedelta] = {}
+        """How long calls other than scans take, where it isn't a second."""
+        self.ledger: list[Entry] = []
+        self.journal: list[Line] = []
+        self.datasets: set[str] = set()
+        """The scan ids whose dataset is whole."""
+        self.forgetful = False
+        """Whether a run ended while the store could not be written: what is on disk may be older than the ledger."""
+        self.lives: list[Life] = []
+
+    # What is asked of it
+
+    def define(self, **wishes: object) -> None:
+        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when.
+
+        The timelapse is called ``tl`` unless ``name`` says otherwise.
+        """
+        every, n, at = wishes.pop("every", None), wishes.pop("n", 1), wishes.pop("at", None)
+        start = START + wishes.pop("start", HOUR)
+        if at is not None:
+            dates = ", ".join(f'"{(START + after).isoformat()}"' for after in at)
+            times = f'mode = "fixed_times"\ndates = [{dates}]'
+        elif every is not None:
+            times = f'mode = "interval"\ninterval = "{exact(every)}"\nn_shots = {n}\nstart_at = "{start.isoformat()}"'
+        else:
+            times = f'mode = "one_shot"\nstart_at = "{start.isoformat()}"'
+        values = {"warmup": 30 * SECOND, "standby_threshold": 600 * SECOND, "grace": 2 * MINUTE}
+        values = {"name": "tl", "retries": 0, "policy": "skip_scan"} | {
+            key: exact(value) if isinstance(value, timedelta) else value for key, value in {**values, **wishes}.items()
+        }
+        with room_on_disk():
+            (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
+
+    def configure(self, **changes: object) -> None:
+        """Write another configuration; a reload or the next start takes it up."""
+        config = self.config = replace(self.config, **changes)
+        durations = {key: exact(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")}
+        words = {key: getattr(config, key) for key in ("driver", "datasets", "missed", "clock")}
+        lines = [f'{key} = "{value}"' for key, value in {**words, **durations}.items()]
+        lines += [f"[drivers.{config.driver}]", *(f"{key} = {value!r}" for key, value in config.driver_options.items())]
+        with room_on_disk():
+            (self.directory / "config" / "timelapsed.toml").write_text("\n".join(lines))
+
+    # What happens in it
+
+    def live(
+        self,
+        *happenings: tuple[timedelta, Callable[[Life], object]],
+        off: timedelta = NONE,
+        boot: Boot | None = None,
+        watchdog: timedelta | None = None,
+    ) -> Life:
+        """Run the daemon once, ``off`` after the last run, and return what that was like.
+
+        Each of ``happenings`` is called with the run, so long after its start.
+        """
+        self.truth += off
+        self.since_boot += off
+        if boot is not None:
+            self.truth += boot.takes
+            self.boots += 1
+            self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
+            self.ntp_at = None if boot.ntp_after is None else self.truth + boot.ntp_after
+        life = Life(self, watchdog)
+        self.lives.append(life)
+        if self.ntp_at is not None:
+            life.clock.at(max(self.ntp_at - self.truth, NONE), life.ntp_answers)
+        for after, do in happenings:
+            life.clock.at(after, lambda do=do: do(life))
+        try:
+            life.run()
+        finally:
+            elapsed = life.clock.elapsed
+            self.truth += elapsed
+            self.since_boot += elapsed
+            self.wrong_by = life.clock.now() - self.truth
+            self.evidence = life.clock.shown_evidence
+        return life
+
+    def stored(self) -> TimeLapse:
+        """Return the timelapse as it is on disk."""
+        loaded = load(self.places.store)
+        assert loaded is not None
+        return read_stored(loaded.store, None).timelapse
+
+    # What it remembers
+
+    def scans(self) -> list[tuple[int, int]]:
+        """Return (slot, attempt) of every scan that was begun."""
+        return [(entry.slot, entry.attempt) for entry in self.ledger if entry.call is Call.SCAN and not entry.finished]
+
+    def taken(self, timelapse_id: str = "tl") -> list[int]:
+        """Return the slots of which a whole dataset was left, in that order."""
+        return [entry.slot for entry in self.ledger if entry.finished and entry.timelapse_id == timelapse_id]
+
+    def archived(self) -> list[TimeLapse]:
+        """Return the timelapses that made room for another one."""
+        return [read_stored(load(path).store, None).timelapse for path in self.places.history.glob("*.json")]
+
+    def calls(self) -> list[tuple[str, timedelta]]:
+        """Return every call of the driver, and how long after START by the wall clock it was made."""
+        return [(entry.call.value, entry.at - START) for entry in self.ledger if not entry.finished]
+
+    def said(self, action: str) -> list[str]:
+        """Return the sentences of one action."""
+        return [line.sentence for line in self.journal if line.action == action]
+
+    def actions(self) -> list[str]:
+        """Return the actions in their order."""
+        return [line.action for line in self.journal]
+
+
+class Life:
+    """One run of the daemon, and all that must hold meanwhile."""
+
+    def __init__(self, world: World, watchdog: timedelta | None) -> None:
+        self.world = world
+        self.clock = WatchedClock(self, world)
+        self.notices = Notices(self)
+        self.dies_at_save: Death | None = None
+        self.saves = 0
+        self.watchdog = watchdog
+        self.daemon = SimulatedDaemon(self)
+        self.ended: End | None = None
+        self.acted = False
+        """Whether anything irreversible was done yet."""
+        self.last_write: datetime | None = None
+        if world.places.store.exists():
+            loaded = load(world.places.store)
+            self.last_write = read_stored(loaded.store, None).logbook.saved_at
+        self.seen: TimeLapse | None = None
+        self.shift_unjudged = NONE
+        """How far the clock was set since the daemon last was asleep without a scan to wait for."""
+        self.set_back = True
+        """Whether the clock may be earlier than when records were made."""
+        self.set_back_since_scan = False
+        self._last_scan: ScanRequest | None = None
+
+    def run(self) -> None:
+        world = self.world
+        with _journal(world.journal):
+            try:
+                code = self.daemon.run()
+            except (Killed, ScriptEnded) as end:
+                self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
+            else:
+                self.ended = End.ABANDONED if code else End.STOPPED
+            finally:
+                world.forgetful |= self.daemon.keeper.trouble is not None
+                fill_disk(full=False)
+
+    # What may happen to it
+
+    def kill(self) -> None:
+        raise Killed
+
+    def die_before_save(self) -> None:
+        self.dies_at_save = Death.BEFORE
+
+    def die_after_save(self) -> None:
+        self.dies_at_save = Death.AFTER
+
+    def stop(self) -> None:
+        self.daemon.request_stop()
+
+    def reload(self) -> None:
+        if not (self.world.directory / "config" / "timelapsed.toml").exists():
+            self.world.configure()
+        self.daemon.request_reload()
+
+    def cancel(self) -> None:
+        """Do what ``timelapsectl cancel`` does."""
+        token = f"r{next(_tokens)}"
+        with room_on_disk():
+            leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
+        self.reload()
+
+    def ask(self, action: str = "home", **more: object) -> Path:
+        """Do what ``timelapsectl rig`` does; return where the request lies."""
+        token = f"r{next(_tokens)}"
+        body = json.dumps({"action": action, "who": "anna", **more}).encode()
+        with room_on_disk():
+            path = leave_request(self.world.places.store, "rig", token, body)
+        self.reload()
+        return path
+
+    def define(self, name: str, every: timedelta, n: int) -> None:
+        """Do what a person does who wants another timelapse, which is to begin in a moment."""
+        begins = self.clock.now() + SECOND - START
+        self.world.define(name=name, every=every, n=n, start=timedelta(seconds=round(begins.total_seconds())))
+        self.reload()
+
+    def shift(self, by: timedelta) -> None:
+        """Set the wall clock forward, or backward; Linux knows no time before 1970."""
+        by = max(by, EPOCH - self.clock.now())
+        self.shift_unjudged += by
+        if by < NONE:
+            self.set_back = self.set_back_since_scan = True
+        self.clock.shift(by)
+
+    def ntp_answers(self) -> None:
+        """Set the clock right, and have the kernel say so."""
+        true_now = self.world.truth + self.clock.elapsed
+        self.clock.shown_evidence, self.world.ntp_at = SYNCHRONISED, None
+        self.shift(true_now - self.clock.now())
+
+    def disk_fills(self, duration: timedelta) -> None:
+        """Let no file be written for so long."""
+        fill_disk(full=True)
+        self.clock.at(duration, lambda: fill_disk(full=False))
+
+    # What must hold
+
+    @property
+    def timelapse(self) -> TimeLapse | None:
+        return self.daemon.keeper.timelapse
+
+    @property
+    def standing(self) -> bool:
+        return self.daemon._standing
+
+    def will_act(self) -> None:
+        """Check, before the first thing that can't be undone, that the clock was to be trusted with it."""
+        if self.acted:
+            return
+        self.acted = True
+        config, clock = self.world.config, self.clock
+        synchronised = clock.evidence().kernel_synchronised
+        behind = self.last_write is not None and clock.now() < self.last_write
+        waited = clock.since_boot() >= config.clock_wait.total_seconds()
+        if config.clock is ClockPolicy.NTP_ONLY:
+            assert synchronised, "acted without network time"
+        if config.clock is not ClockPolicy.TRUST:
+            assert synchronised or clock.evidence().set_from_rtc or waited, "acted on a clock that nobody vouches for"
+            assert not behind or (synchronised and waited), "acted on a clock that is behind the store"
+
+    def scan_begins(self, request: ScanRequest) -> None:
+        """Check that this slot may be taken, now."""
+        world, slot, now = self.world, request.index, self.clock.now()
+        timelapse = self.timelapse
+        assert self.standing, "fired before the clock was trusted"
+        self.will_act()
+        assert timelapse.state is TimeLapseState.RUNNING
+        assert timelapse.next_idx == slot
+        assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
+        late = now - timelapse.schedule_times[slot]
+        last = self._last_scan
+        if last is not None and last.timelapse_id != request.timelapse_id:
+            last = None
+        retry = last is not None and last.index == slot and request.attempt == last.attempt + 1
+        if not retry:
+            assert late >= NONE, f"slot {slot} fired {late} early"
+            if world.config.missed is Missed.SKIP:
+                assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
+        if last is not None and slot < last.index:
+            assert self.set_back_since_scan, "an earlier slot after a later one"
+        self._last_scan = request
+        if not retry:
+            self.set_back_since_scan = False
+            self._is_judged()
+
+    def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
+        """Check everything that must hold whenever the daemon has done what there was to do."""
+        keeper, rig = self.daemon.keeper, self.daemon.rig
+        if not self.standing:
+            assert keeper.stored is None, "decided something before the clock was trusted"
+            return
+        if keeper.stored is not None and keeper.trouble is None:
+            self._look_at_disk()
+        stopping = self.daemon._stop_deadline is not None
+        goes_on = stopping or self.watchdog is not None or self.clock.is_woken
+        goes_on |= self.daemon.conductor.hands.on  # which ends when its time is over
+        if rig.idle and keeper.trouble is None and not goes_on:
+            assert timeout is None, "polls"
+        if not self.daemon.conductor.scanning:
+            self._is_judged()
+            if not stopping and self.daemon.conductor.abandoned is None:  # else the next start sees to it
+                self._look_for_lost_slots()
+
+    def _is_judged(self) -> None:
+        """Note that the schedule was judged by the clock as it is set now."""
+        self.shift_unjudged, self.set_back = NONE, False
+
+    def _look_for_lost_slots(self) -> None:
+        """Check that no slot counts as missed that can be taken after all."""
+        timelapse, now = self.timelapse, self.clock.now()
+        if timelapse is None or timelapse.ending is not None:
+            return
+        closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
+        for slot, record in timelapse.records.items():
+            is_cut_off = record.status is RecordStatus.INTERRUPTED
+            if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
+                late = now - timelapse.schedule_times[slot]
+                assert late > max(timelapse.grace, LEAST_GRACE), f"slot {slot} could be taken after all"
+
+    def looks_after(self, timelapse: TimeLapse) -> None:
+        """Check the next value, which is about to be saved."""
+        self.will_act()
+        before, self.seen = self.seen, timelapse
+        for slot in range(timelapse.next_idx):
+            assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
+        following = timelapse.records.get(timelapse.next_idx)
+        assert following is None or not following.status.is_final, f"slot {timelapse.next_idx} is done, but next"
+        if timelapse.state.is_terminal:
+            assert sorted(timelapse.records) == list(range(timelapse.n_slots))
+        if before is None or before.id != timelapse.id:
+            assert before is None or not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
+            self._is_judged()  # no clock can have been set since it began
+            return
+        for slot, record in before.records.items():
+            if record.status.is_final and timelapse.records.get(slot) is not record:
+                assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
+                assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
+        for slot, record in timelapse.records.items():
+            if before.records.get(slot) is record:
+                continue
+            if record.status is RecordStatus.SKIPPED:
+                self._look_at_skipped(timelapse, record)
+            if record.status is RecordStatus.FAILED:
+                assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
+
+    def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
+        """Check that a slot that was skipped was late, and that the clock is blamed if, and only if, it is to blame."""
+        if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
+            return
+        late = self.clock.now() - timelapse.schedule_times[record.slot]
+        grace = max(timelapse.grace, SECOND)
+        assert late > grace, f"slot {record.slot} was skipped within its grace"
+        moved_over = self.shift_unjudged > NONE and late - self.shift_unjudged <= grace
+        if self.world.config.missed is Missed.SKIP:
+            assert (record.reason is Reason.CLOCK_MOVED) == moved_over, record
+
+    def _look_at_disk(self) -> None:
+        keeper = self.daemon.keeper
+        if keeper.stored is keeper.checked:
+            return
+        keeper.checked = keeper.stored
+        found = read_stored(load(keeper.path).store, None)
+        assert found.timelapse == keeper.timelapse
+        assert found.logbook == keeper.logbook
+
+
+def _is_done(record: SlotRecord | None) -> bool:
+    return record is not None and (record.status.is_final or record.status is RecordStatus.INTERRUPTED)
+
+
+_tokens = itertools.count()
+
+
+class WatchedClock(VirtualClock):
+    """A virtual clock that has everything checked before each sleep."""
+
+    def __init__(self, life: Life, world: World) -> None:
+        super().__init__(
+            world.truth + world.wrong_by,
+            since_boot=world.since_boot,
+            evidence=world.evidence,
+            boot_id=f"boot-{world.boots}",
+        )
+        self._life = life
+        self._spins, self._slept_at = 0, None
+
+    @property
+    def is_woken(self) -> bool:
+        return self._woken.is_set()
+
+    def wait(self, until, timeout):
+        at = self._boottime
+        self._spins = self._spins + 1 if at == self._slept_at else 0
+        self._slept_at = at
+        assert self._spins < SPINNING, "the loop spins"
+        self._life.falls_asleep(until, timeout)
+        return super().wait(until, timeout)
+
+
+class SimulatedDaemon(Daemon):
+    """The daemon, with a keeper that can be killed at a save and a rig that follows the script."""
+
+    def __init__(self, life: Life) -> None:
+        world = life.world
+        live = LiveFile(world.places.store)
+        self.rig = ScriptedRig(life)
+        super().__init__(
+            world.places,
+            world.config,
+            life.clock,
+            life.notices,
+            live,
+            watchdog=life.watchdog,
+            make_driver=lambda name, options: ScriptedDriver(world, name, options),
+            make_rig=self.rig.join,
+        )
+        self.keeper = MortalKeeper(world.places.store, life)
+
+
+class MortalKeeper(Keeper):
+    """A keeper that is killed right before or right after a save."""
+
+    def __init__(self, path: Path, life: Life) -> None:
+        super().__init__(path)
+        self._life = life
+        self.checked = None
+
+    def _save(self, following, at):
+        life = self._life
+        life.looks_after(following.timelapse)
+        if life.dies_at_save is Death.BEFORE:
+            raise Killed
+        saved = super()._save(following, at)
+        life.saves += 1
+        if life.dies_at_save is Death.AFTER:
+            raise Killed
+        return saved
+
+
+class ScriptedDriver(ScannerDriver, HandControl):
+    """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
+
+    def __init__(self, world: World, name, options) -> None:
+        super().__init__(options)
+        self._world, self.name = world, name
+
+    def prepare(self) -> None:
+        raise AssertionError
+
+    standby = home = go_to = cameras = snapshot = light = leave = prepare
+
+    def scan(self, request, monitor):
+        raise AssertionError
+
+    def recover(self, request):
+        return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
+
+
+class ScriptedWatch(ScanWatch):
+    """A watch whose call notices that it is cancelled."""
+
+    def __init__(self, clock, request, errand, on_cancel) -> None:
+        super().__init__(clock, request, errand)
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> None:
+        if self.cancelled_at is None:
+            self._on_cancel(self)
+        super().cancel()
+
+
+class ScriptedRig:
+    """A `Rig` whose calls take virtual time and end as the script has it."""
+
+    def __init__(self, life: Life) -> None:
+        self._life, self._world, self._clock = life, life.world, life.clock
+        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, Errand | None]] = []
+        self.watch: ScriptedWatch | None = None
+        self._behaviour = Behaviour()
+
+    def join(self, _clock, post):
+        self._post = post
+        return self
+
+    @property
+    def idle(self) -> bool:
+        return self.watch is None and not self._calls
+
+    def submit(self, driver, call, request=None, errand=None) -> None:
+        if request is not None:
+            self._life.scan_begins(request)
+        if errand is not None:
+            assert not self._life.daemon.conductor.scanning, "a person has the rig in mid-scan"
+        self._calls.append((driver, call, request, errand))
+        if self.watch is None:
+            self._next()
+
+    def _note(self, driver, call, request, *, finished=False) -> None:
+        now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
+        slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
+        timelapse_id = request.timelapse_id if request is not None else ""
+        self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished, timelapse_id))
+
+    def _next(self) -> None:
+        driver, call, request, errand = self._calls.pop(0)
+        self._note(driver, call, request)
+        hears = SECOND if call is Call.BY_HAND else None
+        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
+        if request is not None:
+            self._behaviour = self._world.behaviour(request)
+            try:
+                make_directory(request.dataset_dir.parent)
+            except ScannerNotReady as refused:
+                self._behaviour = Behaviour(takes=timedelta(0), progress=None, problem=refused)
+        elif call in self._world.hangs:
+            self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
+        self._made = driver, call
+        self.watch = watch = ScriptedWatch(self._clock, request, errand, self._cancelled)
+        self._clock.wake()
+        does = self._behaviour
+        if does.takes is not None:
+            self._clock.at(does.takes, lambda: self._end(watch, does.problem))
+        if does.progress is not None:
+            self._clock.at(does.progress, lambda: self._progress(watch))
+
+    def _progress(self, watch) -> None:
+        if watch is self.watch:
+            watch.progress(1, 2)
+            self._clock.at(self._behaviour.progress, lambda: self._progress(watch))
+
+    def _cancelled(self, watch) -> None:
+        if self._behaviour.stops_in is not None:
+            self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, ScanCancelled("as told")))
+
+    def _end(self, watch, problem) -> None:
+        if watch is not self.watch:
+            return
+        driver, call = self._made
+        request, result = watch.request, None
+        if request is not None and problem is None:
+            result = ScanResult(pictures=1)
+            self._world.datasets.add(request.scan_id)
+            self._note(driver, call, request, finished=True)
+        self.watch = None
+        answer = Answer(accepted=True, message="done") if call is Call.BY_HAND and problem is None else None
+        self._post(Outcome(call, request, result, problem, answer))
+        if self._calls:
+            self._next()
+
+
+class Notices(Notifier):
+    """What systemd would hear."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__({})
+        self._life = life
+        self.sent: list[str] = []
+
+    def _send(self, *assignments: str) -> None:
+        self.sent += assignments
+        if "READY=1" in assignments:
+            self._life.will_act()
+
+    @property
+    def statuses(self) -> list[str]:
+        return [text.removeprefix("STATUS=") for text in self.sent if text.startswith("STATUS=")]
+
+    @property
+    def is_ready(self) -> bool:
+        return "READY=1" in self.sent
+
+
+def fill_disk(*, full: bool) -> None:
+    """Have the kernel refuse, or allow again, every write of this process to a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+@contextmanager
+def room_on_disk() -> Iterator[None]:
+    """Let somebody else write, whose disk is another one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fill_disk(full=False)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def _journal(lines: list[Line]) -> Iterator[None]:
+    """Collect what the daemon says, and keep it from everybody else: a simulation says a lot."""
+    handler = _Collector(lines)
+    propagated, level = logger.propagate, logger.level
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
+        logger.setLevel(level)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "journal", {})
+        action = fields.get("ACTION", "")
+        sentence = record.getMessage().removeprefix(f"{action}: ")
+        self._lines.append(Line(action, sentence, record.levelno, fields))

@@ -1,0 +1,91 @@
+"""A rig of which everything is known: its timelapse, the time, the zone, the terminal."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from virtual_time import SYNCHRONISED
+from zones import EUROPE, host_zone
+
+from plantimager.timelapse.cli.overview import Overview, RunningDaemon
+from plantimager.timelapse.cli.terminal import Screen
+from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.stored_timelapse import Logbook
+from plantimager.timelapse.support.errors import ScanFailed
+
+FIRST = datetime(2026, 6, 22, 6, 0, tzinfo=UTC)
+"""08:00 in central Europe."""
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+@pytest.fixture(autouse=True)
+def central_europe(monkeypatch):
+    """Put the host into central Europe, and say nothing of terminals."""
+    for name in ("NO_COLOR", "COLUMNS", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    with host_zone(EUROPE, monkeypatch):
+        yield
+
+
+@pytest.fixture
+def screen():
+    """Return a function that makes a screen; by default no terminal."""
+
+    def make(**about):
+        return Screen(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), **about)
+
+    return make
+
+
+@pytest.fixture
+def half_way():
+    """Return the timelapse of the sketches: 17 of 48 slots done, one late, one failed, one skipped."""
+    timelapse = TimeLapse(
+        id="col0_ld",
+        mode=TimeLapseMode.INTERVAL,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=tuple(FIRST + HALF_AN_HOUR * index for index in range(48)),
+        scan_retries=1,
+    )
+    for slot, due in enumerate(timelapse.schedule_times[:17]):
+        if slot == 14:  # off from 14:41 to 15:21
+            timelapse = timelapse.pass_late(due + timedelta(minutes=21), Reason.MISSED, "while the rig was off")
+            continue
+        late = timedelta(seconds=100) if slot == 15 else timedelta(0)
+        timelapse = timelapse.begin(due + late, "boot")
+        if slot == 13:
+            problem = ScanFailed("GRBL alarm 1: limit switch hit")
+            timelapse = timelapse.fail_attempt(due + timedelta(seconds=62), problem, give_up=True)
+            continue
+        if slot == 15:
+            timelapse = timelapse.fail_attempt(due + late, ScanFailed("camera time-out"))
+        timelapse = timelapse.succeed(due + late + timedelta(seconds=388), 72)
+    return timelapse
+
+
+@pytest.fixture
+def overview(half_way):
+    """Return what there is to know at 16:18 of a daemon that runs."""
+    now = FIRST + timedelta(hours=8, minutes=18)
+    off = (FIRST + timedelta(hours=6, minutes=41), FIRST + timedelta(hours=7, minutes=21))
+    return Overview(
+        at=now,
+        store=Path("/var/lib/plant-imager3-app/timelapse_storage.json"),
+        timelapse=half_way,
+        logbook=Logbook(saved_at=now - timedelta(seconds=3), boots=3, outages=(off,)),
+        saved_at=now - timedelta(seconds=3),
+        daemon=RunningDaemon(pid=1234, up_since=now - timedelta(minutes=70), rig="standby", driver="command"),
+        evidence=SYNCHRONISED,
+    )
+
+
+@pytest.fixture
+def scanning(overview):
+    """Return the same rig at 16:32, in the middle of slot 17."""
+    now = FIRST + timedelta(hours=8, minutes=32)
+    timelapse = overview.timelapse.begin(FIRST + HALF_AN_HOUR * 17, "boot")
+    daemon = replace(overview.daemon, rig="scanning", progress=(17, 36))
+    return replace(overview, at=now, timelapse=timelapse, daemon=daemon)

@@ -1,0 +1,94 @@
+"""The words of the command line."""
+
+import pytest
+
+from plantimager.timelapse.cli.main import MODULES
+from plantimager.timelapse.cli.parser import build_parser, parse
+
+
+@pytest.mark.parametrize("arguments", [["--rig", "north", "status"], ["status", "--rig", "north"]])
+def test_whose_timelapse_may_be_said_before_and_behind_the_command(arguments):
+    """People put it in either place."""
+    assert parse(arguments).rig == "north"
+
+
+def test_what_was_said_before_the_command_is_not_forgotten_behind_it():
+    """An option that isn't repeated keeps its value."""
+    options = parse(["--system", "--rig", "north", "cancel", "--why", "tired"])
+    assert (options.scope, options.rig, options.why) == ("system", "north", "tired")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-f"], ["-n", "20", "SLOT=7"], ["--since", "today", "-x"], ["--rig", "north"], ["--system"], []]
+)
+def test_everything_behind_log_is_journalctls(arguments):
+    """Also what looks like our own options."""
+    assert parse(["log", *arguments]).arguments == arguments
+
+
+def test_log_has_help_of_its_own(capsys):
+    """Not journalctl's, which says nothing of slots."""
+    with pytest.raises(SystemExit) as ended:
+        parse(["log", "--help"])
+    assert ended.value.code in (0, None)
+    assert "SLOT=7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["start"],
+        ["status", "--jsn"],
+        ["status", "--js"],
+        ["status", "-n", "many"],
+        ["status", "-n", "-1"],
+        ["--system", "--user", "status"],
+        ["rig"],
+        ["rig", "dance"],
+        ["rig", "goto"],
+        ["rig", "goto", "5"],
+        ["rig", "goto", "--x", "left"],
+        ["rig", "goto", "--x", "nan"],
+        ["rig", "goto", "--x", "inf"],
+        ["rig", "lights"],
+        ["rig", "lights", "dim"],
+    ],
+)
+def test_usage_errors_exit_with_2(arguments, capsys):
+    """And say on standard error what would be right."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert "usage: timelapsectl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status", "-n", "many"], "argument -n/--records: 'many' is no number of slots; write 0 or more"),
+        (["status", "--records=-1"], "argument -n/--records: '-1' is no number of slots; write 0 or more"),
+        (["rig", "goto", "--x", "left"], "argument --x: 'left' is no place; write a number, such as 120.5"),
+        (["rig", "goto", "--pan", "nan"], "argument --pan: 'nan' is no place; write a number, such as 120.5"),
+    ],
+)
+def test_usage_error_says_what_to_write(arguments, words, capsys):
+    """Not how the program calls what reads it."""
+    with pytest.raises(SystemExit):
+        parse(arguments)
+    said = capsys.readouterr().err
+    assert words in said
+    assert "_c" not in said
+
+
+def test_place_may_be_negative():
+    """As the turntable's angles are."""
+    options = parse(["--rig", "north", "rig", "goto", "--pan", "-90", "--y", "1e2"])
+    assert (options.rig, options.action, options.x, options.y, options.pan) == ("north", "goto", None, 100, -90)
+
+
+def test_every_command_has_its_module():
+    """What the parser knows can be run."""
+    commands = next(action for action in build_parser()._actions if action.dest == "command")
+    assert set(commands.choices) == set(MODULES)

@@ -1,0 +1,149 @@
+"""`timelapsectl status --json`: keys that programs may rely on."""
+
+import json
+import re
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from msgspec.structs import replace
+
+from plantimager.timelapse.cli import status, status_json
+from plantimager.timelapse.cli.overview import Overview
+from plantimager.timelapse.cli.status_json import as_json
+
+
+def keys_of(value):
+    """Yield every key of an object and of those within it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keys_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
+
+
+def test_json_has_the_facts_of_the_screen(overview):
+    """Counts, what comes next, times in UTC, durations in seconds."""
+    facts = as_json(overview, 2)
+    assert facts["timelapse"] | {} == {
+        "id": "col0_ld",
+        "mode": "interval",
+        "state": "scheduled",
+        "n_slots": 48,
+        "done": 17,
+        "taken": 15,
+        "failed": 1,
+        "skipped": 1,
+        "interrupted": 0,
+        "first_at": "2026-06-22T06:00:00+00:00",
+        "last_at": "2026-06-23T05:30:00+00:00",
+        "next_slot": 17,
+        "next_at": "2026-06-22T14:30:00+00:00",
+        "interval_sec": 1800.0,
+        "warmup_sec": 30.0,
+        "standby_threshold_sec": 600.0,
+        "grace_sec": 120.0,
+        "on_scan_failed": "skip_scan",
+        "scan_retries": 1,
+        "ending": None,
+    }
+    assert [record["slot"] for record in facts["records"]] == [16, 15]
+    assert facts["records"][1] == {
+        "slot": 15,
+        "scan_id": "col0_ld_15",
+        "scheduled_at": "2026-06-22T13:30:00+00:00",
+        "status": "succeeded",
+        "attempt": 2,
+        "interruptions": 0,
+        "started_at": "2026-06-22T13:31:40+00:00",
+        "finished_at": "2026-06-22T13:38:08+00:00",
+        "took_sec": 388.0,
+        "late_sec": 100.0,
+        "pictures": 72,
+        "reason": None,
+        "error": None,
+        "last_error": "camera time-out",
+    }
+    assert facts["scanning"] is None
+    assert facts["daemon"] == {
+        "pid": 1234,
+        "up_since": "2026-06-22T13:08:00+00:00",
+        "status": "",
+        "driver": "command",
+    }
+    assert facts["clock"] == {"trusted": True, "synchronised": True, "set_from_rtc": False}
+    assert (facts["rig"], facts["boots"], facts["troubles"]) == ("standby", 3, [])
+
+
+def test_running_scan_is_there_only_while_a_daemon_takes_it(scanning):
+    """A store alone may say "running" for years."""
+    taken = {"slot": 17, "scan_id": "col0_ld_17", "attempt": 1, "done": 17, "total": 36}
+    assert as_json(scanning, 0)["scanning"] == taken
+    assert as_json(replace(scanning, daemon=None), 0)["scanning"] is None
+
+
+def test_object_has_the_same_keys_without_a_timelapse(overview):
+    """A program may ask for them without looking first."""
+    empty = Overview(at=overview.at, store=overview.store, evidence=overview.evidence)
+    assert as_json(empty, 10).keys() == as_json(overview, 10).keys()
+    assert as_json(empty, 10)["timelapse"] is None
+
+
+def test_every_key_is_documented(scanning):
+    """The module's docstring is the reference, and the manual says the same."""
+    ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
+    keys = {*keys_of(as_json(scanning, 10)), *keys_of(as_json(ended, 10))}
+    assert keys <= set(re.findall(r"\w+", status_json.__doc__))
+
+
+def test_it_is_plain_json(scanning):
+    """No value is anything that only Python knows."""
+    assert json.loads(json.dumps(as_json(scanning, 48))) == as_json(scanning, 48)
+
+
+def test_token_in_an_error_is_not_passed_on(overview):
+    """Neither in a record nor in what stands beside it."""
+    ended = overview.timelapse.cancel(overview.at, "s3cr3t", "why s3cr3t")
+    facts = as_json(replace(overview, timelapse=ended, secrets=("s3cr3t",)), 48)
+    assert "s3cr3t" not in json.dumps(facts)
+
+
+def test_any_number_of_records_may_be_asked_for(overview):
+    """A program that wants all of them writes a number that no store reaches."""
+    assert len(as_json(overview, 10**20)["records"]) == 17
+
+
+@pytest.fixture
+def follow(monkeypatch, screen, tmp_path):
+    """Return a function that follows a rig through the given looks, until Ctrl-C, and returns what was written."""
+
+    def run(*looks):
+        seen = iter(looks)
+
+        def look(*_):
+            try:
+                return next(seen)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+        monkeypatch.setattr(status, "look", look)
+        monkeypatch.setattr(status, "TICK", 0)
+        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen())
+        assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0
+        return session.screen.stream.buffer.getvalue().decode().splitlines()
+
+    return run
+
+
+def test_following_is_silent_while_nothing_changes(follow, overview):
+    """Since when the daemon runs is worked out at each look, and differs by microseconds: that is no news."""
+    daemon = overview.daemon
+    later = replace(
+        overview,
+        at=overview.at + timedelta(seconds=1),
+        daemon=replace(daemon, up_since=daemon.up_since + timedelta(microseconds=3)),
+    )
+    another = replace(later, daemon=replace(daemon, pid=daemon.pid + 1))
+    assert [json.loads(line)["daemon"]["pid"] for line in follow(overview, later, another)] == [1234, 1235]

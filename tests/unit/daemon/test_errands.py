@@ -1,0 +1,305 @@
+"""`timelapsectl rig` as the daemon sees it: the timelapse comes first, and a person isn't left without an answer."""
+
+import json
+
+import pytest
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life, World
+from virtual_time import UNSYNCHRONISED
+
+from plantimager.timelapse.channel.inbox import collect_answer
+from plantimager.timelapse.daemon.conductor import CANCEL_PATIENCE
+from plantimager.timelapse.daemon.errands import REST, ROOM
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.settings.config import Config
+from plantimager.timelapse.support.errors import ScannerNotReady
+
+# --- a person and a timelapse ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Return how to make a rig with a configuration."""
+
+    def make(**config):
+        return World(tmp_path / "rig", Config(**config))
+
+    return make
+
+
+class Person:
+    """Asks for something, and hears what comes of it."""
+
+    def __init__(self, action="home", **more):
+        self._action, self._more = action, more
+
+    def __call__(self, life):
+        self.request = life.ask(self._action, **self._more)
+
+    def withdraw(self, life):
+        self.request.unlink()
+        life.reload()
+
+    @property
+    def answer(self):
+        return collect_answer(self.request)
+
+
+def when(world, call):
+    """Return when, after START by the wall clock, each call of a kind was made."""
+    return [after for made, after in world.calls() if made == call]
+
+
+def test_rig_is_moved_between_scans_and_the_person_is_answered(rig):
+    """With one line in the journal."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    anna = Person("goto", x=5)
+    world.live((30 * MINUTE, anna), (40 * MINUTE, Life.kill))
+    assert when(world, "by hand") == [30 * MINUTE]
+    answer = anna.answer
+    assert (answer.accepted, answer.message) == (True, "done")
+    assert world.said("rig_by_hand") == ["goto x 5, by anna: done"]
+    assert world.said("request_refused") == []
+
+
+def test_scan_is_not_disturbed_and_the_person_hears_when_to_come_again(rig):
+    """Reckoned from how far the scan is."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE, progress=2 * MINUTE)
+    early, late = Person(), Person("check")
+    world.live((HOUR + MINUTE, early), (HOUR + 3 * MINUTE, late), (90 * MINUTE, Life.kill))
+    assert early.answer.message == "slot 0 of 2 is being scanned; try again when it is done"
+    assert late.answer.message == ("slot 0 of 2 is being scanned; 1 of 2 pictures are taken; try again at about 09:06")
+    assert when(world, "by hand") == []
+    assert world.taken() == [0]
+
+
+def test_rig_that_is_about_to_get_ready_is_not_given_away(rig):
+    """The warm-up begins half a minute before the slot."""
+    world = rig()
+    world.define(every=HOUR, n=2, warmup=30 * SECOND)
+    in_time, too_late, waiting = Person(), Person(), Person()
+    last = HOUR - 30 * SECOND - ROOM
+    world.live((last, in_time), (last + 2 * SECOND, too_late), (HOUR - SECOND, waiting), (90 * MINUTE, Life.kill))
+    assert in_time.answer.accepted
+    for person in (too_late, waiting):
+        assert person.answer.message == (
+            "slot 0 of 2 is due at 09:00, and the rig gets ready for it at 08:59:30; try again afterwards"
+        )
+    assert when(world, "scan") == [HOUR]
+
+
+def test_rig_that_a_slot_waits_for_is_the_slots(rig):
+    """It is asked every few seconds, and the person hears why they can't."""
+    world = rig()
+    world.define(grace=10 * MINUTE)
+    world.behaviour = lambda _: Behaviour(takes=SECOND, progress=None, problem=ScannerNotReady("asleep"))
+    anna = Person()
+    world.live((HOUR + MINUTE, anna))
+    assert (
+        anna.answer.message == "slot 0 of 1 is due since 09:00, and the rig isn't ready; timelapsectl status says why"
+    )
+    assert when(world, "by hand") == []
+
+
+def test_second_person_waits_for_the_first(rig):
+    """Two hands at one arm are one too many."""
+    world = rig()
+    world.slow = {Call.BY_HAND: 20 * SECOND}
+    anna, bert = Person(), Person("check", who="bert")
+    world.live((MINUTE, anna), (MINUTE + SECOND, bert))
+    assert bert.answer.message == "anna is at the rig (home); try again afterwards"
+    assert anna.answer.accepted
+
+
+@pytest.mark.parametrize("warmup", [30 * SECOND, NONE], ids=["with a warm-up", "without"])
+def test_slot_that_comes_due_breaks_a_call_off_and_is_on_time(rig, warmup):
+    """A person can ask again; a time point can't be taken again."""
+    world = rig()
+    world.define(every=HOUR, n=2, warmup=warmup)
+    world.slow = {Call.BY_HAND: 10 * MINUTE}
+    anna = Person()
+    world.live((HOUR - 5 * MINUTE, anna), (90 * MINUTE, Life.kill))
+    answer = anna.answer
+    assert not answer.accepted
+    assert answer.message == "as told, because slot 0 of 2 is due at 09:00"
+    begun = HOUR - warmup + SECOND  # the arm came to a stand first
+    assert when(world, "scan" if not warmup else "prepare")[:1] == [begun]
+    assert world.stored().records[0].started_at == world.stored().schedule_times[0]
+    assert world.taken() == [0]
+
+
+def test_call_that_hangs_costs_no_slot(rig):
+    """It is broken off for the slot, given up when it doesn't hear, and the next start takes the slot."""
+    world = rig()
+    world.define(every=HOUR, n=2, grace=10 * MINUTE)
+    world.hangs = {Call.BY_HAND}
+    anna = Person()
+    life = world.live((HOUR - 2 * MINUTE, anna))
+    assert life.ended is End.ABANDONED
+    assert life.clock.elapsed <= HOUR - 30 * SECOND + CANCEL_PATIENCE + SECOND
+    assert "abandoned; the daemon is restarted" in anna.answer.message
+    world.hangs = set()
+    world.live(off=5 * SECOND)
+    assert world.taken() == [0, 1]
+
+
+def test_call_that_hangs_while_nothing_is_due_ends_with_the_process(rig):
+    """Like any call of a driver that makes no progress."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.hangs = {Call.BY_HAND}
+    anna = Person()
+    life = world.live((MINUTE, anna))
+    assert life.ended is End.ABANDONED
+    assert life.clock.elapsed == MINUTE + 5 * MINUTE + CANCEL_PATIENCE
+    assert not anna.answer.accepted
+    assert world.actions()[-3:] == ["driver_stalled", "rig_by_hand", "driver_abandoned"]
+
+
+def test_call_that_makes_no_progress_but_hears_is_answered_with_why(rig):
+    """The rig is fine afterwards."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.slow = {Call.BY_HAND: HOUR}
+    anna = Person()
+    life = world.live((MINUTE, anna))
+    assert life.ended is End.IDLE
+    assert anna.answer.message == "as told, because driver simulated made no progress for 300 s and was cancelled"
+
+
+def test_person_who_gives_up_stops_the_arm(rig):
+    """Ctrl-C in front of a rig means: stand still."""
+    world = rig()
+    world.slow = {Call.BY_HAND: 4 * MINUTE}
+    anna = Person("goto", x=700)
+    world.live((MINUTE, anna), (2 * MINUTE, anna.withdraw))
+    assert anna.answer is None
+    assert list(anna.request.parent.iterdir()) == []
+    assert world.said("rig_by_hand") == ["goto x 700, by anna: as told, because nobody waits for it any more"]
+
+
+def test_stop_does_not_wait_for_a_call_by_hand(rig):
+    """It is broken off, answered, and the rig powered down."""
+    world = rig()
+    world.define(start=DAY)
+    world.slow = {Call.BY_HAND: 4 * MINUTE}
+    anna = Person()
+    life = world.live((MINUTE, anna), (2 * MINUTE, Life.stop))
+    assert life.ended is End.STOPPED
+    assert life.clock.elapsed < 2 * MINUTE + 10 * SECOND
+    assert anna.answer.message == "as told, because the service stops"
+    assert [call for call, _ in world.calls()][-2:] == ["standby", "close"]
+
+
+# --- and afterwards -----------------------------------------------------------------------------------------
+
+
+def test_rig_stays_as_a_person_left_it_for_a_while_and_goes_to_standby_then(rig):
+    """Not a second after it was homed, and not never: a growth light may be off."""
+    world = rig()
+    world.define(start=DAY)
+    world.live((MINUTE, Person("lights", on=True)), (5 * MINUTE, Life.reload), (HOUR, Life.kill))
+    assert when(world, "standby") == [NONE, MINUTE + SECOND + REST]
+
+
+def test_each_further_wish_begins_the_while_anew(rig):
+    """Somebody is at work there."""
+    world = rig()
+    world.define(start=DAY)
+    world.live((MINUTE, Person()), (10 * MINUTE, Person("goto", x=1)), (HOUR, Life.kill))
+    assert when(world, "standby") == [NONE, 10 * MINUTE + SECOND + REST]
+
+
+def test_rig_that_stays_warm_is_got_ready_when_that_while_is_over(rig):
+    """A light that somebody forgot is given back also where the next slot is too near for standby."""
+    world = rig()
+    world.define(start=20 * MINUTE, standby_threshold=HOUR)
+    world.live((MINUTE, Person("lights", on=True)), (21 * MINUTE, Life.kill))
+    assert world.calls()[:4] == [
+        ("by hand", MINUTE),
+        ("prepare", MINUTE + SECOND + REST),
+        ("prepare", 20 * MINUTE - 30 * SECOND),
+        ("scan", 20 * MINUTE),
+    ]
+
+
+@pytest.mark.parametrize("shift", [-DAY, 30 * DAY], ids=str)
+def test_setting_the_clock_does_not_change_how_long_that_is(rig, shift):
+    """A plant must not stand in the dark for a day."""
+    world = rig()
+    world.live((MINUTE, Person()), (2 * MINUTE, lambda life: life.shift(shift)), (HOUR, Life.kill))
+    assert world.ledger[-1].call is Call.STANDBY
+    assert world.ledger[-1].true_at == world.ledger[0].true_at + MINUTE + SECOND + REST
+
+
+def test_slot_within_that_while_finds_the_rig_warm_and_leaves_it_in_standby(rig):
+    """The timelapse has it back."""
+    world = rig()
+    world.define(at=[10 * MINUTE, 5 * HOUR])
+    world.live((MINUTE, Person()), (HOUR, Life.kill))
+    assert world.calls() == [
+        ("by hand", MINUTE),
+        ("prepare", 10 * MINUTE - 30 * SECOND),
+        ("scan", 10 * MINUTE),
+        ("standby", 10 * MINUTE + 30 * SECOND),
+    ]
+
+
+def test_status_says_that_a_person_is_at_the_rig(rig):
+    """Whoever else looks wonders why it moves."""
+    world = rig()
+    world.slow = {Call.BY_HAND: 20 * SECOND}
+    words = []
+
+    def look(life):
+        words.append(json.loads(life.daemon.live.path.read_text())["rig"])
+
+    looks = [(MINUTE + after * SECOND, look) for after in (-1, 1, 30)]
+    world.live((MINUTE, Person()), *looks, (HOUR, Life.kill))
+    assert words == ["standby", "by hand", "warm"]
+
+
+# --- when not to ----------------------------------------------------------------------------------------
+
+
+def test_wish_that_a_dead_daemon_left_moves_nothing(rig):
+    """Nobody stands beside the rig any more."""
+    world = rig()
+    anna = Person()
+
+    def ask_and_kill(life):
+        anna(life)
+        life.kill()
+
+    world.live((MINUTE, ask_and_kill))
+    assert anna.request.exists()
+    world.live(off=HOUR)
+    assert when(world, "by hand") == []
+    assert not anna.request.exists()
+
+
+def test_nothing_moves_before_the_clock_is_trusted(rig):
+    """A scan may have to be resumed then, of which nobody knows yet; and the person is told."""
+    world = rig()
+    anna = Person()
+    world.live((10 * SECOND, anna), (20 * SECOND, Life.kill), boot=Boot(evidence=UNSYNCHRONISED))
+    assert anna.answer.message == (
+        "clock not trusted yet (kernel: unsynchronised), nothing is decided; "
+        "until then nobody knows whether a scan is to be resumed"
+    )
+    assert when(world, "by hand") == []
+
+
+def test_call_by_hand_is_nothing_that_the_store_knows_of(rig):
+    """Not a byte of it."""
+    world = rig()
+    world.define(start=DAY)
+    before = []
+    world.live(
+        (MINUTE, lambda _: before.append(world.places.store.read_bytes())),
+        (2 * MINUTE, Person()),
+        (HOUR, Life.kill),
+    )
+    assert world.places.store.read_bytes() == before[0]
+    assert world.stored().state is TimeLapseState.SCHEDULED

@@ -1,0 +1,377 @@
+"""The order of truth: disk first, then memory; and memory when there is no disk. With real files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from plantimager.timelapse.daemon import keeper as keeper_module
+from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.archive import stamp_of
+from plantimager.timelapse.store.document import backup_of, load
+from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored, read_stored
+from plantimager.timelapse.support import durable
+from plantimager.timelapse.support.errors import StoreCorrupt
+
+AT = datetime(2026, 6, 22, 8, 0, 30, tzinfo=UTC)
+LATER = AT + timedelta(minutes=1)
+STAMP = "20260622T080030Z"
+
+
+@pytest.fixture(autouse=True)
+def said(caplog):
+    """Return a function that gives what was said since the last call."""
+    caplog.set_level(logging.DEBUG, "timelapsed")
+
+    def since():
+        lines = [record.getMessage() for record in caplog.records if record.name == "timelapsed"]
+        caplog.clear()
+        return lines
+
+    return since
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store.json"
+
+
+@pytest.fixture
+def keeper(path):
+    """Return a keeper that has just begun a timelapse of three slots."""
+    keeper = Keeper(path)
+    times = tuple(AT + timedelta(hours=slot) for slot in range(3))
+    value = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times)
+    keeper.start(new_stored(value, {"ScanPath": {}}, "digest", path.name), AT)
+    return keeper
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Return a function that says with which error every fsync fails, or ``None``."""
+    real, error = os.fsync, [None]
+
+    def fsync(descriptor):
+        if error[0] is not None:
+            raise OSError(error[0], os.strerror(error[0]))
+        real(descriptor)
+
+    monkeypatch.setattr(durable.os, "fsync", fsync)
+    return lambda number: error.__setitem__(0, number)
+
+
+def on_disk(path):
+    return read_stored(load(path).store, UTC)
+
+
+def names(path):
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def foreign(path, name="theirs"):
+    """Write a store over ours as another program does."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(json.dumps({"timelapse_id": name}))
+    fresh.replace(path)
+
+
+# --- disk first -----------------------------------------------------------------------------------
+
+
+def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
+    """Whoever acts on what is held can be sure that it is durable."""
+    real, seen = keeper_module.write_durably, []
+
+    def write(*arguments, **options):
+        seen.append(keeper.timelapse.state)
+        result = real(*arguments, **options)
+        seen.append((keeper.timelapse.state, on_disk(path).timelapse.state))
+        return result
+
+    monkeypatch.setattr(keeper_module, "write_durably", write)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    scheduled, running = TimeLapseState.SCHEDULED, TimeLapseState.RUNNING
+    assert seen == [scheduled, (scheduled, running)]
+    assert keeper.timelapse.state is running
+
+
+def test_what_is_held_is_what_is_on_disk(keeper, path):
+    """After every commit; with the time of the write, and the generation before as backup."""
+    first = keeper.timelapse
+    running = first.begin(AT, "b")
+    assert keeper.commit(running, LATER)
+    assert on_disk(path).timelapse == keeper.timelapse == running
+    assert on_disk(path).logbook == keeper.logbook == Logbook(saved_at=LATER, definition_digest="digest")
+    assert on_disk(backup_of(path)).timelapse == first
+    assert names(path) == ["store.json", "store.json.bak"]
+
+
+def test_logbook_of_a_commit_is_kept(keeper):
+    """The next commit goes on with it."""
+    keeper.commit(keeper.timelapse, AT, logbook=keeper.logbook.came_back(AT, "boot"))
+    keeper.commit(keeper.timelapse, LATER)
+    assert (keeper.logbook.boot_id, keeper.logbook.boots, keeper.logbook.saved_at) == ("boot", 1, LATER)
+
+
+def test_keeper_that_holds_nothing_has_nothing_to_save(path):
+    """Asking for it is a mistake of ours."""
+    keeper = Keeper(path)
+    assert (keeper.timelapse, keeper.logbook) == (None, Logbook())
+    assert keeper.retry(AT)
+    with pytest.raises(LookupError):
+        keeper.text()
+    assert names(path) == []
+
+
+# --- when the disk fails --------------------------------------------------------------------------
+
+
+def test_save_that_fails_is_told_once_and_the_value_held_all_the_same(keeper, path, broken, said):
+    """A duplicate scan can be deleted, a missed time point can't be taken again."""
+    said()
+    before = path.read_bytes()
+    broken(errno.ENOSPC)
+    assert not keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    assert not keeper.retry(LATER)
+    assert keeper.timelapse.state is TimeLapseState.RUNNING
+    assert keeper.trouble == "No space left on device"
+    assert said() == [
+        f"store_not_saved: {path} can't be written (No space left on device); scans go on, and saving is tried again"
+    ]
+    assert path.read_bytes() == before
+    assert names(path) == ["store.json"]
+
+
+def test_other_reason_is_told_again(keeper, broken, said):
+    """It may need another remedy."""
+    for number in (errno.ENOSPC, errno.EROFS, errno.EROFS):
+        broken(number)
+        keeper.retry(AT)
+    assert [line.partition(": ")[0] for line in said()[-2:]] == ["store_not_saved", "store_not_saved"]
+    assert keeper.trouble == "Read-only file system"
+
+
+def test_store_is_brought_up_to_date_when_the_disk_works_again(keeper, path, broken, said):
+    """With everything that happened meanwhile, in one save."""
+    broken(errno.EIO)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    keeper.commit(keeper.timelapse.succeed(LATER, 9), LATER)
+    said()
+    broken(None)
+    assert keeper.retry(LATER)
+    assert on_disk(path).timelapse == keeper.timelapse
+    assert on_disk(path).timelapse.tally.taken == 1
+    assert (keeper.trouble, said()) == (None, [f"store_saved_again: {path} is up to date again"])
+
+
+def test_store_whose_directory_could_not_be_synced_is_still_ours(keeper, path, broken, said, monkeypatch):
+    """The new file was in place already: the next save must not take it for somebody else's."""
+    calls = []
+    real = durable.sync_directory
+
+    def sync(directory):
+        calls.append(directory)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(directory)
+
+    monkeypatch.setattr(durable, "sync_directory", sync)
+    assert not keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    assert on_disk(path).timelapse == keeper.timelapse
+    said()
+    assert keeper.retry(LATER)
+    assert said() == [f"store_saved_again: {path} is up to date again"]
+    assert names(path) == ["store.json", "store.json.bak"]
+
+
+# --- somebody else's hand -------------------------------------------------------------------------
+
+
+def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
+    """Ours goes on, theirs is kept, and the backup is still the generation before of ours."""
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    foreign(path)
+    said()
+    keeper.commit(keeper.timelapse.succeed(LATER), AT)
+    aside = path.with_name(f"store.json.foreign-{STAMP}")
+    assert json.loads(aside.read_bytes()) == {"timelapse_id": "theirs"}
+    assert on_disk(path).timelapse == keeper.timelapse
+    assert on_disk(backup_of(path)).timelapse.id == "tl"
+    assert said() == [f"store_changed: {path} was written by somebody else; that version is kept as {aside.name}"]
+    keeper.commit(keeper.timelapse, LATER)
+    assert said() == []
+    assert on_disk(backup_of(path)).timelapse == keeper.timelapse
+
+
+def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
+    """An editor may write into the very file."""
+    with path.open("ab") as file:
+        file.write(b"\n")
+    keeper.commit(keeper.timelapse, AT)
+    assert "store_changed" in said()[-1]
+
+
+def test_store_that_appeared_where_there_was_none_is_kept_aside(path, keeper, said, tmp_path):
+    """While the daemon had nothing to do, another program began something."""
+    idle = Keeper(tmp_path / "other.json")
+    foreign(idle.path)
+    idle.start(keeper.stored, AT)
+    assert json.loads((tmp_path / f"other.json.foreign-{STAMP}").read_bytes()) == {"timelapse_id": "theirs"}
+    assert on_disk(idle.path).timelapse == keeper.timelapse
+
+
+def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
+    """And that is said."""
+    path.unlink()
+    said()
+    assert keeper.commit(keeper.timelapse, AT)
+    assert on_disk(path).timelapse == keeper.timelapse
+    assert said() == [f"store_changed: {path} was deleted by somebody else; it is written again"]
+
+
+def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, monkeypatch, said):
+    """Every ten seconds another copy would fill the rest of the disk."""
+    foreign(path)
+    said()
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper_module, "write_durably", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
+        for _ in range(3):
+            assert not keeper.commit(keeper.timelapse, AT)
+    assert keeper.retry(LATER)
+    assert [name for name in names(path) if "foreign" in name] == [f"store.json.foreign-{STAMP}"]
+    assert [line.partition(": ")[0] for line in said()] == ["store_changed", "store_not_saved", "store_saved_again"]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo])
+def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path, make, said):
+    """A directory keeps it degraded, a FIFO is kept aside like any file of others."""
+    path.unlink()
+    make(path)
+    keeper.commit(keeper.timelapse, AT)
+    keeper.retry(AT)
+    assert keeper.trouble in (None, "Is a directory")
+    assert keeper.timelapse.id == "tl"
+
+
+# --- what can't be used ---------------------------------------------------------------------------
+
+
+def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said):
+    """With its backup, which can't be used either: nothing that could not be read is ever overwritten."""
+    path.write_bytes(b"{")
+    backup_of(path).write_bytes(b"[")
+    with pytest.raises(StoreCorrupt) as raised:
+        load(path)
+    Keeper(path).quarantine(raised.value, AT)
+    assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
+        f"store.json.corrupt-{STAMP}": b"{",
+        f"store.json.bak.corrupt-{STAMP}": b"[",
+    }
+    (line,) = said()
+    assert line.startswith(f"store_quarantined: {path}: not JSON: ")
+    assert line.endswith(f"; kept as store.json.corrupt-{STAMP} and store.json.bak.corrupt-{STAMP}")
+
+
+def test_store_without_a_backup_is_moved_alone(path, said):
+    """There is nothing else to move."""
+    path.write_bytes(b"{")
+    Keeper(path).quarantine(StoreCorrupt(path, "not JSON"), AT)
+    assert names(path) == [f"store.json.corrupt-{STAMP}"]
+    assert said() == [f"store_quarantined: {path}: not JSON; kept as store.json.corrupt-{STAMP}"]
+
+
+def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, said):
+    """At once: the power may go again before anything is saved."""
+    before = keeper.timelapse
+    keeper.commit(before.begin(AT, "b"), AT)
+    path.write_bytes(b"garbage")
+    said()
+    fresh, loaded = Keeper(path), load(path)
+    fresh.fall_back(loaded, AT)
+    assert on_disk(path).timelapse == before
+    assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
+    quarantined, going_on = said()
+    assert quarantined.endswith(f"kept as store.json.corrupt-{STAMP}")
+    assert going_on == f"store_from_backup: going on from {backup_of(path)}, one save older"
+    fresh.hold(read_stored(loaded.store, UTC))
+    fresh.commit(fresh.timelapse, AT)
+    assert said() == []
+    assert names(path) == ["store.json", "store.json.bak", f"store.json.corrupt-{STAMP}"]
+
+
+def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keeper, path, said, broken):
+    """A dying card does both at once. The backup is spared until then, and the timelapse goes on."""
+    before = keeper.timelapse
+    keeper.commit(before.begin(AT, "b"), AT)
+    path.write_bytes(b"garbage")
+    generation = backup_of(path).read_bytes()
+    fresh, loaded = Keeper(path), load(path)
+    broken(errno.EROFS)
+    said()
+    fresh.fall_back(loaded, AT)
+    not_saved, going_on = said()
+    assert not_saved.endswith(" can't take its place (Read-only file system)")
+    assert going_on.startswith("store_from_backup: ")
+    fresh.hold(read_stored(loaded.store, UTC))
+    assert not fresh.commit(fresh.timelapse, AT)
+    assert fresh.trouble == "Read-only file system"
+    assert backup_of(path).read_bytes() == generation
+    broken(None)
+    assert fresh.retry(LATER)
+    assert fresh.trouble is None
+    kept = [entry for entry in path.parent.iterdir() if ".corrupt-" in entry.name]
+    assert [entry.read_bytes() for entry in kept] == [b"garbage"]
+    assert backup_of(path).read_bytes() == generation
+    assert on_disk(path).timelapse == before
+
+
+def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_written_over(keeper, path, said):
+    """Somebody has tidied up meanwhile: what is in memory is written all the same."""
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    path.write_bytes(b"garbage")
+    fresh, loaded = Keeper(path), load(path)
+    backup_of(path).unlink()
+    said()
+    fresh.fall_back(loaded, AT)
+    fresh.hold(read_stored(loaded.store, UTC))
+    assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
+    assert fresh.retry(LATER)
+    assert names(path) == ["store.json", f"store.json.corrupt-{STAMP}"]
+    assert fresh.trouble is None
+
+
+# --- the archive's text ---------------------------------------------------------------------------
+
+
+def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
+    """A store that others wrote, and that we only hold, is archived as it was written."""
+    path.write_text(json.dumps(json.loads(path.read_bytes())))
+    keeper.look()
+    keeper.hold(on_disk(path))
+    assert keeper.text() == path.read_bytes()
+
+
+@pytest.mark.parametrize("spoil", ["foreign", "deleted", "degraded"])
+def test_text_is_what_is_held_where_the_file_is_not_up_to_date(keeper, path, broken, spoil):
+    """No generation is lost to the archive."""
+    if spoil == "foreign":
+        foreign(path)
+    elif spoil == "deleted":
+        path.unlink()
+    else:
+        broken(errno.EIO)
+        keeper.commit(keeper.timelapse.cancel(AT, "ada", "why"), AT)
+    assert keeper.text() == keeper.stored.encode()
+    assert json.loads(keeper.text())["state"] == keeper.timelapse.state
+
+
+def test_stamp_is_sortable_and_fit_for_a_file_name():
+    """UTC, to the second."""
+    assert stamp_of(AT) == STAMP

@@ -1,0 +1,162 @@
+"""Taking up a definition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapseMode
+from plantimager.timelapse.settings.acceptance import (
+    DefinitionDone,
+    check_may_start,
+    configuration_for,
+    plan_timelapse,
+    started_words,
+)
+from plantimager.timelapse.settings.definition import read_definition
+from plantimager.timelapse.store.archive import archive
+from plantimager.timelapse.store.stored_timelapse import Logbook
+from plantimager.timelapse.support.errors import DefinitionRefused
+
+NOW = datetime(2026, 6, 22, 8, tzinfo=UTC)
+
+DEFINITION = """
+[timelapse]
+name = "{name}"
+mode = "interval"
+interval = "30m"
+n_shots = {n_shots}
+start_at = 2026-06-22T09:00:00Z
+warmup_period = 10
+standby_threshold_sec = 900
+grace_period = {grace}
+on_scan_failed = "fail_timelapse"
+scan_retries = 2
+
+[camera]
+res_x = 4
+res_y = 3
+"""
+
+
+@pytest.fixture
+def define(tmp_path):
+    """Return a function that writes a definition and reads it."""
+
+    def write(name="tl", n_shots=4, grace=60):
+        path = tmp_path / "timelapse.toml"
+        path.write_text(DEFINITION.format(name=name, n_shots=n_shots, grace=grace))
+        return read_definition(path)
+
+    return write
+
+
+@pytest.fixture
+def history(tmp_path):
+    return tmp_path / "history"
+
+
+def plan(definition):
+    return plan_timelapse(definition, definition.schedule(NOW), "s.json")
+
+
+def ended(stored):
+    return stored.evolved(stored.timelapse.cancel(NOW, "ada", "why"), stored.logbook)
+
+
+def test_definition_becomes_a_timelapse(define):
+    """All that it says, nothing taken yet; with the configuration, so that the store alone is enough to resume."""
+    definition = define()
+    stored = plan(definition)
+    value = stored.timelapse
+    assert (value.id, value.mode, value.state) == ("tl", TimeLapseMode.INTERVAL, TimeLapseState.SCHEDULED)
+    assert value.schedule_times == tuple(NOW + timedelta(minutes=60 + 30 * slot) for slot in range(4))
+    assert value.start_at == value.schedule_times[0]
+    assert (value.warmup, value.standby_threshold, value.grace) == (
+        timedelta(seconds=10),
+        timedelta(seconds=900),
+        timedelta(seconds=60),
+    )
+    assert (value.on_scan_failed, value.scan_retries, value.records) == (OnScanFailed.FAIL_TIMELAPSE, 2, {})
+    assert stored.configuration == definition.configuration
+    assert stored.logbook.definition_digest == definition.digest
+
+
+def test_nothing_stands_in_the_way_of_a_first_definition(define, history):
+    """Nor of a new name after the last has ended."""
+    check_may_start(define(), None, history)
+    check_may_start(define("second"), ended(plan(define())), history)
+
+
+@pytest.mark.parametrize("end", [lambda stored: stored, ended], ids=["active", "ended"])
+def test_definition_that_was_taken_up_is_not_taken_up_again(define, history, end):
+    """It stays in its directory over every start."""
+    with pytest.raises(DefinitionDone, match="tl was taken up before"):
+        check_may_start(define(), end(plan(define())), history)
+
+
+def test_changed_definition_of_the_active_timelapse_is_refused(define, history):
+    """What runs, runs as it was defined; that its author thinks otherwise must be said."""
+    with pytest.raises(DefinitionRefused, match=r"tl runs as it was defined; the changes in .* are ignored") as raised:
+        check_may_start(define(grace=90), plan(define()), history)
+    assert not isinstance(raised.value, DefinitionDone)
+    assert "timelapsectl cancel" in raised.value.hint
+
+
+def test_other_definition_is_refused_while_one_is_active(define, history):
+    """And how far that one is."""
+    with pytest.raises(DefinitionRefused, match="other can't start: tl is active, 0 of 4 slots are done"):
+        check_may_start(define("other"), plan(define()), history)
+
+
+def test_name_that_was_used_before_is_refused(define, history):
+    """Its datasets would meet the first one's: whether it was the last timelapse or an archived one."""
+    with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
+        check_may_start(define(grace=90), ended(plan(define())), history)
+    archive(b"{}", "old", history, "x")
+    with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
+        check_may_start(define("old"), None, history)
+
+
+def test_archive_overwrites_nothing(history):
+    """However often a name comes again."""
+    archived = [archive(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]
+    assert [path.name for path in archived] == [
+        "tl.json", "tl-20260622T080000Z.json", "tl-20260622T080000Z-2.json", "tl-20260622T080000Z-3.json",
+    ]  # fmt: skip
+    assert [path.read_bytes() for path in archived] == [b"0", b"1", b"2", b"3"]
+    assert history.stat().st_mode & 0o777 == 0o700
+
+
+def test_configuration_is_the_nearest_one(define):
+    """The store's; without one the definition's if it is of that timelapse; then the host's; then none."""
+    stored, host = plan(define()), {"host": {}}
+    bare = stored.evolved(stored.timelapse, stored.logbook)
+    bare.store.extra.clear()
+    assert configuration_for(plan(define()), define(), host) == define().configuration
+    assert configuration_for(bare, define(), host) == define().configuration
+    assert configuration_for(bare, define("other"), host) == host
+    assert configuration_for(bare, None, {}) == {}
+
+
+def test_start_is_told_with_its_span(define):
+    """Which file, how many slots, from when to when."""
+    definition = define()
+    words = started_words(plan(definition).timelapse, definition.source, NOW)
+    assert words.startswith(f"tl from {definition.source}: 4 slots, ")
+    assert " to " in words
+    single = define(n_shots=1)
+    assert " 1 slot, " in started_words(plan(single).timelapse, single.source, NOW)
+    late = plan(definition).timelapse.pass_late(NOW + timedelta(days=1), Reason.MISSED, "")
+    assert started_words(late, definition.source, NOW) == words
+
+
+@pytest.mark.parametrize("name", ["tl", "another"])
+def test_draft_makes_room_for_any_definition(define, history, name):
+    """Also for one of its own name: it took nothing that could meet anything."""
+    stored = plan(define("tl"))
+    draft = stored.evolved(replace(stored.timelapse, state=TimeLapseState.CONFIGURED), Logbook())
+    check_may_start(define(name), draft, history)

@@ -1,0 +1,92 @@
+"""What the rig thread makes of a call; how it is watched is in test_conductor and test_daemon_simulated."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from virtual_time import VirtualClock
+
+from plantimager.timelapse.daemon.rig import ScanWatch, make_call
+from plantimager.timelapse.drivers.base import Call, ScannerDriver
+from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.support.errors import ScannerNotReady
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Driver(ScannerDriver):
+    """Notes where it is to put its datasets."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.asked: list[Path] = []
+
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    standby = close = prepare
+
+    def scan(self, request, _monitor):
+        """Take nothing."""
+        self.asked.append(request.dataset_dir)
+        return ScanResult()
+
+    def recover(self, _request):
+        """Know nothing."""
+
+
+def scan_into(datasets: Path, driver: ScannerDriver):
+    """Return the outcome of a scan whose dataset goes there."""
+    at = datetime(2026, 6, 22, 8, tzinfo=UTC)
+    request = ScanRequest(
+        scan_id="tl_0",
+        timelapse_id="tl",
+        index=0,
+        attempt=1,
+        scheduled_at=at,
+        started_at=at,
+        dataset_dir=datasets / "tl_0",
+        configuration={},
+    )
+    return make_call(driver, Call.SCAN, request, ScanWatch(VirtualClock(), request))
+
+
+def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):
+    """With those above it."""
+    driver, datasets = Driver(), tmp_path / "disk" / "scans"
+    assert scan_into(datasets, driver).problem is None
+    assert driver.asked == [datasets / "tl_0"]
+    assert datasets.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("below", ["", "scans"])
+def test_directory_that_cannot_be_made_is_a_rig_that_is_not_ready(tmp_path, below):
+    """The driver isn't asked, and the slot waits."""
+    (tmp_path / "disk").write_text("nothing is mounted here")
+    driver, datasets = Driver(), tmp_path / "disk" / below
+    problem = scan_into(datasets, driver).problem
+    assert isinstance(problem, ScannerNotReady)
+    assert str(problem).startswith(f"{datasets}: datasets can't be put there: ")
+    assert driver.asked == []
+
+
+class Index:
+    """A whole number as libraries have it."""
+
+    def __index__(self):
+        return 72
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(72, 72), (Index(), 72), (None, None), (-1, None), ("72", None), (7.5, None), (1 << 70, None)]
+)
+def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
+    """A scan is whole, whatever its driver counts in."""
+    driver = Driver()
+    driver.scan = lambda *_: ScanResult(pictures=said, note=None)
+    outcome = scan_into(tmp_path, driver)
+    assert (outcome.problem, outcome.result) == (None, ScanResult(pictures=kept, note=""))
+    assert type(outcome.result.pictures) in (int, type(None))

@@ -1,0 +1,140 @@
+"""Durations as people write and read them."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plantimager.timelapse.domain.durations import LONGEST, clocked, exact, parse_duration, spoken
+
+DURATIONS = st.timedeltas(min_value=timedelta(0), max_value=LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (20, 20),
+        (0, 0),
+        (1.5, 1.5),
+        ("20", 20),
+        ("0.25", 0.25),
+        ("20m", 1200),
+        ("1h30m", 5400),
+        ("1h-30m", 5400),
+        ("2d-3h-1m-0s", 183660),
+        ("2d3h1m0s", 183660),
+        ("2d-5s", 172805),
+        ("90m", 5400),
+        ("0s", 0),
+        ("1.5s", 1.5),
+        ("  1h ", 3600),
+        ("007m", 420),
+    ],
+)
+def test_durations_are_read_as_people_write_them(written, seconds):
+    """Seconds as a number or in quotes, and days, hours, minutes and seconds with any part left out."""
+    assert parse_duration(written) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", " ", "-", "h", "m", "20 m", "20 mins", "20min", "1 hour", "1h 30m", "30m1h", "1h1h", "1m-", "-1m"),
+        *("1h--30m", "2d---5s", "1.5h", "1e3", ".5", "5.", "+5", "1_000", "٢m", "20m\nx", "1h30", "P1D", "inf", "nan"),
+        *("9" * 400, "9" * 400 + "d", float("nan"), float("inf"), 10**400, True, False, None, [], {}, [20], b"20m"),
+    ],
+)
+def test_what_is_no_duration_is_refused_with_what_is_allowed(written):
+    """Nothing is guessed: text that doesn't match whole, words, other types."""
+    with pytest.raises(ValueError, match=r"not a duration; write seconds or 1h, 1h30m, 2d-3h"):
+        parse_duration(written)
+
+
+@pytest.mark.parametrize("written", [-1, -0.5, -(10**6)])
+def test_a_negative_duration_is_called_negative(written):
+    """A negative number is understood, and refused as what it is."""
+    with pytest.raises(ValueError, match="negative"):
+        parse_duration(written)
+
+
+@pytest.mark.parametrize("written", ["36601d", 10**10, "99999999h", 3162240000.5])
+def test_a_duration_of_more_than_a_hundred_years_is_refused(written):
+    """It would overflow a date further on."""
+    with pytest.raises(ValueError, match="longer than 100 years"):
+        parse_duration(written)
+
+
+def test_the_longest_duration_is_read():
+    """The bound itself is allowed."""
+    assert parse_duration("36600d") == LONGEST
+
+
+@given(DURATIONS)
+def test_exact_text_is_read_back_to_the_microsecond(duration):
+    """`exact` and `parse_duration` are inverse for everything that can be written."""
+    assert parse_duration(exact(duration)) == duration
+
+
+@given(st.text(alphabet="0123456789dhms-. ", max_size=20) | st.text(max_size=20) | st.floats() | st.integers())
+def test_every_value_is_read_or_refused(written):
+    """Whatever a person writes, nothing but ValueError comes out, and what is read is in bounds."""
+    try:
+        duration = parse_duration(written)
+    except ValueError:
+        return
+    assert timedelta(0) <= duration <= LONGEST
+
+
+@given(
+    days=st.integers(0, 999), hours=st.integers(0, 99), minutes=st.integers(0, 99), seconds=st.integers(0, 99),
+    dashes=st.booleans(), left_out=st.sets(st.sampled_from("dhms"), max_size=3),
+)  # fmt: skip
+def test_parts_add_up_whichever_are_left_out(days, hours, minutes, seconds, dashes, left_out):
+    """A part that is left out counts as nothing; dashes change nothing."""
+    parts = {"d": (days, 86400), "h": (hours, 3600), "m": (minutes, 60), "s": (seconds, 1)}
+    kept = {unit: part for unit, part in parts.items() if unit not in left_out}
+    text = ("-" if dashes else "").join(f"{count}{unit}" for unit, (count, _) in kept.items())
+    assert parse_duration(text) == timedelta(seconds=sum(count * size for count, size in kept.values()))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"), (1, "1s"), (1.5, "1.5s"), (0.000001, "0.000001s"), (60, "1m"), (5400, "1h30m"), (183660, "2d3h1m"),
+        (59.9999995, "1m"), (3600.25, "1h0.25s"), (86400, "1d"),
+    ],
+)  # fmt: skip
+def test_exact_text_is_the_shortest_that_people_write(seconds, text):
+    """Units without a count and zeros at the end are left out."""
+    assert exact(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (0.04, "0 s"), (0.26, "0.3 s"), (3, "3 s"), (9.94, "9.9 s"), (9.96, "10 s"), (12.4, "12 s"),
+        (59.6, "1 min"), (60, "1 min"), (388, "6 min 28 s"), (720, "12 min"), (3599.7, "1 h"), (18720, "5 h 12 min"),
+        (86399.9, "1 d"), (266400, "3 d 2 h"), (-720, "12 min"), (86400 * 40, "40 d"),
+    ],
+)  # fmt: skip
+def test_spoken_text_has_the_two_units_that_matter(seconds, text):
+    """Tenths below ten seconds, then two neighbouring units, without a sign."""
+    assert spoken(timedelta(seconds=seconds)) == text
+
+
+@given(st.timedeltas(min_value=-LONGEST, max_value=LONGEST))
+def test_every_duration_can_be_spoken_and_clocked(duration):
+    """No rounding ever shows 60 of a unit."""
+    assert "60 s" not in spoken(duration).split(" min ")
+    assert not spoken(duration).endswith((" 60 s", " 60 min", " 24 h"))
+    assert ":60" not in clocked(duration)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (6, "0:06"), (388, "6:28"), (59.5, "1:00"), (3727, "1:02:07"), (90000, "25:00:00")],
+)
+def test_clocked_text_is_that_of_a_stop_watch(seconds, text):
+    """Minutes and seconds, hours before them when there are any."""
+    assert clocked(timedelta(seconds=seconds)) == text

@@ -1,0 +1,91 @@
+"""The words for states, and the table of transitions."""
+
+import itertools
+
+import pytest
+
+from plantimager.timelapse.domain.states import (
+    TRANSITIONS,
+    Event,
+    RecordStatus,
+    TimeLapseMode,
+    TimeLapseState,
+    check_transition,
+)
+from plantimager.timelapse.support.errors import IllegalTransition
+
+S = TimeLapseState
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("scheduled", S.SCHEDULED), ("idle", S.SCHEDULED), ("arming", S.SCHEDULED), ("waiting", S.SCHEDULED),
+        ("standby", S.SCHEDULED), ("cooldown", S.SCHEDULED), ("running", S.RUNNING), ("scanning", S.RUNNING),
+        ("failed", S.FAILED), ("error", S.FAILED), ("completed", S.COMPLETED), ("cancelled", S.CANCELLED),
+        ("configured", S.CONFIGURED),
+    ],
+)  # fmt: skip
+def test_the_words_of_every_age_are_read(word, state):
+    """Stores of older controllers use other words for the same states."""
+    assert TimeLapseState(word) is state
+
+
+@pytest.mark.parametrize("word", ["", "Scheduled", "IDLE", "done", "name", "__members__", None, 3, ["idle"]])
+def test_any_other_word_is_refused(word):
+    """A word that nobody wrote isn't guessed."""
+    with pytest.raises(ValueError):
+        TimeLapseState(word)
+
+
+def test_the_names_that_programs_import_are_there():
+    """`STANDBY` and `SCHEDULED` are one state, and the older words are the first names of none."""
+    assert TimeLapseState.STANDBY is TimeLapseState.SCHEDULED
+    assert TimeLapseState.SCANNING is TimeLapseState.RUNNING
+    assert TimeLapseState.ERROR is TimeLapseState.FAILED
+    assert [state.value for state in TimeLapseState] == [
+        "configured", "scheduled", "running", "completed", "failed", "cancelled",
+    ]  # fmt: skip
+
+
+def test_states_and_modes_are_text():
+    """Other programs write them into JSON as they are."""
+    assert f"{TimeLapseState.STANDBY}" == "scheduled"
+    assert [*TimeLapseMode] == ["one_shot", "interval", "fixed_times"]
+    assert [*RecordStatus] == ["pending", "running", "succeeded", "failed", "skipped", "interrupted"]
+
+
+def test_every_state_is_ended_active_or_a_draft():
+    """The facts on the enum leave no state between."""
+    assert {state for state in S if state.is_terminal} == {S.COMPLETED, S.FAILED, S.CANCELLED}
+    assert {state for state in S if state.is_active} == {S.SCHEDULED, S.RUNNING}
+
+
+def test_a_slot_that_was_interrupted_may_be_tried_again():
+    """Of the statuses that end an attempt, `interrupted` alone leaves the slot open."""
+    assert {status for status in RecordStatus if status.is_final} == {
+        RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(S, Event)))
+def test_a_transition_is_in_the_table_or_refused(state, event):
+    """One function refuses whatever the table has no row for, and names both."""
+    allowed = TRANSITIONS.get((state, event), ())
+    for to in S:
+        if to in allowed:
+            check_transition(state, event, to)
+        else:
+            with pytest.raises(IllegalTransition, match=f"{state.value} can't take the event {event.value}"):
+                check_transition(state, event, to)
+
+
+@pytest.mark.parametrize("state", [S.CONFIGURED, S.FAILED, S.CANCELLED])
+def test_nothing_leads_out_of_a_draft_or_a_definite_end(state):
+    """A draft is armed by nobody here; failed and cancelled are for good."""
+    assert not [key for key in TRANSITIONS if key[0] is state]
+
+
+def test_a_completed_timelapse_only_takes_back_slots():
+    """After a wrong clock has skipped them to the end, they are given back."""
+    assert [event for state, event in TRANSITIONS if state is S.COMPLETED] == [Event.SLOTS_GIVEN_BACK]

@@ -1,0 +1,561 @@
+"""The state machine: every transition, what it leaves on record, and what always holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
+
+from plantimager.timelapse.domain.states import TRANSITIONS, Event, OnScanFailed, Reason, RecordStatus
+from plantimager.timelapse.domain.timelapse import (
+    LEAST_GRACE,
+    LONGEST_REPEATED,
+    LONGEST_TEXT,
+    SlotRecord,
+    TimeLapse,
+    TimeLapseMode,
+    TimeLapseState,
+)
+from plantimager.timelapse.store.document import TimelapseStore
+from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored, read_stored
+from plantimager.timelapse.support.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
+from plantimager.timelapse.support.json_text import loads
+
+START = datetime(2026, 6, 22, 8, tzinfo=UTC)
+EVERY = timedelta(minutes=30)
+GRACE = timedelta(minutes=2)
+FAILURE = ScanFailed("camera time-out")
+
+S, R = TimeLapseState, RecordStatus
+
+
+def timelapse(n_slots=4, **changes):
+    values = {
+        "id": "tl",
+        "mode": TimeLapseMode.INTERVAL,
+        "state": S.SCHEDULED,
+        "schedule_times": tuple(START + EVERY * slot for slot in range(n_slots)),
+        "grace": GRACE,
+        **changes,
+    }
+    return TimeLapse(**values)
+
+
+def at(slot, late=0):
+    """Return the instant ``late`` seconds after a slot is due."""
+    return START + EVERY * slot + timedelta(seconds=late)
+
+
+def taken(timelapse, *, boot_id="b"):
+    now = timelapse.next_at
+    return timelapse.begin(now, boot_id).succeed(now + timedelta(minutes=5), 72)
+
+
+def statuses(timelapse):
+    return [timelapse.records[slot].status if slot in timelapse.records else None for slot in range(timelapse.n_slots)]
+
+
+# --- single transitions -------------------------------------------------------------------------
+
+
+def test_due_slot_is_on_record_as_running_before_anything_happens():
+    """Attempt, boot and start are known to whoever finds the store after a power cut."""
+    running = timelapse().begin(at(0, 1), "boot-1")
+    assert running.state is S.RUNNING
+    assert running.current == SlotRecord(
+        slot=0, scan_id="tl_0", status=R.RUNNING, attempt=1, started_at=at(0, 1), boot_id="boot-1"
+    )
+    assert running.current_idx == 0
+
+
+def test_success_makes_the_next_slot_next():
+    """The record is final, and nothing of the attempt's machinery is left in it."""
+    after = timelapse().begin(at(0), "b").succeed(at(0, 388), 72)
+    assert (after.state, after.next_idx, after.next_at) == (S.SCHEDULED, 1, at(1))
+    assert after.records[0] == SlotRecord(
+        slot=0, scan_id="tl_0", status=R.SUCCEEDED, attempt=1, started_at=at(0), finished_at=at(0, 388), pictures=72
+    )
+    assert after.records[0].took == timedelta(seconds=388)
+
+
+def test_success_of_the_last_slot_completes_the_timelapse():
+    """Finishing the scan and ending the timelapse are one value, so that they are one save."""
+    after = taken(timelapse(1))
+    assert (after.state, after.next_idx, after.next_at) == (S.COMPLETED, 1, None)
+
+
+def test_single_slot_is_scanned_under_the_bare_id():
+    """The dataset of a one-shot is named like the timelapse."""
+    assert timelapse(1).begin(at(0), "b").current.scan_id == "tl"
+    assert timelapse(2).begin(at(0), "b").current.scan_id == "tl_0"
+
+
+def test_failed_attempt_is_followed_by_the_next_at_once_while_retries_are_left():
+    """The error of the last attempt stays on record while the next one runs, and after it succeeded."""
+    first = timelapse(scan_retries=1).begin(at(0), "b")
+    second = first.fail_attempt(at(0, 60), FAILURE)
+    assert second.state is S.RUNNING
+    assert (second.current.attempt, second.current.started_at) == (2, at(0, 60))
+    assert second.current.error == {"type": "ScanFailed", "msg": "camera time-out"}
+    done = second.succeed(at(0, 400))
+    assert done.records[0].error is None
+    assert done.records[0].last_error == "camera time-out"
+
+
+def test_exhausted_slot_is_failed_and_the_next_one_awaited():
+    """One attempt and ``scan_retries`` more; then `skip_scan` goes on."""
+    running = timelapse(scan_retries=2).begin(at(0), "b")
+    for _ in range(2):
+        running = running.fail_attempt(at(0, 10), FAILURE)
+        assert running.state is S.RUNNING
+    after = running.fail_attempt(at(0, 10), FAILURE)
+    assert (after.state, after.next_idx) == (S.SCHEDULED, 1)
+    assert (after.records[0].status, after.records[0].attempt) == (R.FAILED, 3)
+    assert after.records[0].error_text == "camera time-out"
+
+
+def test_last_slot_that_fails_completes_the_timelapse():
+    """Under `skip_scan` a failure ends nothing but its slot."""
+    assert timelapse(1).begin(at(0), "b").fail_attempt(at(0, 1), FAILURE).state is S.COMPLETED
+
+
+def test_no_retry_takes_the_time_of_the_next_slot():
+    """From the next slot's instant on, that slot goes first."""
+    running = timelapse(scan_retries=5).begin(at(0), "b")
+    assert running.fail_attempt(at(1, -1), FAILURE).state is S.RUNNING
+    assert running.fail_attempt(at(1), FAILURE).records[0].status is R.FAILED
+
+
+def test_slot_given_up_is_not_tried_again():
+    """A hung driver gets no second chance in the same process, whatever ``scan_retries`` says."""
+    after = timelapse(scan_retries=5).begin(at(0), "b").fail_attempt(at(0, 1), FAILURE, give_up=True)
+    assert after.records[0].status is R.FAILED
+
+
+def test_exhausted_slot_ends_the_timelapse_under_fail_timelapse():
+    """Every slot that will not be taken says why, and the timelapse says who ended it."""
+    running = timelapse(3, on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b")
+    after = running.fail_attempt(at(0, 30), FAILURE)
+    assert (after.state, after.next_idx, after.next_at) == (S.FAILED, 3, None)
+    assert statuses(after) == [R.FAILED, R.SKIPPED, R.SKIPPED]
+    assert after.records[2].reason is Reason.TIMELAPSE_FAILED
+    assert (after.ending.who, after.ending.at) == ("timelapsed", at(0, 30))
+    assert "slot 0 failed" in after.ending.why
+
+
+def test_rig_that_is_not_ready_uses_no_attempt():
+    """The slot waits for the rig, within its grace, and says what it waits for."""
+    waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no such port"))
+    assert (waiting.state, waiting.next_idx) == (S.SCHEDULED, 0)
+    assert (waiting.current.status, waiting.current.attempt, waiting.current.started_at) == (R.PENDING, 0, None)
+    assert waiting.current.reason is Reason.RIG_NOT_READY
+    assert waiting.tally.done == 0
+    assert waiting.begin(at(0, 30), "b").current.attempt == 1
+
+
+def test_tally_that_was_counted_once_is_counted_anew_for_the_next_value():
+    """It is kept with the value, not with what follows from it."""
+    before = timelapse(3)
+    assert str(before.tally) == "0 taken, 0 failed, 0 skipped"
+    assert str(taken(before).tally) == "1 taken, 0 failed, 0 skipped"
+    assert str(taken(taken(before)).tally) == "2 taken, 0 failed, 0 skipped"
+
+
+def test_slot_whose_rig_never_came_says_so():
+    """The reason of a skipped slot is the rig, not the lateness that followed from it."""
+    waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no such port"))
+    after = waiting.pass_late(at(0, 121), Reason.MISSED, "")
+    assert after.records[0].status is R.SKIPPED
+    assert after.records[0].reason is Reason.RIG_NOT_READY
+    assert after.records[0].error_text == "no such port"
+    assert after.records[0].error["late_sec"] == 121
+
+
+def test_attempts_before_the_rig_went_away_stay_on_record():
+    """A slot that was interrupted once and then found no rig keeps the count of its attempts."""
+    cut = timelapse().begin(at(0), "b").interrupt(at(0, 10), "the service was stopped")
+    waiting = cut.begin(at(0, 20), "b").rig_not_ready(ScannerNotReady("no port"))
+    after = waiting.pass_late(at(0, 200), Reason.MISSED, "")
+    assert (after.records[0].attempt, after.records[0].interruptions) == (1, 1)
+
+
+def test_interrupted_slot_stays_next_and_costs_no_retry():
+    """Stop is pause: the next start tries again, with all its retries."""
+    cut = timelapse(scan_retries=0).begin(at(0), "b").interrupt(at(0, 10), "the service was stopped")
+    assert (cut.state, cut.next_idx, cut.tally.done) == (S.SCHEDULED, 0, 0)
+    assert (cut.current.status, cut.current.error_text) == (R.INTERRUPTED, "the service was stopped")
+    again = cut.begin(at(0, 60), "b2")
+    assert (again.current.attempt, again.current.interruptions) == (2, 1)
+    assert again.fail_attempt(at(0, 90), FAILURE).records[0].status is R.FAILED
+
+
+def test_interrupted_slot_later_than_grace_keeps_its_record():
+    """What became of it is that it was interrupted; that it is late now adds nothing."""
+    cut = timelapse().begin(at(0), "b").interrupt(None, "the power went while it was being taken")
+    after = cut.pass_late(at(2, 1), Reason.MISSED, "the rig was off")
+    assert statuses(after) == [R.INTERRUPTED, R.SKIPPED, None, None]
+    assert after.records[0] == cut.records[0]
+    assert (after.tally.interrupted, after.tally.skipped, after.tally.done) == (1, 1, 2)
+
+
+def test_slots_later_than_grace_are_passed_in_one_step():
+    """Each says how late it was and why, and the first that can be taken is next."""
+    after = timelapse().pass_late(at(2, 60), Reason.MISSED, "the rig was off")
+    assert statuses(after) == [R.SKIPPED, R.SKIPPED, None, None]
+    assert after.next_idx == 2
+    assert after.records[1].error == {"type": "missed", "msg": "the rig was off", "late_sec": 1860.0}
+
+
+def test_all_slots_late_completes_the_timelapse():
+    """Nothing is left to wait for."""
+    after = timelapse().pass_late(at(9), Reason.MISSED, "")
+    assert (after.state, after.tally.skipped) == (S.COMPLETED, 4)
+    assert after.records[0].error_text == "4 h 30 min late, grace 2 min"
+
+
+@pytest.mark.parametrize(("late", "passed"), [(-1, False), (0, False), (120, False), (120.001, True)])
+def test_grace_period_is_the_latest_start(late, passed):
+    """At its end a slot may still start, after it no more."""
+    now = at(0) + timedelta(seconds=late)
+    assert (timelapse().pass_late(now, Reason.MISSED, "").next_idx == 1) is passed
+
+
+def test_grace_of_zero_still_lets_slots_start():
+    """Old stores may say 0, and no slot starts at its very instant."""
+    assert not timelapse(grace=timedelta(0)).late_slots(at(0) + LEAST_GRACE)
+    assert timelapse(grace=timedelta(0)).late_slots(at(0) + LEAST_GRACE * 1.001) == [0]
+
+
+def test_run_latest_leaves_the_newest_late_slot():
+    """It is taken at once, however late; the others are passed."""
+    after = timelapse().pass_late(at(2, 300), Reason.MISSED, "", run_latest=True)
+    assert after.next_idx == 2
+    assert after.pass_late(at(2, 900), Reason.MISSED, "", run_latest=True) is after
+
+
+def test_run_latest_gives_way_to_a_slot_that_is_due():
+    """Two scans of one moment help nobody: the one that is in time is taken."""
+    after = timelapse().pass_late(at(3, 10), Reason.MISSED, "", run_latest=True)
+    assert (after.next_idx, after.tally.skipped) == (3, 3)
+
+
+def test_run_latest_leaves_the_newest_slot_that_is_open():
+    """A slot that was taken already, before the clock was set back, is not the one to run."""
+    there_and_back = replace(timelapse(3), records={1: taken(taken(timelapse(3))).records[1]})
+    assert there_and_back.late_slots(at(1, 300), run_latest=True) == []
+    assert there_and_back.pass_late(at(1, 300), Reason.MISSED, "", run_latest=True) is there_and_back
+
+
+def test_cancelling_gives_every_slot_its_record():
+    """What is taken stays taken; the rest says who ended it and why."""
+    after = taken(timelapse(3)).cancel(at(1), "ada", "the plant wilted")
+    assert (after.state, after.next_idx) == (S.CANCELLED, 3)
+    assert statuses(after) == [R.SUCCEEDED, R.SKIPPED, R.SKIPPED]
+    assert after.records[2].reason is Reason.CANCELLED
+    assert after.records[2].error_text == "ended by ada: the plant wilted"
+    assert (after.ending.who, after.ending.why, after.ending.at) == ("ada", "the plant wilted", at(1))
+
+
+def test_cancelling_a_running_scan_records_it_as_interrupted():
+    """It was begun, and it was not finished."""
+    after = timelapse(2).begin(at(0), "b").cancel(at(0, 9), "ada", "no reason given")
+    assert statuses(after) == [R.INTERRUPTED, R.SKIPPED]
+    assert after.records[0].finished_at == at(0, 9)
+
+
+def test_reason_of_a_person_is_cut_to_what_many_records_can_carry():
+    """Megabytes of reason in each of a hundred thousand records would fill the disk."""
+    after = timelapse().cancel(at(0), "a" * 9000, "w" * 9000)
+    assert len(after.ending.why) < LONGEST_TEXT + 40
+    assert len(after.records[3].error_text) < LONGEST_REPEATED + 40
+
+
+def test_text_that_no_file_can_carry_is_mended():
+    """A command line may hold bytes that are no text; they must not make the store unwritable."""
+    after = timelapse().cancel(at(0), "ada\udcff", "wilted\ud800")
+    assert (after.ending.who, after.ending.why) == ("ada?", "wilted?")
+    failed = timelapse().begin(at(0), "b").fail_attempt(at(0), ScanFailed("x\ud800" + "y" * 9000))
+    assert failed.records[0].error_text.startswith("x?yyy")
+    assert failed.records[0].error_text.endswith("… (9002 characters in all)")
+
+
+def test_error_without_words_is_named_by_its_type():
+    """An empty message helps nobody."""
+    failed = timelapse().begin(at(0), "b").fail_attempt(at(0), TimeoutError())
+    assert failed.records[0].error == {"type": "TimeoutError", "msg": "TimeoutError"}
+
+
+def test_slots_skipped_under_a_wrong_clock_are_given_back():
+    """The clock ran ahead, slots went by, the clock was set right: they can be taken after all."""
+    wrong = timelapse().pass_late(at(9), Reason.MISSED, "")
+    assert wrong.state is S.COMPLETED
+    back = wrong.give_back(at(1, 60))
+    assert (back.state, back.next_idx) == (S.SCHEDULED, 1)
+    assert statuses(back) == [R.SKIPPED, None, None, None]
+
+
+def test_attempts_of_a_slot_that_is_given_back_stay_on_record():
+    """One that was cut off stays so while it is next; one that waited for its rig waits again."""
+    cut = timelapse().begin(at(0), "b").interrupt(None, "the power went").pass_late(at(0, 300), Reason.MISSED, "")
+    back = cut.give_back(at(0, 60))
+    assert (back.next_idx, back.current) == (0, cut.records[0])
+    absent = timelapse(scan_retries=1).begin(at(0), "b").fail_attempt(at(0, 1), ScanFailed("no light"))
+    absent = absent.rig_not_ready(ScannerNotReady("no USB")).pass_late(at(0, 300), Reason.MISSED, "")
+    back = absent.give_back(at(0, 60))
+    assert (back.next_idx, back.current.status, back.current.attempt) == (0, R.PENDING, 1)
+    assert back.begin(at(0, 70), "b").current.attempt == 2
+
+
+def test_nothing_is_given_back_under_a_clock_that_only_goes_on():
+    """What was late stays late."""
+    after = timelapse().pass_late(at(2, 1), Reason.MISSED, "")
+    assert after.give_back(at(2, 1)) is after
+    assert after.give_back(at(9)) is after
+
+
+@pytest.mark.parametrize("end", [lambda t: t.cancel(at(0), "ada", "why"), lambda t: replace(t, state=S.CONFIGURED)])
+def test_nothing_is_given_back_to_a_timelapse_that_was_ended(end):
+    """Only the schedule's own end can turn out to have been a mistake of the clock."""
+    ended = end(timelapse().pass_late(at(1, 300), Reason.MISSED, ""))
+    assert ended.give_back(at(0)) is ended
+
+
+def test_slot_taken_under_a_wrong_clock_is_not_taken_again():
+    """After going back it is jumped over: the next slot is the lowest without a final record."""
+    late = timelapse().pass_late(at(2, 1), Reason.MISSED, "")  # 0 and 1 are skipped
+    done = taken(late)
+    back = done.give_back(at(1))
+    assert (back.next_idx, statuses(back)) == (1, [R.SKIPPED, None, R.SUCCEEDED, None])
+    assert taken(back).next_idx == 3
+
+
+def test_unknown_keys_of_a_record_survive_what_happens_to_its_slot():
+    """They are somebody's; whatever becomes of the slot, they stay in its record."""
+    before = replace(
+        timelapse(), records={slot: SlotRecord(slot=slot, scan_id=f"x{slot}", kept={"theirs": slot}) for slot in (0, 1)}
+    )
+    for after in (taken(before), before.pass_late(at(0, 300), Reason.MISSED, ""), before.cancel(at(0), "ada", "why")):
+        assert (after.records[0].kept, after.records[0].scan_id) == ({"theirs": 0}, "x0")
+    assert after.records[1].kept == {"theirs": 1}
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+IN_STATE = {
+    S.CONFIGURED: timelapse(state=S.CONFIGURED),
+    S.SCHEDULED: timelapse(),
+    S.RUNNING: timelapse().begin(at(0), "b"),
+    S.COMPLETED: timelapse().pass_late(at(9), Reason.NOT_RECORDED, ""),
+    S.FAILED: timelapse(on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b").fail_attempt(at(0), FAILURE),
+    S.CANCELLED: timelapse().cancel(at(0), "ada", "why"),
+}
+CALLS = {
+    Event.SLOT_DUE: lambda t: t.begin(at(0), "b"),
+    Event.SCAN_OK: lambda t: t.succeed(at(0), 1),
+    Event.ATTEMPT_FAILED: lambda t: replace(t, scan_retries=9).fail_attempt(at(0), FAILURE),
+    Event.RIG_NOT_READY: lambda t: t.rig_not_ready(FAILURE),
+    Event.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
+    Event.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
+    Event.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
+}
+LOOKS = {
+    Event.SLOTS_LATE: lambda t: t.pass_late(at(0, 300), Reason.MISSED, ""),
+    Event.SLOTS_GIVEN_BACK: lambda t: t.give_back(at(0)),
+}
+"""What looks whether there is anything to do, and gives the same value where there isn't."""
+
+
+@pytest.mark.parametrize("event", CALLS)
+@pytest.mark.parametrize("state", S)
+def test_every_event_leads_where_the_table_says_or_is_refused(state, event):
+    """The methods and the table say the same, in both directions."""
+    allowed = TRANSITIONS.get((state, event))
+    if allowed:
+        assert CALLS[event](IN_STATE[state]).state in allowed
+    else:
+        with pytest.raises(IllegalTransition, match=f"that is {state.value} can't take"):
+            CALLS[event](IN_STATE[state])
+
+
+@pytest.mark.parametrize("event", LOOKS)
+@pytest.mark.parametrize("state", S)
+def test_looking_at_the_schedule_changes_nothing_where_the_table_has_no_row(state, event):
+    """The daemon looks at any time; only a schedule that is kept can change by it."""
+    before = IN_STATE[state]
+    after = LOOKS[event](before)
+    assert after is before or after.state in TRANSITIONS[state, event]
+
+
+def test_every_row_of_the_table_is_walked_by_a_method():
+    """No transition is there that nothing leads over."""
+    assert {event for _, event in TRANSITIONS} == {*CALLS, *LOOKS}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"next_idx": -1},
+        {"next_idx": 5},
+        {"next_idx": 4},
+        {"schedule_times": ()},
+        {"state": S.RUNNING},
+        {"records": {0: SlotRecord(slot=0, scan_id="tl_0", status=R.RUNNING)}},
+        {"state": S.CANCELLED, "records": {0: SlotRecord(slot=0, scan_id="tl_0", status=R.RUNNING)}},
+    ],
+)
+def test_value_that_contradicts_itself_is_never_made(changes):
+    """State, next slot and its record always agree."""
+    with pytest.raises(TimelapsedError, match=r"^tl: "):
+        timelapse(**changes)
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "reason"),
+    [
+        (None, "", None),
+        ("ALARM:1", "ALARM:1", None),
+        ({"msg": "ALARM:1"}, "ALARM:1", None),
+        ({"type": "CncError"}, "CncError", None),
+        ({"type": ["x"], "msg": None}, "['x']", None),
+        ({"type": "missed", "msg": "the rig was off"}, "the rig was off", Reason.MISSED),
+        (["a", 1], "['a', 1]", None),
+    ],
+)
+def test_error_of_any_controller_has_words(error, text, reason):
+    """Whatever JSON stands there, a person can read it."""
+    record = SlotRecord(slot=0, scan_id="x", error=error)
+    assert (record.error_text, record.reason) == (text, reason)
+
+
+def test_tally_counts_what_is_final_and_words_it():
+    """An interrupted slot counts once it has gone by, and is named only where there is one."""
+    done = taken(timelapse(5)).begin(at(1), "b").fail_attempt(at(1, 9), FAILURE)
+    cut = done.begin(at(2), "b").interrupt(at(2, 9), "stopped")
+    assert str(cut.tally) == "1 taken, 1 failed, 0 skipped"
+    assert str(cut.pass_late(at(3, 300), Reason.MISSED, "").tally) == "1 taken, 1 failed, 1 skipped, 1 interrupted"
+
+
+# --- what always holds --------------------------------------------------------------------------
+
+
+class AnyLife(RuleBasedStateMachine):
+    """A timelapse to which anything may happen in any order, the clock set forward and back included."""
+
+    @initialize(
+        n_slots=st.integers(1, 6),
+        retries=st.integers(0, 2),
+        policy=st.sampled_from(OnScanFailed),
+        run_latest=st.booleans(),
+    )
+    def define(self, n_slots, retries, policy, run_latest):
+        self.now = START - timedelta(minutes=5)
+        self.stored = new_stored(
+            timelapse(n_slots, scan_retries=retries, on_scan_failed=policy), {"ScanPath": {}}, "digest", "s.json"
+        )
+        self.run_latest = run_latest
+        self.failures = dict.fromkeys(range(n_slots), 0)
+        self.successes = dict.fromkeys(range(n_slots), 0)
+
+    @property
+    def value(self):
+        return self.stored.timelapse
+
+    def become(self, value):
+        self.stored = self.stored.evolved(value, Logbook(saved_at=self.now))
+
+    def is_(self, state):
+        return self.value.state is state
+
+    @rule(seconds=st.sampled_from([1, 20, 119, 300, 1800, 4000]))
+    def time_passes(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+    @rule(minutes=st.integers(1, 90))
+    def clock_is_set_back(self, minutes):
+        self.now -= timedelta(minutes=minutes)
+        if not self.is_(S.RUNNING):
+            self.become(self.value.give_back(self.now))
+
+    @precondition(lambda self: not self.is_(S.RUNNING))
+    @rule()
+    def look(self):
+        self.become(self.value.pass_late(self.now, Reason.MISSED, "", run_latest=self.run_latest))
+        assert not self.value.late_slots(self.now, run_latest=self.run_latest)
+
+    @precondition(lambda self: self.is_(S.SCHEDULED) and self.value.next_at <= self.now)
+    @rule()
+    def slot_comes_due(self):
+        self.look()
+        if not self.is_(S.SCHEDULED) or self.value.next_at > self.now:
+            return
+        slot = self.value.next_idx
+        assert self.run_latest or self.now - self.value.next_at <= max(self.value.grace, LEAST_GRACE)
+        assert not self.successes[slot]
+        self.become(self.value.begin(self.now, "boot"))
+
+    @precondition(lambda self: self.is_(S.RUNNING))
+    @rule(pictures=st.none() | st.integers(0, 99))
+    def scan_succeeds(self, pictures):
+        self.successes[self.value.next_idx] += 1
+        self.become(self.value.succeed(self.now, pictures))
+
+    @precondition(lambda self: self.is_(S.RUNNING))
+    @rule(give_up=st.booleans())
+    def attempt_fails(self, give_up):
+        slot = self.value.next_idx
+        self.failures[slot] += 1
+        self.become(self.value.fail_attempt(self.now, FAILURE, give_up=give_up))
+        assert self.failures[slot] <= self.value.scan_retries + 1
+        if self.value.records[slot].status is R.FAILED and self.value.on_scan_failed is OnScanFailed.FAIL_TIMELAPSE:
+            assert self.is_(S.FAILED)
+
+    @precondition(lambda self: self.is_(S.RUNNING))
+    @rule()
+    def rig_is_away(self):
+        self.become(self.value.rig_not_ready(ScannerNotReady("no port")))
+
+    @precondition(lambda self: self.is_(S.RUNNING))
+    @rule()
+    def power_goes(self):
+        self.become(self.value.interrupt(None, "the power went"))
+
+    @precondition(lambda self: self.value.state.is_active)
+    @rule(yes=st.integers(0, 9))
+    def operator_cancels(self, yes):
+        if yes == 9:  # seldom, or no life would be long
+            self.become(self.value.cancel(self.now, "ada", "why"))
+
+    @invariant()
+    def next_is_the_lowest_open_slot(self):
+        for slot in range(self.value.next_idx):
+            status = self.value.records[slot].status
+            assert status.is_final or status is R.INTERRUPTED
+        assert self.value.current is None or not self.value.current.status.is_final
+
+    @invariant()
+    def ended_timelapse_has_one_final_record_for_every_slot(self):
+        if self.value.state.is_terminal:
+            assert self.value.tally.done == self.value.n_slots == len(self.value.records)
+
+    @invariant()
+    def what_succeeded_did_so_once_and_stays_so(self):
+        for slot, count in self.successes.items():
+            assert count == (slot in self.value.records and self.value.records[slot].status is R.SUCCEEDED)
+
+    @invariant()
+    def store_gives_the_same_timelapse_back(self):
+        raw = loads(self.stored.encode())
+        again = read_stored(TimelapseStore.from_mapping(raw, "s.json"), UTC)
+        assert again.timelapse == self.value
+        assert again.logbook == self.stored.logbook
+        assert not again.notes
+        assert not again.unplaced
+        assert again.encode() == self.stored.encode()
+
+
+AnyLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnyLife = AnyLife.TestCase

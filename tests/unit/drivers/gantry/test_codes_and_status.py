@@ -1,0 +1,53 @@
+"""What the board says, as people and the driver read it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plantimager.timelapse.drivers.gantry import codes
+from plantimager.timelapse.drivers.gantry.protocol import Status, read_status
+
+
+def test_every_code_of_grbl_1_1_has_a_meaning_and_a_cure():
+    """Alarms 1 to 9, errors 1 to 17 and 20 to 38."""
+    assert [*codes.ALARMS] == [*range(1, 10)]
+    assert [*codes.ERRORS] == [*range(1, 18), *range(20, 39)]
+    for code in (*codes.ALARMS.values(), *codes.ERRORS.values()):
+        assert code.meaning
+        assert code.cure
+        assert not code.cure.endswith(".")
+
+
+def test_a_code_becomes_a_sentence():
+    """What it is, where, and what to do."""
+    assert codes.alarm(1, "at x = 741 mm") == (
+        "GRBL alarm 1 (a limit switch was hit at x = 741 mm): "
+        "check the belts, and what stands in the arm's way, then `timelapsectl rig home`"
+    )
+    assert codes.error(5, "$H").startswith("GRBL error 5 (homing is switched off as an answer to '$H'): ")
+    assert "look it up" in codes.alarm(99)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("<Idle|MPos:0.000,-1.500,3.000|FS:0,0>", Status("Idle", None, (0, -1.5, 3), None, None)),
+        ("<Hold:1|MPos:0,0,0|FS:0,0|WCO:1.000,2.000,3.000>", Status("Hold", 1, (0, 0, 0), None, (1, 2, 3))),
+        ("<Run|WPos:1.000,2.000,3.000|Bf:15,128|FS:500,0>", Status("Run", None, None, (1, 2, 3), None)),
+        ("<Run|MPos:1.000,2.000|FS:0,0>", None),
+        ("<Run|MPos:1.000,2.0x0,3.000|FS:0,0>", None),
+        ("<Run|FS:0,0>", None),
+        ("<Idle|MPos:0.000,0.000,0.000", None),
+        ("Idle|MPos:0.000,0.000,0.000>", None),
+        ("ok", None),
+    ],
+)
+def test_a_status_is_read_whole_or_not_at_all(line, status):
+    """A damaged one is asked for again, not guessed at."""
+    assert read_status(line) == status
+
+
+@given(st.text(max_size=200))
+def test_no_line_breaks_the_reader(line):
+    """Whatever the motors' noise makes of it."""
+    assert read_status(f"<{line}>") is None or ":" in line

@@ -1,0 +1,157 @@
+"""What a person may ask of the rig, and what a driver makes of it."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
+from plantimager.timelapse.drivers.manual_command import Deed, Wish, perform, read_wish
+from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.support.errors import FaultsFound, NotByHand, ScannerNotReady
+
+# --- what may be asked for --------------------------------------------------------------------------------
+
+WISHES = [
+    Wish(deed=Deed.CHECK),
+    Wish(deed=Deed.HOME, who="ann (as root)"),
+    Wish(deed=Deed.GOTO, pose=Pose(x=1.5, pan=-90)),
+    Wish(deed=Deed.GOTO, pose=Pose(y=0)),
+    Wish(deed=Deed.SNAPSHOT),
+    Wish(deed=Deed.SNAPSHOT, camera="top"),
+    Wish(deed=Deed.LIGHTS, on=True),
+    Wish(deed=Deed.LIGHTS),
+]
+
+
+@pytest.mark.parametrize("wish", WISHES, ids=str)
+def test_wish_of_the_command_is_what_the_daemon_reads(wish):
+    """Through JSON, as it is left beside the store."""
+    assert read_wish(json.loads(json.dumps(wish.body())), "rig") == wish
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({}, "action: required, but missing"),
+        ({"action": "dance"}, 'action = "dance": write one of check, home, goto, snapshot, lights'),
+        ({"action": ["home"]}, 'action = ["home"]: write one of'),
+        ({"action": "home", "force": True}, "force: unknown key"),
+        ({"action": "home", "x": 3}, "x: unknown key"),
+        ({"action": "home", "who": 7}, "who = 7: write a text"),
+        ({"action": "home", "who": "ann\nscan_succeeded: all"}, "on one line"),
+        ({"action": "home", "who": "a" * 101}, "write at most 100 characters"),
+        ({"action": "goto"}, "x: write x, y or pan"),
+        ({"action": "goto", "x": "5"}, 'x = "5": write a number'),
+        ({"action": "goto", "x": True}, "x = true: write a number"),
+        ({"action": "goto", "y": math.nan}, "y = nan: write a number"),
+        ({"action": "goto", "y": -math.inf}, "y = -inf: write a number"),
+        ({"action": "goto", "pan": 10**400}, "pan = "),
+        ({"action": "goto", "pan": 1e9}, "pan = 1000000000.0: beyond a kilometre"),
+        ({"action": "goto", "x": 1, "z": 1}, "z: unknown key"),
+        ({"action": "snapshot", "camera": {}}, "camera = {}: write a text"),
+        ({"action": "lights"}, "on: required, but missing"),
+        ({"action": "lights", "on": "yes"}, 'on = "yes": write true or false'),
+        ({"action": "lights", "on": 1}, "on = 1: write true or false"),
+    ],
+    ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
+)
+def test_wish_that_makes_no_sense_is_refused_in_words(body, fault):
+    """It may come from anybody who can write a file."""
+    with pytest.raises(FaultsFound) as refused:
+        read_wish(body, "rig-a.json")
+    assert fault in str(refused.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["action", "who", "x", "y", "pan", "camera", "on"]) | st.text(), JSON))
+def test_no_wish_breaks_the_reader(body):
+    """It is read, or refused."""
+    try:
+        read_wish(body, "rig-a.json")
+    except FaultsFound as refused:
+        assert refused.faults  # noqa: PT017 - either end is right
+
+
+# --- what a driver offers -----------------------------------------------------------------------------------
+
+
+class Untold(ScannerDriver):
+    """A driver of somebody else's, older than all this."""
+
+    def prepare(self): ...
+    def standby(self): ...
+    def scan(self, request, monitor): ...
+
+
+class Half(Untold):
+    """One of whose parts one doesn't answer."""
+
+    def examine(self):
+        return [Part("gantry", True, "fine"), Part("camera top", False, "no such device")]
+
+
+def do(driver, wish, configuration=None):
+    return perform(driver, "mine", wish, configuration or {}, EventMonitor())
+
+
+@pytest.mark.parametrize("wish", WISHES, ids=str)
+def test_driver_without_hand_control_says_so(wish):
+    """Nothing at all may be expected of a driver."""
+    with pytest.raises(NotByHand, match="the driver mine "):
+        do(Untold({}), wish)
+    assert not isinstance(Untold({}), HandControl)
+
+
+def test_part_that_does_not_answer_is_named():
+    """The rest is told as well."""
+    report = do(Half({}), Wish(deed=Deed.CHECK))
+    assert report.sentence == "no answer of camera top"
+    assert [part["answers"] for part in report.details["parts"]] == [True, False]
+
+
+def test_pictures_are_taken_as_the_timelapse_has_its_cameras():
+    """By each of them, or by one."""
+    driver = SimulatedDriver({"time_per_position": 0, "image_width": 16})
+    configuration = {"top": {"encoding": "png"}, "side": {}}
+    both = do(driver, Wish(deed=Deed.SNAPSHOT), configuration).pictures
+    assert [(picture.camera, picture.extension) for picture in both] == [("top", "png"), ("side", "jpg")]
+    (one,) = do(driver, Wish(deed=Deed.SNAPSHOT, camera="side"), configuration).pictures
+    assert one.content.startswith(b"\xff\xd8\xff")
+    with pytest.raises(NotByHand, match="no camera back; it has top, side"):
+        do(driver, Wish(deed=Deed.SNAPSHOT, camera="back"), configuration)
+
+
+def test_goal_beyond_the_gantry_is_refused_by_the_driver():
+    """Which alone knows how far it goes."""
+    with pytest.raises(ScannerNotReady, match=r"^y = -3 mm leaves the gantry's 0-740 mm$"):
+        do(SimulatedDriver({}), Wish(deed=Deed.GOTO, pose=Pose(x=10, y=-3)))
+
+
+class Careless(SimulatedDriver):
+    """Hands over whatever its library gave it."""
+
+    def examine(self):
+        return [Part("gantry", answers=1, says=b"ok"), Part("lamp", answers=True, says=None)]
+
+    def home(self, monitor):
+        del monitor
+        return b"homed"
+
+
+@pytest.mark.parametrize("deed", [Deed.CHECK, Deed.HOME])
+def test_whatever_a_driver_says_can_be_written_down(deed):
+    """The loop does that, long after the rig thread would have caught what goes wrong."""
+    report = perform(Careless({}), "careless", Wish(deed=deed), {}, EventMonitor())
+    assert json.loads(json.dumps([report.sentence, report.details]))
+    assert isinstance(report.sentence, str)

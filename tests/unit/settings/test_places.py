@@ -1,0 +1,79 @@
+"""Where everything of one rig lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plantimager.timelapse.settings.places import find_places
+from plantimager.timelapse.support.errors import FaultsFound
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path, monkeypatch):
+    """Return the environment of a user, and have it be that of the process."""
+    values = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    monkeypatch.delenv("PI3_TIMELAPSE_FILE_NAME", raising=False)
+    for key, value in values.items():
+        monkeypatch.setenv(key, value)
+    return values
+
+
+def test_places_of_the_only_rig(environment, tmp_path):
+    """The store where every program of the community looks for it, all else beside it."""
+    places = find_places(environment)
+    storage = tmp_path / "data" / "plant-imager3-app"
+    assert places.store == storage / "timelapse_storage.json"
+    assert (places.datasets, places.history) == (storage / "datasets", storage / "history")
+    assert places.config_directories == (
+        tmp_path / "config" / "plant-imager3-app",
+        Path("/etc/plant-imager3-app"),
+    )
+
+
+def test_rig_with_a_name_shares_nothing(environment):
+    """Two rigs on one host have their own stores, datasets, history and configuration."""
+    one, other = (find_places(environment, rig=name) for name in ("a", "b"))
+    for place in ("store", "datasets", "history", "config_directories"):
+        assert getattr(one, place) != getattr(other, place)
+    assert (one.store.name, one.datasets.name, one.history.name) == (
+        "timelapse_storage-a.json",
+        "datasets-a",
+        "history-a",
+    )
+    assert [directory.name for directory in one.config_directories] == ["a", "a"]
+
+
+def test_file_name_of_the_environment_goes_first(environment):
+    """It is the contract with other programs, also for a rig with a name."""
+    for rig in (None, "a"):
+        named = find_places({**environment, "PI3_TIMELAPSE_FILE_NAME": "mine.json"}, rig=rig)
+        assert named.store.name == "mine.json"
+    with pytest.raises(FaultsFound, match="without a path separator"):
+        find_places({**environment, "PI3_TIMELAPSE_FILE_NAME": "../x"})
+
+
+@pytest.mark.parametrize("rig", ["", ".", "..", ".a", "a/b", "a b", "ä", "x" * 65, "a\n"])
+def test_name_of_a_rig_that_can_be_none_is_refused(environment, rig):
+    """It becomes a part of file names and of a unit's name."""
+    with pytest.raises(FaultsFound, match="--rig"):
+        find_places(environment, rig=rig)
+
+
+def test_storage_can_be_elsewhere(environment, tmp_path):
+    """For the demo, which touches nothing of a real rig."""
+    places = find_places(environment, storage=tmp_path / "demo")
+    assert {places.store.parent, places.datasets.parent, places.history.parent} == {tmp_path / "demo"}
+
+
+def test_files_are_looked_for_in_the_users_place_first(environment, tmp_path):
+    """One that was named is not looked for."""
+    own = tmp_path / "config" / "plant-imager3-app"
+    own.mkdir(parents=True)
+    places = find_places(environment)
+    (own / "timelapse.toml").touch()
+    (own / "timelapsed.toml").touch()
+    assert (places.find_config(), places.find_definition()) == (own / "timelapsed.toml", own / "timelapse.toml")
+    named = find_places(environment, config_file=tmp_path / "other.toml")
+    assert named.find_config() == tmp_path / "other.toml"

@@ -1,0 +1,201 @@
+"""Checking what people write, every fault at once."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plantimager.timelapse.support.errors import EXIT_CONFIG, FaultsFound
+from plantimager.timelapse.support.faults import (
+    LONGEST_VALUE_SHOWN,
+    MISSING,
+    Fault,
+    Table,
+    argv,
+    boolean,
+    number,
+    one_of,
+    shown,
+    text,
+    whole,
+)
+
+TOML_VALUES = st.recursive(
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.datetimes()
+    | st.dates()
+    | st.times()
+    | st.integers(5000, 5001).map(lambda digits: 16**digits),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def faults_of(values, read):
+    """Read a table with ``read`` and return its faults as a person sees them."""
+    faults = []
+    read(Table(values, "table", faults))
+    return [str(fault) for fault in faults]
+
+
+def test_a_value_that_is_right_is_returned_as_read():
+    """No fault, and the reader's result."""
+    faults = []
+    table = Table({"count": 3}, "table", faults)
+    assert table.take("count", whole(1)) == 3
+    table.finish()
+    assert faults == []
+
+
+def test_every_fault_of_a_table_is_found_in_one_reading():
+    """A missing key, a wrong type, a value out of range and an unknown key don't hide each other."""
+
+    def read(table):
+        assert table.take("absent", text) is None
+        assert table.take("wrong", text) is None
+        assert table.take("large", whole(1, 9), 5) == 5
+        table.finish()
+
+    assert faults_of({"wrong": 3, "large": 10, "larch": 1, "else": 2}, read) == [
+        "[table] absent: required, but missing",
+        "[table] wrong = 3: write a text in quotes",
+        "[table] large = 10: out of range; write a whole number from 1 to 9",
+        "[table] larch: unknown key; did you mean large?",
+        "[table] else: unknown key; known are absent, wrong, large",
+    ]
+
+
+def test_a_default_is_not_checked_and_may_be_none():
+    """What is absent gets the default as it is."""
+    table = Table({}, "table", [])
+    assert table.take("key", whole(1), None) is None
+    assert table.take("other", whole(1), -5) == -5
+    assert table.faults == []
+
+
+def test_tables_within_tables_are_named_with_dots():
+    """A fault names the table as its header does; faults go to the one list."""
+
+    def read(table):
+        inner = table.subtable("inner")
+        inner.take("key", boolean)
+        inner.finish()
+        table.subtable("absent").finish()
+        table.finish()
+
+    assert faults_of({"inner": {"key": "yes"}}, read) == ['[table.inner] key = "yes": write true or false']
+
+
+@pytest.mark.parametrize("value", [3, "text", [1], True])
+def test_a_value_in_place_of_a_table_is_a_fault_of_the_table_around_it(value):
+    """``inner = 3`` instead of ``[table.inner]``."""
+    assert faults_of({"inner": value}, lambda table: table.subtable("inner").finish()) == [
+        f"[table] inner = {shown(value)}: write a table"
+    ]
+
+
+def test_the_rest_of_a_table_counts_as_known():
+    """For tables whose keys belong to somebody else."""
+    faults = []
+    table = Table({"mine": 1, "theirs": 2}, "", faults)
+    table.take("mine", whole(0))
+    assert table.rest() == {"theirs": 2}
+    table.finish()
+    assert faults == []
+
+
+def test_an_unknown_key_does_not_show_its_value():
+    """Nobody knows what it is: it may be a password."""
+    assert "hunter2" not in "".join(faults_of({"password": "hunter2"}, Table.finish))
+
+
+def test_an_error_lists_every_fault_under_the_name_of_the_file():
+    """One line a fault below one line with their number; systemd doesn't restart on its exit code."""
+    error = FaultsFound([Fault("a", "x", 1, "wrong"), Fault("", "y", MISSING, "missing")]).named("/etc/f.toml")
+    assert str(error) == "/etc/f.toml: 2 faults\n  [a] x = 1: wrong\n  y: missing"
+    assert str(FaultsFound([Fault("", "y", 0, "no")], "f")) == "f: 1 fault\n  y = 0: no"
+    assert error.exit_code == EXIT_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("text", '"text"'),
+        ("Größe", '"Größe"'),
+        ('a "quoted"\nline', '"a \\"quoted\\"\\nline"'),
+        (True, "true"),
+        (1.0, "1.0"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        ([1, "a"], '[1, "a"]'),
+        ({"a": 1}, '{"a": 1}'),
+        (datetime(2026, 6, 22, 8, tzinfo=UTC), "2026-06-22T08:00:00+00:00"),
+        (date(2026, 6, 22), "2026-06-22"),
+        ("\x1b[31m\x9b31m\u202e", '"\\u001b[31m\\u009b31m\\u202e"'),
+        pytest.param(16**5000, "a number of thousands of digits", id="huge number"),
+        ([16**5000], "a number of thousands of digits"),
+        ("x" * 100, '"' + "x" * 58 + "…"),
+    ],
+)
+def test_values_are_shown_on_one_line_as_toml_has_them(value, line):
+    """Cut when long, and with nothing in them that a terminal would obey."""
+    assert shown(value) == line
+
+
+@given(TOML_VALUES)
+def test_whatever_toml_can_hold_is_shown_on_one_line(value):
+    """Of bounded length, printable."""
+    line = shown(value)
+    assert line.isprintable()
+    assert len(line) <= LONGEST_VALUE_SHOWN
+
+
+@given(st.dictionaries(st.text(), TOML_VALUES, max_size=4), st.text())
+def test_every_table_can_be_read_with_every_reader(values, key):
+    """Readers refuse with ValueError alone, so that a table always is read to its end, and faults are one line each."""
+    faults = []
+    table = Table(values, "table", faults)
+    for key_read in (*values, key):
+        for read in (text, boolean, whole(0), whole(1, 5), number, one_of("a", "b"), argv):
+            table.take(key_read, read, None)
+    table.finish()
+    assert all(str(fault).isprintable() for fault in faults)
+
+
+def test_keys_are_shown_on_one_line_too():
+    """A quoted key may hold anything."""
+    fault = str(Fault("a", "k\n\x1b[2J" + "k" * 100, MISSING, "unknown key"))
+    assert fault.isprintable()
+    assert len(fault) < 100
+
+
+@pytest.mark.parametrize("value", [1.5, True, "3", None, [3]])
+def test_a_whole_number_is_neither_text_nor_truth(value):
+    """`bool` is an `int` in Python, not in TOML."""
+    with pytest.raises(ValueError, match="write a whole number of at least 1"):
+        whole(1)(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "3"])
+def test_a_number_is_finite(value):
+    """Nothing that arithmetic trips over later."""
+    with pytest.raises(ValueError, match="write a number"):
+        number(value)
+
+
+@pytest.mark.parametrize("value", [[], "take-scan", [1], ["a", 2], None, {}])
+def test_a_program_is_a_list_of_texts(value):
+    """No shell splits a line."""
+    with pytest.raises(ValueError, match="write a list of texts, the program first"):
+        argv(value)
+
+
+def test_a_program_has_a_name():
+    """An empty first text is a slip."""
+    with pytest.raises(ValueError, match="the program"):
+        argv(["", "x"])
+    assert argv(["a", ""]) == ("a", "")
