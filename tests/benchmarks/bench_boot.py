@@ -34,7 +34,7 @@ from bench_saving import BEGIN, DIGEST, EVERY, STORE, half_done, write_bare
 from measuring import memory, options_for, write_numbers
 from tree import STORES
 
-from plantimager.timelapse.store.stored_timelapse import new_stored
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def store_of(n_slots: int) -> bytes:
     """Return the text of a store whose first half is taken, and whose next slot is an hour off."""
     shift = SystemClock().now() + timedelta(hours=1) - (BEGIN + n_slots // 2 * EVERY)
     timelapse = half_done(n_slots, BEGIN + shift)
-    return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}}, DIGEST, STORE).encode()
+    return new_stored_timelapse(timelapse, {"ScanPath": {"class_name": "Circle"}}, DIGEST, STORE).encode()
 
 
 def year_store(slots: range, missed: int) -> bytes:

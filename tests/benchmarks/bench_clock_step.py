@@ -37,12 +37,12 @@ from plantimager.timelapse.daemon.journal import set_up_logging
 from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.rig import Outcome
+from plantimager.timelapse.daemon.rig_thread import CallOutcome
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.settings.places import Places
-from plantimager.timelapse.store.stored_timelapse import new_stored
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ class StillRig:
     watch = None
     idle = True
 
-    def __init__(self, _: Clock, post: Callable[[Outcome], None]) -> None:
+    def __init__(self, _: Clock, post: Callable[[CallOutcome], None]) -> None:
         self._post = post
 
     def submit(self, _: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
-        self._post(Outcome(call, request))
+        self._post(CallOutcome(call, request))
 
 
 class Gauge:
@@ -154,7 +154,7 @@ def write_store(directory: Path, n_slots: int) -> None:
         schedule_times=times,
         grace=GRACE,
     )
-    Keeper(directory / STORE).start(new_stored(timelapse, {}, None, STORE), START)
+    Keeper(directory / STORE).start(new_stored_timelapse(timelapse, {}, None, STORE), START)
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:

@@ -33,8 +33,8 @@ from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import backup_of
-from plantimager.timelapse.store.stored_timelapse import load_stored, new_stored
+from plantimager.timelapse.store.document import backup_path
+from plantimager.timelapse.store.stored_timelapse import load_timelapse, new_stored_timelapse
 from plantimager.timelapse.support.durable import write_durably
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def write_store(directory: Path, n_slots: int) -> Keeper:
     """Put such a store on disk, and return its keeper."""
     keeper = Keeper(directory / STORE)
     configuration = {"ScanPath": {"class_name": "Circle", "kwargs": {"radius": 350, "n_points": 36}}}
-    keeper.start(new_stored(half_done(n_slots), configuration, DIGEST, STORE), BEGIN)
+    keeper.start(new_stored_timelapse(half_done(n_slots), configuration, DIGEST, STORE), BEGIN)
     return keeper
 
 
@@ -164,11 +164,11 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
     ways = {
         "save": lambda: keeper.commit(coming[0], BEGIN),
         "bare write": lambda: write_bare(bare, content),
-        "with .bak": lambda: write_durably(kept, content, backup=backup_of(kept)),
+        "with .bak": lambda: write_durably(kept, content, backup=backup_path(kept)),
     }
     slow_ways = {
         "seed way": lambda: save_the_seeds_way(seeds, seeds_store),
-        "load": lambda: load_stored(keeper.path),
+        "load": lambda: load_timelapse(keeper.path),
         "json.loads": lambda: json.loads(keeper.path.read_bytes()),
     }
     times: dict[str, list[float]] = {name: [] for name in (*ways, *slow_ways)}

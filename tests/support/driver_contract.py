@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.drivers import load
+from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import EventMonitor, Part
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.paths import Pose
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
@@ -124,7 +124,7 @@ _DAEMON = """
 import json, os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from plantimager.timelapse.drivers import load
+from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.datasets import attempt
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.scan.request import ScanRequest
@@ -167,13 +167,13 @@ class DriverContract:
 
     def test_prepare_may_be_called_twice(self, kit):
         """The daemon warms up before a slot, and again where it isn't sure that it did."""
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         driver.prepare()
         driver.prepare()
 
     def test_a_scan_leaves_a_whole_dataset(self, kit, request_):
         """The dataset stands in its place when `scan` returns, and nothing stands beside it."""
-        result = load(kit.name, kit.good).scan(request_, RecordingMonitor())
+        result = load_driver(kit.name, kit.good).scan(request_, RecordingMonitor())
         assert isinstance(result, ScanResult)
         assert [*request_.dataset_dir.parent.iterdir()] == [request_.dataset_dir]
         assert any(path.is_file() for path in request_.dataset_dir.rglob("*"))
@@ -181,7 +181,7 @@ class DriverContract:
     def test_progress_never_goes_back_and_ends_at_its_total(self, kit, request_):
         """STATUS shows it while the scan runs, and a scan that doesn't tell is held to be stalled."""
         monitor = RecordingMonitor()
-        load(kit.name, kit.good).scan(request_, monitor)
+        load_driver(kit.name, kit.good).scan(request_, monitor)
         done = [done for done, _, _ in monitor.told]
         assert done == sorted(done)
         assert all(0 <= done <= total for done, total, _ in monitor.told)
@@ -192,7 +192,7 @@ class DriverContract:
         """It stops at its next safe point, which is not many steps away."""
         monitor = RecordingMonitor(cancel_after=1)
         with pytest.raises(ScanCancelled):
-            load(kit.name, kit.endless).scan(request_, monitor)
+            load_driver(kit.name, kit.endless).scan(request_, monitor)
         after = [done for done, _, _ in monitor.told if done > 1]
         assert len(after) <= 2
         assert not request_.dataset_dir.exists()
@@ -202,12 +202,12 @@ class DriverContract:
         monitor = RecordingMonitor()
         monitor.cancel()
         with pytest.raises(ScanCancelled):
-            load(kit.name, kit.endless).scan(request_, monitor)
+            load_driver(kit.name, kit.endless).scan(request_, monitor)
         assert not request_.dataset_dir.exists()
 
     def test_a_failed_scan_leaves_no_dataset(self, kit, request_):
         """Half a dataset is never taken for a whole one."""
-        driver = load(kit.name, kit.failing)
+        driver = load_driver(kit.name, kit.failing)
         with pytest.raises(ScanFailed):
             driver.scan(request_, RecordingMonitor())
         assert not request_.dataset_dir.exists()
@@ -215,7 +215,7 @@ class DriverContract:
 
     def test_an_absent_rig_is_not_ready(self, kit, request_):
         """No attempt is used up by a rig that is still booting, and it leaves no litter however often it is asked."""
-        driver = load(kit.name, kit.absent)
+        driver = load_driver(kit.name, kit.absent)
         for _ in range(3):
             with pytest.raises(ScannerNotReady):
                 driver.scan(request_, RecordingMonitor())
@@ -225,30 +225,30 @@ class DriverContract:
         """Somebody may make room while the grace period lasts; until then nothing is begun."""
         monitor = RecordingMonitor()
         with pytest.raises(ScannerNotReady, match=f"{request_.dataset_dir.parent}: .*move datasets away"):
-            load(kit.name, kit.crowded).scan(request_, monitor)
+            load_driver(kit.name, kit.crowded).scan(request_, monitor)
         assert not any(done for done, _, _ in monitor.told)
         assert [*request_.dataset_dir.parent.iterdir()] == []
 
     def test_recover_tells_whether_the_scan_had_finished(self, kit, request_):
         """After a kill between the scan and the saving of its record, the slot isn't taken twice."""
-        assert load(kit.name, kit.good).recover(request_) is None
-        result = load(kit.name, kit.good).scan(request_, RecordingMonitor())
-        assert load(kit.name, kit.good).recover(request_) == result
+        assert load_driver(kit.name, kit.good).recover(request_) is None
+        result = load_driver(kit.name, kit.good).scan(request_, RecordingMonitor())
+        assert load_driver(kit.name, kit.good).recover(request_) == result
 
     def test_a_slot_that_is_whole_is_not_taken_again(self, kit, request_):
         """A second attempt after a record that was lost finds the first one's dataset, and leaves it as it is."""
-        result = load(kit.name, kit.good).scan(request_, RecordingMonitor())
+        result = load_driver(kit.name, kit.good).scan(request_, RecordingMonitor())
         before = {path: path.stat().st_ino for path in request_.dataset_dir.rglob("*")}
         again = replace(request_, attempt=2)
-        assert load(kit.name, kit.failing).scan(again, RecordingMonitor()) == result
+        assert load_driver(kit.name, kit.failing).scan(again, RecordingMonitor()) == result
         assert {path: path.stat().st_ino for path in request_.dataset_dir.rglob("*")} == before
 
     def test_another_experiments_dataset_of_the_same_name_is_kept(self, kit, request_):
         """A name that is used again loses neither the old pictures nor the new ones."""
-        load(kit.name, kit.good).scan(request_, RecordingMonitor())
+        load_driver(kit.name, kit.good).scan(request_, RecordingMonitor())
         before = {path.name for path in request_.dataset_dir.rglob("*")}
         later = replace(request_, scheduled_at=datetime(2027, 1, 1, tzinfo=UTC))
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         assert driver.recover(later) is None
         driver.scan(later, RecordingMonitor())
         assert driver.recover(later) is not None
@@ -260,7 +260,7 @@ class DriverContract:
         """The daemon is killed with SIGKILL; a number is used again where the store could not be saved."""
         scan_and_be_killed(kit.name, kit.endless, request_)
         assert not request_.dataset_dir.exists()
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         assert driver.recover(request_) is None
         driver.scan(replace(request_, attempt=attempt), RecordingMonitor())
         assert request_.dataset_dir.is_dir()
@@ -272,13 +272,13 @@ class DriverContract:
     def test_a_kill_while_the_dataset_is_finished_is_judged_rightly(self, kit, request_, before, finished):
         """From its receipt on no kill undoes it; what was left to do then, `recover` does."""
         scan_and_be_killed(kit.name, kit.good, request_, before=before)
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         assert (driver.recover(request_) is not None) == finished
         assert request_.dataset_dir.exists() == finished
 
     def test_a_rig_scans_after_standby(self, kit, request_):
         """Standby powers down, it doesn't end anything."""
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         driver.standby()
         driver.standby()
         driver.prepare()
@@ -287,7 +287,7 @@ class DriverContract:
 
     def test_a_good_rig_answers_when_it_is_examined(self, kit, request_):
         """All of it that the driver can tell of, and it scans afterwards."""
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         parts = driver.examine()
         assert [part for part in parts if not (isinstance(part, Part) and part.answers)] == []
         assert len({part.name for part in parts}) == len(parts)
@@ -295,8 +295,8 @@ class DriverContract:
 
     def test_a_person_may_use_the_rig_where_the_driver_offers_it(self, kit, request_):
         """Whatever was done by hand, the next scan is a scan like any other."""
-        driver = load(kit.name, kit.good)
-        if isinstance(driver, HandControl):
+        driver = load_driver(kit.name, kit.good)
+        if isinstance(driver, ManualControl):
             assert driver.home(RecordingMonitor())
             assert driver.go_to(Pose(x=10), RecordingMonitor())
             driver.light(on=True)
@@ -309,9 +309,9 @@ class DriverContract:
 
     def test_what_a_person_began_is_broken_off_for_a_scan(self, kit, request_):
         """The next slot doesn't wait, and finds the rig in order."""
-        driver, monitor = load(kit.name, kit.good), RecordingMonitor()
+        driver, monitor = load_driver(kit.name, kit.good), RecordingMonitor()
         monitor.cancel()
-        if isinstance(driver, HandControl):
+        if isinstance(driver, ManualControl):
             for move in (driver.home, lambda monitor: driver.go_to(Pose(x=10, pan=90), monitor)):
                 with pytest.raises(ScanCancelled):
                     move(monitor)
@@ -319,33 +319,33 @@ class DriverContract:
 
     def test_a_goal_beyond_the_rig_is_refused(self, kit):
         """Before anything moves."""
-        driver = load(kit.name, kit.good)
-        if isinstance(driver, HandControl):
+        driver = load_driver(kit.name, kit.good)
+        if isinstance(driver, ManualControl):
             with pytest.raises(ScannerNotReady, match=r"x = -1e\+06 mm leaves"):
                 driver.go_to(Pose(x=-1e6), RecordingMonitor())
 
     def test_a_rig_that_was_left_to_itself_can_be_used_by_another_process(self, kit, request_):
         """Without a daemon each command is one."""
-        driver = load(kit.name, kit.good)
-        if isinstance(driver, HandControl):
+        driver = load_driver(kit.name, kit.good)
+        if isinstance(driver, ManualControl):
             driver.home(RecordingMonitor())
             driver.leave()
-        load(kit.name, kit.good).scan(request_, RecordingMonitor())
+        load_driver(kit.name, kit.good).scan(request_, RecordingMonitor())
 
     def test_close_may_be_called_twice(self, kit):
         """A service that stops while it starts does so."""
-        driver = load(kit.name, kit.good)
+        driver = load_driver(kit.name, kit.good)
         driver.close()
         driver.close()
 
     def test_all_faults_of_the_options_are_told_at_once(self, kit):
         """Nobody has to mend a file fault by fault."""
         with pytest.raises(FaultsFound) as caught:
-            load(kit.name, kit.faulty)
+            load_driver(kit.name, kit.faulty)
         assert len(caught.value.faults) >= 2
         assert {fault.table.split(".")[:2][-1] for fault in caught.value.faults} == {kit.name}
 
     def test_an_unknown_option_is_a_fault(self, kit):
         """A key that is misspelt isn't silently without effect."""
         with pytest.raises(FaultsFound, match="unknown key"):
-            load(kit.name, {**kit.good, "no_such_option": 1})
+            load_driver(kit.name, {**kit.good, "no_such_option": 1})

@@ -19,9 +19,14 @@ from tree import CONFIG, STORES, TESTS
 from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
 from plantimager.timelapse.channel.inbox import Request
-from plantimager.timelapse.channel.live import live_beside, read_live
+from plantimager.timelapse.channel.live import live_path, read_live
 from plantimager.timelapse.domain.states import Reason
-from plantimager.timelapse.domain.words import found_words, next_words, span_words, status_line
+from plantimager.timelapse.domain.wording import (
+    describe_next_slot,
+    describe_slots,
+    describe_timelapse,
+    format_status_line,
+)
 from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.drivers.command import _Talk
@@ -31,9 +36,9 @@ from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
-from plantimager.timelapse.store.document import load
+from plantimager.timelapse.store.document import load_store
 from plantimager.timelapse.store.quick_reader import read_quickly
-from plantimager.timelapse.store.stored_timelapse import read_stored
+from plantimager.timelapse.store.stored_timelapse import read_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, StoreError, TimelapsedError
 
 if TYPE_CHECKING:
@@ -87,26 +92,26 @@ def read_and_resume(content: bytes, directory: Path) -> None:
     path.write_bytes(content)
     with Patience():
         try:
-            loaded = load(path)
+            loaded = load_store(path)
         except StoreError as problem:
             hold_to_a_sentence(problem)
             assert read_quickly(content, path.name) is None, "nothing that is faulty is read quickly"
             return
         finally:
             assert path.read_bytes() == content
-        assert read_quickly(content, path.name) in (None, read_stored(loaded.store, None)), "both read the same"
-        stored = read_stored(loaded.store, ZONE)
+        assert read_quickly(content, path.name) in (None, read_timelapse(loaded.store, None)), "both read the same"
+        stored = read_timelapse(loaded.store, ZONE)
         timelapse = stored.timelapse
-        after = timelapse.pass_late(NOW, Reason.MISSED, "")
+        after = timelapse.skip_late_slots(NOW, Reason.MISSED, "")
         for value in (timelapse, after):
-            found_words(value)
-            next_words(value, NOW)
-            status_line(value, NOW, progress=None, fresh=True)
+            describe_timelapse(value)
+            describe_next_slot(value, NOW)
+            format_status_line(value, NOW, progress=None, fresh=True)
             if value.records:
-                span_words(value, sorted(slot for slot in value.records if slot < value.n_slots) or [0], NOW)
+                describe_slots(value, sorted(slot for slot in value.records if slot < value.n_slots) or [0], NOW)
         text = stored.evolved(after, stored.logbook.came_back(NOW, "boot")).encode()
     path.write_bytes(text)
-    again = read_stored(load(path).store, ZONE)
+    again = read_timelapse(load_store(path).store, ZONE)
     assert again.timelapse.next_idx == after.next_idx
     assert again.timelapse.state is after.state
     assert {slot: r.status for slot, r in again.timelapse.records.items()} == {
@@ -145,7 +150,7 @@ def take_request(content: bytes, directory: Path) -> None:
     """Read what ought to be a request, and what ought to be the daemon's status."""
     path = directory / "cancel-1.json"
     path.write_bytes(content)
-    live_beside(path).write_bytes(content)
+    live_path(path).write_bytes(content)
     with Patience():
         assert isinstance(read_live(path), dict)
         try:

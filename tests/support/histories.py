@@ -142,7 +142,7 @@ def histories(draw):
         st.sampled_from([-31, -30, -1, 0, 1, 2, 5, 9, 29, 60, 61, 120, 400, 2000]),
     )
     events = draw(st.lists(st.tuples(moments, EVENTS), max_size=6))
-    hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.BY_HAND}]))
+    hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.MANUAL}]))
     return History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
 
 
@@ -195,7 +195,7 @@ def _happening(event, ahead, cuts):
                 if life.timelapse is not None:  # else it would be instead of the first one, not after it
                     life.define(name, every, n)
             case ("by hand", duration):
-                life.world.slow[Call.BY_HAND] = duration
+                life.world.slow[Call.MANUAL] = duration
                 life.ask()
             case Cut(how) as cut:
                 cuts.append(cut)

@@ -26,8 +26,8 @@ from tracing import Traced
 from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import backup_of, load
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored, read_stored
+from plantimager.timelapse.store.document import backup_path, load_store
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.durable import sweep_temporaries
 
@@ -71,7 +71,7 @@ def saved(place: Place, timelapse: TimeLapse) -> None:
     """Save it twice, so that there is a generation before."""
     keeper = Keeper(place.store)
     at = timelapse.schedule_times[0]
-    keeper.start(new_stored(timelapse, {}, None, STORE), at)
+    keeper.start(new_stored_timelapse(timelapse, {}, None, STORE), at)
     keeper.commit(timelapse, at)
 
 
@@ -104,9 +104,9 @@ def ended_timelapse(place: Place) -> None:
 
 
 def stored_at(path: Path) -> StoredTimelapse:
-    loaded = load(path)
+    loaded = load_store(path)
     expect(loaded is not None, f"{path.name} is gone")
-    return read_stored(loaded.store, None)
+    return read_timelapse(loaded.store, None)
 
 
 def one_slot_was_taken(place: Place, *, attempts: int) -> None:
@@ -133,7 +133,7 @@ def next_timelapse_was_taken(place: Place) -> None:
 def something_to_go_on_from(place: Place) -> None:
     """Check what holds at every instant: a sound store, whose generation before is sound or isn't there."""
     stored_at(place.store)
-    backup = backup_of(place.store)
+    backup = backup_path(place.store)
     if backup.exists():
         stored_at(backup)
 
@@ -209,7 +209,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     before = three_slots(CLOCK.now())
     keeper = Keeper(place.store)
     now = before.schedule_times[1]
-    keeper.start(new_stored(before, {}, None, STORE), now)
+    keeper.start(new_stored_timelapse(before, {}, None, STORE), now)
     prepare(place)
     after = before.begin(now, "this boot")
     old = place.store.read_bytes() if place.store.exists() else None
@@ -224,7 +224,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     kept.pop(STORE, None)
     backup = kept.pop(f"{STORE}.bak", None)
     if backup is not None:
-        stored_at(backup_of(place.store))
+        stored_at(backup_path(place.store))
     for name, content in kept.items():
         expect(".foreign-" in name and content == FOREIGN, f"left behind: {name}")
     expect(old != FOREIGN or found == FOREIGN or kept, "what somebody else wrote is lost")
@@ -235,7 +235,7 @@ FOREIGN = b'{"somebody": "else"}'
 
 SAVES: dict[str, Callable[[Place], object]] = {
     "save-second": lambda _: None,
-    "save-third": lambda place: os.link(place.store, backup_of(place.store)),
+    "save-third": lambda place: os.link(place.store, backup_path(place.store)),
     "save-over-foreign": lambda place: place.store.write_bytes(FOREIGN),
     "save-over-deleted": lambda place: place.store.unlink(),
 }

@@ -26,17 +26,17 @@ from plantimager.timelapse.daemon.daemon import Daemon
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.rig import Outcome, ScanWatch, make_directory
-from plantimager.timelapse.domain.durations import exact
+from plantimager.timelapse.daemon.rig_thread import CallMonitor, CallOutcome, make_directory
+from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.timelapse import LEAST_GRACE
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
-from plantimager.timelapse.store.document import load
-from plantimager.timelapse.store.stored_timelapse import read_stored
+from plantimager.timelapse.store.document import load_store
+from plantimager.timelapse.store.stored_timelapse import read_timelapse
 from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
 from plantimager.timelapse.support.errors import ScanCancelled, ScannerNotReady
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.daemon.errands import Errand
+    from plantimager.timelapse.daemon.manual_hold import ManualRequest
     from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 
 NONE = timedelta(0)
@@ -173,23 +173,25 @@ class World:
 
     # What is asked of it
 
-    def define(self, **wishes: object) -> None:
+    def define(self, **commands: object) -> None:
         """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when.
 
         The timelapse is called ``tl`` unless ``name`` says otherwise.
         """
-        every, n, at = wishes.pop("every", None), wishes.pop("n", 1), wishes.pop("at", None)
-        start = START + wishes.pop("start", HOUR)
+        every, n, at = commands.pop("every", None), commands.pop("n", 1), commands.pop("at", None)
+        start = START + commands.pop("start", HOUR)
         if at is not None:
             dates = ", ".join(f'"{(START + after).isoformat()}"' for after in at)
             times = f'mode = "fixed_times"\ndates = [{dates}]'
         elif every is not None:
-            times = f'mode = "interval"\ninterval = "{exact(every)}"\nn_shots = {n}\nstart_at = "{start.isoformat()}"'
+            interval = format_exact_duration(every)
+            times = f'mode = "interval"\ninterval = "{interval}"\nn_shots = {n}\nstart_at = "{start.isoformat()}"'
         else:
             times = f'mode = "one_shot"\nstart_at = "{start.isoformat()}"'
         values = {"warmup": 30 * SECOND, "standby_threshold": 600 * SECOND, "grace": 2 * MINUTE}
         values = {"name": "tl", "retries": 0, "policy": "skip_scan"} | {
-            key: exact(value) if isinstance(value, timedelta) else value for key, value in {**values, **wishes}.items()
+            key: format_exact_duration(value) if isinstance(value, timedelta) else value
+            for key, value in {**values, **commands}.items()
         }
         with room_on_disk():
             (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
@@ -197,7 +199,9 @@ class World:
     def configure(self, **changes: object) -> None:
         """Write another configuration; a reload or the next start takes it up."""
         config = self.config = replace(self.config, **changes)
-        durations = {key: exact(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")}
+        durations = {
+            key: format_exact_duration(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")
+        }
         words = {key: getattr(config, key) for key in ("driver", "datasets", "missed", "clock")}
         lines = [f'{key} = "{value}"' for key, value in {**words, **durations}.items()]
         lines += [f"[drivers.{config.driver}]", *(f"{key} = {value!r}" for key, value in config.driver_options.items())]
@@ -242,9 +246,9 @@ class World:
 
     def stored(self) -> TimeLapse:
         """Return the timelapse as it is on disk."""
-        loaded = load(self.places.store)
+        loaded = load_store(self.places.store)
         assert loaded is not None
-        return read_stored(loaded.store, None).timelapse
+        return read_timelapse(loaded.store, None).timelapse
 
     # What it remembers
 
@@ -258,7 +262,7 @@ class World:
 
     def archived(self) -> list[TimeLapse]:
         """Return the timelapses that made room for another one."""
-        return [read_stored(load(path).store, None).timelapse for path in self.places.history.glob("*.json")]
+        return [read_timelapse(load_store(path).store, None).timelapse for path in self.places.history.glob("*.json")]
 
     def calls(self) -> list[tuple[str, timedelta]]:
         """Return every call of the driver, and how long after START by the wall clock it was made."""
@@ -289,8 +293,8 @@ class Life:
         """Whether anything irreversible was done yet."""
         self.last_write: datetime | None = None
         if world.places.store.exists():
-            loaded = load(world.places.store)
-            self.last_write = read_stored(loaded.store, None).logbook.saved_at
+            loaded = load_store(world.places.store)
+            self.last_write = read_timelapse(loaded.store, None).logbook.saved_at
         self.seen: TimeLapse | None = None
         self.shift_unjudged = NONE
         """How far the clock was set since the daemon last was asleep without a scan to wait for."""
@@ -432,7 +436,7 @@ class Life:
             self._look_at_disk()
         stopping = self.daemon._stop_deadline is not None
         goes_on = stopping or self.watchdog is not None or self.clock.is_woken
-        goes_on |= self.daemon.conductor.hands.on  # which ends when its time is over
+        goes_on |= self.daemon.conductor.manual_hold.on  # which ends when its time is over
         if rig.idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         if not self.daemon.conductor.scanning:
@@ -454,7 +458,7 @@ class Life:
             is_cut_off = record.status is RecordStatus.INTERRUPTED
             if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
-                assert late > max(timelapse.grace, LEAST_GRACE), f"slot {slot} could be taken after all"
+                assert late > max(timelapse.grace, MINIMUM_GRACE), f"slot {slot} could be taken after all"
 
     def looks_after(self, timelapse: TimeLapse) -> None:
         """Check the next value, which is about to be saved."""
@@ -498,7 +502,7 @@ class Life:
         if keeper.stored is keeper.checked:
             return
         keeper.checked = keeper.stored
-        found = read_stored(load(keeper.path).store, None)
+        found = read_timelapse(load_store(keeper.path).store, None)
         assert found.timelapse == keeper.timelapse
         assert found.logbook == keeper.logbook
 
@@ -576,7 +580,7 @@ class MortalKeeper(Keeper):
         return saved
 
 
-class ScriptedDriver(ScannerDriver, HandControl):
+class ScriptedDriver(ScannerDriver, ManualControl):
     """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
 
     def __init__(self, world: World, name, options) -> None:
@@ -595,11 +599,11 @@ class ScriptedDriver(ScannerDriver, HandControl):
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
-class ScriptedWatch(ScanWatch):
+class ScriptedWatch(CallMonitor):
     """A watch whose call notices that it is cancelled."""
 
-    def __init__(self, clock, request, errand, on_cancel) -> None:
-        super().__init__(clock, request, errand)
+    def __init__(self, clock, request, manual, on_cancel) -> None:
+        super().__init__(clock, request, manual)
         self._on_cancel = on_cancel
 
     def cancel(self) -> None:
@@ -613,7 +617,7 @@ class ScriptedRig:
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
-        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, Errand | None]] = []
+        self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, ManualRequest | None]] = []
         self.watch: ScriptedWatch | None = None
         self._behaviour = Behaviour()
 
@@ -625,12 +629,12 @@ class ScriptedRig:
     def idle(self) -> bool:
         return self.watch is None and not self._calls
 
-    def submit(self, driver, call, request=None, errand=None) -> None:
+    def submit(self, driver, call, request=None, manual=None) -> None:
         if request is not None:
             self._life.scan_begins(request)
-        if errand is not None:
+        if manual is not None:
             assert not self._life.daemon.conductor.scanning, "a person has the rig in mid-scan"
-        self._calls.append((driver, call, request, errand))
+        self._calls.append((driver, call, request, manual))
         if self.watch is None:
             self._next()
 
@@ -641,9 +645,9 @@ class ScriptedRig:
         self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished, timelapse_id))
 
     def _next(self) -> None:
-        driver, call, request, errand = self._calls.pop(0)
+        driver, call, request, manual = self._calls.pop(0)
         self._note(driver, call, request)
-        hears = SECOND if call is Call.BY_HAND else None
+        hears = SECOND if call is Call.MANUAL else None
         self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
         if request is not None:
             self._behaviour = self._world.behaviour(request)
@@ -654,7 +658,7 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call
-        self.watch = watch = ScriptedWatch(self._clock, request, errand, self._cancelled)
+        self.watch = watch = ScriptedWatch(self._clock, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
@@ -681,8 +685,8 @@ class ScriptedRig:
             self._world.datasets.add(request.scan_id)
             self._note(driver, call, request, finished=True)
         self.watch = None
-        answer = Answer(accepted=True, message="done") if call is Call.BY_HAND and problem is None else None
-        self._post(Outcome(call, request, result, problem, answer))
+        answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
+        self._post(CallOutcome(call, request, result, problem, answer))
         if self._calls:
             self._next()
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from virtual_time import SYNCHRONISED
 
 from plantimager.timelapse.cli import demo
-from plantimager.timelapse.cli.overview import Overview
+from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -41,7 +41,7 @@ def told_rightly(home):
         images.mkdir(parents=True)
         for picture in range(demo.POSITIONS):
             (images / f"{picture:05}.jpg").touch()
-    return Overview(at=FIRST, store=home.store, timelapse=timelapse, evidence=SYNCHRONISED)
+    return StatusSnapshot(at=FIRST, store=home.store, timelapse=timelapse, evidence=SYNCHRONISED)
 
 
 def test_true_story_has_no_objections(home, told_rightly):
@@ -85,7 +85,7 @@ def test_kill_that_left_no_trace_is_objected_to(home, told_rightly):
 
 def test_store_without_a_timelapse_is_objected_to(home):
     """There is nothing to show."""
-    empty = Overview(at=FIRST, store=home.store, evidence=SYNCHRONISED)
+    empty = StatusSnapshot(at=FIRST, store=home.store, evidence=SYNCHRONISED)
     assert demo.what_is_untrue(empty, home, CUT) == ["the store holds no timelapse"]
 
 

@@ -14,10 +14,10 @@ from daemon_process import CTL, PATIENCE, Place
 from grbl_stand_in import Board, StandIn
 from PIL import Image
 
-from plantimager.timelapse.channel.inbox import collect_answer, inbox_of, leave_request
+from plantimager.timelapse.channel.inbox import collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import lock_beside
-from plantimager.timelapse.support.inotify import Watch
+from plantimager.timelapse.channel.lock import lock_path
+from plantimager.timelapse.support.inotify import FileWatch
 
 SIMULATED = """
 driver = "simulated"
@@ -99,7 +99,7 @@ def anyway(request, place: Place):
     with place.start() as daemon:
         daemon.wait_for("idle:")
         yield place
-    assert [*inbox_of(place.store).iterdir()] == [], "what was asked for and answered is gone"
+    assert [*inbox_path(place.store).iterdir()] == [], "what was asked for and answered is gone"
 
 
 # --- what it does -----------------------------------------------------------------------------------------
@@ -168,8 +168,8 @@ def test_driver_of_a_program_can_only_be_checked(place: Place) -> None:
     code, said, _ = rig(place, "check")
     assert code == 1
     assert re.fullmatch(r"argv      answers     /\S+/true is there\nprepare   no answer   /no/such/program .*\n", said)
-    for wish in (["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
-        assert rig(place, *wish) == (
+    for command in (["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
+        assert rig(place, *command) == (
             1,
             "",
             (
@@ -188,8 +188,8 @@ def test_scan_is_not_disturbed(place: Place) -> None:
     place.define(DEFINITION)
     with place.start() as daemon:
         daemon.wait_for("scan_started:")
-        for wish in (["check"], ["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
-            code, said, complained = rig(place, *wish)
+        for command in (["check"], ["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
+            code, said, complained = rig(place, *command)
             assert (code, said) == (1, "")
             assert complained.startswith("error: slot 0 of 2 is being scanned; ")
             daemon.wait_for("request_refused: rig: slot 0 of 2 is being scanned; ")
@@ -216,7 +216,7 @@ def test_request_that_no_command_of_ours_would_leave_is_refused(place: Place, co
     with place.start() as daemon:
         daemon.wait_for("idle:")
         request = leave_request(place.store, "rig", "a1", content)
-        with Watch(inbox_of(place.store)) as watch:
+        with FileWatch(inbox_path(place.store)) as watch:
             daemon.process.send_signal(signal.SIGHUP)
             while (answer := collect_answer(request)) is None:
                 assert watch.wait(PATIENCE)
@@ -226,7 +226,7 @@ def test_request_that_no_command_of_ours_would_leave_is_refused(place: Place, co
 
 def wait_until_by_hand(place: Place) -> None:
     """Wait until the daemon says that a person is at the rig."""
-    with Watch(place.storage) as watch:
+    with FileWatch(place.storage) as watch:
         while read_live(place.store).get("rig") != "by hand":
             assert watch.wait(PATIENCE)
 
@@ -249,7 +249,7 @@ def test_ctrl_c_stops_the_arm(place: Place) -> None:
         assert end(homing) == (130, "", "")
         assert "because nobody waits for it any more" in daemon.wait_for("rig_by_hand:")
         assert rig(place, "check")[0] == 0
-    assert [*inbox_of(place.store).iterdir()] == []
+    assert [*inbox_path(place.store).iterdir()] == []
 
 
 def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_comes_back(place: Place) -> None:
@@ -260,7 +260,7 @@ def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_come
         code, _, complained = end(homing)
     assert code == 69
     assert "ended meanwhile; nothing more is asked of the rig" in complained
-    assert [*inbox_of(place.store).iterdir()] == []
+    assert [*inbox_path(place.store).iterdir()] == []
 
 
 def test_stop_of_the_service_breaks_a_call_off_and_says_so(place: Place) -> None:
@@ -386,5 +386,5 @@ def test_lock_that_root_leaves_is_the_daemons(place: Place) -> None:
     owner = (65534, 65534) if os.geteuid() == 0 else (os.getuid(), os.getgid())
     os.chown(place.storage, *owner)
     assert rig(place, "check")[0] == 0
-    status = lock_beside(place.store).stat()
+    status = lock_path(place.store).stat()
     assert (status.st_uid, status.st_gid) == owner

@@ -19,14 +19,14 @@ from daemon_process import CTL, DAEMON, PATIENCE
 from tree import STORES
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_of
+from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_path
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.channel.lock import InstanceLock, daemon_of
+from plantimager.timelapse.channel.lock import InstanceLock, running_daemon
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.requests import DaemonNotThere, run_start
 from plantimager.timelapse.cli.session import Scope, Session, places_of
 from plantimager.timelapse.cli.terminal import Screen
-from plantimager.timelapse.support.inotify import Watch
+from plantimager.timelapse.support.inotify import FileWatch
 
 DEFINITION = """\
 [timelapse]
@@ -300,7 +300,7 @@ def test_start_and_cancel_are_answered_by_the_daemon(host):
         ending = json.loads(host.ctl("status", "--json").stdout)["timelapse"]["ending"]
         assert ending["why"] == "the pot fell over"
         assert ending["who"]
-    assert list(inbox_of(host.store).iterdir()) == []
+    assert list(inbox_path(host.store).iterdir()) == []
 
 
 def test_refusal_of_the_daemon_is_a_failure(host):
@@ -349,7 +349,7 @@ def test_definition_at_fault_is_not_even_left(host):
     done = host.ctl("start", path)
     assert done.returncode == 78
     assert done.stderr.startswith(f"error: {path}: 2 faults\n")
-    assert not inbox_of(host.store).exists()
+    assert not inbox_path(host.store).exists()
 
 
 def test_definition_that_is_over_is_refused_with_a_daemon_and_without(host):
@@ -388,7 +388,7 @@ def test_without_a_daemon_the_configuration_is_checked_too(host):
     done = host.ctl("start", host.define())
     assert done.returncode == 78
     assert "no such driver" in done.stderr
-    assert not inbox_of(host.store).exists()
+    assert not inbox_path(host.store).exists()
 
 
 def test_without_a_daemon_nothing_is_promised_that_it_will_refuse(host):
@@ -401,7 +401,7 @@ def test_without_a_daemon_nothing_is_promised_that_it_will_refuse(host):
     assert host.ctl("cancel").returncode == 69
     assert host.ctl("start", host.define("second")).returncode == 69
     late = host.ctl("start", host.define("third"))
-    (waiting,) = inbox_of(host.store).glob("start-*")
+    (waiting,) = inbox_path(host.store).glob("start-*")
     assert (late.returncode, late.stderr) == (
         1,
         (
@@ -475,10 +475,10 @@ def test_daemon_that_dies_before_it_answers_is_told(host):
 def asking_a_daemon_that_stands_still(host, daemon, *arguments):
     """Run a command that asks the daemon for something; yield it when its request is there."""
     daemon.send_signal(signal.SIGSTOP)
-    inbox_of(host.store).mkdir(mode=0o700, exist_ok=True)
+    inbox_path(host.store).mkdir(mode=0o700, exist_ok=True)
     command, pipe = host.command(*arguments), subprocess.PIPE
     with (
-        Watch(inbox_of(host.store)) as watch,
+        FileWatch(inbox_path(host.store)) as watch,
         subprocess.Popen(command, env=host.environment, stdout=pipe, stderr=pipe, text=True) as asking,
     ):
         while not Inbox(host.store).pending():
@@ -498,7 +498,7 @@ def test_who_does_not_wait_for_the_answer_withdraws_the_request(host, command):
             said, complained = asking.communicate(timeout=PATIENCE)
         assert (asking.returncode, complained) == (130, "")
         assert said.startswith("withdrawn")
-        assert list(inbox_of(host.store).iterdir()) == []
+        assert list(inbox_path(host.store).iterdir()) == []
         daemon.send_signal(signal.SIGCONT)
         daemon.send_signal(signal.SIGHUP)
         told = read_until(daemon.stderr, "reloaded:")
@@ -529,7 +529,7 @@ def test_request_that_the_daemon_was_quicker_with_is_not_called_withdrawn(host, 
     with this_process_as_daemon(host, do_it_and_press_ctrl_c) as session, pytest.raises(KeyboardInterrupt):
         run_start(parse(["start", str(path)]), session)
     assert session.screen.stream.getvalue() == words.format(path=path)
-    assert list(inbox_of(host.store).iterdir()) == []
+    assert list(inbox_path(host.store).iterdir()) == []
 
 
 @contextmanager
@@ -568,7 +568,7 @@ def test_daemon_that_does_not_answer_in_time_is_told(host, monkeypatch):
         with pytest.raises(DaemonNotThere, match=r"has not answered within 15 s \(clock not trusted yet\)") as told:
             run_start(parse(["start", str(host.define())]), session)
     assert told.value.exit_code == 69
-    assert len(list(inbox_of(host.store).glob("start-*.toml"))) == 1
+    assert len(list(inbox_path(host.store).glob("start-*.toml"))) == 1
 
 
 # --- following ---------------------------------------------------------------------------------------------
@@ -662,9 +662,9 @@ def test_demo_that_is_ended_takes_its_daemon_along(host, ending):
         read_until(demo.stdout, "scan_started")
         (lock,) = host.root.glob("timelapsed-demo-*/data/plant-imager3-app/*.lock")
         store = lock.with_suffix("")
-        pid = daemon_of(store)
+        pid = running_daemon(store)
         assert pid is not None
         demo.send_signal(ending)
         demo.stdout.read()
         assert demo.wait(PATIENCE) == 130
-    assert daemon_of(store) is None
+    assert running_daemon(store) is None

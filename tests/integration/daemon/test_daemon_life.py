@@ -8,7 +8,7 @@ import pytest
 from daemon_process import DaemonProcess, NotifySocket, Place, attempt_of, statuses
 
 from plantimager.timelapse.channel.inbox import collect_answer, leave_request
-from plantimager.timelapse.channel.lock import daemon_of
+from plantimager.timelapse.channel.lock import running_daemon
 
 CONFIG = """
 driver = "simulated"
@@ -122,9 +122,9 @@ def test_second_daemon_on_the_same_store_names_the_first(place: Place) -> None:
         with place.start() as second:
             assert second.wait() == 1
         assert f"(PID {first.process.pid})" in second.said("already_running")[0]
-        assert daemon_of(place.store) == first.process.pid
+        assert running_daemon(place.store) == first.process.pid
         assert first.stop() == 0
-    assert daemon_of(place.store) is None
+    assert running_daemon(place.store) is None
 
 
 def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> None:

@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from tiny_scan import configuration, one_shot
 
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.domain.schedule import MOST_SLOTS
+from plantimager.timelapse.domain.schedule import MAX_SLOTS
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import LARGEST_STORE, load
-from plantimager.timelapse.store.stored_timelapse import new_stored, read_stored
+from plantimager.timelapse.store.document import LARGEST_STORE, load_store
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -70,7 +70,7 @@ def half_taken(n_slots: int) -> TimeLapse:
 
 def put(place: Place, timelapse: TimeLapse) -> None:
     """Put a timelapse into the store of a place."""
-    place.store.write_bytes(new_stored(timelapse, {}, None, place.store.name).encode())
+    place.store.write_bytes(new_stored_timelapse(timelapse, {}, None, place.store.name).encode())
 
 
 def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> None:
@@ -82,14 +82,14 @@ def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> Non
         shown = subprocess.run([*CTL, "status", "--json"], env=place.environment, capture_output=True, check=True)
         assert json.loads(shown.stdout)
         assert daemon.stop() == 0
-    stored = read_stored(load(place.store).store, None)
+    stored = read_timelapse(load_store(place.store).store, None)
     assert (stored.timelapse.next_idx, stored.timelapse.n_slots) == (N_SLOTS // 2, N_SLOTS)
 
 
 @pytest.mark.parametrize("sign", ["x", "é", "\0", "\ud800"])
 def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
     """What a record keeps is bounded, so that what the daemon writes it can also read again: counted for the worst."""
-    n_slots, sample = MOST_SLOTS, 50
+    n_slots, sample = MAX_SLOTS, 50
     problem = ScanFailed(sign * 1_000_000)
     begin = SystemClock().now()
     timelapse = TimeLapse(
@@ -99,11 +99,11 @@ def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
         schedule_times=tuple(begin + slot * EVERY for slot in range(n_slots)),
         scan_retries=1,
     )
-    nothing = len(new_stored(timelapse, {}, None, "s").encode())
+    nothing = len(new_stored_timelapse(timelapse, {}, None, "s").encode())
     for _ in range(sample):
         at = timelapse.schedule_times[timelapse.next_idx]
         timelapse = timelapse.begin(at, "b" * 36).fail_attempt(at, problem).fail_attempt(at, problem)
-    each = (len(new_stored(timelapse, {}, None, "s").encode()) - nothing) / sample
+    each = (len(new_stored_timelapse(timelapse, {}, None, "s").encode()) - nothing) / sample
     assert nothing + each * n_slots < LARGEST_STORE
 
 
@@ -159,8 +159,8 @@ def ten_years() -> bytes:
     now = SystemClock().now()
     times = tuple(now - (DECADE - slot) * timedelta(hours=1) for slot in range(DECADE))
     ended = replace(half_taken(2), id="decade", schedule_times=times, next_idx=0, records={})
-    ended = ended.pass_late(now, Reason.MISSED, "")
-    return new_stored(ended, {}, None, "timelapse_storage.json").encode()
+    ended = ended.skip_late_slots(now, Reason.MISSED, "")
+    return new_stored_timelapse(ended, {}, None, "timelapse_storage.json").encode()
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
         history = place.storage / "history"
         shutil.rmtree(history, ignore_errors=True)
         history.mkdir()
-        small = new_stored(half_taken(24), {}, None, place.store.name).encode()
+        small = new_stored_timelapse(half_taken(24), {}, None, place.store.name).encode()
         for number in range(archived):
             (history / f"tl_{number}.json").write_bytes(small)
         return place

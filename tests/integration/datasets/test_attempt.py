@@ -10,7 +10,7 @@ import pytest
 from driver_contract import make_request
 
 from plantimager.timelapse.datasets import receipt as receipt_module
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_whole, left_aside
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished, unfinished_attempts
 from plantimager.timelapse.datasets.plant_scan import PlantScan
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.scan.cameras import Camera
@@ -53,11 +53,11 @@ def test_an_interrupted_attempts_pictures_stay_aside(request_, tmp_path):
     for _ in range(3):
         with begin_attempt(request_) as attempt:
             (attempt.directory / "0.jpg").write_text("a picture")
-    assert [path.name for path in left_aside(request_)] == [
+    assert [path.name for path in unfinished_attempts(request_)] == [
         ".col0_0.attempt-1", ".col0_0.attempt-1.2", ".col0_0.attempt-1.3",
     ]  # fmt: skip
     take(request_, "0.jpg")
-    assert len(left_aside(request_)) == 3
+    assert len(unfinished_attempts(request_)) == 3
 
 
 def test_attempts_are_told_by_number_and_oldest_first(tmp_path):
@@ -68,22 +68,22 @@ def test_attempts_are_told_by_number_and_oldest_first(tmp_path):
     with begin_attempt(make_request(tmp_path, index=1)) as attempt:
         (attempt.directory / "0.jpg").touch()
         (tmp_path / ".col0_0.attempt-x").mkdir()
-        assert [path.name[-2:] for path in left_aside(make_request(tmp_path))] == ["-1", "-2", "10"]
-        assert [path.name[-2:] for path in left_aside(make_request(tmp_path), 2)] == ["-2"]
+        assert [path.name[-2:] for path in unfinished_attempts(make_request(tmp_path))] == ["-1", "-2", "10"]
+        assert [path.name[-2:] for path in unfinished_attempts(make_request(tmp_path), 2)] == ["-2"]
 
 
 def test_a_whole_dataset_is_recognised(request_):
     """By its receipt, which tells what the scan left."""
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
     take(request_, "0.jpg", "1.jpg")
-    assert find_whole(request_) == ScanResult(pictures=2)
+    assert find_finished(request_) == ScanResult(pictures=2)
 
 
 def test_a_rename_that_was_cut_off_is_made_good(request_, tmp_path):
     """From the receipt on the attempt is whole, wherever it stands."""
     take(request_, "0.jpg")
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
-    assert find_whole(request_) == ScanResult(pictures=1)
+    assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
 
 
@@ -95,18 +95,18 @@ def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_pa
     if boot:
         boot_id.write_text(boot)
     monkeypatch.setattr(receipt_module, "BOOT_ID", boot_id)
-    assert find_whole(request_) == ScanResult(pictures=1)
+    assert find_finished(request_) == ScanResult(pictures=1)
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
 
 
 def test_where_the_boot_has_no_name_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch):
     """Two boots without a name need not be the same."""
     monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
     take(request_, "0.jpg")
-    assert find_whole(request_) == ScanResult(pictures=1)
+    assert find_finished(request_) == ScanResult(pictures=1)
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_damaged_receipt_is_none(request_, receipt):
     """Such a dataset isn't whole, and doesn't stop anything."""
     request_.dataset_dir.mkdir()
     (request_.dataset_dir / RECEIPT).write_bytes(receipt)
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_damaged_receipt_is_none(request_, receipt):
 def test_another_slots_dataset_of_the_same_name_is_not_this_one(request_, tmp_path, other):
     """It is kept under another name when this one comes to stand there."""
     take(make_request(tmp_path, **{**other, "dataset_dir": request_.dataset_dir}), "old.jpg")
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
     take(request_, "new.jpg")
     assert (request_.dataset_dir / "new.jpg").exists()
     assert (tmp_path / "col0_0.earlier-1" / "old.jpg").exists()
@@ -143,7 +143,7 @@ def test_whatever_stands_in_a_datasets_place_is_kept(request_, tmp_path):
     take(request_, "0.jpg")
     assert (tmp_path / "col0_0.earlier-1").read_text() == "mine"
     assert (tmp_path / "col0_0.earlier-2").is_symlink()
-    assert find_whole(request_)
+    assert find_finished(request_)
 
 
 def test_odd_files_do_not_hold_up_the_end(request_):
@@ -212,7 +212,7 @@ def test_an_attempt_whose_pictures_could_not_be_written_is_never_whole(request_,
         disk.setattr(os, "fsync", fsync_all_but_pictures)
         with pytest.raises(ScanFailed, match="Input/output error"):
             take(request_, "0.jpg")
-    assert find_whole(request_) is None
+    assert find_finished(request_) is None
     assert (tmp_path / ".col0_0.attempt-1" / "0.jpg").exists()
 
 
@@ -226,8 +226,8 @@ def test_a_dataset_that_can_not_come_to_its_place_is_not_whole(request_, tmp_pat
 
     with monkeypatch.context() as disk:
         disk.setattr(type(tmp_path), "rename", refuse)
-        assert find_whole(request_) is None
-    assert find_whole(request_) == ScanResult(pictures=1)
+        assert find_finished(request_) is None
+    assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
 
 

@@ -195,12 +195,12 @@ def test_recover_that_hangs_is_given_up_and_not_asked_again(place: Place, tmp_pa
         assert daemon.stop() == 0
 
 
-@pytest.mark.parametrize("deed", ["SystemExit", "an unprintable error"])
-def test_check_that_raises_refuses_the_definition(place: Place, tmp_path, deed) -> None:
+@pytest.mark.parametrize("action", ["SystemExit", "an unprintable error"])
+def test_check_that_raises_refuses_the_definition(place: Place, tmp_path, action) -> None:
     """In a sentence; the daemon stays, and a driver that is mended can be asked again."""
-    with begin(place, tmp_path, ["work"], check=deed) as daemon:
+    with begin(place, tmp_path, ["work"], check=action) as daemon:
         refusal = daemon.wait_for("definition_refused: tl: the driver bad failed to check it: ")
-        assert deed in refusal or "Unprintable" in refusal
+        assert action in refusal or "Unprintable" in refusal
         daemon.reload()
         daemon.wait_for("definition_refused: tl")
         assert daemon.stop() == 0

@@ -12,7 +12,7 @@ from daemon_process import PLAINLY, DaemonProcess, Place, statuses
 from failing_calls import failing
 from tiny_scan import configuration, definition
 
-from plantimager.timelapse.store.document import backup_of, load
+from plantimager.timelapse.store.document import backup_path, load_store
 from plantimager.timelapse.support.clock import SystemClock
 
 
@@ -28,7 +28,7 @@ def delete(place: Place) -> None:
 
 def delete_both(place: Place) -> None:
     place.store.unlink()
-    backup_of(place.store).unlink()
+    backup_path(place.store).unlink()
 
 
 def replace_by_another(place: Place) -> None:
@@ -76,7 +76,7 @@ def test_what_somebody_does_to_the_store_is_told_kept_and_undone_by_the_next_sav
                 theirs.append(place.store.read_bytes())
             assert "by somebody else" in daemon.wait_for("store_changed: "), do
             daemon.wait_for("scan_succeeded: ")
-            assert load(place.store).trouble is None, do
+            assert load_store(place.store).trouble is None, do
         assert daemon.stop() == 0
     store = place.read()
     assert store["next_idx"] >= 2 * len(HANDS)
@@ -104,15 +104,15 @@ def test_foreign_file_is_kept_once_however_often_the_save_fails(place: Place, ca
     """Neither a file for each try, nor a .bak that is somebody else's: a kill between two tries would have nothing."""
     with begin(place, n_shots=60) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
-        before = backup_of(place.store).read_bytes()
+        before = backup_path(place.store).read_bytes()
         with failing(daemon.process.pid, call, "EIO"):
             place.store.write_text('{"somebody": "else"}')
             daemon.wait_for("store_not_saved: ")
             daemon.wait_for("scan_succeeded: tl_2")
-            assert backup_of(place.store).read_bytes() == before
+            assert backup_path(place.store).read_bytes() == before
         daemon.wait_for("store_saved_again: ")
         assert len(daemon.said("store_changed")) == 1
-        assert load(backup_of(place.store)) is not None
+        assert load_store(backup_path(place.store)) is not None
         assert daemon.stop() == 0
     (aside,) = place.storage.glob("*.foreign-*")
     assert json.loads(aside.read_text()) == {"somebody": "else"}
@@ -160,9 +160,9 @@ def ended(place: Place) -> bytes:
 def test_backup_newer_than_the_store_stays_a_backup(place: Place) -> None:
     """Somebody copied or touched it: a store that is sound is the truth, whatever its .bak's date."""
     content = ended(place)
-    backup_of(place.store).write_bytes(b'{"somebody": "else"}')
+    backup_path(place.store).write_bytes(b'{"somebody": "else"}')
     later = place.store.stat().st_mtime + 3600
-    os.utime(backup_of(place.store), (later, later))
+    os.utime(backup_path(place.store), (later, later))
     with place.start() as daemon:
         assert "tl, 3 slots, 3 done" in daemon.wait_for("store_found: ")
         assert daemon.stop() == 0
@@ -175,8 +175,8 @@ def test_store_and_backup_both_corrupt_are_kept_and_the_daemon_is_loudly_idle(pl
     (place.settings / "timelapse.toml").unlink()
     broken = {"one": b'{"version": 1, "timelapse_id"', "two": b"\0" * 200}
     place.store.write_bytes(broken["one"])
-    backup_of(place.store).unlink()
-    backup_of(place.store).write_bytes(broken["two"])
+    backup_path(place.store).unlink()
+    backup_path(place.store).write_bytes(broken["two"])
     with place.start() as daemon:
         assert ".corrupt-" in daemon.wait_for("store_quarantined: ")
         daemon.wait_for("idle: no timelapse")
@@ -189,11 +189,11 @@ def test_corrupt_backup_of_a_sound_store_is_replaced_by_the_next_save(place: Pla
     """It is never read while the store is sound."""
     with begin(place) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
-        backup_of(place.store).unlink()
-        backup_of(place.store).write_bytes(b"rubbish")
+        backup_path(place.store).unlink()
+        backup_path(place.store).write_bytes(b"rubbish")
         daemon.wait_for("timelapse_completed: tl: 3 taken")
         assert daemon.stop() == 0
-    assert load(backup_of(place.store)).trouble is None
+    assert load_store(backup_path(place.store)).trouble is None
 
 
 def test_clock_that_is_before_the_last_write_decides_nothing(place: Place) -> None:

@@ -13,7 +13,7 @@ import pytest
 from daemon_process import DAEMON, PATIENCE, NotifySocket, Place, statuses
 from tiny_scan import configuration, definition
 
-from plantimager.timelapse.channel.live import live_beside, read_live
+from plantimager.timelapse.channel.live import live_path, read_live
 
 
 def set_up(place: Place) -> None:
@@ -103,7 +103,7 @@ def test_service_manager_that_is_deaf_holds_nothing_up_for_long(place: Place, tm
 def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
     """What `timelapsectl status` reads is a courtesy: a directory in its place costs nothing else."""
     set_up(place)
-    live_beside(place.store).mkdir()
+    live_path(place.store).mkdir()
     place.run_until("timelapse_completed: tl: 3 taken")
     assert read_live(place.store) == {}
 

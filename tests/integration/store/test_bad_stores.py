@@ -12,7 +12,7 @@ import pytest
 from daemon_process import PATIENCE, PLAINLY, STRICT_DAEMON, DaemonProcess, Place
 from tree import STORES
 
-from plantimager.timelapse.store.document import backup_of
+from plantimager.timelapse.store.document import backup_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def test_store_that_can_not_be_read_is_left_alone(place: Place, kind: str) -> No
     """It may be fine: the daemon says so in one line and ends, so that systemd tries again; nothing is touched."""
     make, words = UNREADABLE[kind]
     make(place.store)
-    backup_of(place.store).write_text(json.dumps(REAL))
+    backup_path(place.store).write_text(json.dumps(REAL))
     place.configure(NOBODY_IS_HURT)
     before = identity(place.store)
     daemon = subprocess.run(
@@ -153,7 +153,7 @@ def test_next_daemon_after_a_quarantine_is_simply_idle(place: Place) -> None:
 def test_corrupt_store_and_corrupt_backup_are_both_kept(place: Place) -> None:
     """A person may still find something in either."""
     place.store.write_bytes(b"{1")
-    backup_of(place.store).write_bytes(b"{2")
+    backup_path(place.store).write_bytes(b"{2")
     with start(place) as daemon:
         daemon.wait_for("idle: ")
         assert daemon.stop() == 0
@@ -169,11 +169,11 @@ def test_backup_takes_over_and_both_are_told(place: Place, kind: str) -> None:
     """The timelapse goes on one save older; the corrupt file is kept."""
     content, words = CORRUPT[kind]
     content(place.store) if callable(content) else place.store.write_bytes(content)
-    backup_of(place.store).write_bytes((STORES / "interval-completed.json").read_bytes())
+    backup_path(place.store).write_bytes((STORES / "interval-completed.json").read_bytes())
     inode = place.store.stat().st_ino
     with start(place) as daemon:
         assert words in daemon.wait_for("store_quarantined: ")
-        daemon.wait_for(f"store_from_backup: going on from {backup_of(place.store)}, one save older")
+        daemon.wait_for(f"store_from_backup: going on from {backup_path(place.store)}, one save older")
         assert "done_tl, 3 slots, 3 done: completed" in daemon.wait_for("store_found: done_tl, ")
         assert daemon.stop() == 0
     (aside,) = place.storage.glob("timelapse_storage.json.corrupt-*")
@@ -184,7 +184,7 @@ def test_backup_takes_over_and_both_are_told(place: Place, kind: str) -> None:
 def test_killed_right_after_the_backup_took_over_still_goes_on_from_it(place: Place) -> None:
     """The power may go again at once, before anything was saved."""
     place.store.write_bytes(b"\0" * 100)
-    backup_of(place.store).write_bytes((STORES / "interval-completed.json").read_bytes())
+    backup_path(place.store).write_bytes((STORES / "interval-completed.json").read_bytes())
     with start(place) as daemon:
         daemon.wait_for("store_from_backup: ")
         daemon.kill()

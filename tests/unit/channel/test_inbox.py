@@ -15,7 +15,7 @@ from plantimager.timelapse.channel.inbox import (
     clear_pictures,
     collect_answer,
     collect_picture,
-    inbox_of,
+    inbox_path,
     leave_picture,
     leave_request,
 )
@@ -81,10 +81,10 @@ def test_request_is_not_left_where_a_link_leads(store, tmp_path):
     """Root must not write for the daemon's user where that may not, nor give it away."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    inbox_of(store).symlink_to(elsewhere)
+    inbox_path(store).symlink_to(elsewhere)
     with pytest.raises(NotADirectoryError) as refused:
         leave_request(store, "cancel", "a1", b"{}")
-    assert refused.value.filename == str(inbox_of(store))
+    assert refused.value.filename == str(inbox_path(store))
     assert [*elsewhere.iterdir()] == []
 
 
@@ -124,7 +124,7 @@ def test_request_is_private(store):
     path = leave_request(store, "start", "a1", b"")
     assert path.name == "start-a1.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(inbox_of(store).stat().st_mode) == 0o700
+    assert stat.S_IMODE(inbox_path(store).stat().st_mode) == 0o700
     assert path.stat().st_uid == store.parent.stat().st_uid
 
 

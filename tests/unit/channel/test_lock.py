@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from plantimager.timelapse.channel import lock as lock_module
-from plantimager.timelapse.channel.lock import InstanceLock, daemon_of, lock_beside, start_of
+from plantimager.timelapse.channel.lock import InstanceLock, lock_path, process_start, running_daemon
 from plantimager.timelapse.support.errors import AlreadyRunning
 
 HOLDER = """
@@ -43,7 +43,7 @@ def test_second_holder_is_told_who_the_first_is(store, holder):
     """And what to do."""
     with pytest.raises(AlreadyRunning) as raised:
         InstanceLock(store).take()
-    assert str(raised.value) == f"{lock_beside(store)}: a timelapsed already runs on this store (PID {holder.pid})"
+    assert str(raised.value) == f"{lock_path(store)}: a timelapsed already runs on this store (PID {holder.pid})"
     assert "PI3_TIMELAPSE_FILE_NAME" in raised.value.hint
 
 
@@ -51,7 +51,7 @@ def test_holder_that_is_no_daemon_is_not_taken_for_one(store):
     """Nobody sends it a daemon's signals, and yet no daemon starts meanwhile."""
     lock = InstanceLock(store)
     lock.take(signed=False)
-    assert daemon_of(store) is None
+    assert running_daemon(store) is None
     with pytest.raises(AlreadyRunning, match="another process"):
         InstanceLock(store).take()
     lock.release()
@@ -59,15 +59,15 @@ def test_holder_that_is_no_daemon_is_not_taken_for_one(store):
 
 def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
     """However it ended; what it wrote into the file names nobody any more."""
-    assert daemon_of(store) == holder.pid
+    assert running_daemon(store) == holder.pid
     holder.kill()
     holder.wait()
-    assert daemon_of(store) is None
+    assert running_daemon(store) is None
     lock = InstanceLock(store)
     lock.take()
-    assert daemon_of(store) == os.getpid()
+    assert running_daemon(store) == os.getpid()
     lock.release()
-    assert daemon_of(store) is None
+    assert running_daemon(store) is None
 
 
 def test_lock_file_is_private_and_stays(store):
@@ -84,9 +84,9 @@ def test_lock_file_is_private_and_stays(store):
 
 def test_looking_for_the_daemon_takes_no_lock(store, holder):
     """A command that looks at the wrong moment must not keep a daemon from starting."""
-    before = lock_beside(store).stat()
-    assert daemon_of(store) == holder.pid
-    assert lock_beside(store).stat() == before or lock_beside(store).stat().st_mtime_ns == before.st_mtime_ns
+    before = lock_path(store).stat()
+    assert running_daemon(store) == holder.pid
+    assert lock_path(store).stat() == before or lock_path(store).stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_looking_for_the_daemon_takes_no_lock(store, holder):
 )
 def test_lock_file_that_names_no_running_daemon_names_none(store, text):
     """A process of the same number that isn't ours is nobody, too."""
-    lock_beside(store).write_bytes(os.fsencode(text))
-    assert daemon_of(store) is None
+    lock_path(store).write_bytes(os.fsencode(text))
+    assert running_daemon(store) is None
 
 
 def test_missing_lock_names_no_daemon(store):
     """Nobody ever ran here."""
-    assert daemon_of(store) is None
+    assert running_daemon(store) is None
 
 
 def test_lock_is_held_though_the_disk_is_full(store, monkeypatch):
@@ -136,7 +136,7 @@ def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
 def test_lock_that_is_a_symbolic_link_is_refused(store, tmp_path, target):
     """Nobody has the daemon write into a file of their choice."""
     (tmp_path / "elsewhere").write_text("precious")
-    lock_beside(store).symlink_to(tmp_path / target)
+    lock_path(store).symlink_to(tmp_path / target)
     with pytest.raises(OSError, match="symbolic links"):
         InstanceLock(store).take()
     assert (tmp_path / "elsewhere").read_text() == "precious"
@@ -144,6 +144,6 @@ def test_lock_that_is_a_symbolic_link_is_refused(store, tmp_path, target):
 
 def test_start_of_a_process_is_the_same_each_time():
     """With its number it names one process for good, whatever its name is."""
-    assert start_of(os.getpid()) == start_of(os.getpid())
+    assert process_start(os.getpid()) == process_start(os.getpid())
     with pytest.raises(OSError):
-        start_of(2**22 + 1)
+        process_start(2**22 + 1)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from virtual_time import SYNCHRONISED
 from zones import EUROPE, host_zone
 
-from plantimager.timelapse.cli.overview import Overview, RunningDaemon
+from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -52,7 +52,7 @@ def half_way():
     )
     for slot, due in enumerate(timelapse.schedule_times[:17]):
         if slot == 14:  # off from 14:41 to 15:21
-            timelapse = timelapse.pass_late(due + timedelta(minutes=21), Reason.MISSED, "while the rig was off")
+            timelapse = timelapse.skip_late_slots(due + timedelta(minutes=21), Reason.MISSED, "while the rig was off")
             continue
         late = timedelta(seconds=100) if slot == 15 else timedelta(0)
         timelapse = timelapse.begin(due + late, "boot")
@@ -71,7 +71,7 @@ def overview(half_way):
     """Return what there is to know at 16:18 of a daemon that runs."""
     now = FIRST + timedelta(hours=8, minutes=18)
     off = (FIRST + timedelta(hours=6, minutes=41), FIRST + timedelta(hours=7, minutes=21))
-    return Overview(
+    return StatusSnapshot(
         at=now,
         store=Path("/var/lib/plant-imager3-app/timelapse_storage.json"),
         timelapse=half_way,

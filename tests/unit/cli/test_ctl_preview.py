@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plantimager.timelapse.cli.check import read_whole
+from plantimager.timelapse.cli.check import read_checked_definition
 from plantimager.timelapse.cli.preview import preview_lines
 
 NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
@@ -17,7 +17,7 @@ def preview(tmp_path, screen):
     def show(keys, tail="", *, now=NOW, every_slot=False, **about):
         path = tmp_path / "timelapse.toml"
         path.write_text(f'[timelapse]\nname = "col0_ld"\n{keys}\n{tail}')
-        definition, schedule = read_whole(path, now)
+        definition, schedule = read_checked_definition(path, now)
         return "\n".join(preview_lines(definition, schedule, now, screen(**about), every_slot=every_slot))
 
     return show

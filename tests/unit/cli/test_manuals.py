@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tree import MANUALS
 
 from plantimager.timelapse.cli.parser import build_parser
-from plantimager.timelapse.cli.status_json import as_json
+from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.daemon import main as timelapsed
 from plantimager.timelapse.support.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 
@@ -56,7 +56,7 @@ def test_manual_of_timelapsed_has_every_option():
 def test_manual_of_timelapsectl_has_every_key_of_the_json(scanning):
     """What a program may rely on stands where its author looks."""
     ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
-    keys = {*keys_of(as_json(scanning, 10)), *keys_of(as_json(ended, 10))}
+    keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     section = (MANUALS / "timelapsectl.1").read_text().partition(".SH JSON")[2].partition(".SH EXAMPLES")[0]
     assert keys <= set(re.findall(r"\w+", section))
 

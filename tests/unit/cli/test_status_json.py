@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli import status, status_json
-from plantimager.timelapse.cli.overview import Overview
-from plantimager.timelapse.cli.status_json import as_json
+from plantimager.timelapse.cli.snapshot import StatusSnapshot
+from plantimager.timelapse.cli.status_json import snapshot_as_json
 
 
 def keys_of(value):
@@ -26,7 +26,7 @@ def keys_of(value):
 
 def test_json_has_the_facts_of_the_screen(overview):
     """Counts, what comes next, times in UTC, durations in seconds."""
-    facts = as_json(overview, 2)
+    facts = snapshot_as_json(overview, 2)
     assert facts["timelapse"] | {} == {
         "id": "col0_ld",
         "mode": "interval",
@@ -80,39 +80,39 @@ def test_json_has_the_facts_of_the_screen(overview):
 def test_running_scan_is_there_only_while_a_daemon_takes_it(scanning):
     """A store alone may say "running" for years."""
     taken = {"slot": 17, "scan_id": "col0_ld_17", "attempt": 1, "done": 17, "total": 36}
-    assert as_json(scanning, 0)["scanning"] == taken
-    assert as_json(replace(scanning, daemon=None), 0)["scanning"] is None
+    assert snapshot_as_json(scanning, 0)["scanning"] == taken
+    assert snapshot_as_json(replace(scanning, daemon=None), 0)["scanning"] is None
 
 
 def test_object_has_the_same_keys_without_a_timelapse(overview):
     """A program may ask for them without looking first."""
-    empty = Overview(at=overview.at, store=overview.store, evidence=overview.evidence)
-    assert as_json(empty, 10).keys() == as_json(overview, 10).keys()
-    assert as_json(empty, 10)["timelapse"] is None
+    empty = StatusSnapshot(at=overview.at, store=overview.store, evidence=overview.evidence)
+    assert snapshot_as_json(empty, 10).keys() == snapshot_as_json(overview, 10).keys()
+    assert snapshot_as_json(empty, 10)["timelapse"] is None
 
 
 def test_every_key_is_documented(scanning):
     """The module's docstring is the reference, and the manual says the same."""
     ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
-    keys = {*keys_of(as_json(scanning, 10)), *keys_of(as_json(ended, 10))}
+    keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     assert keys <= set(re.findall(r"\w+", status_json.__doc__))
 
 
 def test_it_is_plain_json(scanning):
     """No value is anything that only Python knows."""
-    assert json.loads(json.dumps(as_json(scanning, 48))) == as_json(scanning, 48)
+    assert json.loads(json.dumps(snapshot_as_json(scanning, 48))) == snapshot_as_json(scanning, 48)
 
 
 def test_token_in_an_error_is_not_passed_on(overview):
     """Neither in a record nor in what stands beside it."""
     ended = overview.timelapse.cancel(overview.at, "s3cr3t", "why s3cr3t")
-    facts = as_json(replace(overview, timelapse=ended, secrets=("s3cr3t",)), 48)
+    facts = snapshot_as_json(replace(overview, timelapse=ended, secrets=("s3cr3t",)), 48)
     assert "s3cr3t" not in json.dumps(facts)
 
 
 def test_any_number_of_records_may_be_asked_for(overview):
     """A program that wants all of them writes a number that no store reaches."""
-    assert len(as_json(overview, 10**20)["records"]) == 17
+    assert len(snapshot_as_json(overview, 10**20)["records"]) == 17
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def follow(monkeypatch, screen, tmp_path):
             except StopIteration:
                 raise KeyboardInterrupt from None
 
-        monkeypatch.setattr(status, "look", look)
+        monkeypatch.setattr(status, "take_snapshot", look)
         monkeypatch.setattr(status, "TICK", 0)
         session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen())
         assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.overview import Overview
+from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -73,7 +73,7 @@ def test_ended_timelapse_needs_no_daemon(overview, screen):
 
 def test_without_a_timelapse_it_says_how_to_begin_one(overview, screen):
     """And still how the daemon and the clock are."""
-    empty = Overview(at=overview.at, store=overview.store, evidence=overview.evidence)
+    empty = StatusSnapshot(at=overview.at, store=overview.store, evidence=overview.evidence)
     assert text(empty, screen()) == (
         "no timelapse in /var/lib/plant-imager3-app/timelapse_storage.json; define one with timelapsectl start FILE\n"
         "trouble: none now.   clock: synchronised.   daemon: not running."
@@ -137,8 +137,8 @@ def test_terminal_that_is_far_too_narrow_still_shows_everything(scanning, screen
 def test_bar_is_full_only_at_the_end(overview, screen):
     """One slot to go is visible, however many there are."""
     last = overview.timelapse.schedule_times[-1]
-    nearly = overview.timelapse.pass_late(last, Reason.MISSED, "while the rig was off")
-    over = nearly.pass_late(last + timedelta(hours=1), Reason.MISSED, "while the rig was off")
+    nearly = overview.timelapse.skip_late_slots(last, Reason.MISSED, "while the rig was off")
+    over = nearly.skip_late_slots(last + timedelta(hours=1), Reason.MISSED, "while the rig was off")
     assert "■··]  47 of 48" in text(replace(overview, timelapse=nearly), screen())
     assert "■■]  48 of 48" in text(replace(overview, timelapse=over), screen())
 

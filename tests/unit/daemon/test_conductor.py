@@ -679,7 +679,7 @@ def test_network_disk_that_does_not_answer_holds_up_nobody(rig, monkeypatch):
     """The look at it is given up after a while, and is told; the rest of the start goes on."""
     server_is_back = threading.Event()
     monkeypatch.setattr(conductor, "DATASETS_LIMIT", timedelta(0))
-    monkeypatch.setattr(conductor, "why_not_writable", lambda _: str(server_is_back.wait()))
+    monkeypatch.setattr(conductor, "write_refusal", lambda _: str(server_is_back.wait()))
     world = rig()
     world.define()
     world.live()

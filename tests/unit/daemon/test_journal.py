@@ -12,7 +12,7 @@ import pytest
 from tree import SYSTEMD
 
 from plantimager.timelapse.daemon import journal
-from plantimager.timelapse.daemon.journal import NOTICE, Action, JournalHandler, StderrHandler, tell
+from plantimager.timelapse.daemon.journal import NOTICE, Action, JournalHandler, StderrHandler, log_event
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -61,7 +61,7 @@ def running() -> TimeLapse:
 
 def test_transition_carries_what_it_is_about_as_fields(journald) -> None:
     """`journalctl SLOT=0`, `ACTION=scan_started` and the rest find the entry."""
-    tell(Action.SCAN_STARTED, "tl_0, slot 0 of 3", timelapse=running(), slot=0)
+    log_event(Action.SCAN_STARTED, "tl_0, slot 0 of 3", timelapse=running(), slot=0)
     entry = journald()
     assert entry["MESSAGE"] == ["scan_started: tl_0, slot 0 of 3"]
     wanted = {"ACTION": "scan_started", "TIMELAPSE_ID": "tl", "STATE": "running"}
@@ -74,7 +74,7 @@ def test_transition_carries_what_it_is_about_as_fields(journald) -> None:
 
 def test_summary_of_many_slots_is_found_by_each_of_them(journald) -> None:
     """One line for an outage, with a SLOT field for every slot that was missed."""
-    tell(Action.SLOT_SKIPPED, "2 slots", timelapse=running(), slot=[1, 2])
+    log_event(Action.SLOT_SKIPPED, "2 slots", timelapse=running(), slot=[1, 2])
     assert journald()["SLOT"] == ["1", "2"]
 
 
@@ -86,7 +86,7 @@ def test_exception_chain_is_in_the_same_entry(journald) -> None:
         except ValueError as inner:
             raise RuntimeError("outer") from inner
     except RuntimeError as outer:
-        tell(Action.CRASHED, "RuntimeError: outer", error=outer)
+        log_event(Action.CRASHED, "RuntimeError: outer", error=outer)
     entry = journald()
     assert "ValueError: inner" in entry["EXCEPTION"][0]
     assert "RuntimeError: outer" in entry["EXCEPTION"][0]
@@ -115,8 +115,8 @@ def test_without_journald_lines_go_to_stderr_with_their_level_where_it_matters(c
     monkeypatch.setattr(journal.logger, "handlers", [StderrHandler()])
     monkeypatch.setattr(journal.logger, "propagate", False)
     monkeypatch.setattr(journal.logger, "level", logging.INFO)
-    tell(Action.SCAN_STARTED, "fine")
-    tell(Action.SCAN_FAILED, "bad\nworse")
+    log_event(Action.SCAN_STARTED, "fine")
+    log_event(Action.SCAN_FAILED, "bad\nworse")
     assert capsys.readouterr().err == "scan_started: fine\nERROR scan_failed: bad\n  worse\n"
 
 

@@ -14,9 +14,9 @@ from plantimager.timelapse.daemon import keeper as keeper_module
 from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
-from plantimager.timelapse.store.archive import stamp_of
-from plantimager.timelapse.store.document import backup_of, load
-from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored, read_stored
+from plantimager.timelapse.store.archive import file_stamp
+from plantimager.timelapse.store.document import backup_path, load_store
+from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.errors import StoreCorrupt
 
@@ -49,7 +49,7 @@ def keeper(path):
     keeper = Keeper(path)
     times = tuple(AT + timedelta(hours=slot) for slot in range(3))
     value = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times)
-    keeper.start(new_stored(value, {"ScanPath": {}}, "digest", path.name), AT)
+    keeper.start(new_stored_timelapse(value, {"ScanPath": {}}, "digest", path.name), AT)
     return keeper
 
 
@@ -68,7 +68,7 @@ def broken(monkeypatch):
 
 
 def on_disk(path):
-    return read_stored(load(path).store, UTC)
+    return read_timelapse(load_store(path).store, UTC)
 
 
 def names(path):
@@ -109,7 +109,7 @@ def test_what_is_held_is_what_is_on_disk(keeper, path):
     assert keeper.commit(running, LATER)
     assert on_disk(path).timelapse == keeper.timelapse == running
     assert on_disk(path).logbook == keeper.logbook == Logbook(saved_at=LATER, definition_digest="digest")
-    assert on_disk(backup_of(path)).timelapse == first
+    assert on_disk(backup_path(path)).timelapse == first
     assert names(path) == ["store.json", "store.json.bak"]
 
 
@@ -203,11 +203,11 @@ def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
     aside = path.with_name(f"store.json.foreign-{STAMP}")
     assert json.loads(aside.read_bytes()) == {"timelapse_id": "theirs"}
     assert on_disk(path).timelapse == keeper.timelapse
-    assert on_disk(backup_of(path)).timelapse.id == "tl"
+    assert on_disk(backup_path(path)).timelapse.id == "tl"
     assert said() == [f"store_changed: {path} was written by somebody else; that version is kept as {aside.name}"]
     keeper.commit(keeper.timelapse, LATER)
     assert said() == []
-    assert on_disk(backup_of(path)).timelapse == keeper.timelapse
+    assert on_disk(backup_path(path)).timelapse == keeper.timelapse
 
 
 def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
@@ -266,9 +266,9 @@ def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path
 def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said):
     """With its backup, which can't be used either: nothing that could not be read is ever overwritten."""
     path.write_bytes(b"{")
-    backup_of(path).write_bytes(b"[")
+    backup_path(path).write_bytes(b"[")
     with pytest.raises(StoreCorrupt) as raised:
-        load(path)
+        load_store(path)
     Keeper(path).quarantine(raised.value, AT)
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"{",
@@ -293,14 +293,14 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     said()
-    fresh, loaded = Keeper(path), load(path)
+    fresh, loaded = Keeper(path), load_store(path)
     fresh.fall_back(loaded, AT)
     assert on_disk(path).timelapse == before
     assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
     quarantined, going_on = said()
     assert quarantined.endswith(f"kept as store.json.corrupt-{STAMP}")
-    assert going_on == f"store_from_backup: going on from {backup_of(path)}, one save older"
-    fresh.hold(read_stored(loaded.store, UTC))
+    assert going_on == f"store_from_backup: going on from {backup_path(path)}, one save older"
+    fresh.hold(read_timelapse(loaded.store, UTC))
     fresh.commit(fresh.timelapse, AT)
     assert said() == []
     assert names(path) == ["store.json", "store.json.bak", f"store.json.corrupt-{STAMP}"]
@@ -311,24 +311,24 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     before = keeper.timelapse
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
-    generation = backup_of(path).read_bytes()
-    fresh, loaded = Keeper(path), load(path)
+    generation = backup_path(path).read_bytes()
+    fresh, loaded = Keeper(path), load_store(path)
     broken(errno.EROFS)
     said()
     fresh.fall_back(loaded, AT)
     not_saved, going_on = said()
     assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
-    fresh.hold(read_stored(loaded.store, UTC))
+    fresh.hold(read_timelapse(loaded.store, UTC))
     assert not fresh.commit(fresh.timelapse, AT)
     assert fresh.trouble == "Read-only file system"
-    assert backup_of(path).read_bytes() == generation
+    assert backup_path(path).read_bytes() == generation
     broken(None)
     assert fresh.retry(LATER)
     assert fresh.trouble is None
     kept = [entry for entry in path.parent.iterdir() if ".corrupt-" in entry.name]
     assert [entry.read_bytes() for entry in kept] == [b"garbage"]
-    assert backup_of(path).read_bytes() == generation
+    assert backup_path(path).read_bytes() == generation
     assert on_disk(path).timelapse == before
 
 
@@ -336,11 +336,11 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
     """Somebody has tidied up meanwhile: what is in memory is written all the same."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
-    fresh, loaded = Keeper(path), load(path)
-    backup_of(path).unlink()
+    fresh, loaded = Keeper(path), load_store(path)
+    backup_path(path).unlink()
     said()
     fresh.fall_back(loaded, AT)
-    fresh.hold(read_stored(loaded.store, UTC))
+    fresh.hold(read_timelapse(loaded.store, UTC))
     assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
     assert fresh.retry(LATER)
     assert names(path) == ["store.json", f"store.json.corrupt-{STAMP}"]
@@ -374,4 +374,4 @@ def test_text_is_what_is_held_where_the_file_is_not_up_to_date(keeper, path, bro
 
 def test_stamp_is_sortable_and_fit_for_a_file_name():
     """UTC, to the second."""
-    assert stamp_of(AT) == STAMP
+    assert file_stamp(AT) == STAMP

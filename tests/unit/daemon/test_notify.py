@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plantimager.timelapse.daemon.notify import Notifier, status_text, watchdog_interval
-from plantimager.timelapse.domain.words import STATUS_LENGTH
+from plantimager.timelapse.domain.wording import STATUS_LENGTH
 
 
 class Manager:

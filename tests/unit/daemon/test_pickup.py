@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapseMode
 from plantimager.timelapse.settings.acceptance import (
-    DefinitionDone,
+    DefinitionAlreadyAccepted,
     check_may_start,
-    configuration_for,
+    describe_start,
     plan_timelapse,
-    started_words,
+    scan_configuration_for,
 )
 from plantimager.timelapse.settings.definition import read_definition
-from plantimager.timelapse.store.archive import archive
+from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.store.stored_timelapse import Logbook
 from plantimager.timelapse.support.errors import DefinitionRefused
 
@@ -94,7 +94,7 @@ def test_nothing_stands_in_the_way_of_a_first_definition(define, history):
 @pytest.mark.parametrize("end", [lambda stored: stored, ended], ids=["active", "ended"])
 def test_definition_that_was_taken_up_is_not_taken_up_again(define, history, end):
     """It stays in its directory over every start."""
-    with pytest.raises(DefinitionDone, match="tl was taken up before"):
+    with pytest.raises(DefinitionAlreadyAccepted, match="tl was taken up before"):
         check_may_start(define(), end(plan(define())), history)
 
 
@@ -102,7 +102,7 @@ def test_changed_definition_of_the_active_timelapse_is_refused(define, history):
     """What runs, runs as it was defined; that its author thinks otherwise must be said."""
     with pytest.raises(DefinitionRefused, match=r"tl runs as it was defined; the changes in .* are ignored") as raised:
         check_may_start(define(grace=90), plan(define()), history)
-    assert not isinstance(raised.value, DefinitionDone)
+    assert not isinstance(raised.value, DefinitionAlreadyAccepted)
     assert "timelapsectl cancel" in raised.value.hint
 
 
@@ -116,14 +116,14 @@ def test_name_that_was_used_before_is_refused(define, history):
     """Its datasets would meet the first one's: whether it was the last timelapse or an archived one."""
     with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
         check_may_start(define(grace=90), ended(plan(define())), history)
-    archive(b"{}", "old", history, "x")
+    archive_store(b"{}", "old", history, "x")
     with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
         check_may_start(define("old"), None, history)
 
 
 def test_archive_overwrites_nothing(history):
     """However often a name comes again."""
-    archived = [archive(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]
+    archived = [archive_store(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]
     assert [path.name for path in archived] == [
         "tl.json", "tl-20260622T080000Z.json", "tl-20260622T080000Z-2.json", "tl-20260622T080000Z-3.json",
     ]  # fmt: skip
@@ -136,22 +136,22 @@ def test_configuration_is_the_nearest_one(define):
     stored, host = plan(define()), {"host": {}}
     bare = stored.evolved(stored.timelapse, stored.logbook)
     bare.store.extra.clear()
-    assert configuration_for(plan(define()), define(), host) == define().configuration
-    assert configuration_for(bare, define(), host) == define().configuration
-    assert configuration_for(bare, define("other"), host) == host
-    assert configuration_for(bare, None, {}) == {}
+    assert scan_configuration_for(plan(define()), define(), host) == define().configuration
+    assert scan_configuration_for(bare, define(), host) == define().configuration
+    assert scan_configuration_for(bare, define("other"), host) == host
+    assert scan_configuration_for(bare, None, {}) == {}
 
 
 def test_start_is_told_with_its_span(define):
     """Which file, how many slots, from when to when."""
     definition = define()
-    words = started_words(plan(definition).timelapse, definition.source, NOW)
+    words = describe_start(plan(definition).timelapse, definition.source, NOW)
     assert words.startswith(f"tl from {definition.source}: 4 slots, ")
     assert " to " in words
     single = define(n_shots=1)
-    assert " 1 slot, " in started_words(plan(single).timelapse, single.source, NOW)
-    late = plan(definition).timelapse.pass_late(NOW + timedelta(days=1), Reason.MISSED, "")
-    assert started_words(late, definition.source, NOW) == words
+    assert " 1 slot, " in describe_start(plan(single).timelapse, single.source, NOW)
+    late = plan(definition).timelapse.skip_late_slots(NOW + timedelta(days=1), Reason.MISSED, "")
+    assert describe_start(late, definition.source, NOW) == words
 
 
 @pytest.mark.parametrize("name", ["tl", "another"])

@@ -45,7 +45,7 @@ def test_rig_is_powered_down_when_the_next_slot_is_far():
     [
         None,
         timelapse(state=TimeLapseState.CONFIGURED),
-        timelapse().pass_late(AT + 9 * MINUTE, Reason.MISSED, ""),
+        timelapse().skip_late_slots(AT + 9 * MINUTE, Reason.MISSED, ""),
         timelapse().cancel(AT, "ada", "why"),
     ],
     ids=["none", "draft", "completed", "cancelled"],

@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zones import EUROPE, LORD_HOWE, host_zone, zone
 
-from plantimager.timelapse.domain.durations import LONGEST
+from plantimager.timelapse.domain.durations import MAX_DURATION
 from plantimager.timelapse.domain.schedule import (
     EARLIEST,
     LATEST,
-    MOST_SLOTS,
+    MAX_SLOTS,
     duplicates,
     fixed_times,
+    format_instant,
     interval,
+    note_past_slots,
     one_shot,
-    past_note,
-    read_instant,
+    parse_instant,
     to_utc,
-    write_instant,
 )
 
 CENTRAL = zone(EUROPE)
@@ -66,8 +66,8 @@ def central_europe(request, monkeypatch):
 )
 def test_times_without_an_offset_are_local(written, instant, central_europe):
     """All that ISO-8601 knows is read; an offset is obeyed, its absence means the zone."""
-    assert read_instant(written, central_europe) == instant
-    assert read_instant(written, central_europe).tzinfo is UTC
+    assert parse_instant(written, central_europe) == instant
+    assert parse_instant(written, central_europe).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_times_without_an_offset_are_local(written, instant, central_europe):
 def test_what_is_no_instant_is_refused(written):
     """Whatever stands in a store in place of a time, ValueError says so."""
     with pytest.raises(ValueError, match="not an ISO-8601 date and time"):
-        read_instant(written, UTC)
+        parse_instant(written, UTC)
 
 
 @pytest.mark.parametrize(
@@ -87,36 +87,36 @@ def test_a_local_time_that_utc_has_no_date_for_is_refused(written, rule, hours, 
     with host_zone(rule, monkeypatch):
         for where in (None, timezone(timedelta(hours=hours))):
             with pytest.raises(ValueError, match="not an ISO-8601"):
-                read_instant(written, where)
+                parse_instant(written, where)
 
 
 @given(st.text(max_size=30) | st.datetimes(timezones=st.none() | st.timezones()).map(str))
 def test_every_text_is_read_or_refused(written):
     """Nothing but ValueError comes out."""
     try:
-        instant = read_instant(written, CENTRAL)
+        instant = parse_instant(written, CENTRAL)
     except ValueError:
         return
-    assert read_instant(write_instant(instant), None) == instant
+    assert parse_instant(format_instant(instant), None) == instant
 
 
 @given(st.datetimes(timezones=st.just(UTC) | st.just(CENTRAL), min_value=local(2, 1, 1), max_value=local(9998, 1, 1)))
 def test_an_instant_is_read_back_as_written(instant):
     """To the microsecond, in whichever zone it was."""
-    written = write_instant(instant)
+    written = format_instant(instant)
     assert written.endswith("+00:00")
-    assert read_instant(written, None) == instant.astimezone(UTC)
+    assert parse_instant(written, None) == instant.astimezone(UTC)
 
 
 def test_an_instant_is_written_as_utc_with_its_offset():
     """The form that we write into the store."""
-    assert write_instant(local(2026, 6, 22, 8, 0, 30).replace(tzinfo=CENTRAL)) == "2026-06-22T06:00:30+00:00"
+    assert format_instant(local(2026, 6, 22, 8, 0, 30).replace(tzinfo=CENTRAL)) == "2026-06-22T06:00:30+00:00"
 
 
 def test_a_naive_time_is_never_written():
     """Nobody could say which instant it is."""
     with pytest.raises(ValueError, match="no offset"):
-        write_instant(local(2026, 6, 22))
+        format_instant(local(2026, 6, 22))
 
 
 @given(st.datetimes(min_value=local(1970, 1, 3), max_value=local(2200, 1, 1)), st.integers(0, 1))
@@ -192,7 +192,7 @@ def test_duplicates_are_told_with_their_first_twin():
 # --- bounds
 
 
-@pytest.mark.parametrize("n_shots", [0, -1, MOST_SLOTS + 1])
+@pytest.mark.parametrize("n_shots", [0, -1, MAX_SLOTS + 1])
 def test_a_schedule_has_from_one_to_a_hundred_thousand_slots(n_shots):
     """Neither none nor more than a store can carry."""
     with pytest.raises(ValueError, match="from 1 to 100000 slots"):
@@ -203,9 +203,9 @@ def test_a_schedule_has_from_one_to_a_hundred_thousand_slots(n_shots):
 
 def test_the_greatest_schedule_can_be_made_and_read():
     """A hundred thousand slots, in each of the modes that can have them."""
-    slots, _ = interval(utc(2026, 1, 1), HOUR, MOST_SLOTS, CENTRAL)
+    slots, _ = interval(utc(2026, 1, 1), HOUR, MAX_SLOTS, CENTRAL)
     assert fixed_times(slots, CENTRAL).slots == slots
-    assert tuple(read_instant(write_instant(slot), None) for slot in slots) == slots
+    assert tuple(parse_instant(format_instant(slot), None) for slot in slots) == slots
 
 
 @pytest.mark.parametrize("start", [local(1969, 6, 1), local(9000, 6, 1), local(1, 1, 1), local(9999, 12, 31)])
@@ -218,14 +218,14 @@ def test_a_slot_beyond_the_years_is_refused(start):
 
 def test_the_bounds_leave_room_for_every_duration():
     """The longest grace period fits on both sides of a slot."""
-    assert utc(9999, 12, 31) - LATEST > LONGEST + DAY
-    assert EARLIEST - utc(1, 1, 1) > LONGEST + DAY
+    assert utc(9999, 12, 31) - LATEST > MAX_DURATION + DAY
+    assert EARLIEST - utc(1, 1, 1) > MAX_DURATION + DAY
 
 
 def test_an_interval_that_outlasts_the_calendar_is_refused():
     """Neither the date nor the multiplication overflows."""
     with pytest.raises(ValueError, match="longer than 100 years"):
-        interval(utc(2026, 1, 1), LONGEST, MOST_SLOTS, UTC)
+        interval(utc(2026, 1, 1), MAX_DURATION, MAX_SLOTS, UTC)
     with pytest.raises(ValueError, match="the last slot is out of range"):
         interval(utc(8999, 12, 31), DAY, 3, UTC)
     with pytest.raises(ValueError, match="longer than 0 s"):
@@ -308,7 +308,7 @@ def test_slots_past_their_grace_are_told_before_the_start():
     """They can't be taken any more; those in grace can."""
     slots = tuple(utc(2026, 6, 22, hour) for hour in range(5))
     minute = timedelta(minutes=1)
-    assert past_note(slots, utc(2026, 6, 22, 1, 2), 2 * minute) == (
+    assert note_past_slots(slots, utc(2026, 6, 22, 1, 2), 2 * minute) == (
         "already missed: 1 of 5 slots, due longer ago than the grace period of 2 min"
     )
-    assert past_note(slots, utc(2026, 6, 22, 0, 2), 2 * minute) is None
+    assert note_past_slots(slots, utc(2026, 6, 22, 0, 2), 2 * minute) is None

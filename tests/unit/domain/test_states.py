@@ -6,10 +6,10 @@ import pytest
 
 from plantimager.timelapse.domain.states import (
     TRANSITIONS,
-    Event,
     RecordStatus,
     TimeLapseMode,
     TimeLapseState,
+    Trigger,
     check_transition,
 )
 from plantimager.timelapse.support.errors import IllegalTransition
@@ -68,7 +68,7 @@ def test_a_slot_that_was_interrupted_may_be_tried_again():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(S, Event)))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(S, Trigger)))
 def test_a_transition_is_in_the_table_or_refused(state, event):
     """One function refuses whatever the table has no row for, and names both."""
     allowed = TRANSITIONS.get((state, event), ())
@@ -88,4 +88,4 @@ def test_nothing_leads_out_of_a_draft_or_a_definite_end(state):
 
 def test_a_completed_timelapse_only_takes_back_slots():
     """After a wrong clock has skipped them to the end, they are given back."""
-    assert [event for state, event in TRANSITIONS if state is S.COMPLETED] == [Event.SLOTS_GIVEN_BACK]
+    assert [event for state, event in TRANSITIONS if state is S.COMPLETED] == [Trigger.SLOTS_GIVEN_BACK]

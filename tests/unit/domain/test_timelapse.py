@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.states import TRANSITIONS, Event, OnScanFailed, Reason, RecordStatus
+from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus, Trigger
 from plantimager.timelapse.domain.timelapse import (
-    LEAST_GRACE,
-    LONGEST_REPEATED,
-    LONGEST_TEXT,
+    MAX_REPEATED_TEXT_BYTES,
+    MAX_TEXT_BYTES,
+    MINIMUM_GRACE,
     SlotRecord,
     TimeLapse,
     TimeLapseMode,
     TimeLapseState,
 )
 from plantimager.timelapse.store.document import TimelapseStore
-from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored, read_stored
+from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
 from plantimager.timelapse.support.json_text import loads
 
@@ -168,7 +168,7 @@ def test_tally_that_was_counted_once_is_counted_anew_for_the_next_value():
 def test_slot_whose_rig_never_came_says_so():
     """The reason of a skipped slot is the rig, not the lateness that followed from it."""
     waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no such port"))
-    after = waiting.pass_late(at(0, 121), Reason.MISSED, "")
+    after = waiting.skip_late_slots(at(0, 121), Reason.MISSED, "")
     assert after.records[0].status is R.SKIPPED
     assert after.records[0].reason is Reason.RIG_NOT_READY
     assert after.records[0].error_text == "no such port"
@@ -179,7 +179,7 @@ def test_attempts_before_the_rig_went_away_stay_on_record():
     """A slot that was interrupted once and then found no rig keeps the count of its attempts."""
     cut = timelapse().begin(at(0), "b").interrupt(at(0, 10), "the service was stopped")
     waiting = cut.begin(at(0, 20), "b").rig_not_ready(ScannerNotReady("no port"))
-    after = waiting.pass_late(at(0, 200), Reason.MISSED, "")
+    after = waiting.skip_late_slots(at(0, 200), Reason.MISSED, "")
     assert (after.records[0].attempt, after.records[0].interruptions) == (1, 1)
 
 
@@ -196,7 +196,7 @@ def test_interrupted_slot_stays_next_and_costs_no_retry():
 def test_interrupted_slot_later_than_grace_keeps_its_record():
     """What became of it is that it was interrupted; that it is late now adds nothing."""
     cut = timelapse().begin(at(0), "b").interrupt(None, "the power went while it was being taken")
-    after = cut.pass_late(at(2, 1), Reason.MISSED, "the rig was off")
+    after = cut.skip_late_slots(at(2, 1), Reason.MISSED, "the rig was off")
     assert statuses(after) == [R.INTERRUPTED, R.SKIPPED, None, None]
     assert after.records[0] == cut.records[0]
     assert (after.tally.interrupted, after.tally.skipped, after.tally.done) == (1, 1, 2)
@@ -204,7 +204,7 @@ def test_interrupted_slot_later_than_grace_keeps_its_record():
 
 def test_slots_later_than_grace_are_passed_in_one_step():
     """Each says how late it was and why, and the first that can be taken is next."""
-    after = timelapse().pass_late(at(2, 60), Reason.MISSED, "the rig was off")
+    after = timelapse().skip_late_slots(at(2, 60), Reason.MISSED, "the rig was off")
     assert statuses(after) == [R.SKIPPED, R.SKIPPED, None, None]
     assert after.next_idx == 2
     assert after.records[1].error == {"type": "missed", "msg": "the rig was off", "late_sec": 1860.0}
@@ -212,7 +212,7 @@ def test_slots_later_than_grace_are_passed_in_one_step():
 
 def test_all_slots_late_completes_the_timelapse():
     """Nothing is left to wait for."""
-    after = timelapse().pass_late(at(9), Reason.MISSED, "")
+    after = timelapse().skip_late_slots(at(9), Reason.MISSED, "")
     assert (after.state, after.tally.skipped) == (S.COMPLETED, 4)
     assert after.records[0].error_text == "4 h 30 min late, grace 2 min"
 
@@ -221,25 +221,25 @@ def test_all_slots_late_completes_the_timelapse():
 def test_grace_period_is_the_latest_start(late, passed):
     """At its end a slot may still start, after it no more."""
     now = at(0) + timedelta(seconds=late)
-    assert (timelapse().pass_late(now, Reason.MISSED, "").next_idx == 1) is passed
+    assert (timelapse().skip_late_slots(now, Reason.MISSED, "").next_idx == 1) is passed
 
 
 def test_grace_of_zero_still_lets_slots_start():
     """Old stores may say 0, and no slot starts at its very instant."""
-    assert not timelapse(grace=timedelta(0)).late_slots(at(0) + LEAST_GRACE)
-    assert timelapse(grace=timedelta(0)).late_slots(at(0) + LEAST_GRACE * 1.001) == [0]
+    assert not timelapse(grace=timedelta(0)).late_slots(at(0) + MINIMUM_GRACE)
+    assert timelapse(grace=timedelta(0)).late_slots(at(0) + MINIMUM_GRACE * 1.001) == [0]
 
 
 def test_run_latest_leaves_the_newest_late_slot():
     """It is taken at once, however late; the others are passed."""
-    after = timelapse().pass_late(at(2, 300), Reason.MISSED, "", run_latest=True)
+    after = timelapse().skip_late_slots(at(2, 300), Reason.MISSED, "", run_latest=True)
     assert after.next_idx == 2
-    assert after.pass_late(at(2, 900), Reason.MISSED, "", run_latest=True) is after
+    assert after.skip_late_slots(at(2, 900), Reason.MISSED, "", run_latest=True) is after
 
 
 def test_run_latest_gives_way_to_a_slot_that_is_due():
     """Two scans of one moment help nobody: the one that is in time is taken."""
-    after = timelapse().pass_late(at(3, 10), Reason.MISSED, "", run_latest=True)
+    after = timelapse().skip_late_slots(at(3, 10), Reason.MISSED, "", run_latest=True)
     assert (after.next_idx, after.tally.skipped) == (3, 3)
 
 
@@ -247,7 +247,7 @@ def test_run_latest_leaves_the_newest_slot_that_is_open():
     """A slot that was taken already, before the clock was set back, is not the one to run."""
     there_and_back = replace(timelapse(3), records={1: taken(taken(timelapse(3))).records[1]})
     assert there_and_back.late_slots(at(1, 300), run_latest=True) == []
-    assert there_and_back.pass_late(at(1, 300), Reason.MISSED, "", run_latest=True) is there_and_back
+    assert there_and_back.skip_late_slots(at(1, 300), Reason.MISSED, "", run_latest=True) is there_and_back
 
 
 def test_cancelling_gives_every_slot_its_record():
@@ -270,8 +270,8 @@ def test_cancelling_a_running_scan_records_it_as_interrupted():
 def test_reason_of_a_person_is_cut_to_what_many_records_can_carry():
     """Megabytes of reason in each of a hundred thousand records would fill the disk."""
     after = timelapse().cancel(at(0), "a" * 9000, "w" * 9000)
-    assert len(after.ending.why) < LONGEST_TEXT + 40
-    assert len(after.records[3].error_text) < LONGEST_REPEATED + 40
+    assert len(after.ending.why) < MAX_TEXT_BYTES + 40
+    assert len(after.records[3].error_text) < MAX_REPEATED_TEXT_BYTES + 40
 
 
 def test_text_that_no_file_can_carry_is_mended():
@@ -291,44 +291,44 @@ def test_error_without_words_is_named_by_its_type():
 
 def test_slots_skipped_under_a_wrong_clock_are_given_back():
     """The clock ran ahead, slots went by, the clock was set right: they can be taken after all."""
-    wrong = timelapse().pass_late(at(9), Reason.MISSED, "")
+    wrong = timelapse().skip_late_slots(at(9), Reason.MISSED, "")
     assert wrong.state is S.COMPLETED
-    back = wrong.give_back(at(1, 60))
+    back = wrong.reopen_slots(at(1, 60))
     assert (back.state, back.next_idx) == (S.SCHEDULED, 1)
     assert statuses(back) == [R.SKIPPED, None, None, None]
 
 
 def test_attempts_of_a_slot_that_is_given_back_stay_on_record():
     """One that was cut off stays so while it is next; one that waited for its rig waits again."""
-    cut = timelapse().begin(at(0), "b").interrupt(None, "the power went").pass_late(at(0, 300), Reason.MISSED, "")
-    back = cut.give_back(at(0, 60))
+    cut = timelapse().begin(at(0), "b").interrupt(None, "the power went").skip_late_slots(at(0, 300), Reason.MISSED, "")
+    back = cut.reopen_slots(at(0, 60))
     assert (back.next_idx, back.current) == (0, cut.records[0])
     absent = timelapse(scan_retries=1).begin(at(0), "b").fail_attempt(at(0, 1), ScanFailed("no light"))
-    absent = absent.rig_not_ready(ScannerNotReady("no USB")).pass_late(at(0, 300), Reason.MISSED, "")
-    back = absent.give_back(at(0, 60))
+    absent = absent.rig_not_ready(ScannerNotReady("no USB")).skip_late_slots(at(0, 300), Reason.MISSED, "")
+    back = absent.reopen_slots(at(0, 60))
     assert (back.next_idx, back.current.status, back.current.attempt) == (0, R.PENDING, 1)
     assert back.begin(at(0, 70), "b").current.attempt == 2
 
 
 def test_nothing_is_given_back_under_a_clock_that_only_goes_on():
     """What was late stays late."""
-    after = timelapse().pass_late(at(2, 1), Reason.MISSED, "")
-    assert after.give_back(at(2, 1)) is after
-    assert after.give_back(at(9)) is after
+    after = timelapse().skip_late_slots(at(2, 1), Reason.MISSED, "")
+    assert after.reopen_slots(at(2, 1)) is after
+    assert after.reopen_slots(at(9)) is after
 
 
 @pytest.mark.parametrize("end", [lambda t: t.cancel(at(0), "ada", "why"), lambda t: replace(t, state=S.CONFIGURED)])
 def test_nothing_is_given_back_to_a_timelapse_that_was_ended(end):
     """Only the schedule's own end can turn out to have been a mistake of the clock."""
-    ended = end(timelapse().pass_late(at(1, 300), Reason.MISSED, ""))
-    assert ended.give_back(at(0)) is ended
+    ended = end(timelapse().skip_late_slots(at(1, 300), Reason.MISSED, ""))
+    assert ended.reopen_slots(at(0)) is ended
 
 
 def test_slot_taken_under_a_wrong_clock_is_not_taken_again():
     """After going back it is jumped over: the next slot is the lowest without a final record."""
-    late = timelapse().pass_late(at(2, 1), Reason.MISSED, "")  # 0 and 1 are skipped
+    late = timelapse().skip_late_slots(at(2, 1), Reason.MISSED, "")  # 0 and 1 are skipped
     done = taken(late)
-    back = done.give_back(at(1))
+    back = done.reopen_slots(at(1))
     assert (back.next_idx, statuses(back)) == (1, [R.SKIPPED, None, R.SUCCEEDED, None])
     assert taken(back).next_idx == 3
 
@@ -336,11 +336,16 @@ def test_slot_taken_under_a_wrong_clock_is_not_taken_again():
 def test_unknown_keys_of_a_record_survive_what_happens_to_its_slot():
     """They are somebody's; whatever becomes of the slot, they stay in its record."""
     before = replace(
-        timelapse(), records={slot: SlotRecord(slot=slot, scan_id=f"x{slot}", kept={"theirs": slot}) for slot in (0, 1)}
+        timelapse(),
+        records={slot: SlotRecord(slot=slot, scan_id=f"x{slot}", unknown_keys={"theirs": slot}) for slot in (0, 1)},
     )
-    for after in (taken(before), before.pass_late(at(0, 300), Reason.MISSED, ""), before.cancel(at(0), "ada", "why")):
-        assert (after.records[0].kept, after.records[0].scan_id) == ({"theirs": 0}, "x0")
-    assert after.records[1].kept == {"theirs": 1}
+    for after in (
+        taken(before),
+        before.skip_late_slots(at(0, 300), Reason.MISSED, ""),
+        before.cancel(at(0), "ada", "why"),
+    ):
+        assert (after.records[0].unknown_keys, after.records[0].scan_id) == ({"theirs": 0}, "x0")
+    assert after.records[1].unknown_keys == {"theirs": 1}
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -349,22 +354,22 @@ IN_STATE = {
     S.CONFIGURED: timelapse(state=S.CONFIGURED),
     S.SCHEDULED: timelapse(),
     S.RUNNING: timelapse().begin(at(0), "b"),
-    S.COMPLETED: timelapse().pass_late(at(9), Reason.NOT_RECORDED, ""),
+    S.COMPLETED: timelapse().skip_late_slots(at(9), Reason.NOT_RECORDED, ""),
     S.FAILED: timelapse(on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b").fail_attempt(at(0), FAILURE),
     S.CANCELLED: timelapse().cancel(at(0), "ada", "why"),
 }
 CALLS = {
-    Event.SLOT_DUE: lambda t: t.begin(at(0), "b"),
-    Event.SCAN_OK: lambda t: t.succeed(at(0), 1),
-    Event.ATTEMPT_FAILED: lambda t: replace(t, scan_retries=9).fail_attempt(at(0), FAILURE),
-    Event.RIG_NOT_READY: lambda t: t.rig_not_ready(FAILURE),
-    Event.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
-    Event.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
-    Event.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
+    Trigger.SLOT_DUE: lambda t: t.begin(at(0), "b"),
+    Trigger.SCAN_OK: lambda t: t.succeed(at(0), 1),
+    Trigger.ATTEMPT_FAILED: lambda t: replace(t, scan_retries=9).fail_attempt(at(0), FAILURE),
+    Trigger.RIG_NOT_READY: lambda t: t.rig_not_ready(FAILURE),
+    Trigger.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
+    Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
+    Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
 }
 LOOKS = {
-    Event.SLOTS_LATE: lambda t: t.pass_late(at(0, 300), Reason.MISSED, ""),
-    Event.SLOTS_GIVEN_BACK: lambda t: t.give_back(at(0)),
+    Trigger.SLOTS_LATE: lambda t: t.skip_late_slots(at(0, 300), Reason.MISSED, ""),
+    Trigger.SLOTS_GIVEN_BACK: lambda t: t.reopen_slots(at(0)),
 }
 """What looks whether there is anything to do, and gives the same value where there isn't."""
 
@@ -436,7 +441,9 @@ def test_tally_counts_what_is_final_and_words_it():
     done = taken(timelapse(5)).begin(at(1), "b").fail_attempt(at(1, 9), FAILURE)
     cut = done.begin(at(2), "b").interrupt(at(2, 9), "stopped")
     assert str(cut.tally) == "1 taken, 1 failed, 0 skipped"
-    assert str(cut.pass_late(at(3, 300), Reason.MISSED, "").tally) == "1 taken, 1 failed, 1 skipped, 1 interrupted"
+    assert (
+        str(cut.skip_late_slots(at(3, 300), Reason.MISSED, "").tally) == "1 taken, 1 failed, 1 skipped, 1 interrupted"
+    )
 
 
 # --- what always holds --------------------------------------------------------------------------
@@ -453,7 +460,7 @@ class AnyLife(RuleBasedStateMachine):
     )
     def define(self, n_slots, retries, policy, run_latest):
         self.now = START - timedelta(minutes=5)
-        self.stored = new_stored(
+        self.stored = new_stored_timelapse(
             timelapse(n_slots, scan_retries=retries, on_scan_failed=policy), {"ScanPath": {}}, "digest", "s.json"
         )
         self.run_latest = run_latest
@@ -478,12 +485,12 @@ class AnyLife(RuleBasedStateMachine):
     def clock_is_set_back(self, minutes):
         self.now -= timedelta(minutes=minutes)
         if not self.is_(S.RUNNING):
-            self.become(self.value.give_back(self.now))
+            self.become(self.value.reopen_slots(self.now))
 
     @precondition(lambda self: not self.is_(S.RUNNING))
     @rule()
     def look(self):
-        self.become(self.value.pass_late(self.now, Reason.MISSED, "", run_latest=self.run_latest))
+        self.become(self.value.skip_late_slots(self.now, Reason.MISSED, "", run_latest=self.run_latest))
         assert not self.value.late_slots(self.now, run_latest=self.run_latest)
 
     @precondition(lambda self: self.is_(S.SCHEDULED) and self.value.next_at <= self.now)
@@ -493,7 +500,7 @@ class AnyLife(RuleBasedStateMachine):
         if not self.is_(S.SCHEDULED) or self.value.next_at > self.now:
             return
         slot = self.value.next_idx
-        assert self.run_latest or self.now - self.value.next_at <= max(self.value.grace, LEAST_GRACE)
+        assert self.run_latest or self.now - self.value.next_at <= max(self.value.grace, MINIMUM_GRACE)
         assert not self.successes[slot]
         self.become(self.value.begin(self.now, "boot"))
 
@@ -549,7 +556,7 @@ class AnyLife(RuleBasedStateMachine):
     @invariant()
     def store_gives_the_same_timelapse_back(self):
         raw = loads(self.stored.encode())
-        again = read_stored(TimelapseStore.from_mapping(raw, "s.json"), UTC)
+        again = read_timelapse(TimelapseStore.from_mapping(raw, "s.json"), UTC)
         assert again.timelapse == self.value
         assert again.logbook == self.stored.logbook
         assert not again.notes

@@ -8,30 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
-from plantimager.timelapse.drivers.manual_command import Deed, Wish, perform, read_wish
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform, read_manual_command
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.scan.paths import Pose
-from plantimager.timelapse.support.errors import FaultsFound, NotByHand, ScannerNotReady
+from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused, ScannerNotReady
 
 # --- what may be asked for --------------------------------------------------------------------------------
 
 WISHES = [
-    Wish(deed=Deed.CHECK),
-    Wish(deed=Deed.HOME, who="ann (as root)"),
-    Wish(deed=Deed.GOTO, pose=Pose(x=1.5, pan=-90)),
-    Wish(deed=Deed.GOTO, pose=Pose(y=0)),
-    Wish(deed=Deed.SNAPSHOT),
-    Wish(deed=Deed.SNAPSHOT, camera="top"),
-    Wish(deed=Deed.LIGHTS, on=True),
-    Wish(deed=Deed.LIGHTS),
+    ManualCommand(action=ManualAction.CHECK),
+    ManualCommand(action=ManualAction.HOME, who="ann (as root)"),
+    ManualCommand(action=ManualAction.GOTO, pose=Pose(x=1.5, pan=-90)),
+    ManualCommand(action=ManualAction.GOTO, pose=Pose(y=0)),
+    ManualCommand(action=ManualAction.SNAPSHOT),
+    ManualCommand(action=ManualAction.SNAPSHOT, camera="top"),
+    ManualCommand(action=ManualAction.LIGHTS, on=True),
+    ManualCommand(action=ManualAction.LIGHTS),
 ]
 
 
-@pytest.mark.parametrize("wish", WISHES, ids=str)
-def test_wish_of_the_command_is_what_the_daemon_reads(wish):
+@pytest.mark.parametrize("command", WISHES, ids=str)
+def test_wish_of_the_command_is_what_the_daemon_reads(command):
     """Through JSON, as it is left beside the store."""
-    assert read_wish(json.loads(json.dumps(wish.body())), "rig") == wish
+    assert read_manual_command(json.loads(json.dumps(command.body())), "rig") == command
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_wish_of_the_command_is_what_the_daemon_reads(wish):
 def test_wish_that_makes_no_sense_is_refused_in_words(body, fault):
     """It may come from anybody who can write a file."""
     with pytest.raises(FaultsFound) as refused:
-        read_wish(body, "rig-a.json")
+        read_manual_command(body, "rig-a.json")
     assert fault in str(refused.value)
 
 
@@ -78,7 +78,7 @@ JSON = st.recursive(
 def test_no_wish_breaks_the_reader(body):
     """It is read, or refused."""
     try:
-        read_wish(body, "rig-a.json")
+        read_manual_command(body, "rig-a.json")
     except FaultsFound as refused:
         assert refused.faults  # noqa: PT017 - either end is right
 
@@ -101,21 +101,21 @@ class Half(Untold):
         return [Part("gantry", True, "fine"), Part("camera top", False, "no such device")]
 
 
-def do(driver, wish, configuration=None):
-    return perform(driver, "mine", wish, configuration or {}, EventMonitor())
+def do(driver, command, configuration=None):
+    return perform(driver, "mine", command, configuration or {}, EventMonitor())
 
 
-@pytest.mark.parametrize("wish", WISHES, ids=str)
-def test_driver_without_hand_control_says_so(wish):
+@pytest.mark.parametrize("command", WISHES, ids=str)
+def test_driver_without_hand_control_says_so(command):
     """Nothing at all may be expected of a driver."""
-    with pytest.raises(NotByHand, match="the driver mine "):
-        do(Untold({}), wish)
-    assert not isinstance(Untold({}), HandControl)
+    with pytest.raises(ManualCommandRefused, match="the driver mine "):
+        do(Untold({}), command)
+    assert not isinstance(Untold({}), ManualControl)
 
 
 def test_part_that_does_not_answer_is_named():
     """The rest is told as well."""
-    report = do(Half({}), Wish(deed=Deed.CHECK))
+    report = do(Half({}), ManualCommand(action=ManualAction.CHECK))
     assert report.sentence == "no answer of camera top"
     assert [part["answers"] for part in report.details["parts"]] == [True, False]
 
@@ -124,18 +124,18 @@ def test_pictures_are_taken_as_the_timelapse_has_its_cameras():
     """By each of them, or by one."""
     driver = SimulatedDriver({"time_per_position": 0, "image_width": 16})
     configuration = {"top": {"encoding": "png"}, "side": {}}
-    both = do(driver, Wish(deed=Deed.SNAPSHOT), configuration).pictures
+    both = do(driver, ManualCommand(action=ManualAction.SNAPSHOT), configuration).pictures
     assert [(picture.camera, picture.extension) for picture in both] == [("top", "png"), ("side", "jpg")]
-    (one,) = do(driver, Wish(deed=Deed.SNAPSHOT, camera="side"), configuration).pictures
+    (one,) = do(driver, ManualCommand(action=ManualAction.SNAPSHOT, camera="side"), configuration).pictures
     assert one.content.startswith(b"\xff\xd8\xff")
-    with pytest.raises(NotByHand, match="no camera back; it has top, side"):
-        do(driver, Wish(deed=Deed.SNAPSHOT, camera="back"), configuration)
+    with pytest.raises(ManualCommandRefused, match="no camera back; it has top, side"):
+        do(driver, ManualCommand(action=ManualAction.SNAPSHOT, camera="back"), configuration)
 
 
 def test_goal_beyond_the_gantry_is_refused_by_the_driver():
     """Which alone knows how far it goes."""
     with pytest.raises(ScannerNotReady, match=r"^y = -3 mm leaves the gantry's 0-740 mm$"):
-        do(SimulatedDriver({}), Wish(deed=Deed.GOTO, pose=Pose(x=10, y=-3)))
+        do(SimulatedDriver({}), ManualCommand(action=ManualAction.GOTO, pose=Pose(x=10, y=-3)))
 
 
 class Careless(SimulatedDriver):
@@ -149,9 +149,9 @@ class Careless(SimulatedDriver):
         return b"homed"
 
 
-@pytest.mark.parametrize("deed", [Deed.CHECK, Deed.HOME])
-def test_whatever_a_driver_says_can_be_written_down(deed):
+@pytest.mark.parametrize("action", [ManualAction.CHECK, ManualAction.HOME])
+def test_whatever_a_driver_says_can_be_written_down(action):
     """The loop does that, long after the rig thread would have caught what goes wrong."""
-    report = perform(Careless({}), "careless", Wish(deed=deed), {}, EventMonitor())
+    report = perform(Careless({}), "careless", ManualCommand(action=action), {}, EventMonitor())
     assert json.loads(json.dumps([report.sentence, report.details]))
     assert isinstance(report.sentence, str)

@@ -10,10 +10,10 @@ from plantimager.timelapse.scan.paths import (
     DEFAULT_PATH,
     HOME,
     MOST_POINTS,
-    Beyond,
+    OutOfReach,
     Pose,
-    beyond,
     check_reach,
+    find_out_of_reach,
     read_path,
 )
 
@@ -266,23 +266,29 @@ GANTRY = {"x": (0, 740), "y": (0, 740)}
 
 def test_a_path_within_the_limits_is_not_beyond():
     """The usual path suits the usual gantry, and rounding of a cosine isn't a reason to refuse it."""
-    assert beyond(DEFAULT_PATH, GANTRY) is None
+    assert find_out_of_reach(DEFAULT_PATH, GANTRY) is None
     assert (
-        beyond(poses_of("Circle", CIRCLE | {"center_x": 350, "center_y": 350}), {"x": (0, 700), "y": (0, 700)}) is None
+        find_out_of_reach(
+            poses_of("Circle", CIRCLE | {"center_x": 350, "center_y": 350}), {"x": (0, 700), "y": (0, 700)}
+        )
+        is None
     )
 
 
 def test_the_farthest_point_beyond_the_limits_is_named():
     """Counted from 1, with its axis and the limits."""
-    outside = beyond(poses_of("Circle", CIRCLE | {"radius": 450, "n_points": 4}), GANTRY)
-    assert outside == Beyond(3, "x", 825, (0, 740))
+    outside = find_out_of_reach(poses_of("Circle", CIRCLE | {"radius": 450, "n_points": 4}), GANTRY)
+    assert outside == OutOfReach(3, "x", 825, (0, 740))
     assert str(outside) == "point 3 (x = 825 mm) leaves the gantry's 0-740 mm"
 
 
 def test_an_axis_that_stays_or_has_no_limit_is_within():
     """A turntable turns as far as it likes."""
-    assert beyond([Pose(pan=5000), Pose(x=3)], GANTRY) is None
-    assert str(beyond([HOME, Pose(pan=400)], {"pan": (0, 352)})) == "point 2 (pan = 400°) leaves the gantry's 0-352°"
+    assert find_out_of_reach([Pose(pan=5000), Pose(x=3)], GANTRY) is None
+    assert (
+        str(find_out_of_reach([HOME, Pose(pan=400)], {"pan": (0, 352)}))
+        == "point 2 (pan = 400°) leaves the gantry's 0-352°"
+    )
 
 
 def test_a_configuration_beyond_the_limits_is_a_fault():

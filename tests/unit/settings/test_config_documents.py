@@ -13,7 +13,7 @@ import pytest
 from configuration_example import options, prose_of_settings, uncommented
 from tree import MANUALS
 
-from plantimager.timelapse.drivers import DISTRIBUTION, GROUP, load
+from plantimager.timelapse.drivers import DISTRIBUTION, GROUP, load_driver
 from plantimager.timelapse.drivers.cameras import KINDS, v4l2
 from plantimager.timelapse.scan.lights import Role
 from plantimager.timelapse.settings.config import LOG_LEVELS, ClockPolicy, Missed, read_config
@@ -96,7 +96,7 @@ def code(tmp_path_factory):
         code.watch(monkeypatch)
         read_config(file)
         for driver in DRIVERS:
-            load(driver, options(driver, alternatives=False)).close()
+            load_driver(driver, options(driver, alternatives=False)).close()
     return code
 
 
@@ -141,7 +141,7 @@ def document(request):
 @pytest.mark.parametrize("alternatives", [False, True], ids=["first", "alternatives"])
 def test_whatever_a_person_uncomments_the_driver_takes(driver, alternatives):
     """All settings at once; where two exclude each other, either."""
-    load(driver, options(driver, alternatives=alternatives)).close()
+    load_driver(driver, options(driver, alternatives=alternatives)).close()
 
 
 def test_alternatives_are_found():

@@ -26,10 +26,10 @@ from plantimager.timelapse.store.document import (
     TIMELAPSE_STORAGE_JSON,
     ScanRecord,
     TimelapseStore,
-    backup_of,
+    backup_path,
     get_file_name,
     get_storage_dir,
-    load,
+    load_store,
 )
 from plantimager.timelapse.support.errors import FaultsFound, StoreCorrupt, StoreUnreadable
 
@@ -242,7 +242,7 @@ def test_live_object_may_be_a_mock(path):
     mock.id = "tl"
     store = TimelapseStore.from_timelapse(mock)
     store.save()
-    assert load(path).store == store
+    assert load_store(path).store == store
     assert (store.on_scan_failed, store.scan_retries) == (None, None)
 
 
@@ -307,7 +307,7 @@ def test_saved_store_is_private_and_keeps_its_predecessor(storage):
     path = storage / TIMELAPSE_STORAGE_JSON
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(storage.stat().st_mode) == 0o700
-    assert [json.loads(each.read_bytes())["next_idx"] for each in (path, backup_of(path))] == [1, 0]
+    assert [json.loads(each.read_bytes())["next_idx"] for each in (path, backup_path(path))] == [1, 0]
     assert sorted(entry.name for entry in storage.iterdir()) == [path.name, f"{path.name}.bak"]
 
 
@@ -364,7 +364,7 @@ def test_absent_keys_have_their_defaults(path):
     put(path, {"timelapse_id": "tl"})
     assert TimelapseStore.new_store_from_last() == TimelapseStore(timelapse_id="tl")
     with pytest.raises(StoreCorrupt, match=r"mode: required, but missing \(and 2 more\)"):
-        load(path)
+        load_store(path)
 
 
 @pytest.mark.parametrize("version", [2, 99, 0, "1.1"])
@@ -419,13 +419,13 @@ def test_secret_is_never_shown(path, caplog):
     store = TimelapseStore(extra={"api_token": secret})
     assert secret not in repr(store)
     put(path, raw(extra={"api_token": secret}, api_token=secret))
-    loaded = load(path)
+    loaded = load_store(path)
     assert secret not in repr(loaded)
     for wrong in ([secret], secret, [{"api_token": secret}]):
         put(path, raw(extra=wrong))
         assert TimelapseStore.new_store_from_last() is None
         with pytest.raises(StoreCorrupt, match="extra: write an object") as raised:
-            load(path)
+            load_store(path)
         assert secret not in str(raised.value)
     assert secret not in caplog.text
 
@@ -485,7 +485,7 @@ def test_load_and_save_keep_everything(tmp_path_factory, value):
     """Every key of every kind, known or not, at the top, in extra and in the records."""
     path = tmp_path_factory.mktemp("store") / "s.json"
     put(path, value)
-    loaded = load(path)
+    loaded = load_store(path)
     saved = json.loads(json.dumps(loaded.store.as_mapping()))
     assert json.dumps({key: saved[key] for key in value}, sort_keys=True) == json.dumps(value, sort_keys=True)
 
@@ -517,10 +517,10 @@ def too_large(path):
 )
 def test_store_that_can_not_be_read_now_is_not_called_corrupt(path, make, line):
     """It may be fine: nothing may be written in its place, and ``.bak`` doesn't stand in for it."""
-    put(backup_of(path), raw())
+    put(backup_path(path), raw())
     make(path)
     with pytest.raises(StoreUnreadable) as raised:
-        load(path)
+        load_store(path)
     assert str(raised.value) == f"{path}: {line}"
 
 
@@ -547,11 +547,11 @@ def test_store_that_can_not_be_read_now_is_not_called_corrupt(path, make, line):
     ids=lambda value: str(value)[:20],
 )
 def test_store_that_holds_no_timelapse_gets_one_line(path, content, line):
-    """Which file, and what is wrong with it; `load` itself touches nothing."""
+    """Which file, and what is wrong with it; `load_store` itself touches nothing."""
     content(path) if callable(content) else put(path, content)
     size = path.stat().st_size
     with pytest.raises(StoreCorrupt) as raised:
-        load(path)
+        load_store(path)
     assert str(raised.value).startswith(f"{path}: {line}")
     assert "\n" not in str(raised.value)
     assert path.stat().st_size == size
@@ -559,16 +559,16 @@ def test_store_that_holds_no_timelapse_gets_one_line(path, content, line):
 
 def test_absent_store_is_none_to_the_daemon_even_beside_a_backup(path):
     """Whoever deletes the store wants to start afresh."""
-    put(backup_of(path), raw())
-    assert load(path) is None
+    put(backup_path(path), raw())
+    assert load_store(path) is None
 
 
 def test_backup_stands_in_for_a_corrupt_store(path):
     """And what is wrong with the store is told with it."""
-    put(backup_of(path), raw(timelapse_id="before"))
+    put(backup_path(path), raw(timelapse_id="before"))
     put(path, b"{")
-    loaded = load(path)
-    assert (loaded.store.timelapse_id, loaded.store._file_name, loaded.path) == ("before", path.name, backup_of(path))
+    loaded = load_store(path)
+    assert (loaded.store.timelapse_id, loaded.store._file_name, loaded.path) == ("before", path.name, backup_path(path))
     assert str(path) in str(loaded.trouble)
 
 
@@ -576,10 +576,10 @@ def test_backup_stands_in_for_a_corrupt_store(path):
 def test_corrupt_store_without_a_sound_backup_is_corrupt(path, backup):
     """What is told is what is wrong with the store itself."""
     if backup is not None:
-        put(backup_of(path), backup)
+        put(backup_path(path), backup)
     put(path, b"{")
     with pytest.raises(StoreCorrupt, match=r"storage\.json: not JSON"):
-        load(path)
+        load_store(path)
 
 
 @pytest.mark.parametrize("file", ["one-shot-pending", "interval-completed", "interval-utc-interrupted"])
@@ -587,11 +587,11 @@ def test_corrupt_store_without_a_sound_backup_is_corrupt(path, backup):
 def test_store_cut_off_anywhere_falls_back_to_its_backup(path, file, tail):
     """At any byte: what a write without fsync leaves after a power cut is never half believed."""
     text = (STORES / f"{file}.json").read_bytes()
-    backup_of(path).write_bytes(text)
+    backup_path(path).write_bytes(text)
     for length in range(0, len(text), len(text) // 500 + 1):
         path.write_bytes(text[:length] + tail)
-        loaded = load(path)
-        assert loaded.path == backup_of(path)
+        loaded = load_store(path)
+        assert loaded.path == backup_path(path)
         assert loaded.trouble is not None
 
 
@@ -602,6 +602,6 @@ def test_store_with_a_flipped_bit_anywhere_raises_nothing_but_a_store_error(path
     for position in range(0, len(text), 2):
         path.write_bytes(text[:position] + bytes([text[position] ^ flip]) + text[position + 1 :])
         try:
-            load(path)
+            load_store(path)
         except StoreCorrupt as corrupt:
             assert str(corrupt).startswith(f"{path}: ")  # noqa: PT017 - either outcome is right, a third is not

@@ -18,7 +18,13 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.document import TimelapseStore
 from plantimager.timelapse.store.logbook import Logbook
 from plantimager.timelapse.store.quick_reader import read_quickly
-from plantimager.timelapse.store.stored_timelapse import LONG, StoredTimelapse, load_stored, new_stored, read_stored
+from plantimager.timelapse.store.stored_timelapse import (
+    LONG,
+    StoredTimelapse,
+    load_timelapse,
+    new_stored_timelapse,
+    read_timelapse,
+)
 from plantimager.timelapse.support.errors import ScanFailed
 from plantimager.timelapse.support.json_text import dumps, load
 
@@ -28,9 +34,9 @@ YEAR = STORES / "interval-year-8760.json"
 
 
 def read_carefully(text: bytes) -> StoredTimelapse:
-    """Return what `load_stored` makes of a text that isn't read quickly."""
+    """Return what `load_timelapse` makes of a text that isn't read quickly."""
     read = load(text)
-    return read_stored(TimelapseStore.from_mapping(read.value, "s.json"), None, exact=read.exact)
+    return read_timelapse(TimelapseStore.from_mapping(read.value, "s.json"), None, exact=read.exact)
 
 
 def kept(deeds: list[str], n_slots: int = 12) -> StoredTimelapse:
@@ -43,25 +49,25 @@ def kept(deeds: list[str], n_slots: int = 12) -> StoredTimelapse:
         scan_retries=1,
     )
     configuration = {"ScanPath": {"class_name": "Circle", "kwargs": {"radius": 350.5, "centre": [370, -0.0]}}}
-    stored = new_stored(timelapse, configuration, "c0ffee", "s.json")
+    stored = new_stored_timelapse(timelapse, configuration, "c0ffee", "s.json")
     at, log = BEGIN, stored.logbook
-    for deed in deeds:
+    for action in deeds:
         if not timelapse.state.is_active:
             break
         at = max(at, timelapse.schedule_times[timelapse.next_idx])
-        if deed == "come back":
+        if action == "come back":
             log = replace(log, saved_at=at).came_back(at + EVERY, "boot")
-        elif deed == "miss":
-            timelapse = timelapse.pass_late(at + 3 * EVERY, Reason.MISSED, "the rig was off")
-        elif deed == "cancel":
+        elif action == "miss":
+            timelapse = timelapse.skip_late_slots(at + 3 * EVERY, Reason.MISSED, "the rig was off")
+        elif action == "cancel":
             timelapse = timelapse.cancel(at, "anna", "wilted \N{SEEDLING}")
         elif timelapse.state is TimeLapseState.SCHEDULED:
             timelapse = timelapse.begin(at + timedelta(milliseconds=1), "boot")
-        elif deed == "interrupt":
+        elif action == "interrupt":
             timelapse = timelapse.interrupt(at, "the power went")
-        elif deed == "not ready":
+        elif action == "not ready":
             timelapse = timelapse.rig_not_ready(ScanFailed("no camera"))
-        elif deed == "fail":
+        elif action == "fail":
             timelapse = timelapse.fail_attempt(at + timedelta(seconds=9), ScanFailed("lens \x07 \\ufffd"))
         else:
             timelapse = timelapse.succeed(at + timedelta(minutes=5), 72)
@@ -179,8 +185,8 @@ def test_long_store_is_read_quickly_and_a_short_one_without_the_means_for_that(t
     """On a Pi a start with few slots needn't wait for what only many need."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from plantimager.timelapse.store.stored_timelapse import load_stored\n"
-        "assert load_stored(Path(sys.argv[1])); print('plantimager.timelapse.store.quick_reader' in sys.modules)\n"
+        "from plantimager.timelapse.store.stored_timelapse import load_timelapse\n"
+        "assert load_timelapse(Path(sys.argv[1])); print('plantimager.timelapse.store.quick_reader' in sys.modules)\n"
     )
     short, long = tmp_path / "short.json", tmp_path / "long.json"
     short.write_bytes(changed())
@@ -197,7 +203,7 @@ def test_long_store_with_something_unusual_is_loaded_all_the_same(tmp_path):
     path, raw = tmp_path / "store.json", {**json.loads(YEAR.read_bytes()), "of a newer version": float("nan")}
     path.write_bytes(dumps(raw))
     assert path.stat().st_size > LONG
-    loaded = load_stored(path)
+    loaded = load_timelapse(path)
     assert loaded is not None
     assert (loaded.path, loaded.trouble, loaded.stored.exact) == (path, None, False)
     assert loaded.stored.timelapse.next_idx == raw["next_idx"]

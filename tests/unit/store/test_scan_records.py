@@ -10,7 +10,7 @@ from zones import EUROPE, zone
 
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.store.document import TimelapseStore
-from plantimager.timelapse.store.stored_timelapse import read_stored
+from plantimager.timelapse.store.stored_timelapse import read_timelapse
 from plantimager.timelapse.support.json_text import loads
 
 HOURS = [f"2026-06-22T{hour:02}:00:00+00:00" for hour in range(6, 12)]
@@ -38,9 +38,9 @@ def scan(scan_id="tl_0", status="succeeded", **changes):
 
 def read(store, host=UTC):
     """Read a store; whatever was understood of it must be the same once we have written it."""
-    stored = read_stored(store, host)
+    stored = read_timelapse(store, host)
     raw = loads(stored.encode())
-    again = read_stored(TimelapseStore.from_mapping(raw, "s.json"), timedelta_zone)
+    again = read_timelapse(TimelapseStore.from_mapping(raw, "s.json"), timedelta_zone)
     assert again.timelapse == stored.timelapse
     assert (again.unplaced, again.notes) == (stored.unplaced, ())
     assert again.encode() == stored.encode()
@@ -85,7 +85,7 @@ def test_status_that_was_written_is_believed(status):
 def test_naive_times_are_those_of_the_host():
     """Even where the schedule is in UTC; those with an offset are what they say."""
     times = {"started_at": "2026-06-22T08:00:30", "finished_at": "2026-06-22T06:01:21+00:00"}
-    record = read_stored(store_of(scan(**times)), zone(EUROPE)).timelapse.records[0]
+    record = read_timelapse(store_of(scan(**times)), zone(EUROPE)).timelapse.records[0]
     assert record.started_at == datetime(2026, 6, 22, 6, 0, 30, tzinfo=UTC)
     assert record.took == timedelta(seconds=51)
 
@@ -131,7 +131,7 @@ def test_scan_whose_id_says_nothing_is_that_of_its_place():
     assert statuses(stored)[:3] == [R.SUCCEEDED, R.FAILED, R.SUCCEEDED]
     gap = {slot: record for slot, record in stored.timelapse.records.items() if slot != 1}
     sparse = stored.evolved(replace(stored.timelapse, records=gap, next_idx=1), stored.logbook)
-    again = read_stored(TimelapseStore.from_mapping(loads(sparse.encode()), "s.json"), UTC)
+    again = read_timelapse(TimelapseStore.from_mapping(loads(sparse.encode()), "s.json"), UTC)
     assert again.timelapse == sparse.timelapse
 
 
@@ -150,7 +150,7 @@ def test_second_scan_of_a_slot_takes_no_other_slots_place(first, second, winner)
     scans = [scan("tl_0", first, n=0), scan("tl_0", second, n=1)]
     stored = read(store_of(*scans, next_idx=1))
     assert statuses(stored) == [scans[winner]["status"], None, None, None]
-    assert stored.timelapse.records[0].kept == {"n": winner}
+    assert stored.timelapse.records[0].unknown_keys == {"n": winner}
     assert stored.unplaced == (scans[1 - winner],)
 
 
@@ -192,7 +192,7 @@ def test_slot_that_was_left_pending_was_not_recorded():
     """Pending and gone by is nothing that became of it."""
     stored = read(store_of(scan(status="pending", theirs=1), next_idx=1))
     assert statuses(stored)[0] is R.SKIPPED
-    assert stored.timelapse.records[0].kept == {"theirs": 1}
+    assert stored.timelapse.records[0].unknown_keys == {"theirs": 1}
     assert stored.notes == ("1 slot before slot 1 had no record",)
 
 

@@ -15,7 +15,7 @@ from zones import EUROPE, zone
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import Ending, SlotRecord, TimeLapse
 from plantimager.timelapse.store.document import TimelapseStore
-from plantimager.timelapse.store.stored_timelapse import Logbook, StoredTimelapse, new_stored, read_stored
+from plantimager.timelapse.store.stored_timelapse import Logbook, StoredTimelapse, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.json_text import dumps, loads
 
 FILES = sorted(STORES.glob("*.json"))
@@ -30,7 +30,7 @@ def timelapse(n_slots=3, **changes):
 
 
 def stored(raw, host=UTC):
-    return read_stored(TimelapseStore.from_mapping(raw, "s.json"), host)
+    return read_timelapse(TimelapseStore.from_mapping(raw, "s.json"), host)
 
 
 def raw(**changes):
@@ -167,8 +167,8 @@ def test_configuration_is_the_snapshot_of_the_store():
     assert stored(raw(extra={"config_snapshot": {"ScanPath": {}}})).configuration == {"ScanPath": {}}
     for none in ({}, None, 3, []):
         assert stored(raw(extra={"config_snapshot": none})).configuration is None
-    assert new_stored(timelapse(), {}, None, "s.json").configuration is None
-    assert new_stored(timelapse(), {"camera": {}}, None, "s.json").configuration == {"camera": {}}
+    assert new_stored_timelapse(timelapse(), {}, None, "s.json").configuration is None
+    assert new_stored_timelapse(timelapse(), {"camera": {}}, None, "s.json").configuration == {"camera": {}}
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_configuration_is_the_snapshot_of_the_store():
 
 def test_new_timelapse_is_laid_out_as_documented():
     """Indent 2, sorted keys, words and times as they are to be written."""
-    text = new_stored(timelapse(1, start_at=START), {"camera": {}}, "abc", "s.json").encode().decode()
+    text = new_stored_timelapse(timelapse(1, start_at=START), {"camera": {}}, "abc", "s.json").encode().decode()
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
     assert json.loads(text) == {
         "version": 1, "timelapse_id": "tl", "mode": "interval", "state": "scheduled",
@@ -198,13 +198,13 @@ def test_usual_slots_take_no_room_in_extra():
     value = timelapse()
     value = value.begin(START, "boot").succeed(START + HOUR / 2)
     value = value.begin(START + HOUR, "boot").interrupt(None, "the power went").begin(START + HOUR, "boot")
-    slots = json.loads(new_stored(value, {}, None, "s.json").encode())["extra"]["timelapsed"]["slots"]
+    slots = json.loads(new_stored_timelapse(value, {}, None, "s.json").encode())["extra"]["timelapsed"]["slots"]
     assert slots == {"1": {"attempt": 2, "interruptions": 1, "boot_id": "boot"}}
 
 
 def test_evolving_leaves_the_value_before_as_it_is():
     """A save that fails must not have changed what is held."""
-    before = new_stored(timelapse(), {}, None, "s.json")
+    before = new_stored_timelapse(timelapse(), {}, None, "s.json")
     text = before.encode()
     after = before.evolved(before.timelapse.begin(START, "b"), Logbook(boots=3))
     assert after.encode() != text
@@ -214,7 +214,7 @@ def test_evolving_leaves_the_value_before_as_it_is():
 def test_fractions_of_seconds_survive():
     """Whole seconds are written as integers, as in every store there is."""
     value = timelapse(warmup=timedelta(seconds=0.25), grace=timedelta(microseconds=1))
-    written = loads(new_stored(value, {}, None, "s.json").encode())
+    written = loads(new_stored_timelapse(value, {}, None, "s.json").encode())
     assert (written["warmup_sec"], written["grace_period"], written["standby_threshold_sec"]) == (0.25, 1e-06, 600)
     assert stored(written).timelapse == value
 
@@ -237,7 +237,7 @@ def records(draw, slot):
         last_error=draw(st.none() | TEXTS),
         pictures=draw(st.none() | st.integers(0, 99)),
         boot_id=draw(st.none() | TEXTS),
-        kept=draw(st.dictionaries(TEXTS.map(lambda key: f"their {key}"), st.integers(), max_size=2)),
+        unknown_keys=draw(st.dictionaries(TEXTS.map(lambda key: f"their {key}"), st.integers(), max_size=2)),
     )
 
 
@@ -261,7 +261,7 @@ def documents(draw):
         boots=draw(st.integers(0, 9)),
         outages=tuple(draw(st.lists(st.tuples(INSTANTS, INSTANTS), max_size=2))),
     )
-    return StoredTimelapse(new_stored(value, {"a": 1}, None, "s.json").store, value, logbook)
+    return StoredTimelapse(new_stored_timelapse(value, {"a": 1}, None, "s.json").store, value, logbook)
 
 
 @settings(deadline=None)
@@ -292,7 +292,7 @@ def test_transition_of_one_slot_makes_few_records_anew(monkeypatch):
     monkeypatch.setattr(stored_timelapse, "scans_of", counted)
     value = timelapse(10_000)
     done = {slot: SlotRecord(slot=slot, scan_id=f"tl_{slot}", status=RecordStatus.SUCCEEDED) for slot in range(5000)}
-    held = new_stored(replace(value, records=done, next_idx=5000), {}, None, "s.json")
+    held = new_stored_timelapse(replace(value, records=done, next_idx=5000), {}, None, "s.json")
     held.encode()
     assert len(made) == 5000
     made.clear()

@@ -12,7 +12,7 @@ from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapse
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.document import TimelapseStore
 from plantimager.timelapse.store.logbook import Logbook
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored, read_stored
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.errors import ScanFailed
 from plantimager.timelapse.support.json_text import dumps
 
@@ -28,25 +28,25 @@ def begun(n_slots: int, **others: object) -> StoredTimelapse:
         state=TimeLapseState.SCHEDULED,
         schedule_times=tuple(BEGIN + slot * EVERY for slot in range(n_slots)),
     )
-    return new_stored(timelapse, {"ScanPath": {"class_name": "Circle"}, **others}, None, "s.json")
+    return new_stored_timelapse(timelapse, {"ScanPath": {"class_name": "Circle"}, **others}, None, "s.json")
 
 
 def steps(timelapse: TimeLapse, deeds: list[str]) -> list[TimeLapse]:
     """Return the values that a timelapse goes through."""
     values = [timelapse]
-    for deed in deeds:
+    for action in deeds:
         now = values[-1]
         if now.next_at is None:
             break
         at = now.next_at
-        if deed == "miss":
-            values.append(now.pass_late(at + 20 * EVERY, Reason.MISSED, ""))
-        elif deed == "cancel":
+        if action == "miss":
+            values.append(now.skip_late_slots(at + 20 * EVERY, Reason.MISSED, ""))
+        elif action == "cancel":
             values.append(now.cancel(at, "ada", "wilted"))
         else:
             running = now.begin(at, "boot")
             values.append(running)
-            values.append(running.succeed(at, 72) if deed == "take" else running.fail_attempt(at, ScanFailed(deed)))
+            values.append(running.succeed(at, 72) if action == "take" else running.fail_attempt(at, ScanFailed(action)))
     return values
 
 
@@ -90,6 +90,6 @@ def test_scans_of_no_slot_stand_after_the_others() -> None:
         "schedule_times": [BEGIN.isoformat()] * 2,
         "scans": [{"scan_id": "stranger", "note": {"of": ["somebody", {"else": 1}]}}],
     }
-    stored = read_stored(TimelapseStore.from_mapping(raw, "s"), UTC)
+    stored = read_timelapse(TimelapseStore.from_mapping(raw, "s"), UTC)
     assert stored.encode() == dumps(stored._as_mapping())
     assert b"stranger" in stored.encode()

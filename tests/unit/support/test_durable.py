@@ -18,15 +18,15 @@ import pytest
 
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.durable import (
-    TooLarge,
-    keep_aside,
+    FileTooLarge,
+    keep_copy,
     make_private_directory,
-    put_back,
+    move_aside,
     read_regular,
-    set_aside,
+    restore_file,
     sweep_temporaries,
-    why_not_writable,
     write_durably,
+    write_refusal,
 )
 
 STAMP = "20260622T060030Z"
@@ -127,13 +127,13 @@ def test_file_system_without_hard_links_gets_a_copy(path, tmp_path, monkeypatch,
     """A FAT card has none; the backup is then written like any other file."""
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"old")
-    for asked in (lambda: write_durably(path, b"new", backup=backup), lambda: keep_aside(path, "foreign", STAMP)):
+    for asked in (lambda: write_durably(path, b"new", backup=backup), lambda: keep_copy(path, "foreign", STAMP)):
         with failing(monkeypatch, "link", refusal):
             asked()
     assert (path.read_bytes(), backup.read_bytes()) == (b"new", b"old")
     assert (tmp_path / f"store.json.foreign-{STAMP}").read_bytes() == b"new"
     with failing(monkeypatch, "link", refusal):
-        put_back(path, backup)
+        restore_file(path, backup)
     assert (path.read_bytes(), backup.read_bytes()) == (b"old", b"old")
     assert names(path) == ["store.json", "store.json.bak", f"store.json.foreign-{STAMP}"]
 
@@ -229,7 +229,7 @@ def test_file_is_read_up_to_the_limit(path):
     """One byte more is refused, before it is in memory."""
     path.write_bytes(b"x" * 100)
     assert len(read_regular(path, 100)) == 100
-    with pytest.raises(TooLarge, match="100 bytes, at most 99 are read"):
+    with pytest.raises(FileTooLarge, match="100 bytes, at most 99 are read"):
         read_regular(path, 99)
     with pytest.raises(FileNotFoundError):
         read_regular(path.with_name("other"), 99)
@@ -242,7 +242,7 @@ def test_file_set_aside_has_another_name_and_overwrites_nothing(path):
     """Two in one second get names of their own."""
     for content in (b"1", b"2", b"3"):
         path.write_bytes(content)
-        set_aside(path, "corrupt", STAMP)
+        move_aside(path, "corrupt", STAMP)
     assert not path.exists()
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"1",
@@ -255,13 +255,13 @@ def test_dangling_link_counts_as_a_name_that_is_taken(path):
     """It is somebody's."""
     path.write_bytes(b"1")
     path.with_name(f"store.json.corrupt-{STAMP}").symlink_to("nowhere")
-    assert set_aside(path, "corrupt", STAMP).name.endswith("Z-2")
+    assert move_aside(path, "corrupt", STAMP).name.endswith("Z-2")
 
 
 def test_file_kept_aside_stays_where_it_is(path):
     """It has two names until it is replaced."""
     path.write_bytes(b"theirs")
-    aside = keep_aside(path, "foreign", STAMP)
+    aside = keep_copy(path, "foreign", STAMP)
     assert aside.samefile(path)
     write_durably(path, b"ours")
     assert (path.read_bytes(), aside.read_bytes()) == (b"ours", b"theirs")
@@ -272,7 +272,7 @@ def test_backup_is_put_back_without_a_moment_in_which_there_is_no_file(path, tmp
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"garbage")
     backup.write_bytes(b"1")
-    put_back(path, backup)
+    restore_file(path, backup)
     assert path.samefile(backup)
     write_durably(path, b"2", backup=backup)
     assert (path.read_bytes(), backup.read_bytes()) == (b"2", b"1")
@@ -347,7 +347,7 @@ def test_write_that_was_killed_leaves_only_what_is_swept(path, monkeypatch, call
 @pytest.mark.parametrize("path", ["", "to be made", "to/be/made"])
 def test_directory_that_can_be_written_or_made_is_fine(tmp_path, path):
     """And isn't made."""
-    assert why_not_writable(tmp_path / path) is None
+    assert write_refusal(tmp_path / path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -355,7 +355,7 @@ def test_directory_that_can_be_written_or_made_is_fine(tmp_path, path):
 def test_what_is_below_a_file_is_no_directory(tmp_path, path):
     """As where a disk's mount point has been taken for something else."""
     (tmp_path / "file").touch()
-    assert why_not_writable(tmp_path / path) == "Not a directory"
+    assert write_refusal(tmp_path / path) == "Not a directory"
 
 
 @pytest.mark.parametrize(
@@ -370,13 +370,13 @@ def test_link_that_leads_nowhere_is_a_reason_and_stops_nobody(tmp_path, target, 
     """Whatever the kernel says of it: the daemon that asks goes on."""
     link = tmp_path / "link"
     link.symlink_to(target)
-    assert why_not_writable(link) == why
-    assert why_not_writable(link / "scans") == why
+    assert write_refusal(link) == why
+    assert write_refusal(link / "scans") == why
 
 
 def test_directory_of_somebody_else_is_told_apart_from_a_read_only_disk(tmp_path, monkeypatch):
     """Whoever may do everything, as root may, is refused by nothing else."""
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert why_not_writable(tmp_path) == "Permission denied"
+    assert write_refusal(tmp_path) == "Permission denied"
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
-    assert why_not_writable(tmp_path) == "Read-only file system"
+    assert write_refusal(tmp_path) == "Read-only file system"

@@ -14,11 +14,11 @@ from plantimager.timelapse.support.faults import (
     Table,
     argv,
     boolean,
+    format_value,
     number,
     one_of,
-    shown,
     text,
-    whole,
+    whole_number,
 )
 
 TOML_VALUES = st.recursive(
@@ -46,7 +46,7 @@ def test_a_value_that_is_right_is_returned_as_read():
     """No fault, and the reader's result."""
     faults = []
     table = Table({"count": 3}, "table", faults)
-    assert table.take("count", whole(1)) == 3
+    assert table.take("count", whole_number(1)) == 3
     table.finish()
     assert faults == []
 
@@ -57,7 +57,7 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
     def read(table):
         assert table.take("absent", text) is None
         assert table.take("wrong", text) is None
-        assert table.take("large", whole(1, 9), 5) == 5
+        assert table.take("large", whole_number(1, 9), 5) == 5
         table.finish()
 
     assert faults_of({"wrong": 3, "large": 10, "larch": 1, "else": 2}, read) == [
@@ -72,8 +72,8 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
 def test_a_default_is_not_checked_and_may_be_none():
     """What is absent gets the default as it is."""
     table = Table({}, "table", [])
-    assert table.take("key", whole(1), None) is None
-    assert table.take("other", whole(1), -5) == -5
+    assert table.take("key", whole_number(1), None) is None
+    assert table.take("other", whole_number(1), -5) == -5
     assert table.faults == []
 
 
@@ -94,7 +94,7 @@ def test_tables_within_tables_are_named_with_dots():
 def test_a_value_in_place_of_a_table_is_a_fault_of_the_table_around_it(value):
     """``inner = 3`` instead of ``[table.inner]``."""
     assert faults_of({"inner": value}, lambda table: table.subtable("inner").finish()) == [
-        f"[table] inner = {shown(value)}: write a table"
+        f"[table] inner = {format_value(value)}: write a table"
     ]
 
 
@@ -102,7 +102,7 @@ def test_the_rest_of_a_table_counts_as_known():
     """For tables whose keys belong to somebody else."""
     faults = []
     table = Table({"mine": 1, "theirs": 2}, "", faults)
-    table.take("mine", whole(0))
+    table.take("mine", whole_number(0))
     assert table.rest() == {"theirs": 2}
     table.finish()
     assert faults == []
@@ -143,13 +143,13 @@ def test_an_error_lists_every_fault_under_the_name_of_the_file():
 )
 def test_values_are_shown_on_one_line_as_toml_has_them(value, line):
     """Cut when long, and with nothing in them that a terminal would obey."""
-    assert shown(value) == line
+    assert format_value(value) == line
 
 
 @given(TOML_VALUES)
 def test_whatever_toml_can_hold_is_shown_on_one_line(value):
     """Of bounded length, printable."""
-    line = shown(value)
+    line = format_value(value)
     assert line.isprintable()
     assert len(line) <= LONGEST_VALUE_SHOWN
 
@@ -160,7 +160,7 @@ def test_every_table_can_be_read_with_every_reader(values, key):
     faults = []
     table = Table(values, "table", faults)
     for key_read in (*values, key):
-        for read in (text, boolean, whole(0), whole(1, 5), number, one_of("a", "b"), argv):
+        for read in (text, boolean, whole_number(0), whole_number(1, 5), number, one_of("a", "b"), argv):
             table.take(key_read, read, None)
     table.finish()
     assert all(str(fault).isprintable() for fault in faults)
@@ -177,7 +177,7 @@ def test_keys_are_shown_on_one_line_too():
 def test_a_whole_number_is_neither_text_nor_truth(value):
     """`bool` is an `int` in Python, not in TOML."""
     with pytest.raises(ValueError, match="write a whole number of at least 1"):
-        whole(1)(value)
+        whole_number(1)(value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "3"])

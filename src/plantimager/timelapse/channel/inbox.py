@@ -40,7 +40,7 @@ class RequestFaulty(TimelapsedError):
 
 
 class Request(Struct, frozen=True):
-    """One wish of a person: ``start`` (the file is the definition), ``cancel`` or ``rig`` (a JSON object)."""
+    """One command of a person: ``start`` (the file is the definition), ``cancel`` or ``rig`` (a JSON object)."""
 
     kind: str
     path: Path
@@ -79,7 +79,7 @@ class Answer(Struct, frozen=True):
     """What a program makes more of than of a sentence; see `by_hand`."""
 
 
-def inbox_of(store: Path) -> Path:
+def inbox_path(store: Path) -> Path:
     """Return the directory in which requests to the daemon of a store are left."""
     return store.with_name(f"{store.name}.requests")
 
@@ -88,7 +88,7 @@ class Inbox:
     """The daemon's side. Loop thread."""
 
     def __init__(self, store: Path) -> None:
-        self.directory = inbox_of(store)
+        self.directory = inbox_path(store)
 
     def open(self) -> None:
         """Make the directory, and clear it of what was asked of the rig before this daemon ran, and of old answers.
@@ -172,7 +172,7 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
         must not have root write elsewhere.
 
     """
-    path = inbox_of(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
+    path = inbox_path(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
     make_private_directory(path.parent)
     with _held(path.parent, os.O_DIRECTORY) as directory:
         owner = None

@@ -20,7 +20,7 @@ LARGEST = 100_000
 """Bytes that are read of it."""
 
 
-def live_beside(store: Path) -> Path:
+def live_path(store: Path) -> Path:
     """Return where the daemon of a store shows what it is at."""
     return store.with_name(f"{store.name}.live")
 
@@ -29,7 +29,7 @@ class LiveFile:
     """The daemon's side. Loop thread."""
 
     def __init__(self, store: Path) -> None:
-        self.path = live_beside(store)
+        self.path = live_path(store)
         self._shown: dict[str, Any] | None = None
 
     def show(self, view: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class LiveFile:
 def read_live(store: Path) -> dict[str, Any]:
     """Return what a daemon shows; empty where there is nothing."""
     try:
-        view = loads(read_regular(live_beside(store), LARGEST))
+        view = loads(read_regular(live_path(store), LARGEST))
     except (OSError, ValueError):
         return {}
     return view if isinstance(view, dict) else {}

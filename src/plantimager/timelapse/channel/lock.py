@@ -16,7 +16,7 @@ SIGNATURE_LENGTH: Final = 40
 """Bytes of a lock file."""
 
 
-def lock_beside(store: Path) -> Path:
+def lock_path(store: Path) -> Path:
     """Return where the lock of a store is."""
     return store.with_name(f"{store.name}.lock")
 
@@ -25,12 +25,12 @@ class InstanceLock:
     """The right to write a store; let go of when the process ends, however it ends."""
 
     def __init__(self, store: Path) -> None:
-        self.path = lock_beside(store)
+        self.path = lock_path(store)
         self._descriptor: int | None = None
         self._signed = False
 
     def take(self, *, signed: bool = True) -> None:
-        """Take the lock and write our PID into it; who is no daemon doesn't sign, see `daemon_of`.
+        """Take the lock and write our PID into it; who is no daemon doesn't sign, see `running_daemon`.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class InstanceLock:
             raise AlreadyRunning(self.path, _signed_by(self.path)) from None
         self._descriptor, self._signed = descriptor, signed
         if signed:
-            self._sign(f"{os.getpid()} {start_of(os.getpid())}")
+            self._sign(f"{os.getpid()} {process_start(os.getpid())}")
 
     def give(self, uid: int, gid: int) -> None:
         """Make the file another user's, whose daemon takes it next; a hard link to somebody's file stays as it is.
@@ -89,24 +89,24 @@ class InstanceLock:
                 os.pwrite(self._descriptor, text.ljust(SIGNATURE_LENGTH).encode(), 0)
 
 
-def daemon_of(store: Path) -> int | None:
+def running_daemon(store: Path) -> int | None:
     """Return the PID of the daemon that runs on a store, or ``None``.
 
     The lock itself isn't touched: a daemon that starts at this very moment must not find it taken.
     """
-    return _signed_by(lock_beside(store))
+    return _signed_by(lock_path(store))
 
 
 def _signed_by(lock: Path) -> int | None:
     """Return the PID of the process that signed a lock, if it still runs."""
     with contextlib.suppress(OSError, ValueError):
         pid, start = read_regular(lock, SIGNATURE_LENGTH).decode().split()
-        if start_of(int(pid)) == start:
+        if process_start(int(pid)) == start:
             return int(pid)
     return None
 
 
-def start_of(pid: int) -> str:
+def process_start(pid: int) -> str:
     """Return when a process started, in clock ticks since boot: with the PID it names one process for good.
 
     Raises

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.cli.words import counted, schedule_words
-from plantimager.timelapse.drivers import load as load_driver
+from plantimager.timelapse.cli.wording import describe_schedule, format_count
+from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, inspect_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME
@@ -98,16 +98,16 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
 def check_definition(path: Path, driver: ScannerDriver | None, now: datetime) -> Finding:
     """Return what there is to say of a definition; ``driver``'s word included, where there is one."""
     try:
-        definition, (slots, notes) = read_whole(path, now)
+        definition, (slots, notes) = read_checked_definition(path, now)
         refuse_what_the_rig_cannot(definition.configuration, driver, path)
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
-    words = f"{definition.name}, {counted(len(slots), 'slot')}, {schedule_words(definition.mode, slots, now)}"
+    words = f"{definition.name}, {format_count(len(slots), 'slot')}, {describe_schedule(definition.mode, slots, now)}"
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(str(path), words, (*notes, *unchecked))
 
 
-def read_whole(path: Path, now: datetime) -> tuple[Definition, Schedule]:
+def read_checked_definition(path: Path, now: datetime) -> tuple[Definition, Schedule]:
     """Return a definition, and the schedule that it makes if it starts now.
 
     Raises

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from msgspec import Struct
 
-from plantimager.timelapse.cli.overview import Overview, look
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.cli.timeline import chart_of
@@ -26,7 +26,7 @@ from plantimager.timelapse.cli.timeline_text import picture_of
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.store.document import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
-from plantimager.timelapse.support.inotify import Watch
+from plantimager.timelapse.support.inotify import FileWatch
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
     except DemoFailed as failure:
         failure.hint = f"everything is left in {home.directory}"
         raise
-    overview = look(home.store, session.clock)
+    overview = take_snapshot(home.store, session.clock)
     _show_end(overview, home, screen)
     problems = what_is_untrue(overview, home, cut)
     for problem in problems:
@@ -162,7 +162,7 @@ def _run_until_the_cut(home: Home, clock: Clock, screen: Screen) -> Cut:
 
 def _run_to_the_end(home: Home, clock: Clock, screen: Screen) -> None:
     """Start a daemon on what the first one left, let it finish, and stop it as systemd would."""
-    left = look(home.store, clock).timelapse
+    left = take_snapshot(home.store, clock).timelapse
     if left is None or left.state is not TimeLapseState.RUNNING:
         raise DemoFailed("the store doesn't say that a scan was running when the power went")
     _say(screen, f"the store says: running, slot {left.next_idx} of {left.n_slots}; the power comes back")
@@ -175,7 +175,7 @@ def _run_to_the_end(home: Home, clock: Clock, screen: Screen) -> None:
 
 def _in_mid_scan(home: Home, clock: Clock) -> Cut | None:
     """Return where the scan is, if one is in its middle and its slot far enough along."""
-    timelapse = look(home.store, clock).timelapse
+    timelapse = take_snapshot(home.store, clock).timelapse
     if timelapse is None or timelapse.state is not TimeLapseState.RUNNING or timelapse.next_idx < CUT_SLOT:
         return None
     pictures = home.unfinished_pictures(timelapse.scan_id(timelapse.next_idx))
@@ -183,11 +183,11 @@ def _in_mid_scan(home: Home, clock: Clock) -> Cut | None:
 
 
 def _is_over(home: Home, clock: Clock) -> bool:
-    timelapse = look(home.store, clock).timelapse
+    timelapse = take_snapshot(home.store, clock).timelapse
     return timelapse is not None and timelapse.state.is_terminal
 
 
-def what_is_untrue(overview: Overview, home: Home, cut: Cut) -> list[str]:
+def what_is_untrue(overview: StatusSnapshot, home: Home, cut: Cut) -> list[str]:
     """Check what the demo claims; return what isn't so."""
     timelapse = overview.timelapse
     if timelapse is None:
@@ -211,7 +211,7 @@ def what_is_untrue(overview: Overview, home: Home, cut: Cut) -> list[str]:
 # --- its ending -----------------------------------------------------------------------------------------
 
 
-def _show_end(overview: Overview, home: Home, screen: Screen) -> None:
+def _show_end(overview: StatusSnapshot, home: Home, screen: Screen) -> None:
     _say(screen, "this is what `timelapsectl status` and `timelapsectl timeline` show of it")
     screen.write("", *status_lines(overview, screen, N_SLOTS))
     if overview.timelapse is not None:
@@ -300,7 +300,7 @@ class DemoDaemon:
         self._log = cast("IO[bytes]", self._process.stderr)
         os.set_blocking(self._log.fileno(), False)
         self._text = b""
-        self._watch = Watch(home.store.parent)
+        self._watch = FileWatch(home.store.parent)
         self._watch.also(self._log.fileno())
         self.pid = self._process.pid
 

@@ -19,7 +19,7 @@ from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, read_definition
 from plantimager.timelapse.settings.config import Missed, read_config
-from plantimager.timelapse.store.stored_timelapse import load_stored
+from plantimager.timelapse.store.stored_timelapse import load_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, StoreCorrupt, TimelapsedError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _refuse_what_comes_second(definition: Definition, session: Session, now: dat
     """
     held, history = None, session.places.history
     with suppress(StoreCorrupt):  # which the daemon sets aside
-        loaded = load_stored(session.store)
+        loaded = load_timelapse(session.store)
         held = None if loaded is None else loaded.stored
     if held is not None and skips:
         held = replace(held, timelapse=_as_resumed(held.timelapse, now))
@@ -96,7 +96,7 @@ def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:
     """Return what the daemon will find when it starts: what is cut off, or went by meanwhile, may be all there was."""
     if timelapse.state is TimeLapseState.RUNNING:
         timelapse = timelapse.interrupt(None, "")
-    return timelapse.pass_late(now, Reason.MISSED, "")
+    return timelapse.skip_late_slots(now, Reason.MISSED, "")
 
 
 def _startable(

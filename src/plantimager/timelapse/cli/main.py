@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
-from plantimager.timelapse.support.streams import occupy_standard_streams
+from plantimager.timelapse.support.streams import open_missing_streams
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ class _Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 ok, 1 failed, 2 usage, 69 daemon not there, 78 configuration."""
-    occupy_standard_streams()
+    open_missing_streams()
     options = parse(arguments)
     try:
         code = _run(options)

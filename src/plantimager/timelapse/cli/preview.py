@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.check import read_whole
+from plantimager.timelapse.cli.check import read_checked_definition
 from plantimager.timelapse.cli.terminal import Style, flowing
-from plantimager.timelapse.cli.words import counted, schedule_words, zone_words
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.cli.wording import describe_schedule, describe_zone, format_count
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
 from plantimager.timelapse.scan.cameras import read_cameras
 from plantimager.timelapse.scan.paths import read_path
@@ -48,7 +48,7 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         refusal.hint = "name one: timelapsectl preview FILE"
         raise refusal
     now = session.clock.now()
-    definition, schedule = read_whole(path, now)
+    definition, schedule = read_checked_definition(path, now)
     session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))
     return 0
 
@@ -59,10 +59,10 @@ def preview_lines(
     """Return the screen."""
     slots, notes = schedule
     days = len({slot.astimezone().date() for slot in slots})
-    lasts = f" over {spoken(slots[-1] - slots[0])}, on {counted(days, 'day')}" if len(slots) > 1 else ""
+    lasts = f" over {format_duration(slots[-1] - slots[0])}, on {format_count(days, 'day')}" if len(slots) > 1 else ""
     lines = [
-        f"{screen.paint(definition.name, Style.BOLD)}  {schedule_words(definition.mode, slots, now)}",
-        f"{counted(len(slots), 'slot')}{lasts}; times are local, {zone_words(slots)}",
+        f"{screen.paint(definition.name, Style.BOLD)}  {describe_schedule(definition.mode, slots, now)}",
+        f"{format_count(len(slots), 'slot')}{lasts}; times are local, {describe_zone(slots)}",
         *_scan_words(definition),
         *_rig_words(definition, slots),
     ]
@@ -78,22 +78,22 @@ def _scan_words(definition: Definition) -> Iterator[str]:
     cameras = read_cameras(definition.configuration, faults)
     path = definition.configuration.get("ScanPath")
     poses = read_path(path, faults) if path is not None else None
-    slot = [counted(len(poses), "position")] if poses else ["the driver's own path"]
-    slot += [counted(len(cameras), "camera")] if cameras else ["the driver's own cameras"]
+    slot = [format_count(len(poses), "position")] if poses else ["the driver's own path"]
+    slot += [format_count(len(cameras), "camera")] if cameras else ["the driver's own cameras"]
     pictures = len(poses) * len(cameras) if poses else 0
-    slot += [counted(pictures, "picture")] if pictures else []
+    slot += [format_count(pictures, "picture")] if pictures else []
     yield f"a slot: {', '.join(slot)}"
 
 
 def _rig_words(definition: Definition, slots: Sequence[datetime]) -> Iterator[str]:
     """Yield in brief what happens around a slot."""
     off = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
-    warm = f"warmed up {spoken(definition.warmup)} before" if definition.warmup else "not warmed up"
-    standby = f"standby in {off} of {counted(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
-    grace = f"may start {spoken(definition.grace)} late" if definition.grace else "must start in time"
-    retries = f"{counted(definition.scan_retries, 'retry', 'retries')}, then " if definition.scan_retries else ""
+    warm = f"warmed up {format_duration(definition.warmup)} before" if definition.warmup else "not warmed up"
+    standby = f"standby in {off} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
+    grace = f"may start {format_duration(definition.grace)} late" if definition.grace else "must start in time"
+    retries = f"{format_count(definition.scan_retries, 'retry', 'retries')}, then " if definition.scan_retries else ""
     goes_on = definition.on_scan_failed is OnScanFailed.SKIP_SCAN
-    yield f"the rig: {warm}, {standby} (those longer than {spoken(definition.standby_threshold)})"
+    yield f"the rig: {warm}, {standby} (those longer than {format_duration(definition.standby_threshold)})"
     yield f"a slot {grace}; if it fails: {retries}the timelapse {'goes on' if goes_on else 'ends'}"
 
 

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_of, leave_request
+from plantimager.timelapse.channel.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import daemon_of, lock_beside
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, load_stored
+from plantimager.timelapse.channel.lock import lock_path, running_daemon
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, load_timelapse
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
-from plantimager.timelapse.support.inotify import Watch
+from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     import argparse
@@ -56,11 +56,11 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         It can't be left.
 
     """
-    from plantimager.timelapse.cli.check import read_whole  # noqa: PLC0415 - cancel has no use for it
+    from plantimager.timelapse.cli.check import read_checked_definition  # noqa: PLC0415 - cancel has no use for it
     from plantimager.timelapse.cli.foresight import refuse_what_the_daemon_will, zone_notes  # noqa: PLC0415
 
     now = session.clock.now()
-    definition, schedule = read_whole(options.file, now)
+    definition, schedule = read_checked_definition(options.file, now)
     pid = daemon_to_ask(session.store)
     if pid is None:
         refuse_what_the_daemon_will(definition, session)
@@ -92,10 +92,10 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         raise DefinitionRefused(f"there is no active timelapse to cancel{ended}")
     name = stored.timelapse.id
     # With its name, so that no other one is hit that may have begun meanwhile.
-    wish = {"timelapse_id": name, "who": who_asks(session.environment), "why": options.why}
+    command = {"timelapse_id": name, "who": who_asks(session.environment), "why": options.why}
     pid = daemon_to_ask(session.store)
     return _request(
-        session, "cancel", json.dumps(wish).encode(), pid, known_as="cancel", later=f"{name} will be cancelled"
+        session, "cancel", json.dumps(command).encode(), pid, known_as="cancel", later=f"{name} will be cancelled"
     )
 
 
@@ -108,7 +108,7 @@ def daemon_to_ask(store: Path) -> int | None:
         The lock's word can't be true: who may write it must not have root send signals to others.
 
     """
-    pid = daemon_of(store)
+    pid = running_daemon(store)
     if pid is None:
         return None
     try:
@@ -118,7 +118,7 @@ def daemon_to_ask(store: Path) -> int | None:
     us = os.geteuid()
     if runs_as == store.parent.stat().st_uid or (runs_as == us and us != 0):
         return pid
-    problem = NotTheDaemon(f"{lock_beside(store)}: PID {pid} is no daemon of the store's owner; it is left alone")
+    problem = NotTheDaemon(f"{lock_path(store)}: PID {pid} is no daemon of the store's owner; it is left alone")
     problem.hint = "have the daemon run as the user whose storage directory it is"
     raise problem
 
@@ -191,7 +191,7 @@ def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] =
     What is ``in_work`` gets more time.
     """
     deadline = session.clock.monotonic() + PATIENCE
-    with Watch(inbox_of(session.store)) as watch:
+    with FileWatch(inbox_path(session.store)) as watch:
         nudge(session.store, pid)
         while True:
             answer = collect_answer(request)
@@ -200,13 +200,13 @@ def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] =
             if in_work():
                 deadline = session.clock.monotonic() + PATIENCE
             left = deadline - session.clock.monotonic()
-            if left <= 0 or daemon_of(session.store) != pid:
+            if left <= 0 or running_daemon(session.store) != pid:
                 return collect_answer(request)  # which may have come at the last moment
             watch.wait(min(left, LOOK))
 
 
 def _unanswered(session: Session, pid: int) -> DaemonNotThere:
-    if daemon_of(session.store) != pid:
+    if running_daemon(session.store) != pid:
         problem = DaemonNotThere("the daemon ended before it answered; the request stays for its next start")
         problem.hint = session.start_hint
         return problem
@@ -218,5 +218,5 @@ def _unanswered(session: Session, pid: int) -> DaemonNotThere:
 
 
 def _read(store: Path) -> StoredTimelapse | None:
-    loaded = load_stored(store)
+    loaded = load_timelapse(store)
     return None if loaded is None else loaded.stored

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.inbox import clear_pictures, collect_picture, leave_request
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import InstanceLock, daemon_of
+from plantimager.timelapse.channel.lock import InstanceLock, running_daemon
 from plantimager.timelapse.cli.requests import PATIENCE, DaemonNotThere, ask, daemon_to_ask, nudge, who_asks
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.drivers import load as load_driver
+from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import Call, EventMonitor
-from plantimager.timelapse.drivers.manual_command import Deed, Wish, perform
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.paths import Pose
-from plantimager.timelapse.settings.acceptance import configuration_for
+from plantimager.timelapse.settings.acceptance import scan_configuration_for
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.store.stored_timelapse import load_stored
+from plantimager.timelapse.store.stored_timelapse import load_timelapse
 from plantimager.timelapse.support.durable import make_private_directory
 from plantimager.timelapse.support.errors import (
     EXIT_FAILED,
@@ -34,7 +34,7 @@ from plantimager.timelapse.support.errors import (
     DriverBroken,
     DriverError,
     FaultsFound,
-    NotByHand,
+    ManualCommandRefused,
     TimelapsedError,
 )
 from plantimager.timelapse.support.text import one_line
@@ -67,15 +67,15 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
         It can't be asked for, or a picture can't be written.
 
     """
-    wish = _wish(options, session)
+    command = _command(options, session)
     pid = daemon_to_ask(session.store)
     if pid is not None:
-        sentence, details, pictures = _ask_daemon(wish, session, pid)
+        sentence, details, pictures = _ask_daemon(command, session, pid)
     else:
-        sentence, details, pictures = _do_it_here(wish, session)
-    if wish.deed is Deed.CHECK:
+        sentence, details, pictures = _do_it_here(command, session)
+    if command.action is ManualAction.CHECK:
         return _show_parts(details["parts"], session, as_json=options.json)
-    if wish.deed is Deed.SNAPSHOT:
+    if command.action is ManualAction.SNAPSHOT:
         for line in _write_pictures(details["pictures"], pictures, options.output, session):
             session.screen.write(line)
     else:
@@ -85,16 +85,16 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _wish(options: argparse.Namespace, session: Session) -> Wish:
-    deed, who = Deed(options.action), who_asks(session.environment)
-    match deed:
-        case Deed.GOTO:
-            return Wish(deed=deed, pose=Pose(x=options.x, y=options.y, pan=options.pan), who=who)
-        case Deed.SNAPSHOT:
-            return Wish(deed=deed, camera=options.camera, who=who)
-        case Deed.LIGHTS:
-            return Wish(deed=deed, on=options.state == "on", who=who)
-    return Wish(deed=deed, who=who)
+def _command(options: argparse.Namespace, session: Session) -> ManualCommand:
+    action, who = ManualAction(options.action), who_asks(session.environment)
+    match action:
+        case ManualAction.GOTO:
+            return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan), who=who)
+        case ManualAction.SNAPSHOT:
+            return ManualCommand(action=action, camera=options.camera, who=who)
+        case ManualAction.LIGHTS:
+            return ManualCommand(action=action, on=options.state == "on", who=who)
+    return ManualCommand(action=action, who=who)
 
 
 # --- by the daemon ---------------------------------------------------------------------------------------
@@ -103,22 +103,22 @@ _Outcome = tuple[str, "Mapping[str, Any]", "Sequence[bytes]"]
 """The sentence, the details and the pictures."""
 
 
-def _ask_daemon(wish: Wish, session: Session, pid: int) -> _Outcome:
-    request = leave_request(session.store, "rig", secrets.token_hex(8), json.dumps(wish.body()).encode())
+def _ask_daemon(command: ManualCommand, session: Session, pid: int) -> _Outcome:
+    request = leave_request(session.store, "rig", secrets.token_hex(8), json.dumps(command.body()).encode())
     answered = False
     try:
-        answer = ask(session, request, pid, lambda: read_live(session.store).get("rig") == Call.BY_HAND)
+        answer = ask(session, request, pid, lambda: read_live(session.store).get("rig") == Call.MANUAL)
         answered = answer is not None
     finally:
         if not answered:  # also after Ctrl-C: then the arm must not go on
             _withdraw(request, pid, session)
     if answer is None:
-        words = f"has not answered within {PATIENCE:g} s" if daemon_of(session.store) == pid else "ended meanwhile"
+        words = f"has not answered within {PATIENCE:g} s" if running_daemon(session.store) == pid else "ended meanwhile"
         problem = DaemonNotThere(f"the daemon (PID {pid}) {words}; nothing more is asked of the rig")
         problem.hint = "see what it does with timelapsectl status and timelapsectl log"
         raise problem
     if not answer.accepted:
-        raise NotByHand(answer.message)
+        raise ManualCommandRefused(answer.message)
     try:
         pictures = [collect_picture(request, number) for number, _ in enumerate(answer.details["pictures"])]
     finally:
@@ -136,7 +136,7 @@ def _withdraw(request: Path, pid: int, session: Session) -> None:
 # --- by ourselves ----------------------------------------------------------------------------------------
 
 
-def _do_it_here(wish: Wish, session: Session) -> _Outcome:
+def _do_it_here(command: ManualCommand, session: Session) -> _Outcome:
     path = session.places.find_config()
     config = read_config(path)
     try:
@@ -145,32 +145,32 @@ def _do_it_here(wish: Wish, session: Session) -> _Outcome:
         raise faulty.named(path or "") from None
     with _rig_locked(session), _interruptible() as monitor:
         try:
-            report = perform(driver, config.driver, wish, _scan_configuration(wish, config, session), monitor)
+            report = perform(driver, config.driver, command, _scan_configuration(command, config, session), monitor)
         except (TimelapsedError, OSError):
             raise
         except Exception as problem:  # the driver may be anybody's
             raise DriverBroken(config.driver, problem) from problem
         finally:
-            _let_go(driver, wish)
+            _let_go(driver, command)
     return report.sentence, report.details, [picture.content for picture in report.pictures]
 
 
-def _let_go(driver: ScannerDriver, wish: Wish) -> None:
+def _let_go(driver: ScannerDriver, command: ManualCommand) -> None:
     """Leave the rig as the person put it; who only looked wants it as it was."""
-    if isinstance(driver, HandControl) and wish.deed is not Deed.CHECK:
+    if isinstance(driver, ManualControl) and command.action is not ManualAction.CHECK:
         driver.leave()
         return
     with suppress(DriverError):  # of a part that doesn't answer: that was said
         driver.close()
 
 
-def _scan_configuration(wish: Wish, config: Config, session: Session) -> Mapping[str, Any]:
+def _scan_configuration(command: ManualCommand, config: Config, session: Session) -> Mapping[str, Any]:
     """Return how the timelapse has its cameras set; a store that can't be read keeps nobody from a picture."""
-    if wish.deed is Deed.SNAPSHOT:
+    if command.action is ManualAction.SNAPSHOT:
         with suppress(TimelapsedError):
-            loaded = load_stored(session.store)
+            loaded = load_timelapse(session.store)
             if loaded is not None:
-                return configuration_for(loaded.stored, None, config.scan)
+                return scan_configuration_for(loaded.stored, None, config.scan)
     return config.scan
 
 
@@ -189,7 +189,9 @@ def _rig_locked(session: Session) -> Iterator[None]:
     try:
         lock.take(signed=False)  # who isn't a daemon must not be taken for one, and be sent its signals
     except AlreadyRunning:
-        problem = NotByHand("somebody else is at the rig: another timelapsectl rig, or a daemon that is starting")
+        problem = ManualCommandRefused(
+            "somebody else is at the rig: another timelapsectl rig, or a daemon that is starting"
+        )
         problem.hint = "try again in a moment"
         raise problem from None
     try:
@@ -234,14 +236,14 @@ def _write_pictures(
     """Write each picture where the person wants it, as their own file; yield what is said of it."""
     into_directory = output.is_dir()
     if len(pictures) > 1 and not into_directory:
-        problem = NotByHand(f"{output} is no directory, and there are {len(pictures)} pictures")
+        problem = ManualCommandRefused(f"{output} is no directory, and there are {len(pictures)} pictures")
         problem.hint = "name a directory that is there, or one --camera"
         raise problem
     stamp = f"{session.clock.now().astimezone():%Y%m%d-%H%M%S}"
     for about, picture in zip(abouts, pictures, strict=True):
         name = f"{about['camera']}-{stamp}.{about['extension']}"
         if not _SAFE.fullmatch(name):
-            raise NotByHand(f"no picture can be called {one_line(name)}")
+            raise ManualCommandRefused(f"no picture can be called {one_line(name)}")
         path = output / name if into_directory else output
         path.write_bytes(picture)
         yield f"{path}: by {about['camera']}"

@@ -6,13 +6,13 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.cli.overview import Overview, look
-from plantimager.timelapse.cli.status_json import as_json
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import screen_of
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.domain.words import local_time, slot_words, status_line
-from plantimager.timelapse.support.inotify import Watch
+from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
+from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     import argparse
@@ -43,9 +43,9 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     """
     if options.follow:
         return _follow(options, session)
-    overview = look(session.store, session.clock)
+    overview = take_snapshot(session.store, session.clock)
     if options.json:
-        session.screen.write(json.dumps(as_json(overview, options.records), indent=2))
+        session.screen.write(json.dumps(snapshot_as_json(overview, options.records), indent=2))
     else:
         session.screen.write(*status_lines(overview, session.screen, options.records))
     return 0
@@ -55,13 +55,13 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
     """Show it on every change until Ctrl-C (or SIGTERM), which is the usual end and no failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     drawn = session.screen.interactive and not options.json
-    with Watch(session.store.parent) as watch:
+    with FileWatch(session.store.parent) as watch:
         try:
             if drawn:
                 session.screen.stream.write(ENTER)
             before: object = None
             while True:
-                overview = look(session.store, session.clock)
+                overview = take_snapshot(session.store, session.clock)
                 if drawn:
                     _draw(options, session, overview)
                 else:
@@ -74,11 +74,13 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE)
                 session.screen.stream.flush()
     if drawn:
-        session.screen.write(*status_lines(look(session.store, session.clock), session.screen, options.records))
+        session.screen.write(
+            *status_lines(take_snapshot(session.store, session.clock), session.screen, options.records)
+        )
     return 0
 
 
-def _draw(options: argparse.Namespace, session: Session, overview: Overview) -> None:
+def _draw(options: argparse.Namespace, session: Session, overview: StatusSnapshot) -> None:
     """Draw the screen over the last one, in the size that the terminal has by now."""
     screen = screen_of(session.screen.stream, session.environment)
     lines = screen.lines or 24
@@ -88,11 +90,11 @@ def _draw(options: argparse.Namespace, session: Session, overview: Overview) -> 
     screen.stream.flush()
 
 
-def _tell(options: argparse.Namespace, session: Session, overview: Overview, before: object) -> object:
+def _tell(options: argparse.Namespace, session: Session, overview: StatusSnapshot, before: object) -> object:
     """Write one line if there is something new; return what was told."""
     now: Any
     if options.json:
-        now = as_json(overview, options.records)
+        now = snapshot_as_json(overview, options.records)
         # Worked out from the clock at each look, and so a little different each time.
         daemon = now["daemon"] and {**now["daemon"], "up_since": None}
         news = {**now, "at": None, "daemon": daemon}
@@ -101,15 +103,15 @@ def _tell(options: argparse.Namespace, session: Session, overview: Overview, bef
         return news
     now = _sentence(overview)
     if now != before:
-        session.screen.write(f"{local_time(overview.at, overview.at)} {now}")
+        session.screen.write(f"{format_local_time(overview.at, overview.at)} {now}")
     return now
 
 
-def _sentence(overview: Overview) -> str:
+def _sentence(overview: StatusSnapshot) -> str:
     timelapse, daemon = overview.timelapse, overview.daemon
     if timelapse is not None and timelapse.state is TimeLapseState.RUNNING and daemon is None:
-        line = f"{timelapse.id}: was taking {slot_words(timelapse, timelapse.next_idx)}"
+        line = f"{timelapse.id}: was taking {describe_slot(timelapse, timelapse.next_idx)}"
     else:
         progress = daemon.progress if daemon is not None else None
-        line = status_line(timelapse, overview.at, progress=progress, fresh=False)
+        line = format_status_line(timelapse, overview.at, progress=progress, fresh=False)
     return "; ".join((line, *(f"trouble: {trouble}" for trouble in overview.troubles())))

@@ -1,4 +1,4 @@
-"""An `Overview` for programs: one JSON object, whose keys stay.
+"""An `StatusSnapshot` for programs: one JSON object, whose keys stay.
 
 Times are ISO-8601 in UTC, durations numbers of seconds (their keys end in ``_sec``); what isn't known is null.
 Keys may be added, so leave alone what you don't know. ::
@@ -45,13 +45,13 @@ from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from plantimager.timelapse.cli.overview import Overview, SlotFacts
+    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 VERSION: Final = 1
 
 
-def as_json(overview: Overview, records: int) -> dict[str, Any]:
+def snapshot_as_json(overview: StatusSnapshot, records: int) -> dict[str, Any]:
     """Return the object, with as many ``records``."""
     daemon, timelapse = overview.daemon, overview.timelapse
     return {
@@ -78,7 +78,7 @@ def as_json(overview: Overview, records: int) -> dict[str, Any]:
     }
 
 
-def _timelapse(overview: Overview, timelapse: TimeLapse) -> dict[str, Any]:
+def _timelapse(overview: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
     interval = slots[1] - slots[0] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
     return {
@@ -107,7 +107,7 @@ def _timelapse(overview: Overview, timelapse: TimeLapse) -> dict[str, Any]:
     }
 
 
-def _scanning(overview: Overview, timelapse: TimeLapse) -> dict[str, Any] | None:
+def _scanning(overview: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any] | None:
     """Return the running scan; only of a daemon that runs, since a store alone may say so long after."""
     record = timelapse.current
     if overview.daemon is None or timelapse.state is not TimeLapseState.RUNNING or record is None:

@@ -1,4 +1,4 @@
-"""An `Overview` for people: what state, how far, what comes next, the last slots, what is wrong."""
+"""An `StatusSnapshot` for people: what state, how far, what comes next, the last slots, what is wrong."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.terminal import Style, fitted, flowing
-from plantimager.timelapse.cli.words import counted, schedule_words
-from plantimager.timelapse.domain.durations import clocked, spoken
+from plantimager.timelapse.cli.wording import describe_schedule, format_count
+from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.words import local_time, ordinal
+from plantimager.timelapse.domain.wording import format_local_time, ordinal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plantimager.timelapse.cli.overview import Overview, SlotFacts
+    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import ClockEvidence
@@ -55,7 +55,7 @@ _WORST_FIRST: Final = (
 """Which of several slots gives its colour to a cell of the bar."""
 
 
-def status_lines(overview: Overview, screen: Screen, records: int) -> list[str]:
+def status_lines(overview: StatusSnapshot, screen: Screen, records: int) -> list[str]:
     """Return the whole screen, with as many ``records``."""
     timelapse = overview.timelapse
     if timelapse is None:
@@ -63,16 +63,18 @@ def status_lines(overview: Overview, screen: Screen, records: int) -> list[str]:
     lines = [_head(overview, timelapse, screen), _bar(timelapse, screen), *_counts(overview, timelapse, screen)]
     if timelapse.ending is not None:
         ending = timelapse.ending
-        lines.append(overview.harmless(f"ended {local_time(ending.at, overview.at)} by {ending.who}: {ending.why}"))
+        lines.append(
+            overview.harmless(f"ended {format_local_time(ending.at, overview.at)} by {ending.who}: {ending.why}")
+        )
     shown = [facts for facts, _ in zip(overview.slots(), range(records), strict=False)]
     if shown:
         lines += ["", *_table(shown, overview, screen)]
     return [*lines, "", *_foot(overview, screen)]
 
 
-def _head(overview: Overview, timelapse: TimeLapse, screen: Screen) -> str:
+def _head(overview: StatusSnapshot, timelapse: TimeLapse, screen: Screen) -> str:
     state = timelapse.state.value
-    words = schedule_words(timelapse.mode, timelapse.schedule_times, overview.at)
+    words = describe_schedule(timelapse.mode, timelapse.schedule_times, overview.at)
     name = fitted(timelapse.id, screen.width - len(state) - len(GAP))
     room = screen.width - len(name) - len(state) - 2 * 2
     words = fitted(words, room) if room > 0 else ""
@@ -101,7 +103,7 @@ def _colour_of_cell(timelapse: TimeLapse, cell: int, cells: int) -> Style:
     return OUTCOMES[worst][1]
 
 
-def _counts(overview: Overview, timelapse: TimeLapse, screen: Screen) -> list[str]:
+def _counts(overview: StatusSnapshot, timelapse: TimeLapse, screen: Screen) -> list[str]:
     tally = timelapse.tally
     counts = {"taken": tally.taken, "failed": tally.failed, "skipped": tally.skipped, "interrupted": tally.interrupted}
     words = [f"{count} {word}" for word, count in counts.items() if count or word == "taken"]
@@ -112,7 +114,7 @@ def _counts(overview: Overview, timelapse: TimeLapse, screen: Screen) -> list[st
     return flowing(words, screen.width, GAP)
 
 
-def _next(overview: Overview, timelapse: TimeLapse) -> str:
+def _next(overview: StatusSnapshot, timelapse: TimeLapse) -> str:
     slot = timelapse.next_idx
     if timelapse.state is TimeLapseState.RUNNING:
         if overview.daemon is None:
@@ -122,11 +124,11 @@ def _next(overview: Overview, timelapse: TimeLapse) -> str:
     if timelapse.next_at is None:
         return "no slot is left"
     ahead = timelapse.next_at - overview.at
-    when = f"in {spoken(ahead)}" if ahead >= timedelta(0) else f"{spoken(ahead)} late"
-    return f"next: slot {slot} at {local_time(timelapse.next_at, overview.at)}, {when}"
+    when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
+    return f"next: slot {slot} at {format_local_time(timelapse.next_at, overview.at)}, {when}"
 
 
-def _table(shown: Sequence[SlotFacts], overview: Overview, screen: Screen) -> list[str]:
+def _table(shown: Sequence[SlotFacts], overview: StatusSnapshot, screen: Screen) -> list[str]:
     rows = [_row(facts, overview) for facts in shown]
     head = (" slot", "scheduled", "began", "took", "outcome", "")
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(5)]
@@ -148,34 +150,34 @@ def _join(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([*aligned, *row[len(widths) :]])
 
 
-def _row(facts: SlotFacts, overview: Overview) -> tuple[str, ...]:
+def _row(facts: SlotFacts, overview: StatusSnapshot) -> tuple[str, ...]:
     return (
         str(facts.slot),
-        local_time(facts.scheduled_at, overview.at),
+        format_local_time(facts.scheduled_at, overview.at),
         _began(facts, overview),
-        clocked(facts.took) if facts.took is not None else "–",
+        format_stopwatch(facts.took) if facts.took is not None else "–",
         "cut off" if facts.status is RecordStatus.RUNNING and overview.daemon is None else OUTCOMES[facts.status][0],
         _details(facts, overview),
     )
 
 
-def _began(facts: SlotFacts, overview: Overview) -> str:
+def _began(facts: SlotFacts, overview: StatusSnapshot) -> str:
     """Return the time alone, to the second; the day only where it isn't that of the schedule."""
     if facts.started_at is None:
         return "–"
     began = facts.started_at.astimezone()
     if began.date() != facts.scheduled_at.astimezone().date():
-        return local_time(facts.started_at, overview.at)
+        return format_local_time(facts.started_at, overview.at)
     return f"{began:%H:%M:%S}"
 
 
-def _details(facts: SlotFacts, overview: Overview) -> str:
+def _details(facts: SlotFacts, overview: StatusSnapshot) -> str:
     progress = overview.daemon.progress if overview.daemon is not None else None
     parts = []
     if facts.status is RecordStatus.RUNNING and progress is not None:
         parts.append(f"{progress[0]} of {progress[1]}")
     if facts.pictures is not None:
-        parts.append(counted(facts.pictures, "picture"))
+        parts.append(format_count(facts.pictures, "picture"))
     if facts.attempt > 1:
         why = facts.last_error or (facts.error if facts.status is RecordStatus.RUNNING else "")
         why = why or ("interrupted" if facts.interruptions else "")
@@ -187,7 +189,7 @@ def _details(facts: SlotFacts, overview: Overview) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _foot(overview: Overview, screen: Screen) -> list[str]:
+def _foot(overview: StatusSnapshot, screen: Screen) -> list[str]:
     troubles = overview.troubles()
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
     words = [] if troubles else ["trouble: none now."]
@@ -198,10 +200,10 @@ def _foot(overview: Overview, screen: Screen) -> list[str]:
 
 
 def _ago(age: timedelta) -> str:
-    return f"{spoken(age)} ago" if age >= timedelta(0) else f"{spoken(age)} ahead of the clock"
+    return f"{format_duration(age)} ago" if age >= timedelta(0) else f"{format_duration(age)} ahead of the clock"
 
 
-def _clock(overview: Overview) -> str:
+def _clock(overview: StatusSnapshot) -> str:
     if overview.daemon is not None and not overview.daemon.clock_trusted:
         return "not trusted yet"
     return clock_words(overview.evidence)
@@ -214,10 +216,10 @@ def clock_words(evidence: ClockEvidence) -> str:
     return "not synchronised, but set from a real-time clock at boot" if evidence.set_from_rtc else "not synchronised"
 
 
-def _daemon(overview: Overview) -> str:
+def _daemon(overview: StatusSnapshot) -> str:
     daemon, boots = overview.daemon, overview.logbook.boots
     if daemon is None:
         return "not running"
     boot = f" (boot {boots})" if boots else ""
-    up = f"up {spoken(overview.at - daemon.up_since)}" if daemon.up_since is not None else "ending"
+    up = f"up {format_duration(overview.at - daemon.up_since)}" if daemon.up_since is not None else "ending"
     return f"{up}{boot}"

@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.overview import Overview, look
-from plantimager.timelapse.cli.words import mode_words, zone_words
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.wording import describe_mode, describe_zone
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.store.checks import is_safe_name
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
@@ -140,7 +140,7 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         The picture can't be written.
 
     """
-    overview = look(_store_of(options.name, session), session.clock)
+    overview = take_snapshot(_store_of(options.name, session), session.clock)
     if overview.timelapse is None:
         session.screen.write(f"no timelapse in {overview.store}; define one with timelapsectl start FILE")
         return 0
@@ -168,7 +168,7 @@ def _store_of(name: str | None, session: Session) -> Path:
     archived = session.places.history / f"{name}.json"
     is_archived = is_safe_name(name) and archived.exists()
     try:
-        present = look(session.store, session.clock).timelapse
+        present = take_snapshot(session.store, session.clock).timelapse
     except StoreError:
         if not is_archived:
             raise
@@ -187,7 +187,7 @@ def _store_of(name: str | None, session: Session) -> Path:
 # --- from the facts to the picture ---------------------------------------------------------------------
 
 
-def chart_of(overview: Overview, timelapse: TimeLapse) -> Chart:
+def chart_of(overview: StatusSnapshot, timelapse: TimeLapse) -> Chart:
     """Return the picture of a timelapse, in the host's local time."""
     slots = timelapse.schedule_times
     span = slots[-1] - slots[0] if slots else timedelta(0)
@@ -206,11 +206,11 @@ def chart_of(overview: Overview, timelapse: TimeLapse) -> Chart:
         slot.astimezone().strftime("%-d %b %Y %H:%M:%S").removesuffix(":00") for slot in (*slots[:1], *slots[1:][-1:])
     ]
     when = " → ".join(dict.fromkeys(ends))
-    subtitle = f"{mode_words(timelapse.mode, slots)}, {when}; {timelapse.state.value}, {timelapse.tally}"
-    return Chart(timelapse.id, subtitle, zone_words(slots), scale, rows)
+    subtitle = f"{describe_mode(timelapse.mode, slots)}, {when}; {timelapse.state.value}, {timelapse.tally}"
+    return Chart(timelapse.id, subtitle, describe_zone(slots), scale, rows)
 
 
-def kind_of(overview: Overview, timelapse: TimeLapse, slot: int) -> Kind:
+def kind_of(overview: StatusSnapshot, timelapse: TimeLapse, slot: int) -> Kind:
     """Return what became of a slot."""
     record = timelapse.records.get(slot)
     if record is None or record.status is RecordStatus.PENDING:
@@ -228,7 +228,7 @@ def kind_of(overview: Overview, timelapse: TimeLapse, slot: int) -> Kind:
             return Kind.INTERRUPTED
 
 
-def _outages(overview: Overview, timelapse: TimeLapse) -> Iterator[tuple[datetime, datetime]]:
+def _outages(overview: StatusSnapshot, timelapse: TimeLapse) -> Iterator[tuple[datetime, datetime]]:
     """Yield the spans without a daemon, in UTC; the present one, too."""
     yield from overview.logbook.outages
     saved_at = overview.logbook.saved_at

@@ -15,24 +15,24 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon import reports
 from plantimager.timelapse.daemon.agenda import Agenda
-from plantimager.timelapse.daemon.errands import Hands
-from plantimager.timelapse.daemon.journal import Action, tell
-from plantimager.timelapse.daemon.rig import PROGRESS_INTERVAL, Outcome, Rig, ScanWatch, within
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.manual_hold import ManualHold
+from plantimager.timelapse.daemon.rig_thread import PROGRESS_INTERVAL, CallMonitor, CallOutcome, Rig, call_with_timeout
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.power import wants_standby
-from plantimager.timelapse.domain.schedule import EARLIEST, write_instant
+from plantimager.timelapse.domain.schedule import EARLIEST, format_instant
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.domain.timelapse import LEAST_GRACE
-from plantimager.timelapse.domain.words import local_time, next_words, slot_words
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
+from plantimager.timelapse.domain.wording import describe_next_slot, describe_slot, format_local_time
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.request import ScanRequest
 from plantimager.timelapse.settings.config import Missed
-from plantimager.timelapse.support.durable import why_not_writable
+from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import (
     DriverError,
     DriverStalled,
-    NotByHand,
+    ManualCommandRefused,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from plantimager.timelapse.daemon.errands import Errand
     from plantimager.timelapse.daemon.keeper import Keeper
+    from plantimager.timelapse.daemon.manual_hold import ManualRequest
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.config import Config
@@ -98,7 +98,7 @@ class Conductor:
         """Why datasets can't be put where they are to go, as of the last look."""
         self.abandoned: str | None = None
         """Why the process has to be replaced: a driver call that never ends."""
-        self.hands = Hands(clock)
+        self.manual_hold = ManualHold(clock)
         """The hold that a person has on the rig between scans."""
         self._verdict: ScanFailed | None = None
         """Why the running scan was cancelled by us."""
@@ -141,9 +141,9 @@ class Conductor:
         if self.timelapse is None or not self.timelapse.state.is_active:
             return
         try:
-            why = within(DATASETS_LIMIT, "datasets", partial(why_not_writable, self.datasets))
+            why = call_with_timeout(DATASETS_LIMIT, "datasets", partial(write_refusal, self.datasets))
         except DriverStalled:  # the server of a network disk is gone
-            why = f"no answer within {spoken(DATASETS_LIMIT)}"
+            why = f"no answer within {format_duration(DATASETS_LIMIT)}"
         if why is None:
             return
         self.datasets_trouble = f"{self.datasets}: datasets can't be put there: {why}"
@@ -201,11 +201,11 @@ class Conductor:
         """
         shift, self._shift = self._shift, timedelta(0)
         if shift < timedelta(0):
-            timelapse = timelapse.give_back(now)
+            timelapse = timelapse.reopen_slots(now)
         unset = now - max(shift, timedelta(0))
-        timelapse = timelapse.pass_late(unset, Reason.MISSED, away, run_latest=self._run_latest)
-        words = f"the clock was set forward by {spoken(shift)}"
-        return timelapse.pass_late(now, Reason.CLOCK_MOVED, words, run_latest=self._run_latest)
+        timelapse = timelapse.skip_late_slots(unset, Reason.MISSED, away, run_latest=self._run_latest)
+        words = f"the clock was set forward by {format_duration(shift)}"
+        return timelapse.skip_late_slots(now, Reason.CLOCK_MOVED, words, run_latest=self._run_latest)
 
     @property
     def _run_latest(self) -> bool:
@@ -221,7 +221,7 @@ class Conductor:
         self.warm = True
         self.rig.submit(self.driver, Call.PREPARE)
         if self._absence is None:  # else it is one more try, of which the journal knows
-            tell(Action.RIG_WARMUP, f"for {slot_words(timelapse, slot)}", timelapse=timelapse, slot=slot)
+            log_event(Action.RIG_WARMUP, f"for {describe_slot(timelapse, slot)}", timelapse=timelapse, slot=slot)
 
     def _slot_due(self, slot: int) -> None:
         timelapse, now = self._still_next(slot), self.clock.now()
@@ -259,7 +259,7 @@ class Conductor:
         record = timelapse.records[slot]
         begin = timelapse.start_at or timelapse.schedule_times[0]
         about = self.configuration.get("timelapse")
-        about = {**(about if isinstance(about, dict) else {}), "start_at": write_instant(begin)}
+        about = {**(about if isinstance(about, dict) else {}), "start_at": format_instant(begin)}
         return ScanRequest(
             scan_id=record.scan_id,
             timelapse_id=timelapse.id,
@@ -271,25 +271,25 @@ class Conductor:
             configuration={**self.configuration, "timelapse": about},
         )
 
-    def rig_answered(self, outcome: Outcome) -> None:
+    def rig_answered(self, outcome: CallOutcome) -> None:
         """Take in how a driver call ended."""
         if outcome.call is Call.SCAN:
             self.scan_ended(outcome)
-        elif outcome.call is Call.BY_HAND:
+        elif outcome.call is Call.MANUAL:
             if outcome.problem is not None:
                 self.warm = None
-            self.hands.end(outcome)
-            if not isinstance(self.driver, HandControl):  # whose rig was only looked at
-                self.hands.let_go()
+            self.manual_hold.end(outcome)
+            if not isinstance(self.driver, ManualControl):  # whose rig was only looked at
+                self.manual_hold.let_go()
         elif outcome.problem is not None:
             if outcome.call is Call.PREPARE:
                 self.warm = None
             if not isinstance(outcome.problem, ScannerNotReady):
                 reports.rig_trouble(outcome.call, outcome.problem)
             elif self._absence is None:
-                tell(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self.timelapse)
+                log_event(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self.timelapse)
 
-    def scan_ended(self, outcome: Outcome) -> None:
+    def scan_ended(self, outcome: CallOutcome) -> None:
         """Record how an attempt ended, and go on: with its next attempt, or with the next slot."""
         timelapse, request = self.timelapse, outcome.request
         if timelapse is None or request is None or not self._is_running(timelapse, request):
@@ -320,7 +320,7 @@ class Conductor:
         reports.slots_passed(ended, after, now)
         reports.timelapse_over(timelapse, after, self.datasets)
         if not self._stopping:
-            self.hands.let_go()
+            self.manual_hold.let_go()
             self.plan()
             self.settle_rig()
 
@@ -355,7 +355,7 @@ class Conductor:
         self.keeper.commit(waiting, now)
         tries = self._absence.tries + 1 if self._absence is not None else 0
         again_at = now + min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
-        over_at = timelapse.schedule_times[slot] + max(timelapse.grace, LEAST_GRACE)
+        over_at = timelapse.schedule_times[slot] + max(timelapse.grace, MINIMUM_GRACE)
         last_call = over_at - LAST_CALL
         if now < last_call:
             again_at = min(again_at, last_call)
@@ -364,9 +364,14 @@ class Conductor:
         self._absence = _Absence(slot, tries, again_at)
         self.warm = None
         if tries == 0:
-            end = local_time(over_at, now) if now <= over_at else "the next slot is due"
+            end = format_local_time(over_at, now) if now <= over_at else "the next slot is due"
             until = f"it is asked again until {end}"
-            tell(Action.RIG_NOT_READY, f"{slot_words(waiting, slot)}: {problem}; {until}", timelapse=waiting, slot=slot)
+            log_event(
+                Action.RIG_NOT_READY,
+                f"{describe_slot(waiting, slot)}: {problem}; {until}",
+                timelapse=waiting,
+                slot=slot,
+            )
         self.plan()
 
     # --- people ---------------------------------------------------------------------------------
@@ -386,14 +391,14 @@ class Conductor:
         now = self.clock.now()
         after = timelapse.cancel(now, who, why)
         self.keeper.commit(after, now)
-        tell(Action.TIMELAPSE_CANCELLED, f"{after.id} by {who}: {why}; {after.tally}", timelapse=after)
+        log_event(Action.TIMELAPSE_CANCELLED, f"{after.id} by {who}: {why}; {after.tally}", timelapse=after)
         self._absence = None
         self.plan()
         self.settle_rig()
         return after
 
-    def by_hand(self, errand: Errand) -> None:
-        """Have the rig do what a person asks for; the errand is answered when it is done.
+    def run_manual(self, manual: ManualRequest) -> None:
+        """Have the rig do what a person asks for; the manual is answered when it is done.
 
         Raises
         ------
@@ -402,27 +407,27 @@ class Conductor:
 
         """
         if self.abandoned is not None:
-            raise NotByHand(f"{self.abandoned}; the daemon is about to be restarted")
-        self.hands.check_free(self.timelapse, self.rig.watch)
-        errand.check_offered(self.driver)
-        if isinstance(self.driver, HandControl):
+            raise ManualCommandRefused(f"{self.abandoned}; the daemon is about to be restarted")
+        self.manual_hold.check_free(self.timelapse, self.rig.watch)
+        manual.check_offered(self.driver)
+        if isinstance(self.driver, ManualControl):
             self.warm = True
-        self.hands.begin(errand)
-        self.rig.submit(self.driver, Call.BY_HAND, errand=errand)
+        self.manual_hold.begin(manual)
+        self.rig.submit(self.driver, Call.MANUAL, manual=manual)
 
     # --- power ----------------------------------------------------------------------------------
 
     def settle_rig(self) -> None:
         """Power the rig down when there is nothing to do for it for a while."""
-        if self.warm is False or self.scanning or self.abandoned or not self.armed or self.hands.on:
+        if self.warm is False or self.scanning or self.abandoned or not self.armed or self.manual_hold.on:
             return
         timelapse = self.timelapse
         now = self.clock.now()
         if wants_standby(timelapse, now):
             self.warm = False
             self.rig.submit(self.driver, Call.STANDBY)
-            why = "nothing to do" if timelapse is None else next_words(timelapse, now)
-            tell(Action.RIG_STANDBY, why, timelapse=timelapse)
+            why = "nothing to do" if timelapse is None else describe_next_slot(timelapse, now)
+            log_event(Action.RIG_STANDBY, why, timelapse=timelapse)
 
     # --- stopping -------------------------------------------------------------------------------
 
@@ -449,7 +454,7 @@ class Conductor:
 
     def watch(self) -> float | None:
         """Look after the driver call that is being made and after the disk; return when to look again, in s."""
-        waits = [self._watch_save(), self._watch_hands()]
+        waits = [self._watch_save(), self._watch_manual_hold()]
         watch = self.rig.watch
         if watch is not None and self.abandoned is None:
             waits.append(self._watch_call(watch))
@@ -469,20 +474,20 @@ class Conductor:
             self._retry_at = now + SAVE_PAUSE.total_seconds()
         return self._retry_at - now
 
-    def _watch_hands(self) -> float | None:
+    def _watch_manual_hold(self) -> float | None:
         """Let the rig settle when a person has left it alone for long enough."""
-        left = self.hands.left
+        left = self.manual_hold.left
         if left != 0:
             return left
-        self.hands.let_go()
+        self.manual_hold.let_go()
         self.settle_rig()
         if self.warm is not False and self.armed and not self.scanning and self.abandoned is None:
             # A slot is too near for standby. Being prepared the rig is as the timelapse wants it, lights included.
             self.rig.submit(self.driver, Call.PREPARE)
         return None
 
-    def _watch_call(self, watch: ScanWatch) -> float | None:
-        gives_way = watch.errand is not None and self.hands.must_end(self.timelapse, stopping=self._stopping)
+    def _watch_call(self, watch: CallMonitor) -> float | None:
+        gives_way = watch.manual is not None and self.manual_hold.must_end(self.timelapse, stopping=self._stopping)
         if gives_way or self._stopping or self._is_outdated(watch.request):
             watch.cancel()
         now = self.clock.monotonic()
@@ -505,17 +510,17 @@ class Conductor:
         slot = watch.request.index if watch.request is not None else None
         if slot is not None:  # any other call that hangs says nothing about a scan that waits behind it
             self._verdict = verdict
-        if watch.errand is not None:
-            self.hands.break_off(str(verdict))
-        tell(Action.DRIVER_STALLED, str(verdict), timelapse=self.timelapse, slot=slot)
+        if watch.manual is not None:
+            self.manual_hold.break_off(str(verdict))
+        log_event(Action.DRIVER_STALLED, str(verdict), timelapse=self.timelapse, slot=slot)
         return CANCEL_PATIENCE.total_seconds()
 
-    def _abandon(self, watch: ScanWatch) -> None:
+    def _abandon(self, watch: CallMonitor) -> None:
         """Give up a driver call that doesn't end: record it, and have the process replaced."""
         timelapse = self.timelapse
         stalled = DriverStalled(self.config.driver, self.config.stall_timeout, abandoned=True)
         self.abandoned = str(stalled)
-        self.hands.abandon(f"{stalled}; the daemon is restarted")
+        self.manual_hold.abandon(f"{stalled}; the daemon is restarted")
         self.agenda.clear()
         if timelapse is not None and timelapse.state is TimeLapseState.RUNNING:
             now = self.clock.now()
@@ -530,7 +535,7 @@ class Conductor:
                 self.keeper.commit(after, now)
                 reports.scan_ended(after, timelapse.next_idx, now, None, stalled)
                 reports.timelapse_over(timelapse, after, self.datasets)
-        tell(Action.DRIVER_ABANDONED, f"{stalled}; the daemon must be restarted", timelapse=self.timelapse)
+        log_event(Action.DRIVER_ABANDONED, f"{stalled}; the daemon must be restarted", timelapse=self.timelapse)
 
 
 def _redated(timelapse: TimeLapse, shift: timedelta) -> TimeLapse:

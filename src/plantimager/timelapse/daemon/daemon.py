@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.channel.inbox import Answer, Inbox, Request
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.daemon.conductor import CANCEL_PATIENCE, Conductor
-from plantimager.timelapse.daemon.errands import read_errand
-from plantimager.timelapse.daemon.journal import Action, set_level, tell
+from plantimager.timelapse.daemon.journal import Action, log_event, set_level
 from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon.manual_hold import read_manual_request
 from plantimager.timelapse.daemon.pickup import PickUp
-from plantimager.timelapse.daemon.resume import RECOVER_LIMIT, go_on, look_back
-from plantimager.timelapse.daemon.rig import Outcome, Rig, RigThread
+from plantimager.timelapse.daemon.resume import RECOVER_LIMIT, recover_interrupted, resume_schedule
+from plantimager.timelapse.daemon.rig_thread import CallOutcome, Rig, RigThread
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.trust import judge_clock
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.domain.words import local_time, status_line
-from plantimager.timelapse.drivers import load as load_driver
+from plantimager.timelapse.domain.wording import format_local_time, format_status_line
+from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.settings.acceptance import configuration_for, read_definition
+from plantimager.timelapse.settings.acceptance import read_definition, scan_configuration_for
 from plantimager.timelapse.settings.config import Config, read_config
-from plantimager.timelapse.store.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_stored
+from plantimager.timelapse.store.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_timelapse
 from plantimager.timelapse.support.durable import make_private_directory, sweep_temporaries
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
     DefinitionRefused,
     FaultsFound,
-    NotByHand,
+    ManualCommandRefused,
     StoreCorrupt,
     TimelapsedError,
 )
@@ -75,7 +75,7 @@ class Daemon:
         *,
         watchdog: timedelta | None = None,
         make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver,
-        make_rig: Callable[[Clock, Callable[[Outcome], None]], Rig] = RigThread,
+        make_rig: Callable[[Clock, Callable[[CallOutcome], None]], Rig] = RigThread,
     ) -> None:
         self.places, self.config, self.clock = places, config, clock
         self.notifier, self.live, self.watchdog = notifier, live, watchdog
@@ -83,7 +83,7 @@ class Daemon:
         self.lock = InstanceLock(places.store)
         self.inbox = Inbox(places.store)
         self.scheduler = WallClockScheduler(clock, turn=self._turn)
-        self._mail: deque[Outcome] = deque()
+        self._mail: deque[CallOutcome] = deque()
         self._make_driver, self._make_rig = make_driver, make_rig
         self.conductor: Conductor
         self.pickup: PickUp
@@ -129,20 +129,20 @@ class Daemon:
     def _start(self) -> None:
         swept = sweep_temporaries(self.places.store)
         if swept:
-            tell(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
+            log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
         try:
             self.inbox.open()
         except OSError as problem:  # a disk that is full or read-only keeps nobody from scanning
-            tell(Action.REQUEST_REFUSED, f"{self.inbox.directory}: no request can be left: {problem.strerror}")
+            log_event(Action.REQUEST_REFUSED, f"{self.inbox.directory}: no request can be left: {problem.strerror}")
         driver = self._driver_of(self.config)
         rig = self._make_rig(self.clock, self._post)
         datasets = self.config.datasets or self.places.datasets
         self.conductor = Conductor(self.keeper, self.scheduler, rig, self.clock, driver, self.config, datasets)
         self.pickup = PickUp(self.places, self.conductor, requests=self.inbox.directory)
         where = self.config.source or "no configuration file"
-        tell(Action.STARTING, f"store {self.places.store}, driver {self.config.driver}, {where}")
+        log_event(Action.STARTING, f"store {self.places.store}, driver {self.config.driver}, {where}")
 
-    def _post(self, outcome: Outcome) -> None:
+    def _post(self, outcome: CallOutcome) -> None:
         """Hand an outcome over to the loop. Rig thread."""
         self._mail.append(outcome)
         self.clock.wake()
@@ -253,10 +253,12 @@ class Daemon:
                 self._waiting_for_clock = True
                 until = trust.wait if trust.wait is not None else NEVER_IN_PRACTICE
                 self.notifier.extend_timeout(min(until, NEVER_IN_PRACTICE) + START_MARGIN)
-                tell(Action.CLOCK_WAIT, f"clock not trusted yet ({trust.why}; {evidence.detail}); nothing is decided")
+                log_event(
+                    Action.CLOCK_WAIT, f"clock not trusted yet ({trust.why}; {evidence.detail}); nothing is decided"
+                )
             self._status = f"clock not trusted yet ({trust.why}), nothing is decided"
             return
-        tell(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
+        log_event(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
         if self._waiting_for_clock:
             self._waiting_for_clock = False
             self._say("clock trusted, looking back at what went by")
@@ -276,8 +278,9 @@ class Daemon:
             return
         now = self.clock.now()
         direction = "forward" if step.shift > timedelta(0) else "backward"
-        words = f"{direction} by {spoken(step.shift)} ({local_time(step.before, now)} → {local_time(step.after, now)})"
-        tell(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
+        before, after = format_local_time(step.before, now), format_local_time(step.after, now)
+        words = f"{direction} by {format_duration(step.shift)} ({before} → {after})"
+        log_event(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
         self.conductor.clock_moved(step)
         if step.shift < timedelta(0) and not self._is_active:
             self.pickup.take_up_what_lies_ready(quiet=True)  # by a clock that was ahead, it may have been over
@@ -287,7 +290,7 @@ class Daemon:
     def _read_store(self) -> LoadedTimelapse | StoreCorrupt | None:
         self.keeper.look()
         try:
-            return load_stored(self.places.store)
+            return load_timelapse(self.places.store)
         except StoreCorrupt as corrupt:
             return corrupt
 
@@ -299,13 +302,13 @@ class Daemon:
         stored, found = self._settle_store(loaded), None
         definition = self.pickup.look()
         if stored is not None:
-            configuration = configuration_for(stored, definition, self.config.scan)
+            configuration = scan_configuration_for(stored, definition, self.config.scan)
             since = self.clock.now() - timedelta(seconds=self.clock.since_boot() - self._began)
-            found = look_back(self.conductor, stored.with_configuration(configuration), configuration, since)
+            found = recover_interrupted(self.conductor, stored.with_configuration(configuration), configuration, since)
         self._standing = True
         self.notifier.ready()
         if found is not None:
-            go_on(self.conductor, found)
+            resume_schedule(self.conductor, found)
         if definition is not None:
             why = self._why_not_by_itself()
             if why is not None:
@@ -314,7 +317,7 @@ class Daemon:
                 self.pickup.take_up_if_new(definition)
         if self.keeper.timelapse is None:
             self.conductor.settle_rig()
-            tell(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
+            log_event(Action.IDLE, f"no timelapse in {self.places.store}; define one with timelapsectl start FILE")
 
     def _settle_store(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> StoredTimelapse | None:
         if loaded is None:
@@ -340,7 +343,7 @@ class Daemon:
                 message = f"{refusal}{f'; {hint}' if hint else ''}"
                 self.inbox.answer(request, Answer(accepted=False, message=message))
                 said = message.removeprefix(f"{request.path}: ")  # a file that is gone by now
-                tell(Action.REQUEST_REFUSED, f"{request.kind}: {said}")
+                log_event(Action.REQUEST_REFUSED, f"{request.kind}: {said}")
             else:
                 if message is not None:
                     self.inbox.answer(request, Answer(accepted=True, message=message))
@@ -355,7 +358,7 @@ class Daemon:
         if request.kind == "start":
             return self.pickup.take_up(read_definition(request.path))
         if request.kind == "rig":
-            self._begin_errand(request)
+            self._begin_manual_request(request)
             return None
         body = request.body()
         timelapse = self.keeper.timelapse
@@ -368,7 +371,7 @@ class Daemon:
         after = self.conductor.cancel(one_line(str(who)), one_line(str(why)))
         return f"{after.id} is cancelled; {after.tally}"
 
-    def _begin_errand(self, request: Request) -> None:
+    def _begin_manual_request(self, request: Request) -> None:
         """Have the rig do what a person asks for.
 
         Raises
@@ -378,13 +381,13 @@ class Daemon:
 
         """
         if not self._standing:
-            raise NotByHand(f"{self._status}; until then nobody knows whether a scan is to be resumed")
-        if self.conductor.hands.has(request):
+            raise ManualCommandRefused(f"{self._status}; until then nobody knows whether a scan is to be resumed")
+        if self.conductor.manual_hold.has(request):
             return
         configuration = self.conductor.configuration or self.config.scan
         reply = partial(self.inbox.answer, request)
-        errand = read_errand(request, reply, self.config.driver, configuration)
-        self.conductor.by_hand(errand)
+        manual = read_manual_request(request, reply, self.config.driver, configuration)
+        self.conductor.run_manual(manual)
 
     def _reload(self) -> None:
         """Look again at configuration, definition and requests; what is faulty is told, and the old kept.
@@ -403,14 +406,14 @@ class Daemon:
         self._was_active = self._is_active
         self.conductor.plan()
         self.conductor.settle_rig()
-        tell(Action.RELOADED, "configuration, definition and requests were looked at")
+        log_event(Action.RELOADED, "configuration, definition and requests were looked at")
         self.notifier.ready(self._status_line())
 
     def _read_config_again(self) -> None:
         try:
             self._adopt(read_config(self.places.find_config()))
         except TimelapsedError as faulty:
-            tell(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
+            log_event(Action.CONFIG_FAULTY, f"{faulty}\nthe configuration in use is kept")
             first, *_ = str(faulty).split("\n")
             self._config_trouble = f"{first}; the configuration before is in use, with the {self.config.driver} driver"
         else:
@@ -437,7 +440,7 @@ class Daemon:
         self.conductor.datasets = config.datasets or self.places.datasets
         self.conductor.look_at_datasets()
         set_level(config.log_level)
-        tell(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
+        log_event(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
 
     def _driver_of(self, config: Config) -> ScannerDriver:
         """Return the driver that a configuration asks for.
@@ -469,7 +472,7 @@ class Daemon:
         self.notifier.stopping()
         self.notifier.extend_timeout(STOP_PATIENCE + START_MARGIN)
         scanning = "; the running scan comes to its next safe point" if self.conductor.scanning else ""
-        tell(Action.STOPPING, f"stop is pause: the next start goes on{scanning}", timelapse=self.keeper.timelapse)
+        log_event(Action.STOPPING, f"stop is pause: the next start goes on{scanning}", timelapse=self.keeper.timelapse)
         self.conductor.stop()
 
     def _stop_further(self) -> None:
@@ -488,7 +491,7 @@ class Daemon:
             return
         if not self._powered_down:
             conductor.record_stop()
-        tell(Action.STOPPED, self._status_line(), timelapse=self.keeper.timelapse)
+        log_event(Action.STOPPED, self._status_line(), timelapse=self.keeper.timelapse)
         self.scheduler.shutdown()
 
     # --- telling ------------------------------------------------------------------------------------
@@ -501,7 +504,7 @@ class Daemon:
             return self.conductor.abandoned
         if self.keeper.trouble is not None:
             return f"DEGRADED: store can't be written ({self.keeper.trouble}), scans go on"
-        return status_line(timelapse, now, progress=self.conductor.progress, fresh=self.watchdog is not None)
+        return format_status_line(timelapse, now, progress=self.conductor.progress, fresh=self.watchdog is not None)
 
     def _say(self, line: str) -> None:
         if line != self._said:
@@ -526,8 +529,8 @@ class Daemon:
 def _rig_word(conductor: Conductor) -> str:
     if conductor.scanning:
         return "scanning"
-    if conductor.hands.errand is not None:
-        return Call.BY_HAND
+    if conductor.manual_hold.manual is not None:
+        return Call.MANUAL
     return {True: "warm", False: "standby", None: "unknown"}[conductor.warm]
 
 

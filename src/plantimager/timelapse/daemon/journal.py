@@ -106,7 +106,7 @@ class Action(Enum):
         self.word, self.level, self.message_id = word, level, message_id
 
 
-def tell(
+def log_event(
     action: Action,
     sentence: str,
     *,

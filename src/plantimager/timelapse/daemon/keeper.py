@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.journal import Action, tell
-from plantimager.timelapse.store.archive import stamp_of
-from plantimager.timelapse.store.document import LARGEST_STORE, backup_of
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.store.archive import file_stamp
+from plantimager.timelapse.store.document import LARGEST_STORE, backup_path
 from plantimager.timelapse.store.stored_timelapse import LoadedTimelapse, Logbook, StoredTimelapse
-from plantimager.timelapse.support.durable import keep_aside, put_back, read_regular, set_aside, write_durably
+from plantimager.timelapse.support.durable import keep_copy, move_aside, read_regular, restore_file, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +66,11 @@ class Keeper:
             They can't be moved.
 
         """
-        aside = [set_aside(self.path, "corrupt", stamp_of(at))]
+        aside = [move_aside(self.path, "corrupt", file_stamp(at))]
         self._signature = None
         with contextlib.suppress(FileNotFoundError):
-            aside.append(set_aside(backup_of(self.path), "corrupt", stamp_of(at)))
-        tell(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
+            aside.append(move_aside(backup_path(self.path), "corrupt", file_stamp(at)))
+        log_event(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
 
     def fall_back(self, loaded: LoadedTimelapse, at: datetime) -> None:
         """Put the backup that was read in the place of a store that can't be used, and that aside; say so.
@@ -81,20 +81,20 @@ class Keeper:
         self._corrupt = loaded
         try:
             self._keep_corrupt_aside(at)
-            put_back(self.path, loaded.path)
+            restore_file(self.path, loaded.path)
         except OSError as problem:
             self.trouble = problem.strerror or str(problem)
-            tell(Action.STORE_NOT_SAVED, f"{loaded.trouble}; {loaded.path} can't take its place ({self.trouble})")
+            log_event(Action.STORE_NOT_SAVED, f"{loaded.trouble}; {loaded.path} can't take its place ({self.trouble})")
         else:
             self._signature, self._foreign = _signature_of(self.path), False
-        tell(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+        log_event(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
 
     def _keep_corrupt_aside(self, at: datetime) -> None:
         """Keep what `fall_back` found, unless that is done; from then on it may be written over."""
         if self._corrupt is None:
             return
-        aside = keep_aside(self.path, "corrupt", stamp_of(at))
-        tell(Action.STORE_QUARANTINED, f"{self._corrupt.trouble}; kept as {aside.name}")
+        aside = keep_copy(self.path, "corrupt", file_stamp(at))
+        log_event(Action.STORE_QUARANTINED, f"{self._corrupt.trouble}; kept as {aside.name}")
         self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
 
     def hold(self, stored: StoredTimelapse) -> None:
@@ -134,7 +134,7 @@ class Keeper:
         try:
             self._keep_corrupt_aside(at)
             foreign = self._set_foreign_change_aside(at)
-            written = write_durably(self.path, content, backup=None if foreign else backup_of(self.path))
+            written = write_durably(self.path, content, backup=None if foreign else backup_path(self.path))
         except OSError as problem:
             self.stored = following
             self._degrade(problem, content)
@@ -143,7 +143,7 @@ class Keeper:
         self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
         if self.trouble is not None:
             self.trouble = None
-            tell(Action.STORE_SAVED_AGAIN, f"{self.path} is up to date again", timelapse=following.timelapse)
+            log_event(Action.STORE_SAVED_AGAIN, f"{self.path} is up to date again", timelapse=following.timelapse)
         return True
 
     def _degrade(self, problem: OSError, content: Sequence[bytes]) -> None:
@@ -155,7 +155,7 @@ class Keeper:
         if self.trouble != reason:
             self.trouble = reason
             sentence = f"{self.path} can't be written ({reason}); scans go on, and saving is tried again"
-            tell(Action.STORE_NOT_SAVED, sentence, timelapse=self.timelapse)
+            log_event(Action.STORE_NOT_SAVED, sentence, timelapse=self.timelapse)
 
     def _set_foreign_change_aside(self, at: datetime) -> bool:
         """Keep what somebody else wrote over our file, and say so; return whether there was any."""
@@ -165,10 +165,10 @@ class Keeper:
         if now is None:
             sentence = f"{self.path} was deleted by somebody else; it is written again"
         else:
-            aside = keep_aside(self.path, "foreign", stamp_of(at))
+            aside = keep_copy(self.path, "foreign", file_stamp(at))
             sentence = f"{self.path} was written by somebody else; that version is kept as {aside.name}"
         self._signature, self._foreign = now, now is not None  # told and kept once, however often a save is tried
-        tell(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
+        log_event(Action.STORE_CHANGED, sentence, timelapse=self.timelapse)
         return self._foreign
 
 

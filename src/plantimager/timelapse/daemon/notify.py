@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdnotify import SystemdNotifier
 
-from plantimager.timelapse.domain.words import STATUS_LENGTH
+from plantimager.timelapse.domain.wording import STATUS_LENGTH
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:

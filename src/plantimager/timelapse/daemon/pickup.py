@@ -6,19 +6,19 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.daemon.journal import Action, tell
-from plantimager.timelapse.daemon.rig import presentable, within
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.rig_thread import bounded_error, call_with_timeout
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.settings.acceptance import (
-    DefinitionDone,
+    DefinitionAlreadyAccepted,
     check_may_start,
     check_not_over,
+    describe_start,
     plan_timelapse,
     read_definition,
-    started_words,
 )
 from plantimager.timelapse.settings.config import Missed
-from plantimager.timelapse.store.archive import archive, stamp_of
+from plantimager.timelapse.store.archive import archive_store, file_stamp
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 
@@ -47,7 +47,7 @@ class PickUp:
             path = self.places.find_definition()
             return None if path is None else read_definition(path)
         except TimelapsedError as faulty:
-            tell(Action.DEFINITION_FAULTY, str(faulty))
+            log_event(Action.DEFINITION_FAULTY, str(faulty))
             return None
 
     def take_up_what_lies_ready(self, *, quiet: bool = False) -> None:
@@ -64,20 +64,20 @@ class PickUp:
         with suppress(DefinitionRefused, OSError):  # which a reload tells
             check_may_start(definition, self.keeper.stored, self.places.history)
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
-            tell(Action.DEFINITION_WAITS, words)
+            log_event(Action.DEFINITION_WAITS, words)
 
     def take_up_if_new(self, definition: Definition, *, quiet: bool = False) -> None:
         """Take up the definition that lies in the configuration directory; ``quiet`` about one that is done."""
         try:
             self.take_up(definition)
-        except DefinitionDone as done:
+        except DefinitionAlreadyAccepted as done:
             if not quiet:
-                tell(Action.DEFINITION_DONE, str(done))
+                log_event(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
-            tell(Action.DEFINITION_FAULTY, str(faulty))
+            log_event(Action.DEFINITION_FAULTY, str(faulty))
         except (DefinitionRefused, OSError) as refusal:
             hint = getattr(refusal, "hint", None)
-            tell(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+            log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
 
     def take_up(self, definition: Definition) -> str:
         """Make a definition the timelapse; return how that is told.
@@ -101,17 +101,17 @@ class PickUp:
         if held is not None:
             is_draft = held.timelapse.state is TimeLapseState.CONFIGURED  # whose name stays free
             stem = f"{held.timelapse.id}-draft" if is_draft else held.timelapse.id
-            archived = archive(self.keeper.text(), stem, history, stamp_of(now))
-            tell(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
+            archived = archive_store(self.keeper.text(), stem, history, file_stamp(now))
+            log_event(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
         boots = stored.logbook.came_back(now, clock.boot_id())
         self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
         source = definition.source
         origin = "timelapsectl start" if source.parent == self._requests else source  # whose file is gone by now
-        words = "; ".join([started_words(stored.timelapse, origin, now), *schedule.notes])
-        tell(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
+        words = "; ".join([describe_start(stored.timelapse, origin, now), *schedule.notes])
+        log_event(Action.DEFINITION_ACCEPTED, words, timelapse=stored.timelapse)
         self.conductor.begin(definition.configuration)
         self.conductor.look_at_datasets()
-        return started_words(stored.timelapse, source, now)
+        return describe_start(stored.timelapse, source, now)
 
     def _ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can take what is asked for.
@@ -126,10 +126,10 @@ class PickUp:
         """
         driver, name = self.conductor.driver, self.conductor.config.driver
         try:
-            faults = within(CHECK_LIMIT, name, lambda: driver.check(definition.configuration))
+            faults = call_with_timeout(CHECK_LIMIT, name, lambda: driver.check(definition.configuration))
         except BaseException as problem:  # whatever a driver does, it doesn't end the daemon
             kind = "" if isinstance(problem, TimelapsedError) else f"{type(problem).__name__}: "
-            words = f"the driver {name} failed to check it: {kind}{presentable(problem)}"
+            words = f"the driver {name} failed to check it: {kind}{bounded_error(problem)}"
             raise DefinitionRefused(f"{definition.name}: {words}") from problem
         if faults:
             raise FaultsFound(faults, definition.source)

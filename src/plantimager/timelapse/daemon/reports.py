@@ -10,16 +10,16 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.daemon.journal import Action, tell
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.words import (
-    found_words,
-    local_time,
-    next_words,
+from plantimager.timelapse.domain.wording import (
+    describe_next_slot,
+    describe_slot,
+    describe_slots,
+    describe_timelapse,
+    format_local_time,
     ordinal,
-    slot_words,
-    span_words,
 )
 from plantimager.timelapse.support.errors import DriverError
 
@@ -39,8 +39,8 @@ def store_held(timelapse: TimeLapse) -> None:
     """Tell of a store in which nothing is left to do."""
     draft = ", a draft that nobody armed; it is left alone until a timelapse begins"
     draft = "" if timelapse.state.is_terminal else draft
-    words = f"{found_words(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
-    tell(Action.STORE_FOUND, words, timelapse=timelapse)
+    words = f"{describe_timelapse(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
+    log_event(Action.STORE_FOUND, words, timelapse=timelapse)
 
 
 def resumed(before: TimeLapse, after: TimeLapse, now: datetime, cut: str, *, recovered: bool) -> None:
@@ -49,12 +49,12 @@ def resumed(before: TimeLapse, after: TimeLapse, now: datetime, cut: str, *, rec
     was = ""
     if before.state is TimeLapseState.RUNNING:
         since = before.records[slot].started_at
-        ago = f", begun {spoken(now - since)} ago" if since is not None else ""
+        ago = f", begun {format_duration(now - since)} ago" if since is not None else ""
         was = f"; was scanning slot {slot} when {cut}{ago}"
-    tell(Action.RESUMED, f"{found_words(before)}{was}", timelapse=after)
+    log_event(Action.RESUMED, f"{describe_timelapse(before)}{was}", timelapse=after)
     if recovered:
-        words = f"{before.scan_id(slot)}: {slot_words(before, slot)} had been finished; recorded as taken"
-        tell(Action.SCAN_RECOVERED, words, timelapse=after, slot=slot)
+        words = f"{before.scan_id(slot)}: {describe_slot(before, slot)} had been finished; recorded as taken"
+        log_event(Action.SCAN_RECOVERED, words, timelapse=after, slot=slot)
     elif before.state is TimeLapseState.RUNNING:
         slot_interrupted(after, slot, now)
 
@@ -64,10 +64,10 @@ def scan_started(running: TimeLapse, now: datetime) -> None:
     slot = running.next_idx
     attempt = running.records[slot].attempt
     late = running.lateness(slot, now)
-    words = f"{running.scan_id(slot)}, {slot_words(running, slot)}"
+    words = f"{running.scan_id(slot)}, {describe_slot(running, slot)}"
     words += f", {ordinal(attempt)} attempt" if attempt > 1 else ""
-    words += f", {spoken(late)} late" if late >= timedelta(seconds=1) else ""
-    tell(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
+    words += f", {format_duration(late)} late" if late >= timedelta(seconds=1) else ""
+    log_event(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
 
 
 def attempt_failed(running: TimeLapse, problem: BaseException | None) -> None:
@@ -75,7 +75,9 @@ def attempt_failed(running: TimeLapse, problem: BaseException | None) -> None:
     slot = running.next_idx
     following = running.records[slot].attempt
     words = f"{running.scan_id(slot)}: {problem}; {ordinal(following)} attempt starts now"
-    tell(Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem), attempt=following - 1)
+    log_event(
+        Action.ATTEMPT_FAILED, words, timelapse=running, slot=slot, error=_unexpected(problem), attempt=following - 1
+    )
 
 
 def scan_ended(
@@ -84,28 +86,28 @@ def scan_ended(
     """Tell how a slot ended whose scan ran."""
     record = after.records[slot]
     if record.status is RecordStatus.SUCCEEDED:
-        took = f" in {spoken(record.took)}" if record.took is not None else ""
+        took = f" in {format_duration(record.took)}" if record.took is not None else ""
         pictures = f", {record.pictures} pictures" if record.pictures is not None else ""
         note = f" ({result.note})" if result is not None and result.note else ""
-        words = f"{record.scan_id}{took}{pictures}{note}; {next_words(after, now)}"
-        tell(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=slot)
+        words = f"{record.scan_id}{took}{pictures}{note}; {describe_next_slot(after, now)}"
+        log_event(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=slot)
     elif record.status is RecordStatus.INTERRUPTED:
         slot_interrupted(after, slot, now)
     else:
-        words = f"{record.scan_id}: {record.error_text}; {next_words(after, now)}"
-        tell(Action.SCAN_FAILED, words, timelapse=after, slot=slot, error=_unexpected(problem))
+        words = f"{record.scan_id}: {record.error_text}; {describe_next_slot(after, now)}"
+        log_event(Action.SCAN_FAILED, words, timelapse=after, slot=slot, error=_unexpected(problem))
 
 
 def slot_interrupted(timelapse: TimeLapse, slot: int, now: datetime) -> None:
     """Tell that a slot was cut off, and whether it will be attempted again."""
     record = timelapse.records[slot]
-    grace = spoken(timelapse.grace)
-    words = f"slot {slot} ({local_time(timelapse.schedule_times[slot], now)}): {record.error_text}"
+    grace = format_duration(timelapse.grace)
+    words = f"slot {slot} ({format_local_time(timelapse.schedule_times[slot], now)}): {record.error_text}"
     if timelapse.next_idx == slot:
         words += f"; it is attempted again within its grace of {grace}"
     else:
-        words += f"; {spoken(timelapse.lateness(slot, now))} after its time, its grace of {grace} is over"
-    tell(Action.SLOT_INTERRUPTED, words, timelapse=timelapse, slot=slot)
+        words += f"; {format_duration(timelapse.lateness(slot, now))} after its time, its grace of {grace} is over"
+    log_event(Action.SLOT_INTERRUPTED, words, timelapse=timelapse, slot=slot)
 
 
 def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str = "") -> None:
@@ -121,9 +123,9 @@ def slots_passed(before: TimeLapse, after: TimeLapse, now: datetime, away: str =
     for cause, slots in causes.items():
         were = "was" if len(slots) == 1 else "were"
         why = f" while {away}" if away and cause == away else f": {cause}" if cause else ""
-        late = f"{spoken(after.lateness(slots[0], now))} late, " if len(slots) == 1 else ""
-        words = f"{span_words(after, slots, now)} {were} missed{why} ({late}grace {spoken(after.grace)})"
-        tell(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MOST_SLOTS_NAMED])
+        late = f"{format_duration(after.lateness(slots[0], now))} late, " if len(slots) == 1 else ""
+        words = f"{describe_slots(after, slots, now)} {were} missed{why} ({late}grace {format_duration(after.grace)})"
+        log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MOST_SLOTS_NAMED])
 
 
 def slots_given_back(before: TimeLapse, after: TimeLapse, now: datetime) -> None:
@@ -131,8 +133,8 @@ def slots_given_back(before: TimeLapse, after: TimeLapse, now: datetime) -> None
     reopened = range(after.next_idx, before.next_idx)
     back = [slot for slot in reopened if slot not in after.records or not after.records[slot].status.is_final]
     if back:
-        words = f"{span_words(after, back, now)}, passed over under a wrong clock, can still be taken"
-        tell(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=back[:MOST_SLOTS_NAMED])
+        words = f"{describe_slots(after, back, now)}, passed over under a wrong clock, can still be taken"
+        log_event(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=back[:MOST_SLOTS_NAMED])
 
 
 def timelapse_over(before: TimeLapse, after: TimeLapse, datasets: Path) -> None:
@@ -140,20 +142,20 @@ def timelapse_over(before: TimeLapse, after: TimeLapse, datasets: Path) -> None:
     if before.state.is_terminal or not after.state.is_terminal:
         return
     if after.state is TimeLapseState.COMPLETED:
-        tell(Action.TIMELAPSE_COMPLETED, f"{after.id}: {after.tally}; datasets in {datasets}", timelapse=after)
+        log_event(Action.TIMELAPSE_COMPLETED, f"{after.id}: {after.tally}; datasets in {datasets}", timelapse=after)
     elif after.state is TimeLapseState.FAILED and after.ending is not None:
-        tell(Action.TIMELAPSE_FAILED, f"{after.id}: {after.ending.why}; {after.tally}", timelapse=after)
+        log_event(Action.TIMELAPSE_FAILED, f"{after.id}: {after.ending.why}; {after.tally}", timelapse=after)
 
 
 def datasets_out_of_reach(timelapse: TimeLapse, trouble: str) -> None:
     """Tell that datasets can't be put where they are to go."""
-    words = f"{trouble}; slots wait for it, within their grace of {spoken(timelapse.grace)}"
-    tell(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
+    words = f"{trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
+    log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
 
 def rig_trouble(call: str, problem: BaseException) -> None:
     """Tell that a call other than a scan failed."""
-    tell(Action.RIG_TROUBLE, f"{call}: {problem or type(problem).__name__}", error=_unexpected(problem))
+    log_event(Action.RIG_TROUBLE, f"{call}: {problem or type(problem).__name__}", error=_unexpected(problem))
 
 
 def _unexpected(problem: BaseException | None) -> BaseException | None:

@@ -1,8 +1,8 @@
 """Resume: what a start makes of the store that it finds, before the rest of the schedule is armed.
 
-`look_back` asks the driver what became of the slot that was being taken when the power went; then the daemon is ready.
-`go_on` passes over the slots that went by since, in one pass and one save: no start waits for that, however many they
-are. Killed in between, the next start finds the same. Loop thread.
+`recover_interrupted` asks the driver what became of the slot that was being taken when the power went; then the daemon
+is ready. `resume_schedule` skips the slots that are late by now, in one pass and one save: no start waits for that,
+however many they are. After a kill in between, the next start finds the same store. Loop thread.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.daemon import reports
-from plantimager.timelapse.daemon.journal import Action, tell
-from plantimager.timelapse.daemon.rig import Outcome, make_call, within
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.rig_thread import CallOutcome, call_with_timeout, make_call
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import DriverStalled
@@ -32,7 +32,7 @@ RECOVER_LIMIT: Final = timedelta(minutes=5)
 
 
 class Found(Struct, frozen=True):
-    """What `look_back` found."""
+    """What `recover_interrupted` found."""
 
     before: TimeLapse
     """As it stands in the store."""
@@ -45,7 +45,7 @@ class Found(Struct, frozen=True):
     configuration: Mapping[str, Any]
 
 
-def look_back(
+def recover_interrupted(
     conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any], since: datetime
 ) -> Found:
     """Hold a timelapse that was read from the store, and find out what became of the attempt that was cut off."""
@@ -53,19 +53,19 @@ def look_back(
     conductor.keeper.hold(stored)
     before = stored.timelapse
     for note in stored.notes:
-        tell(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
+        log_event(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
     settled, recovered = before, False
     if before.state is TimeLapseState.RUNNING:
         settled, recovered = _settle_running(conductor, before)
     return Found(before, since, settled, recovered, configuration)
 
 
-def go_on(conductor: Conductor, found: Found) -> None:
+def resume_schedule(conductor: Conductor, found: Found) -> None:
     """Have the conductor go on: what went by is settled and saved, what comes next is armed."""
     keeper, clock = conductor.keeper, conductor.clock
     now, boot_id = clock.now(), clock.boot_id()
     before, log = found.before, keeper.logbook
-    settled = found.settled.give_back(now)
+    settled = found.settled.reopen_slots(now)
     if not settled.state.is_active and settled is before:
         reports.store_held(before)
         conductor.settle_rig()
@@ -89,9 +89,9 @@ def _settle_running(conductor: Conductor, timelapse: TimeLapse) -> tuple[TimeLap
     request = conductor.scan_request(timelapse)
     limit = min(config.stall_timeout, RECOVER_LIMIT)
     try:
-        outcome = within(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
+        outcome = call_with_timeout(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
     except DriverStalled as stalled:
-        outcome = Outcome(Call.RECOVER, request, problem=stalled)
+        outcome = CallOutcome(Call.RECOVER, request, problem=stalled)
         # What hangs holds the rig; the next process won't ask again, since the attempt counts as cut off now.
         conductor.abandoned = str(stalled)
     if outcome.problem is not None:  # then the attempt counts as cut off

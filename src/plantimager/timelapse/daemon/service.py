@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon
-from plantimager.timelapse.daemon.journal import Action, set_level, set_up_logging, tell
+from plantimager.timelapse.daemon.journal import Action, log_event, set_level, set_up_logging
 from plantimager.timelapse.daemon.notify import Notifier, watchdog_interval
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
@@ -21,7 +21,7 @@ from plantimager.timelapse.support.errors import (
     StoreUnreadable,
     TimelapsedError,
 )
-from plantimager.timelapse.support.streams import occupy_standard_streams
+from plantimager.timelapse.support.streams import open_missing_streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ _ACTIONS = (
 
 def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
-    occupy_standard_streams()
+    open_missing_streams()
     os.umask(os.umask(0o077) | 0o007)  # whatever is made here may hold an api_token; the group is for UMask= to decide
     set_up_logging()
     try:
@@ -43,15 +43,15 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     except TimelapsedError as problem:
         action = next((action for kind, action in _ACTIONS if isinstance(problem, kind)), Action.START_FAILED)
         hint = f"; {problem.hint}" if problem.hint else ""
-        tell(action, f"{problem}{hint}")
+        log_event(action, f"{problem}{hint}")
         code = problem.exit_code
     except OSError as problem:
         # The system's own refusals say all in a sentence; any other is for its programmer.
         chain = problem if problem.errno is None else None
-        tell(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror or problem}", error=chain)
+        log_event(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror or problem}", error=chain)
         code = EXIT_FAILED
     except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
-        tell(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
+        log_event(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
     logging.shutdown()
     sys.stdout.flush()

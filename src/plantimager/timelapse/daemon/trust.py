@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.settings.config import ClockPolicy
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ def judge_clock(
         why, wait = "kernel: unsynchronised", max(behind, left)
 
     if wait:
-        return Trust(trusted=False, why=f"{spoken(behind)} before the last write" if behind else why, wait=wait)
+        return Trust(
+            trusted=False, why=f"{format_duration(behind)} before the last write" if behind else why, wait=wait
+        )
     if behind:
-        why = f"{why}, though {spoken(behind)} before the last write"
+        why = f"{why}, though {format_duration(behind)} before the last write"
     elif not (evidence.kernel_synchronised or evidence.set_from_rtc):
-        why = f"{why}, but nothing better came within {spoken(clock_wait)} of boot"
+        why = f"{why}, but nothing better came within {format_duration(clock_wait)} of boot"
     return Trust(trusted=True, why=why)

@@ -4,7 +4,7 @@ An attempt fills a hidden directory of its own beside ``dataset_dir``, so that i
 another attempt's files. When all is taken, three steps make it the dataset:
 
 1. a receipt is put into it. From here on a kill of the daemon undoes nothing, because what was
-   written is the kernel's to keep: `find_whole` takes the steps that are left;
+   written is the kernel's to keep: `find_finished` takes the steps that are left;
 2. everything in it is put on disk for good;
 3. it is renamed to ``dataset_dir``. From here on a power cut undoes nothing.
 
@@ -103,7 +103,7 @@ def _refusal(request: ScanRequest, problem: OSError) -> str:
     return f"{problem.filename or request.dataset_dir.parent}: {problem.strerror or problem}"
 
 
-def find_whole(request: ScanRequest) -> ScanResult | None:
+def find_finished(request: ScanRequest) -> ScanResult | None:
     """Return the result of the attempt that finished this slot's dataset, if one did.
 
     A dataset of the same name that belongs to another experiment is not it: name, slot and
@@ -112,7 +112,7 @@ def find_whole(request: ScanRequest) -> ScanResult | None:
     receipt = read_receipt(request.dataset_dir, request)
     if receipt is not None:
         return result_of(receipt)
-    for directory in left_aside(request):
+    for directory in unfinished_attempts(request):
         receipt = read_receipt(directory, request)
         if receipt is not None and receipt.get("boot") == boot_of_machine() is not None:
             with contextlib.suppress(OSError):  # else nobody would find it, in a hidden directory
@@ -122,15 +122,15 @@ def find_whole(request: ScanRequest) -> ScanResult | None:
     return None
 
 
-def left_aside(request: ScanRequest, number: int | None = None) -> list[Path]:
+def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list[Path]:
     """Return the directories of this dataset's unfinished attempts, or of those of one ``number``, oldest first."""
     with contextlib.suppress(OSError):
-        found = [path for path in request.dataset_dir.parent.iterdir() if is_attempt(request, path, number)]
+        found = [path for path in request.dataset_dir.parent.iterdir() if is_attempt_directory(request, path, number)]
         return sorted(found, key=lambda path: tuple(map(int, path.name.rpartition("-")[2].split("."))))
     return []
 
 
-def is_attempt(request: ScanRequest, directory: Path, number: int | None = None) -> bool:
+def is_attempt_directory(request: ScanRequest, directory: Path, number: int | None = None) -> bool:
     """Whether `attempt` made ``directory`` for this dataset, under ``number`` or any."""
     name = re.escape(_attempt_name(request, "")) + (r"\d+" if number is None else str(number)) + r"(\.\d+)?"
     return directory.parent == request.dataset_dir.parent and re.fullmatch(name, directory.name, re.ASCII) is not None

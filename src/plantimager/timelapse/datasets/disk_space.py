@@ -37,12 +37,12 @@ def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
     return table.take("keep_free", _read_size, default)
 
 
-def most_bytes(cameras: Iterable[Camera]) -> int:
+def max_picture_bytes(cameras: Iterable[Camera]) -> int:
     """Return what the pictures of one position take at most."""
     return sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras)
 
 
-def check_before(request: ScanRequest, needed: int, keep_free: int) -> None:
+def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
     """Check that the disk takes a scan of ``needed`` bytes, all in all.
 
     Raises

@@ -10,7 +10,7 @@ _DURATION: Final = (
     r"(?a)(?:(?P<days>\d+)d-?)?(?:(?P<hours>\d+)h-?)?(?:(?P<minutes>\d+)m-?)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?"
 )
 
-LONGEST: Final = timedelta(days=366 * 100)
+MAX_DURATION: Final = timedelta(days=366 * 100)
 """A hundred years: longer than any experiment, short enough that adding it to a date never overflows."""
 
 ALLOWED: Final = "write seconds or 1h, 1h30m, 2d-3h"
@@ -37,7 +37,7 @@ def parse_duration(value: object) -> timedelta:
         raise ValueError(f"not a duration; {ALLOWED}") from None
     if duration < timedelta(0):
         raise ValueError(f"negative; {ALLOWED}")
-    if duration > LONGEST:
+    if duration > MAX_DURATION:
         raise ValueError("longer than 100 years")
     return duration
 
@@ -52,7 +52,7 @@ def _parse_text(text: str) -> timedelta:
     return timedelta(**{unit: float(count) for unit, count in match.groupdict(default="0").items()})
 
 
-def exact(duration: timedelta) -> str:
+def format_exact_duration(duration: timedelta) -> str:
     """Return ``duration`` so that `parse_duration` gives the same back: ``1h30m``, ``2d3h``, ``1.5s``."""
     minutes, seconds = divmod(duration.seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -64,7 +64,7 @@ def exact(duration: timedelta) -> str:
     return "".join(parts)
 
 
-def spoken(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Return ``duration`` with the two units that matter: ``12 min``, ``6 min 28 s``, ``5 h 12 min``, ``3 d 2 h``."""
     seconds = abs(duration.total_seconds())
     if seconds < 9.95:
@@ -78,7 +78,7 @@ def spoken(duration: timedelta) -> str:
     return f"{total} s"
 
 
-def clocked(duration: timedelta) -> str:
+def format_stopwatch(duration: timedelta) -> str:
     """Return ``duration`` as a stop-watch shows it, for tables: ``6:28``, ``1:02:07``."""
     total = round(abs(duration.total_seconds()))
     hours, rest = divmod(total, 3_600)

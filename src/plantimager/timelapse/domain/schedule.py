@@ -16,13 +16,13 @@ from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plantimager.timelapse.domain.durations import LONGEST, spoken
+from plantimager.timelapse.domain.durations import MAX_DURATION, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import tzinfo
 
-MOST_SLOTS: Final = 100_000
+MAX_SLOTS: Final = 100_000
 """Eleven years of hourly slots; a greater number is a slip of the pen."""
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ class Schedule(NamedTuple):
 # --- instants and their text -----------------------------------------------------------------
 
 
-def read_instant(text: str, zone: tzinfo | None) -> datetime:
+def parse_instant(text: str, zone: tzinfo | None) -> datetime:
     """Return the instant, in UTC, that an ISO-8601 text means.
 
     It reads all that `datetime.fromisoformat` reads; the first of two where the text comes twice.
@@ -62,7 +62,7 @@ def read_instant(text: str, zone: tzinfo | None) -> datetime:
         raise ValueError("not an ISO-8601 date and time") from None
 
 
-def write_instant(instant: datetime) -> str:
+def format_instant(instant: datetime) -> str:
     """Return an aware time as UTC in ISO-8601 with offset: ``2026-06-22T06:00:30+00:00``.
 
     Raises
@@ -117,7 +117,7 @@ def interval(start: datetime, every: timedelta, n_shots: int, zone: tzinfo | Non
     Raises
     ------
     ValueError
-        ``every`` isn't positive, ``n_shots`` isn't from 1 to `MOST_SLOTS`, or a slot is beyond
+        ``every`` isn't positive, ``n_shots`` isn't from 1 to `MAX_SLOTS`, or a slot is beyond
         `EARLIEST` and `LATEST` or more than a hundred years after the first.
 
     """
@@ -134,15 +134,15 @@ def fixed_times(moments: Sequence[datetime], zone: tzinfo | None) -> Schedule:
     Raises
     ------
     ValueError
-        There are none or more than `MOST_SLOTS`, one is beyond `EARLIEST` and `LATEST`, or two are the same instant.
+        There are none or more than `MAX_SLOTS`, one is beyond `EARLIEST` and `LATEST`, or two are the same instant.
 
     """
-    if not 1 <= len(moments) <= MOST_SLOTS:
-        raise ValueError(f"a schedule has from 1 to {MOST_SLOTS} slots")
+    if not 1 <= len(moments) <= MAX_SLOTS:
+        raise ValueError(f"a schedule has from 1 to {MAX_SLOTS} slots")
     instants = [slot_at(moment, zone) for moment in moments]
     if twins := duplicates(instants):
         index, twin = twins[0]
-        raise ValueError(f"dates {twin} and {index} are the same instant, {write_instant(instants[index])}")
+        raise ValueError(f"dates {twin} and {index} are the same instant, {format_instant(instants[index])}")
     slots = tuple(sorted(instants))
     notes = _remarks_on(moments, zone)
     if list(slots) != instants:
@@ -161,9 +161,9 @@ def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
     """
     if every <= timedelta(0):
         raise ValueError("an interval is longer than 0 s")
-    if not 1 <= n_shots <= MOST_SLOTS:
-        raise ValueError(f"a schedule has from 1 to {MOST_SLOTS} slots")
-    if every > LONGEST / max(n_shots - 1, 1):
+    if not 1 <= n_shots <= MAX_SLOTS:
+        raise ValueError(f"a schedule has from 1 to {MAX_SLOTS} slots")
+    if every > MAX_DURATION / max(n_shots - 1, 1):
         raise ValueError("at this interval they take longer than 100 years")
     last = first + every * (n_shots - 1)
     if last >= LATEST:
@@ -200,12 +200,13 @@ def duplicates(instants: Iterable[datetime]) -> list[tuple[int, int]]:
 # --- notes -----------------------------------------------------------------------------------
 
 
-def past_note(slots: Sequence[datetime], now: datetime, grace: timedelta) -> str | None:
+def note_past_slots(slots: Sequence[datetime], now: datetime, grace: timedelta) -> str | None:
     """Say how many slots can't be taken any more, where there are any."""
     late = sum(slot + grace < now for slot in slots)
     if not late:
         return None
-    return f"already missed: {late} of {len(slots)} slots, due longer ago than the grace period of {spoken(grace)}"
+    ago = f"due longer ago than the grace period of {format_duration(grace)}"
+    return f"already missed: {late} of {len(slots)} slots, {ago}"
 
 
 def _remarks_on(moments: Iterable[datetime], zone: tzinfo | None) -> tuple[str, ...]:
@@ -252,7 +253,7 @@ def _shift_note(index: int, slot: datetime, shift: timedelta, zone: tzinfo | Non
     direction = "later" if shift > timedelta(0) else "earlier"
     return (
         f"the clocks change before slot {index}, {_local(slot, zone)}: from there on the slots are "
-        f"{spoken(shift)} {direction} by the wall clock; an interval is real time, fixed_times keep their hour"
+        f"{format_duration(shift)} {direction} by the wall clock; an interval is real time, fixed_times keep their hour"
     )
 
 

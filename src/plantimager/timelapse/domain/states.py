@@ -106,7 +106,7 @@ class Reason(StrEnum):
     """A slot before it failed, and ``on_scan_failed`` is ``fail_timelapse``."""
 
 
-class Event(StrEnum):
+class Trigger(StrEnum):
     """What happens to a timelapse."""
 
     SLOT_DUE = "slot due"
@@ -123,25 +123,25 @@ class Event(StrEnum):
 _S = TimeLapseState
 _AFTER_A_SLOT: Final = (_S.SCHEDULED, _S.COMPLETED)
 
-TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Event], tuple[TimeLapseState, ...]]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState, ...]]] = MappingProxyType(
     {
-        (_S.SCHEDULED, Event.SLOT_DUE): (_S.RUNNING,),
-        (_S.RUNNING, Event.SCAN_OK): _AFTER_A_SLOT,
-        (_S.RUNNING, Event.ATTEMPT_FAILED): (_S.RUNNING,),
-        (_S.RUNNING, Event.RIG_NOT_READY): (_S.SCHEDULED,),
-        (_S.RUNNING, Event.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
-        (_S.RUNNING, Event.INTERRUPTED): (_S.SCHEDULED,),
-        (_S.RUNNING, Event.CANCELLED): (_S.CANCELLED,),
-        (_S.SCHEDULED, Event.SLOTS_LATE): _AFTER_A_SLOT,
-        (_S.SCHEDULED, Event.CANCELLED): (_S.CANCELLED,),
-        (_S.SCHEDULED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
-        (_S.COMPLETED, Event.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+        (_S.SCHEDULED, Trigger.SLOT_DUE): (_S.RUNNING,),
+        (_S.RUNNING, Trigger.SCAN_OK): _AFTER_A_SLOT,
+        (_S.RUNNING, Trigger.ATTEMPT_FAILED): (_S.RUNNING,),
+        (_S.RUNNING, Trigger.RIG_NOT_READY): (_S.SCHEDULED,),
+        (_S.RUNNING, Trigger.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
+        (_S.RUNNING, Trigger.INTERRUPTED): (_S.SCHEDULED,),
+        (_S.RUNNING, Trigger.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Trigger.SLOTS_LATE): _AFTER_A_SLOT,
+        (_S.SCHEDULED, Trigger.CANCELLED): (_S.CANCELLED,),
+        (_S.SCHEDULED, Trigger.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+        (_S.COMPLETED, Trigger.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
     }
 )
 """Every transition there is: (state, event) to the states it may lead to."""
 
 
-def check_transition(state: TimeLapseState, event: Event, to: TimeLapseState | None = None) -> None:
+def check_transition(state: TimeLapseState, event: Trigger, to: TimeLapseState | None = None) -> None:
     """Raise `IllegalTransition` unless the table leads from ``state`` by ``event`` (to ``to``, where given)."""
     targets = TRANSITIONS.get((state, event))
     if targets is None or (to is not None and to not in targets):

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import (
     TRANSITIONS,
-    Event,
     OnScanFailed,
     Reason,
     RecordStatus,
     TimeLapseMode,
     TimeLapseState,
+    Trigger,
     check_transition,
 )
 from plantimager.timelapse.support.errors import IllegalTransition, TimelapsedError
@@ -42,15 +42,15 @@ __all__ = [
     "TimeLapseState",
 ]
 
-LONGEST_TEXT: Final = 500
+MAX_TEXT_BYTES: Final = 500
 """Bytes of an error, or of a person's reason, that are kept: escaped as JSON, or control characters would count six."""
-LONGEST_REPEATED: Final = 80
+MAX_REPEATED_TEXT_BYTES: Final = 80
 """Bytes of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
 MANY_SLOTS: Final = 10_000
-"""Slots from which on even the errors of single slots are cut to `LONGEST_REPEATED`."""
+"""Slots from which on even the errors of single slots are cut to `MAX_REPEATED_TEXT_BYTES`."""
 
-LEAST_GRACE: Final = timedelta(seconds=1)
+MINIMUM_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
 
 
@@ -83,11 +83,11 @@ def _passed_again(record: SlotRecord, error: dict[str, Any]) -> SlotRecord:
 def error_of(problem: Exception, n_slots: int = 1) -> dict[str, Any]:
     """Return the fields of an error for `SlotRecord.error`; in a timelapse so long that all may fail, shortened."""
     kind = type(problem).__name__
-    longest = LONGEST_TEXT if n_slots <= MANY_SLOTS else LONGEST_REPEATED
+    longest = MAX_TEXT_BYTES if n_slots <= MANY_SLOTS else MAX_REPEATED_TEXT_BYTES
     return {"type": kind, "msg": _storable(str(problem) or kind, longest)}
 
 
-def _storable(text: str, longest: int = LONGEST_TEXT) -> str:
+def _storable(text: str, longest: int = MAX_TEXT_BYTES) -> str:
     """Return a text without the surrogates that no UTF-8 file can carry, cut to ``longest`` bytes of JSON."""
     text = text.encode(errors="replace").decode()
     sizes = accumulate(len(dumps(sign, ensure_ascii=False).encode()) - len('""') for sign in text[:longest])
@@ -114,7 +114,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
     pictures: int | None = None
     boot_id: str | None = None
     """The machine's boot during which the running attempt began."""
-    kept: Mapping[str, Any] = MappingProxyType({})
+    unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that we don't know."""
 
     @property
@@ -264,7 +264,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
 
     def _in_time(self, at: datetime) -> datetime:
         """Return from which time on slots are not later than their grace period."""
-        return at - max(self.grace, LEAST_GRACE)
+        return at - max(self.grace, MINIMUM_GRACE)
 
     def late_slots(self, at: datetime, *, run_latest: bool = False) -> list[int]:
         """Return the open slots from ``next_idx`` on that are later than their grace period; none during a scan.
@@ -298,11 +298,11 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             finished_at=None,
             boot_id=boot_id,
         )
-        return self._with(Event.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
+        return self._with(Trigger.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
 
     def succeed(self, at: datetime, pictures: int | None = None) -> TimeLapse:
         """Scan ok: the slot is taken."""
-        record = self._running(Event.SCAN_OK)
+        record = self._running(Trigger.SCAN_OK)
         done = replace(
             record,
             status=RecordStatus.SUCCEEDED,
@@ -312,7 +312,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             pictures=pictures,
             boot_id=None,
         )
-        return self._close([done], Event.SCAN_OK)
+        return self._close([done], Trigger.SCAN_OK)
 
     def fail_attempt(self, at: datetime, problem: Exception, *, give_up: bool = False) -> TimeLapse:
         """Attempt failed: the next one starts at once, or the slot is exhausted.
@@ -320,23 +320,23 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         It is retried while ``scan_retries`` allow it and the next slot isn't due yet; never with
         ``give_up``. An exhausted slot ends the timelapse under ``fail_timelapse``.
         """
-        record = self._running(Event.ATTEMPT_FAILED)
+        record = self._running(Trigger.ATTEMPT_FAILED)
         error = error_of(problem, self.n_slots)
         following = self._open_from(record.slot + 1, self.records)
         has_retries = record.attempt - record.interruptions <= self.scan_retries
         if has_retries and not give_up and not self._is_due(following, at):
             again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
-            return self._with(Event.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
+            return self._with(Trigger.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
-            return self._close([done], Event.EXHAUSTED)
+            return self._close([done], Trigger.EXHAUSTED)
         why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
         ending = Ending(at, "timelapsed", why)
-        return self._end(TimeLapseState.FAILED, Event.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
+        return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
         """Rig not ready: no attempt was used; the slot waits for the next try."""
-        record = self._running(Event.RIG_NOT_READY)
+        record = self._running(Trigger.RIG_NOT_READY)
         waiting = replace(
             record,
             status=RecordStatus.PENDING,
@@ -345,14 +345,14 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
             boot_id=None,
         )
-        return self._with(Event.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
+        return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 
     def interrupt(self, at: datetime | None, why: str) -> TimeLapse:
         """Service stopped at ``at``, or found dead in mid-scan (``None``: nobody knows when).
 
-        The slot stays next; `pass_late` closes it after its grace.
+        The slot stays next; `skip_late_slots` closes it after its grace.
         """
-        record = self._running(Event.INTERRUPTED)
+        record = self._running(Trigger.INTERRUPTED)
         cut = replace(
             record,
             status=RecordStatus.INTERRUPTED,
@@ -361,9 +361,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             interruptions=record.interruptions + 1,
             boot_id=None,
         )
-        return self._with(Event.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
+        return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
-    def pass_late(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
+    def skip_late_slots(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Slots later than grace: each gets its final record, all in one step; itself when none is late.
 
         ``reason`` and ``why`` (words) go into the records of slots that nobody ever began; one
@@ -372,20 +372,20 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         late = self.late_slots(at, run_latest=run_latest)
         if not late:
             return self
-        return self._close(self._passed(late, at, reason, why), Event.SLOTS_LATE)
+        return self._close(self._passed(late, at, reason, why), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
         """End it for the operator: what runs counts as interrupted, what remains as skipped."""
-        check_transition(self.state, Event.CANCELLED)
+        check_transition(self.state, Trigger.CANCELLED)
         ending = Ending(at, _storable(who), _storable(why))
         cut = []
         if self.state is TimeLapseState.RUNNING:
             error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {ending.who}: {ending.why}"}
-            running = self._running(Event.CANCELLED)
+            running = self._running(Trigger.CANCELLED)
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
-        return self._end(TimeLapseState.CANCELLED, Event.CANCELLED, cut, ending, Reason.CANCELLED)
+        return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
-    def give_back(self, at: datetime) -> TimeLapse:
+    def reopen_slots(self, at: datetime) -> TimeLapse:
         """Slots given back: those closed under a wrong clock that are again ahead or in grace; itself when none is.
 
         What was attempted of them stays on record.
@@ -396,18 +396,18 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             for slot, record in self.records.items()
             if times[slot] >= in_time and slot < self.next_idx and _may_come_back(record)
         }
-        if not back or (self.state, Event.SLOTS_GIVEN_BACK) not in TRANSITIONS:
+        if not back or (self.state, Trigger.SLOTS_GIVEN_BACK) not in TRANSITIONS:
             return self
         records = {slot: record for slot, record in self.records.items() if slot not in back or record.attempt}
         for slot in back.keys() & records.keys():
             if records[slot].status is RecordStatus.SKIPPED:
                 records[slot] = replace(records[slot], status=RecordStatus.PENDING)
         first = min(back)
-        return self._with(Event.SLOTS_GIVEN_BACK, TimeLapseState.SCHEDULED, records=records, next_idx=first)
+        return self._with(Trigger.SLOTS_GIVEN_BACK, TimeLapseState.SCHEDULED, records=records, next_idx=first)
 
     # --- the steps they are made of ----------------------------------------------------------
 
-    def _running(self, event: Event) -> SlotRecord:
+    def _running(self, event: Trigger) -> SlotRecord:
         check_transition(self.state, event)
         record = self.current
         if record is None or record.status is not RecordStatus.RUNNING:
@@ -424,9 +424,13 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def _passed(self, slots: Sequence[int], at: datetime, reason: Reason, why: str) -> list[SlotRecord]:
         times, get, skipped = self.schedule_times, self.records.get, RecordStatus.SKIPPED
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)  # nobody wants to know it better
-        kind, grace = reason.value, spoken(self.grace)
+        kind, grace = reason.value, format_duration(self.grace)
         errors = [
-            {"type": kind, "msg": why or f"{spoken(late)} late, grace {grace}", "late_sec": late.total_seconds()}
+            {
+                "type": kind,
+                "msg": why or f"{format_duration(late)} late, grace {grace}",
+                "late_sec": late.total_seconds(),
+            }
             for late in [at - times[slot] for slot in slots]
         ]
         names = scan_ids_of(self.id, slots, self.n_slots)
@@ -449,7 +453,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             slot += 1
         return slot
 
-    def _close(self, done: Iterable[SlotRecord], event: Event) -> TimeLapse:
+    def _close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
         """Give slots their final records and go on to the next open one, or complete."""
         done = list(done)
         records = Records(self.records, done)
@@ -458,16 +462,19 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._with(event, state, records=records, next_idx=following)
 
     def _end(
-        self, state: TimeLapseState, event: Event, done: Iterable[SlotRecord], ending: Ending, reason: Reason
+        self, state: TimeLapseState, event: Trigger, done: Iterable[SlotRecord], ending: Ending, reason: Reason
     ) -> TimeLapse:
         """End before the last slot: every slot that is still open gets its record."""
-        error = {"type": reason.value, "msg": _storable(f"ended by {ending.who}: {ending.why}", LONGEST_REPEATED)}
+        error = {
+            "type": reason.value,
+            "msg": _storable(f"ended by {ending.who}: {ending.why}", MAX_REPEATED_TEXT_BYTES),
+        }
         rest = map(self._record, range(self.next_idx, self.n_slots))
         still_open = [record for record in rest if record.status is RecordStatus.PENDING]
         skipped = [replace(record, status=RecordStatus.SKIPPED, error=error) for record in still_open]
         records = Records(self.records, [*done, *skipped])
         return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
 
-    def _with(self, event: Event, state: TimeLapseState, **changes: Any) -> TimeLapse:
+    def _with(self, event: Trigger, state: TimeLapseState, **changes: Any) -> TimeLapse:
         check_transition(self.state, event, state)
         return replace(self, state=state, **changes)

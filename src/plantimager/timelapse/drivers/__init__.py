@@ -1,7 +1,7 @@
 """The drivers: one file for each way of making a rig scan.
 
 A driver is a subclass of `base.ScannerDriver`, registered under the entry-point group
-``plantimager.scanner_drivers`` by whatever distribution it comes in; `load` finds it by
+``plantimager.scanner_drivers`` by whatever distribution it comes in; `load_store` finds it by
 that name. Nothing is imported but the driver that the configuration asks for.
 """
 
@@ -22,7 +22,7 @@ DISTRIBUTION = "plantimager-timelapse"
 GROUP = "plantimager.scanner_drivers"
 
 
-def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
+def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
     """Return the driver registered as ``name``, made from its own configuration table.
 
     Raises
@@ -43,7 +43,7 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
             raise FaultsFound([Fault("", "driver", name, "its entry point is not a ScannerDriver")])
         return driver_class(options)
     except ImportError as missing:
-        problem = f"can't be loaded ({missing}); {how_to_install(name)}"
+        problem = f"can't be loaded ({missing}); {install_hint(name)}"
         raise FaultsFound([Fault("", "driver", name, problem)]) from missing
     except TimelapsedError:
         raise
@@ -51,7 +51,7 @@ def load(name: str, options: Mapping[str, object]) -> ScannerDriver:
         raise DriverBroken(name, problem) from problem
 
 
-def how_to_install(extra: str) -> str:
+def install_hint(extra: str) -> str:
     """Return what a person does to get what an extra of this distribution brings."""
     return f"pip install '{DISTRIBUTION}[{extra}]' (for the service: sudo systemd/install --extras {extra})"
 

@@ -34,8 +34,8 @@ class Call(StrEnum):
     CLOSE = "close"
     RECOVER = "recover"
     """Before the rig thread has anything to do."""
-    BY_HAND = "by hand"
-    """What a person asked for, see `by_hand`."""
+    MANUAL = "by hand"
+    """What a person asked for, see `manual_command`."""
 
 
 class Part(Struct, frozen=True):
@@ -63,7 +63,7 @@ class ScanMonitor(Protocol):
 
 
 class EventMonitor:
-    """A `ScanMonitor` on a `threading.Event`; the daemon's own, and enough for a driver's tests."""
+    """A `ScanMonitor` on a `threading.Trigger`; the daemon's own, and enough for a driver's tests."""
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
@@ -115,7 +115,7 @@ class ScannerDriver(ABC):
         """Talk to every part of the rig and return how each is; may power it up, but moves nothing. Raises nothing.
 
         For ``timelapsectl rig check``; an empty answer means that the driver can't tell. What else a person may do
-        with a rig is in `by_hand.HandControl`.
+        with a rig is in `by_hand.ManualControl`.
         """
         return ()
 

@@ -25,7 +25,7 @@ SIGTERM means: bring the rig to a safe point and exit. A program that was sent S
 whatever it exits with. It comes when the scan is cancelled, and when the daemon is gone. Nothing that the program
 started goes on after it.
 
-When the daemon is killed in the milliseconds between the program's last deed and its exit status, only the program
+When the daemon is killed in the milliseconds between the program's last action and its exit status, only the program
 itself could tell that it had finished: that is what ``recover`` is for. Without it the slot is attempted again.
 """
 
@@ -40,7 +40,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import Attempt, begin_attempt, find_whole, is_attempt, left_aside
+from plantimager.timelapse.datasets.attempt import (
+    Attempt,
+    begin_attempt,
+    find_finished,
+    is_attempt_directory,
+    unfinished_attempts,
+)
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
@@ -101,7 +107,7 @@ class CommandDriver(ScannerDriver):
         faults = []
         for key, program in self._programs():
             try:
-                programs.find(program[0])
+                programs.find_program(program[0])
             except programs.ProgramMissing as missing:
                 faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
         return faults
@@ -111,7 +117,7 @@ class CommandDriver(ScannerDriver):
         parts = []
         for key, program in self._programs():
             try:
-                parts.append(Part(key, answers=True, says=f"{programs.find(program[0])} is there"))
+                parts.append(Part(key, answers=True, says=f"{programs.find_program(program[0])} is there"))
             except programs.ProgramMissing as missing:
                 parts.append(Part(key, answers=False, says=str(missing)))
         return parts
@@ -144,7 +150,7 @@ class CommandDriver(ScannerDriver):
         finished = self._settle(request)
         if finished is not None:
             return finished
-        disk_space.check_before(request, 0, self._keep_free)  # what it needs beside only the program knows
+        disk_space.check_disk_space(request, 0, self._keep_free)  # what it needs beside only the program knows
         with begin_attempt(request) as attempt:
             talk = _Talk(monitor)
             monitor.progress(0, 0, f"starting {self._scan[0]}")
@@ -158,7 +164,7 @@ class CommandDriver(ScannerDriver):
         talk.tell_the_end()
         return talk.result
 
-    def _judge(self, ended: programs.Ended) -> None:
+    def _judge(self, ended: programs.ProgramExit) -> None:
         """Raise what the end of the program means, unless it is that the scan is whole."""
         program = self._scan[0]
         if ended.stopped:
@@ -176,7 +182,7 @@ class CommandDriver(ScannerDriver):
         finished = self._settle(request)
         if finished is not None or self._recover is None:
             return finished
-        left = left_aside(request, request.attempt)
+        left = unfinished_attempts(request, request.attempt)
         if not left:
             return None
         directory = left[-1]
@@ -193,24 +199,24 @@ class CommandDriver(ScannerDriver):
             if ended.stopped or ended.status != OK:
                 return None
             return Attempt(request, directory).finish(ScanResult())
-        except (OSError, programs.ProgramMissing, programs.ProgramHangs):
+        except (OSError, programs.ProgramMissing, programs.ProgramHung):
             return None  # nobody can say that it finished
 
     def _settle(self, request: ScanRequest) -> ScanResult | None:
         """Make sure that no other attempt at this dataset goes on; return the result if one had finished it."""
         self._end_leftovers(request)
-        return find_whole(request)
+        return find_finished(request)
 
     def _end_leftovers(self, request: ScanRequest) -> None:
         def is_ours(environment: Mapping[bytes, bytes]) -> bool:
             directory = environment.get(b"DATASET_DIR")
-            return directory is not None and is_attempt(request, Path(os.fsdecode(directory)))
+            return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
 
         programs.end_leftovers(is_ours, self._grace)
 
     def _run(
         self, program: tuple[str, ...], request: ScanRequest, directory: Path, monitor: ScanMonitor, talk: _Talk
-    ) -> programs.Ended:
+    ) -> programs.ProgramExit:
         try:
             return programs.run(
                 program,
@@ -223,7 +229,7 @@ class CommandDriver(ScannerDriver):
             )
         except programs.ProgramMissing as missing:
             raise ScannerNotReady(str(missing)) from missing
-        except programs.ProgramHangs as hangs:
+        except programs.ProgramHung as hangs:
             raise ScanFailed(f"{program[0]}: {hangs}") from hangs
         except OSError as problem:
             raise ScanFailed(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
@@ -234,7 +240,7 @@ class CommandDriver(ScannerDriver):
         try:
             with programs.Deadline(timeout) as late:
                 ended = programs.run(program, environment=self._environment, grace=self._grace, stop=late.passed)
-        except (programs.ProgramMissing, programs.ProgramHangs) as problem:
+        except (programs.ProgramMissing, programs.ProgramHung) as problem:
             raise DriverError(f"{key}: {problem}") from problem
         except OSError as problem:
             raise DriverError(f"{key}: {program[0]} can't be started: {problem.strerror or problem}") from problem

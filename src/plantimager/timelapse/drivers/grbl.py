@@ -55,9 +55,9 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_whole
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plant_scan import PlantScan
-from plantimager.timelapse.drivers import how_to_install
+from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
@@ -67,11 +67,11 @@ from plantimager.timelapse.drivers.gantry.motion import on_the_round
 from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
 from plantimager.timelapse.drivers.grbl_options import TABLE, read_options
-from plantimager.timelapse.drivers.manual_control import HandControl, check_within
+from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
 from plantimager.timelapse.scan.cameras import EXTENSIONS, Camera, read_cameras
 from plantimager.timelapse.scan.lights import Phase, Role
-from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, beyond, check_reach, read_path
+from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, find_out_of_reach, read_path
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import (
@@ -97,7 +97,7 @@ LIGHTS: Final = frozenset({Role.GROWTH_LIGHT, Role.SCAN_LIGHT})
 _Faults = (GantryFault, CameraFault, SwitchFault)
 
 
-class GrblDriver(ScannerDriver, HandControl):
+class GrblDriver(ScannerDriver, ManualControl):
     """A real rig."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class GrblDriver(ScannerDriver, HandControl):
         for name, camera in self._rig.cameras.items():
             library = KINDS[camera.kind].library
             if library and importlib.util.find_spec(library) is None:
-                problem = f"{library} isn't installed; {how_to_install(camera.kind)}"
+                problem = f"{library} isn't installed; {install_hint(camera.kind)}"
                 faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
         return faults
 
@@ -141,11 +141,11 @@ class GrblDriver(ScannerDriver, HandControl):
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Walk the path, all cameras exposing at once at each position."""
-        finished = find_whole(request)
+        finished = find_finished(request)
         if finished is not None:
             return finished
         poses, cameras = self._plan(request.configuration)
-        disk_space.check_before(request, disk_space.most_bytes(cameras) * len(poses), self._rig.keep_free)
+        disk_space.check_disk_space(request, disk_space.max_picture_bytes(cameras) * len(poses), self._rig.keep_free)
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
         names, total = [camera.name for camera in cameras], len(poses) * len(cameras)
@@ -172,8 +172,8 @@ class GrblDriver(ScannerDriver, HandControl):
         self._touched = True
         self._arm.cut_off()
         with contextlib.suppress(SwitchFault):  # the next call of the driver tries again, and tells
-            self._switchboard.give_back()
-        return find_whole(request)
+            self._switchboard.reopen_slots()
+        return find_finished(request)
 
     def standby(self) -> None:
         """Give the plant its light, park, let go of cameras and board, and power down.
@@ -187,7 +187,7 @@ class GrblDriver(ScannerDriver, HandControl):
         self._touched = True
         problems: list[str] = []
         with _noted(problems):
-            self._switchboard.give_back()
+            self._switchboard.reopen_slots()
         with _noted(problems):
             self._park()
         for camera in self._cameras.values():
@@ -225,7 +225,7 @@ class GrblDriver(ScannerDriver, HandControl):
         poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
         if poses is None:
             raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
-        outside = beyond(poses, self._rig.arm.limits.reach)
+        outside = find_out_of_reach(poses, self._rig.arm.limits.reach)
         if outside is not None:
             raise ScanFailed(f"the path can't be walked: {outside}")
         cameras = read_cameras(configuration, faults) or tuple(Camera(name=name) for name in self._cameras)
@@ -385,7 +385,7 @@ class GrblDriver(ScannerDriver, HandControl):
 
     def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
         """Go to a pose within the limits, homing first where need be; say where the arm stands then."""
-        check_within(pose, self._rig.arm.limits.reach)
+        check_reach_of(pose, self._rig.arm.limits.reach)
         with _by_hand():
             self._power_up(monitor.wait, but=LIGHTS)
             self._arm.ready(monitor.wait)

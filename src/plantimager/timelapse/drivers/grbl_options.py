@@ -15,7 +15,7 @@ from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
 from plantimager.timelapse.drivers.gantry.port import USB_ID
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.paths import Pose
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, number, one_of, text, whole
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, number, one_of, text, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +77,7 @@ def _read_arm(table: Table) -> ArmOptions:
     return ArmOptions(
         port=port,
         usb=usb,
-        baudrate=table.take("baudrate", whole(1_200, 1_000_000), 115_200),
+        baudrate=table.take("baudrate", whole_number(1_200, 1_000_000), 115_200),
         limits=limits,
         inverted=table.take("invert", _axes, None),
         homing=table.take("homing", boolean, default=True),

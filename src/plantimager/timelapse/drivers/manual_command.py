@@ -1,4 +1,4 @@
-"""What a person has the rig do between scans, with ``timelapsectl rig``: the wish, and how it is done.
+"""What a person has the rig do between scans, with ``timelapsectl rig``: the command, and how it is done.
 
 `perform` serves both sides: the rig thread of a daemon and, where none runs, the command itself.
 """
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.drivers.manual_control import HandControl
+from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.paths import Pose, coordinate
-from plantimager.timelapse.support.errors import FaultsFound, NotByHand
+from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LONGEST_NAME: Final = 100
 """Characters of who asks, and of a camera."""
 
 
-class Deed(StrEnum):
+class ManualAction(StrEnum):
     """What can be asked for, in the words of the command."""
 
     CHECK = "check"
@@ -34,10 +34,10 @@ class Deed(StrEnum):
     LIGHTS = "lights"
 
 
-class Wish(Struct, frozen=True):
+class ManualCommand(Struct, frozen=True):
     """What a person asks for."""
 
-    deed: Deed
+    action: ManualAction
     pose: Pose = Pose()
     """Of `Deed.GOTO`: x, y in mm, pan in degrees; what it leaves out stays as it is."""
     camera: str = ""
@@ -47,27 +47,27 @@ class Wish(Struct, frozen=True):
     who: str = "somebody"
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of a request, which `read_wish` understands."""
-        body: dict[str, Any] = {"action": self.deed.value, "who": self.who}
-        if self.deed is Deed.GOTO:
+        """Return the JSON object of a request, which `read_manual_command` understands."""
+        body: dict[str, Any] = {"action": self.action.value, "who": self.who}
+        if self.action is ManualAction.GOTO:
             goal = {"x": self.pose.x, "y": self.pose.y, "pan": self.pose.pan}
             body |= {axis: at for axis, at in goal.items() if at is not None}
-        elif self.deed is Deed.SNAPSHOT and self.camera:
+        elif self.action is ManualAction.SNAPSHOT and self.camera:
             body["camera"] = self.camera
-        elif self.deed is Deed.LIGHTS:
+        elif self.action is ManualAction.LIGHTS:
             body["on"] = self.on
         return body
 
     def __str__(self) -> str:
-        match self.deed:
-            case Deed.GOTO:
-                return " ".join(f"{self.deed} {self.pose}".split())
-            case Deed.LIGHTS:
-                return f"{self.deed} {'on' if self.on else 'off'}"
-        return f"{self.deed} {self.camera}".rstrip()
+        match self.action:
+            case ManualAction.GOTO:
+                return " ".join(f"{self.action} {self.pose}".split())
+            case ManualAction.LIGHTS:
+                return f"{self.action} {'on' if self.on else 'off'}"
+        return f"{self.action} {self.camera}".rstrip()
 
 
-def read_wish(body: Mapping[str, Any], source: str) -> Wish:
+def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     """Return what a request asks for; it may come from anybody who can write a file.
 
     Raises
@@ -78,21 +78,21 @@ def read_wish(body: Mapping[str, Any], source: str) -> Wish:
     """
     faults: list[Fault] = []
     table = Table(body, "", faults)
-    deed = Deed(table.take("action", one_of(*Deed)) or Deed.CHECK)
+    action = ManualAction(table.take("action", one_of(*ManualAction)) or ManualAction.CHECK)
     who = table.take("who", _name, "somebody")
     pose, camera, on = Pose(), "", False
-    if deed is Deed.GOTO:
+    if action is ManualAction.GOTO:
         pose = Pose(**{axis: table.take(axis, coordinate, None) for axis in ("x", "y", "pan")})
         if not faults and pose == Pose():
             faults.append(Fault("", "x", MISSING, "write x, y or pan, or several of them"))
-    elif deed is Deed.SNAPSHOT:
+    elif action is ManualAction.SNAPSHOT:
         camera = table.take("camera", _name, "")
-    elif deed is Deed.LIGHTS:
+    elif action is ManualAction.LIGHTS:
         on = bool(table.take("on", boolean))
     table.finish()
     if faults:
         raise FaultsFound(faults, source)
-    return Wish(deed=deed, pose=pose, camera=camera, on=on, who=who)
+    return ManualCommand(action=action, pose=pose, camera=camera, on=on, who=who)
 
 
 def _name(value: object) -> str:
@@ -113,7 +113,7 @@ class Picture(Struct, frozen=True):
     content: bytes
 
 
-class Report(Struct, frozen=True):
+class ManualReport(Struct, frozen=True):
     """What came of it."""
 
     sentence: str
@@ -128,23 +128,23 @@ class Report(Struct, frozen=True):
         return {"parts": parts, "pictures": pictures}
 
 
-def check_offered(driver: ScannerDriver, name: str, wish: Wish) -> None:
-    """Raise `NotByHand` where a driver has no such thing to offer; ``name`` is that of the configuration."""
-    if wish.deed is not Deed.CHECK:
+def check_supported(driver: ScannerDriver, name: str, command: ManualCommand) -> None:
+    """Raise `ManualCommandRefused` where a driver has no such thing to offer; ``name`` is that of the configuration."""
+    if command.action is not ManualAction.CHECK:
         _controls_of(driver, name)
 
 
-def _controls_of(driver: ScannerDriver, name: str) -> HandControl:
-    if isinstance(driver, HandControl):
+def _controls_of(driver: ScannerDriver, name: str) -> ManualControl:
+    if isinstance(driver, ManualControl):
         return driver
-    problem = NotByHand(f"the driver {name} has no control by hand")
+    problem = ManualCommandRefused(f"the driver {name} has no control by hand")
     problem.hint = "timelapsectl rig check says what it knows of its rig"
     raise problem
 
 
 def perform(
-    driver: ScannerDriver, name: str, wish: Wish, configuration: Mapping[str, Any], monitor: ScanMonitor
-) -> Report:
+    driver: ScannerDriver, name: str, command: ManualCommand, configuration: Mapping[str, Any], monitor: ScanMonitor
+) -> ManualReport:
     """Do it, and return what came of it. The thread that the driver is called on.
 
     Raises
@@ -155,35 +155,37 @@ def perform(
         The rig can't do it, or ``monitor`` broke it off.
 
     """
-    if wish.deed is Deed.CHECK:
+    if command.action is ManualAction.CHECK:
         return _examine(driver, name)
-    hands = _controls_of(driver, name)
-    match wish.deed:
-        case Deed.HOME:
-            return Report(str(hands.home(monitor)))
-        case Deed.GOTO:
-            return Report(str(hands.go_to(wish.pose, monitor)))
-        case Deed.LIGHTS:
-            hands.light(on=wish.on)
-            return Report("the light is that of a scan" if wish.on else "the plant has its own light again")
-        case Deed.SNAPSHOT:
-            return _snapshot(hands, wish.camera, configuration, monitor)
+    control = _controls_of(driver, name)
+    match command.action:
+        case ManualAction.HOME:
+            return ManualReport(str(control.home(monitor)))
+        case ManualAction.GOTO:
+            return ManualReport(str(control.go_to(command.pose, monitor)))
+        case ManualAction.LIGHTS:
+            control.light(on=command.on)
+            return ManualReport("the light is that of a scan" if command.on else "the plant has its own light again")
+        case ManualAction.SNAPSHOT:
+            return _snapshot(control, command.camera, configuration, monitor)
 
 
-def _examine(driver: ScannerDriver, name: str) -> Report:
+def _examine(driver: ScannerDriver, name: str) -> ManualReport:
     parts = tuple(driver.examine())
     if not parts:
-        raise NotByHand(f"the driver {name} can't say how its rig is")
+        raise ManualCommandRefused(f"the driver {name} can't say how its rig is")
     silent = [part.name for part in parts if not part.answers]
     if silent:
-        return Report(f"no answer of {', '.join(silent)}", parts)
-    return Report("everything answers", parts)
+        return ManualReport(f"no answer of {', '.join(silent)}", parts)
+    return ManualReport("everything answers", parts)
 
 
-def _snapshot(hands: HandControl, name: str, configuration: Mapping[str, Any], monitor: ScanMonitor) -> Report:
-    cameras = {camera.name: camera for camera in hands.cameras(configuration)}
+def _snapshot(
+    control: ManualControl, name: str, configuration: Mapping[str, Any], monitor: ScanMonitor
+) -> ManualReport:
+    cameras = {camera.name: camera for camera in control.cameras(configuration)}
     if name and name not in cameras:
-        raise NotByHand(f"the rig has no camera {name}; it has {', '.join(cameras)}")
+        raise ManualCommandRefused(f"the rig has no camera {name}; it has {', '.join(cameras)}")
     chosen = [cameras[name]] if name else [*cameras.values()]
-    pictures = tuple(Picture(camera.name, camera.extension, hands.snapshot(camera, monitor)) for camera in chosen)
-    return Report(f"a picture of {', '.join(camera.name for camera in chosen)}", pictures=pictures)
+    pictures = tuple(Picture(camera.name, camera.extension, control.snapshot(camera, monitor)) for camera in chosen)
+    return ManualReport(f"a picture of {', '.join(camera.name for camera in chosen)}", pictures=pictures)

@@ -1,6 +1,6 @@
 """What a person may do with a rig between scans: ``timelapsectl rig``, as far as a driver offers it.
 
-A driver that does inherits from `HandControl` beside `base.ScannerDriver`. The calls come like all others: one at a
+A driver that does inherits from `ManualControl` beside `base.ScannerDriver`. The calls come like all others: one at a
 time, on the rig thread where a daemon runs, and never while a scan is being taken. Afterwards the rig is warm, as after
 `base.ScannerDriver.prepare`, and stays as the person left it until the daemon needs it or calls `standby`.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from plantimager.timelapse.scan.paths import beyond
+from plantimager.timelapse.scan.paths import find_out_of_reach
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from plantimager.timelapse.scan.paths import Pose
 
 
-def check_within(pose: Pose, reach: Mapping[str, tuple[float, float]]) -> None:
+def check_reach_of(pose: Pose, reach: Mapping[str, tuple[float, float]]) -> None:
     """Raise `ScannerNotReady` where a pose lies beyond how far the arm goes (axis to lowest and highest, mm)."""
-    outside = beyond([pose], reach)
+    outside = find_out_of_reach([pose], reach)
     if outside is not None:
         low, high = outside.limits
         raise ScannerNotReady(f"{outside.axis} = {outside.at:g} mm leaves the gantry's {low:g}-{high:g} mm")
 
 
-class HandControl(ABC):
+class ManualControl(ABC):
     """The rig in a person's hands. Every call may raise `ScannerNotReady`; those with a monitor `ScanCancelled`."""
 
     @abstractmethod

@@ -61,12 +61,12 @@ class ProgramMissing(Exception):
     """There is no such program, now."""
 
 
-class ProgramHangs(Exception):
+class ProgramHung(Exception):
     """The program was killed and is still there: it waits in the kernel for a device."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgramExit:
     """How a program ended."""
 
     status: int
@@ -96,7 +96,7 @@ def printable(output: bytes) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
-def find(program: str) -> str:
+def find_program(program: str) -> str:
     """Return the path of a program.
 
     Raises
@@ -141,7 +141,7 @@ def run(
     directory: Path = Path("/"),
     given: bytes = b"",
     on_output: _OnOutput = lambda _: None,
-) -> Ended:
+) -> ProgramExit:
     """Run a program to its end, or until ``stop()``; then it is asked with SIGTERM, and killed ``grace`` later.
 
     ``given`` is its stdin. ``on_output`` is called with the lines of its stdout as they come, in the calling thread.
@@ -149,14 +149,14 @@ def run(
     Raises
     ------
     ProgramMissing
-        See `find`.
+        See `find_program`.
     ProgramHangs
         It can't even be killed.
     OSError
         It can't be started.
 
     """
-    command = [*_dies_with_us(), find(argv[0]), *argv[1:]]
+    command = [*_dies_with_us(), find_program(argv[0]), *argv[1:]]
     # A file, not a pipe: nobody has to wait until the program reads it. In memory: no disk may be writable.
     with os.fdopen(os.memfd_create("stdin"), "w+b") as stdin:
         stdin.write(given)
@@ -175,7 +175,7 @@ def run(
         stopped, errors = _attend(process, grace, stop, on_output)
     finally:
         _end_group(process)
-    return Ended(process.returncode, stopped, errors)
+    return ProgramExit(process.returncode, stopped, errors)
 
 
 def _dies_with_us() -> Sequence[str]:
@@ -259,7 +259,7 @@ def _end_group(process: _Process) -> None:
         process.wait(DEATH)
     except subprocess.TimeoutExpired:
         problem = f"process {process.pid} can't be killed: it waits in the kernel for a device"
-        raise ProgramHangs(problem) from None
+        raise ProgramHung(problem) from None
 
 
 def _signal_group(process: _Process, what: signal.Signals) -> None:

@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_whole
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plant_scan import PlantScan
-from plantimager.timelapse.domain.durations import parse_duration, spoken
+from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.manual_control import HandControl, check_within
+from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
 from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
 from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, read_path
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole
+from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ SNAPSHOT_AGE: Final = timedelta(days=14)
 PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
 
 
-class SimulatedDriver(ScannerDriver, HandControl):
+class SimulatedDriver(ScannerDriver, ManualControl):
     """A rig that exists on paper."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -64,12 +64,12 @@ class SimulatedDriver(ScannerDriver, HandControl):
         faults: list[Fault] = []
         table = Table(dict(options), "drivers.simulated", faults)
         self._time_per_position = table.take("time_per_position", parse_duration, timedelta(seconds=0.5))
-        self._image_width = table.take("image_width", whole(0, 10_000), 640)
+        self._image_width = table.take("image_width", whole_number(0, 10_000), 640)
         self._days_per_slot = table.take("days_per_slot", _days, None)
         self._fail = table.take("fail", _slots, frozenset[int]())
-        self._fail_attempts = table.take("fail_attempts", whole(1), EVERY)
+        self._fail_attempts = table.take("fail_attempts", whole_number(1), EVERY)
         self._stall = table.take("stall", _slots, frozenset[int]())
-        self._stall_attempts = table.take("stall_attempts", whole(1), EVERY)
+        self._stall_attempts = table.take("stall_attempts", whole_number(1), EVERY)
         self._deaf = table.take("deaf", boolean, default=False)
         self._absent = table.take("absent", _slots, frozenset[int]())
         absent_for = table.take("absent_for", parse_duration, timedelta(0))
@@ -100,7 +100,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Walk the path, and paint a picture for each camera at each position."""
-        finished = find_whole(request)
+        finished = find_finished(request)
         if finished is not None:
             return finished
         self.prepare()
@@ -108,7 +108,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
             raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
         poses, cameras = _read(request.configuration)
         cameras = [self._shrunk(camera) for camera in cameras]
-        disk_space.check_before(request, disk_space.most_bytes(cameras) * len(poses), self._keep_free)
+        disk_space.check_disk_space(request, disk_space.max_picture_bytes(cameras) * len(poses), self._keep_free)
         with begin_attempt(request) as attempt:
             pictures = PlantScan(attempt.directory, request)
             self._walk(request, monitor, poses, cameras, pictures)
@@ -184,7 +184,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Look for the whole dataset; nothing of a simulated rig outlives its daemon."""
-        return find_whole(request)
+        return find_finished(request)
 
     def standby(self) -> None:
         """Have nothing to power down."""
@@ -204,7 +204,7 @@ class SimulatedDriver(ScannerDriver, HandControl):
 
     def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
         """Take the time of a position."""
-        check_within(pose, REACH)
+        check_reach_of(pose, REACH)
         self.prepare()
         if monitor.wait(self._time_per_position.total_seconds()):
             raise ScanCancelled("broken off; the arm was brought to a stand")
@@ -259,7 +259,7 @@ def _place(at: Pose) -> str:
 def _slots(value: object) -> frozenset[int]:
     if not isinstance(value, list):
         raise ValueError("write a list of slots, from 0: [2, 5]")  # noqa: TRY004 - readers raise ValueError
-    return frozenset(map(whole(0), value))
+    return frozenset(map(whole_number(0), value))
 
 
 def _days(value: object) -> float:
@@ -270,4 +270,8 @@ def _days(value: object) -> float:
 
 
 def _day(age: timedelta) -> str:
-    return f"{spoken(age)} old" if timedelta(0) < age < timedelta(hours=1) else f"day {age / timedelta(days=1):.1f}"
+    return (
+        f"{format_duration(age)} old"
+        if timedelta(0) < age < timedelta(hours=1)
+        else f"day {age / timedelta(days=1):.1f}"
+    )

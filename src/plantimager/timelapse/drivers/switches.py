@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from plantimager.timelapse.drivers import how_to_install, programs
-from plantimager.timelapse.scan.lights import Phase, Role, changes
-from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole
+from plantimager.timelapse.drivers import install_hint, programs
+from plantimager.timelapse.scan.lights import Phase, Role, switch_changes
+from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,7 @@ def _line(value: object) -> str | int:
     if isinstance(value, str) and value:
         return value
     try:
-        return whole(0, 1023)(value)
+        return whole_number(0, 1023)(value)
     except ValueError:
         raise ValueError('write the line\'s name, "GPIO17", or its number') from None
 
@@ -118,7 +118,7 @@ class ProgramSwitch:
             with programs.Deadline(PROGRAM_TIMEOUT) as late:
                 environment = {"PATH": programs.SEARCH_PATH, "LANG": "C.UTF-8"}
                 ended = programs.run(program, environment=environment, grace=GRACE, stop=late.passed)
-        except (programs.ProgramMissing, programs.ProgramHangs) as problem:
+        except (programs.ProgramMissing, programs.ProgramHung) as problem:
             raise SwitchFault(str(problem)) from problem
         except OSError as problem:
             raise SwitchFault(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
@@ -146,7 +146,7 @@ class GpioSwitch:
             import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
             from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
         except ImportError as missing:
-            raise SwitchFault(f"needs libgpiod ({missing}); {how_to_install('gpio')}") from missing
+            raise SwitchFault(f"needs libgpiod ({missing}); {install_hint('gpio')}") from missing
         value = Value.ACTIVE if on else Value.INACTIVE
         try:
             if self._request is None:
@@ -194,7 +194,7 @@ class Switchboard:
 
         """
         problems = []
-        for role, on in changes(self._known, phase):
+        for role, on in switch_changes(self._known, phase):
             if role not in but:
                 failed = self._switch(role, on=on)
                 problems += failed
@@ -204,7 +204,7 @@ class Switchboard:
         if problems:
             raise SwitchFault("; ".join(problems))
 
-    def give_back(self) -> None:
+    def reopen_slots(self) -> None:
         """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
         self.enter(Phase.WARM, but=frozenset({Role.GANTRY_POWER}))
 

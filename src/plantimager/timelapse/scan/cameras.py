@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.scan.paths import AXES, HOME, Pose, coordinate
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,8 +85,8 @@ def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Came
     usual = Camera(name=name)
     camera = Camera(
         name=name,
-        res_x=table.take("res_x", whole(1, LARGEST), usual.res_x),
-        res_y=table.take("res_y", whole(1, LARGEST), usual.res_y),
+        res_x=table.take("res_x", whole_number(1, LARGEST), usual.res_x),
+        res_y=table.take("res_y", whole_number(1, LARGEST), usual.res_y),
         encoding=table.take("encoding", one_of(*EXTENSIONS), usual.encoding),
         config=table.subtable("config").rest(),
         offset=_read_offset(table.subtable("offset")),

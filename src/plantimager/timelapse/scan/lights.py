@@ -44,7 +44,7 @@ WANTED: Final[Mapping[Phase, Mapping[Role, bool]]] = MappingProxyType(
 )
 
 
-def changes(known: Mapping[Role, bool], phase: Phase) -> list[tuple[Role, bool]]:
+def switch_changes(known: Mapping[Role, bool], phase: Phase) -> list[tuple[Role, bool]]:
     """Return which roles to switch for a phase, and how, in order; what isn't ``known`` to be right is switched.
 
     What the rig takes away comes last, what it gives back first: when a switch on the way fails, the plant

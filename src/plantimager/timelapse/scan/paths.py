@@ -1,7 +1,7 @@
 """Scan paths: where the camera arm goes, as the community's configurations name it.
 
 A configuration holds ``[ScanPath] class_name = "Circle"`` and ``[ScanPath.kwargs]``. `read_path`
-turns that table into the poses of the whole path; `beyond` says which of them a gantry can't reach.
+turns that table into the poses of the whole path; `find_out_of_reach` says which of them a gantry can't reach.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, number, one_of, shown, whole
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, number, one_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -167,7 +167,7 @@ def _circle(kwargs: Table) -> _Make:
 def _cylinder(kwargs: Table) -> _Make:
     values = _round(kwargs)
     values["z_range"] = kwargs.take("z_range", _range)
-    values["n_circles"] = kwargs.take("n_circles", whole(2, MOST_POINTS), 2)
+    values["n_circles"] = kwargs.take("n_circles", whole_number(2, MOST_POINTS), 2)
     return partial(cylinder, **values)
 
 
@@ -177,14 +177,14 @@ def _round(kwargs: Table) -> dict[str, Any]:
         "center_y": kwargs.take("center_y", coordinate),
         "radius": kwargs.take("radius", _length),
         "tilt": kwargs.take("tilt", _angles, (0.0,)),
-        "n_points": kwargs.take("n_points", whole(1, MOST_POINTS)),
+        "n_points": kwargs.take("n_points", whole_number(1, MOST_POINTS)),
     }
 
 
 def _line(kwargs: Table) -> _Make:
     values: dict[str, Any] = _numbers(kwargs, "x_0", "y_0", "z_0", "x_1", "y_1", "z_1", "pan")
     values["tilt"] = kwargs.take("tilt", _angles)
-    values["n_points"] = kwargs.take("n_points", whole(2, MOST_POINTS))
+    values["n_points"] = kwargs.take("n_points", whole_number(2, MOST_POINTS))
     return partial(line, **values)
 
 
@@ -197,14 +197,14 @@ def _custom(kwargs: Table) -> _Make:
 def _calibration(kwargs: Table) -> _Make:
     read = partial(_path_to_calibrate, faults=kwargs.faults, name=f"{kwargs.name}.path")
     values: dict[str, Any] = {"path": kwargs.take("path", read)}
-    values["n_points_line"] = kwargs.take("n_points_line", whole(2, MOST_POINTS))
+    values["n_points_line"] = kwargs.take("n_points_line", whole_number(2, MOST_POINTS))
     return partial(calibration, **values)
 
 
 def _calibration_2(kwargs: Table) -> _Make:
     values: dict[str, Any] = _numbers(kwargs, "center_x", "center_y", "z", "tilt")
     values["radius"] = kwargs.take("radius", _length)
-    values["n_points_line"] = kwargs.take("n_points_line", whole(4, MOST_POINTS))  # half of it is a line, too
+    values["n_points_line"] = kwargs.take("n_points_line", whole_number(4, MOST_POINTS))  # half of it is a line, too
     return partial(calibration_2, **values)
 
 
@@ -268,11 +268,11 @@ def _waypoints(value: object, length: int) -> list[tuple[float, ...]]:
         raise ValueError(f"{len(value)} waypoints; at most {MOST_POINTS}")
     for i, waypoint in enumerate(value, start=1):
         if not isinstance(waypoint, list) or len(waypoint) != length:
-            raise ValueError(f"waypoint {i} is {shown(waypoint)}; write {length} numbers, as the scheme has")
+            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; write {length} numbers, as the scheme has")
         try:
             list(map(coordinate, waypoint))
         except ValueError as refusal:
-            raise ValueError(f"waypoint {i} is {shown(waypoint)}; {refusal}") from None
+            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; {refusal}") from None
     return [tuple(map(float, waypoint)) for waypoint in value]
 
 
@@ -288,7 +288,7 @@ def _path_to_calibrate(value: object, faults: list[Fault], name: str) -> tuple[P
 # What a gantry can reach.
 
 
-class Beyond(NamedTuple):
+class OutOfReach(NamedTuple):
     """The point of a path that lies farthest beyond a gantry's limits."""
 
     point: int
@@ -307,14 +307,14 @@ REACH: Final = 1e-6
 """mm or degrees that a pose may be beyond a limit: the cosine of a right angle isn't quite zero."""
 
 
-def beyond(poses: Iterable[Pose], limits: Mapping[str, tuple[float, float]]) -> Beyond | None:
+def find_out_of_reach(poses: Iterable[Pose], limits: Mapping[str, tuple[float, float]]) -> OutOfReach | None:
     """Return the pose that is farthest beyond ``limits`` (axis to lowest and highest, mm or degrees), if any is."""
     worst, excess = None, REACH
     for point, pose in enumerate(poses, start=1):
         for axis, (low, high) in limits.items():
             at = getattr(pose, axis)
             if at is not None and (over := max(low - at, at - high)) > excess:
-                worst, excess = Beyond(point, axis, round(at, 3), (low, high)), over
+                worst, excess = OutOfReach(point, axis, round(at, 3), (low, high)), over
     return worst
 
 
@@ -325,7 +325,7 @@ def check_reach(configuration: Mapping[str, Any], limits: Mapping[str, tuple[flo
     """
     table = configuration.get("ScanPath")
     poses = read_path(table, []) if table is not None else DEFAULT_PATH
-    outside = beyond(poses, limits) if poses else None
+    outside = find_out_of_reach(poses, limits) if poses else None
     if outside is None:
         return []
     kwargs = table.get("kwargs", {}) if isinstance(table, dict) else {}

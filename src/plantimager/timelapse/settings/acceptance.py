@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.domain.timelapse import LEAST_GRACE, TimeLapse
-from plantimager.timelapse.domain.words import local_time
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapse
+from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.definition import Definition
 
 
-class DefinitionDone(DefinitionRefused):
+class DefinitionAlreadyAccepted(DefinitionRefused):
     """The definition was taken up before, unchanged; nothing is wrong."""
 
 
@@ -55,7 +55,7 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
         held = None  # a draft that nobody armed took nothing; it makes room for any definition
     if held is not None and held.timelapse.id == name:
         if held.logbook.definition_digest in (None, definition.digest):
-            raise DefinitionDone(f"{name} was taken up before and is {held.timelapse.state.value}")
+            raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
         if held.timelapse.state.is_active:
             refusal = DefinitionRefused(
                 f"{name} runs as it was defined; the changes in {definition.source} are ignored"
@@ -85,8 +85,8 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
 
     """
     last = max(schedule.slots)
-    if now - last > max(definition.grace, LEAST_GRACE):
-        refusal = DefinitionRefused(f"{definition.name} can't start: its last slot was {local_time(last, now)}")
+    if now - last > max(definition.grace, MINIMUM_GRACE):
+        refusal = DefinitionRefused(f"{definition.name} can't start: its last slot was {format_local_time(last, now)}")
         refusal.hint = "look at the dates in it, the year included"
         raise refusal
 
@@ -105,10 +105,10 @@ def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) 
         on_scan_failed=definition.on_scan_failed,
         scan_retries=definition.scan_retries,
     )
-    return new_stored(timelapse, definition.configuration, definition.digest, store_name)
+    return new_stored_timelapse(timelapse, definition.configuration, definition.digest, store_name)
 
 
-def configuration_for(
+def scan_configuration_for(
     held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return the scan configuration of a timelapse: its store's, its definition's, the host's, or none."""
@@ -120,9 +120,9 @@ def configuration_for(
     return next((candidate for candidate in candidates if candidate), {})
 
 
-def started_words(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
+def describe_start(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
     """Return how the start of a timelapse is told; ``origin`` is where its definition is from."""
     first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
-    until = f" to {local_time(last, now)}" if timelapse.n_slots > 1 else ""
+    until = f" to {format_local_time(last, now)}" if timelapse.n_slots > 1 else ""
     slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
-    return f"{timelapse.id} from {origin}: {slots}, {local_time(first, now)}{until}"
+    return f"{timelapse.id} from {origin}: {slots}, {format_local_time(first, now)}{until}"

@@ -153,8 +153,8 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         missed=Missed(top.take("missed", one_of(*Missed), default.missed)),
         clock=ClockPolicy(top.take("clock", one_of(*ClockPolicy), default.clock)),
         clock_wait=top.take("clock_wait", parse_duration, default.clock_wait),
-        scan_timeout=top.take("scan_timeout", longer_than_nothing, default.scan_timeout),
-        stall_timeout=top.take("stall_timeout", longer_than_nothing, default.stall_timeout),
+        scan_timeout=top.take("scan_timeout", positive_duration, default.scan_timeout),
+        stall_timeout=top.take("stall_timeout", positive_duration, default.stall_timeout),
         driver_options=_read_drivers(top, driver, faults),
         scan=_read_scan(top.subtable("scan"), faults),
         log_level=_read_logging(top.subtable("logging"), default.log_level),
@@ -215,7 +215,7 @@ def absolute_path(value: object) -> Path:
     return Path(path)
 
 
-def longer_than_nothing(value: object) -> timedelta:
+def positive_duration(value: object) -> timedelta:
     """Read a duration that isn't zero."""
     duration = parse_duration(value)
     if not duration:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.domain import schedule
-from plantimager.timelapse.domain.durations import exact, parse_duration, spoken
-from plantimager.timelapse.domain.schedule import MOST_SLOTS, Schedule
+from plantimager.timelapse.domain.durations import format_duration, format_exact_duration, parse_duration
+from plantimager.timelapse.domain.schedule import MAX_SLOTS, Schedule
 from plantimager.timelapse.domain.states import OnScanFailed, TimeLapseMode
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.support.errors import FaultsFound
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, shown, whole
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, one_of, whole_number
 from plantimager.timelapse.support.json_text import jsonable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Definition(Struct, frozen=True):
                     slots, notes = schedule.fixed_times(self.dates, zone)
         except ValueError as refusal:
             raise FaultsFound([Fault("timelapse", "", MISSING, str(refusal))], self.source) from None
-        past = schedule.past_note(slots, now, self.grace)
+        past = schedule.note_past_slots(slots, now, self.grace)
         return Schedule(slots, (*self.remarks, *notes, *((past,) if past else ())))
 
 
@@ -153,7 +153,7 @@ def _read_timelapse(table: Table, zone: tzinfo | None, remarks: list[str]) -> di
     fields |= {
         "grace": table.take("grace_period", parse_duration, GRACE),
         "on_scan_failed": OnScanFailed(table.take("on_scan_failed", one_of(*OnScanFailed), OnScanFailed.SKIP_SCAN)),
-        "scan_retries": table.take("scan_retries", whole(0, MOST_RETRIES), 0),
+        "scan_retries": table.take("scan_retries", whole_number(0, MOST_RETRIES), 0),
     }
     table.finish()
     return fields
@@ -162,7 +162,9 @@ def _read_timelapse(table: Table, zone: tzinfo | None, remarks: list[str]) -> di
 def _read_power(table: Table) -> dict[str, timedelta]:
     """Read warm-up and standby: a rig that is powered down must have the time to warm up twice."""
     warmup = table.take("warmup_period", parse_duration, WARMUP)
-    too_short = f"less than twice the warm-up of {spoken(warmup)}; write {exact(2 * warmup)} or more"
+    too_short = (
+        f"less than twice the warm-up of {format_duration(warmup)}; write {format_exact_duration(2 * warmup)} or more"
+    )
 
     def long_enough(value: object) -> timedelta:
         threshold = parse_duration(value)
@@ -171,7 +173,7 @@ def _read_power(table: Table) -> dict[str, timedelta]:
         return threshold
 
     if not table.has("standby_threshold_sec") and 2 * warmup > STANDBY_THRESHOLD:
-        problem = f"missing, and its default of {spoken(STANDBY_THRESHOLD)} is {too_short}"
+        problem = f"missing, and its default of {format_duration(STANDBY_THRESHOLD)} is {too_short}"
         table.faults.append(Fault(table.name, "standby_threshold_sec", MISSING, problem))
     return {
         "warmup": warmup,
@@ -186,7 +188,7 @@ def _read_times(table: Table, mode: TimeLapseMode | None, zone: tzinfo | None, r
     """Read the keys that say when the slots are; one that means nothing in ``mode`` is a fault."""
     readers: tuple[tuple[str, Callable[[Any], Any], object], ...] = (
         ("interval", _interval, MISSING),
-        ("n_shots", whole(1, MOST_SLOTS), MISSING),
+        ("n_shots", whole_number(1, MAX_SLOTS), MISSING),
         ("start_at", partial(_slot, zone=zone, remarks=remarks), None),
         ("dates", partial(_slots, zone=zone, remarks=remarks, table=table), MISSING),
     )
@@ -225,7 +227,7 @@ def _timelapse_id(value: object) -> str:
 def _interval(value: object) -> timedelta:
     interval = parse_duration(value)
     if interval < SHORTEST_INTERVAL:
-        raise ValueError(f"too short; write {exact(SHORTEST_INTERVAL)} or more")
+        raise ValueError(f"too short; write {format_exact_duration(SHORTEST_INTERVAL)} or more")
     return interval
 
 
@@ -234,7 +236,7 @@ def _slot(value: object, zone: tzinfo | None, remarks: list[str]) -> datetime:
     moment = _moment(value)
     schedule.slot_at(moment, zone)
     if _has_no_time_of_day(value):
-        remarks.append(f"{shown(value)} has no time of day; taken as {moment.isoformat()}")
+        remarks.append(f"{format_value(value)} has no time of day; taken as {moment.isoformat()}")
     return moment
 
 
@@ -242,8 +244,8 @@ def _slots(value: object, zone: tzinfo | None, remarks: list[str], table: Table)
     """Read a list of dates and times; what is wrong with an entry is told of that entry."""
     if not isinstance(value, list) or not value:
         raise ValueError('write a list of dates and times: ["2026-06-22T08:00:00", "2026-06-23T08:00:00"]')
-    if len(value) > MOST_SLOTS:
-        raise ValueError(f"{len(value)} dates; at most {MOST_SLOTS}")
+    if len(value) > MAX_SLOTS:
+        raise ValueError(f"{len(value)} dates; at most {MAX_SLOTS}")
     problems: dict[int, str] = {}
     moments: dict[int, datetime] = {}
     for index, entry in enumerate(value):

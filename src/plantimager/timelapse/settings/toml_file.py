@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.support.durable import TooLarge, read_regular
+from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import FileUnusable
-from plantimager.timelapse.support.faults import shown
+from plantimager.timelapse.support.faults import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,14 +67,14 @@ def load_toml(path: Path) -> TomlFile:
         raise _too_deep(path)
     beyond = next(_beyond_64_bits(values), None)
     if beyond is not None:
-        raise FileUnusable(path, f"{shown(beyond)} is an integer of more than 64 bits, and TOML has none")
+        raise FileUnusable(path, f"{format_value(beyond)} is an integer of more than 64 bits, and TOML has none")
     return TomlFile(path, values, content)
 
 
 def _read(path: Path) -> bytes:
     try:
         content = read_regular(path, LARGEST)
-    except TooLarge:
+    except FileTooLarge:
         raise _too_large(path) from None
     except OSError as refusal:
         raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
@@ -104,7 +104,7 @@ def _where_and_what(text: str, refusal: str) -> str:
     column = int(match["column"] or len(lines[-1]) + 1)
     what = match["what"]
     advice = "; texts stand in quotes" if what in _PERHAPS_UNQUOTED else ""
-    return f"line {line}, column {column}: {_uncapitalised(what)}{advice}: {shown(lines[line - 1].strip())}"
+    return f"line {line}, column {column}: {_uncapitalised(what)}{advice}: {format_value(lines[line - 1].strip())}"
 
 
 def _uncapitalised(sentence: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def archive(text: bytes, name: str, history: Path, stamp: str) -> Path:
+def archive_store(text: bytes, name: str, history: Path, stamp: str) -> Path:
     """Put the text of an ended timelapse's store into ``history``, over nothing that is there; return the file.
 
     Raises
@@ -29,6 +29,6 @@ def archive(text: bytes, name: str, history: Path, stamp: str) -> Path:
     return archived
 
 
-def stamp_of(at: datetime) -> str:
+def file_stamp(at: datetime) -> str:
     """Return an instant as file names have it: ``20260622T060030Z``."""
     return at.strftime("%Y%m%dT%H%M%SZ")

@@ -9,7 +9,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.domain.durations import LONGEST
+from plantimager.timelapse.domain.durations import MAX_DURATION
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.support.faults import MISSING, Fault
@@ -114,7 +114,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= LONGEST.total_seconds()
+    return type(value) in (int, float) and 0 <= value <= MAX_DURATION.total_seconds()
 
 
 def _is_state(value: Any) -> bool:

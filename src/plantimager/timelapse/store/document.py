@@ -3,7 +3,7 @@
 Names and meanings of this module are a contract with other programs, which hand in live
 objects of their own classes (`TimelapseStore.from_timelapse`) and take out what builds such
 an object again (`TimelapseStore.to_timelapse_kwargs`). The daemon itself reads with the
-stricter `load` and turns stores into values in `stored_timelapse`.
+stricter `load_store` and turns stores into values in `stored_timelapse`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 from platformdirs import user_data_path
 
-from plantimager.timelapse.domain.schedule import to_utc, write_instant
+from plantimager.timelapse.domain.schedule import format_instant, to_utc
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.store.checks import faults_of, missing_from
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import (
-    TooLarge,
+    FileTooLarge,
     make_private_directory,
     read_regular,
     write_durably,
@@ -95,7 +95,7 @@ def _is_bare(name: str) -> bool:
     return "/" not in name and "\0" not in name and name not in ("", ".", "..")
 
 
-def backup_of(path: Path) -> Path:
+def backup_path(path: Path) -> Path:
     """Return where the generation before ``path`` is kept."""
     return path.with_name(f"{path.name}.bak")
 
@@ -219,7 +219,7 @@ class TimelapseStore:
             path = self._full_path
             content = json_text.dumps(self.as_mapping())
             make_private_directory(path.parent)
-            write_durably(path, content, backup=backup_of(path))
+            write_durably(path, content, backup=backup_path(path))
         except Exception as problem:
             logger.error("%s: can't be saved: %s", self._file_name, problem)  # noqa: TRY400 - raised again below
             raise
@@ -301,7 +301,7 @@ class LoadedStore(Struct, frozen=True):
     """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
 
 
-def load(path: Path) -> LoadedStore | None:
+def load_store(path: Path) -> LoadedStore | None:
     """Read a store strictly; ``None`` where there is none.
 
     A main file that is corrupt is told, not touched, and ``.bak`` is read in its place.
@@ -318,7 +318,7 @@ def load(path: Path) -> LoadedStore | None:
         return _read_strictly(path, path)
     except StoreCorrupt as trouble:
         with contextlib.suppress(StoreError):
-            previous = _read_strictly(path, backup_of(path))
+            previous = _read_strictly(path, backup_path(path))
             if previous is not None:
                 return replace(previous, trouble=trouble)
         raise
@@ -336,13 +336,13 @@ def _read_strictly(path: Path, file: Path) -> LoadedStore | None:
     return LoadedStore(TimelapseStore.from_mapping(read.value, path.name), file, read.exact)
 
 
-def read_object(path: Path) -> json_text.Loaded | None:
+def read_object(path: Path) -> json_text.LoadedJson | None:
     """Return the JSON object in a file, unchecked; ``None`` where there is no file.
 
     Raises
     ------
     StoreUnreadable, StoreCorrupt
-        As `load`.
+        As `load_store`.
 
     """
     text = read_text(path)
@@ -374,7 +374,7 @@ def read_text(path: Path) -> bytes | None:
         if path.is_symlink():  # perhaps the disk that it leads to isn't mounted yet
             raise StoreUnreadable(path, f"a symbolic link to {path.readlink()}, which isn't there") from problem
         return None
-    except TooLarge as problem:
+    except FileTooLarge as problem:
         raise StoreCorrupt(path, problem.strerror or "too large") from problem
     except OSError as problem:
         reason = "a loop of symbolic links" if problem.errno == errno.ELOOP else problem.strerror
@@ -398,14 +398,14 @@ def _word(value: Any) -> str:
 
 def _time_to_iso(time: datetime | str) -> str:
     # A naive time of a live object means the host's local zone, now, while both are in one process.
-    return time if isinstance(time, str) else write_instant(to_utc(time, None))
+    return time if isinstance(time, str) else format_instant(to_utc(time, None))
 
 
 def _epoch_to_iso(seconds: Any) -> str | None:
     if isinstance(seconds, datetime):
         return _time_to_iso(seconds)
     is_time = isinstance(seconds, Real) and seconds  # the controller's 0 means not yet; numpy has floats, too
-    return write_instant(datetime.fromtimestamp(float(seconds), tz=UTC)) if is_time else None
+    return format_instant(datetime.fromtimestamp(float(seconds), tz=UTC)) if is_time else None
 
 
 def _plain_error(error: Any) -> Any:

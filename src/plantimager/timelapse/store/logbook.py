@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.schedule import write_instant
+from plantimager.timelapse.domain.schedule import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,11 +62,11 @@ class Logbook(Struct, frozen=True):
     def as_mapping(self) -> dict[str, Any]:
         """Return the JSON object for it."""
         return {
-            "saved_at": None if self.saved_at is None else write_instant(self.saved_at),
+            "saved_at": None if self.saved_at is None else format_instant(self.saved_at),
             "definition": self.definition_digest,
             "boot_id": self.boot_id,
             "boots": self.boots,
-            "outages": [[write_instant(start), write_instant(end)] for start, end in self.outages],
+            "outages": [[format_instant(start), format_instant(end)] for start, end in self.outages],
         }
 
 

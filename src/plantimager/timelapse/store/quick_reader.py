@@ -1,7 +1,7 @@
 """The quick way to read a long store: msgspec decodes its text and checks it against types, all at once and in C.
 
 Only for a text in which all is as usual. One with a key of a newer version, a time in another spelling or a fault
-is left to the careful way of `stored_timelapse.read_stored`, which understands it or words what is wrong. Where both
+is left to the careful way of `stored_timelapse.read_timelapse`, which understands it or words what is wrong. Where both
 read a text, they read the same (but for the seventh decimal of a second: it is rounded here, and cut off there).
 """
 

@@ -18,10 +18,10 @@ from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 from orjson import JSONEncodeError
 
-from plantimager.timelapse.domain.schedule import read_instant, to_utc, write_instant
+from plantimager.timelapse.domain.schedule import format_instant, parse_instant, to_utc
 from plantimager.timelapse.domain.states import OnScanFailed, TimeLapseMode
 from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
-from plantimager.timelapse.store.document import VERSION, TimelapseStore, load, read_text
+from plantimager.timelapse.store.document import VERSION, TimelapseStore, load_store, read_text
 from plantimager.timelapse.store.logbook import Logbook, read_own_time
 from plantimager.timelapse.store.scan_records import details_of, read_records, scans_of, straighten
 from plantimager.timelapse.store.text_blocks import LongLists, Text, mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import SlotRecord
     from plantimager.timelapse.support.errors import StoreCorrupt
 
-__all__ = ["LoadedTimelapse", "Logbook", "StoredTimelapse", "load_stored", "new_stored", "read_stored"]
+__all__ = ["LoadedTimelapse", "Logbook", "StoredTimelapse", "load_timelapse", "new_stored_timelapse", "read_timelapse"]
 
 OURS: Final = "timelapsed"
 """The key in ``extra`` under which all lies that the documented keys have no place for."""
@@ -114,7 +114,7 @@ class StoredTimelapse(Struct, frozen=True):
         slots = details_of(records, timelapse.id, timelapse.n_slots)
         return {
             **self._frame(),
-            "schedule_times": [*map(write_instant, timelapse.schedule_times)],
+            "schedule_times": [*map(format_instant, timelapse.schedule_times)],
             "scans": [*scans_of(records), *self.unplaced],
             "extra": {**store.extra, OURS: {**self._own_extra(), "slots": slots}},
         }
@@ -132,14 +132,14 @@ class StoredTimelapse(Struct, frozen=True):
             "warmup_sec": _seconds(timelapse.warmup),
             "standby_threshold_sec": _seconds(timelapse.standby_threshold),
             "grace_period": _seconds(timelapse.grace),
-            "start_at": None if timelapse.start_at is None else write_instant(timelapse.start_at),
+            "start_at": None if timelapse.start_at is None else format_instant(timelapse.start_at),
             "on_scan_failed": timelapse.on_scan_failed.value,
             "scan_retries": timelapse.scan_retries,
         }
 
     def _own_extra(self) -> dict[str, Any]:
         end = self.timelapse.ending
-        ending = None if end is None else {"at": write_instant(end.at), "who": end.who, "why": end.why}
+        ending = None if end is None else {"at": format_instant(end.at), "who": end.who, "why": end.why}
         return {**_ours(self.store), "ending": ending, **self.logbook.as_mapping()}
 
 
@@ -149,7 +149,7 @@ def _seconds(duration: timedelta) -> float:
     return int(seconds) if seconds.is_integer() else seconds
 
 
-def new_stored(
+def new_stored_timelapse(
     timelapse: TimeLapse, configuration: Mapping[str, Any], digest: str | None, file_name: str
 ) -> StoredTimelapse:
     """Return the document of a timelapse that was just defined."""
@@ -168,26 +168,26 @@ class LoadedTimelapse(Struct, frozen=True):
     """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
 
 
-def load_stored(path: Path) -> LoadedTimelapse | None:
+def load_timelapse(path: Path) -> LoadedTimelapse | None:
     """Return the timelapse in a store, naive times read as the host's; ``None`` where there is no store.
 
     Raises
     ------
     StoreUnreadable, StoreCorrupt
-        As `timelapse_store.load`.
+        As `timelapse_store.load_store`.
 
     """
     stored = _read_if_long(path)
     if stored is not None:
         return LoadedTimelapse(stored, path)
-    loaded = load(path)
+    loaded = load_store(path)
     if loaded is None:
         return None
-    return LoadedTimelapse(read_stored(loaded.store, None, exact=loaded.exact), loaded.path, loaded.trouble)
+    return LoadedTimelapse(read_timelapse(loaded.store, None, exact=loaded.exact), loaded.path, loaded.trouble)
 
 
 def _read_if_long(path: Path) -> StoredTimelapse | None:
-    """Return the timelapse in a long store where all is as usual; what is wrong with another is for `load` to say."""
+    """Return the timelapse in a long store where all is as usual; `load_store` words the faults of another."""
     with suppress(OSError, StoreError):
         text = read_text(path) if path.stat().st_size >= LONG else None
         if text is not None:
@@ -197,10 +197,10 @@ def _read_if_long(path: Path) -> StoredTimelapse | None:
     return None
 
 
-def read_stored(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = False) -> StoredTimelapse:
+def read_timelapse(store: TimelapseStore, zone: tzinfo | None, *, exact: bool = False) -> StoredTimelapse:
     """Return the timelapse that a sound store holds; naive times are read in ``zone`` (``None``: the host's).
 
-    ``exact`` is `LoadedStore.exact`, where the store was loaded: it spares a look at every value.
+    ``exact`` is `LoadedStore.format_exact_duration`, where the store was loaded: it spares a look at every value.
     """
     schedule, notes = read_schedule([*map(datetime.fromisoformat, store.schedule_times)], zone)
     details = _ours(store).get("slots")
@@ -241,7 +241,7 @@ def put_together(
         warmup=timedelta(seconds=store.warmup_sec),
         standby_threshold=timedelta(seconds=store.standby_threshold_sec),
         grace=timedelta(seconds=store.grace_period),
-        start_at=None if store.start_at is None else read_instant(store.start_at, zone),
+        start_at=None if store.start_at is None else parse_instant(store.start_at, zone),
         on_scan_failed=OnScanFailed(store.on_scan_failed or OnScanFailed.SKIP_SCAN),
         scan_retries=store.scan_retries or 0,
         ending=_read_ending(_ours(store).get("ending")),

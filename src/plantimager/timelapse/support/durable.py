@@ -31,7 +31,7 @@ _TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a
 community's controller."""
 
 
-class TooLarge(OSError):
+class FileTooLarge(OSError):
     """A file is larger than the reader accepts."""
 
 
@@ -64,16 +64,16 @@ def read_regular(path: Path, largest: int) -> bytes:
     try:  # os.fdopen of a directory raises and leaves the descriptor open, so look first
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"not a regular file but a {kind_of(status.st_mode)}")
+            raise OSError(errno.EINVAL, f"not a regular file but a {file_kind(status.st_mode)}")
         if status.st_size > largest:
-            raise TooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {largest} are read")
+            raise FileTooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {largest} are read")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(largest + 1)
     finally:
         os.close(descriptor)
 
 
-def why_not_writable(directory: Path) -> str | None:
+def write_refusal(directory: Path) -> str | None:
     """Return why nothing can be put into a directory, which may have to be made; None where nothing speaks against it.
 
     Any thread; changes nothing.
@@ -90,7 +90,7 @@ def why_not_writable(directory: Path) -> str | None:
     return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
-def kind_of(mode: int) -> str:
+def file_kind(mode: int) -> str:
     """Return what a file is, for people."""
     kinds = (
         (stat.S_ISDIR, "directory"),
@@ -168,7 +168,7 @@ def sync_directory(path: Path) -> None:
 # --- second names -------------------------------------------------------------------------------
 
 
-def put_back(path: Path, backup: Path) -> None:
+def restore_file(path: Path, backup: Path) -> None:
     """Make ``path`` the generation that ``backup`` is; ``path`` is never absent meanwhile.
 
     Raises
@@ -181,7 +181,7 @@ def put_back(path: Path, backup: Path) -> None:
     sync_directory(path.parent)
 
 
-def keep_aside(path: Path, label: str, stamp: str) -> Path:
+def keep_copy(path: Path, label: str, stamp: str) -> Path:
     """Give a file the second name ``<name>.<label>-<stamp>`` (``-2`` and so on where that is taken); return it.
 
     Raises
@@ -205,8 +205,8 @@ def keep_aside(path: Path, label: str, stamp: str) -> Path:
     return aside
 
 
-def set_aside(path: Path, label: str, stamp: str) -> Path:
-    """Move a file to the name that `keep_aside` would give it, durably; return that.
+def move_aside(path: Path, label: str, stamp: str) -> Path:
+    """Move a file to the name that `keep_copy` would give it, durably; return that.
 
     Raises
     ------

@@ -147,5 +147,5 @@ class ScanTimedOut(ScanFailed):
         super().__init__(f"driver {driver} had not finished after {after.total_seconds():g} s and was cancelled")
 
 
-class NotByHand(TimelapsedError):
+class ManualCommandRefused(TimelapsedError):
     """A person can't have the rig now, or this rig not at all."""

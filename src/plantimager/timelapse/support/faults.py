@@ -50,10 +50,10 @@ class Fault(Struct, frozen=True):
         place = _printable(" ".join(_cut(part) for part in parts if part))
         if self.value is MISSING:
             return f"{place}: {self.problem}"
-        return f"{place} = {shown(self.value)}: {self.problem}"
+        return f"{place} = {format_value(self.value)}: {self.problem}"
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Return ``value`` on one line as TOML would have it, cut when long, with nothing in it that moves a cursor."""
     if isinstance(value, datetime | date | time):
         text = value.isoformat()
@@ -171,7 +171,7 @@ def boolean(value: object) -> bool:
     return value
 
 
-def whole(at_least: int, at_most: int | None = None) -> Callable[[object], int]:
+def whole_number(at_least: int, at_most: int | None = None) -> Callable[[object], int]:
     """Return a reader of whole numbers from ``at_least`` to ``at_most``."""
     span = f"from {at_least} to {at_most}" if at_most is not None else f"of at least {at_least}"
 

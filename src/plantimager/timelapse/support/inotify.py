@@ -22,7 +22,7 @@ _EVENTS: Final = _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Watch:
+class FileWatch:
     """Notices changes in directories (not below them) from its creation on."""
 
     def __init__(self, *directories: Path) -> None:

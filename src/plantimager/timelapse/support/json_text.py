@@ -41,7 +41,7 @@ OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 """How orjson writes as `dumps` does."""
 
 
-class Loaded(Struct, frozen=True):
+class LoadedJson(Struct, frozen=True):
     """What a JSON text holds."""
 
     value: Any
@@ -61,21 +61,21 @@ def loads(text: bytes) -> Any:
     return load(text).value
 
 
-def load(text: bytes) -> Loaded:
+def load(text: bytes) -> LoadedJson:
     """Return what a JSON text holds, and whether it is exact; raises as `loads` does."""
     if not _may_hold_long_numbers(text):
         with contextlib.suppress(orjson.JSONDecodeError):
             value = orjson.loads(text)
             if _orjson_finds_too_deep(value):
                 raise ValueError(_TOO_DEEP)
-            return Loaded(value, exact=True)
+            return LoadedJson(value, exact=True)
     try:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     if _is_too_deep(value):
         raise ValueError(_TOO_DEEP)
-    return Loaded(value, exact=False)
+    return LoadedJson(value, exact=False)
 
 
 def _may_hold_long_numbers(text: bytes) -> bool:

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def occupy_standard_streams() -> None:
+def open_missing_streams() -> None:
     """Put nothing where a standard stream is closed: else a file of ours gets its number, and whatever is printed."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.support.faults import argv, text, whole
+from plantimager.timelapse.support.faults import argv, text, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ def _source(value: object) -> str | int:
     if isinstance(value, str) and value:
         return value
     try:
-        return whole(0, 63)(value)
+        return whole_number(0, 63)(value)
     except ValueError:
         raise ValueError('write a device, "/dev/video0", or its number') from None
 
@@ -68,8 +68,8 @@ def _argv(value: object) -> list[str]:
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "gphoto2": Kind({"port": text, "model": text, "serial": text}, library="gphoto2"),
-        "v4l2": Kind({"device": _source, "skip": whole(0, 100)}, ("device",), library="cv2"),
-        "picamera2": Kind({"number": whole(0, 7)}, library="picamera2"),
+        "v4l2": Kind({"device": _source, "skip": whole_number(0, 100)}, ("device",), library="cv2"),
+        "picamera2": Kind({"number": whole_number(0, 7)}, library="picamera2"),
         "command": Kind({"argv": _argv}, ("argv",)),
     }
 )

@@ -61,7 +61,7 @@ class CommandCamera(Camera):
                         grace=GRACE,
                         stop=lambda: late.passed() or self._leaving.is_set(),
                     )
-            except (programs.ProgramMissing, programs.ProgramHangs) as problem:
+            except (programs.ProgramMissing, programs.ProgramHung) as problem:
                 raise CameraFault(str(problem)) from problem
             except (OSError, ValueError) as problem:
                 raise CameraFault(f"{program} can't be started: {problem}") from problem

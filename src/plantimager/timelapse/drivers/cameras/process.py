@@ -180,7 +180,7 @@ class CameraProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
         self.close()
-        ended = programs.Ended(process.returncode, stopped=False, errors=self._tail)
+        ended = programs.ProgramExit(process.returncode, stopped=False, errors=self._tail)
         return CameraFault(f"its process {ended}; the next exposure starts another")
 
 

@@ -17,7 +17,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
 
-from plantimager.timelapse.drivers import how_to_install
+from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.cameras.base import LEAVE, Camera, CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.pictures import fit
 
@@ -60,7 +60,7 @@ def _open(kind: str, options: dict[str, object]) -> Camera:
     try:
         camera_class = importlib.import_module(f"{PACKAGE}.{kind}").CAMERA
     except ImportError as missing:
-        problem = f"can't be used without its library ({missing}); {how_to_install(kind)}"
+        problem = f"can't be used without its library ({missing}); {install_hint(kind)}"
         raise CameraFault(problem) from missing
     camera: Camera = camera_class(options)
     return camera

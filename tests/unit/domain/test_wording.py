@@ -10,15 +10,15 @@ from zones import EUROPE, host_zone
 
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.words import (
+from plantimager.timelapse.domain.wording import (
     STATUS_LENGTH,
-    found_words,
-    local_time,
-    next_words,
+    describe_next_slot,
+    describe_slot,
+    describe_slots,
+    describe_timelapse,
+    format_local_time,
+    format_status_line,
     ordinal,
-    slot_words,
-    span_words,
-    status_line,
 )
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -41,7 +41,7 @@ def timelapse(n_slots=48, name="col0_ld", **changes):
 
 
 def status(timelapse, now=AT - 12 * MINUTE, **options):
-    return status_line(timelapse, now, **{"progress": None, "fresh": True, **options})
+    return format_status_line(timelapse, now, **{"progress": None, "fresh": True, **options})
 
 
 @pytest.mark.parametrize(
@@ -56,24 +56,24 @@ def status(timelapse, now=AT - 12 * MINUTE, **options):
 )
 def test_times_are_those_of_the_wall(at, words):
     """The day only where it is another, the year only where it is another."""
-    assert local_time(at, AT) == words
+    assert format_local_time(at, AT) == words
 
 
 def test_slots_are_named_as_on_record():
     """Numbered from 0, as scan ids and the store have them."""
     value = timelapse()
-    assert slot_words(value, 5) == "slot 5 of 48"
-    assert span_words(value, [5], AT) == "slot 5 (13:00)"
-    assert span_words(value, [5, 6, 7], AT) == "3 slots from 13:00 to 15:00"
-    assert found_words(value) == "col0_ld, 48 slots, 0 done"
-    assert found_words(timelapse(1)) == "col0_ld, 1 slot, 0 done"
+    assert describe_slot(value, 5) == "slot 5 of 48"
+    assert describe_slots(value, [5], AT) == "slot 5 (13:00)"
+    assert describe_slots(value, [5, 6, 7], AT) == "3 slots from 13:00 to 15:00"
+    assert describe_timelapse(value) == "col0_ld, 48 slots, 0 done"
+    assert describe_timelapse(timelapse(1)) == "col0_ld, 1 slot, 0 done"
 
 
 def test_what_comes_next():
     """Ahead, late, or not at all."""
-    assert next_words(timelapse(), AT - 17 * MINUTE) == "next slot 0 at 08:00 (in 17 min)"
-    assert next_words(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (now, 1 min late)"
-    assert next_words(timelapse().cancel(AT, "ada", "why"), AT) == "no slot is left"
+    assert describe_next_slot(timelapse(), AT - 17 * MINUTE) == "next slot 0 at 08:00 (in 17 min)"
+    assert describe_next_slot(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (now, 1 min late)"
+    assert describe_next_slot(timelapse().cancel(AT, "ada", "why"), AT) == "no slot is left"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_status_that_is_not_refreshed_says_nothing_that_time_makes_false():
 
 @pytest.mark.parametrize("name", ["x", "x" * 40, "x" * 64, "x" * 200])
 @pytest.mark.parametrize(
-    "value", [timelapse(), timelapse().begin(AT, "b"), timelapse().pass_late(AT + 99 * HOUR, Reason.MISSED, "")]
+    "value", [timelapse(), timelapse().begin(AT, "b"), timelapse().skip_late_slots(AT + 99 * HOUR, Reason.MISSED, "")]
 )
 def test_status_fits_a_terminal(name, value):
     """Counts give way first, then the name."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import daemon_of, start_of
+from plantimager.timelapse.channel.lock import process_start, running_daemon
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.store.stored_timelapse import Logbook, load_stored
+from plantimager.timelapse.store.stored_timelapse import Logbook, load_timelapse
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SlotFacts(Struct, frozen=True, kw_only=True):
         return max(self.started_at - self.scheduled_at, timedelta(0))
 
 
-class Overview(Struct, frozen=True, kw_only=True):
+class StatusSnapshot(Struct, frozen=True, kw_only=True):
     """A rig at one moment."""
 
     at: datetime
@@ -155,7 +155,7 @@ class Overview(Struct, frozen=True, kw_only=True):
         return one_line(text)
 
 
-def look(store: Path, clock: Clock) -> Overview:
+def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
     """Read what there is to know now.
 
     Raises
@@ -167,11 +167,11 @@ def look(store: Path, clock: Clock) -> Overview:
     # The daemon first: it may end meanwhile and then shows too much, but never writes what we miss.
     daemon = _look_at_daemon(store, clock)
     now, evidence = clock.now(), clock.evidence()
-    loaded = load_stored(store)
+    loaded = load_timelapse(store)
     if loaded is None:
-        return Overview(at=now, store=store, daemon=daemon, evidence=evidence)
+        return StatusSnapshot(at=now, store=store, daemon=daemon, evidence=evidence)
     stored = loaded.stored
-    return Overview(
+    return StatusSnapshot(
         at=now,
         store=store,
         timelapse=stored.timelapse,
@@ -185,7 +185,7 @@ def look(store: Path, clock: Clock) -> Overview:
 
 
 def _look_at_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
-    pid = daemon_of(store)
+    pid = running_daemon(store)
     if pid is None:
         return None
     up_since = _up_since(pid, clock)
@@ -206,7 +206,7 @@ def _look_at_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
 
 def _up_since(pid: int, clock: Clock) -> datetime | None:
     try:
-        started = int(start_of(pid)) / os.sysconf("SC_CLK_TCK")
+        started = int(process_start(pid)) / os.sysconf("SC_CLK_TCK")
     except OSError:
         return None
     return clock.now() - timedelta(seconds=max(clock.since_boot() - started, 0))

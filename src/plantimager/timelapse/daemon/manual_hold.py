@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.channel.inbox import Answer, leave_picture
-from plantimager.timelapse.daemon.journal import Action, tell
+from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.domain.words import local_time, slot_words
-from plantimager.timelapse.support.errors import NotByHand, ScanCancelled, TimelapsedError
+from plantimager.timelapse.domain.wording import describe_slot, format_local_time
+from plantimager.timelapse.support.errors import ManualCommandRefused, ScanCancelled, TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from plantimager.timelapse.channel.inbox import Request
-    from plantimager.timelapse.daemon.rig import Outcome, ScanWatch
+    from plantimager.timelapse.daemon.rig_thread import CallMonitor, CallOutcome
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.drivers.base import ScanMonitor, ScannerDriver
-    from plantimager.timelapse.drivers.manual_command import Wish
+    from plantimager.timelapse.drivers.manual_command import ManualCommand
     from plantimager.timelapse.support.clock import Clock
 
 ROOM: Final = timedelta(minutes=1)
@@ -36,10 +36,10 @@ REST: Final = timedelta(minutes=15)
 the scan light that somebody forgot costs the plant no more of its day."""
 
 
-class Errand(Struct, frozen=True):
-    """A wish on its way through the daemon."""
+class ManualRequest(Struct, frozen=True):
+    """A command on its way through the daemon."""
 
-    wish: Wish
+    command: ManualCommand
     request: Request
     reply: Callable[[Answer], None]
     """Answers the request. Loop thread."""
@@ -48,25 +48,25 @@ class Errand(Struct, frozen=True):
     configuration: Mapping[str, Any]
 
     def check_offered(self, driver: ScannerDriver) -> None:
-        """Raise `NotByHand` where the driver has no such thing to offer."""
-        from plantimager.timelapse.drivers.manual_command import check_offered  # noqa: PLC0415 - see `read_errand`
+        """Raise `ManualCommandRefused` where the driver has no such thing to offer."""
+        from plantimager.timelapse.drivers.manual_command import check_supported  # noqa: PLC0415 - see `read_manual_request`
 
-        check_offered(driver, self.driver, self.wish)
+        check_supported(driver, self.driver, self.command)
 
     def run(self, driver: ScannerDriver, monitor: ScanMonitor) -> Answer:
         """Do it. Rig thread; raises as `by_hand.perform`, and OSError where a picture can't be left."""
-        from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_errand`
+        from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_manual_request`
 
-        report = perform(driver, self.driver, self.wish, self.configuration, monitor)
+        report = perform(driver, self.driver, self.command, self.configuration, monitor)
         for number, picture in enumerate(report.pictures):
             leave_picture(self.request, number, picture.content)
         return Answer(accepted=True, message=report.sentence, details=report.details)
 
 
-def read_errand(
+def read_manual_request(
     request: Request, reply: Callable[[Answer], None], driver: str, configuration: Mapping[str, Any]
-) -> Errand:
-    """Return the errand that a request is, by a module that is loaded only now: most daemons never have one.
+) -> ManualRequest:
+    """Return the manual that a request is, by a module that is loaded only now: most daemons never have one.
 
     Raises
     ------
@@ -74,18 +74,18 @@ def read_errand(
         It can't be understood, or read.
 
     """
-    from plantimager.timelapse.drivers.manual_command import read_wish  # noqa: PLC0415 - see above
+    from plantimager.timelapse.drivers.manual_command import read_manual_command  # noqa: PLC0415 - see above
 
-    wish = read_wish(request.body(), request.path.name)
-    return Errand(wish, request, reply, driver, configuration)
+    command = read_manual_command(request.body(), request.path.name)
+    return ManualRequest(command, request, reply, driver, configuration)
 
 
-class Hands:
-    """The person's hold on the rig: one errand at a time, and the rig left as it is for a while. Loop thread."""
+class ManualHold:
+    """The person's hold on the rig: one manual at a time, and the rig left as it is for a while. Loop thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.errand: Errand | None = None
+        self.manual: ManualRequest | None = None
         """What is being done, or is queued."""
         self._why = ""
         """Why it was broken off."""
@@ -95,86 +95,92 @@ class Hands:
     @property
     def on(self) -> bool:
         """Whether a person has the rig, or has had it a moment ago."""
-        return self.errand is not None or self._rests_until is not None
+        return self.manual is not None or self._rests_until is not None
 
     @property
     def left(self) -> float | None:
         """In how many seconds the rig is nobody's any more, None where that isn't a matter of time."""
-        if self.errand is not None or self._rests_until is None:
+        if self.manual is not None or self._rests_until is None:
             return None
         return max(self._rests_until - self._clock.monotonic(), 0.0)
 
     def has(self, request: Request) -> bool:
         """Whether a request is being seen to."""
-        return self.errand is not None and self.errand.request == request
+        return self.manual is not None and self.manual.request == request
 
     def let_go(self) -> None:
         """Count the rig as nobody's from now on."""
         self._rests_until = None
 
-    def check_free(self, timelapse: TimeLapse | None, watch: ScanWatch | None) -> None:
-        """Raise `NotByHand` where the timelapse, or another person, has the rig."""
-        if self.errand is not None:
-            raise NotByHand(f"{self.errand.wish.who} is at the rig ({self.errand.wish}); try again afterwards")
+    def check_free(self, timelapse: TimeLapse | None, watch: CallMonitor | None) -> None:
+        """Raise `ManualCommandRefused` where the timelapse, or another person, has the rig."""
+        if self.manual is not None:
+            raise ManualCommandRefused(
+                f"{self.manual.command.who} is at the rig ({self.manual.command}); try again afterwards"
+            )
         if timelapse is None or timelapse.next_at is None:
             return
         now = self._clock.now()
-        slot = slot_words(timelapse, timelapse.next_idx)
+        slot = describe_slot(timelapse, timelapse.next_idx)
         if timelapse.state is TimeLapseState.RUNNING:
-            raise NotByHand(f"{slot} is being scanned; {self._done_words(watch, now)}")
+            raise ManualCommandRefused(f"{slot} is being scanned; {self._done_words(watch, now)}")
         ready_at = timelapse.next_at - timelapse.warmup
-        due, ready = local_time(timelapse.next_at, now), local_time(ready_at, now)
+        due, ready = format_local_time(timelapse.next_at, now), format_local_time(ready_at, now)
         if timelapse.next_at <= now:  # then it was asked, and isn't ready
-            raise NotByHand(f"{slot} is due since {due}, and the rig isn't ready; timelapsectl status says why")
+            raise ManualCommandRefused(
+                f"{slot} is due since {due}, and the rig isn't ready; timelapsectl status says why"
+            )
         if ready_at - now < ROOM:
-            raise NotByHand(f"{slot} is due at {due}, and the rig gets ready for it at {ready}; try again afterwards")
+            raise ManualCommandRefused(
+                f"{slot} is due at {due}, and the rig gets ready for it at {ready}; try again afterwards"
+            )
 
-    def _done_words(self, watch: ScanWatch | None, now: datetime) -> str:
+    def _done_words(self, watch: CallMonitor | None, now: datetime) -> str:
         done, total, _ = watch.steps if watch is not None else (0, 0, "")
         if watch is None or not done or not total:
             return "try again when it is done"
         took = self._clock.monotonic() - watch.began
-        ready = local_time((now + timedelta(seconds=took * (total - done) / done)).replace(microsecond=0), now)
+        ready = format_local_time((now + timedelta(seconds=took * (total - done) / done)).replace(microsecond=0), now)
         return f"{done} of {total} pictures are taken; try again at about {ready}"
 
-    def begin(self, errand: Errand) -> None:
+    def begin(self, manual: ManualRequest) -> None:
         """Remember what is asked of the rig from now on."""
-        self.errand, self._why, self._rests_until = errand, "", None
+        self.manual, self._why, self._rests_until = manual, "", None
 
     def break_off(self, why: str) -> None:
-        """Remember why the errand doesn't come to its own end; the first reason counts."""
+        """Remember why the manual doesn't come to its own end; the first reason counts."""
         self._why = self._why or why
 
     def must_end(self, timelapse: TimeLapse | None, *, stopping: bool) -> bool:
-        """Whether the errand is to be broken off, because something else comes first or nobody waits for it."""
+        """Whether the manual is to be broken off, because something else comes first or nobody waits for it."""
         now = self._clock.now()
         if stopping:
             self.break_off("the service stops")
-        elif self.errand is not None and self.errand.request.is_withdrawn:
+        elif self.manual is not None and self.manual.request.is_withdrawn:
             self.break_off("nobody waits for it any more")
         elif timelapse is not None and timelapse.next_at is not None and now >= timelapse.next_at - timelapse.warmup:
-            slot = slot_words(timelapse, timelapse.next_idx)
-            self.break_off(f"{slot} is due at {local_time(timelapse.next_at, now)}")
+            slot = describe_slot(timelapse, timelapse.next_idx)
+            self.break_off(f"{slot} is due at {format_local_time(timelapse.next_at, now)}")
         return bool(self._why)
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CallOutcome) -> None:
         """Answer, and leave the rig as it is for a while: nobody homes a gantry to see it powered down at once."""
-        errand = self.errand
-        if errand is None:
+        manual = self.manual
+        if manual is None:
             return
-        self._finish(errand, outcome.answer or self._failed(outcome.problem), outcome.problem)
+        self._finish(manual, outcome.answer or self._failed(outcome.problem), outcome.problem)
         self._rests_until = self._clock.monotonic() + REST.total_seconds()
 
     def abandon(self, why: str) -> None:
         """Answer for a rig that never will: the process is about to be replaced."""
-        if self.errand is not None:
-            self._finish(self.errand, Answer(accepted=False, message=why), None)
+        if self.manual is not None:
+            self._finish(self.manual, Answer(accepted=False, message=why), None)
 
-    def _finish(self, errand: Errand, answer: Answer, problem: BaseException | None) -> None:
-        self.errand = None
+    def _finish(self, manual: ManualRequest, answer: Answer, problem: BaseException | None) -> None:
+        self.manual = None
         unexpected = None if isinstance(problem, TimelapsedError | OSError) else problem
-        tell(Action.RIG_BY_HAND, f"{errand.wish}, by {errand.wish.who}: {answer.message}", error=unexpected)
-        errand.reply(answer)
+        log_event(Action.RIG_BY_HAND, f"{manual.command}, by {manual.command.who}: {answer.message}", error=unexpected)
+        manual.reply(answer)
 
     def _failed(self, problem: BaseException | None) -> Answer:
         words = str(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import TimeLapseState
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ STATUS_LENGTH: Final = 80
 """Characters of the status line, so that it fits a terminal."""
 
 
-def local_time(at: datetime, now: datetime) -> str:
+def format_local_time(at: datetime, now: datetime) -> str:
     """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
     here, today = at.astimezone(), now.astimezone()
     time = here.strftime("%H:%M:%S" if here.second else "%H:%M")
@@ -24,34 +24,35 @@ def local_time(at: datetime, now: datetime) -> str:
     return here.strftime("%-d %b " if here.year == today.year else "%-d %b %Y ") + time
 
 
-def slot_words(timelapse: TimeLapse, slot: int) -> str:
+def describe_slot(timelapse: TimeLapse, slot: int) -> str:
     """Return ``slot 5 of 48``."""
     return f"slot {slot} of {timelapse.n_slots}"
 
 
-def found_words(timelapse: TimeLapse) -> str:
+def describe_timelapse(timelapse: TimeLapse) -> str:
     """Return what a store holds: ``col0_ld, 48 slots, 5 done``."""
     slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
     return f"{timelapse.id}, {slots}, {timelapse.tally.done} done"
 
 
-def next_words(timelapse: TimeLapse, now: datetime) -> str:
+def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:
     """Return what comes next: ``next slot 6 at 10:00 (in 17 min)``, or that nothing does."""
     if timelapse.next_at is None:
         return "no slot is left"
     ahead = timelapse.next_at - now
-    when = f"in {spoken(ahead)}" if ahead > timedelta(0) else "now"
+    when = f"in {format_duration(ahead)}" if ahead > timedelta(0) else "now"
     if ahead <= -timedelta(seconds=1):
-        when += f", {spoken(ahead)} late"
-    return f"next slot {timelapse.next_idx} at {local_time(timelapse.next_at, now)} ({when})"
+        when += f", {format_duration(ahead)} late"
+    return f"next slot {timelapse.next_idx} at {format_local_time(timelapse.next_at, now)} ({when})"
 
 
-def span_words(timelapse: TimeLapse, slots: list[int], now: datetime) -> str:
+def describe_slots(timelapse: TimeLapse, slots: list[int], now: datetime) -> str:
     """Return which slots: ``slot 5 (09:30)``, ``17 slots from 22:00 to 06:00``."""
     times = timelapse.schedule_times
     if len(slots) == 1:
-        return f"slot {slots[0]} ({local_time(times[slots[0]], now)})"
-    return f"{len(slots)} slots from {local_time(times[slots[0]], now)} to {local_time(times[slots[-1]], now)}"
+        return f"slot {slots[0]} ({format_local_time(times[slots[0]], now)})"
+    first, last = format_local_time(times[slots[0]], now), format_local_time(times[slots[-1]], now)
+    return f"{len(slots)} slots from {first} to {last}"
 
 
 def ordinal(number: int) -> str:
@@ -60,7 +61,9 @@ def ordinal(number: int) -> str:
     return f"{number}{suffix}"
 
 
-def status_line(timelapse: TimeLapse | None, now: datetime, *, progress: tuple[int, int] | None, fresh: bool) -> str:
+def format_status_line(
+    timelapse: TimeLapse | None, now: datetime, *, progress: tuple[int, int] | None, fresh: bool
+) -> str:
     """Return what the timelapse is at, in `STATUS_LENGTH` characters.
 
     How long it is until the next slot is said only where the line is refreshed (``fresh``): it must be true
@@ -71,12 +74,12 @@ def status_line(timelapse: TimeLapse | None, now: datetime, *, progress: tuple[i
     tally = timelapse.tally
     if timelapse.state is TimeLapseState.RUNNING:
         picture = f", picture {progress[0]} of {progress[1]}" if progress and progress[1] else ""
-        return _fitting(timelapse.id, f"scanning {slot_words(timelapse, timelapse.next_idx)}{picture}")
+        return _fitting(timelapse.id, f"scanning {describe_slot(timelapse, timelapse.next_idx)}{picture}")
     if timelapse.next_at is not None:
         ahead = timelapse.next_at - now
-        when = f" (in {spoken(ahead)})" if fresh and ahead > timedelta(0) else ""
-        waiting = f"waiting for {slot_words(timelapse, timelapse.next_idx)}"
-        waiting += f" at {local_time(timelapse.next_at, now)}{when}"
+        when = f" (in {format_duration(ahead)})" if fresh and ahead > timedelta(0) else ""
+        waiting = f"waiting for {describe_slot(timelapse, timelapse.next_idx)}"
+        waiting += f" at {format_local_time(timelapse.next_at, now)}{when}"
         return _fitting(
             timelapse.id, waiting, f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken"
         )

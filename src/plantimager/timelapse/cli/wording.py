@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.domain.durations import spoken
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import TimeLapseMode
-from plantimager.timelapse.domain.words import local_time
+from plantimager.timelapse.domain.wording import format_local_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
 
-def counted(number: int, noun: str, nouns: str | None = None) -> str:
+def format_count(number: int, noun: str, nouns: str | None = None) -> str:
     """Return ``1 slot``, ``2 slots``."""
     return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
-def mode_words(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
+def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
     """Return how slots came about: ``interval, every 30 min``."""
     how = mode.replace("_", " ")
     if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
-        how += f", every {spoken(slots[1] - slots[0])}"
+        how += f", every {format_duration(slots[1] - slots[0])}"
     return how
 
 
-def schedule_words(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
+def describe_schedule(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
     """Return how slots came about and when they are: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
     if not slots:
-        return f"{mode_words(mode, slots)}, no slots"
-    until = f" → {local_time(slots[-1], now)}" if len(slots) > 1 else ""
-    return f"{mode_words(mode, slots)}, {local_time(slots[0], now)}{until}"
+        return f"{describe_mode(mode, slots)}, no slots"
+    until = f" → {format_local_time(slots[-1], now)}" if len(slots) > 1 else ""
+    return f"{describe_mode(mode, slots)}, {format_local_time(slots[0], now)}{until}"
 
 
-def zone_words(slots: Sequence[datetime]) -> str:
+def describe_zone(slots: Sequence[datetime]) -> str:
     """Return in which zone local times are, of the first and the last slot: ``CET (UTC+01:00), CEST (UTC+02:00)``."""
     ends = (slot.astimezone() for slot in (*slots[:1], *slots[-1:]))
     names = [f"{at:%Z} (UTC{at.isoformat()[-6:]})" if at.utcoffset() else "UTC" for at in ends]

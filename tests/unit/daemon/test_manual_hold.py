@@ -8,7 +8,7 @@ from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import collect_answer
 from plantimager.timelapse.daemon.conductor import CANCEL_PATIENCE
-from plantimager.timelapse.daemon.errands import REST, ROOM
+from plantimager.timelapse.daemon.manual_hold import REST, ROOM
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import Config
@@ -107,7 +107,7 @@ def test_rig_that_a_slot_waits_for_is_the_slots(rig):
 def test_second_person_waits_for_the_first(rig):
     """Two hands at one arm are one too many."""
     world = rig()
-    world.slow = {Call.BY_HAND: 20 * SECOND}
+    world.slow = {Call.MANUAL: 20 * SECOND}
     anna, bert = Person(), Person("check", who="bert")
     world.live((MINUTE, anna), (MINUTE + SECOND, bert))
     assert bert.answer.message == "anna is at the rig (home); try again afterwards"
@@ -119,7 +119,7 @@ def test_slot_that_comes_due_breaks_a_call_off_and_is_on_time(rig, warmup):
     """A person can ask again; a time point can't be taken again."""
     world = rig()
     world.define(every=HOUR, n=2, warmup=warmup)
-    world.slow = {Call.BY_HAND: 10 * MINUTE}
+    world.slow = {Call.MANUAL: 10 * MINUTE}
     anna = Person()
     world.live((HOUR - 5 * MINUTE, anna), (90 * MINUTE, Life.kill))
     answer = anna.answer
@@ -135,7 +135,7 @@ def test_call_that_hangs_costs_no_slot(rig):
     """It is broken off for the slot, given up when it doesn't hear, and the next start takes the slot."""
     world = rig()
     world.define(every=HOUR, n=2, grace=10 * MINUTE)
-    world.hangs = {Call.BY_HAND}
+    world.hangs = {Call.MANUAL}
     anna = Person()
     life = world.live((HOUR - 2 * MINUTE, anna))
     assert life.ended is End.ABANDONED
@@ -149,7 +149,7 @@ def test_call_that_hangs_costs_no_slot(rig):
 def test_call_that_hangs_while_nothing_is_due_ends_with_the_process(rig):
     """Like any call of a driver that makes no progress."""
     world = rig(stall_timeout=5 * MINUTE)
-    world.hangs = {Call.BY_HAND}
+    world.hangs = {Call.MANUAL}
     anna = Person()
     life = world.live((MINUTE, anna))
     assert life.ended is End.ABANDONED
@@ -161,7 +161,7 @@ def test_call_that_hangs_while_nothing_is_due_ends_with_the_process(rig):
 def test_call_that_makes_no_progress_but_hears_is_answered_with_why(rig):
     """The rig is fine afterwards."""
     world = rig(stall_timeout=5 * MINUTE)
-    world.slow = {Call.BY_HAND: HOUR}
+    world.slow = {Call.MANUAL: HOUR}
     anna = Person()
     life = world.live((MINUTE, anna))
     assert life.ended is End.IDLE
@@ -171,7 +171,7 @@ def test_call_that_makes_no_progress_but_hears_is_answered_with_why(rig):
 def test_person_who_gives_up_stops_the_arm(rig):
     """Ctrl-C in front of a rig means: stand still."""
     world = rig()
-    world.slow = {Call.BY_HAND: 4 * MINUTE}
+    world.slow = {Call.MANUAL: 4 * MINUTE}
     anna = Person("goto", x=700)
     world.live((MINUTE, anna), (2 * MINUTE, anna.withdraw))
     assert anna.answer is None
@@ -183,7 +183,7 @@ def test_stop_does_not_wait_for_a_call_by_hand(rig):
     """It is broken off, answered, and the rig powered down."""
     world = rig()
     world.define(start=DAY)
-    world.slow = {Call.BY_HAND: 4 * MINUTE}
+    world.slow = {Call.MANUAL: 4 * MINUTE}
     anna = Person()
     life = world.live((MINUTE, anna), (2 * MINUTE, Life.stop))
     assert life.ended is End.STOPPED
@@ -249,7 +249,7 @@ def test_slot_within_that_while_finds_the_rig_warm_and_leaves_it_in_standby(rig)
 def test_status_says_that_a_person_is_at_the_rig(rig):
     """Whoever else looks wonders why it moves."""
     world = rig()
-    world.slow = {Call.BY_HAND: 20 * SECOND}
+    world.slow = {Call.MANUAL: 20 * SECOND}
     words = []
 
     def look(life):

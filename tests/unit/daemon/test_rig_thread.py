@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon.rig import ScanWatch, make_call
+from plantimager.timelapse.daemon.rig_thread import CallMonitor, make_call
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import ScannerNotReady
@@ -51,7 +51,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
         dataset_dir=datasets / "tl_0",
         configuration={},
     )
-    return make_call(driver, Call.SCAN, request, ScanWatch(VirtualClock(), request))
+    return make_call(driver, Call.SCAN, request, CallMonitor(VirtualClock(), request))
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):

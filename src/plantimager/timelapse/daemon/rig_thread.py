@@ -1,6 +1,6 @@
 """The rig thread: every driver call happens here, one at a time, and is watched from the loop.
 
-The loop hands in a call and gets an `Outcome` back through its mailbox; it never waits. A call
+The loop hands in a call and gets an `CallOutcome` back through its mailbox; it never waits. A call
 that makes no progress is cancelled, then given up: the thread can't be killed, so the process is.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.channel.inbox import Answer
-    from plantimager.timelapse.daemon.errands import Errand
+    from plantimager.timelapse.daemon.manual_hold import ManualRequest
     from plantimager.timelapse.support.clock import Clock
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ MOST_PICTURES: Final = 1_000_000_000
 """In a dataset; what is more is no count of any."""
 
 
-class Outcome(Struct, frozen=True):
+class CallOutcome(Struct, frozen=True):
     """How a call ended: with a result (of a scan), an answer (to a person), neither, or with an exception."""
 
     call: Call
@@ -56,15 +56,15 @@ class Outcome(Struct, frozen=True):
     answer: Answer | None = None
 
 
-class ScanWatch(EventMonitor):
+class CallMonitor(EventMonitor):
     """The monitor of one call: keeps when the last progress was, and wakes the loop for it now and then."""
 
-    def __init__(self, clock: Clock, request: ScanRequest | None = None, errand: Errand | None = None) -> None:
+    def __init__(self, clock: Clock, request: ScanRequest | None = None, manual: ManualRequest | None = None) -> None:
         super().__init__()
         self._clock = clock
         self.request = request
         """What is being scanned, where the call is a scan."""
-        self.errand = errand
+        self.manual = manual
         """What is done for a person, where the call is that."""
         self.began = self.last_sign = clock.monotonic()
         self.cancelled_at: float | None = None
@@ -89,12 +89,12 @@ class Rig(Protocol):
     """What the daemon needs of the thread that drives the rig."""
 
     def submit(
-        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, errand: Errand | None = None
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
     ) -> None:
         """Queue a call; its outcome goes to the mailbox."""
 
     @property
-    def watch(self) -> ScanWatch | None:
+    def watch(self) -> CallMonitor | None:
         """The watch of the call that is being made now."""
 
     @property
@@ -105,17 +105,17 @@ class Rig(Protocol):
 class RigThread:
     """The real one. Its thread is a daemon thread: a hung driver must not keep the process from ending."""
 
-    def __init__(self, clock: Clock, post: Callable[[Outcome], None]) -> None:
+    def __init__(self, clock: Clock, post: Callable[[CallOutcome], None]) -> None:
         self._clock, self._post = clock, post
-        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None, Errand | None]] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None, ManualRequest | None]] = SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
-        self._watch: ScanWatch | None = None
+        self._watch: CallMonitor | None = None
         self._thread = threading.Thread(target=self._work, name="rig", daemon=True)
         self._thread.start()
 
     @property
-    def watch(self) -> ScanWatch | None:
+    def watch(self) -> CallMonitor | None:
         """The watch of the call that is being made now."""
         return self._watch
 
@@ -126,17 +126,17 @@ class RigThread:
             return self._pending == 0
 
     def submit(
-        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, errand: Errand | None = None
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
     ) -> None:
         """Queue a call. Loop thread."""
         with self._lock:
             self._pending += 1
-        self._calls.put((driver, call, request, errand))
+        self._calls.put((driver, call, request, manual))
 
     def _work(self) -> None:
         while True:
-            driver, call, request, errand = self._calls.get()
-            self._watch = ScanWatch(self._clock, request, errand)
+            driver, call, request, manual = self._calls.get()
+            self._watch = CallMonitor(self._clock, request, manual)
             self._clock.wake()  # the loop has a time limit to keep from now on
             outcome = make_call(driver, call, request, self._watch)
             self._watch = None
@@ -146,25 +146,25 @@ class RigThread:
 
 
 def make_call(
-    driver: ScannerDriver, call: Call, request: ScanRequest | None = None, watch: ScanWatch | None = None
-) -> Outcome:
+    driver: ScannerDriver, call: Call, request: ScanRequest | None = None, watch: CallMonitor | None = None
+) -> CallOutcome:
     """Make one call of a driver; whatever it raises, SystemExit included, is its outcome."""
     try:
         if call is Call.SCAN and request is not None and watch is not None:
             make_directory(request.dataset_dir.parent)
-            return Outcome(call, request, _checked(call, driver.scan(request, watch)))
-        if call is Call.BY_HAND and watch is not None and watch.errand is not None:
-            return Outcome(call, answer=watch.errand.run(driver, watch))
+            return CallOutcome(call, request, _checked(call, driver.scan(request, watch)))
+        if call is Call.MANUAL and watch is not None and watch.manual is not None:
+            return CallOutcome(call, answer=watch.manual.run(driver, watch))
         if call is Call.RECOVER and request is not None:
             found = driver.recover(request)
-            return Outcome(call, request, None if found is None else _checked(call, found))
+            return CallOutcome(call, request, None if found is None else _checked(call, found))
         {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
-        return Outcome(call, request, problem=presentable(problem))
-    return Outcome(call, request)
+        return CallOutcome(call, request, problem=bounded_error(problem))
+    return CallOutcome(call, request)
 
 
-def within(limit: timedelta, who: str, call: Callable[[], T]) -> T:
+def call_with_timeout(limit: timedelta, who: str, call: Callable[[], T]) -> T:
     """Return what one of the few calls returns that the loop itself waits for; raise what it raises. Loop thread.
 
     Raises
@@ -218,7 +218,7 @@ def _count(pictures: Any) -> int | None:
     return count if 0 <= count < MOST_PICTURES else None
 
 
-def presentable(problem: BaseException) -> BaseException:
+def bounded_error(problem: BaseException) -> BaseException:
     """Return what a driver raised, if a person can be shown it; else what can be said of it, in bounds."""
     kind = type(problem)
     try:
