@@ -114,8 +114,7 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
         cut = _run_until_the_cut(home, session.clock, screen)
         _run_to_the_end(home, session.clock, screen)
     except DemoFailed as failure:
-        failure.hint = f"everything is left in {home.directory}"
-        raise
+        raise DemoFailed(str(failure), hint=f"everything is left in {home.directory}") from failure
     overview = take_snapshot(home.store, session.clock)
     _show_end(overview, home, screen)
     problems = what_is_untrue(overview, home, cut)

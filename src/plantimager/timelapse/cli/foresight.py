@@ -85,11 +85,10 @@ def _refuse_what_comes_second(definition: Definition, session: Session, now: dat
     first += [_startable(path, held, history, now, skips=skips) for path in starts]
     for other in first:
         if other is not None and other.digest != definition.digest:
-            refusal = DefinitionRefused(
-                f"{definition.name} can't start: {other.name} comes first, and waits for the daemon"
+            raise DefinitionRefused(
+                f"{definition.name} can't start: {other.name} comes first, and waits for the daemon",
+                hint=f"take {other.source} away to withdraw that",
             )
-            refusal.hint = f"take {other.source} away to withdraw that"
-            raise refusal
 
 
 def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:

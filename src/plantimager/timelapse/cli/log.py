@@ -28,9 +28,10 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
     """
     command = journal_command(session, options.arguments)
     if shutil.which(command[0]) is None:
-        problem = TimelapsedError("journalctl is not installed; without it the daemon logs to its standard error")
-        problem.hint = "on a machine with systemd it is there"
-        raise problem
+        raise TimelapsedError(
+            "journalctl is not installed; without it the daemon logs to its standard error",
+            hint="on a machine with systemd it is there",
+        )
     sys.stdout.flush()
     os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
 
@@ -45,8 +46,9 @@ def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
 
     """
     if session.scope is Scope.OWN:
-        refusal = TimelapsedError(f"{session.store}: a daemon on this store logs to where it was started")
-        refusal.hint = "for a service's journal say whose: timelapsectl --system log, or timelapsectl --user log"
-        raise refusal
+        raise TimelapsedError(
+            f"{session.store}: a daemon on this store logs to where it was started",
+            hint="for a service's journal say whose: timelapsectl --system log, or timelapsectl --user log",
+        )
     manager = ["--user"] if session.scope is Scope.USER else []
     return ["journalctl", *manager, f"--unit={session.unit}", *arguments]

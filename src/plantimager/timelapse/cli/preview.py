@@ -44,9 +44,7 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
     path = options.file or session.places.find_definition()
     if path is None:
         where = " or ".join(str(directory) for directory in session.places.config_directories)
-        refusal = TimelapsedError(f"no definition in {where}")
-        refusal.hint = "name one: timelapsectl preview FILE"
-        raise refusal
+        raise TimelapsedError(f"no definition in {where}", hint="name one: timelapsectl preview FILE")
     now = session.clock.now()
     definition, schedule = read_checked_definition(path, now)
     session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))

@@ -118,9 +118,10 @@ def daemon_to_ask(store: Path) -> int | None:
     us = os.geteuid()
     if runs_as == store.parent.stat().st_uid or (runs_as == us and us != 0):
         return pid
-    problem = NotTheDaemon(f"{lock_path(store)}: PID {pid} is no daemon of the store's owner; it is left alone")
-    problem.hint = "have the daemon run as the user whose storage directory it is"
-    raise problem
+    raise NotTheDaemon(
+        f"{lock_path(store)}: PID {pid} is no daemon of the store's owner; it is left alone",
+        hint="have the daemon run as the user whose storage directory it is",
+    )
 
 
 def nudge(store: Path, pid: int) -> None:
@@ -160,9 +161,7 @@ def _request(session: Session, kind: str, content: bytes, pid: int | None, *, kn
         session.screen.write(_withdraw(request, known_as))
         raise
     if pid is None:
-        problem = DaemonNotThere(f"no daemon is running; {later} when it starts")
-        problem.hint = session.start_hint
-        raise problem
+        raise DaemonNotThere(f"no daemon is running; {later} when it starts", hint=session.start_hint)
     if answer is None:
         raise _unanswered(session, pid)
     message = answer.message.replace(str(request), known_as)
@@ -207,14 +206,15 @@ def ask(session: Session, request: Path, pid: int, in_work: Callable[[], bool] =
 
 def _unanswered(session: Session, pid: int) -> DaemonNotThere:
     if running_daemon(session.store) != pid:
-        problem = DaemonNotThere("the daemon ended before it answered; the request stays for its next start")
-        problem.hint = session.start_hint
-        return problem
+        return DaemonNotThere(
+            "the daemon ended before it answered; the request stays for its next start", hint=session.start_hint
+        )
     status = read_live(session.store).get("status")
     at = f" ({status})" if isinstance(status, str) and status else ""
-    problem = DaemonNotThere(f"the daemon (PID {pid}) has not answered within {PATIENCE:g} s{at}; the request stays")
-    problem.hint = "see what it does with timelapsectl status and timelapsectl log"
-    return problem
+    return DaemonNotThere(
+        f"the daemon (PID {pid}) has not answered within {PATIENCE:g} s{at}; the request stays",
+        hint="see what it does with timelapsectl status and timelapsectl log",
+    )
 
 
 def _read(store: Path) -> StoredTimelapse | None:

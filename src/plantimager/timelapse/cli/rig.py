@@ -114,9 +114,10 @@ def _ask_daemon(command: ManualCommand, session: Session, pid: int) -> _Outcome:
             _withdraw(request, pid, session)
     if answer is None:
         words = f"has not answered within {PATIENCE:g} s" if running_daemon(session.store) == pid else "ended meanwhile"
-        problem = DaemonNotThere(f"the daemon (PID {pid}) {words}; nothing more is asked of the rig")
-        problem.hint = "see what it does with timelapsectl status and timelapsectl log"
-        raise problem
+        raise DaemonNotThere(
+            f"the daemon (PID {pid}) {words}; nothing more is asked of the rig",
+            hint="see what it does with timelapsectl status and timelapsectl log",
+        )
     if not answer.accepted:
         raise ManualCommandRefused(answer.message)
     try:
@@ -189,11 +190,10 @@ def _rig_locked(session: Session) -> Iterator[None]:
     try:
         lock.take(signed=False)  # who isn't a daemon must not be taken for one, and be sent its signals
     except AlreadyRunning:
-        problem = ManualCommandRefused(
-            "somebody else is at the rig: another timelapsectl rig, or a daemon that is starting"
-        )
-        problem.hint = "try again in a moment"
-        raise problem from None
+        raise ManualCommandRefused(
+            "somebody else is at the rig: another timelapsectl rig, or a daemon that is starting",
+            hint="try again in a moment",
+        ) from None
     try:
         if os.geteuid() == 0:  # the daemon's own user takes it next
             storage = session.store.parent.stat()
@@ -236,9 +236,10 @@ def _write_pictures(
     """Write each picture where the person wants it, as their own file; yield what is said of it."""
     into_directory = output.is_dir()
     if len(pictures) > 1 and not into_directory:
-        problem = ManualCommandRefused(f"{output} is no directory, and there are {len(pictures)} pictures")
-        problem.hint = "name a directory that is there, or one --camera"
-        raise problem
+        raise ManualCommandRefused(
+            f"{output} is no directory, and there are {len(pictures)} pictures",
+            hint="name a directory that is there, or one --camera",
+        )
     stamp = f"{session.clock.now().astimezone():%Y%m%d-%H%M%S}"
     for about, picture in zip(abouts, pictures, strict=True):
         name = f"{about['camera']}-{stamp}.{about['extension']}"

@@ -121,9 +121,10 @@ def refuse_what_is_the_machines(scope: Scope, places: Places, system_storage: Pa
     """
     if scope is not Scope.USER or places.store.parent.exists() or not os.path.lexists(system_storage):
         return
-    refusal = TimelapsedError(f"you have no service of your own ({places.store.parent}), but the machine has one")
-    refusal.hint = "put sudo before it, or --user behind timelapsectl for your own"
-    raise refusal
+    raise TimelapsedError(
+        f"you have no service of your own ({places.store.parent}), but the machine has one",
+        hint="put sudo before it, or --user behind timelapsectl for your own",
+    )
 
 
 def places_of(

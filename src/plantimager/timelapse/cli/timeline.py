@@ -178,10 +178,11 @@ def _store_of(name: str | None, session: Session) -> Path:
     if is_archived:
         return archived
     kept = sorted(path.stem for path in session.places.history.glob("*.json"))
-    refusal = TimelapsedError(f"no timelapse {name} in {session.store} or {session.places.history}")
     more = f" and {len(kept) - MOST_NAMES} more" if len(kept) > MOST_NAMES else ""
-    refusal.hint = f"there are {', '.join(kept[:MOST_NAMES])}{more}" if kept else None
-    raise refusal
+    raise TimelapsedError(
+        f"no timelapse {name} in {session.store} or {session.places.history}",
+        hint=f"there are {', '.join(kept[:MOST_NAMES])}{more}" if kept else None,
+    )
 
 
 # --- from the facts to the picture ---------------------------------------------------------------------

@@ -137,9 +137,9 @@ def check_supported(driver: ScannerDriver, name: str, command: ManualCommand) ->
 def _controls_of(driver: ScannerDriver, name: str) -> ManualControl:
     if isinstance(driver, ManualControl):
         return driver
-    problem = ManualCommandRefused(f"the driver {name} has no control by hand")
-    problem.hint = "timelapsectl rig check says what it knows of its rig"
-    raise problem
+    raise ManualCommandRefused(
+        f"the driver {name} has no control by hand", hint="timelapsectl rig check says what it knows of its rig"
+    )
 
 
 def perform(

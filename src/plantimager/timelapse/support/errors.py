@@ -32,6 +32,11 @@ class TimelapsedError(Exception):
     hint: str | None = None
     """What to do about it, as a sentence without a full stop."""
 
+    def __init__(self, *message: object, hint: str | None = None) -> None:
+        super().__init__(*message)
+        if hint is not None:
+            self.hint = hint
+
 
 class IllegalTransition(TimelapsedError):
     """The table of transitions has no row for this event in this state."""
@@ -93,8 +98,10 @@ class AlreadyRunning(TimelapsedError):
     def __init__(self, lock: Path, pid: int | None) -> None:
         self.lock, self.pid = lock, pid
         who = f"PID {pid}" if pid else "another process"
-        super().__init__(f"{lock}: a timelapsed already runs on this store ({who})")
-        self.hint = "stop it first, or give this rig a store of its own with PI3_TIMELAPSE_FILE_NAME"
+        super().__init__(
+            f"{lock}: a timelapsed already runs on this store ({who})",
+            hint="stop it first, or give this rig a store of its own with PI3_TIMELAPSE_FILE_NAME",
+        )
 
 
 class DefinitionRefused(TimelapsedError):
