@@ -1,0 +1,320 @@
+"""Rules for the source tree as a whole: no circles between files, small files and classes, one meaning for each name.
+
+`tests/run` checks the direction between the rooms with import-linter. This module checks the rest.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tree import TREE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SRC: Final = TREE / "src"
+ROOMS: Final = "plantimager.timelapse."
+
+# --- what is still to be mended -----------------------------------------------------------------------------
+# These lists shrink to nothing. A test fails for an entry that is no longer needed.
+
+KNOWN_CIRCLES: Final = {
+    ("cli.timeline_svg", "cli.timeline"),
+    ("cli.timeline_text", "cli.timeline"),
+    ("daemon.rig_thread", "daemon.manual_hold"),
+    ("drivers", "drivers.base"),
+    ("store.stored_timelapse", "store.quick_reader"),
+}
+"""Imports (importer, imported) that close a circle."""
+
+KNOWN_LONG_FILES: Final = {
+    "daemon.conductor",
+    "daemon.daemon",
+    "domain.timelapse",
+    "drivers.gantry.arm",
+    "drivers.grbl",
+    "store.document",
+}
+"""Modules of more than `MAX_LINES`."""
+
+KNOWN_WIDE_CLASSES: Final = {
+    "Conductor",
+    "Daemon",
+    "Definition",
+    "SimulatedDriver",
+    "_Store",
+}
+"""Classes with more attributes than `MAX_ATTRIBUTES` or `MAX_FIELDS`."""
+
+KNOWN_OUTSIDE_ASSIGNMENTS: Final = {
+    "conductor.abandoned",
+    "conductor.configuration",
+    "self.conductor.armed",
+    "self.conductor.config",
+    "self.conductor.datasets",
+    "self.conductor.driver",
+    "self.conductor.warm",
+}
+"""Attributes of our own objects that others assign."""
+
+KNOWN_SHARED_NAMES: Final = {
+    "Camera",
+    "Kind",
+    "build_parser",
+    "printable",
+    "read_definition",
+    "read_text",
+    "wording",
+}
+"""Names of modules, functions and classes that two modules define."""
+
+KNOWN_DIALECT: Final = 45
+"""Lines with a word of `DIALECT`."""
+
+# --- the rules ----------------------------------------------------------------------------------------------
+
+MAX_LINES: Final = 400
+LONG_LINES: Final = 300
+MAX_LONG_FILES: Final = 8
+"""The number of files that may have more than `LONG_LINES`."""
+
+MAX_ATTRIBUTES: Final = 10
+"""The attributes that an object with behaviour may have."""
+MAX_FIELDS: Final = 14
+"""The fields that a value may have: a record of a file or of a person's table has as many as that has keys."""
+VALUES: Final = {"Struct", "NamedTuple", "TypedDict"}
+"""The bases of values."""
+DOCUMENTED_CLASSES: Final = {"TimelapseStore"}
+"""Classes whose attributes the community's documentation fixes."""
+
+LIBRARY_ATTRIBUTES: Final = {
+    "element.text",
+    "problem.filename",
+    "root.handlers",
+    "self._plug.daemon",
+    "self._serial.timeout",
+    "self._timer.daemon",
+    "sys.stderr",
+    "sys.stdout",
+}
+"""Attributes of other people's objects, which have no other way to be set."""
+
+ENTRY_POINTS: Final = "main"
+"""The module and the function that a program starts with, in each room that has a program."""
+CONTRACT: Final = "base"
+"""The module of an interface that the other modules of its folder implement."""
+
+DIALECT: Final = re.compile(r"\b(tell|errand|wish|deed|hands|what went by|spoken)\b", re.IGNORECASE)
+"""Words that stood for the glossary's terms once."""
+
+
+class SourceFile(NamedTuple):
+    """A module of ours."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def n_lines(self) -> int:
+        """The length of the file in lines."""
+        return self.text.count("\n")
+
+
+@cache
+def source_files() -> dict[str, SourceFile]:
+    """Return every module under ``src`` by its name, which is shortened by `ROOMS`."""
+    files = {}
+    for path in sorted(SRC.rglob("*.py")):
+        parts = path.relative_to(SRC).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        text = path.read_text(encoding="utf-8")
+        files[short(name)] = SourceFile(path, text, ast.parse(text))
+    return files
+
+
+def short(name: str) -> str:
+    """Return a module's name without `ROOMS`."""
+    return name.removeprefix(ROOMS)
+
+
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module's syntax tree."""
+    return tuple(ast.walk(source_files()[name].tree))
+
+
+# --- circles ------------------------------------------------------------------------------------------------
+
+
+def imports_of(name: str) -> Iterator[str]:
+    """Yield the modules of ours that a module imports: at its top, in functions, and under ``TYPE_CHECKING``.
+
+    Its own package belongs to them, since Python runs that first.
+    """
+    if "." in name:
+        yield name.rpartition(".")[0]
+    for node in nodes(name):
+        if isinstance(node, ast.Import):
+            yield from (short(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}: a relative import"
+            for alias in node.names:
+                inside = short(f"{node.module}.{alias.name}")
+                yield inside if inside in source_files() else short(str(node.module))
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """Return the modules of ours that each module of ours imports."""
+    return {name: set(imports_of(name)) & (source_files().keys() - {name}) for name in source_files()}
+
+
+def test_no_imports_form_a_circle():
+    """A module can be understood, moved and tested without the modules that use it."""
+    graph = {
+        name: {other for other in imported if (name, other) not in KNOWN_CIRCLES}
+        for name, imported in import_graph().items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as circle:
+        message = " <- ".join(circle.args[1])
+        raise AssertionError(f"the imports form a circle: {message}") from None
+
+
+def test_known_circles_still_exist():
+    """An import that was mended leaves `KNOWN_CIRCLES`."""
+    assert [edge for edge in sorted(KNOWN_CIRCLES) if not closes_circle(*edge)] == []
+
+
+def closes_circle(importer: str, imported: str) -> bool:
+    """Return whether a module imports another that leads back to it."""
+    graph = import_graph()
+    reached, ahead = set(), [imported]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead.extend(graph.get(name, ()))
+    return imported in graph.get(importer, ()) and importer in reached
+
+
+# --- sizes --------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_longer_than_four_hundred_lines():
+    """A module holds one idea."""
+    assert {name for name, file in source_files().items() if file.n_lines > MAX_LINES} == KNOWN_LONG_FILES
+
+
+def test_few_files_are_longer_than_three_hundred_lines():
+    """The usual length is below that."""
+    long = [name for name, file in source_files().items() if file.n_lines > LONG_LINES]
+    assert len(long) <= MAX_LONG_FILES + len(KNOWN_LONG_FILES), long
+
+
+def test_no_class_has_more_than_a_handful_of_attributes():
+    """A class has one job. A value may be as wide as what it mirrors."""
+    assert set(wide_classes()) == KNOWN_WIDE_CLASSES
+
+
+def wide_classes() -> Iterator[str]:
+    """Yield the names of the classes with too many attributes."""
+    for name in source_files():
+        for node in nodes(name):
+            if isinstance(node, ast.ClassDef) and node.name not in DOCUMENTED_CLASSES:
+                attributes = {*fields_of(node), *attributes_assigned_in(node)}
+                if len(attributes) > (MAX_FIELDS if is_value(node) else MAX_ATTRIBUTES):
+                    yield node.name
+
+
+def is_value(definition: ast.ClassDef) -> bool:
+    """Return whether a class is a frozen value."""
+    return any(ast.unparse(base).rpartition(".")[2] in VALUES for base in definition.bases)
+
+
+def fields_of(definition: ast.ClassDef) -> Iterator[str]:
+    """Yield the annotated fields of a class."""
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+            yield ast.unparse(node.target)
+
+
+def attributes_assigned_in(definition: ast.ClassDef) -> Iterator[str]:
+    """Yield the attributes that the methods of a class assign to ``self``."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            yield node.attr
+
+
+# --- assignments from outside -------------------------------------------------------------------------------
+
+
+def test_no_object_is_assigned_attributes_from_outside():
+    """What an object holds is changed by its own methods alone."""
+    assert set(outside_assignments()) - LIBRARY_ATTRIBUTES == KNOWN_OUTSIDE_ASSIGNMENTS
+
+
+def test_library_attributes_are_in_use():
+    """An exception that nothing needs any more leaves `LIBRARY_ATTRIBUTES`."""
+    assert set(outside_assignments()) >= LIBRARY_ATTRIBUTES
+
+
+def outside_assignments() -> Iterator[str]:
+    """Yield the attributes that are assigned or deleted on anything but ``self`` and ``cls``."""
+    for name in source_files():
+        for node in nodes(name):
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                if ast.unparse(node.value) not in {"self", "cls"}:
+                    yield ast.unparse(node)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"setattr", "delattr", "object.__setattr__"}:
+                yield ast.unparse(node)
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def test_each_name_has_one_meaning():
+    """No two modules define a public function or class of the same name, and no two rooms have a module of one name."""
+    assert shared_names() == KNOWN_SHARED_NAMES
+
+
+def shared_names() -> set[str]:
+    """Return the names of functions and classes that are defined twice, and those of modules in two rooms."""
+    definers: dict[str, set[str]] = defaultdict(set)
+    rooms: dict[str, set[str]] = defaultdict(set)
+    for name, file in source_files().items():
+        definitions = {node.name for node in file.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        for definition in definitions:
+            definers[definition].add(name)
+        if file.path.stem != "__init__" and not is_command(name, definitions):
+            rooms[file.path.stem].add(name.partition(".")[0])
+    return {
+        name
+        for places in (definers, rooms)
+        for name, where in places.items()
+        if len(where) > 1 and not name.startswith("_") and name not in {ENTRY_POINTS, CONTRACT}
+    }
+
+
+def is_command(module: str, definitions: set[str]) -> bool:
+    """Return whether a module is a command of ``timelapsectl``, which has the name that a person types."""
+    return module.startswith("cli.") and any(name.startswith("run_") for name in definitions)
+
+
+def test_words_of_the_old_dialect_only_get_fewer():
+    """The glossary has a term for each of them."""
+    lines = [
+        f"{file.path.relative_to(TREE)}:{number}: {line.strip()}"
+        for file in source_files().values()
+        for number, line in enumerate(file.text.splitlines(), 1)
+        if DIALECT.search(line)
+    ]
+    assert len(lines) <= KNOWN_DIALECT, "\n".join(lines)
