@@ -8,7 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.support.clock import SMALLEST_STEP, ClockEvidence, ClockStep, Wake
+from plantimager.timelapse.support.clock import MIN_STEP, ClockEvidence, ClockStep, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class VirtualClock:
 
     def step(self) -> ClockStep | None:
         shift = self._booted_at - self._told_booted_at
-        if abs(shift) < SMALLEST_STEP:
+        if abs(shift) < MIN_STEP:
             return None
         self._told_booted_at = self._booted_at
         return ClockStep(before=self.now() - shift, after=self.now())

@@ -13,7 +13,7 @@ import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.support import clock as clock_module
-from plantimager.timelapse.support.clock import EPOCH, SystemClock, Wake, ask_kernel, rtc_of_boot
+from plantimager.timelapse.support.clock import EPOCH, SystemClock, Wake, kernel_synchronisation, rtc_of_boot
 from plantimager.timelapse.support.timerfd import WallClockTimer
 
 HOUR = timedelta(hours=1)
@@ -253,13 +253,13 @@ class FakeLibc:
         (FakeLibc(2_500), (True, "kernel: synchronised within 2 ms")),
         (FakeLibc(2_500, result=5), (True, "kernel: synchronised within 2 ms")),  # chrony without rtcsync
         (FakeLibc(16_000_000), (False, "kernel: unsynchronised")),
-        (FakeLibc(0, result=-1), (False, "kernel: would not tell (Operation not permitted)")),
+        (FakeLibc(0, result=-1), (False, "kernel: no answer (Operation not permitted)")),
     ],
 )
 def test_kernel_is_judged_by_its_largest_error(libc, answer, monkeypatch):
     """As timedatectl does; a sandbox that forbids the question counts as no."""
     monkeypatch.setattr(clock_module, "_libc", libc)
-    assert ask_kernel() == answer
+    assert kernel_synchronisation() == answer
 
 
 def test_real_time_clock_of_boot_is_found(tmp_path):

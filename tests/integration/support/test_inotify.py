@@ -40,7 +40,7 @@ def test_other_descriptor_ends_the_wait_too(tmp_path):
     """The demo listens to its daemon's log at the same time."""
     reader, writer = os.pipe()
     with FileWatch(tmp_path) as watch:
-        watch.also(reader)
+        watch.register(reader)
         assert not watch.wait(0)
         os.write(writer, b"x")
         assert watch.wait(FOR_EVER)

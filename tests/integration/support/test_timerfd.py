@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plantimager.timelapse.support import timerfd
-from plantimager.timelapse.support.timerfd import FIRST_NS, LAST_NS, WallClockTimer
+from plantimager.timelapse.support.timerfd import MAX_AT_NS, MIN_AT_NS, WallClockTimer
 
 HOUR_NS = 3600 * 10**9
 MILLISECOND_NS = 10**6
@@ -43,7 +43,7 @@ def kernel_says(timer):
     return clock, flags, int(seconds) * 10**9 + int(nanoseconds)
 
 
-@pytest.mark.parametrize("ahead_ns", [None, HOUR_NS, LAST_NS])
+@pytest.mark.parametrize("ahead_ns", [None, HOUR_NS, MAX_AT_NS])
 def test_every_arming_watches_for_settings_of_the_clock(timer, ahead_ns):
     """The real-time clock, an absolute time, cancelled when the clock is set: also when idle, also after 2262."""
     assert timer.arm(None if ahead_ns is None else time.time_ns() + ahead_ns) is False
@@ -76,7 +76,7 @@ def test_time_in_the_past_runs_out_at_once(timer, ago_ns):
     assert timer.clear() is False
 
 
-@pytest.mark.parametrize("at_ns", [FIRST_NS, 0, -1, -(10**18)])
+@pytest.mark.parametrize("at_ns", [MIN_AT_NS, 0, -1, -(10**18)])
 def test_time_before_1970_runs_out_at_once(timer, at_ns):
     """The kernel refuses negative times and takes zero for "never"; neither is meant."""
     timer.arm(at_ns)
@@ -95,7 +95,7 @@ def test_timer_does_not_run_out_early(timer):
 
 def test_arming_anew_takes_back_what_ran_out(timer):
     """A timer that ran out unnoticed doesn't end the next wait."""
-    timer.arm(FIRST_NS)
+    timer.arm(MIN_AT_NS)
     assert runs_out(timer)
     timer.arm(None)
     assert not runs_out(timer, within_ms=0)
@@ -134,6 +134,6 @@ def test_news_that_the_clock_was_set_is_told_whichever_call_brings_it(timer, mon
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python has the functions itself")
 def test_seconds_beyond_a_small_long_are_cut(timer, monkeypatch):
     """Where a C long has 32 bits, 2038 is the farthest that can be waited for at once."""
-    monkeypatch.setattr(timerfd, "_LAST_SECOND", 2**31 - 1)
-    timer.arm(LAST_NS)
+    monkeypatch.setattr(timerfd, "_MAX_SECONDS", 2**31 - 1)
+    timer.arm(MAX_AT_NS)
     assert 0 < kernel_says(timer)[2] < 2**31 * 10**9

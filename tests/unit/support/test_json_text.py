@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantimager.timelapse.support.json_text import DEEPEST, dumps, is_exact, load, loads
+from plantimager.timelapse.support.json_text import MAX_LEVELS, dumps, is_exact, load, loads
 
 SCALARS = (
     st.none()
@@ -107,7 +107,7 @@ def test_what_is_not_json_is_refused(text):
         loads(text)
 
 
-@pytest.mark.parametrize("deep", [DEEPEST + 1, 255, 600, 1000, 1025, 100_000])
+@pytest.mark.parametrize("deep", [MAX_LEVELS + 1, 255, 600, 1000, 1025, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_what_is_nested_too_deeply_is_refused(deep, opening, closing):
     """Else it could be read and never be written again: every save would fail."""
@@ -118,7 +118,7 @@ def test_what_is_nested_too_deeply_is_refused(deep, opening, closing):
 @pytest.mark.parametrize("innermost", [b"", b"NaN"])
 def test_what_is_nested_as_deeply_as_allowed_can_be_written(innermost):
     """By either writer."""
-    text = b"[" * DEEPEST + innermost + b"]" * DEEPEST
+    text = b"[" * MAX_LEVELS + innermost + b"]" * MAX_LEVELS
     assert b"".join(dumps(loads(text)).split()) == text
 
 

@@ -300,7 +300,7 @@ class DemoDaemon:
         os.set_blocking(self._log.fileno(), False)
         self._text = b""
         self._watch = FileWatch(home.store.parent)
-        self._watch.also(self._log.fileno())
+        self._watch.register(self._log.fileno())
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLook
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from plantimager.timelapse.support.clock import SMALLEST_STEP, Wake
+from plantimager.timelapse.support.clock import MIN_STEP, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ class WallClockScheduler(BaseScheduler):
         up after it, the kernel may let the timer run out an instant before it tells why.
         """
         now = self._clock.now()
-        if now - at < SMALLEST_STEP:
+        if now - at < MIN_STEP:
             self._run_if_due(job, now)
 
     def _process_jobs(self) -> None:

@@ -1,1 +1,1 @@
-"""What several rooms need and no library has: durable files, JSON that loses nothing, faults, the clock, text."""
+"""Tools that several rooms need and no library has: durable files, exact JSON, faults, the clock, text."""

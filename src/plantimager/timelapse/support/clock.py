@@ -1,11 +1,11 @@
-"""The time, and the only module that asks the operating system for it.
+"""The clock of the machine. No other module asks the operating system for the time.
 
-Everything above is given a `Clock`, so that tests run years in a moment and set the clock as often
-as they like. Three notions of time are kept apart:
+Other modules are given a `Clock`, so that a test runs through years at once and sets the clock at will.
+Three notions of time are kept apart:
 
-- *wall clock* (``CLOCK_REALTIME``, always UTC here): what a slot is due by; people and NTP set it;
-- *monotonic* (``CLOCK_MONOTONIC``): how long something took; stands still while the machine is suspended;
-- *since boot* (``CLOCK_BOOTTIME``): like monotonic, but counts suspends.
+- *wall clock* (``CLOCK_REALTIME``, always UTC here): slots are due by it; people and NTP set it;
+- *monotonic* (``CLOCK_MONOTONIC``): measures how long something takes; stands still during a suspend;
+- *since boot* (``CLOCK_BOOTTIME``): as monotonic, but counts suspends.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from plantimager.timelapse.support.timerfd import WallClockTimer
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 
-SMALLEST_STEP: Final = timedelta(seconds=0.5)
-"""Settings of the clock by less are not told: a leap second is, what NTP corrects day by day isn't."""
+MIN_STEP: Final = timedelta(seconds=0.5)
+"""A setting of the clock by less is not reported: a leap second is, NTP's daily corrections are not."""
 
 
 class Wake(enum.Flag):
-    """Why a wait ended; several reasons may come together."""
+    """The reasons for which a wait ended; several may come together."""
 
     DUE = enum.auto()
-    """The wall clock shows the time that was waited for, or a later one."""
+    """The wall clock shows the time that the wait was for, or a later one."""
     CLOCK_SET = enum.auto()
     """The wall clock was set since the last wait, or the machine was suspended; `Clock.step` tells them apart."""
     WOKEN = enum.auto()
-    """Somebody called `Clock.wake`, or a signal came."""
+    """`Clock.wake` was called, or a signal arrived."""
     TIMEOUT = enum.auto()
-    """The time-out is over."""
+    """The time-out has passed."""
 
 
 _REASONS: Final = {
     chosen: functools.reduce(operator.or_, itertools.compress(Wake, chosen), Wake(0))
     for chosen in itertools.product((False, True), repeat=len(Wake))
 }
-"""Every union of reasons: putting one together takes as long as the kernel takes to wake us."""
+"""Every union of reasons, since making one takes as long as the kernel takes to wake the process."""
 
 
 class ClockStep(Struct, frozen=True):
-    """One movement of the wall clock that wasn't the passing of time."""
+    """A jump of the wall clock, as by somebody who set it."""
 
     before: datetime
-    """What the clock would show now if nobody had set it."""
+    """The time that the clock would show now without the jump, in UTC."""
     after: datetime
-    """What it shows now."""
+    """The time that the clock shows now, in UTC."""
 
     @property
     def shift(self) -> timedelta:
@@ -69,55 +69,55 @@ class ClockStep(Struct, frozen=True):
 
 
 class ClockEvidence(Struct, frozen=True):
-    """What speaks for the wall clock being right."""
+    """The reasons to believe that the wall clock is right."""
 
     kernel_synchronised: bool
-    """The kernel knows that something keeps the clock right: NTP, PTP, GPS."""
+    """The kernel knows that NTP, PTP or GPS keeps the clock right."""
     set_from_rtc: bool
-    """At boot the clock was set from a real-time clock with a battery."""
+    """The clock was set from a real-time clock with a battery at boot."""
     detail: str
     """The same in words, for the journal."""
 
 
 class Clock(Protocol):
-    """A source of time that can be waited on. One thread waits; everything else is for any thread."""
+    """A source of time that can be waited on. One thread waits; all other methods are for any thread."""
 
     def now(self) -> datetime:
         """Return the wall clock, in UTC."""
 
     def monotonic(self) -> float:
-        """Return seconds that pass evenly, whatever happens to the wall clock; suspends don't count."""
+        """Return a count of seconds that no setting of the wall clock changes; suspends don't count."""
 
     def since_boot(self) -> float:
-        """Return seconds since the machine booted; suspends count."""
+        """Return the seconds since the machine booted; suspends count."""
 
     def boot_id(self) -> str:
-        """Return what names this boot of the machine; empty when the system hides it."""
+        """Return the kernel's id of this boot; empty where the system hides it."""
 
     def evidence(self) -> ClockEvidence:
-        """Look what speaks for the wall clock being right, now."""
+        """Return the present reasons to believe that the wall clock is right."""
 
     def wait(self, until: datetime | None, timeout: float | None) -> Wake:
-        """Sleep until the wall clock shows ``until``, or it is set, or `wake` is called, or ``timeout`` s are over.
+        """Sleep until the wall clock shows ``until`` or is set, `wake` is called, or ``timeout`` seconds have passed.
 
-        `None` means for ever. At least one reason is returned. With `Wake.DUE`, ``now() >= until`` holds.
+        `None` sets no limit. At least one reason is returned. With `Wake.DUE`, ``now() >= until`` holds.
         """
 
     def wake(self) -> None:
-        """End the wait; the next one, if none is under way. Any thread and signal handler, also after `close`."""
+        """End the present wait, or else the next one. For any thread and signal handler, also after `close`."""
 
     @property
     def wakeup_fd(self) -> int:
-        """The descriptor for `signal.set_wakeup_fd`; -1 where signals can't end the wait."""
+        """The file descriptor for `signal.set_wakeup_fd`; -1 where signals can't end the wait."""
 
     def step(self) -> ClockStep | None:
-        """Return how far the wall clock was set since this last said so, `None` for not at all.
+        """Return the jump of the wall clock since the last one that was returned; `None` where there is none.
 
-        Suspends and the slow corrections of NTP are no steps.
+        Suspends and the slow corrections of NTP are no jumps.
         """
 
     def close(self) -> None:
-        """Let go of what the operating system lent. Call once, last."""
+        """Close the file descriptors. Call it once, as the last method."""
 
 
 class SystemClock:
@@ -125,15 +125,15 @@ class SystemClock:
 
     def __init__(self, *, timer: WallClockTimer | None = None) -> None:
         self._timer = timer or WallClockTimer()
-        # A pipe and not an eventfd: `signal.set_wakeup_fd` writes single bytes, an eventfd wants eight.
+        # A pipe, since `signal.set_wakeup_fd` writes single bytes and an eventfd takes eight at a time.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._timer, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._booted_at = _wall_clock_at_boot()
 
-    def now(self) -> datetime:  # noqa: D102 - see Clock, also for the others
-        return datetime.now(UTC)  # noqa: TID251 - the place where it is asked for; rounds down
+    def now(self) -> datetime:  # noqa: D102 - documented by Clock, as the others
+        return datetime.now(UTC)  # noqa: TID251 - the one place that asks; rounds down
 
     def monotonic(self) -> float:  # noqa: D102
         return time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -147,7 +147,7 @@ class SystemClock:
         return ""
 
     def evidence(self) -> ClockEvidence:  # noqa: D102
-        synchronised, kernel = ask_kernel()
+        synchronised, kernel = kernel_synchronisation()
         rtc = rtc_of_boot()
         boot = f"set from {rtc} at boot" if rtc else "not set from a real-time clock at boot"
         return ClockEvidence(synchronised, rtc is not None, f"{kernel}; {boot}")
@@ -160,24 +160,25 @@ class SystemClock:
             over = deadline is not None and self.monotonic() >= deadline
             if due or was_set or woken or over:
                 return _REASONS[due, was_set, woken, over]
-            # The timer or the poll ran out early, since neither counts as far as was asked: go on.
+            # The timer or the poll ended early, since neither can count as far as was asked: wait again.
 
     def _sleep(self, at_ns: int | None, deadline: float | None) -> tuple[bool, bool, bool]:
-        """Sleep as long as the kernel lets us; return whether it is time, the clock was set, and somebody woke us."""
-        patience = None if deadline is None else _milliseconds(deadline - self.monotonic())
+        """Sleep once in the kernel; return whether the time is due, the clock was set, and `wake` was called."""
+        timeout_ms = None if deadline is None else _poll_timeout_ms(deadline - self.monotonic())
         was_set, woken = self._timer.arm(at_ns), False
-        ready = () if was_set else self._poll.poll(patience)
+        ready = () if was_set else self._poll.poll(timeout_ms)
         due = at_ns is not None and time.time_ns() >= at_ns
-        for fd, _ in ready:  # after the look at the clock: a setting that made it due is always told with it
+        # Only now, after the clock was read: a setting that made the time due is then reported together with it.
+        for fd, _ in ready:
             if fd == self._woken:
-                os.read(fd, 2**16)  # all that a pipe holds
+                os.read(fd, PIPE_BYTES)
                 woken = True
             elif self._timer.clear():
                 was_set = True
         return due, was_set, woken
 
     def wake(self) -> None:  # noqa: D102
-        with contextlib.suppress(OSError):  # full: a wake-up is pending anyway; closed: nobody waits any more
+        with contextlib.suppress(OSError):  # full: a wake-up is pending; closed: no thread waits any more
             os.write(self._waker, b"\0")
 
     @property
@@ -187,47 +188,49 @@ class SystemClock:
     def step(self) -> ClockStep | None:  # noqa: D102
         booted_at = _wall_clock_at_boot()
         shift = booted_at - self._booted_at
-        if abs(shift) < SMALLEST_STEP:
-            return None  # and many small ones still add up to one that is told
+        if abs(shift) < MIN_STEP:
+            return None  # small steps add up until they are reported
         self._booted_at = booted_at
         now = self.now()
         return ClockStep(before=now - shift, after=now)
 
     def close(self) -> None:  # noqa: D102
         descriptors = self._woken, self._waker
-        self._woken = self._waker = -1  # a late `wake` must not write into what gets these numbers next
+        self._woken = self._waker = -1  # a late `wake` must not write into a file that gets these numbers next
         for fd in descriptors:
             os.close(fd)
         self._timer.close()
 
 
-LONGEST_POLL_MS: Final = 2**31 - 1
-"""What poll(2) takes: 24 days."""
+PIPE_BYTES: Final = 2**16
+"""The capacity of a pipe."""
+MAX_POLL_MS: Final = 2**31 - 1
+"""The longest time-out that poll(2) takes: 24 days."""
 
 
-def _milliseconds(seconds: float) -> float:
-    return min(max(seconds, 0.0) * 1000, LONGEST_POLL_MS)
+def _poll_timeout_ms(seconds: float) -> float:
+    return min(max(seconds, 0.0) * 1000, MAX_POLL_MS)
 
 
-CLOSE_READINGS_NS: Final = 10_000_000
-"""Two clocks read within 10 ms are read at the same time; else the process lost the processor in between."""
+MAX_READING_NS: Final = 10_000_000
+"""Two clocks that are read within 10 ms count as read at once; after a longer time the process was interrupted."""
 
 
 def _wall_clock_at_boot() -> datetime:
-    """Return what the present wall clock would have shown at boot.
+    """Return the time that the present wall clock would have shown at boot.
 
-    NTP slews both clocks alike, and both count suspends, so this changes by steps of the wall clock alone.
+    Only a jump of the wall clock changes it, since NTP slews both clocks alike and both count suspends.
     """
     while True:
         earlier = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         wall = time.clock_gettime_ns(time.CLOCK_REALTIME)
         later = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if later - earlier < CLOSE_READINGS_NS:
+        if later - earlier < MAX_READING_NS:
             return EPOCH + (wall - earlier) // 1000 * MICROSECOND
 
 
 class _Timex(ctypes.Structure):
-    """The head of ``struct timex`` (adjtimex(2)), and more room than the rest needs."""
+    """The head of ``struct timex`` (adjtimex(2)), and more bytes than its rest has."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -240,27 +243,27 @@ class _Timex(ctypes.Structure):
 
 
 UNSYNCHRONISED_ERROR_US: Final = 16_000_000
-"""``NTP_PHASE_LIMIT``: the kernel's error at boot, after a setting by hand, and 9 h after the last word from NTP."""
+"""``NTP_PHASE_LIMIT``: the kernel's error at boot, after a setting by hand, and 9 h after the last report of NTP."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def ask_kernel() -> tuple[bool, str]:
+def kernel_synchronisation() -> tuple[bool, str]:
     """Return whether the kernel calls the clock synchronised, and the same in words.
 
-    Judged as ``timedatectl`` does, by the largest possible error. The flag ``STA_UNSYNC`` says less: chrony may
-    leave it set just to keep the kernel from writing to the real-time clock.
+    The largest possible error decides, as in ``timedatectl``. The flag ``STA_UNSYNC`` says less: chrony may
+    leave it set only to keep the kernel from writing to the real-time clock.
     """
-    timex = _Timex()  # modes 0: ask, change nothing; needs no privilege
+    timex = _Timex()  # modes 0 asks and changes nothing; that takes no privilege
     if _libc.adjtimex(ctypes.byref(timex)) < 0:
-        return False, f"kernel: would not tell ({os.strerror(ctypes.get_errno())})"
+        return False, f"kernel: no answer ({os.strerror(ctypes.get_errno())})"
     if timex.maxerror >= UNSYNCHRONISED_ERROR_US:
         return False, "kernel: unsynchronised"
     return True, f"kernel: synchronised within {timex.maxerror / 1000:.0f} ms"
 
 
 def rtc_of_boot(devices: Path = Path("/sys/class/rtc")) -> str | None:
-    """Return the name of the real-time clock that the kernel set the wall clock from at boot, if one."""
+    """Return the name of the real-time clock from which the kernel set the wall clock at boot; `None` for none."""
     for hctosys in sorted(devices.glob("*/hctosys")):
         with contextlib.suppress(OSError):
             if hctosys.read_text(encoding="utf-8").strip() == "1":

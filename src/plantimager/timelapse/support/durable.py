@@ -1,8 +1,8 @@
-"""Putting bytes on disk so that a power cut leaves the old file or the new one, whole.
+"""Durable files: after a power cut there is the old file or the new one, whole.
 
-The order is: temporary file in the same directory, write, fsync, previous generation kept
-as ``<name>.bak``, rename over, fsync of the directory. A rename without the last step may
-be undone by a power cut; a file without the fsync before it may turn up empty.
+A write makes a temporary file in the same directory, writes and fsyncs it, keeps the previous generation as
+``<name>.bak``, renames the temporary file over the old one, and fsyncs the directory. A power cut may undo a
+rename without that last step. A file that was renamed without an fsync before may be empty after it.
 """
 
 from __future__ import annotations
@@ -22,76 +22,78 @@ if TYPE_CHECKING:
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
-MOST_PIECES: Final = 1024
-"""``IOV_MAX``: what one writev(2) takes."""
+MAX_PIECES: Final = 1024
+"""``IOV_MAX``, the number of pieces that one writev(2) takes."""
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a-z0-9_]{8}\.tmp")
-"""What follows the name of a file in that of a temporary one: ours and, without the dot, those of the
-community's controller."""
+"""The part of a temporary file's name that follows the name of its file.
+
+Without the dot it is a temporary file of the community's controller.
+"""
 
 
 class FileTooLarge(OSError):
-    """A file is larger than the reader accepts."""
+    """A file is larger than its reader accepts."""
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory with mode 0700 and its parents; one that exists keeps its mode.
+    """Make a directory and its parents, with mode 0700; a directory that exists keeps its mode.
 
     Raises
     ------
     OSError
-        It can't be made.
+        The directory can't be made.
 
     """
     path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
 
 
-def read_regular(path: Path, largest: int) -> bytes:
-    """Return the bytes of a regular file without ever waiting: a FIFO or a device is refused, not opened for long.
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a regular file. A FIFO or a device is refused at once, without waiting for it.
 
     Raises
     ------
     FileNotFoundError
-        There is none.
-    TooLarge
-        More than ``largest`` bytes.
+        There is no such file.
+    FileTooLarge
+        The file has more than ``max_bytes``.
     OSError
         Not a regular file, no permission, I/O error.
 
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:  # os.fdopen of a directory raises and leaves the descriptor open, so look first
+    try:  # os.fdopen of a directory raises and leaves the descriptor open, so the kind is checked first
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"not a regular file but a {file_kind(status.st_mode)}")
-        if status.st_size > largest:
-            raise FileTooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {largest} are read")
+            raise OSError(errno.EINVAL, f"not a regular file but a {_file_kind(status.st_mode)}")
+        if status.st_size > max_bytes:
+            raise FileTooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {max_bytes} are read")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(largest + 1)
+            return file.read(max_bytes + 1)
     finally:
         os.close(descriptor)
 
 
 def write_refusal(directory: Path) -> str | None:
-    """Return why nothing can be put into a directory, which may have to be made; None where nothing speaks against it.
+    """Return why files can't be put into a directory, or it can't be made; `None` where nothing is known to prevent it.
 
-    Any thread; changes nothing.
+    For any thread. It changes nothing.
     """
-    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     try:
-        if not stat.S_ISDIR(there.stat().st_mode):
+        if not stat.S_ISDIR(existing.stat().st_mode):
             return os.strerror(errno.ENOTDIR)
-        if os.access(there, os.W_OK | os.X_OK):
+        if os.access(existing, os.W_OK | os.X_OK):
             return None
-        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
-    except OSError as problem:  # a link to where nobody may look, a server that is gone
+        read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+    except OSError as problem:  # a link into a closed directory, a file server that is gone
         return problem.strerror or str(problem)
     return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
-def file_kind(mode: int) -> str:
-    """Return what a file is, for people."""
+def _file_kind(mode: int) -> str:
+    """Return the kind of a file in words."""
     kinds = (
         (stat.S_ISDIR, "directory"),
         (stat.S_ISFIFO, "FIFO"),
@@ -105,17 +107,17 @@ def file_kind(mode: int) -> str:
 def write_durably(
     path: Path, content: bytes | Sequence[bytes], *, backup: Path | None = None, owner: tuple[int, int] | None = None
 ) -> os.stat_result:
-    """Replace ``path`` with ``content`` (in pieces, or whole), mode 0600; the generation before stays as ``backup``.
+    """Replace the file ``path`` durably by ``content``, whole or in pieces, with mode 0600.
 
-    With ``owner`` (uid, gid) the file is theirs from the moment it has its name. Returns the status of
-    the new file, by which a later reader can tell whether it is still the one written here. A failure
-    leaves the old file whole and no temporary one; only where the directory could not be synced at the
-    very end, the new file is in place, but may not outlive a power cut.
+    The previous generation becomes ``backup``. The file belongs to ``owner`` (uid, gid) before it gets its name.
+    Returns the status of the new file, by which a later reader recognises it. A failure leaves the old file
+    whole and no temporary one. There is one exception: when the sync of the directory fails, the new file is in
+    place, but a power cut may undo that.
 
     Raises
     ------
     OSError
-        Anything that kept it from being on disk for good.
+        The file is not durably on disk.
 
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
@@ -139,18 +141,18 @@ def write_durably(
 
 
 def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
-    """Write all of it, however little the kernel takes at a time."""
-    for first in range(0, len(pieces), MOST_PIECES):
-        batch = pieces[first : first + MOST_PIECES]
+    """Write all pieces, however few bytes the kernel takes at a time."""
+    for first in range(0, len(pieces), MAX_PIECES):
+        batch = pieces[first : first + MAX_PIECES]
         written = os.writev(descriptor, batch)
-        if written < sum(map(len, batch)):  # as on a disk that is nearly full: what is left goes the slow way
+        if written < sum(map(len, batch)):  # as on a disk that is nearly full: the rest is copied and written again
             view = memoryview(b"".join(batch))[written:]
             while view:
                 view = view[os.write(descriptor, view) :]
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable.
+    """Make the file names in a directory durable.
 
     Raises
     ------
@@ -169,12 +171,12 @@ def sync_directory(path: Path) -> None:
 
 
 def restore_file(path: Path, backup: Path) -> None:
-    """Make ``path`` the generation that ``backup`` is; ``path`` is never absent meanwhile.
+    """Replace ``path`` by the generation in ``backup``; ``path`` is never absent in between.
 
     Raises
     ------
     OSError
-        It can't be linked, nor copied.
+        The file can be neither linked nor copied.
 
     """
     _link_over(backup, path)
@@ -182,12 +184,14 @@ def restore_file(path: Path, backup: Path) -> None:
 
 
 def keep_copy(path: Path, label: str, stamp: str) -> Path:
-    """Give a file the second name ``<name>.<label>-<stamp>`` (``-2`` and so on where that is taken); return it.
+    """Give a file the second name ``<name>.<label>-<stamp>``, followed by ``-2`` and so on where that is taken.
+
+    Returns the second name.
 
     Raises
     ------
     OSError
-        It can't be linked, nor copied.
+        The file can be neither linked nor copied.
 
     """
     aside = _free_name(path, label, stamp)
@@ -200,18 +204,18 @@ def keep_copy(path: Path, label: str, stamp: str) -> Path:
     try:
         sync_directory(path.parent)
     except OSError:
-        aside.unlink(missing_ok=True)  # or each further try would leave one more name
+        aside.unlink(missing_ok=True)  # else each further try would leave one more name
         raise
     return aside
 
 
 def move_aside(path: Path, label: str, stamp: str) -> Path:
-    """Move a file to the name that `keep_copy` would give it, durably; return that.
+    """Rename a file durably to the name that `keep_copy` would give it, and return that name.
 
     Raises
     ------
     OSError
-        It can't be renamed.
+        The file can't be renamed.
 
     """
     aside = path.rename(_free_name(path, label, stamp))
@@ -220,14 +224,14 @@ def move_aside(path: Path, label: str, stamp: str) -> Path:
 
 
 def _link_over(source: Path, target: Path) -> None:
-    """Give a file a second name, in place of the file that has it; neither name is ever absent."""
+    """Give the file ``source`` the name ``target`` as well; neither name is ever absent."""
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.lstat(source), os.lstat(target)):
-            return  # rename would do nothing, and leave the link behind
+            return  # a rename between two names of one file does nothing, and the link would stay
     link = f"{target}.{os.urandom(4).hex()}.tmp"
     try:
         os.link(source, link, follow_symlinks=False)
-        os.replace(link, target)  # noqa: PTH105 - each save does this, and pathlib takes as long as the kernel
+        os.replace(link, target)  # noqa: PTH105 - every save does this, and pathlib takes as long as the kernel
     except OSError as refused:
         with contextlib.suppress(OSError):
             os.unlink(link)  # noqa: PTH108 - as above
@@ -237,23 +241,23 @@ def _link_over(source: Path, target: Path) -> None:
 
 
 def _free_name(path: Path, label: str, stamp: str) -> Path:
-    """Return a name beside ``path`` that nothing has; only the holder of the lock makes such names."""
+    """Return a free name beside ``path``. Only the holder of the lock makes such names, so it stays free."""
     first = path.with_name(f"{path.name}.{label}-{stamp}")
     names = itertools.chain([first], (first.with_name(f"{first.name}-{number}") for number in itertools.count(2)))
     return next(name for name in names if not os.path.lexists(name))
 
 
 def sweep_temporaries(path: Path) -> list[Path]:
-    """Delete what a write of ``path`` left behind when it was cut off; return what went.
+    """Delete the temporary files of interrupted writes of ``path``, and return them.
 
-    Only for the holder of the lock beside ``path``: another writer's file may look the same.
+    Only for the holder of the lock beside ``path``: the temporary file of another writer looks the same.
     """
-    gone = []
+    deleted = []
     with contextlib.suppress(OSError):
         for candidate in path.parent.iterdir():
             rest = candidate.name.removeprefix(path.name)
             if rest != candidate.name and _TEMPORARY.fullmatch(rest) and candidate.is_file():
                 with contextlib.suppress(OSError):
                     candidate.unlink()
-                    gone.append(candidate)
-    return gone
+                    deleted.append(candidate)
+    return deleted

@@ -1,7 +1,7 @@
-"""The one tree of errors, each worded for the person at the rig.
+"""The tree of errors, each worded for the person at the rig.
 
-An error carries data and words itself from it. The command line alone prints them,
-with the ``hint`` on a line of its own, and exits with ``exit_code``.
+An error carries data and words itself from it. Only the command line prints errors: the ``hint`` gets a line of its
+own, and the program exits with ``exit_code``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.support.faults import Fault
 
-LONGEST_WORDS = 500
-"""Characters that are told of what somebody else's program raised."""
+MAX_DRIVER_MESSAGE_CHARS = 500
+"""The part of a foreign driver's message that is repeated."""
 
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
@@ -26,11 +26,11 @@ EXIT_CONFIG = 78
 
 
 class TimelapsedError(Exception):
-    """Anything that timelapsed itself raises for a person to read."""
+    """The base of all errors that timelapsed raises for a person to read."""
 
     exit_code: ClassVar[int] = EXIT_FAILED
     hint: str | None = None
-    """What to do about it, as a sentence without a full stop."""
+    """The remedy, as a sentence without a full stop."""
 
     def __init__(self, *message: object, hint: str | None = None) -> None:
         super().__init__(*message)
@@ -39,7 +39,7 @@ class TimelapsedError(Exception):
 
 
 class IllegalTransition(TimelapsedError):
-    """The table of transitions has no row for this event in this state."""
+    """The table of transitions has no row for an event in a state."""
 
     def __init__(self, state: str, event: str) -> None:
         self.state, self.event = state, event
@@ -47,13 +47,13 @@ class IllegalTransition(TimelapsedError):
 
 
 class ConfigurationError(TimelapsedError):
-    """What a person wrote can't be used as it stands; starting again won't help."""
+    """A file that a person wrote can't be used as it is; starting again does not help."""
 
     exit_code = EXIT_CONFIG
 
 
 class FileUnusable(ConfigurationError):
-    """A file that a person wrote can't be read at all, so nothing is known about what stands in it."""
+    """A file that a person wrote can't be read at all, so its values are unknown."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
@@ -61,7 +61,7 @@ class FileUnusable(ConfigurationError):
 
 
 class FaultsFound(ConfigurationError):
-    """Values that a person wrote are not acceptable; every fault is listed."""
+    """Values in a file that a person wrote are not acceptable; every fault is listed."""
 
     def __init__(self, faults: Sequence[Fault], source: str | Path = "") -> None:
         self.faults, self.source = tuple(faults), source
@@ -70,7 +70,7 @@ class FaultsFound(ConfigurationError):
         super().__init__("\n  ".join([head, *map(str, self.faults)]))
 
     def named(self, source: str | Path) -> FaultsFound:
-        """Return the same faults under the name of the file they stand in."""
+        """Return the same faults under the name of their file."""
         return FaultsFound(self.faults, source)
 
 
@@ -83,13 +83,13 @@ class StoreError(TimelapsedError):
 
 
 class StoreUnreadable(StoreError):
-    """The store may be fine, but it can't be read now (permission, I/O, not a regular file)."""
+    """The store may be valid, but it can't be read now (permission, I/O error, not a regular file)."""
 
     hint = "it is left as it is"
 
 
 class StoreCorrupt(StoreError):
-    """The store was read, but it doesn't hold a timelapse."""
+    """The store can be read, but doesn't hold a timelapse."""
 
 
 class AlreadyRunning(TimelapsedError):
@@ -105,27 +105,27 @@ class AlreadyRunning(TimelapsedError):
 
 
 class DefinitionRefused(TimelapsedError):
-    """A definition is sound, but can't be taken up now."""
+    """A definition has no faults, but can't be taken up now."""
 
 
 class DriverBroken(TimelapsedError):
-    """A driver can't even be made, by a fault of its own; a further start may work."""
+    """A driver can't be made, by a fault of its own; a further start may work."""
 
     def __init__(self, driver: str, problem: BaseException) -> None:
         self.driver, self.problem = driver, problem
         try:
-            words = f": {problem}"[:LONGEST_WORDS]
-        except Exception:  # noqa: BLE001 - its own words fail, whatever with
-            words = ""
-        super().__init__(f"driver {driver} can't be used: {type(problem).__name__}{words}")
+            message = f": {problem}"[:MAX_DRIVER_MESSAGE_CHARS]
+        except Exception:  # noqa: BLE001 - the driver's own __str__ may raise anything
+            message = ""
+        super().__init__(f"driver {driver} can't be used: {type(problem).__name__}{message}")
 
 
 class DriverError(TimelapsedError):
-    """What a driver reports about one attempt."""
+    """The base of the errors by which a driver reports how an attempt ended."""
 
 
 class ScannerNotReady(DriverError):
-    """The rig is absent or still booting: wait and ask again, no attempt is used."""
+    """The rig is absent or still booting. The daemon waits and asks again; no attempt is used."""
 
 
 class ScanFailed(DriverError):
@@ -133,11 +133,11 @@ class ScanFailed(DriverError):
 
 
 class ScanCancelled(DriverError):
-    """The scan stopped at a safe point because the monitor said so."""
+    """The scan stopped at a safe point because its monitor was cancelled."""
 
 
 class DriverStalled(ScanFailed):
-    """The driver made no progress for ``stall_timeout``, was cancelled, and was abandoned if deaf to it."""
+    """The driver made no progress for ``stall_timeout`` and was cancelled, then abandoned if it did not react."""
 
     def __init__(self, driver: str, after: timedelta, *, abandoned: bool) -> None:
         self.driver, self.after, self.abandoned = driver, after, abandoned
@@ -155,4 +155,4 @@ class ScanTimedOut(ScanFailed):
 
 
 class ManualCommandRefused(TimelapsedError):
-    """A person can't have the rig now, or this rig not at all."""
+    """A manual command can't be carried out now, or not with this rig."""

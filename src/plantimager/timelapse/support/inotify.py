@@ -1,7 +1,7 @@
-"""Waiting for files to change: inotify, so that a command that waits sleeps, and wakes when something happens.
+"""Waiting for files to change, by inotify(7): a command that waits sleeps until something happens.
 
-Python's library has no face for inotify(7), and it is three calls. Where the kernel has no watch
-left to give, or the directory isn't there yet, waits simply last until their time-out.
+Python's library doesn't offer inotify. Where the kernel has no watch left, or the directory doesn't exist yet, a wait
+lasts until its time-out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x8, 0x80, 0x100, 0x200
 _EVENTS: Final = _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
-"""A file got new content, came under its name, or went."""
+"""A file was written, renamed or deleted, or a new one appeared."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class FileWatch:
-    """Notices changes in directories (not below them) from its creation on."""
+    """A watch on the files of some directories, not of those below. It notices changes from its creation on."""
 
     def __init__(self, *directories: Path) -> None:
         self._fd: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -33,12 +33,12 @@ class FileWatch:
             for directory in directories:
                 _libc.inotify_add_watch(self._fd, os.fsencode(directory), _EVENTS)
 
-    def also(self, fd: int) -> None:
-        """End waits also when ``fd`` can be read."""
+    def register(self, fd: int) -> None:
+        """Let a wait end as well when the file descriptor ``fd`` can be read."""
         self._poll.register(fd, select.POLLIN)
 
     def wait(self, timeout: float) -> bool:
-        """Sleep until something changes, ``timeout`` seconds at most; return whether something did."""
+        """Sleep until a file changes, for ``timeout`` seconds at most; return whether one did."""
         changed = bool(self._poll.poll(max(timeout, 0.0) * 1000))
         if self._fd >= 0:
             with contextlib.suppress(BlockingIOError):
@@ -47,7 +47,7 @@ class FileWatch:
         return changed
 
     def close(self) -> None:
-        """Let go of it. Call once."""
+        """Close the file descriptor. Call it once."""
         if self._fd >= 0:
             os.close(self._fd)
 

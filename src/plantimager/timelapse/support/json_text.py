@@ -1,8 +1,7 @@
-"""JSON that loses nothing: fast where orjson is exact, Python's own ``json`` where it isn't.
+"""JSON without losses: by orjson where that is exact, else by Python's slower ``json``.
 
-orjson turns NaN into ``null`` when writing, reads integers beyond 64 bits as floats, and
-refuses to read a BOM, NaN and lone surrogates. Whatever ``json`` can read has to survive a round
-trip, so such documents take the slow path, both ways.
+orjson writes NaN as ``null``, reads integers beyond 64 bits as floats, and refuses to read a BOM, NaN and lone
+surrogates. All that ``json`` can read must survive a round trip, so ``json`` reads and writes such documents.
 """
 
 from __future__ import annotations
@@ -17,53 +16,55 @@ from typing import Any, Final
 import orjson
 from msgspec import Struct
 
-DEEPEST: Final = 200
-"""Levels of nesting. Both read many more than they can write again: `_ORJSON_WRITES`, ``json`` what the stack has left.
+MAX_LEVELS: Final = 200
+"""The levels of nesting that are accepted.
+
+Both libraries read more levels than they can write: orjson writes `_ORJSON_MAX_LEVELS`, ``json`` as many as the
+stack allows.
 """
 
-_ORJSON_WRITES: Final = 254
-"""Levels."""
+_ORJSON_MAX_LEVELS: Final = 254
 
-_TOO_DEEP: Final = f"nested deeper than {DEEPEST} levels"
+_TOO_DEEP: Final = f"nested deeper than {MAX_LEVELS} levels"
 
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG: Final = len(str(2**63))
-"""Digits, as many as an integer beyond 64 bits has at least."""
-_LONG_NUMBER: Final = re.compile(rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _LONG)
-"""What may be one: in a digest of hexadecimal digits nothing is."""
-_PART: Final = 2**16
+_HUGE_DIGITS: Final = len(str(2**63))
+"""The least number of digits of an integer beyond 64 bits."""
+_HUGE_INTEGER: Final = re.compile(rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _HUGE_DIGITS)
+"""The beginning of such an integer. It doesn't match inside a hexadecimal digest."""
+_CHUNK_BYTES: Final = 2**16
 
 _CONTAINERS: Final = frozenset({dict, list})
 
 _INT_64: Final = range(-(2**63), 2**64)
 
 OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-"""How orjson writes as `dumps` does."""
+"""The options with which orjson lays text out as `dumps` does."""
 
 
 class LoadedJson(Struct, frozen=True):
-    """What a JSON text holds."""
+    """The value of a JSON text."""
 
     value: Any
     exact: bool
-    """Whether orjson has read it: then it is exact, for what orjson can't write as it is, it doesn't read either."""
+    """Whether orjson read it, and can therefore write it without loss: it refuses to read what it can't write."""
 
 
 def loads(text: bytes) -> Any:
-    """Return what a JSON text holds.
+    """Return the value of a JSON text.
 
     Raises
     ------
     ValueError
-        Not JSON, not in a Unicode encoding, or nested deeper than `DEEPEST`.
+        Not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
 
     """
     return load(text).value
 
 
 def load(text: bytes) -> LoadedJson:
-    """Return what a JSON text holds, and whether it is exact; raises as `loads` does."""
-    if not _may_hold_long_numbers(text):
+    """Return the value of a JSON text, and whether orjson can write it; raise as `loads` does."""
+    if not _may_hold_huge_integers(text):
         with contextlib.suppress(orjson.JSONDecodeError):
             value = orjson.loads(text)
             if _orjson_finds_too_deep(value):
@@ -78,19 +79,21 @@ def load(text: bytes) -> LoadedJson:
     return LoadedJson(value, exact=False)
 
 
-def _may_hold_long_numbers(text: bytes) -> bool:
-    """Whether there is an integer of as many digits; a part at a time, since a copy of the whole takes as long again.
+def _may_hold_huge_integers(text: bytes) -> bool:
+    """Return whether a text may hold an integer beyond 64 bits.
 
-    With all digits as zeros a part is searched ten times as fast as by a regular expression, which decides the rest.
+    It is searched in chunks, since copying all of it takes as long as the search. A chunk is first searched for
+    zeros after all digits became zeros, which is ten times as fast as the regular expression.
     """
-    zeros = b"0" * _LONG
-    parts = (text[max(begin - 1, 0) : begin + _PART + _LONG] for begin in range(0, len(text), _PART))
-    return any(zeros in part.translate(_DIGITS_TO_ZEROS) and _LONG_NUMBER.search(part) for part in parts)
+    zeros = b"0" * _HUGE_DIGITS
+    starts = range(0, len(text), _CHUNK_BYTES)
+    chunks = (text[max(start - 1, 0) : start + _CHUNK_BYTES + _HUGE_DIGITS] for start in starts)
+    return any(zeros in chunk.translate(_DIGITS_TO_ZEROS) and _HUGE_INTEGER.search(chunk) for chunk in chunks)
 
 
 def _orjson_finds_too_deep(value: Any) -> bool:
-    """Whether `_is_too_deep` is true of what orjson has read, told in a quarter of the time."""
-    for _ in range(_ORJSON_WRITES - DEEPEST):
+    """Return `_is_too_deep` of a value that orjson has read, in a quarter of the time."""
+    for _ in range(_ORJSON_MAX_LEVELS - MAX_LEVELS):
         value = [value]
     try:
         orjson.dumps(value)
@@ -100,8 +103,9 @@ def _orjson_finds_too_deep(value: Any) -> bool:
 
 
 def _is_too_deep(value: Any) -> bool:
+    """Return whether a value is nested deeper than `MAX_LEVELS`."""
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEEPEST):
+    for _ in range(MAX_LEVELS):
         members = [item.values() if isinstance(item, dict) else item for item in level]
         level = [item for items in members for item in items if type(item) in _CONTAINERS]
         if not level:
@@ -110,14 +114,16 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def dumps(value: Any, *, exact: bool | None = None) -> bytes:
-    """Return ``value`` as JSON with an indent of 2 and sorted keys, UTF-8 where that can carry it.
+    """Return ``value`` as JSON with an indent of 2 and sorted keys, in UTF-8 where that can represent it.
 
-    ``exact`` is what `is_exact` says of it, where the caller already knows. Aware datetimes become ISO-8601 texts.
+    ``exact`` is the result of `is_exact`, where the caller knows it. Datetimes become ISO-8601 texts.
 
     Raises
     ------
-    TypeError, ValueError
-        Something in it is not JSON; RecursionError never leaves.
+    TypeError
+        A value in it has no form in JSON.
+    ValueError
+        Nested too deep, or without end.
 
     """
     if is_exact(value) if exact is None else exact:
@@ -126,19 +132,19 @@ def dumps(value: Any, *, exact: bool | None = None) -> bytes:
     try:
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=datetime.isoformat)
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: only its escape can carry it
+    except UnicodeEncodeError:  # a lone surrogate, which needs an escape sequence
         return json.dumps(value, indent=2, sort_keys=True, default=datetime.isoformat).encode()
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
-def is_exact(value: Any, levels: int = DEEPEST) -> bool:
-    """Whether orjson writes ``value`` as ``json`` would: plain values, no NaN, no huge integer, no lone surrogate.
+def is_exact(value: Any, levels: int = MAX_LEVELS) -> bool:
+    """Return whether orjson writes ``value`` as ``json`` does: plain values, no NaN, huge integer or lone surrogate.
 
     Raises
     ------
     ValueError
-        Nested deeper than ``levels``, or for ever.
+        Nested deeper than ``levels``, or without end.
 
     """
     kind = type(value)
@@ -168,7 +174,7 @@ def _encodes(text: str) -> bool:
 
 
 def jsonable(value: Any) -> Any:
-    """Return a value of TOML as JSON can hold it: dates and times become their ISO-8601 text."""
+    """Return a value of TOML in the types of JSON: dates and times become ISO-8601 texts."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Standard streams that a process was started without."""
+"""The standard streams of a process that was started without some of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sys
 
 
 def open_missing_streams() -> None:
-    """Put nothing where a standard stream is closed: else a file of ours gets its number, and whatever is printed."""
+    """Open ``/dev/null`` in place of each closed standard stream.
+
+    Otherwise a file that is opened later would get the stream's number, and all that is printed.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-    # Python has left out what was closed when it started.
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    # Python leaves these None for streams that are closed when it starts.
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above

@@ -1,13 +1,13 @@
-"""Text that came from anybody, made fit for a terminal, a journal line or systemd."""
+"""Text of unknown origin, made safe for a terminal, a journal line and systemd."""
 
 from __future__ import annotations
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` on one line, with nothing in it that a terminal or systemd obeys: it may be anybody's words."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    """Return ``text`` on one line, with a space for each run of characters that a terminal or systemd would obey."""
+    return " ".join(printable(text).split())
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with nothing in it but line breaks that a terminal obeys."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
+    """Return ``text`` with a space for each character that a terminal would obey, except line breaks."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
