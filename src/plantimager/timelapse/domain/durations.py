@@ -1,4 +1,4 @@
-"""Durations as people write and read them: ``1h30m`` in a definition, ``in 12 min`` on a screen."""
+"""Durations in the forms that people write and read: ``1h30m`` in a definition, ``12 min`` on a screen."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ _DURATION: Final = (
 )
 
 MAX_DURATION: Final = timedelta(days=366 * 100)
-"""A hundred years: longer than any experiment, short enough that adding it to a date never overflows."""
+"""A hundred years. No experiment is longer, and no date overflows when it is added."""
 
 ALLOWED: Final = "write seconds or 1h, 1h30m, 2d-3h"
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the duration that a person wrote: seconds as a number, or text such as ``2d-3h-1m-0s``.
+    """Return the duration that a person wrote: a number of seconds, or text such as ``2d-3h-1m-0s``.
 
-    Any part may be left out and the dashes too (``1h30m``, ``20m``); a bare number in
-    quotes counts as seconds. The text must match whole: ``"20 mins"`` is refused, not
-    read as 20 seconds.
+    Any part may be absent, and so may the dashes: ``1h30m``, ``20m``. A text that is only a number counts as seconds.
+    The text must match as a whole: ``"20 mins"`` is refused, not read as 20 seconds.
 
     Raises
     ------
@@ -30,7 +29,7 @@ def parse_duration(value: object) -> timedelta:
 
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"not a duration; {ALLOWED}")  # noqa: TRY004 - readers of people's values raise ValueError
+        raise ValueError(f"not a duration; {ALLOWED}")  # noqa: TRY004 - readers of configuration values raise ValueError
     try:
         duration = _parse_text(value) if isinstance(value, str) else timedelta(seconds=value)
     except (OverflowError, ValueError):
@@ -53,7 +52,7 @@ def _parse_text(text: str) -> timedelta:
 
 
 def format_exact_duration(duration: timedelta) -> str:
-    """Return ``duration`` so that `parse_duration` gives the same back: ``1h30m``, ``2d3h``, ``1.5s``."""
+    """Return ``duration`` in the form that `parse_duration` reads back exactly: ``1h30m``, ``2d3h``, ``1.5s``."""
     minutes, seconds = divmod(duration.seconds, 60)
     hours, minutes = divmod(minutes, 60)
     parts = [f"{count}{unit}" for count, unit in ((duration.days, "d"), (hours, "h"), (minutes, "m")) if count]
@@ -65,7 +64,7 @@ def format_exact_duration(duration: timedelta) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return ``duration`` with the two units that matter: ``12 min``, ``6 min 28 s``, ``5 h 12 min``, ``3 d 2 h``."""
+    """Return ``duration`` without its sign in its two largest units: ``12 min``, ``6 min 28 s``, ``3 d 2 h``."""
     seconds = abs(duration.total_seconds())
     if seconds < 9.95:
         return f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
@@ -79,7 +78,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def format_stopwatch(duration: timedelta) -> str:
-    """Return ``duration`` as a stop-watch shows it, for tables: ``6:28``, ``1:02:07``."""
+    """Return ``duration`` without its sign as minutes and seconds, or hours too: ``6:28``, ``1:02:07``."""
     total = round(abs(duration.total_seconds()))
     hours, rest = divmod(total, 3_600)
     minutes, seconds = divmod(rest, 60)

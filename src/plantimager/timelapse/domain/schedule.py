@@ -1,13 +1,11 @@
-"""When the slots of a timelapse are: from what a person wrote to instants in UTC.
+"""The schedule of a timelapse: instants in UTC, made from the times that a person wrote.
 
-A time that a person wrote may lack an offset; it then means the local time of a *zone*. That is
-an argument everywhere: a `tzinfo`, or ``None`` for the zone that the host is set to. The
-latter is looked up when it is needed, so that it is the zone *at the time of reading*, and it
-reads no clock. All arithmetic is in UTC.
+A time without an offset is local time in a *zone*. The zone is an argument everywhere: a `tzinfo`, or ``None`` for
+the zone of the host at the time of the call. No function reads a clock. All arithmetic is in UTC.
 
-Twice a year the clocks change, and a local time may not exist or come twice. Both are decided as
-PEP 495 does: a time that the clocks leap over is as much later as they leap, of a time that
-comes twice the first is meant. That is never done in silence: `Schedule.notes` tells it.
+When the clocks change, a local time may not exist or may come twice. PEP 495 decides both: a time that the clocks leap
+over is moved later by the length of the leap, and a time that comes twice means the first. `Schedule.notes` names
+every such time.
 """
 
 from __future__ import annotations
@@ -23,32 +21,32 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 MAX_SLOTS: Final = 100_000
-"""Eleven years of hourly slots; a greater number is a slip of the pen."""
+"""Eleven years of hourly slots. A greater number is taken for a mistake."""
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""The bounds of slots that a person asks for: a grace period or a zone's offset never overflows a date on them."""
+"""The bounds of the slots that a person may ask for. Within them no grace period or offset overflows a date."""
 
 _OUT_OF_RANGE: Final = f"out of range; the years are {EARLIEST.year} to {LATEST.year - 1}"
 _DAY: Final = timedelta(days=1)
 
 
 class Schedule(NamedTuple):
-    """The slots of a timelapse, and what a person should be told about them before it starts."""
+    """The slots of a timelapse, and notes on them that a person should see before it starts."""
 
     slots: tuple[datetime, ...]
-    """In order, in UTC, no two alike."""
+    """The instants in order, in UTC, no two of them equal."""
     notes: tuple[str, ...] = ()
-    """Whole sentences without a full stop."""
+    """Sentences without a full stop."""
 
 
 # --- instants and their text -----------------------------------------------------------------
 
 
 def parse_instant(text: str, zone: tzinfo | None) -> datetime:
-    """Return the instant, in UTC, that an ISO-8601 text means.
+    """Return the instant of an ISO-8601 text, in UTC.
 
-    It reads all that `datetime.fromisoformat` reads; the first of two where the text comes twice.
+    It reads all that `datetime.fromisoformat` reads. Of a local time that comes twice it returns the first.
 
     Raises
     ------
@@ -63,12 +61,12 @@ def parse_instant(text: str, zone: tzinfo | None) -> datetime:
 
 
 def format_instant(instant: datetime) -> str:
-    """Return an aware time as UTC in ISO-8601 with offset: ``2026-06-22T06:00:30+00:00``.
+    """Return an aware time in UTC as ISO-8601 with offset: ``2026-06-22T06:00:30+00:00``.
 
     Raises
     ------
     ValueError
-        It is naive: nobody could say which instant it is.
+        The time is naive, so the instant is unknown.
 
     """
     if instant.tzinfo is None:
@@ -77,7 +75,7 @@ def format_instant(instant: datetime) -> str:
 
 
 def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
-    """Return ``moment`` in UTC; a naive one is local time in ``zone``, ``None`` being the host's own.
+    """Return ``moment`` in UTC. A naive one is local time in ``zone``, or in the host's zone for ``None``.
 
     Raises
     ------
@@ -89,7 +87,7 @@ def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
         return moment
     try:
         if moment.tzinfo is None and zone is None:
-            # Not astimezone(): in the hour that the clocks leap over, its host zone contradicts PEP 495.
+            # Not astimezone(), which contradicts PEP 495 in the hour that the clocks of the host leap over.
             return datetime.fromtimestamp(moment.timestamp(), UTC)
         return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
     except (OverflowError, OSError, ValueError):
@@ -100,63 +98,69 @@ def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
 
 
 def one_shot(start: datetime, zone: tzinfo | None) -> Schedule:
-    """Return the schedule of a single slot.
+    """Return the schedule of a single slot at ``start``, which is local time in ``zone`` where it is naive.
 
     Raises
     ------
     ValueError
-        ``start`` is beyond `EARLIEST` and `LATEST`.
+        ``start`` is before `EARLIEST`, or not before `LATEST`.
 
     """
-    return Schedule((slot_at(start, zone),), _remarks_on([start], zone))
+    return Schedule((slot_at(start, zone),), _clock_change_notes([start], zone))
 
 
 def interval(start: datetime, every: timedelta, n_shots: int, zone: tzinfo | None) -> Schedule:
-    """Return ``n_shots`` slots, the first at ``start``, ``every`` apart in real time.
+    """Return the schedule of ``n_shots`` slots, the first at ``start``, each ``every`` after the one before.
+
+    ``start`` is local time in ``zone`` where it is naive. ``every`` is elapsed time, also over a change of the
+    clocks: the notes say where slots leave their hours of the day.
 
     Raises
     ------
     ValueError
-        ``every`` isn't positive, ``n_shots`` isn't from 1 to `MAX_SLOTS`, or a slot is beyond
-        `EARLIEST` and `LATEST` or more than a hundred years after the first.
+        ``every`` isn't positive, ``n_shots`` isn't from 1 to `MAX_SLOTS`, a slot is before `EARLIEST` or not before
+        `LATEST`, or the last one is more than a hundred years after the first.
 
     """
     first = slot_at(start, zone)
     last_slot(first, every, n_shots)
     slots = tuple([first + every * index for index in range(n_shots)])
-    shift = _wall_clock_shift(slots, every, zone)
-    return Schedule(slots, _remarks_on([start], zone) + ((shift,) if shift else ()))
+    shifted = _hour_shift_note(slots, every, zone)
+    return Schedule(slots, _clock_change_notes([start], zone) + ((shifted,) if shifted else ()))
 
 
 def fixed_times(moments: Sequence[datetime], zone: tzinfo | None) -> Schedule:
-    """Return a slot for each of ``moments``, in order of time.
+    """Return the schedule of one slot for each of ``moments``, in order of time.
+
+    Each moment is local time in ``zone`` where it is naive, so its hour of the day stays over a change of the clocks.
 
     Raises
     ------
     ValueError
-        There are none or more than `MAX_SLOTS`, one is beyond `EARLIEST` and `LATEST`, or two are the same instant.
+        ``moments`` is empty or has more than `MAX_SLOTS`, one is before `EARLIEST` or not before `LATEST`, or two are
+        the same instant.
 
     """
     if not 1 <= len(moments) <= MAX_SLOTS:
         raise ValueError(f"a schedule has from 1 to {MAX_SLOTS} slots")
     instants = [slot_at(moment, zone) for moment in moments]
-    if twins := duplicates(instants):
-        index, twin = twins[0]
-        raise ValueError(f"dates {twin} and {index} are the same instant, {format_instant(instants[index])}")
+    if repeated := duplicates(instants):
+        index, first = repeated[0]
+        raise ValueError(f"dates {first} and {index} are the same instant, {format_instant(instants[index])}")
     slots = tuple(sorted(instants))
-    notes = _remarks_on(moments, zone)
+    notes = _clock_change_notes(moments, zone)
     if list(slots) != instants:
         notes = ("the dates were not in order of time and have been sorted", *notes)
     return Schedule(slots, notes)
 
 
 def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
-    """Return the last of ``n_shots`` slots from ``first`` (UTC) on.
+    """Return the last of ``n_shots`` slots that are ``every`` apart, the first at ``first`` (UTC).
 
     Raises
     ------
     ValueError
-        As `interval` does.
+        As `interval` raises it.
 
     """
     if every <= timedelta(0):
@@ -172,12 +176,12 @@ def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
 
 
 def slot_at(moment: datetime, zone: tzinfo | None) -> datetime:
-    """Return ``moment`` in UTC, refusing what can't be a slot.
+    """Return ``moment`` in UTC as a slot; a naive one is local time in ``zone``.
 
     Raises
     ------
     ValueError
-        Before `EARLIEST`, or not before `LATEST`.
+        It is before `EARLIEST`, or not before `LATEST`.
 
     """
     instant = to_utc(moment, zone)
@@ -187,21 +191,17 @@ def slot_at(moment: datetime, zone: tzinfo | None) -> datetime:
 
 
 def duplicates(instants: Iterable[datetime]) -> list[tuple[int, int]]:
-    """Return (index, index of its first twin) of every instant that was there before."""
+    """Return the index of every instant that repeats an earlier one, with the index of the first of its kind."""
     first_seen: dict[datetime, int] = {}
-    twins = []
-    for index, instant in enumerate(instants):
-        twin = first_seen.setdefault(instant, index)
-        if twin != index:
-            twins.append((index, twin))
-    return twins
+    indexed = [(index, first_seen.setdefault(instant, index)) for index, instant in enumerate(instants)]
+    return [(index, first) for index, first in indexed if index != first]
 
 
 # --- notes -----------------------------------------------------------------------------------
 
 
 def note_past_slots(slots: Sequence[datetime], now: datetime, grace: timedelta) -> str | None:
-    """Say how many slots can't be taken any more, where there are any."""
+    """Return a note on the slots that are past their grace period at ``now``; `None` where there are none."""
     late = sum(slot + grace < now for slot in slots)
     if not late:
         return None
@@ -209,12 +209,12 @@ def note_past_slots(slots: Sequence[datetime], now: datetime, grace: timedelta) 
     return f"already missed: {late} of {len(slots)} slots, {ago}"
 
 
-def _remarks_on(moments: Iterable[datetime], zone: tzinfo | None) -> tuple[str, ...]:
-    """Say of every local time that the clocks leap over, or that comes twice, how it was understood."""
-    return tuple(remark for moment in moments if (remark := _clock_change_at(moment, zone)))
+def _clock_change_notes(moments: Iterable[datetime], zone: tzinfo | None) -> tuple[str, ...]:
+    """Return a note on every local time that doesn't exist or comes twice."""
+    return tuple(note for moment in moments if (note := _clock_change_note(moment, zone)))
 
 
-def _clock_change_at(moment: datetime, zone: tzinfo | None) -> str | None:
+def _clock_change_note(moment: datetime, zone: tzinfo | None) -> str | None:
     if moment.tzinfo is not None:
         return None
     taken, other = (to_utc(moment.replace(fold=fold), zone) for fold in (0, 1))
@@ -228,10 +228,10 @@ def _clock_change_at(moment: datetime, zone: tzinfo | None) -> str | None:
     )
 
 
-def _wall_clock_shift(slots: Sequence[datetime], every: timedelta, zone: tzinfo | None) -> str | None:
-    """Say where the slots of an interval leave their hours of the day because the clocks change.
+def _hour_shift_note(slots: Sequence[datetime], every: timedelta, zone: tzinfo | None) -> str | None:
+    """Return a note on the first slot of an interval that leaves its hour of the day because the clocks change.
 
-    Only of a schedule that falls on the same hours every day, and only where the change moves it.
+    Only a schedule that has the same hours on every day gets one, and only for a change that moves its slots.
     """
     if every % _DAY and _DAY % every:
         return None
@@ -239,7 +239,7 @@ def _wall_clock_shift(slots: Sequence[datetime], every: timedelta, zone: tzinfo 
     def offset(index: int) -> timedelta:
         return slots[index].astimezone(zone).utcoffset() or timedelta(0)
 
-    stride = max(_DAY // every, 1)  # no zone changes twice in a day
+    stride = max(_DAY // every, 1)  # no zone changes its clocks twice in a day
     for early in range(0, len(slots) - 1, stride):
         late = min(early + stride, len(slots) - 1)
         before, after = offset(early), offset(late)
