@@ -1,4 +1,4 @@
-"""Durations as people write and read them."""
+"""Durations in the forms that people write and read."""
 
 from datetime import timedelta
 
@@ -39,7 +39,7 @@ DURATIONS = st.timedeltas(min_value=timedelta(0), max_value=MAX_DURATION)
     ],
 )
 def test_durations_are_read_as_people_write_them(written, seconds):
-    """Seconds as a number or in quotes, and days, hours, minutes and seconds with any part left out."""
+    """A number of seconds, in quotes or not, and days, hours, minutes and seconds with any part absent."""
     assert parse_duration(written) == timedelta(seconds=seconds)
 
 
@@ -51,40 +51,40 @@ def test_durations_are_read_as_people_write_them(written, seconds):
         *("9" * 400, "9" * 400 + "d", float("nan"), float("inf"), 10**400, True, False, None, [], {}, [20], b"20m"),
     ],
 )
-def test_what_is_no_duration_is_refused_with_what_is_allowed(written):
-    """Nothing is guessed: text that doesn't match whole, words, other types."""
+def test_value_that_is_no_duration_is_refused_with_the_allowed_forms(written):
+    """Nothing is guessed from other words, other types, or text that matches in part."""
     with pytest.raises(ValueError, match=r"not a duration; write seconds or 1h, 1h30m, 2d-3h"):
         parse_duration(written)
 
 
 @pytest.mark.parametrize("written", [-1, -0.5, -(10**6)])
 def test_a_negative_duration_is_called_negative(written):
-    """A negative number is understood, and refused as what it is."""
+    """The message says that the number is negative, not that it is no duration."""
     with pytest.raises(ValueError, match="negative"):
         parse_duration(written)
 
 
 @pytest.mark.parametrize("written", ["36601d", 10**10, "99999999h", 3162240000.5])
 def test_a_duration_of_more_than_a_hundred_years_is_refused(written):
-    """It would overflow a date further on."""
+    """A later sum with a date would overflow."""
     with pytest.raises(ValueError, match="longer than 100 years"):
         parse_duration(written)
 
 
-def test_the_longest_duration_is_read():
+def test_the_maximum_duration_is_read():
     """The bound itself is allowed."""
     assert parse_duration("36600d") == MAX_DURATION
 
 
 @given(DURATIONS)
 def test_exact_text_is_read_back_to_the_microsecond(duration):
-    """`format_exact_duration` and `parse_duration` are inverse for everything that can be written."""
+    """`format_exact_duration` and `parse_duration` are inverse to each other."""
     assert parse_duration(format_exact_duration(duration)) == duration
 
 
 @given(st.text(alphabet="0123456789dhms-. ", max_size=20) | st.text(max_size=20) | st.floats() | st.integers())
 def test_every_value_is_read_or_refused(written):
-    """Whatever a person writes, nothing but ValueError comes out, and what is read is in bounds."""
+    """No other exception than ValueError is raised, and a duration that is read is within the bounds."""
     try:
         duration = parse_duration(written)
     except ValueError:
@@ -94,12 +94,12 @@ def test_every_value_is_read_or_refused(written):
 
 @given(
     days=st.integers(0, 999), hours=st.integers(0, 99), minutes=st.integers(0, 99), seconds=st.integers(0, 99),
-    dashes=st.booleans(), left_out=st.sets(st.sampled_from("dhms"), max_size=3),
+    dashes=st.booleans(), absent=st.sets(st.sampled_from("dhms"), max_size=3),
 )  # fmt: skip
-def test_parts_add_up_whichever_are_left_out(days, hours, minutes, seconds, dashes, left_out):
-    """A part that is left out counts as nothing; dashes change nothing."""
+def test_parts_add_up_whichever_are_absent(days, hours, minutes, seconds, dashes, absent):
+    """An absent part counts as zero; dashes change nothing."""
     parts = {"d": (days, 86400), "h": (hours, 3600), "m": (minutes, 60), "s": (seconds, 1)}
-    kept = {unit: part for unit, part in parts.items() if unit not in left_out}
+    kept = {unit: part for unit, part in parts.items() if unit not in absent}
     text = ("-" if dashes else "").join(f"{count}{unit}" for unit, (count, _) in kept.items())
     assert parse_duration(text) == timedelta(seconds=sum(count * size for count, size in kept.values()))
 
@@ -111,8 +111,8 @@ def test_parts_add_up_whichever_are_left_out(days, hours, minutes, seconds, dash
         (59.9999995, "1m"), (3600.25, "1h0.25s"), (86400, "1d"),
     ],
 )  # fmt: skip
-def test_exact_text_is_the_shortest_that_people_write(seconds, text):
-    """Units without a count and zeros at the end are left out."""
+def test_exact_text_is_as_short_as_people_write_it(seconds, text):
+    """It has no units without a count and no zeros at its end."""
     assert format_exact_duration(timedelta(seconds=seconds)) == text
 
 
@@ -124,14 +124,14 @@ def test_exact_text_is_the_shortest_that_people_write(seconds, text):
         (86399.9, "1 d"), (266400, "3 d 2 h"), (-720, "12 min"), (86400 * 40, "40 d"),
     ],
 )  # fmt: skip
-def test_spoken_text_has_the_two_units_that_matter(seconds, text):
-    """Tenths below ten seconds, then two neighbouring units, without a sign."""
+def test_formatted_duration_has_its_two_largest_units(seconds, text):
+    """Below ten seconds it has tenths; above, at most two neighbouring units, without a sign."""
     assert format_duration(timedelta(seconds=seconds)) == text
 
 
 @given(st.timedeltas(min_value=-MAX_DURATION, max_value=MAX_DURATION))
-def test_every_duration_can_be_spoken_and_clocked(duration):
-    """No rounding ever shows 60 of a unit."""
+def test_every_duration_can_be_formatted(duration):
+    """Rounding never shows 60 s, 60 min or 24 h."""
     assert "60 s" not in format_duration(duration).split(" min ")
     assert not format_duration(duration).endswith((" 60 s", " 60 min", " 24 h"))
     assert ":60" not in format_stopwatch(duration)
@@ -141,6 +141,6 @@ def test_every_duration_can_be_spoken_and_clocked(duration):
     ("seconds", "text"),
     [(0, "0:00"), (6, "0:06"), (388, "6:28"), (59.5, "1:00"), (3727, "1:02:07"), (90000, "25:00:00")],
 )
-def test_clocked_text_is_that_of_a_stop_watch(seconds, text):
-    """Minutes and seconds, hours before them when there are any."""
+def test_duration_is_formatted_as_a_stop_watch_shows_it(seconds, text):
+    """It has minutes and seconds, and hours in front of them from one hour on."""
     assert format_stopwatch(timedelta(seconds=seconds)) == text

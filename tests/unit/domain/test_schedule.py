@@ -1,4 +1,4 @@
-"""From what a person wrote to instants in UTC."""
+"""The schedule of a timelapse: instants in UTC, made from the times that a person wrote."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
@@ -29,18 +29,18 @@ DAY = timedelta(days=1)
 
 
 def utc(*parts):
-    """Return an instant."""
+    """Return an instant in UTC."""
     return datetime(*parts, tzinfo=UTC)
 
 
 def local(*parts):
-    """Return a time as people write it, without an offset."""
-    return datetime(*parts)  # noqa: DTZ001 - what it means is what is tested
+    """Return a naive time."""
+    return datetime(*parts)  # noqa: DTZ001 - the tests ask what a naive time means
 
 
 @pytest.fixture(params=["a zone", "the host's zone"])
 def central_europe(request, monkeypatch):
-    """Central Europe, as an argument and as the host's own zone."""
+    """Return Central Europe as an argument, then `None` with the host in that zone."""
     if request.param == "a zone":
         yield CENTRAL
     else:
@@ -65,7 +65,7 @@ def central_europe(request, monkeypatch):
     ],
 )
 def test_times_without_an_offset_are_local(written, instant, central_europe):
-    """All that ISO-8601 knows is read; an offset is obeyed, its absence means the zone."""
+    """Every form of ISO-8601 is read. A time with an offset is that of the offset, a time without one of the zone."""
     assert parse_instant(written, central_europe) == instant
     assert parse_instant(written, central_europe).tzinfo is UTC
 
@@ -73,8 +73,8 @@ def test_times_without_an_offset_are_local(written, instant, central_europe):
 @pytest.mark.parametrize(
     "written", ["", "tomorrow", "08:00", "2026-13-01", "2026-06-22T25:00", "0001-01-01T00:00:00+14:00", None, 3, []]
 )
-def test_what_is_no_instant_is_refused(written):
-    """Whatever stands in a store in place of a time, ValueError says so."""
+def test_value_that_is_no_instant_is_refused(written):
+    """Any value that a store may have in place of a time is refused with a ValueError."""
     with pytest.raises(ValueError, match="not an ISO-8601 date and time"):
         parse_instant(written, UTC)
 
@@ -82,8 +82,8 @@ def test_what_is_no_instant_is_refused(written):
 @pytest.mark.parametrize(
     ("written", "rule", "hours"), [("0001-01-01T00:00:00", "EAST-14", 14), ("9999-12-31T23:59:59", "WEST+12", -12)]
 )
-def test_a_local_time_that_utc_has_no_date_for_is_refused(written, rule, hours, monkeypatch):
-    """The first hours of year 1 east of Greenwich, the last of 9999 west of it."""
+def test_a_local_time_without_a_date_in_utc_is_refused(written, rule, hours, monkeypatch):
+    """There are such times in the first hours of year 1 in the east and the last hours of 9999 in the west."""
     with host_zone(rule, monkeypatch):
         for where in (None, timezone(timedelta(hours=hours))):
             with pytest.raises(ValueError, match="not an ISO-8601"):
@@ -92,7 +92,7 @@ def test_a_local_time_that_utc_has_no_date_for_is_refused(written, rule, hours, 
 
 @given(st.text(max_size=30) | st.datetimes(timezones=st.none() | st.timezones()).map(str))
 def test_every_text_is_read_or_refused(written):
-    """Nothing but ValueError comes out."""
+    """No other exception than ValueError is raised."""
     try:
         instant = parse_instant(written, CENTRAL)
     except ValueError:
@@ -102,26 +102,26 @@ def test_every_text_is_read_or_refused(written):
 
 @given(st.datetimes(timezones=st.just(UTC) | st.just(CENTRAL), min_value=local(2, 1, 1), max_value=local(9998, 1, 1)))
 def test_an_instant_is_read_back_as_written(instant):
-    """To the microsecond, in whichever zone it was."""
+    """The instant is the same to the microsecond, in any zone."""
     written = format_instant(instant)
     assert written.endswith("+00:00")
     assert parse_instant(written, None) == instant.astimezone(UTC)
 
 
 def test_an_instant_is_written_as_utc_with_its_offset():
-    """The form that we write into the store."""
+    """That is its form in the store."""
     assert format_instant(local(2026, 6, 22, 8, 0, 30).replace(tzinfo=CENTRAL)) == "2026-06-22T06:00:30+00:00"
 
 
 def test_a_naive_time_is_never_written():
-    """Nobody could say which instant it is."""
+    """The instant would be unknown."""
     with pytest.raises(ValueError, match="no offset"):
         format_instant(local(2026, 6, 22))
 
 
 @given(st.datetimes(min_value=local(1970, 1, 3), max_value=local(2200, 1, 1)), st.integers(0, 1))
 def test_the_host_zone_and_a_zone_with_the_same_rule_agree(moment, fold):
-    """Also in the hours of a clock change, where the platform's own conversion does not."""
+    """They agree in the hours of a clock change as well, where the platform's own conversion differs."""
     moment = moment.replace(fold=fold)
     with pytest.MonkeyPatch.context() as monkeypatch, host_zone(EUROPE, monkeypatch):
         assert to_utc(moment, None) == to_utc(moment, CENTRAL)
@@ -131,12 +131,12 @@ def test_the_host_zone_and_a_zone_with_the_same_rule_agree(moment, fold):
 
 
 def test_one_shot_is_one_slot(central_europe):
-    """In UTC, with nothing to remark on an ordinary day."""
+    """The slot is in UTC, and an ordinary day gives no note."""
     assert one_shot(local(2026, 6, 22, 8), central_europe) == ((utc(2026, 6, 22, 6),), ())
 
 
-def test_an_interval_counts_in_real_time(central_europe):
-    """The first slot at the start, the others that much later."""
+def test_an_interval_is_elapsed_time(central_europe):
+    """The first slot is at the start, and each further slot is one interval later."""
     slots, notes = interval(local(2026, 6, 22, 8), 20 * timedelta(minutes=1), 4, central_europe)
     assert slots == tuple(utc(2026, 6, 22, 6 + minute // 60, minute % 60) for minute in (0, 20, 40, 60))
     assert notes == ()
@@ -148,7 +148,7 @@ def test_an_interval_counts_in_real_time(central_europe):
     st.integers(1, 100),
 )
 def test_an_interval_is_exact_to_the_last_slot(start, every, n_shots):
-    """No rounding adds up, whatever the clocks do on the way."""
+    """Rounding errors don't add up, and changes of the clocks have no effect."""
     slots, _ = interval(start, every, n_shots, CENTRAL)
     assert len(slots) == n_shots
     assert all(later - earlier == every for earlier, later in pairwise(slots))
@@ -162,15 +162,15 @@ def test_an_interval_is_exact_to_the_last_slot(start, every, n_shots):
         unique=True,
     )
 )
-def test_fixed_times_are_sorted_and_all_there(moments):
-    """A list that is out of order is put in order, and that is told."""
+def test_fixed_times_are_sorted_and_complete(moments):
+    """A list out of order is sorted, and a note says so."""
     slots, notes = fixed_times(moments, None)
     assert slots == tuple(sorted(moments))
     assert bool(notes) == (list(slots) != moments)
 
 
 def test_fixed_times_may_mix_local_times_and_offsets(central_europe):
-    """Each is understood by itself, then they are sorted as instants."""
+    """Each time is converted by itself, then they are sorted as instants."""
     moments = [local(2026, 6, 22, 8), utc(2026, 6, 22, 5), local(2026, 6, 22, 6, 30)]
     slots, notes = fixed_times(moments, central_europe)
     assert slots == (utc(2026, 6, 22, 4, 30), utc(2026, 6, 22, 5), utc(2026, 6, 22, 6))
@@ -178,13 +178,13 @@ def test_fixed_times_may_mix_local_times_and_offsets(central_europe):
 
 
 def test_two_fixed_times_of_the_same_instant_are_refused(central_europe):
-    """However they are written: a plant isn't scanned twice at once."""
+    """Their spelling makes no difference: a plant is not scanned twice at once."""
     with pytest.raises(ValueError, match=r"dates 0 and 2 are the same instant, 2026-06-22T06:00:00\+00:00"):
         fixed_times([local(2026, 6, 22, 8), utc(2026, 6, 22, 5), utc(2026, 6, 22, 6)], central_europe)
 
 
-def test_duplicates_are_told_with_their_first_twin():
-    """So that a message can name both."""
+def test_duplicates_are_paired_with_their_first_occurrence():
+    """A message can name both."""
     a, b = utc(2026, 1, 1), utc(2026, 1, 2)
     assert duplicates([a, b, a, b, a]) == [(2, 0), (3, 1), (4, 0)]
 
@@ -194,36 +194,36 @@ def test_duplicates_are_told_with_their_first_twin():
 
 @pytest.mark.parametrize("n_shots", [0, -1, MAX_SLOTS + 1])
 def test_a_schedule_has_from_one_to_a_hundred_thousand_slots(n_shots):
-    """Neither none nor more than a store can carry."""
+    """An empty schedule is refused, and so is one that is too long for a store."""
     with pytest.raises(ValueError, match="from 1 to 100000 slots"):
         interval(utc(2026, 1, 1), HOUR, n_shots, UTC)
     with pytest.raises(ValueError, match="from 1 to 100000 slots"):
         fixed_times([utc(2026, 1, 1)] * max(n_shots, 0), UTC)
 
 
-def test_the_greatest_schedule_can_be_made_and_read():
-    """A hundred thousand slots, in each of the modes that can have them."""
+def test_the_longest_schedule_can_be_made_and_read():
+    """Both modes with many slots allow a hundred thousand."""
     slots, _ = interval(utc(2026, 1, 1), HOUR, MAX_SLOTS, CENTRAL)
     assert fixed_times(slots, CENTRAL).slots == slots
     assert tuple(parse_instant(format_instant(slot), None) for slot in slots) == slots
 
 
 @pytest.mark.parametrize("start", [local(1969, 6, 1), local(9000, 6, 1), local(1, 1, 1), local(9999, 12, 31)])
-def test_a_slot_beyond_the_years_is_refused(start):
-    """A grace period or an offset would overflow a date."""
+def test_a_slot_out_of_range_is_refused(start):
+    """Adding a grace period or an offset to it could overflow a date."""
     for build in (lambda: one_shot(start, CENTRAL), lambda: fixed_times([start], CENTRAL)):
         with pytest.raises(ValueError, match=r"out of range|beyond the years"):
             build()
 
 
-def test_the_bounds_leave_room_for_every_duration():
-    """The longest grace period fits on both sides of a slot."""
+def test_every_duration_fits_around_the_bounds():
+    """The longest grace period can be added to a slot and subtracted from it."""
     assert utc(9999, 12, 31) - LATEST > MAX_DURATION + DAY
     assert EARLIEST - utc(1, 1, 1) > MAX_DURATION + DAY
 
 
-def test_an_interval_that_outlasts_the_calendar_is_refused():
-    """Neither the date nor the multiplication overflows."""
+def test_an_interval_of_more_than_a_hundred_years_is_refused():
+    """Neither a date nor a multiplication overflows."""
     with pytest.raises(ValueError, match="longer than 100 years"):
         interval(utc(2026, 1, 1), MAX_DURATION, MAX_SLOTS, UTC)
     with pytest.raises(ValueError, match="the last slot is out of range"):
@@ -232,11 +232,11 @@ def test_an_interval_that_outlasts_the_calendar_is_refused():
         interval(utc(2026, 1, 1), timedelta(0), 3, UTC)
 
 
-# --- the days on which the clocks change
+# --- changes of the clocks
 
 
-def test_a_time_that_the_clocks_leap_over_is_moved_and_told(central_europe):
-    """It is taken as much later as the clocks leap."""
+def test_a_time_that_the_clocks_leap_over_is_moved_with_a_note(central_europe):
+    """The slot is later by the length of the leap."""
     schedule = fixed_times([local(2026, 3, 29, 1, 30), local(2026, 3, 29, 2, 30)], central_europe)
     assert schedule.slots == (utc(2026, 3, 29, 0, 30), utc(2026, 3, 29, 1, 30))
     assert schedule.notes == (
@@ -244,8 +244,8 @@ def test_a_time_that_the_clocks_leap_over_is_moved_and_told(central_europe):
     )
 
 
-def test_a_time_that_comes_twice_is_the_first_and_told(central_europe):
-    """With the text that means the second."""
+def test_a_time_that_comes_twice_is_the_first_with_a_note(central_europe):
+    """The note has the text that means the second."""
     schedule = one_shot(local(2026, 10, 25, 2, 30), central_europe)
     assert schedule.slots == (utc(2026, 10, 25, 0, 30),)
     (note,) = schedule.notes
@@ -256,14 +256,14 @@ def test_a_time_that_comes_twice_is_the_first_and_told(central_europe):
     assert one_shot(datetime.fromisoformat("2026-10-25T02:30:00+01:00"), central_europe).notes == ()
 
 
-def test_a_moved_time_that_meets_another_is_a_duplicate(central_europe):
-    """02:30 is taken as 03:30, which is in the list already."""
+def test_a_moved_time_that_equals_another_is_a_duplicate(central_europe):
+    """02:30 becomes 03:30, which is in the list already."""
     with pytest.raises(ValueError, match="dates 0 and 1 are the same instant"):
         fixed_times([local(2026, 3, 29, 2, 30), local(2026, 3, 29, 3, 30)], central_europe)
 
 
 def test_fixed_times_keep_their_hour_over_a_clock_change(central_europe):
-    """08:00 stays 08:00 on the wall, without a remark."""
+    """08:00 stays 08:00 in local time, without a note."""
     moments = [local(2026, 10, 24, 8), local(2026, 10, 25, 8), local(2026, 10, 26, 8)]
     schedule = fixed_times(moments, central_europe)
     assert schedule.slots == (utc(2026, 10, 24, 6), utc(2026, 10, 25, 7), utc(2026, 10, 26, 7))
@@ -281,8 +281,8 @@ def test_fixed_times_keep_their_hour_over_a_clock_change(central_europe):
         (local(2026, 6, 22, 8), DAY, None),
     ],
 )
-def test_an_interval_that_leaves_its_hours_is_told(start, every, change, central_europe):
-    """Where slots are at the same hours every day and a clock change moves them; otherwise nothing is worth saying."""
+def test_an_interval_that_leaves_its_hours_gets_a_note(start, every, change, central_europe):
+    """There is a note only where slots have the same hours every day and a clock change moves them."""
     notes = interval(start, every, 20, central_europe).notes
     if change is None:
         assert notes == ()
@@ -295,17 +295,17 @@ def test_an_interval_that_leaves_its_hours_is_told(start, every, change, central
         )
 
 
-def test_half_an_hour_of_change_is_told_too():
-    """Not every zone changes by a whole hour: hourly slots then move by 30 min."""
+def test_a_clock_change_of_half_an_hour_gets_a_note():
+    """Not every zone changes by a whole hour; there hourly slots move by 30 min."""
     (note,) = interval(local(2026, 10, 3, 12), HOUR, 48, zone(LORD_HOWE)).notes
     assert "30 min later" in note
 
 
-# --- slots that are past
+# --- slots in the past
 
 
-def test_slots_past_their_grace_are_told_before_the_start():
-    """They can't be taken any more; those in grace can."""
+def test_slots_past_their_grace_period_get_a_note():
+    """They can't be taken any more; slots within their grace period can."""
     slots = tuple(utc(2026, 6, 22, hour) for hour in range(5))
     minute = timedelta(minutes=1)
     assert note_past_slots(slots, utc(2026, 6, 22, 1, 2), 2 * minute) == (

@@ -1,4 +1,4 @@
-"""Bytes on disk: the old file or the new one, whole, whatever fails on the way."""
+"""Durable files: after any failure there is the old file or the new one, whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAMP = "20260622T060030Z"
 
 @pytest.fixture
 def path(tmp_path):
-    """Return where a store may be, in a directory with nothing else."""
+    """Return the path of a store in an empty directory."""
     return tmp_path / "store.json"
 
 
@@ -62,7 +62,7 @@ def failing(monkeypatch, call, error, nth=1):
 
 
 def test_written_file_is_whole_and_private(path):
-    """0600: it may hold an api_token."""
+    """Its mode is 0600, since it may hold an api_token."""
     written = write_durably(path, b"new")
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -75,7 +75,7 @@ def test_written_file_is_whole_and_private(path):
 
 
 def test_previous_generation_is_kept_as_backup(path, tmp_path):
-    """Always exactly one, and never a copy: it is the very file that was there."""
+    """There is always exactly one backup, and it is the old file itself, not a copy."""
     backup = tmp_path / "store.json.bak"
     write_durably(path, b"1", backup=backup)
     assert not backup.exists()
@@ -86,8 +86,8 @@ def test_previous_generation_is_kept_as_backup(path, tmp_path):
     assert names(path) == ["store.json", "store.json.bak"]
 
 
-def test_backup_that_already_is_this_generation_stays(path, tmp_path):
-    """So it is after a save that got as far as the backup and no further."""
+def test_backup_that_is_the_present_generation_stays(path, tmp_path):
+    """That is the state after a save that was interrupted between the backup and the rename."""
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"1")
     backup.hardlink_to(path)
@@ -101,7 +101,7 @@ CALLS = [
     ("link", 1, b"old", b"older"),
     ("replace", 1, b"old", b"older"),  # of the backup
     ("replace", 2, b"old", b"old"),
-    ("fsync", 2, b"new", b"old"),  # that of the directory: in place already
+    ("fsync", 2, b"new", b"old"),  # of the directory: the new file is in place
     ("fstat", 1, b"old", b"older"),
 ]
 
@@ -111,7 +111,7 @@ CALLS = [
 def test_failed_write_leaves_a_whole_file_and_no_temporary_one(
     path, tmp_path, monkeypatch, call, nth, left, backed_up, error
 ):
-    """At each step: the error comes out, and what is there is one generation or the other."""
+    """At each step the error is raised, and each file is one whole generation."""
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"old")
     backup.write_bytes(b"older")
@@ -124,12 +124,12 @@ def test_failed_write_leaves_a_whole_file_and_no_temporary_one(
 
 @pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
 def test_file_system_without_hard_links_gets_a_copy(path, tmp_path, monkeypatch, refusal):
-    """A FAT card has none; the backup is then written like any other file."""
+    """A FAT card has no hard links; the backup is then written like any other file."""
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"old")
-    for asked in (lambda: write_durably(path, b"new", backup=backup), lambda: keep_copy(path, "foreign", STAMP)):
+    for act in (lambda: write_durably(path, b"new", backup=backup), lambda: keep_copy(path, "foreign", STAMP)):
         with failing(monkeypatch, "link", refusal):
-            asked()
+            act()
     assert (path.read_bytes(), backup.read_bytes()) == (b"new", b"old")
     assert (tmp_path / f"store.json.foreign-{STAMP}").read_bytes() == b"new"
     with failing(monkeypatch, "link", refusal):
@@ -138,8 +138,8 @@ def test_file_system_without_hard_links_gets_a_copy(path, tmp_path, monkeypatch,
     assert names(path) == ["store.json", "store.json.bak", f"store.json.foreign-{STAMP}"]
 
 
-def test_write_that_breaks_off_in_the_middle_leaves_the_old_file(path):
-    """The kernel takes a part of the bytes and no more."""
+def test_interrupted_write_leaves_the_old_file(path):
+    """The kernel takes a part of the bytes and refuses the rest."""
     path.write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -170,7 +170,7 @@ FULL_DISK = """
 
 
 def test_full_disk_leaves_the_old_file(tmp_path):
-    """On a real file system of 64 KB, in a mount namespace of its own."""
+    """The disk is a real file system of 64 KB in a mount namespace of its own."""
     command = 'mount -t tmpfs -o size=64k tmpfs "$1" && exec "$2" -c "$3" "$1"'
     arguments = [str(tmp_path), sys.executable, textwrap.dedent(FULL_DISK)]
     if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
@@ -179,7 +179,7 @@ def test_full_disk_leaves_the_old_file(tmp_path):
 
 
 def test_owner_is_set_before_the_file_has_its_name(path, monkeypatch):
-    """Else its reader might come before it may read; here the owner stays ourselves, which everybody may do."""
+    """A reader that comes at once has permission. The owner here is the user of the test, which takes no privilege."""
     seen = []
     real = os.fchown
     monkeypatch.setattr(durable.os, "fchown", lambda *given: (seen.append((path.exists(), *given[1:])), real(*given)))
@@ -187,8 +187,8 @@ def test_owner_is_set_before_the_file_has_its_name(path, monkeypatch):
     assert seen == [(False, os.getuid(), os.getgid())]
 
 
-def test_made_directory_is_private_and_an_existing_one_stays_as_it_is(tmp_path):
-    """0700 is ours to give only to what we make."""
+def test_made_directory_is_private_and_an_existing_one_keeps_its_mode(tmp_path):
+    """A directory that somebody else made may be meant to be open."""
     make_private_directory(tmp_path / "a" / "b")
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
     tmp_path.chmod(0o755)
@@ -214,8 +214,8 @@ def a_socket(path):
         (a_socket, "No such device or address"),
     ],
 )
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, monkeypatch, make, what):
-    """Nobody writes to that FIFO, and no descriptor stays open."""
+def test_file_that_is_not_regular_is_refused_at_once(tmp_path, monkeypatch, make, what):
+    """A FIFO without a writer doesn't block the reader, and no descriptor stays open."""
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     path = tmp_path / "thing"
     make(path.relative_to(tmp_path) if make is a_socket else path)
@@ -226,7 +226,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, monkeypatch, make,
 
 
 def test_file_is_read_up_to_the_limit(path):
-    """One byte more is refused, before it is in memory."""
+    """A file with one byte more is refused before it is read."""
     path.write_bytes(b"x" * 100)
     assert len(read_regular(path, 100)) == 100
     with pytest.raises(FileTooLarge, match="100 bytes, at most 99 are read"):
@@ -238,8 +238,8 @@ def test_file_is_read_up_to_the_limit(path):
 # --- second names -------------------------------------------------------------------------------
 
 
-def test_file_set_aside_has_another_name_and_overwrites_nothing(path):
-    """Two in one second get names of their own."""
+def test_file_that_is_moved_aside_overwrites_nothing(path):
+    """Several files in one second get names of their own."""
     for content in (b"1", b"2", b"3"):
         path.write_bytes(content)
         move_aside(path, "corrupt", STAMP)
@@ -251,15 +251,15 @@ def test_file_set_aside_has_another_name_and_overwrites_nothing(path):
     }
 
 
-def test_dangling_link_counts_as_a_name_that_is_taken(path):
-    """It is somebody's."""
+def test_dangling_link_counts_as_a_taken_name(path):
+    """Another person made it, so it is not replaced."""
     path.write_bytes(b"1")
     path.with_name(f"store.json.corrupt-{STAMP}").symlink_to("nowhere")
     assert move_aside(path, "corrupt", STAMP).name.endswith("Z-2")
 
 
-def test_file_kept_aside_stays_where_it_is(path):
-    """It has two names until it is replaced."""
+def test_kept_copy_leaves_the_file_in_its_place(path):
+    """The file has two names until a write replaces it."""
     path.write_bytes(b"theirs")
     aside = keep_copy(path, "foreign", STAMP)
     assert aside.samefile(path)
@@ -267,8 +267,8 @@ def test_file_kept_aside_stays_where_it_is(path):
     assert (path.read_bytes(), aside.read_bytes()) == (b"ours", b"theirs")
 
 
-def test_backup_is_put_back_without_a_moment_in_which_there_is_no_file(path, tmp_path):
-    """After it the next save keeps it as the previous generation, as always."""
+def test_restored_backup_is_the_previous_generation_of_the_next_write(path, tmp_path):
+    """The restored file and the backup are one file, and the next write keeps it."""
     backup = tmp_path / "store.json.bak"
     path.write_bytes(b"garbage")
     backup.write_bytes(b"1")
@@ -284,9 +284,9 @@ def test_backup_is_put_back_without_a_moment_in_which_there_is_no_file(path, tmp
 
 OURS = [
     "store.json.ab12_xyz.tmp",  # a save
-    "store.json.0123abcd.tmp",  # put back
-    "store.json.bak.0123abcd.tmp",  # its backup
-    f"store.json.foreign-{STAMP}.ab12_xyz.tmp",  # copied aside, without hard links
+    "store.json.0123abcd.tmp",  # a restored backup
+    "store.json.bak.0123abcd.tmp",  # the backup of a save
+    f"store.json.foreign-{STAMP}.ab12_xyz.tmp",  # a kept copy, without hard links
     f"store.json.corrupt-{STAMP}-2.ab12_xyz.tmp",
     "store.jsonab12_xyz.tmp",  # a save of the community's controller
 ]
@@ -307,22 +307,22 @@ OTHERS = [
 
 
 def test_only_temporary_files_of_this_store_are_swept(path):
-    """Of ours and of the community's controller; nothing of another store, and nothing that a person made."""
+    """Those of timelapsed and of the community's controller, but no file of another store or of a person."""
     for name in (*OURS, *OTHERS):
         path.with_name(name).write_bytes(b"")
     path.with_name("store.json.direktor.tmp").mkdir()
-    assert sorted(gone.name for gone in sweep_temporaries(path)) == sorted(OURS)
+    assert sorted(deleted.name for deleted in sweep_temporaries(path)) == sorted(OURS)
     assert names(path) == sorted([*OTHERS, "store.json.direktor.tmp"])
 
 
-def test_sweeping_where_there_is_nothing_does_nothing(tmp_path):
-    """The directory need not even exist."""
+def test_sweeping_a_missing_directory_does_nothing(tmp_path):
+    """At the first start the storage directory may not exist."""
     assert sweep_temporaries(tmp_path / "absent" / "store.json") == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])
-def test_write_that_was_killed_leaves_only_what_is_swept(path, monkeypatch, call):
-    """Names as they are really made, not as a test would spell them."""
+def test_temporary_files_of_a_killed_write_are_swept(path, monkeypatch, call):
+    """The names are those that the code really makes."""
 
     class Killed(BaseException):
         pass
@@ -333,7 +333,7 @@ def test_write_that_was_killed_leaves_only_what_is_swept(path, monkeypatch, call
     path.write_bytes(b"old")
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, call, kill)
-        patch.setattr(durable.os, "unlink", lambda _: None)  # nobody is left to clean up
+        patch.setattr(durable.os, "unlink", lambda _: None)  # a killed process cleans nothing up
         with pytest.raises(Killed):
             write_durably(path, b"new", backup=path.with_name("store.json.bak"))
     assert sweep_temporaries(path)
@@ -341,19 +341,19 @@ def test_write_that_was_killed_leaves_only_what_is_swept(path, monkeypatch, call
     assert path.read_bytes() == b"old"
 
 
-# --- where nothing can be written -------------------------------------------------------------------------
+# --- directories that can't be written -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["", "to be made", "to/be/made"])
-def test_directory_that_can_be_written_or_made_is_fine(tmp_path, path):
-    """And isn't made."""
+def test_directory_that_can_be_written_or_made_has_no_refusal(tmp_path, path):
+    """Asking doesn't make the directory."""
     assert write_refusal(tmp_path / path) is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["file", "file/scans", "file/scans/of/mine"])
-def test_what_is_below_a_file_is_no_directory(tmp_path, path):
-    """As where a disk's mount point has been taken for something else."""
+def test_path_below_a_file_is_refused(tmp_path, path):
+    """The kernel's own words say why."""
     (tmp_path / "file").touch()
     assert write_refusal(tmp_path / path) == "Not a directory"
 
@@ -366,16 +366,16 @@ def test_what_is_below_a_file_is_no_directory(tmp_path, path):
         ("link", "Too many levels of symbolic links"),
     ],
 )
-def test_link_that_leads_nowhere_is_a_reason_and_stops_nobody(tmp_path, target, why):
-    """Whatever the kernel says of it: the daemon that asks goes on."""
+def test_broken_link_is_refused_without_an_exception(tmp_path, target, why):
+    """The daemon that asks must go on, whatever the kernel answers."""
     link = tmp_path / "link"
     link.symlink_to(target)
     assert write_refusal(link) == why
     assert write_refusal(link / "scans") == why
 
 
-def test_directory_of_somebody_else_is_told_apart_from_a_read_only_disk(tmp_path, monkeypatch):
-    """Whoever may do everything, as root may, is refused by nothing else."""
+def test_missing_permission_is_distinguished_from_a_read_only_disk(tmp_path, monkeypatch):
+    """The answers of the kernel are made up here, since root is refused only by a read-only disk."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert write_refusal(tmp_path) == "Permission denied"
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))

@@ -1,4 +1,4 @@
-"""JSON that loses nothing, whichever of the two parsers took it."""
+"""JSON without losses, by either of the two libraries."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ VALUES = st.recursive(
 
 
 def same(one, other):
-    """Compare as JSON does: by type too, and NaN with NaN."""
+    """Compare two values as JSON texts: types count, and NaN equals NaN."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 @given(VALUES)
-def test_whatever_is_written_is_read_back(value):
-    """NaN, huge integers and lone surrogates included."""
+def test_every_written_value_is_read_back(value):
+    """That includes NaN, huge integers and lone surrogates."""
     assert same(loads(dumps(value)), value)
 
 
 @given(VALUES)
-def test_whatever_json_writes_is_read_as_json_reads_it(value):
-    """The fast parser never changes a value."""
+def test_text_of_json_is_read_as_json_reads_it(value):
+    """A value that orjson reads is never changed by it."""
     text = json.dumps(value).encode()
     assert same(loads(text), json.loads(text))
 
 
 @given(VALUES)
-def test_what_is_exact_is_known_from_the_reading_alone(value):
-    """Without a look at each value: what the fast parser takes, the fast writer writes as it is."""
+def test_reading_alone_shows_whether_a_value_is_exact(value):
+    """Each value need not be checked: orjson writes without loss what it has read."""
     read = load(json.dumps(value).encode())
     assert is_exact(read.value) or not read.exact
     assert read.exact or not is_exact(value) or has_long_numbers(value)
 
 
 @given(VALUES)
-def test_both_writers_lay_text_out_alike(value):
-    """Byte for byte as the documented ``save`` does, but for the spelling of floats: indent 2, sorted keys."""
+def test_both_libraries_lay_text_out_alike(value):
+    """The text equals that of the documented ``save`` byte for byte, except in the spelling of floats."""
     if is_exact(value) and not has_floats(value):
         assert dumps(value, exact=True) == dumps(value, exact=False)
         assert dumps(value) == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode()
@@ -80,51 +80,51 @@ def has_floats(value):
         b'"\\u0000"', b"\xff\xfe[\x001\x00]\x00", b'{"t": "1234567890123456789012"}', b'"\xed\xa0\x80"',
     ],
 )  # fmt: skip
-def test_whatever_json_can_read_is_read_and_kept(text):
-    """Both ways, and it is the same after a save and the next start."""
+def test_every_text_that_json_reads_survives_a_round_trip(text):
+    """The value is the same after a save and the next start."""
     value = json.loads(text)
     assert same(loads(text), value)
     assert same(loads(dumps(loads(text))), value)
 
 
 @pytest.mark.parametrize("before", range(2**16 - 24, 2**16 + 2))
-def test_huge_integer_is_seen_wherever_in_a_long_text_it_stands(before):
-    """Also across two of the parts that the text is looked through by."""
+def test_huge_integer_is_found_anywhere_in_a_long_text(before):
+    """It may cross the border of two of the chunks in which the text is searched."""
     text = b" " * before + b"18446744073709551616" + b" " * 2**16
     assert loads(text) == 2**64
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "c0ffee" + "0123456789" * 5 + "a" * 8])
 def test_digest_of_many_digits_is_no_huge_integer(digest):
-    """One in four hundred has as many in a row as a number of 64 bits; its store is read as fast as any."""
+    """One digest in four hundred has as many digits in a row as a huge integer. Its store is read as fast as any."""
     assert load(json.dumps({"definition": digest}).encode()).exact
 
 
 @pytest.mark.parametrize("text", [b"", b" ", b"[1,]", b"{'a': 1}", b"\xff", b"[1", b'{"a":1}\0\0', b"nul", b'"\n"'])
-def test_what_is_not_json_is_refused(text):
-    """With a ValueError, which the caller words."""
+def test_text_that_is_not_json_is_refused(text):
+    """The error is a ValueError, and the caller words it."""
     with pytest.raises(ValueError):
         loads(text)
 
 
-@pytest.mark.parametrize("deep", [MAX_LEVELS + 1, 255, 600, 1000, 1025, 100_000])
+@pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 255, 600, 1000, 1025, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_what_is_nested_too_deeply_is_refused(deep, opening, closing):
-    """Else it could be read and never be written again: every save would fail."""
+def test_text_that_is_nested_too_deep_is_refused(levels, opening, closing):
+    """Otherwise it could be read but not written again, and every save would fail."""
     with pytest.raises(ValueError, match="nested deeper than 200 levels"):
-        loads(opening * deep + b"1" + closing * deep)
+        loads(opening * levels + b"1" + closing * levels)
 
 
 @pytest.mark.parametrize("innermost", [b"", b"NaN"])
-def test_what_is_nested_as_deeply_as_allowed_can_be_written(innermost):
-    """By either writer."""
+def test_text_with_the_greatest_nesting_can_be_written(innermost):
+    """Both libraries write it."""
     text = b"[" * MAX_LEVELS + innermost + b"]" * MAX_LEVELS
     assert b"".join(dumps(loads(text)).split()) == text
 
 
 @pytest.mark.parametrize("branches", [1, 2])
-def test_value_that_holds_itself_is_refused(branches):
-    """A program that hands one in gets an error, not a hang."""
+def test_value_that_contains_itself_is_refused(branches):
+    """A caller that passes one gets an error, and doesn't hang."""
     endless = []
     endless.extend([endless] * branches)
     with pytest.raises(ValueError, match="nested deeper"):
@@ -132,8 +132,8 @@ def test_value_that_holds_itself_is_refused(branches):
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, {"a": object()}, b"bytes"])
-def test_what_is_not_json_is_not_written(value):
-    """No string stands in for it unasked."""
+def test_value_without_a_form_in_json_is_refused(value):
+    """No text is silently written in its place."""
     with pytest.raises(TypeError):
         dumps(value)
 
@@ -142,17 +142,17 @@ def test_what_is_not_json_is_not_written(value):
     "value", [math.nan, math.inf, 2**64, -(2**63) - 1, "\ud800", {1: 2}, {"\ud800": 1}, [[{"a": math.nan}]]]
 )
 def test_values_that_orjson_would_change_or_refuse_are_not_exact(value):
-    """They take the slow path."""
+    """They are written by ``json``."""
     assert not is_exact(value)
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 2**64 - 1, -(2**63), 1.5, "", "ö", [], {}, {"a": (1, [2.0])}])
 def test_usual_values_are_exact(value):
-    """They take the fast path."""
+    """They are read and written by orjson."""
     assert is_exact(value)
     assert loads(orjson.dumps(value)) == json.loads(json.dumps(value))
 
 
-def test_value_that_turns_out_not_to_be_exact_is_written_all_the_same():
-    """A caller that is wrong about a text must not make a store unwritable."""
+def test_value_that_is_wrongly_called_exact_is_still_written():
+    """A mistake of the caller must not make a store unwritable."""
     assert loads(dumps({"a": "\ud800", "b": 2**70}, exact=True)) == {"a": "\ud800", "b": 2**70}
