@@ -78,7 +78,7 @@ def test_the_maximum_duration_is_read():
 
 @given(DURATIONS)
 def test_exact_text_is_read_back_to_the_microsecond(duration):
-    """`format_exact_duration` and `parse_duration` are inverse to each other."""
+    """`format_exact_duration` and `parse_duration` are inverse for everything that can be written."""
     assert parse_duration(format_exact_duration(duration)) == duration
 
 

@@ -17,10 +17,11 @@ ALLOWED: Final = "write seconds or 1h, 1h30m, 2d-3h"
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the duration that a person wrote: a number of seconds, or text such as ``2d-3h-1m-0s``.
+    """Return the duration that a person wrote: seconds as a number, or text such as ``2d-3h-1m-0s``.
 
-    Any part may be absent, and so may the dashes: ``1h30m``, ``20m``. A text that is only a number counts as seconds.
-    The text must match as a whole: ``"20 mins"`` is refused, not read as 20 seconds.
+    Any part may be left out and the dashes too (``1h30m``, ``20m``); a bare number in
+    quotes counts as seconds. The text must match whole: ``"20 mins"`` is refused, not
+    read as 20 seconds.
 
     Raises
     ------
