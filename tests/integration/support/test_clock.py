@@ -1,4 +1,4 @@
-"""The machine's clock, and the virtual one beside it where both must do the same."""
+"""The machine's clock. Tests of `TestEveryClock` also run with the virtual clock."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ from plantimager.timelapse.support.timerfd import WallClockTimer
 
 HOUR = timedelta(hours=1)
 LONG = 600.0
-"""Seconds; no test waits so long, a time-out of this only keeps a hanging one from hanging for ever."""
+"""Seconds; no test waits so long. It only ends a test that would hang."""
 
 
 @pytest.fixture
@@ -38,60 +38,60 @@ def clock(request):
 
 
 class TestEveryClock:
-    """What the daemon relies on, of the real clock and of the one in its tests."""
+    """The behaviour that the daemon relies on, of the real clock and of the virtual one."""
 
-    def test_time_that_is_past_is_due_at_once(self, clock):
-        """Also long past, also to the microsecond, also before 1970."""
+    def test_past_time_is_due_at_once(self, clock):
+        """It may be the present microsecond, long ago, or before 1970."""
         for until in (clock.now(), clock.now() - HOUR, EPOCH, datetime(1, 1, 1, tzinfo=UTC)):
             assert clock.wait(until, LONG) == Wake.DUE
 
-    def test_time_to_come_is_waited_for(self, clock):
-        """After a wake-up with DUE the clock shows the time, never a microsecond less."""
+    def test_future_time_is_waited_for(self, clock):
+        """When a wait ends with DUE, the clock shows the time or a later one, never a microsecond less."""
         for microseconds in range(1, 500, 7):
             until = clock.now() + timedelta(microseconds=microseconds)
             assert clock.wait(until, LONG) == Wake.DUE
             assert clock.now() >= until
 
     def test_time_out_ends_a_wait_for_nothing(self, clock):
-        """The watchdog must be fed however idle the schedule is, and the time-out is really over."""
+        """The watchdog must be fed on an idle schedule as well, and the time-out has really passed."""
         before = clock.monotonic()
         assert clock.wait(None, 0.005) == Wake.TIMEOUT
         assert clock.monotonic() - before >= 0.005
 
     @pytest.mark.parametrize("timeout", [0, -1.0])
-    def test_time_out_that_is_over_ends_the_wait_at_once(self, clock, timeout):
-        """A caller that is late itself gets its turn."""
+    def test_time_out_in_the_past_ends_the_wait_at_once(self, clock, timeout):
+        """A caller that is late itself doesn't wait."""
         assert clock.wait(clock.now() + HOUR, timeout) == Wake.TIMEOUT
 
     @pytest.mark.parametrize("until", [None, datetime.max.replace(tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)])
-    def test_time_beyond_what_the_kernel_counts_is_waited_for(self, clock, until):
-        """The year 9999 is as good as never."""
+    def test_time_beyond_the_range_of_the_kernel_is_waited_for(self, clock, until):
+        """The year 9999 counts as never."""
         assert clock.wait(until, 0.001) == Wake.TIMEOUT
 
     def test_wake_before_the_wait_ends_it(self, clock):
-        """A wake-up is never lost, and many count as one."""
+        """A wake-up is never lost, and several count as one."""
         clock.wake()
         clock.wake()
         assert clock.wait(None, None) == Wake.WOKEN
         assert clock.wait(None, 0.001) == Wake.TIMEOUT
 
     def test_reasons_come_together(self, clock):
-        """Nothing that happened is hidden by something else that did."""
+        """One reason doesn't hide another."""
         clock.wake()
         assert clock.wait(clock.now(), 0.0) & ~Wake.WOKEN == Wake.DUE | Wake.TIMEOUT
 
-    def test_nothing_is_told_that_did_not_happen(self, clock):
-        """A clock that nobody set made no step."""
+    def test_clock_that_was_not_set_has_no_step(self, clock):
+        """The passing of time is no step."""
         assert clock.step() is None
 
     def test_naive_time_is_refused(self, clock):
-        """It is no instant."""
+        """It names no instant."""
         with pytest.raises(TypeError):
-            clock.wait(datetime(2026, 1, 1), LONG)  # noqa: DTZ001 - because that is the point
+            clock.wait(datetime(2026, 1, 1), LONG)  # noqa: DTZ001 - a naive time is the subject
 
 
 def test_readings_are_those_of_the_kernel(system):
-    """Wall clock in UTC, monotonic, since boot, each between two readings of the kernel's."""
+    """Wall clock in UTC, monotonic and since boot are each between two readings of the kernel's clock."""
     for read, kernel in (
         (lambda: system.now().timestamp(), time.CLOCK_REALTIME),
         (system.monotonic, time.CLOCK_MONOTONIC),
@@ -104,18 +104,18 @@ def test_readings_are_those_of_the_kernel(system):
 
 
 def test_boot_is_named(system):
-    """The kernel's own id, which a record keeps."""
+    """The name is the kernel's own id, which a record keeps."""
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", system.boot_id())
 
 
 def test_hidden_boot_id_is_empty(system, monkeypatch):
-    """A sandbox without /proc/sys costs a detail of a record, not the daemon."""
+    """In a sandbox without /proc/sys a record lacks that detail, and the daemon runs."""
     monkeypatch.setattr(clock_module, "Path", lambda _: Path("/nonexistent"))
     assert system.boot_id() == ""
 
 
 def test_thread_wakes_the_wait(system):
-    """The rig's thread tells the loop that a scan is over."""
+    """The rig's thread wakes the loop when a scan is over."""
     thread = threading.Thread(target=system.wake)
     thread.start()
     assert system.wait(None, LONG) == Wake.WOKEN
@@ -138,8 +138,8 @@ def test_signal_wakes_the_wait(system):
         signal.signal(signal.SIGUSR1, handler)
 
 
-def test_any_number_of_wake_ups_fits(system):
-    """A thread that wakes a loop which has no time to wait is neither blocked nor refused."""
+def test_wake_ups_without_a_wait_neither_block_nor_fail(system):
+    """A busy loop may not wait for a long time, while another thread wakes it again and again."""
     for _ in range(2**16 + 1):
         system.wake()
     assert system.wait(None, LONG) == Wake.WOKEN
@@ -147,21 +147,21 @@ def test_any_number_of_wake_ups_fits(system):
 
 
 def test_wake_after_close_does_nothing():
-    """A rig's thread that was abandoned may still have something to say."""
+    """An abandoned thread of the rig may still call it."""
     clock = SystemClock()
     clock.close()
     clock.wake()
 
 
-def test_close_gives_everything_back():
-    """No descriptor stays open."""
+def test_close_leaves_no_descriptor_open():
+    """The process has the same descriptors as before."""
     before = set(Path("/proc/self/fd").iterdir())
     SystemClock().close()
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 class TimerOfAClockThatIsSet(WallClockTimer):
-    """The real timer, with the news that only a real setting of the clock brings."""
+    """The real timer, with reports that only a real setting of the clock causes."""
 
     def __init__(self):
         self.set_before_arming = self.set_while_armed = False
@@ -169,18 +169,18 @@ class TimerOfAClockThatIsSet(WallClockTimer):
 
     def arm(self, at_ns):
         super().arm(0 if self.set_while_armed else at_ns)
-        told, self.set_before_arming = self.set_before_arming, False
-        return told
+        was_set, self.set_before_arming = self.set_before_arming, False
+        return was_set
 
     def clear(self):
         super().clear()
-        told, self.set_while_armed = self.set_while_armed, False
-        return told
+        was_set, self.set_while_armed = self.set_while_armed, False
+        return was_set
 
 
 @pytest.fixture
 def timer():
-    """Make a timer that the test tells when the clock is set."""
+    """Make a timer whose test decides when the clock is set."""
     return TimerOfAClockThatIsSet()
 
 
@@ -193,14 +193,14 @@ def clock_that_is_set(timer):
 
 
 def test_setting_of_the_clock_ends_an_idle_wait(clock_that_is_set, timer):
-    """With nothing to wait for, too: the schedule must be looked at afresh."""
+    """The schedule must be judged again, also when no slot is waited for."""
     timer.set_while_armed = True
     assert clock_that_is_set.wait(None, LONG) == Wake.CLOCK_SET
     assert clock_that_is_set.wait(None, 0.001) == Wake.TIMEOUT
 
 
 def test_setting_of_the_clock_between_two_waits_ends_the_next(clock_that_is_set, timer):
-    """It is told once, with what is due by then; a wake-up that came too isn't lost."""
+    """It is reported once, together with DUE; a wake-up at the same time isn't lost."""
     timer.set_before_arming = True
     clock_that_is_set.wake()
     assert clock_that_is_set.wait(clock_that_is_set.now(), LONG) == Wake.CLOCK_SET | Wake.DUE
@@ -208,9 +208,9 @@ def test_setting_of_the_clock_between_two_waits_ends_the_next(clock_that_is_set,
 
 
 @pytest.mark.parametrize("shift", [timedelta(hours=5), timedelta(days=-3650), timedelta(seconds=0.6)])
-def test_step_tells_how_far_the_clock_was_set(system, shift):
-    """Once, with what it would show and what it shows."""
-    system._booted_at -= shift  # as if it had booted then
+def test_step_has_the_distance_by_which_the_clock_was_set(system, shift):
+    """It is returned once, with the time that the clock would show and the time that it shows."""
+    system._booted_at -= shift  # as if the machine had booted then
     step = system.step()
     assert abs(step.shift - shift) < timedelta(seconds=0.1)
     assert abs(step.after - system.now()) < timedelta(seconds=60)
@@ -219,7 +219,7 @@ def test_step_tells_how_far_the_clock_was_set(system, shift):
 
 
 def test_small_steps_add_up(system):
-    """Three of 0.2 s are told as one of 0.6 s."""
+    """Three of 0.2 s are reported as one of 0.6 s."""
     for _ in range(2):
         system._booted_at -= timedelta(seconds=0.2)
         assert system.step() is None
@@ -228,7 +228,7 @@ def test_small_steps_add_up(system):
 
 
 def test_evidence_is_gathered_from_the_kernel_without_privilege(system):
-    """It says in words what it found."""
+    """The detail has the same facts in words."""
     evidence = system.evidence()
     assert evidence.detail.startswith("kernel: ")
     assert evidence.kernel_synchronised == evidence.detail.startswith("kernel: synchronised within")
@@ -236,7 +236,7 @@ def test_evidence_is_gathered_from_the_kernel_without_privilege(system):
 
 
 class FakeLibc:
-    """The C library of a machine whose kernel answers what the test wants."""
+    """The C library of a machine whose kernel gives the answers of the test."""
 
     def __init__(self, maxerror, result=0):
         self._maxerror, self._result = maxerror, result
@@ -257,13 +257,13 @@ class FakeLibc:
     ],
 )
 def test_kernel_is_judged_by_its_largest_error(libc, answer, monkeypatch):
-    """As timedatectl does; a sandbox that forbids the question counts as no."""
+    """That is how timedatectl judges it. A sandbox that forbids the question counts as unsynchronised."""
     monkeypatch.setattr(clock_module, "_libc", libc)
     assert kernel_synchronisation() == answer
 
 
 def test_real_time_clock_of_boot_is_found(tmp_path):
-    """The one whose hctosys is 1, among those that didn't set the clock."""
+    """It is the one whose hctosys is 1; the others didn't set the clock."""
     for name, text in (("rtc0", "0\n"), ("rtc1", "1\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "hctosys").write_text(text)
@@ -271,7 +271,7 @@ def test_real_time_clock_of_boot_is_found(tmp_path):
 
 
 def test_no_real_time_clock_is_no_fault(tmp_path):
-    """A Raspberry Pi has none, or one that nothing was set from, or a file that can't be read."""
+    """A Raspberry Pi may have none, one that didn't set the clock, or one whose file can't be read."""
     assert rtc_of_boot(tmp_path / "none") is None
     (tmp_path / "rtc0" / "hctosys").mkdir(parents=True)
     assert rtc_of_boot(tmp_path) is None

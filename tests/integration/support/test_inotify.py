@@ -1,4 +1,4 @@
-"""Waiting for files to change, against the real kernel."""
+"""Waiting for files to change, with the real kernel."""
 
 import os
 
@@ -6,8 +6,8 @@ import pytest
 
 from plantimager.timelapse.support.inotify import FileWatch
 
-FOR_EVER = 60.0
-"""Seconds; a wait that should end at once fails the test by taking so long."""
+LONG = 60.0
+"""Seconds; a wait that should end at once takes so long only when the test fails."""
 
 
 @pytest.mark.parametrize(
@@ -21,41 +21,41 @@ FOR_EVER = 60.0
     ids=["made", "written", "renamed", "deleted"],
 )
 def test_change_before_the_wait_is_noticed(tmp_path, change):
-    """Between a look and a wait nothing is lost."""
+    """No change between the last reading of a file and the wait is lost."""
     (tmp_path / "there").write_text("one")
     with FileWatch(tmp_path) as watch:
         change(tmp_path)
-        assert watch.wait(FOR_EVER)
+        assert watch.wait(LONG)
 
 
-def test_change_is_told_once(tmp_path):
-    """The next wait waits for the next change."""
+def test_change_is_reported_once(tmp_path):
+    """The next wait is for the next change."""
     with FileWatch(tmp_path) as watch:
         (tmp_path / "new").touch()
-        assert watch.wait(FOR_EVER)
+        assert watch.wait(LONG)
         assert not watch.wait(0)
 
 
-def test_other_descriptor_ends_the_wait_too(tmp_path):
-    """The demo listens to its daemon's log at the same time."""
+def test_registered_descriptor_ends_the_wait(tmp_path):
+    """The demo waits for its daemon's log at the same time."""
     reader, writer = os.pipe()
     with FileWatch(tmp_path) as watch:
         watch.register(reader)
         assert not watch.wait(0)
         os.write(writer, b"x")
-        assert watch.wait(FOR_EVER)
+        assert watch.wait(LONG)
     os.close(reader)
     os.close(writer)
 
 
-def test_directory_that_is_not_there_makes_waits_last_to_their_end(tmp_path):
-    """Nothing is noticed, and nothing fails."""
+def test_wait_on_a_missing_directory_lasts_until_its_time_out(tmp_path):
+    """No change is noticed, and no error is raised."""
     with FileWatch(tmp_path / "absent") as watch:
         assert not watch.wait(0)
 
 
-def test_kernel_without_watches_to_give_makes_waits_last_to_their_end(tmp_path, monkeypatch):
-    """Its limits are per user, and a desktop may have used them up."""
+def test_wait_without_a_watch_of_the_kernel_lasts_until_its_time_out(tmp_path, monkeypatch):
+    """The kernel limits the watches of a user, and a desktop may have used them up."""
     monkeypatch.setattr("plantimager.timelapse.support.inotify._libc.inotify_init1", lambda _: -1, raising=False)
     with FileWatch(tmp_path) as watch:
         assert not watch.wait(0)

@@ -1,4 +1,4 @@
-"""Checking what people write, every fault at once."""
+"""Checking configuration values: every fault is found at once."""
 
 from datetime import UTC, date, datetime
 
@@ -43,7 +43,7 @@ def faults_of(values, read):
 
 
 def test_a_value_that_is_right_is_returned_as_read():
-    """No fault, and the reader's result."""
+    """There is no fault."""
     faults = []
     table = Table({"count": 3}, "table", faults)
     assert table.take("count", whole_number(1)) == 3
@@ -70,7 +70,7 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
 
 
 def test_a_default_is_not_checked_and_may_be_none():
-    """What is absent gets the default as it is."""
+    """An absent key gets its default unchanged."""
     table = Table({}, "table", [])
     assert table.take("key", whole_number(1), None) is None
     assert table.take("other", whole_number(1), -5) == -5
@@ -78,7 +78,7 @@ def test_a_default_is_not_checked_and_may_be_none():
 
 
 def test_tables_within_tables_are_named_with_dots():
-    """A fault names the table as its header does; faults go to the one list."""
+    """A fault has the table's name as in its header, and all faults are in one list."""
 
     def read(table):
         inner = table.subtable("inner")
@@ -92,14 +92,14 @@ def test_tables_within_tables_are_named_with_dots():
 
 @pytest.mark.parametrize("value", [3, "text", [1], True])
 def test_a_value_in_place_of_a_table_is_a_fault_of_the_table_around_it(value):
-    """``inner = 3`` instead of ``[table.inner]``."""
+    """A person wrote ``inner = 3`` instead of ``[table.inner]``."""
     assert faults_of({"inner": value}, lambda table: table.subtable("inner").finish()) == [
         f"[table] inner = {format_value(value)}: write a table"
     ]
 
 
 def test_the_rest_of_a_table_counts_as_known():
-    """For tables whose keys belong to somebody else."""
+    """Some tables have keys that belong to another program."""
     faults = []
     table = Table({"mine": 1, "theirs": 2}, "", faults)
     table.take("mine", whole_number(0))
@@ -109,12 +109,12 @@ def test_the_rest_of_a_table_counts_as_known():
 
 
 def test_an_unknown_key_does_not_show_its_value():
-    """Nobody knows what it is: it may be a password."""
+    """Its meaning is unknown: it may be a password."""
     assert "hunter2" not in "".join(faults_of({"password": "hunter2"}, Table.finish))
 
 
 def test_an_error_lists_every_fault_under_the_name_of_the_file():
-    """One line a fault below one line with their number; systemd doesn't restart on its exit code."""
+    """A line with their number is followed by a line for each. Systemd doesn't restart on the exit code."""
     error = FaultsFound([Fault("a", "x", 1, "wrong"), Fault("", "y", MISSING, "missing")]).named("/etc/f.toml")
     assert str(error) == "/etc/f.toml: 2 faults\n  [a] x = 1: wrong\n  y: missing"
     assert str(FaultsFound([Fault("", "y", 0, "no")], "f")) == "f: 1 fault\n  y = 0: no"
@@ -142,13 +142,13 @@ def test_an_error_lists_every_fault_under_the_name_of_the_file():
     ],
 )
 def test_values_are_shown_on_one_line_as_toml_has_them(value, line):
-    """Cut when long, and with nothing in them that a terminal would obey."""
+    """Long values are cut, and no character is left that a terminal would obey."""
     assert format_value(value) == line
 
 
 @given(TOML_VALUES)
-def test_whatever_toml_can_hold_is_shown_on_one_line(value):
-    """Of bounded length, printable."""
+def test_every_value_of_toml_is_shown_on_one_line(value):
+    """The line is printable and has a bounded length."""
     line = format_value(value)
     assert line.isprintable()
     assert len(line) <= LONGEST_VALUE_SHOWN
@@ -156,7 +156,7 @@ def test_whatever_toml_can_hold_is_shown_on_one_line(value):
 
 @given(st.dictionaries(st.text(), TOML_VALUES, max_size=4), st.text())
 def test_every_table_can_be_read_with_every_reader(values, key):
-    """Readers refuse with ValueError alone, so that a table always is read to its end, and faults are one line each."""
+    """Readers raise no other exception than ValueError, so a table is read to its end. Each fault is one line."""
     faults = []
     table = Table(values, "table", faults)
     for key_read in (*values, key):
@@ -167,7 +167,7 @@ def test_every_table_can_be_read_with_every_reader(values, key):
 
 
 def test_keys_are_shown_on_one_line_too():
-    """A quoted key may hold anything."""
+    """A quoted key may contain any character."""
     fault = str(Fault("a", "k\n\x1b[2J" + "k" * 100, MISSING, "unknown key"))
     assert fault.isprintable()
     assert len(fault) < 100
@@ -182,20 +182,20 @@ def test_a_whole_number_is_neither_text_nor_truth(value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "3"])
 def test_a_number_is_finite(value):
-    """Nothing that arithmetic trips over later."""
+    """Later arithmetic can't fail on it."""
     with pytest.raises(ValueError, match="write a number"):
         number(value)
 
 
 @pytest.mark.parametrize("value", [[], "take-scan", [1], ["a", 2], None, {}])
 def test_a_program_is_a_list_of_texts(value):
-    """No shell splits a line."""
+    """A single text is refused, since no shell splits it."""
     with pytest.raises(ValueError, match="write a list of texts, the program first"):
         argv(value)
 
 
 def test_a_program_has_a_name():
-    """An empty first text is a slip."""
+    """An empty first text is a mistake."""
     with pytest.raises(ValueError, match="the program"):
         argv(["", "x"])
     assert argv(["a", ""]) == ("a", "")
