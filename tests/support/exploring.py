@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing: an input that makes our own code do something new is kept, and varied further.
+"""Coverage-guided fuzzing: an input that reaches new code is kept and varied further.
 
-What "new" is, is judged as fuzzers do: by the steps from one line to the next that a run makes in our sources, and by
-the order of magnitude of how often it makes each. `tests/soak 60 fuzz` is an hour of it, all readers together. By hand
-each reader, or some, get so many minutes, and the shortest inputs that together reach all that was reached go into
-the corpus that every test run reads:
+A run reaches something new when it steps from one line of our sources to another for the first time, or does so in a
+new order of magnitude of times. `tests/soak 60 fuzz` runs it for an hour, for all readers together. By hand each of
+the named readers gets a number of minutes, and the shortest inputs that together reach everything that was reached go
+into the corpus, which every test run reads:
 
     python tests/support/exploring.py 5 store board
 """
@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from fuzzed_readers import READERS, Reader
-from fuzzing import LARGEST
+from fuzzing import MAX_INPUT_BYTES
 
 import plantimager.timelapse
 from plantimager.timelapse.support.clock import SystemClock
@@ -32,37 +32,37 @@ if TYPE_CHECKING:
 
 SOURCES: Final = next(iter(plantimager.timelapse.__path__))
 STACK: Final = 1 << 29
-"""Bytes: while Python traces itself, deep nesting in a file takes the stack of C, which ends without an exception."""
+"""Bytes. While Python traces itself, a deeply nested file fills the C stack, whose overflow is no exception."""
 NEWEST: Final = 16
-"""So many of the inputs that were kept last get half of the attempts."""
-CHANGES: Final = 5
-"""The most that are made at a time."""
-SHORT: Final = 6_000
-"""Bytes; what is longer isn't worth its place in the repository, unless it was once wrong, which a person decides."""
+"""The number of inputs that were kept last and get half of the attempts."""
+MAX_CHANGES: Final = 5
+"""The greatest number of changes at a time."""
+MAX_CORPUS_BYTES: Final = 6_000
+"""The size of the longest input that goes into the corpus by itself. A person may add longer ones that failed."""
 
 Step = tuple[str, int, int]
-"""A file, and the lines of two statements of one function that were run one after the other."""
+"""A file, and the lines of two statements of one function that ran one after the other."""
 
 
 class Explorer:
-    """What one reader has been found to do so far."""
+    """The exploration of one reader so far."""
 
     def __init__(self, reader: Reader, directory: Path) -> None:
         self._reader, self._directory = reader, directory
         self._seen: set[tuple[Step, int]] = set()
         self.kept: list[bytes] = []
-        """Inputs that each did something that none before it did."""
+        """The inputs that each did something new."""
         self.tried = 0
 
     @property
     def steps(self) -> set[Step]:
-        """Return all steps that were ever made."""
+        """Return all steps of all inputs so far."""
         return {step for step, _ in self._seen}
 
     def try_out(self, content: bytes) -> None:
-        """Have an input read, and keep it if that did something new.
+        """Read an input, and keep it if that did something new.
 
-        What the reader raises is raised, with the shortest input that was found to raise it.
+        An exception of the reader is raised with a note, which has the shortest input found to raise it.
         """
         self.tried += 1
         try:
@@ -80,12 +80,12 @@ class Explorer:
     def _fails_likewise(self, content: bytes, kind: type[Exception]) -> bool:
         try:
             self._reader.read(content, self._directory)
-        except Exception as other:  # noqa: BLE001 - because whatever comes out is what is looked for
+        except Exception as other:  # noqa: BLE001 - any exception is what is looked for
             return type(other) is kind
         return False
 
     def explore(self, minutes: float, dice: Random) -> None:
-        """Vary what there is for so long."""
+        """Vary the inputs for some minutes."""
         for content in (*self._reader.seeds, *self._reader.corpus()):
             self.try_out(content)
         clock = SystemClock()
@@ -98,8 +98,8 @@ class Explorer:
         content = dice.choice(self.kept[-NEWEST:] if dice.random() < 0.5 else self.kept)
         if dice.random() < 0.1:
             content = spliced(content, dice.choice(self.kept), dice)
-        for _ in range(dice.randint(1, CHANGES)):
-            content = self._reader.vary(content, dice)[:LARGEST]
+        for _ in range(dice.randint(1, MAX_CHANGES)):
+            content = self._reader.vary(content, dice)[:MAX_INPUT_BYTES]
         return content
 
 
@@ -110,7 +110,7 @@ def spliced(one: bytes, other: bytes, dice: Random) -> bytes:
 
 
 def shortened(content: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
-    """Return what is left of an input when every piece that doesn't matter is taken out, ever smaller ones."""
+    """Return an input without the pieces that are not needed, which are tried in ever smaller sizes."""
     size = len(content) // 2
     while size:
         start = 0
@@ -125,7 +125,7 @@ def shortened(content: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
 
 
 def steps_of(reader: Reader, content: bytes, directory: Path) -> Counter[Step]:
-    """Return the steps that reading an input makes in our own code, and how often."""
+    """Return the steps in our own code while an input is read, with the number of times of each."""
     steps: Counter[Step] = Counter()
 
     def enter(frame: Any, event: str, _: object) -> Any:
@@ -134,14 +134,14 @@ def steps_of(reader: Reader, content: bytes, directory: Path) -> Counter[Step]:
             return None
         last = frame.f_lineno
 
-        def go_on(frame: Any, event: str, _: object) -> Any:
+        def count_step(frame: Any, event: str, _: object) -> Any:
             nonlocal last
             if event == "line":
                 steps[name, last, frame.f_lineno] += 1
                 last = frame.f_lineno
-            return go_on
+            return count_step
 
-        return go_on
+        return count_step
 
     sys.settrace(enter)
     try:
@@ -152,7 +152,7 @@ def steps_of(reader: Reader, content: bytes, directory: Path) -> Counter[Step]:
 
 
 def explore(reader: Reader, directory: Path, minutes: float, seed: int = 0) -> Explorer:
-    """Explore for so long, on a thread with a stack that tracing doesn't exhaust; raise what a reader raises."""
+    """Explore a reader for some minutes, on a thread with a large stack; raise what the reader raises."""
     explorer = Explorer(reader, directory)
     before = threading.stack_size(STACK)
     try:
@@ -164,19 +164,19 @@ def explore(reader: Reader, directory: Path, minutes: float, seed: int = 0) -> E
 
 
 def fewest(reader: Reader, directory: Path, contents: Iterable[bytes]) -> list[bytes]:
-    """Return short inputs that make every step which ``contents`` make and the reader's seeds don't."""
+    """Return short inputs that together make all steps of ``contents`` which the reader's seeds don't make."""
     made = {step for seed in reader.seeds for step in steps_of(reader, seed, directory)}
     chosen = []
     for content in sorted(contents, key=len):
         steps = set(steps_of(reader, content, directory))
-        if len(content) <= SHORT and not steps <= made:
+        if len(content) <= MAX_CORPUS_BYTES and not steps <= made:
             made |= steps
             chosen.append(content)
     return chosen
 
 
 def main() -> None:
-    """Explore, and write what was found into the corpus beside what is in it."""
+    """Explore, and add the inputs that were found to the corpus."""
     parser = argparse.ArgumentParser(description="Vary the input of each reader until it reaches new code.")
     parser.add_argument("minutes", type=float, help="for each reader")
     parser.add_argument("readers", nargs="*", metavar="reader", help=", ".join(READERS))

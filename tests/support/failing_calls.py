@@ -1,4 +1,4 @@
-"""Making system calls of a running daemon's loop fail, with strace's injection: as a broken disk makes them fail."""
+"""Failing system calls in the loop of a running daemon, injected by strace, as a broken disk causes them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def failing(pid: int, call: str, error: str, when: str = "1+") -> Iterator[None]:
-    """Have a system call of a process's main thread fail with ``error`` meanwhile; its other threads are left alone.
+    """Let a system call of a process's main thread fail with ``error`` while the context lasts.
 
-    ``when`` is strace's: ``1+`` each time, ``2`` the second time alone, counted from now on.
+    ``when`` is strace's: ``1+`` is each call from now on, ``2`` only the second. Other threads are not affected.
     """
     inject = f"inject={call}:error={error}:when={when}"
     command = ["strace", "--attach", str(pid), "--output", "/dev/null", "--trace", call, "-e", inject]
@@ -27,7 +27,7 @@ def failing(pid: int, call: str, error: str, when: str = "1+") -> Iterator[None]
             _wait_until_attached(strace)
             yield
         finally:
-            strace.send_signal(signal.SIGINT)  # it detaches and ends
+            strace.send_signal(signal.SIGINT)  # strace detaches and ends
             strace.communicate(timeout=PATIENCE)
 
 

@@ -1,8 +1,8 @@
-"""Everything that reads what others wrote, and what it must hold to whatever stands there.
+"""The readers of foreign input, and the checks that each must pass with any input.
 
-Each `Reader` has real input to begin with, knows how that is changed, and how it is read: with an answer or with a
-sentence, never a traceback, a hang or a lost original. `fuzz/test_fuzz_readers` feeds them in every test run,
-`exploring` for as long as one likes.
+Each `Reader` has real input, a way to change it, and a way to read it. Reading gives a result or an error in a
+sentence, and never a traceback, a hang or a lost original. `fuzz/test_fuzz_readers` runs them in every test run,
+`exploring` for a given time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
-from fuzzing import Patience, vary_json, vary_lines, vary_sheet, vary_talk
+from fuzzing import TimeLimit, vary_answers, vary_json, vary_lines, vary_sheet
 from tree import CONFIG, STORES, TESTS
 from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
@@ -52,34 +52,34 @@ ZONE: Final = timezone(timedelta(hours=-11))
 
 @dataclass(frozen=True)
 class Reader:
-    """One of those that read."""
+    """One reader of foreign input."""
 
     name: str
     seeds: tuple[bytes, ...]
     vary: Callable[[bytes, Random], bytes]
     read: Callable[[bytes, Path], None]
-    """Read an input, in a directory that all inputs share; raise where it doesn't do what it must."""
+    """Read an input in a directory that all inputs share; raise where a check fails."""
     in_ci: int
-    """Inputs, besides those of the corpus, in every test run: what takes a few seconds at most."""
+    """The number of inputs in every test run besides the corpus: so many that they take a few seconds at most."""
 
     @property
     def corpus_file(self) -> Path:
-        """Return where inputs are kept that once were wrong, or that reach what others don't."""
+        """Return the file of the inputs that once failed, or that reach code which no other input reaches."""
         return TESTS / "integration" / "fuzz" / "corpus" / f"{self.name}.json"
 
     def corpus(self) -> list[bytes]:
-        """Return those inputs; each character stands for a byte."""
+        """Return the inputs of that file, in which each character stands for a byte."""
         return [text.encode("latin-1") for text in json.loads(self.corpus_file.read_text())]
 
 
-def hold_to_a_sentence(problem: Exception) -> None:
-    """Check that a person can be shown it, in a line."""
+def check_line(problem: Exception) -> None:
+    """Check that an error can be shown to a person on one line."""
     assert str(problem).isprintable()
     assert len(str(problem)) < 2000
 
 
-def hold_to_sentences(problem: Exception) -> None:
-    """Check that a person can be shown it, in lines."""
+def check_lines(problem: Exception) -> None:
+    """Check that an error can be shown to a person on several lines."""
     assert str(problem).replace("\n", "").isprintable()
 
 
@@ -87,19 +87,19 @@ def hold_to_sentences(problem: Exception) -> None:
 
 
 def read_and_resume(content: bytes, directory: Path) -> None:
-    """Do with a store what a start does: read, straighten, settle, word, write, and read that again."""
+    """Do with a store what a start does: read it, reconcile, skip late slots, describe, write, and read it again."""
     path = directory / "store.json"
     path.write_bytes(content)
-    with Patience():
+    with TimeLimit():
         try:
             loaded = load_store(path)
         except StoreError as problem:
-            hold_to_a_sentence(problem)
-            assert read_quickly(content, path.name) is None, "nothing that is faulty is read quickly"
+            check_line(problem)
+            assert read_quickly(content, path.name) is None, "the quick reader reads a faulty store"
             return
         finally:
             assert path.read_bytes() == content
-        assert read_quickly(content, path.name) in (None, read_timelapse(loaded.store, None)), "both read the same"
+        assert read_quickly(content, path.name) in (None, read_timelapse(loaded.store, None)), "the two readers differ"
         stored = read_timelapse(loaded.store, ZONE)
         timelapse = stored.timelapse
         after = timelapse.skip_late_slots(NOW, Reason.MISSED, "")
@@ -117,19 +117,19 @@ def read_and_resume(content: bytes, directory: Path) -> None:
     assert {slot: r.status for slot, r in again.timelapse.records.items()} == {
         slot: r.status for slot, r in after.records.items()
     }
-    assert again.encode() == text, "what we wrote is read and written without a change"
+    assert again.encode() == text, "a second round trip changes the text"
 
 
 def take_definition(content: bytes, directory: Path) -> None:
     """Read a definition, and plan its schedule."""
     path = directory / "timelapse.toml"
     path.write_bytes(content)
-    with Patience():
+    with TimeLimit():
         try:
             definition = read_definition(path, ZONE)
             schedule = definition.schedule(NOW, ZONE)
         except ConfigurationError as problem:
-            hold_to_sentences(problem)
+            check_lines(problem)
             return
         assert list(schedule.slots) == sorted(set(schedule.slots))
     json.dumps(definition.configuration)
@@ -139,34 +139,34 @@ def take_configuration(content: bytes, directory: Path) -> None:
     """Read a configuration."""
     path = directory / "timelapsed.toml"
     path.write_bytes(content)
-    with Patience():
+    with TimeLimit():
         try:
             read_config(path)
         except ConfigurationError as problem:
-            hold_to_sentences(problem)
+            check_lines(problem)
 
 
 def take_request(content: bytes, directory: Path) -> None:
-    """Read what ought to be a request, and what ought to be the daemon's status."""
+    """Read an input as a request, and as the daemon's live status."""
     path = directory / "cancel-1.json"
     path.write_bytes(content)
     live_path(path).write_bytes(content)
-    with Patience():
+    with TimeLimit():
         assert isinstance(read_live(path), dict)
         try:
             assert isinstance(Request("cancel", path).body(), dict)
         except TimelapsedError as refusal:
-            hold_to_a_sentence(refusal)
+            check_line(refusal)
 
 
 # --- programs and boards ---------------------------------------------------------------------------------
 
 
-def hear_program(content: bytes, _: Path) -> None:
-    """Listen to a program, whose output comes in pieces of any size."""
+def read_program_output(content: bytes, _: Path) -> None:
+    """Read the output of a program, which comes in pieces."""
     monitor = EventMonitor()
     talk, lines = _Talk(monitor), programs._Lines()
-    with Patience():
+    with TimeLimit():
         for start in range(0, len(content), 97):
             talk.listen(lines.feed(content[start : start + 97]))
         talk.listen(lines.rest())
@@ -181,22 +181,22 @@ ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()
 """Seconds."""
 
 
-def hear_lines(content: bytes, _: Path) -> None:
-    """Listen to what a board says line by line, fast and byte for byte, and read each line as a status."""
+def read_board_lines(content: bytes, _: Path) -> None:
+    """Read the lines of a board, sent at once and byte by byte, and read each line as a status."""
     longest = protocol.LISTEN + 2 * LONGEST_LINE * BYTE_TIME
     for said_first, slow in ((content, False), (content[: LONGEST_LINE // 4], True)):
         board = VirtualLine(Sheet(fault="deaf"), slow=slow)
-        with wild_line(board, said_first) as line, Patience():
+        with wild_line(board, said_first) as line, TimeLimit():
             said: str | None = ""
             while said is not None:
-                hold_to_a_status(said)
+                check_status(said)
                 begun = board.now
                 said = line.receive(protocol.LISTEN)
-                assert board.now - begun <= longest, "a byte now and then holds the driver up"
+                assert board.now - begun <= longest, "a slow board holds the driver up"
 
 
-def hold_to_a_status(said: str) -> None:
-    """Check that a line is bounded and harmless, and names places that are somewhere if it names any."""
+def check_status(said: str) -> None:
+    """Check that a line is bounded and printable, and that the positions in it are finite."""
     assert said.isprintable()
     assert len(said) <= 2 * LONGEST_LINE
     status = read_status(said)
@@ -205,20 +205,20 @@ def hold_to_a_status(said: str) -> None:
             assert place is None or all(map(math.isfinite, place))
 
 
-def hear_settings(content: bytes, _: Path) -> None:
-    """Take it for the board's settings, and reckon with them where they aren't refused."""
-    with wild_line(VirtualLine(Sheet(fault="deaf")), content) as line, Patience():
+def read_board_settings(content: bytes, _: Path) -> None:
+    """Read an input as the settings of a board, and compute with them where they aren't refused."""
+    with wild_line(VirtualLine(Sheet(fault="deaf")), content) as line, TimeLimit():
         try:
             settings = Grbl(line, ArmOptions().answer_timeout).settings()
         except GantryFault as fault:
-            hold_to_a_sentence(fault)
+            check_line(fault)
             return
         if settings.wrong({}, homing=True):
             return
         assert len(settings.inverted) == 3
-        reckoned = [settings.tolerance(axis) for axis in range(3)]
-        reckoned += [settings.homing_deadline(), settings.move_deadline((0, 0, 0), (740, 740, 360), None)]
-        assert all(0 < number < WEEK for number in reckoned)
+        results = [settings.tolerance(axis) for axis in range(3)]
+        results += [settings.homing_deadline(), settings.move_deadline((0, 0, 0), (740, 740, 360), None)]
+        assert all(0 < number < WEEK for number in results)
         clash = settings.soft_limit_clash((-20, -20, -332), (1, 1, 1), ArmOptions().limits)
         assert clash is None or clash.isprintable()
 
@@ -228,49 +228,49 @@ WEEK: Final = 7 * 86_400
 
 GOALS: Final = ((10.0, 20.0, 30.0), (300.0, 20.0, 350.0), (0.0, 0.0, 0.0))
 
-LONGEST_READY: Final = (
+MAX_READY: Final = (
     protocol.BOOT_TRIES * (3 * ANSWER_TIMEOUT + protocol.QUIET)
     + motion.LONGEST_HOMING
     + motion.MARGIN
     + 10 * ANSWER_TIMEOUT
 )
-"""Seconds that all the deadlines of `Arm.ready` make together."""
+"""Seconds: the sum of all deadlines of `Arm.ready`."""
 
 
-def converse(content: bytes, _: Path) -> None:
-    """Drive an arm whose board misbehaves as a sheet says: only the driver's own errors, and each in its time."""
+def drive_arm(content: bytes, _: Path) -> None:
+    """Drive an arm whose board has the mishaps of a sheet: only the driver's own errors are raised, each in time."""
     sheet = Sheet.read(content)
-    with wild_arm(sheet) as (arm, line), Patience(lambda: line.now):
+    with wild_arm(sheet) as (arm, line), TimeLimit(lambda: line.now):
 
-        def do(step: Callable[[], object], longest: float) -> None:
+        def do(step: Callable[[], object], limit: float) -> None:
             begun = line.now
             try:
                 step()
                 assert arm.place is not None
             except (GantryFault, Stopped) as fault:
-                hold_to_a_sentence(fault)
-                assert arm.place is None, "the arm believes to know where it stands"
+                check_line(fault)
+                assert arm.place is None, "the arm has a position after a fault"
             took = line.now - begun
-            assert took <= longest, f"took {took:.1f} s of {longest:.1f} s"
+            assert took <= limit, f"took {took:.1f} s of {limit:.1f} s"
 
         def go(goal: motion.Place) -> None:
             start = arm.place
-            longest = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
-            do(lambda: arm.go(goal, line.wait), longest + HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
-            assert arm.place is None or arm._is_at(goal, arm.place), "it isn't where it says it is"
+            limit = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
+            do(lambda: arm.go(goal, line.wait), limit + HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
+            assert arm.place is None or arm._is_at(goal, arm.place), "the arm isn't where it reports to be"
 
-        do(lambda: arm.ready(line.wait), LONGEST_READY)
+        do(lambda: arm.ready(line.wait), MAX_READY)
         for goal in GOALS:
             go(goal)
-            do(lambda: arm.ready(line.wait), LONGEST_READY)
-        do(lambda: arm.to_zero(line.wait), math.inf)  # as long as it is far
+            do(lambda: arm.ready(line.wait), MAX_READY)
+        do(lambda: arm.to_zero(line.wait), math.inf)  # the way back has no deadline here
         if sheet.homing:
-            do(lambda: arm.home(line.wait), LONGEST_READY)
+            do(lambda: arm.home(line.wait), MAX_READY)
 
 
 @functools.cache
 def good_answers() -> tuple[str, ...]:
-    """Return what the board says in `converse` where nothing goes wrong."""
+    """Return the answers of a board without mishaps in `drive_arm`."""
     with wild_arm(Sheet()) as (arm, line):
         arm.ready(line.wait)
         for goal in GOALS:
@@ -280,7 +280,7 @@ def good_answers() -> tuple[str, ...]:
         return tuple(line.answers)
 
 
-# --- what they begin with ------------------------------------------------------------------------------------
+# --- the inputs to start from ------------------------------------------------------------------------------------
 
 SMALL_STORES: Final = tuple(path.read_bytes() for path in sorted(STORES.glob("*.json")) if path.stat().st_size < 50_000)
 
@@ -313,7 +313,7 @@ encoding = "jpeg"
 z = -100
 """
 
-SAID: Final = b"""homing
+PROGRAM_OUTPUT: Final = b"""homing
 {"progress": [1, 36], "note": "picamera"}
 {"progress": [2, 36]}
 {"pictures": 72, "note": "dark"}
@@ -321,7 +321,7 @@ SAID: Final = b"""homing
 
 
 def _example(name: str) -> bytes:
-    """Return an example of ours with all that is commented out in it."""
+    """Return an example of a configuration file, with its commented lines in force."""
     return (CONFIG / name).read_bytes().replace(b"\n#", b"\n")
 
 
@@ -344,14 +344,14 @@ READERS: Final = {
         Reader(
             "request", (b'{"who": "anna", "why": "they died", "timelapse_id": "tl"}',), vary_json, take_request, 500
         ),
-        Reader("program", (SAID, SAID * 20), _vary_program, hear_program, 1000),
-        Reader("lines", ("".join(good_answers()).encode(),), vary_talk, hear_lines, 1000),
-        Reader("settings", (good_answers()[5].encode() + b"ok\r\n",), vary_talk, hear_settings, 2000),
+        Reader("program", (PROGRAM_OUTPUT, PROGRAM_OUTPUT * 20), _vary_program, read_program_output, 1000),
+        Reader("lines", ("".join(good_answers()).encode(),), vary_answers, read_board_lines, 1000),
+        Reader("settings", (good_answers()[5].encode() + b"ok\r\n",), vary_answers, read_board_settings, 2000),
         Reader(
             "board",
             (b"", b"homing no", b"fault alarm 1", b"fault garbage\nstop 9"),
             lambda content, dice: vary_sheet(content, dice, good_answers()),
-            converse,
+            drive_arm,
             600,
         ),
     )

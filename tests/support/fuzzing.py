@@ -1,6 +1,6 @@
-"""Input as nobody should write it: real input, with values, lines and bytes changed as disks, people and programs do.
+"""Faulty input: real input, with values, lines and bytes changed as disks, people and programs change them.
 
-Each function changes one thing and takes its chances from ``dice``, so that the same seed gives the same inputs.
+Each function changes one thing. Its choices come from ``dice``, so the same seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-LONGEST: Final = 1.0
-"""Seconds that any input may take; the slowest of a good run takes a hundredth of that."""
-TRACED: Final = 20
-"""Times as long as that, while Python traces itself."""
-LARGEST: Final = 400_000
-"""Bytes; a larger input is cut, lest inputs that are doubled and doubled again eat the time."""
+MAX_SECONDS: Final = 1.0
+"""Seconds that any input may take. The slowest of a usual run takes a hundredth of that."""
+TRACING_FACTOR: Final = 20
+"""The factor by which a run may be slower while Python traces itself."""
+MAX_INPUT_BYTES: Final = 400_000
+"""The size at which an input is cut, since one that is doubled again and again would take all the time."""
 
 NASTY: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 1e308, -0.0, float("nan"), float("inf"), 2**63, 2**64, -(2**63) - 1, 10**400,
@@ -40,7 +40,7 @@ TOKENS: Final = (
     b"1979-05-27T07:32:00", b"0x", b"inf", b"'''", b'"""', b"true", b"[[timelapse]]", b"[timelapse]\n", b"a.b.c = 1\n",
 )  # fmt: skip
 
-SAYINGS: Final = (
+BOARD_LINES: Final = (
     "", "ok\r\n", "ok", "OK\r\n", "okok\r\n", "error:9\r\n", "error:22\r\n", "error:\r\n", "ALARM:1\r\n", "ALARM:3\r\n",
     "ALARM:255\r\n", "\r\nGrbl 1.1h ['$' for help]\r\n", "Grbl \r\n", "[MSG:Reset to continue]\r\n",
     "[MSG:Caution: Unlocked]\r\n", "<Idle|MPos:0.000,0.000,0.000|FS:0,0>\r\n", "<Idle|WPos:0.000,0.000,0.000>\r\n",
@@ -49,7 +49,7 @@ SAYINGS: Final = (
     "<|>\r\n", "<Idle|", "$100=80.000\r\n", "$22=0\r\n", "$13=1\r\n", "$3=255\r\n", "$10=2\r\n", "$110=0.001\r\n",
     "$20=1\r\n", "$130=-1\r\n", "\xff" * 700, "x" * 5000, "\x00", "\xd9\xa3", "\r", "\n", "\r\n" * 300, "|" * 600,
 )  # fmt: skip
-"""Things that a GRBL board might say."""
+"""Lines that a GRBL board might send."""
 
 NUMBERS: Final = (
     "0", "-0", "-1", "1", "255", "0.000001", "1e9", "nan", "inf", "9" * 20, "9" * 400, "0." + "0" * 320 + "1", ".5",
@@ -59,10 +59,10 @@ NUMBERS: Final = (
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-class Patience:
-    """Holds a piece of code to `LONGEST`: a hang is a fault like any other. By processor time, not the clock's.
+class TimeLimit:
+    """A limit of `MAX_SECONDS` of processor time on a block of code, since a hang is a fault.
 
-    ``waited`` says how many seconds of a virtual clock have passed; a tenth of those it may be busy besides.
+    ``waited`` returns the seconds that have passed on a virtual clock; a tenth of those is added to the limit.
     """
 
     def __init__(self, waited: Callable[[], float] = lambda: 0.0) -> None:
@@ -72,12 +72,12 @@ class Patience:
         self._begun = time.thread_time()
 
     def __exit__(self, *_: object) -> None:
-        took, longest = time.thread_time() - self._begun, LONGEST + self._waited() / 10
-        assert took < longest * (TRACED if sys.gettrace() else 1), f"took {took:.1f} s"
+        took, limit = time.thread_time() - self._begun, MAX_SECONDS + self._waited() / 10
+        assert took < limit * (TRACING_FACTOR if sys.gettrace() else 1), f"took {took:.1f} s"
 
 
 def vary_bytes(content: bytes, dice: Random) -> bytes:
-    """Cut out, overwrite or double a piece, as a failing disk or a person would."""
+    """Cut out, overwrite or double a piece, as a failing disk or a person does."""
     start = dice.randrange(len(content) + 1)
     end = min(start + dice.randint(0, 80), len(content))
     match dice.choice(("cut", "token", "flip", "double", "end")):
@@ -95,13 +95,13 @@ def vary_bytes(content: bytes, dice: Random) -> bytes:
 
 
 def vary_json(content: bytes, dice: Random) -> bytes:
-    """Replace, remove or double one value of a JSON document, wherever it is; or some bytes."""
+    """Replace, remove or double one value anywhere in a JSON document, or change some bytes."""
     if dice.random() < 0.3:
         return vary_bytes(content, dice)
     try:
         document = json.loads(content)
         _change_somewhere(document, dice)
-        # A plain dump: it writes NaN and half characters too, which some program will.
+        # json.dumps writes NaN and lone surrogates, as some programs do.
         return json.dumps(document, indent=2, sort_keys=True).encode()
     except (ValueError, RecursionError):
         return vary_bytes(content, dice)
@@ -130,7 +130,7 @@ def _change(at: Any, key: Any, dice: Random) -> None:
 
 
 def vary_lines(content: bytes, dice: Random) -> bytes:
-    """Change a line of a text of keys and values as people and editors do; or some bytes."""
+    """Change a line of a text of keys and values as people and editors do, or change some bytes."""
     lines = content.split(b"\n")
     at = dice.randrange(len(lines))
     key, is_value, _ = lines[at].partition(b" = ")
@@ -150,17 +150,17 @@ def vary_lines(content: bytes, dice: Random) -> bytes:
 
 
 def _as_toml(value: Any) -> bytes:
-    """Return a value as TOML has it, or something like it."""
+    """Return a value in TOML, or in a form close to it."""
     if isinstance(value, dict):
         return b"{ a = 1 }" if value else b"{}"
     return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf").encode()
 
 
-def vary_saying(said: str, dice: Random) -> str:
-    """Change what a board says: a line, a number in it, or a sign on its way through a bad cable."""
-    lines = said.splitlines(keepends=True) or [""]
+def vary_answer(answer: str, dice: Random) -> str:
+    """Change the answer of a board: a line, a number in it, or a character, as a bad cable does."""
+    lines = answer.splitlines(keepends=True) or [""]
     at = dice.randrange(len(lines))
-    match dice.choice(("number", "number", "remove", "double", "saying", "sign", "end")):
+    match dice.choice(("number", "number", "remove", "double", "line", "character", "end")):
         case "number" if numbers := list(_NUMBER.finditer(lines[at])):
             number = dice.choice(numbers)
             lines[at] = lines[at][: number.start()] + dice.choice(NUMBERS) + lines[at][number.end() :]
@@ -168,9 +168,9 @@ def vary_saying(said: str, dice: Random) -> str:
             del lines[at]
         case "double":
             lines.insert(at, lines[at] * dice.choice((1, 1, 100)))
-        case "saying":
-            lines[at : at + dice.randint(0, 1)] = [dice.choice(SAYINGS)]
-        case "sign" if lines[at]:
+        case "line":
+            lines[at : at + dice.randint(0, 1)] = [dice.choice(BOARD_LINES)]
+        case "character" if lines[at]:
             place = dice.randrange(len(lines[at]))
             lines[at] = lines[at][:place] + chr(dice.randrange(256)) * dice.randint(0, 2) + lines[at][place + 1 :]
         case "end" if lines[at]:
@@ -178,26 +178,26 @@ def vary_saying(said: str, dice: Random) -> str:
     return "".join(lines)
 
 
-def vary_talk(content: bytes, dice: Random) -> bytes:
-    """Change what a board says, as `vary_saying` does; or some bytes."""
+def vary_answers(content: bytes, dice: Random) -> bytes:
+    """Change the answers of a board as `vary_answer` does, or change some bytes."""
     if dice.random() < 0.2:
         return vary_bytes(content, dice)
-    return vary_saying(content.decode("latin-1"), dice).encode("latin-1")
+    return vary_answer(content.decode("latin-1"), dice).encode("latin-1")
 
 
 def vary_sheet(content: bytes, dice: Random, answers: tuple[str, ...]) -> bytes:
-    """Change a mishap sheet (see `wild_board`); ``answers`` are what the board says where nothing goes wrong."""
+    """Change a mishap sheet (see `wild_board`); ``answers`` are those of a board without mishaps."""
     lines = [line for line in content.split(b"\n") if line]
     match dice.choice(("add", "add", "add", "worse", "remove", "option", "bytes")):
         case "add":
             number = dice.randrange(len(answers) + 8)
-            said = vary_saying(answers[number % len(answers)], dice)
+            said = vary_answer(answers[number % len(answers)], dice)
             how = dice.choice((b"",) * 8 + (b"!slow ", b"!flood ", b"!unplug"))
             lines.append(b"%d %s%s" % (number, how, escaped(said)))
         case "worse" if lines:
             at = dice.randrange(len(lines))
             number, _, said = lines[at].partition(b" ")
-            lines[at] = number + b" " + escaped(vary_saying(unescaped(said), dice))
+            lines[at] = number + b" " + escaped(vary_answer(unescaped(said), dice))
         case "remove" if lines:
             del lines[dice.randrange(len(lines))]
         case "option":

@@ -1,8 +1,7 @@
-"""Cutting a process off at a system call of one's choice, by ptrace(2).
+"""Killing a process at a chosen system call, by ptrace(2).
 
-What has been written stays with the kernel when a process is killed, so what a kill leaves behind
-depends on nothing but the system calls that were made before it. Killing at the entry of each of
-them, one after the other, is therefore every kill that there is.
+Bytes that were written stay with the kernel when a process is killed, so the state after a kill depends only on the
+system calls before it. Killing at the entry of each call in turn therefore covers every possible kill.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ def _ptrace(request: int, pid: int, address: int = 0, data: object = 0) -> int:
 
 
 def fork(body: Callable[[], object]) -> int:
-    """Run ``body`` in a child, which ends with 0, or with 70 and a traceback; return its PID.
+    """Run ``body`` in a child process, which ends with 0, or with 70 and a traceback; return its PID.
 
-    For a process of one thread only.
+    Only for a process of one thread.
     """
     pid = os.fork()
     if not pid:
@@ -63,18 +62,18 @@ def _in_child(body: Callable[[], object]) -> NoReturn:
     try:
         body()
         code = 0
-    except BaseException:  # noqa: BLE001 - because nothing may get out of the child, and all is told
+    except BaseException:  # noqa: BLE001 - no exception may leave the child; each is printed
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
 
 
 class Traced:
-    """A forked child that is stopped at each system call, its threads' included; its children are left alone."""
+    """A forked child that is stopped at each system call of its threads. Its own children are not traced."""
 
     def __init__(self, body: Callable[[], object]) -> None:
         self.calls = 0
-        """How many system calls it has entered."""
+        """The number of system calls that it has entered."""
         self.pid = fork(lambda: self._begin(body))
         self.exit_status: int | None = None
         os.waitpid(self.pid, 0)
@@ -90,9 +89,9 @@ class Traced:
         body()
 
     def go_on(self, until: int, at_each: Callable[[], object] = lambda: None) -> bool:
-        """Let it run to the entry of system call number ``until`` (from 1), and kill it there.
+        """Let the child run to the entry of system call number ``until`` (from 1), and kill it there.
 
-        Returns whether it came so far; if not, it has ended by itself. ``at_each`` is called at every entry before.
+        Returns whether it came that far; otherwise it has ended by itself. ``at_each`` is called at every entry before.
         """
         while True:
             thread, status = os.waitpid(-1, _ALL_CHILDREN)
@@ -111,14 +110,14 @@ class Traced:
                     at_each()
                 deliver = 0
             elif status >> 16 or (signal_number == signal.SIGSTOP and thread not in self._threads):
-                self._threads.add(thread)  # an event of ours, or the stop that a traced thread begins with
+                self._threads.add(thread)  # an event of ptrace, or the stop at which a traced thread begins
                 deliver = 0
             else:
                 deliver = signal_number
             try:
                 _ptrace(_SYSCALL, thread, 0, deliver)
             except ProcessLookupError:
-                continue  # it is ending
+                continue  # the thread is ending
 
     @staticmethod
     def _enters(thread: int) -> bool:

@@ -1,4 +1,4 @@
-"""Time zones for tests that don't depend on which zone files a machine has."""
+"""Time zones for tests, independent of the zone files of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LORD_HOWE = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"
 
 
 def zone(rule):
-    """Return the zone of a POSIX rule such as `EUROPE`, as `ZoneInfo` reads it from a file."""
+    """Return the zone of a POSIX rule such as `EUROPE`."""
     standard_offset = 3600 if rule == EUROPE else 37800
     block = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", standard_offset, 0, 0)
     block += b"STD\0"
@@ -25,7 +25,7 @@ def zone(rule):
 
 @contextmanager
 def host_zone(rule, monkeypatch):
-    """Let the host be in the zone of a POSIX rule."""
+    """Set the host's zone to that of a POSIX rule while the context lasts."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", rule)
         time.tzset()
