@@ -74,7 +74,7 @@ KNOWN_SHARED_NAMES: Final = {
 }
 """Names of modules, functions and classes that two modules define."""
 
-KNOWN_DIALECT: Final = 45
+KNOWN_DIALECT: Final = 43
 """Lines with a word of `DIALECT`."""
 
 # --- the rules ----------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-# --- second names -------------------------------------------------------------------------------
+# --- further names of a file -------------------------------------------------------------------------------
 
 
 def restore_file(path: Path, backup: Path) -> None:
