@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_path, leave_request
+from plantimager.timelapse.channel.inbox import MAX_REQUEST_BYTES, Answer, collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import lock_path, running_daemon
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, load_timelapse
@@ -66,7 +66,7 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         refuse_what_the_daemon_will(definition, session)
     for note in (*schedule.notes, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
-    content = read_regular(options.file, LARGEST_REQUEST)
+    content = read_regular(options.file, MAX_REQUEST_BYTES)
     # The daemon knows the request by the name under which it was left; people know their own file.
     return _request(
         session, "start", content, pid, known_as=str(options.file), later=f"{definition.name} will be taken up"

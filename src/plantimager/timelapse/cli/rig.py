@@ -197,7 +197,7 @@ def _rig_locked(session: Session) -> Iterator[None]:
     try:
         if os.geteuid() == 0:  # the daemon's own user takes it next
             storage = session.store.parent.stat()
-            lock.give(storage.st_uid, storage.st_gid)
+            lock.change_owner(storage.st_uid, storage.st_gid)
         yield
     finally:
         lock.release()
