@@ -68,7 +68,7 @@ def test_json_is_the_same_in_every_encoding(host, encoding):
     "command", [["status"], ["status", "--json"], ["status", "--follow"], ["timeline"], ["cancel"]]
 )
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "reason"),
     [
         (lambda store: store.write_text("{"), "not JSON"),
         (lambda store: store.write_text(""), "empty"),
@@ -77,13 +77,13 @@ def test_json_is_the_same_in_every_encoding(host, encoding):
     ],
     ids=["cut off", "empty", "directory", "fifo"],
 )
-def test_unreadable_store_is_reported_in_one_line(host, command, make, words):
+def test_unreadable_store_is_reported_in_one_line(host, command, make, reason):
     """The line has the path and the reason."""
     host.store.parent.mkdir(parents=True)
     make(host.store)
     done = host.ctl(*command)
     assert done.returncode == 1
-    assert re.fullmatch(rf"error: {re.escape(str(host.store))}: .*{words}.*\n(hint: .*\n)?", done.stderr)
+    assert re.fullmatch(rf"error: {re.escape(str(host.store))}: .*{reason}.*\n(hint: .*\n)?", done.stderr)
 
 
 def test_archived_timelapse_can_be_drawn_by_its_name(host):
@@ -97,7 +97,7 @@ def test_archived_timelapse_can_be_drawn_by_its_name(host):
     assert (done.returncode, done.stdout) == (0, f"{figure}: 3 rows, 5 slots\n")
     assert "dst_check" in figure.read_text()
     assert host.ctl("timeline", "done_tl").stdout.startswith("done_tl\n")
-    unknown = host.ctl("timeline", "nobody")
+    unknown = host.ctl("timeline", "unknown")
     assert unknown.returncode == 1
     assert "hint: there are dst_check" in unknown.stderr
     host.store.write_text("{")

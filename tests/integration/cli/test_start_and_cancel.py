@@ -182,8 +182,8 @@ def test_zone_that_the_service_does_not_share_is_noted(host):
     path.write_text(path.read_text() + 'start_at = "2100-06-22T08:00:00"\n')
     asked = host.ctl("--user", "start", path, TZ=zone)
     assert asked.returncode == 69
-    words = "note: the service reads times without an offset in the host's zone, not in TZ: the first slot is at 2100-"
-    assert words in asked.stdout
+    note = "note: the service reads times without an offset in the host's zone, not in TZ: the first slot is at 2100-"
+    assert note in asked.stdout
     (request,) = Inbox(host.store).pending()
     request.path.unlink()
     path.write_text(path.read_text().replace("08:00:00", "08:00:00+02:00"))
@@ -246,14 +246,14 @@ def test_ctrl_c_withdraws_the_request(host, command):
 
 
 @pytest.mark.parametrize(
-    ("leaves_answer", "words"),
+    ("leaves_answer", "sentence"),
     [
         (True, "too late to withdraw it: tl from {path}: 3 slots\n"),
         (False, "too late to withdraw it; timelapsectl status shows what became of it\n"),
     ],
     ids=["answered", "no room for the answer"],
 )
-def test_request_that_was_carried_out_is_not_called_withdrawn(host, monkeypatch, leaves_answer, words):
+def test_request_that_was_carried_out_is_not_called_withdrawn(host, monkeypatch, leaves_answer, sentence):
     """The daemon was quicker than Ctrl-C; its answer is shown instead."""
     monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
 
@@ -268,7 +268,7 @@ def test_request_that_was_carried_out_is_not_called_withdrawn(host, monkeypatch,
     path = host.define()
     with this_process_as_daemon(host, answer_and_press_ctrl_c) as session, pytest.raises(KeyboardInterrupt):
         run_start(parse(["start", str(path)]), session)
-    assert session.screen.stream.getvalue() == words.format(path=path)
+    assert session.screen.stream.getvalue() == sentence.format(path=path)
     assert list(inbox_path(host.store).iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from plantimager.timelapse.support.errors import StoreUnreadable
     ],
 )
 def test_hint_fits_the_cause(monkeypatch, capsys, number, uid, hint):
-    """A person without the permission is told to use sudo, not what becomes of the store."""
+    """A person without the permission gets the hint to use sudo, and not about the store."""
 
     def refuse(_):
         raise StoreUnreadable(Path("/var/lib/store.json"), "can't be read") from OSError(number, "no")

@@ -65,7 +65,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "sentence"),
     [
         (["status", "-n", "many"], "argument -n/--records: 'many' is no number of slots; write 0 or more"),
         (["status", "--records=-1"], "argument -n/--records: '-1' is no number of slots; write 0 or more"),
@@ -73,13 +73,13 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         (["rig", "goto", "--pan", "nan"], "argument --pan: 'nan' is no place; write a number, such as 120.5"),
     ],
 )
-def test_usage_error_says_what_to_write(arguments, words, capsys):
+def test_usage_error_says_what_to_write(arguments, sentence, capsys):
     """It doesn't name the function that reads the value."""
     with pytest.raises(SystemExit):
         parse(arguments)
-    said = capsys.readouterr().err
-    assert words in said
-    assert "_c" not in said
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert "_c" not in errors
 
 
 def test_coordinate_may_be_negative():

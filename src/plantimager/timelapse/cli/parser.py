@@ -17,7 +17,7 @@ DESCRIPTION: Final = "See and control the timelapse that the timelapsed service 
 
 EPILOG: Final = """\
 Whose timelapse: that of the directory in XDG_DATA_HOME if that is set; else root's is the system
-service's, and everybody else's their own. --system and --user say it in so many words.
+service's, and everybody else's their own. --system and --user choose explicitly.
 
 exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there,
 78 a file or a name is at fault, 130 interrupted by Ctrl-C
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     # No character begins an option here: `-f`, `-n 20` and others are journalctl's.
-    log = commands.add_parser("log", help="show what the daemon told the journal", prefix_chars="\0", add_help=False)
+    log = commands.add_parser("log", help="show the daemon's lines in the journal", prefix_chars="\0", add_help=False)
     log.add_argument("arguments", nargs="*", metavar="ARGUMENT")
 
     timeline = add("timeline", "draw the slots, planned against taken: a row a day, a mark a slot")
@@ -122,7 +122,7 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
 LOG_HELP: Final = """\
 usage: timelapsectl [--system | --user] [--rig NAME] log [ARGUMENT ...]
 
-Show what the daemon told the journal: journalctl for its unit. All arguments are journalctl's:
+Show the daemon's lines in the journal: journalctl for its unit. All arguments are journalctl's:
   timelapsectl log -f                      as it comes
   timelapsectl log -x -p warning           what went wrong, and what to do about it
   timelapsectl log SLOT=7                  all about one slot

@@ -90,9 +90,7 @@ def _describe_rig(definition: Definition, slots: Sequence[datetime]) -> Iterator
     """Yield the lines about warm-up, standby, grace period and retries."""
     far = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
     warm = f"warmed up {format_duration(definition.warmup)} before" if definition.warmup else "not warmed up"
-    standby = (
-        f"standby in {far} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
-    )
+    standby = f"standby in {far} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
     grace = f"may start {format_duration(definition.grace)} late" if definition.grace else "must start in time"
     retries = f"{format_count(definition.scan_retries, 'retry', 'retries')}, then " if definition.scan_retries else ""
     goes_on = definition.on_scan_failed is OnScanFailed.SKIP_SCAN

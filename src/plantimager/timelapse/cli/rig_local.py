@@ -1,7 +1,7 @@
 """A manual command in this process, where no daemon runs.
 
 The rig is left as the person put it: arm, power and lights stay, so that one command can build on the last. `check`
-alone leaves it in standby, since it changes nothing that anybody would want to keep.
+alone leaves it in standby: it changes nothing that a next command could need.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Keys may be added, so ignore those that you don't know. ::
         interval_sec      of mode interval
         warmup_sec standby_threshold_sec grace_sec
         on_scan_failed scan_retries
-        ending            null, or {at, who, why} where somebody or something ended it early
+        ending            null, or {at, who, why} where a person or a failure ended it early
     scanning      null, or the scan that is being taken: {slot, scan_id, attempt, done, total}; done of total steps
     records       the last slots (-n), newest first, each
         slot scan_id scheduled_at
