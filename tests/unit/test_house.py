@@ -25,8 +25,6 @@ ROOMS: Final = "plantimager.timelapse."
 # These lists shrink to nothing. A test fails for an entry that is no longer needed.
 
 KNOWN_CIRCLES: Final = {
-    ("cli.timeline_svg", "cli.timeline"),
-    ("cli.timeline_text", "cli.timeline"),
     ("daemon.rig_thread", "daemon.manual_hold"),
     ("drivers", "drivers.base"),
     ("store.stored_timelapse", "store.quick_reader"),
@@ -65,12 +63,10 @@ KNOWN_OUTSIDE_ASSIGNMENTS: Final = {
 
 KNOWN_SHARED_NAMES: Final = {
     "Camera",
-    "Kind",
     "build_parser",
     "printable",
     "read_definition",
     "read_text",
-    "wording",
 }
 """Names of modules, functions and classes that two modules define."""
 

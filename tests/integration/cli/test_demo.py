@@ -1,106 +1,106 @@
-"""The demo's word can be relied on: it fails when what it shows isn't true."""
+"""`timelapsectl demo`: a power cut in mid-scan and the resume, with a real daemon."""
 
 import io
 import os
-from datetime import UTC, datetime, timedelta
+import re
+import signal
+import subprocess
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
-from virtual_time import SYNCHRONISED
+from ctl_host import read_until
+from daemon_process import PATIENCE
 
-from plantimager.timelapse.cli import demo
-from plantimager.timelapse.cli.snapshot import StatusSnapshot
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.cli import demo as scenario
+from plantimager.timelapse.cli.demo_claims import find_false_claims
+from plantimager.timelapse.cli.demo_daemon import DemoFailed
+from plantimager.timelapse.cli.demo_home import Home, slot_interval
 from plantimager.timelapse.cli.terminal import Screen
-from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.stored_timelapse import load_timelapse
 from plantimager.timelapse.support.clock import SystemClock
-from plantimager.timelapse.support.errors import ScanFailed
-
-FIRST = datetime(2026, 6, 22, 6, 0, tzinfo=UTC)
-CUT = demo.Cut(slot=1, picture=5)
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Return the demo's own directory."""
+@pytest.fixture(autouse=True)
+def temporary_directory(tmp_path, monkeypatch):
+    """Make a demo in this process put its directory into that of the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return demo.Home.make(os.environ)
 
 
-@pytest.fixture
-def told_rightly(home):
-    """Return a timelapse of three slots that went as the demo says, with its pictures."""
-    slots = tuple(FIRST + timedelta(seconds=4 * index) for index in range(3))
-    timelapse = TimeLapse(id="demo", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=slots)
-    for slot, due in enumerate(slots):
-        timelapse = timelapse.begin(due, "boot")
-        if slot == CUT.slot:
-            timelapse = timelapse.interrupt(None, "killed").begin(due, "boot")
-        timelapse = timelapse.succeed(due, demo.POSITIONS)
-        images = home.datasets / f"demo_{slot}" / "images"
-        images.mkdir(parents=True)
-        for picture in range(demo.POSITIONS):
-            (images / f"{picture:05}.jpg").touch()
-    return StatusSnapshot(at=FIRST, store=home.store, timelapse=timelapse, evidence=SYNCHRONISED)
+def spacing(store):
+    """Return the interval of the timelapse in a store."""
+    first, second = load_timelapse(store).stored.timelapse.schedule_times[:2]
+    return second - first
 
 
-def test_true_story_has_no_objections(home, told_rightly):
-    """Completed, all slots taken with all pictures, the cut one in its second attempt."""
-    assert demo.what_is_untrue(told_rightly, home, CUT) == []
+def duration(store):
+    """Return how long the scan of a store's only slot took."""
+    return load_timelapse(store).stored.timelapse.records[0].took
 
 
-def test_slot_without_a_record_is_objected_to(home, told_rightly):
-    """Every slot has a final record, or the demo has failed."""
-    records = dict(told_rightly.timelapse.records)
-    del records[2]
-    lost = replace(told_rightly, timelapse=replace(told_rightly.timelapse, records=records))
-    assert demo.what_is_untrue(lost, home, CUT) == ["slot 2 is not recorded, not taken"]
+def test_demo_shows_a_kill_and_a_resume_and_checks_itself(host):
+    """Every slot is taken, the cut one in its second attempt, and the pictures are where the demo says."""
+    done = host.ctl("demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    cut = re.search(r"POWER CUT: SIGKILL for PID \d+, slot (\d), picture \d+ of 12", done.stdout)
+    assert cut
+    assert f"was scanning slot {cut[1]} when the daemon was killed" in done.stdout
+    assert "7 of 7" in done.stdout
+    datasets = Path(re.search(r"pictures: (\S+)/demo_0 to demo_6", done.stdout)[1])
+    assert datasets.is_relative_to(host.root)
+    for slot in range(7):
+        pictures = sorted((datasets / f"demo_{slot}" / "images").iterdir())
+        assert len(pictures) == 12
+        assert all(picture.read_bytes().startswith(b"\xff\xd8") for picture in pictures)
+    assert "sudo systemd/install" in done.stdout
+    assert "sudo timelapsectl start" in done.stdout
+    assert "name its driver in /etc/plant-imager3-app/timelapsed.toml" in done.stdout
+    storage = datasets.parent
+    assert spacing(storage / "timelapse_storage.json") == slot_interval(duration(storage / "history/first_scan.json"))
 
 
-def test_timelapse_that_is_not_over_is_objected_to(home, told_rightly):
-    """It must end by itself."""
-    first = replace(told_rightly.timelapse, state=TimeLapseState.SCHEDULED, next_idx=0, records={})
-    failed = first.begin(FIRST, "boot").fail_attempt(FIRST, ScanFailed("belt"), give_up=True)
-    objections = demo.what_is_untrue(replace(told_rightly, timelapse=failed), home, CUT)
-    assert objections == [
-        "it is scheduled, not completed",
-        "slot 0 is failed, not taken",
-        "slot 1 is not recorded, not taken",
-        "slot 2 is not recorded, not taken",
-    ]
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_demo_that_is_ended_takes_its_daemon_along(host, ending):
+    """Ctrl-C, a kill and the end of its terminal are the same."""
+    command = ["env", "--default-signal", *host.command("demo")]  # these tests may be run under nohup
+    with subprocess.Popen(command, env=host.environment, stdout=subprocess.PIPE) as demo:
+        read_until(demo.stdout, "scan_started")
+        (lock,) = host.root.glob("timelapsed-demo-*/data/plant-imager3-app/*.lock")
+        store = lock.with_suffix("")
+        pid = running_daemon(store)
+        assert pid is not None
+        demo.send_signal(ending)
+        demo.stdout.read()
+        assert demo.wait(PATIENCE) == 130
+    assert running_daemon(store) is None
 
 
-def test_missing_picture_is_objected_to(home, told_rightly):
-    """The record says twelve."""
-    home.pictures("demo_0")[3].unlink()
-    assert demo.what_is_untrue(told_rightly, home, CUT) == ["slot 0 has 11 pictures, not 12"]
+def test_demo_ends_well_though_its_scans_take_longer_than_the_interval(monkeypatch):
+    """The machine may become slower after the first scan was measured: slots are late then, and all are taken."""
+    interval = timedelta(seconds=1)
+    monkeypatch.setattr(scenario, "slot_interval", lambda _: interval)
+    home = Home.make(os.environ, time_per_position=timedelta(seconds=0.1))
+    cut = scenario.play(home, SystemClock(), Screen(io.StringIO()))
+    timelapse = load_timelapse(home.store).stored.timelapse
+    assert timelapse.records[0].took > interval
+    assert find_false_claims(timelapse, home, cut) == []
 
 
-def test_kill_that_left_no_trace_is_objected_to(home, told_rightly):
-    """It was to be seen in the records of the slot that it hit."""
-    assert demo.what_is_untrue(told_rightly, home, replace(CUT, slot=2)) == [
-        "slot 2 had 1 attempts, 0 of them interrupted; not 2 and 1"
-    ]
-
-
-def test_store_without_a_timelapse_is_objected_to(home):
-    """There is nothing to show."""
-    empty = StatusSnapshot(at=FIRST, store=home.store, evidence=SYNCHRONISED)
-    assert demo.what_is_untrue(empty, home, CUT) == ["the store holds no timelapse"]
-
-
-def test_daemon_that_does_not_start_ends_the_demo(home):
-    """Its own words are passed on, and nothing is waited for."""
-    faulty = home.directory / "config" / "plant-imager3-app" / "timelapsed.toml"
-    faulty.write_text('driver = "robot"')
+def test_daemon_that_does_not_start_ends_the_demo():
+    """Its error is shown, and the demo doesn't wait for a scan."""
+    home = Home.make(os.environ)
+    (home.settings / "timelapsed.toml").write_text('driver = "robot"')
     output = io.StringIO()
-    with pytest.raises(demo.DemoFailed, match="the daemon ended with 78"):
-        demo._run_until_the_cut(home, SystemClock(), Screen(output))
+    with pytest.raises(DemoFailed, match="the daemon ended with 78"):
+        scenario.play(home, SystemClock(), Screen(output))
     assert "no such driver" in output.getvalue()
 
 
-def test_demo_is_nobodys_service(tmp_path, monkeypatch):
-    """Its daemon must not report to the service manager of whoever shows it."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = demo.Home.make({"NOTIFY_SOCKET": "/run/x", "PI3_TIMELAPSE_FILE_NAME": "other.json", "PATH": "/bin"})
-    assert set(made.environment) == {"PATH", "XDG_DATA_HOME", "XDG_CONFIG_HOME"}
+def test_failed_first_scan_ends_the_demo():
+    """Its reason is shown: the slots can't be spaced by it."""
+    home = Home.make(os.environ)
+    path = home.settings / "timelapsed.toml"
+    path.write_text(re.sub(r"fail = .*", "fail = [0]", path.read_text()))
+    with pytest.raises(DemoFailed, match="the first scan failed: the simulated rig fails in slot 0"):
+        scenario.play(home, SystemClock(), Screen(io.StringIO()))

@@ -1,4 +1,4 @@
-"""`timelapsectl rig` as people run it: with a daemon and without, on the simulated rig and on a board on a pty."""
+"""`timelapsectl rig` as a process: with a daemon and without, on the simulated rig and on a board on a pty."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def simulate(place: Place, time_per_position: str = "0s", options: str = "") -> 
 
 
 def begin(place: Place, *arguments: str) -> subprocess.Popen[str]:
-    """Run ``timelapsectl rig``; as from a shell Ctrl-C reaches it."""
+    """Start ``timelapsectl rig``; Ctrl-C reaches it as from a shell."""
     out = place.data.parent / "out"
     out.mkdir(exist_ok=True)
     return subprocess.Popen(
@@ -75,10 +75,10 @@ def begin(place: Place, *arguments: str) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Return the exit code of a command and what it said."""
-    said, complained = process.communicate(timeout=PATIENCE)
-    assert "Traceback" not in complained
-    return process.returncode, said, complained
+    """Return exit code, output and errors of a command."""
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in errors
+    return process.returncode, output, errors
 
 
 def rig(place: Place, *arguments: str) -> tuple[int, str, str]:
@@ -90,8 +90,8 @@ def pictures(place: Place) -> list[Path]:
 
 
 @pytest.fixture(params=["with a daemon", "without a daemon"])
-def anyway(request, place: Place):
-    """Return the place, its simulated rig driven by a daemon or by the command itself."""
+def either_way(request, place: Place):
+    """Return a place whose simulated rig is driven by a daemon or by the command itself."""
     simulate(place)
     if request.param == "without a daemon":
         yield place
@@ -99,15 +99,15 @@ def anyway(request, place: Place):
     with place.start() as daemon:
         daemon.wait_for("idle:")
         yield place
-    assert [*inbox_path(place.store).iterdir()] == [], "what was asked for and answered is gone"
+    assert [*inbox_path(place.store).iterdir()] == [], "answered requests are removed"
 
 
-# --- what it does -----------------------------------------------------------------------------------------
+# --- the commands -----------------------------------------------------------------------------------------
 
 
-def test_every_part_is_shown_with_what_it_says(anyway: Place) -> None:
-    """A line each; the same as JSON."""
-    assert rig(anyway, "check") == (
+def test_check_shows_every_part(either_way: Place) -> None:
+    """A line for each part, with its own description; the same as JSON."""
+    assert rig(either_way, "check") == (
         0,
         (
             "gantry             answers     simulated, standing at x 0 y 0 pan 0\n"
@@ -116,38 +116,38 @@ def test_every_part_is_shown_with_what_it_says(anyway: Place) -> None:
         ),
         "",
     )
-    code, said, _ = rig(anyway, "check", "--json")
+    code, output, _ = rig(either_way, "check", "--json")
     assert code == 0
-    assert json.loads(said)["parts"][1] == {"name": "camera picamera", "answers": True, "says": "paints"}
+    assert json.loads(output)["parts"][1] == {"name": "camera picamera", "answers": True, "says": "paints"}
 
 
-def test_arm_is_homed_and_sent_to_a_place(anyway: Place) -> None:
-    """And the person is told where it stands; beyond its reach it isn't sent."""
-    code, said, complained = rig(anyway, "home")
-    assert (code, said.replace(NOTE, ""), complained) == (0, "homed; the arm stands at x 0 y 0 pan 0\n", "")
-    code, said, _ = rig(anyway, "goto", "--x", "10", "--pan", "-90")
-    assert (code, said.replace(NOTE, "")) == (0, "the arm stands at x 10 y 0 pan -90\n")
-    assert rig(anyway, "goto", "--y", "741") == (1, "", "error: y = 741 mm leaves the gantry's 0-740 mm\n")
+def test_arm_is_homed_and_sent_to_a_place(either_way: Place) -> None:
+    """The output says where it stands; a place beyond its reach is refused."""
+    code, output, errors = rig(either_way, "home")
+    assert (code, output.replace(NOTE, ""), errors) == (0, "homed; the arm stands at x 0 y 0 pan 0\n", "")
+    code, output, _ = rig(either_way, "goto", "--x", "10", "--pan", "-90")
+    assert (code, output.replace(NOTE, "")) == (0, "the arm stands at x 10 y 0 pan -90\n")
+    assert rig(either_way, "goto", "--y", "741") == (1, "", "error: y = 741 mm leaves the gantry's 0-740 mm\n")
 
 
-def test_pictures_come_to_whoever_asked_for_them(anyway: Place) -> None:
-    """Where they want them, as their own files."""
-    code, said, _ = rig(anyway, "snapshot")
+def test_pictures_become_files_of_the_person(either_way: Place) -> None:
+    """They go to the current directory, or where `--output` says."""
+    code, output, _ = rig(either_way, "snapshot")
     assert code == 0
     assert re.fullmatch(
-        r"picamera-\d{8}-\d{6}\.jpg: by picamera\npicamera2-\d{8}-\d{6}\.jpg: by picamera2\n", said.replace(NOTE, "")
+        r"picamera-\d{8}-\d{6}\.jpg: by picamera\npicamera2-\d{8}-\d{6}\.jpg: by picamera2\n", output.replace(NOTE, "")
     )
-    assert rig(anyway, "snapshot", "--camera", "picamera2", "--output", "here.jpg")[0] == 0
-    assert len(pictures(anyway)) == 3
-    for path in pictures(anyway):
+    assert rig(either_way, "snapshot", "--camera", "picamera2", "--output", "here.jpg")[0] == 0
+    assert len(pictures(either_way)) == 3
+    for path in pictures(either_way):
         assert path.stat().st_uid == os.getuid()
         with Image.open(path) as picture:
             assert (picture.format, picture.width) == ("JPEG", 32)
 
 
-def test_pictures_that_have_no_place_are_told_and_leave_nothing(anyway: Place) -> None:
-    """Neither here nor beside the store."""
-    assert rig(anyway, "snapshot", "--output", "one.jpg") == (
+def test_picture_that_can_not_be_written_leaves_no_file(either_way: Place) -> None:
+    """Neither in the current directory nor beside the store."""
+    assert rig(either_way, "snapshot", "--output", "one.jpg") == (
         1,
         "",
         (
@@ -155,19 +155,21 @@ def test_pictures_that_have_no_place_are_told_and_leave_nothing(anyway: Place) -
             "hint: name a directory that is there, or one --camera\n"
         ),
     )
-    code, _, complained = rig(anyway, "snapshot", "--camera", "picamera", "--output", "no/such/one.jpg")
-    assert (code, complained) == (1, "error: no/such/one.jpg: no such file or directory\n")
-    code, _, complained = rig(anyway, "snapshot", "--camera", "fish-eye")
-    assert (code, complained) == (1, "error: the rig has no camera fish-eye; it has picamera, picamera2\n")
-    assert pictures(anyway) == []
+    code, _, errors = rig(either_way, "snapshot", "--camera", "picamera", "--output", "no/such/one.jpg")
+    assert (code, errors) == (1, "error: no/such/one.jpg: no such file or directory\n")
+    code, _, errors = rig(either_way, "snapshot", "--camera", "fish-eye")
+    assert (code, errors) == (1, "error: the rig has no camera fish-eye; it has picamera, picamera2\n")
+    assert pictures(either_way) == []
 
 
-def test_driver_of_a_program_can_only_be_checked(place: Place) -> None:
-    """What is behind a program, that program knows."""
+def test_command_driver_can_only_be_checked(place: Place) -> None:
+    """The rig behind the program is unknown to us."""
     place.configure('driver = "command"\n[drivers.command]\nargv = ["true"]\nprepare = ["/no/such/program"]\n')
-    code, said, _ = rig(place, "check")
+    code, output, _ = rig(place, "check")
     assert code == 1
-    assert re.fullmatch(r"argv      answers     /\S+/true is there\nprepare   no answer   /no/such/program .*\n", said)
+    assert re.fullmatch(
+        r"argv      answers     /\S+/true is there\nprepare   no answer   /no/such/program .*\n", output
+    )
     for command in (["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
         assert rig(place, *command) == (
             1,
@@ -183,15 +185,15 @@ def test_driver_of_a_program_can_only_be_checked(place: Place) -> None:
 
 
 def test_scan_is_not_disturbed(place: Place) -> None:
-    """Whatever is asked for: the rig is the timelapse's."""
+    """Every manual command is refused while a slot is being taken."""
     simulate(place, options="stall = [0]")
     place.define(DEFINITION)
     with place.start() as daemon:
         daemon.wait_for("scan_started:")
         for command in (["check"], ["home"], ["goto", "--x", "1"], ["snapshot"], ["lights", "on"]):
-            code, said, complained = rig(place, *command)
-            assert (code, said) == (1, "")
-            assert complained.startswith("error: slot 0 of 2 is being scanned; ")
+            code, output, errors = rig(place, *command)
+            assert (code, output) == (1, "")
+            assert errors.startswith("error: slot 0 of 2 is being scanned; ")
             daemon.wait_for("request_refused: rig: slot 0 of 2 is being scanned; ")
         assert daemon.said("rig_by_hand") == []
 
@@ -210,8 +212,8 @@ def test_scan_is_not_disturbed(place: Place) -> None:
         b"\xff",
     ],
 )
-def test_request_that_no_command_of_ours_would_leave_is_refused(place: Place, content) -> None:
-    """The daemon takes nobody's word for anything."""
+def test_request_that_our_command_would_not_write_is_refused(place: Place, content) -> None:
+    """Anybody who may write into the directory may write a request, so the daemon checks all of it."""
     simulate(place)
     with place.start() as daemon:
         daemon.wait_for("idle:")
@@ -224,8 +226,8 @@ def test_request_that_no_command_of_ours_would_leave_is_refused(place: Place, co
         assert answer.message.isprintable() or answer.message.count("\n") == answer.message.count("fault")
 
 
-def wait_until_by_hand(place: Place) -> None:
-    """Wait until the daemon says that a person is at the rig."""
+def wait_for_manual_command(place: Place) -> None:
+    """Wait until the live status says that a manual command runs."""
     with FileWatch(place.storage) as watch:
         while read_live(place.store).get("rig") != "by hand":
             assert watch.wait(PATIENCE)
@@ -233,17 +235,17 @@ def wait_until_by_hand(place: Place) -> None:
 
 @contextmanager
 def homing_for_an_hour(place: Place):
-    """Return a daemon, and the command that has just had it begin to home an arm that is slow."""
+    """Yield a daemon that homes a slow arm, and the command that asked for it."""
     simulate(place, time_per_position="1h")
     with place.start() as daemon:
         daemon.wait_for("idle:")
         homing = begin(place, "home")
-        wait_until_by_hand(place)
+        wait_for_manual_command(place)
         yield daemon, homing
 
 
 def test_ctrl_c_stops_the_arm(place: Place) -> None:
-    """Whoever is at the rig next finds it free."""
+    """The rig is free for the next command."""
     with homing_for_an_hour(place) as (daemon, homing):
         homing.send_signal(signal.SIGINT)
         assert end(homing) == (130, "", "")
@@ -252,31 +254,31 @@ def test_ctrl_c_stops_the_arm(place: Place) -> None:
     assert [*inbox_path(place.store).iterdir()] == []
 
 
-def test_daemon_that_dies_meanwhile_is_told_and_finds_nothing_to_do_when_it_comes_back(place: Place) -> None:
-    """Nobody stands at the rig then."""
+def test_end_of_the_daemon_is_reported_and_withdraws_the_request(place: Place) -> None:
+    """The next daemon must not move the rig: the person may have left by then."""
     with homing_for_an_hour(place) as (daemon, homing):
         daemon.kill()
         daemon.process.wait()
-        code, _, complained = end(homing)
+        code, _, errors = end(homing)
     assert code == 69
-    assert "ended meanwhile; nothing more is asked of the rig" in complained
+    assert "ended meanwhile; nothing more is asked of the rig" in errors
     assert [*inbox_path(place.store).iterdir()] == []
 
 
-def test_stop_of_the_service_breaks_a_call_off_and_says_so(place: Place) -> None:
-    """It doesn't wait an hour for it."""
+def test_stop_of_the_service_breaks_a_manual_command_off(place: Place) -> None:
+    """It doesn't wait for the end of an hour's homing, and the answer says so."""
     with homing_for_an_hour(place) as (daemon, homing):
         assert daemon.stop() == 0
-        code, _, complained = end(homing)
+        code, _, errors = end(homing)
     assert code == 1
-    assert complained == "error: broken off; the arm was brought to a stand, because the service stops\n"
+    assert errors == "error: broken off; the arm was brought to a stand, because the service stops\n"
 
 
 # --- a board on a pty -----------------------------------------------------------------------------------------
 
 
 class Homing(Board):
-    """A board that tells when it begins to home."""
+    """A board that signals the begin of its homing."""
 
     begun: threading.Event
 
@@ -287,7 +289,7 @@ class Homing(Board):
 
 @pytest.fixture
 def board(place: Place, tmp_path):
-    """Return a board, and have the place's rig be one of it, a camera and a light."""
+    """Return a board; the place's rig is this board, a camera and a light."""
     picture = tmp_path / "picture.jpg"
     Image.linear_gradient("L").convert("RGB").save(picture)
     board = Homing()
@@ -298,8 +300,8 @@ def board(place: Place, tmp_path):
         yield board
 
 
-def test_real_rig_can_be_tried_without_a_daemon_and_stays_as_it_was_put(place: Place, board) -> None:
-    """A light that one command switched on is there for the next one's picture."""
+def test_rig_without_a_daemon_stays_as_a_command_left_it(place: Place, board) -> None:
+    """A light that one command switched on is on for the next one's picture."""
     assert rig(place, "check") == (
         0,
         (
@@ -321,8 +323,8 @@ def test_real_rig_can_be_tried_without_a_daemon_and_stays_as_it_was_put(place: P
     assert not board.lit.exists()
 
 
-def test_real_rig_can_be_tried_while_the_daemon_waits_for_a_slot(place: Place, board) -> None:
-    """It knows where the arm stands from one command to the next."""
+def test_rig_can_be_tried_while_the_daemon_waits_for_a_slot(place: Place, board) -> None:
+    """The daemon knows the arm's place from one command to the next."""
     place.define(DEFINITION + 'start_at = "2999-01-01T00:00:00Z"\n')
     with place.start() as daemon:
         daemon.wait_for("rig_standby:")
@@ -339,29 +341,29 @@ def test_real_rig_can_be_tried_while_the_daemon_waits_for_a_slot(place: Place, b
     assert not board.lit.exists()
 
 
-def test_alarm_is_told_with_its_cure_which_helps(place: Place, board) -> None:
-    """The hint names the command that ends it."""
+def test_error_of_an_alarm_names_the_command_that_ends_it(place: Place, board) -> None:
+    """That command works."""
     board.fault, board.at = "alarm 1", 1
     with place.start() as daemon:
         daemon.wait_for("idle:")
-        code, _, complained = rig(place, "goto", "--x", "100")
+        code, _, errors = rig(place, "goto", "--x", "100")
         assert code == 1
-        assert complained.startswith("error: GRBL alarm 1 (a limit switch was hit on the way to x 100 y 0 pan 0)")
-        assert complained.endswith("then `timelapsectl rig home`\n")
+        assert errors.startswith("error: GRBL alarm 1 (a limit switch was hit on the way to x 100 y 0 pan 0)")
+        assert errors.endswith("then `timelapsectl rig home`\n")
         assert rig(place, "home")[:2] == (0, "homed; the arm stands at x 0 y 0 pan 0\n")
 
 
-def test_part_that_does_not_answer_is_shown_and_the_exit_code_says_so(place: Place, tmp_path) -> None:
-    """With what to look at; the other parts are shown all the same."""
+def test_part_that_does_not_answer_is_shown_and_the_exit_code_is_1(place: Place, tmp_path) -> None:
+    """The other parts are shown all the same."""
     place.configure(GRBL.format(port="/dev/no-such-port", picture="x", lit=tmp_path / "lit"))
-    code, said, complained = rig(place, "check")
-    assert (code, complained) == (1, "")
-    assert "gantry       no answer   /dev/no-such-port: " in said
-    assert "camera top   answers     command, open\n" in said
+    code, output, errors = rig(place, "check")
+    assert (code, errors) == (1, "")
+    assert "gantry       no answer   /dev/no-such-port: " in output
+    assert "camera top   answers     command, open\n" in output
 
 
-def test_only_one_is_at_the_rig_at_a_time(place: Place, board) -> None:
-    """Neither a second person nor a daemon comes in between; and Ctrl-C leaves the arm at a stand."""
+def test_rig_is_used_by_one_process_at_a_time(place: Place, board) -> None:
+    """A second command and a daemon are refused meanwhile; Ctrl-C brings the arm to a stand."""
     board.fault = "home for ever"
     homing = begin(place, "home")
     assert board.begun.wait(PATIENCE)
@@ -380,8 +382,8 @@ def test_only_one_is_at_the_rig_at_a_time(place: Place, board) -> None:
     assert end(homing) == (1, "", "error: broken off; the arm was brought to a stand\n")
 
 
-def test_lock_that_root_leaves_is_the_daemons(place: Place) -> None:
-    """Else the service could not start afterwards."""
+def test_lock_made_by_root_belongs_to_the_daemons_user(place: Place) -> None:
+    """Otherwise the service could not start afterwards."""
     simulate(place)
     owner = (65534, 65534) if os.geteuid() == 0 else (os.getuid(), os.getgid())
     os.chown(place.storage, *owner)

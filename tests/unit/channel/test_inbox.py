@@ -1,4 +1,4 @@
-"""Requests and answers: files in a directory, nothing that listens."""
+"""Requests and answers as files in a directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from plantimager.timelapse.channel.inbox import (
-    LARGEST_REQUEST,
+    MAX_REQUEST_BYTES,
     Answer,
     Inbox,
     RequestFaulty,
@@ -33,8 +33,8 @@ def inbox(store):
     return inbox
 
 
-def test_request_is_found_answered_and_gone(store, inbox):
-    """From the command to the daemon and back."""
+def test_answered_request_is_removed(store, inbox):
+    """The daemon finds a request, answers it and removes it; the command reads the answer once."""
     path = leave_request(store, "cancel", "a1", b'{"who": "ada"}')
     (request,) = inbox.pending()
     assert (request.kind, request.path, request.body()) == ("cancel", path, {"who": "ada"})
@@ -47,7 +47,7 @@ def test_request_is_found_answered_and_gone(store, inbox):
 
 
 def test_answer_may_have_details_and_pictures(store, inbox):
-    """The daemon can't write where the person is; it can beside the request."""
+    """Pictures are passed on beside the request, since the daemon may not write into the person's directory."""
     path = leave_request(store, "rig", "a1", b"{}")
     (request,) = inbox.pending()
     leave_picture(request, 0, b"first")
@@ -60,7 +60,7 @@ def test_answer_may_have_details_and_pictures(store, inbox):
 
 
 def test_picture_that_is_a_link_is_not_followed(store, inbox, tmp_path):
-    """Root must not read for the daemon's user what that may not."""
+    """Root must not read a file for the daemon's user that this user may not read."""
     path = leave_request(store, "rig", "a1", b"{}")
     (tmp_path / "secret").write_bytes(b"secret")
     path.with_name(f"{path.name}.picture-0").symlink_to(tmp_path / "secret")
@@ -69,16 +69,16 @@ def test_picture_that_is_a_link_is_not_followed(store, inbox, tmp_path):
     assert refused.value.filename == f"{path}.picture-0"
 
 
-def test_picture_that_is_no_file_is_not_waited_for(store, inbox):
-    """A pipe without a writer would never end."""
+def test_picture_that_is_no_regular_file_is_refused(store, inbox):
+    """Reading a pipe without a writer would block for good."""
     path = leave_request(store, "rig", "a1", b"{}")
     os.mkfifo(path.with_name(f"{path.name}.picture-0"))
     with pytest.raises(OSError, match="FIFO"):
         collect_picture(path, 0)
 
 
-def test_request_is_not_left_where_a_link_leads(store, tmp_path):
-    """Root must not write for the daemon's user where that may not, nor give it away."""
+def test_request_is_not_written_through_a_link(store, tmp_path):
+    """Root must not write or change the owner of a directory that the daemon's user may not write."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     inbox_path(store).symlink_to(elsewhere)
@@ -88,8 +88,8 @@ def test_request_is_not_left_where_a_link_leads(store, tmp_path):
     assert [*elsewhere.iterdir()] == []
 
 
-def test_withdrawn_request_leaves_nothing(store, inbox):
-    """Neither an answer nor pictures that nobody fetches."""
+def test_withdrawn_request_leaves_no_file(store, inbox):
+    """Its answer is not written, and its pictures are removed."""
     path = leave_request(store, "rig", "a1", b"{}")
     (request,) = inbox.pending()
     leave_picture(request, 0, b"a picture")
@@ -100,8 +100,8 @@ def test_withdrawn_request_leaves_nothing(store, inbox):
     assert [*inbox.directory.iterdir()] == []
 
 
-def test_what_was_asked_of_the_rig_does_not_outlive_the_daemon(store, inbox):
-    """A start or a cancel waits for the next one; to move a rig when nobody stands there any more is something else."""
+def test_manual_command_does_not_outlive_the_daemon(store, inbox):
+    """A start or a cancel waits for the next daemon; the rig must not move when the person may have left."""
     for kind in ("start", "cancel", "rig"):
         leave_request(store, kind, "a1", b"{}")
     leave_picture(inbox.pending()[0], 0, b"a picture")
@@ -109,8 +109,8 @@ def test_what_was_asked_of_the_rig_does_not_outlive_the_daemon(store, inbox):
     assert sorted(request.kind for request in inbox.pending()) == ["cancel", "start"]
 
 
-def test_answer_that_nobody_fetched_does_not_stay_for_ever(store, inbox):
-    """The one who asked has lost patience; it is swept when the next daemon starts."""
+def test_answer_that_nobody_collected_is_removed_by_the_next_daemon(store, inbox):
+    """The command may have given up before the answer came."""
     path = leave_request(store, "start", "a1", b"")
     inbox.answer(inbox.pending()[0], Answer(accepted=True, message="done"))
     assert [*inbox.directory.iterdir()] != []
@@ -120,7 +120,7 @@ def test_answer_that_nobody_fetched_does_not_stay_for_ever(store, inbox):
 
 
 def test_request_is_private(store):
-    """A definition may hold what is nobody else's business."""
+    """Only the daemon's user can read a request: a definition may be confidential."""
     path = leave_request(store, "start", "a1", b"")
     assert path.name == "start-a1.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -128,7 +128,7 @@ def test_request_is_private(store):
     assert path.stat().st_uid == store.parent.stat().st_uid
 
 
-def test_requests_are_answered_in_the_order_they_came(store, inbox):
+def test_requests_are_found_in_the_order_of_their_arrival(store, inbox):
     """A cancel before a start means something else than after it."""
     for number, token in enumerate(["b", "a", "c"]):
         os.utime(leave_request(store, "start", token, b""), (number, number))
@@ -140,15 +140,15 @@ def test_requests_are_answered_in_the_order_they_came(store, inbox):
     ["start-a.toml.ab12_xyz.tmp", "start-a.toml.answer", "stop-a.json", "start-.toml", "start-a_b.toml", "notes.txt",
      f"start-{'a' * 41}.toml", "start-a.toml\n"],
 )  # fmt: skip
-def test_what_is_no_request_is_left_alone(inbox, name):
-    """Half-written files, answers, and what a person put there."""
+def test_file_with_another_name_is_no_request(inbox, name):
+    """Half-written files, answers, and files of a person stay as they are."""
     (inbox.directory / name).write_bytes(b"")
     assert inbox.pending() == []
     assert (inbox.directory / name).exists()
 
 
-def test_what_is_no_file_is_no_request(inbox, tmp_path):
-    """A link would have the daemon read what its maker may not."""
+def test_only_a_regular_file_is_a_request(inbox, tmp_path):
+    """A link could make the daemon read a file that the link's author may not read."""
     (tmp_path / "secret").write_bytes(b"")
     (inbox.directory / "start-link.toml").symlink_to(tmp_path / "secret")
     (inbox.directory / "start-dir.toml").mkdir()
@@ -157,13 +157,13 @@ def test_what_is_no_file_is_no_request(inbox, tmp_path):
 
 
 def test_missing_directory_has_no_requests(store):
-    """It may have been removed."""
+    """The directory may have been removed."""
     assert Inbox(store).pending() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\xff", b"[" * 100_000])
-def test_request_that_can_not_be_understood_is_refused(store, inbox, content):
-    """Guessing might cancel a timelapse."""
+def test_malformed_request_is_refused(store, inbox, content):
+    """A guess could cancel a timelapse."""
     leave_request(store, "cancel", "a", content)
     (request,) = inbox.pending()
     with pytest.raises(RequestFaulty, match=r"^cancel-a\.json: not "):
@@ -171,15 +171,15 @@ def test_request_that_can_not_be_understood_is_refused(store, inbox, content):
 
 
 def test_request_that_is_too_large_is_refused(store, inbox):
-    """It is not even read."""
+    """It is refused by its size, before it is read."""
     with leave_request(store, "cancel", "a", b"").open("r+b") as file:
-        file.truncate(LARGEST_REQUEST + 1)
+        file.truncate(MAX_REQUEST_BYTES + 1)
     with pytest.raises(OSError, match="at most"):
         inbox.pending()[0].body()
 
 
-def test_request_that_was_withdrawn_is_answered_without_harm(store, inbox):
-    """Its maker lost patience."""
+def test_answer_to_a_withdrawn_request_is_dropped(store, inbox):
+    """The person may withdraw at any moment, also between finding and answering."""
     leave_request(store, "cancel", "a", b"{}")
     (request,) = inbox.pending()
     request.path.unlink()
@@ -189,15 +189,15 @@ def test_request_that_was_withdrawn_is_answered_without_harm(store, inbox):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"accepted": tr', b"[]", b"3", b'{"accepted": true}', b'{"message": "x"}'])
-def test_answer_that_is_not_whole_is_no_answer_yet(store, content):
-    """The command looks again."""
+def test_incomplete_answer_is_no_answer_yet(store, content):
+    """The command looks again later."""
     path = leave_request(store, "cancel", "a", b"{}")
     path.with_name(f"{path.name}.answer").write_bytes(content)
     assert collect_answer(path) is None
 
 
-def test_answer_that_can_not_be_left_keeps_nobody_from_the_next_request(store, inbox):
-    """Here there is a directory in its place; the request goes all the same."""
+def test_request_is_removed_though_its_answer_can_not_be_written(store, inbox):
+    """Otherwise the daemon would carry it out again; here a directory blocks the answer's name."""
     path = leave_request(store, "cancel", "a", b"{}")
     path.with_name(f"{path.name}.answer").mkdir()
     inbox.answer(inbox.pending()[0], Answer(accepted=True, message="x"))

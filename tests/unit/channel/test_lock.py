@@ -1,4 +1,4 @@
-"""One daemon a store."""
+"""The instance lock: one daemon per store."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def holder(store):
         process.kill()
 
 
-def test_second_holder_is_told_who_the_first_is(store, holder):
-    """And what to do."""
+def test_error_of_a_second_holder_names_the_first(store, holder):
+    """The hint says how to run two rigs."""
     with pytest.raises(AlreadyRunning) as raised:
         InstanceLock(store).take()
     assert str(raised.value) == f"{lock_path(store)}: a timelapsed already runs on this store (PID {holder.pid})"
     assert "PI3_TIMELAPSE_FILE_NAME" in raised.value.hint
 
 
-def test_holder_that_is_no_daemon_is_not_taken_for_one(store):
-    """Nobody sends it a daemon's signals, and yet no daemon starts meanwhile."""
+def test_holder_that_is_no_daemon_is_not_reported_as_one(store):
+    """It gets no signals that are meant for a daemon, and no daemon starts meanwhile."""
     lock = InstanceLock(store)
     lock.take(signed=False)
     assert running_daemon(store) is None
@@ -58,7 +58,7 @@ def test_holder_that_is_no_daemon_is_not_taken_for_one(store):
 
 
 def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
-    """However it ended; what it wrote into the file names nobody any more."""
+    """The signature that it left in the file counts no longer."""
     assert running_daemon(store) == holder.pid
     holder.kill()
     holder.wait()
@@ -71,7 +71,7 @@ def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
 
 
 def test_lock_file_is_private_and_stays(store):
-    """Removing it would let two daemons lock two files of one name."""
+    """Without the file two daemons could lock two files of one name."""
     lock = InstanceLock(store)
     lock.take()
     inode = lock.path.stat().st_ino
@@ -83,7 +83,7 @@ def test_lock_file_is_private_and_stays(store):
 
 
 def test_looking_for_the_daemon_takes_no_lock(store, holder):
-    """A command that looks at the wrong moment must not keep a daemon from starting."""
+    """A command that looks at the wrong moment must not stop a daemon from starting."""
     before = lock_path(store).stat()
     assert running_daemon(store) == holder.pid
     assert lock_path(store).stat() == before or lock_path(store).stat().st_mtime_ns == before.st_mtime_ns
@@ -93,18 +93,18 @@ def test_looking_for_the_daemon_takes_no_lock(store, holder):
     "text", ["", "x", "1", "0 0", "999999999 1", "1 0", f"{os.getpid()} 1", "1 2 3", "\udcff", "9" * 99]
 )
 def test_lock_file_that_names_no_running_daemon_names_none(store, text):
-    """A process of the same number that isn't ours is nobody, too."""
+    """The PID of a daemon that has ended may belong to another process by now."""
     lock_path(store).write_bytes(os.fsencode(text))
     assert running_daemon(store) is None
 
 
 def test_missing_lock_names_no_daemon(store):
-    """Nobody ever ran here."""
+    """No daemon has ever run on this store."""
     assert running_daemon(store) is None
 
 
 def test_lock_is_held_though_the_disk_is_full(store, monkeypatch):
-    """A daemon that can't sign still scans; nobody else gets the lock."""
+    """A daemon that can't sign still scans, and no second daemon starts."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -118,7 +118,7 @@ def test_lock_is_held_though_the_disk_is_full(store, monkeypatch):
 
 
 def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
-    """The card of a rig that had too many power cuts: the file of an earlier run serves."""
+    """A memory card may turn read-only after many power cuts; the lock file of an earlier run serves."""
     InstanceLock(store).take()
     real = os.open
 
@@ -134,7 +134,7 @@ def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
 
 @pytest.mark.parametrize("target", ["elsewhere", "missing"])
 def test_lock_that_is_a_symbolic_link_is_refused(store, tmp_path, target):
-    """Nobody has the daemon write into a file of their choice."""
+    """A link could make the daemon write into another file."""
     (tmp_path / "elsewhere").write_text("precious")
     lock_path(store).symlink_to(tmp_path / target)
     with pytest.raises(OSError, match="symbolic links"):
@@ -143,7 +143,7 @@ def test_lock_that_is_a_symbolic_link_is_refused(store, tmp_path, target):
 
 
 def test_start_of_a_process_is_the_same_each_time():
-    """With its number it names one process for good, whatever its name is."""
+    """PID and start together identify one process for good."""
     assert process_start(os.getpid()) == process_start(os.getpid())
     with pytest.raises(OSError):
         process_start(2**22 + 1)

@@ -1,4 +1,4 @@
-"""A rig of which everything is known: its timelapse, the time, the zone, the terminal."""
+"""Fixtures of one rig whose timelapse, time, zone and terminal are fixed."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ HALF_AN_HOUR = timedelta(minutes=30)
 
 @pytest.fixture(autouse=True)
 def central_europe(monkeypatch):
-    """Put the host into central Europe, and say nothing of terminals."""
+    """Put the host into central Europe, without variables about terminals."""
     for name in ("NO_COLOR", "COLUMNS", "TERM"):
         monkeypatch.delenv(name, raising=False)
     with host_zone(EUROPE, monkeypatch):
@@ -32,7 +32,7 @@ def central_europe(monkeypatch):
 
 @pytest.fixture
 def screen():
-    """Return a function that makes a screen; by default no terminal."""
+    """Return a function that makes a screen; by default it is no terminal."""
 
     def make(**about):
         return Screen(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), **about)
@@ -42,7 +42,7 @@ def screen():
 
 @pytest.fixture
 def half_way():
-    """Return the timelapse of the sketches: 17 of 48 slots done, one late, one failed, one skipped."""
+    """Return a timelapse with 17 of 48 slots done: one late, one failed, one skipped."""
     timelapse = TimeLapse(
         id="col0_ld",
         mode=TimeLapseMode.INTERVAL,
@@ -67,8 +67,8 @@ def half_way():
 
 
 @pytest.fixture
-def overview(half_way):
-    """Return what there is to know at 16:18 of a daemon that runs."""
+def snapshot(half_way):
+    """Return a snapshot at 16:18, with a running daemon."""
     now = FIRST + timedelta(hours=8, minutes=18)
     off = (FIRST + timedelta(hours=6, minutes=41), FIRST + timedelta(hours=7, minutes=21))
     return StatusSnapshot(
@@ -83,9 +83,9 @@ def overview(half_way):
 
 
 @pytest.fixture
-def scanning(overview):
-    """Return the same rig at 16:32, in the middle of slot 17."""
+def scanning(snapshot):
+    """Return a snapshot of the same rig at 16:32, in the middle of slot 17."""
     now = FIRST + timedelta(hours=8, minutes=32)
-    timelapse = overview.timelapse.begin(FIRST + HALF_AN_HOUR * 17, "boot")
-    daemon = replace(overview.daemon, rig="scanning", progress=(17, 36))
-    return replace(overview, at=now, timelapse=timelapse, daemon=daemon)
+    timelapse = snapshot.timelapse.begin(FIRST + HALF_AN_HOUR * 17, "boot")
+    daemon = replace(snapshot.daemon, rig="scanning", progress=(17, 36))
+    return replace(snapshot, at=now, timelapse=timelapse, daemon=daemon)

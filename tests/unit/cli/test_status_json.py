@@ -1,4 +1,4 @@
-"""`timelapsectl status --json`: keys that programs may rely on."""
+"""`timelapsectl status --json`: stable keys for programs."""
 
 import json
 import re
@@ -24,9 +24,9 @@ def keys_of(value):
             yield from keys_of(inner)
 
 
-def test_json_has_the_facts_of_the_screen(overview):
-    """Counts, what comes next, times in UTC, durations in seconds."""
-    facts = snapshot_as_json(overview, 2)
+def test_json_has_the_facts_of_the_screen(snapshot):
+    """Counts, next slot, times in UTC, durations in seconds."""
+    facts = snapshot_as_json(snapshot, 2)
     assert facts["timelapse"] | {} == {
         "id": "col0_ld",
         "mode": "interval",
@@ -78,58 +78,58 @@ def test_json_has_the_facts_of_the_screen(overview):
 
 
 def test_running_scan_is_there_only_while_a_daemon_takes_it(scanning):
-    """A store alone may say "running" for years."""
+    """A store alone may say "running" long after its daemon's end."""
     taken = {"slot": 17, "scan_id": "col0_ld_17", "attempt": 1, "done": 17, "total": 36}
     assert snapshot_as_json(scanning, 0)["scanning"] == taken
     assert snapshot_as_json(replace(scanning, daemon=None), 0)["scanning"] is None
 
 
-def test_object_has_the_same_keys_without_a_timelapse(overview):
-    """A program may ask for them without looking first."""
-    empty = StatusSnapshot(at=overview.at, store=overview.store, evidence=overview.evidence)
-    assert snapshot_as_json(empty, 10).keys() == snapshot_as_json(overview, 10).keys()
+def test_object_has_the_same_keys_without_a_timelapse(snapshot):
+    """A program may read a key without testing for it."""
+    empty = StatusSnapshot(at=snapshot.at, store=snapshot.store, evidence=snapshot.evidence)
+    assert snapshot_as_json(empty, 10).keys() == snapshot_as_json(snapshot, 10).keys()
     assert snapshot_as_json(empty, 10)["timelapse"] is None
 
 
 def test_every_key_is_documented(scanning):
-    """The module's docstring is the reference, and the manual says the same."""
+    """The module's docstring is the reference."""
     ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
     keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     assert keys <= set(re.findall(r"\w+", status_json.__doc__))
 
 
-def test_it_is_plain_json(scanning):
-    """No value is anything that only Python knows."""
+def test_object_is_plain_json(scanning):
+    """Written and read again it is the same."""
     assert json.loads(json.dumps(snapshot_as_json(scanning, 48))) == snapshot_as_json(scanning, 48)
 
 
-def test_token_in_an_error_is_not_passed_on(overview):
-    """Neither in a record nor in what stands beside it."""
-    ended = overview.timelapse.cancel(overview.at, "s3cr3t", "why s3cr3t")
-    facts = snapshot_as_json(replace(overview, timelapse=ended, secrets=("s3cr3t",)), 48)
+def test_object_has_no_secret_of_the_store(snapshot):
+    """Texts that repeat it are redacted, in records and in the ending."""
+    ended = snapshot.timelapse.cancel(snapshot.at, "s3cr3t", "why s3cr3t")
+    facts = snapshot_as_json(replace(snapshot, timelapse=ended, secrets=("s3cr3t",)), 48)
     assert "s3cr3t" not in json.dumps(facts)
 
 
-def test_any_number_of_records_may_be_asked_for(overview):
-    """A program that wants all of them writes a number that no store reaches."""
-    assert len(snapshot_as_json(overview, 10**20)["records"]) == 17
+def test_any_number_of_records_may_be_asked_for(snapshot):
+    """A program that wants all of them may write a number that no store reaches."""
+    assert len(snapshot_as_json(snapshot, 10**20)["records"]) == 17
 
 
 @pytest.fixture
 def follow(monkeypatch, screen, tmp_path):
-    """Return a function that follows a rig through the given looks, until Ctrl-C, and returns what was written."""
+    """Return a function that follows a rig through these snapshots until Ctrl-C, and returns the written lines."""
 
-    def run(*looks):
-        seen = iter(looks)
+    def run(*snapshots):
+        remaining = iter(snapshots)
 
-        def look(*_):
+        def take_next(*_):
             try:
-                return next(seen)
+                return next(remaining)
             except StopIteration:
                 raise KeyboardInterrupt from None
 
-        monkeypatch.setattr(status, "take_snapshot", look)
-        monkeypatch.setattr(status, "TICK", 0)
+        monkeypatch.setattr(status, "take_snapshot", take_next)
+        monkeypatch.setattr(status, "REFRESH_SECONDS", 0)
         session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen())
         assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0
         return session.screen.stream.buffer.getvalue().decode().splitlines()
@@ -137,13 +137,13 @@ def follow(monkeypatch, screen, tmp_path):
     return run
 
 
-def test_following_is_silent_while_nothing_changes(follow, overview):
-    """Since when the daemon runs is worked out at each look, and differs by microseconds: that is no news."""
-    daemon = overview.daemon
+def test_following_is_silent_while_nothing_changes(follow, snapshot):
+    """The computed start of the daemon differs by microseconds from reading to reading; that is no change."""
+    daemon = snapshot.daemon
     later = replace(
-        overview,
-        at=overview.at + timedelta(seconds=1),
+        snapshot,
+        at=snapshot.at + timedelta(seconds=1),
         daemon=replace(daemon, up_since=daemon.up_since + timedelta(microseconds=3)),
     )
     another = replace(later, daemon=replace(daemon, pid=daemon.pid + 1))
-    assert [json.loads(line)["daemon"]["pid"] for line in follow(overview, later, another)] == [1234, 1235]
+    assert [json.loads(line)["daemon"]["pid"] for line in follow(snapshot, later, another)] == [1234, 1235]

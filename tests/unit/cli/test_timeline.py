@@ -1,4 +1,4 @@
-"""`timelapsectl timeline`: planned against taken."""
+"""`timelapsectl timeline`: scheduled against taken."""
 
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
@@ -6,31 +6,31 @@ from xml.etree import ElementTree as ET
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.timeline import SCALES, Kind, chart_of
-from plantimager.timelapse.cli.timeline_svg import NAMESPACE, svg_of
-from plantimager.timelapse.cli.timeline_text import text_of
+from plantimager.timelapse.cli.timeline_chart import SCALES, MarkKind, build_chart
+from plantimager.timelapse.cli.timeline_svg import NAMESPACE, draw_svg
+from plantimager.timelapse.cli.timeline_text import draw_text
 from plantimager.timelapse.domain.states import TimeLapseMode
 
 SVG = f"{{{NAMESPACE}}}"
 
 
-def chart(overview):
-    """Return the picture of what an overview holds."""
-    return chart_of(overview, overview.timelapse)
+def chart(snapshot):
+    """Return the chart of a snapshot's timelapse."""
+    return build_chart(snapshot, snapshot.timelapse)
 
 
-def with_slots(overview, *slots):
-    """Return a timelapse of these slots, none of them taken."""
+def with_slots(snapshot, *slots):
+    """Return a snapshot whose timelapse has these slots, none of them taken."""
     fresh = replace(
-        overview.timelapse, mode=TimeLapseMode.FIXED_TIMES, schedule_times=tuple(slots), next_idx=0, records={}
+        snapshot.timelapse, mode=TimeLapseMode.FIXED_TIMES, schedule_times=tuple(slots), next_idx=0, records={}
     )
-    return replace(overview, timelapse=fresh)
+    return replace(snapshot, timelapse=fresh)
 
 
-def test_text_has_a_row_a_day_and_a_mark_a_slot(overview, screen):
-    """At its hour, worded by its sign; the legend counts them."""
+def test_text_has_a_row_a_day_and_a_mark_a_slot(snapshot, screen):
+    """Each mark stands at its hour, with the sign of its outcome; the legend counts them."""
     assert (
-        "\n".join(text_of(chart(overview), screen()))
+        "\n".join(draw_text(chart(snapshot), screen()))
         == """\
 col0_ld
 interval, every 30 min, 22 Jun 2026 08:00 → 23 Jun 2026 07:30; scheduled, 15
@@ -45,45 +45,45 @@ times: CEST (UTC+02:00)"""
     )
 
 
-def test_time_without_a_daemon_is_a_band(overview, screen):
-    """Where no slot stands in front of it, it can be seen."""
-    morning = overview.timelapse.schedule_times[0] - timedelta(hours=7)
-    earlier = replace(overview.logbook, outages=((morning, morning + timedelta(hours=3)),))
-    row = text_of(chart(replace(overview, logbook=earlier)), screen())[5]
+def test_time_without_a_daemon_is_a_band(snapshot, screen):
+    """It is visible where no slot covers it."""
+    morning = snapshot.timelapse.schedule_times[0] - timedelta(hours=7)
+    earlier = replace(snapshot.logbook, outages=((morning, morning + timedelta(hours=3)),))
+    row = draw_text(chart(replace(snapshot, logbook=earlier)), screen())[5]
     assert row == "Mon 22 Jun 2026 │  ░░░░░░        ●●●●●●●●●●●●●✗○◐●···············│"
 
 
-def test_band_over_midnight_is_cut_in_two(overview):
-    """Each day has its part of an outage."""
+def test_band_over_midnight_is_cut_in_two(snapshot):
+    """Each day shows its part of an outage."""
     night = (datetime(2026, 6, 22, 20, 0, tzinfo=UTC), datetime(2026, 6, 23, 4, 0, tzinfo=UTC))
-    drawn = chart(replace(overview, logbook=replace(overview.logbook, outages=(night,))))
+    drawn = chart(replace(snapshot, logbook=replace(snapshot.logbook, outages=(night,))))
     assert [row.off for row in drawn.rows] == [((22 / 24, 1.0),), ((0.0, 0.25),)]
 
 
-def test_daemon_that_is_not_there_now_is_an_outage_too(overview):
-    """It is on no record yet, since nobody is there to write it."""
-    now = replace(overview, daemon=None, at=overview.at + timedelta(hours=1))
+def test_present_outage_is_shown_too(snapshot):
+    """The store doesn't have it yet, since no daemon runs to write it."""
+    now = replace(snapshot, daemon=None, at=snapshot.at + timedelta(hours=1))
     assert chart(now).rows[0].off[-1] == pytest.approx(
         ((16 * 3600 + 17 * 60 + 57) / 86400, (17 * 3600 + 18 * 60) / 86400)
     )
 
 
 def test_scan_of_a_daemon_that_is_gone_is_not_being_taken(scanning, screen):
-    """The store says so long after; with a daemon it is true."""
-    assert "▶ 1 being taken" in "\n".join(text_of(chart(scanning), screen()))
+    """The store says so long after; it is true only while a daemon runs."""
+    assert "▶ 1 being taken" in "\n".join(draw_text(chart(scanning), screen()))
     cut_off = chart(replace(scanning, daemon=None))
-    shown = "\n".join(text_of(cut_off, screen()))
+    shown = "\n".join(draw_text(cut_off, screen()))
     assert ("▷ 1 cut off" in shown, "being taken" in shown) == (True, False)
-    drawn = svg_of(cut_off).decode()
+    drawn = draw_svg(cut_off).decode()
     assert (": cut off</title>" in drawn, "being taken" in drawn) == (True, False)
 
 
-def test_worst_mark_is_seen_where_several_fall_together(overview, screen):
-    """A failure must not hide behind a success a minute later."""
-    timelapse = overview.timelapse
+def test_worst_mark_is_shown_where_several_coincide(snapshot, screen):
+    """A success a minute later must not hide a failure."""
+    timelapse = snapshot.timelapse
     dense = tuple(timelapse.schedule_times[0] + timedelta(hours=7) + timedelta(minutes=index) for index in range(48))
     dense = (*dense[:47], dense[0] + timedelta(hours=8))
-    row = text_of(chart(replace(overview, timelapse=replace(timelapse, schedule_times=dense))), screen())[5]
+    row = draw_text(chart(replace(snapshot, timelapse=replace(timelapse, schedule_times=dense))), screen())[5]
     assert row.count("✗") == 1
     assert "●" not in row
 
@@ -96,38 +96,38 @@ def test_worst_mark_is_seen_where_several_fall_together(overview, screen):
         (timedelta(seconds=4), "24 Oct 08:00", [":00", ":10", ":20", ":30", ":40", ":50", ":60"]),
     ],
 )
-def test_short_timelapse_has_shorter_rows(overview, apart, label, ticks):
-    """A row of a day would show a timelapse of a minute as one mark."""
+def test_short_timelapse_has_shorter_rows(snapshot, apart, label, ticks):
+    """In rows of a day a timelapse of a minute would be one mark."""
     first = datetime(2026, 10, 24, 6, 0, tzinfo=UTC)
-    drawn = chart(with_slots(overview, first, first + apart, first + 2 * apart))
+    drawn = chart(with_slots(snapshot, first, first + apart, first + 2 * apart))
     assert drawn.rows[0].label == label
     assert [text for _, text in drawn.ticks] == ticks
     assert [place for place, _ in drawn.ticks] == pytest.approx([i / (len(ticks) - 1) for i in range(len(ticks))])
 
 
-def test_slots_stand_at_their_hour_by_the_wall_clock_when_clocks_change(overview):
-    """The 25th of October has 25 hours; 08:00 stays where it is."""
+def test_slots_stand_at_their_local_hour_when_clocks_change(snapshot):
+    """The 25th of October has 25 hours; 08:00 has the same position on each day."""
     slots = [datetime(2026, 10, day, hour, 0, tzinfo=UTC) for day, hour in ((24, 6), (25, 7), (26, 7))]
-    drawn = chart(with_slots(overview, *slots))
-    assert [mark.place for row in drawn.rows for mark in row.marks] == pytest.approx([8 / 24] * 3)
+    drawn = chart(with_slots(snapshot, *slots))
+    assert [mark.position for row in drawn.rows for mark in row.marks] == pytest.approx([8 / 24] * 3)
     assert drawn.zone == "CEST (UTC+02:00), CET (UTC+01:00)"
 
 
-def test_days_without_a_slot_have_no_row(overview):
+def test_days_without_a_slot_have_no_row(snapshot):
     """Fixed times may be months apart."""
     slots = [datetime(2026, month, 1, 12, 0, tzinfo=UTC) for month in (1, 4, 7)]
-    assert len(chart(with_slots(overview, *slots)).rows) == 3
+    assert len(chart(with_slots(snapshot, *slots)).rows) == 3
 
 
 def test_every_scale_covers_its_row_with_whole_ticks():
-    """Else the axis would end beside the rows."""
+    """Otherwise the axis would end before or behind the rows."""
     for scale in SCALES:
         assert not scale.row % scale.tick
 
 
-def test_svg_stands_on_its_own(overview):
-    """Title, axis, rows, a mark for each slot, bands and legend; nothing is loaded from elsewhere."""
-    picture = svg_of(chart(overview))
+def test_svg_stands_on_its_own(snapshot):
+    """It has title, axis, rows, a mark for each slot, bands and legend, and refers to no other file."""
+    picture = draw_svg(chart(snapshot))
     root = ET.fromstring(picture)  # noqa: S314 - our own picture
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert texts[0] == "col0_ld"
@@ -139,22 +139,22 @@ def test_svg_stands_on_its_own(overview):
     assert not [key for element in root.iter() for key in element.attrib if key.endswith("href")]
 
 
-def test_svg_draws_nothing_beside_its_canvas(overview):
-    """All places lie within the picture."""
-    root = ET.fromstring(svg_of(chart(overview)))  # noqa: S314 - our own picture
+def test_svg_draws_only_within_its_canvas(snapshot):
+    """All coordinates are within the picture."""
+    root = ET.fromstring(draw_svg(chart(snapshot)))  # noqa: S314 - our own picture
     width, height = float(root.get("width")), float(root.get("height"))
     for element in root.iter():
         for key, limit in (("x", width), ("x1", width), ("x2", width), ("cx", width), ("y", height), ("cy", height)):
             assert 0 <= float(element.get(key, 0)) <= limit
 
 
-def test_svg_tells_every_kind_apart_without_colour():
-    """By shape: the same picture printed in black and white is still readable."""
+def test_svg_has_a_shape_of_its_own_for_every_outcome():
+    """The picture is readable without its colours, as in a print in black and white."""
     from plantimager.timelapse.cli.timeline_svg import _draw_mark  # noqa: PLC0415 - the shapes alone
 
     shapes = set()
-    for kind in Kind:
+    for kind in MarkKind:
         drawn = _draw_mark(ET.Element("g"), kind, 10, 10)
         parts = [drawn, *drawn]
         shapes.add(str([(part.tag, part.get("d"), part.get("r"), part.get("fill") == "none") for part in parts]))
-    assert len(shapes) == len(Kind)
+    assert len(shapes) == len(MarkKind)

@@ -1,11 +1,11 @@
-"""Requests from ``timelapsectl``: files in a directory beside the store, answered beside them.
+"""Requests from ``timelapsectl``: files in a directory beside the store, each with its answer beside it.
 
-No listener: whoever may write into the storage directory may ask. A request is complete when
-it has its name; the command then sends SIGHUP and waits for ``<name>.answer``. One that is taken
-away before it was answered is withdrawn.
+Nothing listens: whoever may write into the storage directory may ask. A request is complete when it has its final
+name. The command then sends SIGHUP and waits for ``<name>.answer``. A request whose file is removed before the answer
+is withdrawn.
 
-A ``start`` or ``cancel`` that no daemon answers waits for the next one. A ``rig`` must not: nobody
-stands beside the rig any more who wanted it to move, see `Inbox.open`.
+A ``start`` or ``cancel`` that no daemon answers waits for the next daemon. A ``rig`` does not: the person who asked is
+no longer beside the rig, so `Inbox.open` removes it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from plantimager.timelapse.support.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LARGEST_REQUEST: Final = 8_000_000
-"""Bytes; a definition with a hundred thousand dates takes four million."""
+MAX_REQUEST_BYTES: Final = 8_000_000
+"""A definition with a hundred thousand dates takes four million."""
 
-LARGEST_PICTURE: Final = 1 << 28
-"""Bytes; what a camera's process gives out at most."""
+MAX_PICTURE_BYTES: Final = 1 << 28
+"""The most that a camera's process returns."""
 
 _NAME: Final = r"(?P<kind>start|cancel|rig)-[A-Za-z0-9]{1,40}\.(?:toml|json)"
 
@@ -47,7 +47,7 @@ class Request(Struct, frozen=True):
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether nobody waits for its answer any more."""
+        """Whether its file is gone, so that nobody waits for the answer."""
         return not os.path.lexists(self.path)
 
     def body(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Request(Struct, frozen=True):
 
         """
         try:
-            value = loads(read_regular(self.path, LARGEST_REQUEST))
+            value = loads(read_regular(self.path, MAX_REQUEST_BYTES))
         except ValueError as problem:
             raise RequestFaulty(f"{self.path.name}: not JSON: {problem}") from None
         if not isinstance(value, dict):
@@ -71,27 +71,27 @@ class Request(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What became of a request."""
+    """The outcome of a request."""
 
     accepted: bool
     message: str
     details: Mapping[str, Any] = {}
-    """What a program makes more of than of a sentence; see `by_hand`."""
+    """The outcome of a manual command for a program; empty for other requests."""
 
 
 def inbox_path(store: Path) -> Path:
-    """Return the directory in which requests to the daemon of a store are left."""
+    """Return the directory for the requests to the daemon of a store."""
     return store.with_name(f"{store.name}.requests")
 
 
 class Inbox:
-    """The daemon's side. Loop thread."""
+    """The daemon's side of the directory. Loop thread."""
 
     def __init__(self, store: Path) -> None:
         self.directory = inbox_path(store)
 
     def open(self) -> None:
-        """Make the directory, and clear it of what was asked of the rig before this daemon ran, and of old answers.
+        """Make the directory; remove manual commands and answers that are older than this daemon.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Inbox:
                 path.unlink()
 
     def pending(self) -> list[Request]:
-        """Return the requests that are there, oldest first; what isn't one is left alone."""
+        """Return the open requests, oldest first. Files that are no requests are ignored."""
         found = []
         with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
             for entry in entries:
@@ -118,112 +118,119 @@ class Inbox:
         return [request for _, _, request in sorted(found, key=lambda item: item[:2])]
 
     def answer(self, request: Request, answer: Answer) -> None:
-        """Say what became of a request, and take it away; a full disk keeps nobody from the next one."""
+        """Write the answer and remove the request. On a full disk the request is removed all the same."""
         if request.is_withdrawn:
             clear_pictures(request.path)
             return
         text = dumps({"accepted": answer.accepted, "message": answer.message, "details": answer.details})
         with contextlib.suppress(OSError):
-            _answer_to(request.path).write_bytes(text)
+            _answer_path(request.path).write_bytes(text)
         with contextlib.suppress(OSError):
             request.path.unlink()
 
 
 def leave_picture(request: Request, number: int, content: bytes) -> None:
-    """Put a picture beside its request, before the answer: only there may the daemon write and the person read.
+    """Write a picture beside its request, before the answer. Rig thread.
 
-    The rig thread. Raises OSError.
-    """
-    _picture_for(request.path, number).write_bytes(content)
-
-
-def collect_picture(request: Path, number: int) -> bytes:
-    """Return a picture that an answer tells of, and take it away. The command's side.
+    No other directory is both writable for the daemon and readable for the person.
 
     Raises
     ------
     OSError
-        It isn't there, or it isn't a file: who may write into the daemon's directory must not have root read others'.
+        It can't be written.
 
     """
-    path = _picture_for(request, number)
-    with _held(path) as picture:
-        content = read_regular(picture, LARGEST_PICTURE)
+    _picture_path(request.path, number).write_bytes(content)
+
+
+def collect_picture(request: Path, number: int) -> bytes:
+    """Return a picture that an answer announces, and remove its file. The command's side.
+
+    Raises
+    ------
+    OSError
+        It isn't there, or it isn't a regular file: a link in the daemon's directory must not make root read another
+        user's file.
+
+    """
+    path = _picture_path(request, number)
+    with _pinned(path) as picture:
+        content = read_regular(picture, MAX_PICTURE_BYTES)
     path.unlink(missing_ok=True)
     return content
 
 
 def clear_pictures(request: Path) -> None:
-    """Take away what pictures are left of a request. Either side."""
+    """Remove the remaining pictures of a request. Either side."""
     with contextlib.suppress(OSError):
         for path in request.parent.glob(f"{request.name}.picture-*"):
             path.unlink(missing_ok=True)
 
 
 def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
-    """Leave a request for the daemon, as its user's file where root asks; return its path. The command's side.
+    """Write a request for the daemon and return its path. The command's side.
 
-    Who is interrupted here has asked for nothing.
+    Where root asks, the file belongs to the daemon's user. An interrupt during the write leaves no request.
 
     Raises
     ------
     OSError
-        It can't be written, or there is a link in place of the directory: who may write into the daemon's directory
-        must not have root write elsewhere.
+        It can't be written, or a link replaces the directory: a link in the daemon's directory must not make root
+        write elsewhere.
 
     """
     path = inbox_path(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
     make_private_directory(path.parent)
-    with _held(path.parent, os.O_DIRECTORY) as directory:
+    with _pinned(path.parent, os.O_DIRECTORY) as directory:
         owner = None
         if os.geteuid() == 0:
             storage = store.parent.stat()
             owner = (storage.st_uid, storage.st_gid)
             os.chown(directory, *owner)
-        held_path = directory / path.name
+        pinned_path = directory / path.name
         try:
-            write_durably(held_path, content, owner=owner)
+            write_durably(pinned_path, content, owner=owner)
         except BaseException:
-            held_path.unlink(missing_ok=True)
+            pinned_path.unlink(missing_ok=True)
             raise
     return path
 
 
 @contextlib.contextmanager
-def _held(path: Path, kind: int = 0) -> Iterator[Path]:
-    """Give a name for what is at ``path`` now that stays its own, whatever is put there meanwhile; no link is followed.
+def _pinned(path: Path, kind: int = 0) -> Iterator[Path]:
+    """Yield a name for the file that is at ``path`` now, which stays valid if the path is replaced. Follows no link.
 
     Raises
     ------
     OSError
-        It isn't there, or it isn't of that ``kind``; opening a link by the name that is given fails, too.
+        It isn't there, or it isn't of that ``kind``; so does a later open of a link by the yielded name.
 
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
     try:
         yield Path(f"/proc/self/fd/{descriptor}")
     except OSError as problem:
-        problem.filename = str(path)  # as people know it
+        problem.filename = str(path)  # the name that people know
         raise
     finally:
         os.close(descriptor)
 
 
 def collect_answer(request: Path) -> Answer | None:
-    """Return the answer to a request and take it away; ``None`` while there is none. The command's side."""
-    path = _answer_to(request)
+    """Return the answer to a request and remove its file; ``None`` while there is none. The command's side."""
+    path = _answer_path(request)
     try:
-        value = loads(read_regular(path, LARGEST_REQUEST))
+        value = loads(read_regular(path, MAX_REQUEST_BYTES))
         answer = Answer(value["accepted"] is True, printable(str(value["message"])), dict(value.get("details", {})))
-    except (OSError, ValueError, TypeError, KeyError):  # not there, or not all of it
+    except (OSError, ValueError, TypeError, KeyError):  # absent or incomplete
         return None
     path.unlink(missing_ok=True)
     return answer
 
 
-def _answer_to(request: Path) -> Path:
+def _answer_path(request: Path) -> Path:
     return request.with_name(f"{request.name}.answer")
 
 
-def _picture_for(request: Path, number: int) -> Path:
+def _picture_path(request: Path, number: int) -> Path:
     return request.with_name(f"{request.name}.picture-{number}")

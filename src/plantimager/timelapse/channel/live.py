@@ -1,14 +1,14 @@
-"""What the daemon is at right now, for ``timelapsectl status``: a small file beside the store.
+"""The live status: a small file beside the store with what the daemon does now, for ``timelapsectl status``.
 
-It holds what is too short-lived for the store (a scan's progress, a save that fails), is never
-fsynced, and means nothing once its process is gone.
+It holds what is too short-lived for the store (a scan's progress, a save that fails). It is never fsynced, and it is
+void once its process has ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.json_text import loads
@@ -16,42 +16,42 @@ from plantimager.timelapse.support.json_text import loads
 if TYPE_CHECKING:
     from pathlib import Path
 
-LARGEST = 100_000
-"""Bytes that are read of it."""
+MAX_LIVE_BYTES: Final = 100_000
+"""A larger file is ignored."""
 
 
 def live_path(store: Path) -> Path:
-    """Return where the daemon of a store shows what it is at."""
+    """Return the path of the live status of a store's daemon."""
     return store.with_name(f"{store.name}.live")
 
 
 class LiveFile:
-    """The daemon's side. Loop thread."""
+    """The daemon's side of the live status. Loop thread."""
 
     def __init__(self, store: Path) -> None:
         self.path = live_path(store)
-        self._shown: dict[str, Any] | None = None
+        self._written: dict[str, Any] | None = None
 
     def show(self, view: dict[str, Any]) -> None:
-        """Put ``view`` there if it is another than the last; a disk that is full changes nothing else."""
-        if view == self._shown:
+        """Write ``view`` if it differs from the last one. A full disk is ignored: nothing depends on this file."""
+        if view == self._written:
             return
-        self._shown = view
+        self._written = view
         fresh = self.path.with_name(f"{self.path.name}.new")
         with contextlib.suppress(OSError):
             fresh.write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
             fresh.replace(self.path)
 
     def remove(self) -> None:
-        """Take it away at the end."""
+        """Remove the file at the daemon's end."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def read_live(store: Path) -> dict[str, Any]:
-    """Return what a daemon shows; empty where there is nothing."""
+    """Return the live status of a daemon; empty where there is none."""
     try:
-        view = loads(read_regular(live_path(store), LARGEST))
+        view = loads(read_regular(live_path(store), MAX_LIVE_BYTES))
     except (OSError, ValueError):
         return {}
     return view if isinstance(view, dict) else {}

@@ -1,4 +1,4 @@
-"""One daemon a store: a lock beside the file, which says whose it is."""
+"""The instance lock: one daemon per store, by a lock file beside the store that names its holder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Final
 from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
 from plantimager.timelapse.support.errors import AlreadyRunning
 
-SIGNATURE_LENGTH: Final = 40
-"""Bytes of a lock file."""
+SIGNATURE_BYTES: Final = 40
+"""Length of a lock file."""
 
 
 def lock_path(store: Path) -> Path:
-    """Return where the lock of a store is."""
+    """Return the path of a store's lock."""
     return store.with_name(f"{store.name}.lock")
 
 
 class InstanceLock:
-    """The right to write a store; let go of when the process ends, however it ends."""
+    """The right to write a store. The kernel releases it when the process ends, however it ends."""
 
     def __init__(self, store: Path) -> None:
         self.path = lock_path(store)
@@ -30,12 +30,12 @@ class InstanceLock:
         self._signed = False
 
     def take(self, *, signed: bool = True) -> None:
-        """Take the lock and write our PID into it; who is no daemon doesn't sign, see `running_daemon`.
+        """Take the lock and write our PID into it. A holder that is no daemon doesn't sign, see `running_daemon`.
 
         Raises
         ------
         AlreadyRunning
-            Somebody else has it.
+            Another process has it.
         OSError
             The file can't be made.
 
@@ -52,20 +52,20 @@ class InstanceLock:
         if signed:
             self._sign(f"{os.getpid()} {process_start(os.getpid())}")
 
-    def give(self, uid: int, gid: int) -> None:
-        """Make the file another user's, whose daemon takes it next; a hard link to somebody's file stays as it is.
+    def change_owner(self, uid: int, gid: int) -> None:
+        """Give the file to the user whose daemon takes it next. A hard link to another file stays as it is.
 
         Raises
         ------
         OSError
-            It can't be.
+            It can't be changed.
 
         """
         if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 1:
             os.fchown(self._descriptor, uid, gid)
 
     def release(self) -> None:
-        """Let go. The file stays: removing it would let two daemons lock two files of one name."""
+        """Release the lock. The file stays: without it two daemons could lock two files of one name."""
         if self._descriptor is not None:
             if self._signed:
                 self._sign("")
@@ -79,20 +79,20 @@ class InstanceLock:
         except OSError as refused:
             if refused.errno != errno.EROFS:
                 raise
-            return os.open(self.path, flags | os.O_RDONLY)  # the lock of an earlier run serves as well
+            return os.open(self.path, flags | os.O_RDONLY)  # the lock file of an earlier run serves as well
 
     def _sign(self, text: str) -> None:
-        """Say who holds it; on a disk that is full or read-only it is held all the same."""
+        """Write who holds the lock. On a full or read-only disk it is held without a signature."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                # Always as long as before, in the block that the file has had from the beginning.
-                os.pwrite(self._descriptor, text.ljust(SIGNATURE_LENGTH).encode(), 0)
+                # Always of the same length: the file needs no further block of the disk.
+                os.pwrite(self._descriptor, text.ljust(SIGNATURE_BYTES).encode(), 0)
 
 
 def running_daemon(store: Path) -> int | None:
     """Return the PID of the daemon that runs on a store, or ``None``.
 
-    The lock itself isn't touched: a daemon that starts at this very moment must not find it taken.
+    The lock itself isn't touched: a daemon that starts at this moment must not find it taken.
     """
     return _signed_by(lock_path(store))
 
@@ -100,14 +100,14 @@ def running_daemon(store: Path) -> int | None:
 def _signed_by(lock: Path) -> int | None:
     """Return the PID of the process that signed a lock, if it still runs."""
     with contextlib.suppress(OSError, ValueError):
-        pid, start = read_regular(lock, SIGNATURE_LENGTH).decode().split()
+        pid, start = read_regular(lock, SIGNATURE_BYTES).decode().split()
         if process_start(int(pid)) == start:
             return int(pid)
     return None
 
 
 def process_start(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot: with the PID it names one process for good.
+    """Return when a process started, in clock ticks since boot: with the PID it identifies one process for good.
 
     Raises
     ------
@@ -115,5 +115,5 @@ def process_start(pid: int) -> str:
         There is no such process.
 
     """
-    # proc_pid_stat(5): field 22, counted behind the command's name, which may hold spaces and parentheses.
+    # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -1,1 +1,1 @@
-"""The command with which people look at a timelapse and steer it."""
+"""The command with which people look at a timelapse and control it, one file a command."""

@@ -1,224 +1,176 @@
-"""``timelapsectl demo``: a power cut in the middle of a scan, and what becomes of it, to watch.
+"""The course of the demo: a first scan, a timelapse whose daemon is killed in mid-scan, its resume and its end.
 
-A real daemon on the simulated rig, in a directory of its own, is killed with SIGKILL while it takes
-a picture, and started again. Nothing is staged: every wait is for something that the daemon did,
-never for a time to be over, and at the end the store is checked against what was said.
+A real daemon on the simulated rig, in a directory of its own, is killed with SIGKILL while it takes a picture, and is
+started again. Nothing depends on the speed of the machine: the first scan is measured and the slots are spaced by it,
+every wait is for something that the daemon did, and at the end the claims are checked against the store.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Self, cast
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
+from plantimager.timelapse.cli.demo_claims import Cut, find_false_claims
+from plantimager.timelapse.cli.demo_daemon import DemoDaemon, DemoFailed
+from plantimager.timelapse.cli.demo_home import N_SLOTS, POSITIONS, SLOTS, TIMELAPSE_ID, Home, slot_interval
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.cli.timeline import chart_of
-from plantimager.timelapse.cli.timeline_text import picture_of
+from plantimager.timelapse.cli.timeline_chart import build_chart
+from plantimager.timelapse.cli.timeline_text import draw_rows
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
-from plantimager.timelapse.store.document import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
-from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
-from plantimager.timelapse.support.inotify import FileWatch
-from plantimager.timelapse.support.text import one_line
+from plantimager.timelapse.support.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
+    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import Clock
 
-N_SLOTS: Final = 7
-POSITIONS: Final = 12
-CUT_SLOT: Final = 2
-"""The first slot in which the power may be cut: two have been taken by then."""
-CUT_PICTURE: Final = 4
-"""How many of its pictures there are then at least."""
-
-CONFIGURATION: Final = """\
-driver = "simulated"
-clock = "trust"             # the demo needs no network time
-
-[drivers.simulated]
-time_per_position = "0.2s"
-image_width = 480
-days_per_slot = 4           # the plant grows four days from slot to slot
-fail = [4]                  # slot 4 fails ...
-fail_attempts = 1           # ... in its first attempt
-"""
-
-DEFINITION: Final = f"""\
-[timelapse]
-name = "demo"
-mode = "interval"
-interval = "4s"
-n_shots = {N_SLOTS}
-warmup_period = 1
-grace_period = 600          # generous: no slot is lost on a slow machine
-scan_retries = 1
-
-[ScanPath]
-class_name = "Circle"
-
-[ScanPath.kwargs]
-center_x = 375
-center_y = 375
-z = 0
-tilt = 0
-radius = 350
-n_points = {POSITIONS}
-
-[picamera]
-res_x = 960
-res_y = 720
-"""
-
-PATIENCE: Final = 120.0
-"""Seconds without a word from the daemon after which the demo has failed."""
-
-_MANAGERS_VARIABLES: Final = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", FILE_NAME_VARIABLE}
-)
-"""Not for the demo's daemon: it is nobody's service and has a store of its own."""
-
-
-class DemoFailed(TimelapsedError):
-    """What the demo was to show didn't happen."""
+FIRST_CUT_SLOT: Final = 2
+"""The first slot in which the power may be cut: two slots are taken by then."""
+MIN_CUT_PICTURES: Final = 4
+"""Pictures that the scan has at least when the power is cut."""
 
 
 def run_demo(_: argparse.Namespace, session: Session) -> int:
-    """Show it; 1 if what is shown isn't true.
+    """Show the demo; return 1 if one of its claims isn't true.
 
     Raises
     ------
     DemoFailed
-        It didn't come so far.
+        It could not be shown to its end.
     OSError
-        There is no room for it.
+        Its directory can't be made.
 
     """
-    _end_as_by_ctrl_c()
+    _end_like_ctrl_c()
     home = Home.make(session.environment)
     screen = session.screen
-    _say(screen, f"{N_SLOTS} slots, 4 s apart, on a simulated rig; all of it is in {home.directory} (… below)")
     try:
-        cut = _run_until_the_cut(home, session.clock, screen)
-        _run_to_the_end(home, session.clock, screen)
+        cut = play(home, session.clock, screen)
     except DemoFailed as failure:
-        raise DemoFailed(str(failure), hint=f"everything is left in {home.directory}") from failure
-    overview = take_snapshot(home.store, session.clock)
-    _show_end(overview, home, screen)
-    problems = what_is_untrue(overview, home, cut)
-    for problem in problems:
-        screen.write(screen.paint(f"NOT TRUE: {problem}", Style.RED))
-    if problems:
+        raise DemoFailed(*failure.args, hint=f"everything is left in {home.directory}") from failure
+    snapshot = take_snapshot(home.store, session.clock)
+    _show_end(snapshot, home, screen)
+    false_claims = find_false_claims(snapshot.timelapse, home, cut)
+    for claim in false_claims:
+        screen.write(screen.paint(f"NOT TRUE: {claim}", Style.RED))
+    if false_claims:
         return EXIT_FAILED
-    _show_what_comes_next(screen)
+    _show_next_steps(screen)
     return 0
 
 
-def _end_as_by_ctrl_c() -> None:
-    """Have the demo take its daemon along also when its terminal closes, unless it is to outlive that (nohup)."""
+def _end_like_ctrl_c() -> None:
+    """End like Ctrl-C when the terminal closes, so that the daemon ends too; an ignored signal (nohup) stays so."""
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
-# --- the play ------------------------------------------------------------------------------------------
+def play(home: Home, clock: Clock, screen: Screen) -> Cut:
+    """Run the timelapse to its end, with a power cut in one of its scans; return when the power was cut.
 
+    Raises
+    ------
+    DemoFailed
+        It can't be run to its end.
 
-class Cut(Struct, frozen=True):
-    """When the power was cut."""
-
-    slot: int
-    picture: int
-
-
-def _run_until_the_cut(home: Home, clock: Clock, screen: Screen) -> Cut:
-    """Start the daemon, and kill it in the middle of a scan."""
+    """
+    _narrate(screen, f"a first scan on a simulated rig, to measure it; all of it is in {home.directory} (… below)")
     with DemoDaemon(home, clock, screen) as daemon:
-        while True:
-            daemon.until(lambda: _in_mid_scan(home, clock) is not None)
-            # Frozen, it can't finish the scan between our look and our blow, however slow this machine is.
-            daemon.freeze()
-            cut = _in_mid_scan(home, clock)
-            if cut is not None:
-                break
-            daemon.thaw()
-        _say(screen, f"POWER CUT: SIGKILL for PID {daemon.pid}, slot {cut.slot}, picture {cut.picture} of {POSITIONS}")
-        daemon.kill()
+        first_scan = _measure_first_scan(daemon, home, clock)
+        interval = slot_interval(first_scan)
+        apart = f"{N_SLOTS} slots, {format_duration(interval)} apart"
+        _narrate(screen, f"it took {format_duration(first_scan)}; now a timelapse of {apart}")
+        home.define(SLOTS.format(interval=interval.total_seconds()))
+        daemon.reload()
+        cut = _cut_power(daemon, home, clock, screen)
+    _resume(home, clock, screen)
     return cut
 
 
-def _run_to_the_end(home: Home, clock: Clock, screen: Screen) -> None:
-    """Start a daemon on what the first one left, let it finish, and stop it as systemd would."""
-    left = take_snapshot(home.store, clock).timelapse
+def _measure_first_scan(daemon: DemoDaemon, home: Home, clock: Clock) -> timedelta:
+    """Return how long a scan takes on this machine, by the record of the first one."""
+    begun = clock.monotonic()
+    daemon.wait_until(lambda: _is_idle(take_snapshot(home.store, clock)))
+    timelapse = take_snapshot(home.store, clock).timelapse
+    record = timelapse.records.get(0) if timelapse is not None else None
+    if record is None or record.status is not RecordStatus.SUCCEEDED or record.took is None:
+        raise DemoFailed(f"the first scan failed: {record.error_text if record is not None else 'it has no record'}")
+    # The clock may have been set meanwhile, which changes the record's times and not this one.
+    return min(record.took, timedelta(seconds=clock.monotonic() - begun))
+
+
+def _cut_power(daemon: DemoDaemon, home: Home, clock: Clock, screen: Screen) -> Cut:
+    """Kill the daemon in the middle of a scan."""
+    cut = None
+    while cut is None:
+        daemon.wait_until(lambda: _find_scan(home, clock) is not None or _is_over(_read_demo(home, clock)))
+        # A frozen daemon can't finish the scan between the check and the kill, however slow this machine is.
+        daemon.freeze()
+        cut = _find_scan(home, clock)
+        if cut is None:
+            daemon.thaw()
+            if _is_over(_read_demo(home, clock)):
+                raise DemoFailed("all slots were taken before the power could be cut in one of them")
+    _narrate(screen, f"POWER CUT: SIGKILL for PID {daemon.pid}, slot {cut.slot}, picture {cut.picture} of {POSITIONS}")
+    daemon.kill()
+    return cut
+
+
+def _resume(home: Home, clock: Clock, screen: Screen) -> None:
+    """Start a daemon on the store that the first one left, wait for the last slot, and stop it as systemd does."""
+    left = _read_demo(home, clock)
     if left is None or left.state is not TimeLapseState.RUNNING:
         raise DemoFailed("the store doesn't say that a scan was running when the power went")
-    _say(screen, f"the store says: running, slot {left.next_idx} of {left.n_slots}; the power comes back")
+    _narrate(screen, f"the store says: running, slot {left.next_idx} of {left.n_slots}; the power comes back")
     with DemoDaemon(home, clock, screen) as daemon:
-        daemon.until(lambda: _is_over(home, clock))
+        daemon.wait_until(lambda: _is_over(_read_demo(home, clock)))
         code = daemon.stop()
     if code != 0:
         raise DemoFailed(f"the daemon ended with {code}")
 
 
-def _in_mid_scan(home: Home, clock: Clock) -> Cut | None:
-    """Return where the scan is, if one is in its middle and its slot far enough along."""
-    timelapse = take_snapshot(home.store, clock).timelapse
-    if timelapse is None or timelapse.state is not TimeLapseState.RUNNING or timelapse.next_idx < CUT_SLOT:
+def _find_scan(home: Home, clock: Clock) -> Cut | None:
+    """Return the position of the running scan, if it is in its middle and its slot is late enough for the cut."""
+    timelapse = _read_demo(home, clock)
+    record = timelapse.current if timelapse is not None else None
+    if record is None or record.status is not RecordStatus.RUNNING or record.slot < FIRST_CUT_SLOT:
         return None
-    pictures = home.unfinished_pictures(timelapse.scan_id(timelapse.next_idx))
-    return Cut(timelapse.next_idx, pictures) if CUT_PICTURE <= pictures < POSITIONS else None
+    pictures = home.unfinished_pictures(record.scan_id)
+    return Cut(record.slot, record.attempt, pictures) if MIN_CUT_PICTURES <= pictures < POSITIONS else None
 
 
-def _is_over(home: Home, clock: Clock) -> bool:
+def _read_demo(home: Home, clock: Clock) -> TimeLapse | None:
+    """Return the timelapse of the slots; ``None`` while the store still holds the first scan."""
     timelapse = take_snapshot(home.store, clock).timelapse
+    return timelapse if timelapse is not None and timelapse.id == TIMELAPSE_ID else None
+
+
+def _is_idle(snapshot: StatusSnapshot) -> bool:
+    """Whether the timelapse is over and the daemon has logged that: it has put the rig into standby."""
+    return _is_over(snapshot.timelapse) and snapshot.daemon is not None and snapshot.daemon.rig == "standby"
+
+
+def _is_over(timelapse: TimeLapse | None) -> bool:
     return timelapse is not None and timelapse.state.is_terminal
 
 
-def what_is_untrue(overview: StatusSnapshot, home: Home, cut: Cut) -> list[str]:
-    """Check what the demo claims; return what isn't so."""
-    timelapse = overview.timelapse
-    if timelapse is None:
-        return ["the store holds no timelapse"]
-    problems = [] if timelapse.state is TimeLapseState.COMPLETED else [f"it is {timelapse.state.value}, not completed"]
-    for slot in range(timelapse.n_slots):
-        record = timelapse.records.get(slot)
-        if record is None or record.status is not RecordStatus.SUCCEEDED:
-            problems.append(
-                f"slot {slot} is {record.status.value if record is not None else 'not recorded'}, not taken"
-            )
-        elif len(home.pictures(record.scan_id)) != POSITIONS:
-            problems.append(f"slot {slot} has {len(home.pictures(record.scan_id))} pictures, not {POSITIONS}")
-    cut_record = timelapse.records.get(cut.slot)
-    if cut_record is not None and (cut_record.attempt, cut_record.interruptions) != (2, 1):
-        what = f"{cut_record.attempt} attempts, {cut_record.interruptions} of them interrupted"
-        problems.append(f"slot {cut.slot} had {what}; not 2 and 1")
-    return problems
-
-
-# --- its ending -----------------------------------------------------------------------------------------
-
-
-def _show_end(overview: StatusSnapshot, home: Home, screen: Screen) -> None:
-    _say(screen, "this is what `timelapsectl status` and `timelapsectl timeline` show of it")
-    screen.write("", *status_lines(overview, screen, N_SLOTS))
-    if overview.timelapse is not None:
-        screen.write("", *picture_of(chart_of(overview, overview.timelapse), screen))
+def _show_end(snapshot: StatusSnapshot, home: Home, screen: Screen) -> None:
+    _narrate(screen, "this is what `timelapsectl status` and `timelapsectl timeline` show of it")
+    screen.write("", *status_lines(snapshot, screen, N_SLOTS))
+    if snapshot.timelapse is not None:
+        screen.write("", *draw_rows(build_chart(snapshot, snapshot.timelapse), screen))
     screen.write("", f"pictures: {home.datasets}/demo_0 to demo_{N_SLOTS - 1}, each with {POSITIONS} in images/")
 
 
-def _show_what_comes_next(screen: Screen) -> None:
+def _show_next_steps(screen: Screen) -> None:
     screen.write(
         "",
         screen.paint("For a real rig, two commands come next:", Style.BOLD),
@@ -229,148 +181,6 @@ def _show_what_comes_next(screen: Screen) -> None:
     )
 
 
-def _say(screen: Screen, sentence: str) -> None:
-    """Say something in the demo's own voice."""
+def _narrate(screen: Screen, sentence: str) -> None:
+    """Write a sentence of the demo itself, marked among the daemon's log lines."""
     screen.write(screen.paint(f"» {sentence}", Style.BOLD, Style.CYAN))
-
-
-# --- where, and who -----------------------------------------------------------------------------------
-
-
-class Home(Struct, frozen=True):
-    """The demo's own directory, which stays."""
-
-    directory: Path
-    environment: Mapping[str, str]
-
-    @classmethod
-    def make(cls, environment: Mapping[str, str]) -> Self:
-        """Make one, with the two files that a person would write.
-
-        Raises
-        ------
-        OSError
-            There is no room for it.
-
-        """
-        directory = Path(tempfile.mkdtemp(prefix="timelapsed-demo-"))
-        files = directory / "config" / APPLICATION
-        files.mkdir(parents=True)
-        (files / "timelapsed.toml").write_text(CONFIGURATION, encoding="utf-8")
-        (files / "timelapse.toml").write_text(DEFINITION, encoding="utf-8")
-        (directory / "data" / APPLICATION).mkdir(parents=True)
-        own = {"XDG_DATA_HOME": f"{directory}/data", "XDG_CONFIG_HOME": f"{directory}/config"}
-        kept = {name: value for name, value in environment.items() if name not in _MANAGERS_VARIABLES}
-        return cls(directory, {**kept, **own})
-
-    @property
-    def store(self) -> Path:
-        """The daemon's store."""
-        return self.directory / "data" / APPLICATION / TIMELAPSE_STORAGE_JSON
-
-    @property
-    def datasets(self) -> Path:
-        """Where its pictures are."""
-        return self.store.parent / "datasets"
-
-    def pictures(self, scan_id: str) -> list[Path]:
-        """Return the pictures of a finished scan."""
-        return sorted((self.datasets / scan_id).glob("images/*.jpg"))
-
-    def unfinished_pictures(self, scan_id: str) -> int:
-        """Return how many pictures a scan has that is being taken."""
-        return len(list(self.datasets.glob(f".{scan_id}.attempt-*/images/*.jpg")))
-
-
-class DemoDaemon:
-    """A daemon on the demo's directory, whose log is passed through; gone when the ``with`` ends."""
-
-    def __init__(self, home: Home, clock: Clock, screen: Screen) -> None:
-        self._clock, self._screen = clock, screen
-        self._place = str(home.directory)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "plantimager.timelapse.daemon.main"],
-            env=home.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the demo, which takes its daemon along
-        )
-        self._log = cast("IO[bytes]", self._process.stderr)
-        os.set_blocking(self._log.fileno(), False)
-        self._text = b""
-        self._watch = FileWatch(home.store.parent)
-        self._watch.register(self._log.fileno())
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._watch.close()
-        self._log.close()
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Pass its log on until something has happened.
-
-        Raises
-        ------
-        DemoFailed
-            It ended, or fell silent, before that.
-
-        """
-        silent_since = self._clock.monotonic()
-        while not condition():
-            if self._pass_log_on():
-                silent_since = self._clock.monotonic()
-            if self._process.poll() is not None:
-                self._pass_log_on()
-                raise DemoFailed(f"the daemon ended with {self._process.returncode}")
-            if self._clock.monotonic() - silent_since > PATIENCE:
-                raise DemoFailed(f"the daemon has been silent for {PATIENCE:g} s")
-            self._watch.wait(1.0)
-        self._pass_log_on()
-
-    def freeze(self) -> None:
-        """Stop its threads where they are, and wait until they are."""
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it as a power cut does, if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._pass_log_on()
-
-    def stop(self) -> int:
-        """End it as systemd does; return its exit code."""
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise DemoFailed(f"the daemon didn't stop within {PATIENCE:g} s") from None
-        self._pass_log_on()
-        return self._process.returncode
-
-    def _pass_log_on(self) -> bool:
-        """Write out the lines that came; return whether any did."""
-        arrived = self._log.read() or b""
-        *lines, self._text = (self._text + arrived).split(b"\n")
-        for line in lines:
-            text = one_line(line.decode(errors="replace")).replace(self._place, "…")
-            self._screen.write(self._readable(text))
-        return bool(arrived)
-
-    def _readable(self, line: str) -> str:
-        """Return one of its log lines with its action in front in a column of its own."""
-        match = re.fullmatch(r"(?:(?P<level>[A-Z]+) )?(?P<action>\w+): (?P<rest>.*)", line)
-        if match is None:
-            return f"  {self._screen.paint(line, Style.DIM)}"
-        level, action, rest = match.groups()
-        return f"  {self._screen.paint(f'{action:<19}', Style.YELLOW if level else Style.GREEN)} {rest}"

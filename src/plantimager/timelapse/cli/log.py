@@ -1,4 +1,4 @@
-"""``timelapsectl log``: journalctl, asked about the right unit."""
+"""``timelapsectl log``: journalctl for the rig's unit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_log(options: argparse.Namespace, session: Session) -> int:
-    """Become journalctl; doesn't return.
+    """Replace this process by journalctl; doesn't return.
 
     Raises
     ------
@@ -33,16 +33,16 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
             hint="on a machine with systemd it is there",
         )
     sys.stdout.flush()
-    os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
+    os.execvp(command[0], command)  # noqa: S606 - without a shell on purpose
 
 
 def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
-    """Return what to run to see a rig's journal.
+    """Return the command line that shows a rig's journal.
 
     Raises
     ------
     TimelapsedError
-        The daemon of this store is nobody's service.
+        The daemon of this store is no service.
 
     """
     if session.scope is Scope.OWN:

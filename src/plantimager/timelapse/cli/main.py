@@ -1,4 +1,4 @@
-"""``timelapsectl``: from the command line to a command, and from every error to a sentence and an exit code."""
+"""``timelapsectl``: runs one command, and turns every error into a sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -19,29 +19,15 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.cli.session import Session
 
-MODULES: Final = {
-    "check": "check",
-    "preview": "preview",
-    "start": "requests",
-    "cancel": "requests",
-    "rig": "rig",
-    "status": "status",
-    "log": "log",
-    "timeline": "timeline",
-    "demo": "demo",
-}
-"""Which module of this package does a command: its ``run_<command>``. Only that one is loaded: a Pi is slow."""
-
 EXIT_INTERRUPTED: Final = 130
-"""What shells take for "ended by Ctrl-C"."""
+"""The exit code that shells use for "ended by Ctrl-C"."""
 
-
-SUDO: Final = "try it with sudo"
+SUDO_HINT: Final = "try it with sudo"
 
 
 class _Command(Protocol):
     def __call__(self, options: argparse.Namespace, session: Session) -> int:
-        """Do what ``options`` ask for; return the exit code."""
+        """Carry the command out and return the exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,30 +42,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has seen enough. Python flushes standard output once more at its end: into nothing.
+        # The reader of the pipe has ended. Python flushes standard output once more at its exit: into /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename is not None else ""
         return _fail(f"{where}{(problem.strerror or str(problem)).lower()}", _hint(problem), EXIT_FAILED)
-    except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
+    except Exception as problem:  # noqa: BLE001 - the last resort: a fault of ours, named with its place
         place = extract_tb(problem.__traceback__)[-1]
-        words = f"{type(problem).__name__}: {problem} ({Path(place.filename).name}, line {place.lineno})"
-        return _fail(words, "this is a fault in timelapsectl itself; please report it", EXIT_FAILED)
+        fault = f"{type(problem).__name__}: {problem} ({Path(place.filename).name}, line {place.lineno})"
+        return _fail(fault, "this is a fault in timelapsectl itself; please report it", EXIT_FAILED)
     return code
 
 
 def _run(options: argparse.Namespace) -> int:
-    from plantimager.timelapse.cli.session import open_session  # noqa: PLC0415 - after usage errors are told
+    from plantimager.timelapse.cli.session import open_session  # noqa: PLC0415 - usage errors are shown without it
 
-    module = import_module(f"{__package__}.{MODULES[options.command]}")
-    command = cast("_Command", getattr(module, f"run_{options.command}"))
-    return command(options, open_session(options))
+    return load_command(options.command)(options, open_session(options))
+
+
+def load_command(name: str) -> _Command:
+    """Return the function that runs a command: ``run_<name>`` in the module of its name.
+
+    Only that module is loaded: imports take long on a Raspberry Pi.
+    """
+    module = import_module(f"{__package__}.{name}")
+    return cast("_Command", getattr(module, f"run_{name}"))
 
 
 def _hint(problem: BaseException | None) -> str | None:
-    """Return what to do about what the system refuses."""
-    return SUDO if isinstance(problem, PermissionError) and os.geteuid() != 0 else None
+    """Return what to do about a refusal by the operating system."""
+    return SUDO_HINT if isinstance(problem, PermissionError) and os.geteuid() != 0 else None
 
 
 def _fail(problem: str, hint: str | None, code: int) -> int:

@@ -1,4 +1,4 @@
-"""The words of the command line. Nothing of ours is imported here: help and usage errors come at once."""
+"""The command line of ``timelapsectl``. It imports no other module of ours: help and usage errors come at once."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DESCRIPTION: Final = "See and control the timelapse that the timelapsed service 
 
 EPILOG: Final = """\
 Whose timelapse: that of the directory in XDG_DATA_HOME if that is set; else root's is the system
-service's, and everybody else's their own. --system and --user say it in so many words.
+service's, and everybody else's their own. --system and --user choose explicitly.
 
 exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there,
 78 a file or a name is at fault, 130 interrupted by Ctrl-C
 """
 
-USUAL_RECORDS: Final = 10
-"""Records that `status` shows: with the rest they fit a terminal of 24 lines."""
+DEFAULT_RECORDS: Final = 10
+"""Records that `status` shows: with the other lines they fit a terminal of 24 lines."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all that can be said."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="timelapsectl",
         description=DESCRIPTION,
@@ -70,13 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
         "-n",
         "--records",
         type=_count,
-        default=USUAL_RECORDS,
+        default=DEFAULT_RECORDS,
         metavar="N",
-        help=f"how many of the last slots (default {USUAL_RECORDS})",
+        help=f"how many of the last slots (default {DEFAULT_RECORDS})",
     )
 
-    # No character begins an option here: `-f`, `-n 20` and the like are for journalctl.
-    log = commands.add_parser("log", help="show what the daemon told the journal", prefix_chars="\0", add_help=False)
+    # No character begins an option here: `-f`, `-n 20` and others are journalctl's.
+    log = commands.add_parser("log", help="show the daemon's lines in the journal", prefix_chars="\0", add_help=False)
     log.add_argument("arguments", nargs="*", metavar="ARGUMENT")
 
     timeline = add("timeline", "draw the slots, planned against taken: a row a day, a mark a slot")
@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_rig(rig: argparse.ArgumentParser) -> None:
-    """Add what can be done by hand, in words of its own: ``timelapsectl rig home``."""
+    """Add the actions of ``timelapsectl rig``, such as ``timelapsectl rig home``."""
     actions = rig.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     def add(name: str, sentence: str) -> argparse.ArgumentParser:
@@ -122,7 +122,7 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
 LOG_HELP: Final = """\
 usage: timelapsectl [--system | --user] [--rig NAME] log [ARGUMENT ...]
 
-Show what the daemon told the journal: journalctl for its unit. All arguments are journalctl's:
+Show the daemon's lines in the journal: journalctl for its unit. All arguments are journalctl's:
   timelapsectl log -f                      as it comes
   timelapsectl log -x -p warning           what went wrong, and what to do about it
   timelapsectl log SLOT=7                  all about one slot
@@ -131,7 +131,7 @@ Show what the daemon told the journal: journalctl for its unit. All arguments ar
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return what was asked for; a usage error ends the process with 2, help and version with 0."""
+    """Return the options; a usage error ends the process with 2, help and version with 0."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command == "log" and options.arguments in (["-h"], ["--help"]):
@@ -143,7 +143,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
-    """Add the options that say whose timelapse is meant; before the command or behind it, the last one counts."""
+    """Add the options that say whose timelapse is meant, before the command and behind it; the last one counts."""
     default = None if defaults else argparse.SUPPRESS
     group = parser.add_argument_group("whose timelapse")
     whose = group.add_mutually_exclusive_group()
@@ -160,7 +160,7 @@ def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
 
 
 def _count(text: str) -> int:
-    """Read how many."""
+    """Return a number of slots."""
     with suppress(ValueError):
         if (count := int(text)) >= 0:
             return count
@@ -168,7 +168,7 @@ def _count(text: str) -> int:
 
 
 def _coordinate(text: str) -> float:
-    """Read mm or degrees."""
+    """Return a coordinate, mm or degrees."""
     with suppress(ValueError):
         if isfinite(at := float(text)):
             return at
@@ -176,10 +176,10 @@ def _coordinate(text: str) -> float:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: the look-up takes as long as everything else here."""
+    """Prints the version. It is looked up only on request: the look-up takes as long as the whole parser."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Print it and exit."""
+        """Print the version and exit."""
         from importlib.metadata import version  # noqa: PLC0415 - see above
 
         print(f"{parser.prog} {version(DISTRIBUTION)}")

@@ -1,13 +1,13 @@
-"""``timelapsectl preview``: when the slots of a definition would be, were it to start now."""
+"""``timelapsectl preview``: the slots of a definition, as if it started now."""
 
 from __future__ import annotations
 
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.check import read_checked_definition
-from plantimager.timelapse.cli.terminal import Style, flowing
-from plantimager.timelapse.cli.wording import describe_schedule, describe_zone, format_count
+from plantimager.timelapse.cli.findings import read_with_schedule
+from plantimager.timelapse.cli.phrases import describe_schedule, describe_zone, format_count
+from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
 from plantimager.timelapse.scan.cameras import read_cameras
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from plantimager.timelapse.support.faults import Fault
 
 FIRST_DAYS, LAST_DAYS = 4, 1
-"""Days that are shown of a long timelapse."""
-MOST_OF_A_DAY: Final = 24
-"""Slots that are shown of a day; of more than that, as many at its beginning as fit a line, and the last."""
-SHOWN_OF_A_DENSE_DAY: Final = 4
+"""Days shown of a long timelapse."""
+MAX_SLOTS_PER_DAY: Final = 24
+"""A day with more slots is dense: only its first `FIRST_SLOTS` and the last one are shown."""
+FIRST_SLOTS: Final = 4
+"""Slots that fit the line of a dense day."""
 
 
 def run_preview(options: argparse.Namespace, session: Session) -> int:
@@ -38,7 +39,7 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
     Raises
     ------
     TimelapsedError
-        There is no definition, or it is at fault.
+        There is no definition, or it has faults.
 
     """
     path = options.file or session.places.find_definition()
@@ -46,7 +47,7 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         where = " or ".join(str(directory) for directory in session.places.config_directories)
         raise TimelapsedError(f"no definition in {where}", hint="name one: timelapsectl preview FILE")
     now = session.clock.now()
-    definition, schedule = read_checked_definition(path, now)
+    definition, schedule = read_with_schedule(path, now)
     session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))
     return 0
 
@@ -54,15 +55,15 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
 def preview_lines(
     definition: Definition, schedule: Schedule, now: datetime, screen: Screen, *, every_slot: bool
 ) -> list[str]:
-    """Return the screen."""
+    """Return the screen; with ``every_slot`` a line for each slot instead of a paragraph for each day."""
     slots, notes = schedule
     days = len({slot.astimezone().date() for slot in slots})
     lasts = f" over {format_duration(slots[-1] - slots[0])}, on {format_count(days, 'day')}" if len(slots) > 1 else ""
     lines = [
         f"{screen.paint(definition.name, Style.BOLD)}  {describe_schedule(definition.mode, slots, now)}",
         f"{format_count(len(slots), 'slot')}{lasts}; times are local, {describe_zone(slots)}",
-        *_scan_words(definition),
-        *_rig_words(definition, slots),
+        _describe_scan(definition),
+        *_describe_rig(definition, slots),
     ]
     if definition.start_at is None and not definition.dates:
         lines.append("the first slot is a warm-up after the start; shown as if that were now")
@@ -70,24 +71,24 @@ def preview_lines(
     return [*lines, "", *(_table(definition, slots, now, screen) if every_slot else _days(slots, screen))]
 
 
-def _scan_words(definition: Definition) -> Iterator[str]:
-    """Yield what a slot takes: how many positions and pictures."""
-    faults: list[Fault] = []  # there are none: the definition was read
+def _describe_scan(definition: Definition) -> str:
+    """Return the numbers of positions, cameras and pictures of a slot."""
+    faults: list[Fault] = []  # stays empty: the definition was read without faults
     cameras = read_cameras(definition.configuration, faults)
     path = definition.configuration.get("ScanPath")
     poses = read_path(path, faults) if path is not None else None
-    slot = [format_count(len(poses), "position")] if poses else ["the driver's own path"]
-    slot += [format_count(len(cameras), "camera")] if cameras else ["the driver's own cameras"]
+    parts = [format_count(len(poses), "position")] if poses else ["the driver's own path"]
+    parts += [format_count(len(cameras), "camera")] if cameras else ["the driver's own cameras"]
     pictures = len(poses) * len(cameras) if poses else 0
-    slot += [format_count(pictures, "picture")] if pictures else []
-    yield f"a slot: {', '.join(slot)}"
+    parts += [format_count(pictures, "picture")] if pictures else []
+    return f"a slot: {', '.join(parts)}"
 
 
-def _rig_words(definition: Definition, slots: Sequence[datetime]) -> Iterator[str]:
-    """Yield in brief what happens around a slot."""
-    off = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
+def _describe_rig(definition: Definition, slots: Sequence[datetime]) -> Iterator[str]:
+    """Yield the lines about warm-up, standby, grace period and retries."""
+    far = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
     warm = f"warmed up {format_duration(definition.warmup)} before" if definition.warmup else "not warmed up"
-    standby = f"standby in {off} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
+    standby = f"standby in {far} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
     grace = f"may start {format_duration(definition.grace)} late" if definition.grace else "must start in time"
     retries = f"{format_count(definition.scan_retries, 'retry', 'retries')}, then " if definition.scan_retries else ""
     goes_on = definition.on_scan_failed is OnScanFailed.SKIP_SCAN
@@ -96,23 +97,23 @@ def _rig_words(definition: Definition, slots: Sequence[datetime]) -> Iterator[st
 
 
 def _days(slots: Sequence[datetime], screen: Screen) -> Iterator[str]:
-    """Yield a paragraph for each day; of a long schedule, or a dense day, the beginning and the end."""
-    days = [(day, list(there)) for day, there in groupby(slots, key=lambda slot: slot.astimezone().date())]
+    """Yield a paragraph for each day, of a long schedule only for the first days and the last."""
+    days = [(day, list(group)) for day, group in groupby(slots, key=lambda slot: slot.astimezone().date())]
     left_out = len(days) - FIRST_DAYS - LAST_DAYS
     shown = days if left_out <= 1 else [*days[:FIRST_DAYS], *days[-LAST_DAYS:]]
     seconds = any(slot.second for slot in slots)
-    for index, (day, there) in enumerate(shown):
+    for index, (day, day_slots) in enumerate(shown):
         if left_out > 1 and index == FIRST_DAYS:
             yield f"{'…':<17}{left_out} more days (--all shows every slot)"
-        yield from _day(day, there, screen, seconds=seconds)
+        yield from _day_lines(day, day_slots, screen, seconds=seconds)
 
 
-def _day(day: date, there: Sequence[datetime], screen: Screen, *, seconds: bool) -> Iterator[str]:
-    times = [_clock_time(slot, seconds=seconds) for slot in there]
-    if len(times) > MOST_OF_A_DAY:
-        left_out = len(times) - SHOWN_OF_A_DENSE_DAY - 1
-        times = [*times[:SHOWN_OF_A_DENSE_DAY], f"… {left_out} more …", times[-1]]
-    for index, line in enumerate(flowing(times, screen.width - 17, "  ")):
+def _day_lines(day: date, slots: Sequence[datetime], screen: Screen, *, seconds: bool) -> Iterator[str]:
+    times = [_clock_time(slot, seconds=seconds) for slot in slots]
+    if len(times) > MAX_SLOTS_PER_DAY:
+        left_out = len(times) - FIRST_SLOTS - 1
+        times = [*times[:FIRST_SLOTS], f"… {left_out} more …", times[-1]]
+    for index, line in enumerate(flow(times, screen.width - 17, "  ")):
         yield f"{'' if index else f'{day:%a %d %b %Y}':<17}{line}"
 
 
@@ -131,7 +132,7 @@ def _table(definition: Definition, slots: Sequence[datetime], now: datetime, scr
 
 
 def _clock_time(slot: datetime, *, seconds: bool) -> str:
-    """Return the local time of day; of an hour that comes twice in the autumn, with its offset."""
+    """Return the local time of day, with its offset in the hour that occurs twice in autumn."""
     local = slot.astimezone()
     text = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
     first, second = (local.replace(tzinfo=None, fold=fold).timestamp() for fold in (0, 1))

@@ -1,42 +1,28 @@
-"""``timelapsectl rig``: try the rig by hand. The daemon does it where one runs, and this process where none does.
-
-Without a daemon the rig is left as the person put it: arm, power and lights stay, so that one command can build on the
-last. `check` alone leaves it in standby, as it changes nothing that anybody would want to keep.
-"""
+"""``timelapsectl rig``: manual commands. The daemon carries them out where one runs, else this process does."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
-import signal
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.inbox import clear_pictures, collect_picture, leave_request
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import InstanceLock, running_daemon
-from plantimager.timelapse.cli.requests import PATIENCE, DaemonNotThere, ask, daemon_to_ask, nudge, who_asks
-from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.drivers.base import Call, EventMonitor
-from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
-from plantimager.timelapse.drivers.manual_control import ManualControl
-from plantimager.timelapse.scan.paths import Pose
-from plantimager.timelapse.settings.acceptance import scan_configuration_for
-from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.store.stored_timelapse import load_timelapse
-from plantimager.timelapse.support.durable import make_private_directory
-from plantimager.timelapse.support.errors import (
-    EXIT_FAILED,
-    AlreadyRunning,
-    DriverBroken,
-    DriverError,
-    FaultsFound,
-    ManualCommandRefused,
-    TimelapsedError,
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.cli.daemon_request import (
+    ANSWER_SECONDS,
+    DaemonNotThere,
+    find_daemon,
+    requester_name,
+    signal_daemon,
+    wait_for_answer,
 )
+from plantimager.timelapse.cli.terminal import Style
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand
+from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.support.errors import EXIT_FAILED, ManualCommandRefused
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -45,34 +31,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.cli.session import Session
-    from plantimager.timelapse.drivers.base import ScannerDriver
-    from plantimager.timelapse.settings.config import Config
 
-LEFT: Final = "no daemon runs, so the rig stays like this until one starts"
+RIG_STAYS_NOTE: Final = "no daemon runs, so the rig stays like this until one starts"
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-"""What a picture may be called that the daemon's words name: nothing that leads elsewhere."""
+_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+"""Names that a picture may have. The daemon chooses the name: it must not lead to another directory."""
+
+_Outcome = tuple[str, "Mapping[str, Any]", "Sequence[bytes]"]
+"""The sentence, the details and the pictures."""
 
 
 def run_rig(options: argparse.Namespace, session: Session) -> int:
-    """Have the rig do something, and show what came of it; 1 if a part doesn't answer.
+    """Carry a manual command out and show its outcome; return 1 if a part doesn't answer.
 
     Raises
     ------
-    NotByHand, DriverError, DriverBroken
-        It isn't done: a scan comes first, the rig can't, or the driver doesn't offer it, or fails.
+    ManualCommandRefused, DriverError, DriverBroken
+        A scan comes first, the rig can't do it, or the driver doesn't offer it or fails.
     DaemonNotThere
         The daemon doesn't answer.
     OSError
-        It can't be asked for, or a picture can't be written.
+        The request can't be left, or a picture can't be written.
 
     """
-    command = _command(options, session)
-    pid = daemon_to_ask(session.store)
-    if pid is not None:
-        sentence, details, pictures = _ask_daemon(command, session, pid)
-    else:
-        sentence, details, pictures = _do_it_here(command, session)
+    command = _read_command(options, session)
+    pid = find_daemon(session.store)
+    sentence, details, pictures = _ask_daemon(command, session, pid) if pid is not None else _do_here(command, session)
     if command.action is ManualAction.CHECK:
         return _show_parts(details["parts"], session, as_json=options.json)
     if command.action is ManualAction.SNAPSHOT:
@@ -81,12 +65,12 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
     else:
         session.screen.write(one_line(sentence))
     if pid is None:
-        session.screen.write(session.screen.paint(f"note: {LEFT}", Style.DIM))
+        session.screen.write(session.screen.paint(f"note: {RIG_STAYS_NOTE}", Style.DIM))
     return 0
 
 
-def _command(options: argparse.Namespace, session: Session) -> ManualCommand:
-    action, who = ManualAction(options.action), who_asks(session.environment)
+def _read_command(options: argparse.Namespace, session: Session) -> ManualCommand:
+    action, who = ManualAction(options.action), requester_name(session.environment)
     match action:
         case ManualAction.GOTO:
             return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan), who=who)
@@ -97,25 +81,26 @@ def _command(options: argparse.Namespace, session: Session) -> ManualCommand:
     return ManualCommand(action=action, who=who)
 
 
-# --- by the daemon ---------------------------------------------------------------------------------------
+def _do_here(command: ManualCommand, session: Session) -> _Outcome:
+    from plantimager.timelapse.cli.rig_local import perform_locally  # noqa: PLC0415 - drivers and store, for this alone
 
-_Outcome = tuple[str, "Mapping[str, Any]", "Sequence[bytes]"]
-"""The sentence, the details and the pictures."""
+    report = perform_locally(command, session)
+    return report.sentence, report.details, [picture.content for picture in report.pictures]
 
 
 def _ask_daemon(command: ManualCommand, session: Session, pid: int) -> _Outcome:
     request = leave_request(session.store, "rig", secrets.token_hex(8), json.dumps(command.body()).encode())
-    answered = False
+    answer = None
     try:
-        answer = ask(session, request, pid, lambda: read_live(session.store).get("rig") == Call.MANUAL)
-        answered = answer is not None
+        answer = wait_for_answer(session, request, pid, lambda: read_live(session.store).get("rig") == Call.MANUAL)
     finally:
-        if not answered:  # also after Ctrl-C: then the arm must not go on
+        if answer is None:  # also after Ctrl-C: the arm must stop then
             _withdraw(request, pid, session)
     if answer is None:
-        words = f"has not answered within {PATIENCE:g} s" if running_daemon(session.store) == pid else "ended meanwhile"
+        is_running = running_daemon(session.store) == pid
+        outcome = f"has not answered within {ANSWER_SECONDS:g} s" if is_running else "ended meanwhile"
         raise DaemonNotThere(
-            f"the daemon (PID {pid}) {words}; nothing more is asked of the rig",
+            f"the daemon (PID {pid}) {outcome}; nothing more is asked of the rig",
             hint="see what it does with timelapsectl status and timelapsectl log",
         )
     if not answer.accepted:
@@ -128,93 +113,10 @@ def _ask_daemon(command: ManualCommand, session: Session, pid: int) -> _Outcome:
 
 
 def _withdraw(request: Path, pid: int, session: Session) -> None:
-    """Take a request back, and have the daemon notice."""
+    """Remove a request, and make the daemon notice that."""
     request.unlink(missing_ok=True)
     clear_pictures(request)
-    nudge(session.store, pid)
-
-
-# --- by ourselves ----------------------------------------------------------------------------------------
-
-
-def _do_it_here(command: ManualCommand, session: Session) -> _Outcome:
-    path = session.places.find_config()
-    config = read_config(path)
-    try:
-        driver = load_driver(config.driver, config.driver_options)
-    except FaultsFound as faulty:
-        raise faulty.named(path or "") from None
-    with _rig_locked(session), _interruptible() as monitor:
-        try:
-            report = perform(driver, config.driver, command, _scan_configuration(command, config, session), monitor)
-        except (TimelapsedError, OSError):
-            raise
-        except Exception as problem:  # the driver may be anybody's
-            raise DriverBroken(config.driver, problem) from problem
-        finally:
-            _let_go(driver, command)
-    return report.sentence, report.details, [picture.content for picture in report.pictures]
-
-
-def _let_go(driver: ScannerDriver, command: ManualCommand) -> None:
-    """Leave the rig as the person put it; who only looked wants it as it was."""
-    if isinstance(driver, ManualControl) and command.action is not ManualAction.CHECK:
-        driver.leave()
-        return
-    with suppress(DriverError):  # of a part that doesn't answer: that was said
-        driver.close()
-
-
-def _scan_configuration(command: ManualCommand, config: Config, session: Session) -> Mapping[str, Any]:
-    """Return how the timelapse has its cameras set; a store that can't be read keeps nobody from a picture."""
-    if command.action is ManualAction.SNAPSHOT:
-        with suppress(TimelapsedError):
-            loaded = load_timelapse(session.store)
-            if loaded is not None:
-                return scan_configuration_for(loaded.stored, None, config.scan)
-    return config.scan
-
-
-@contextmanager
-def _rig_locked(session: Session) -> Iterator[None]:
-    """Keep daemons, and others with this command, from the rig meanwhile.
-
-    Raises
-    ------
-    NotByHand
-        One of them has it.
-
-    """
-    make_private_directory(session.store.parent)
-    lock = InstanceLock(session.store)
-    try:
-        lock.take(signed=False)  # who isn't a daemon must not be taken for one, and be sent its signals
-    except AlreadyRunning:
-        raise ManualCommandRefused(
-            "somebody else is at the rig: another timelapsectl rig, or a daemon that is starting",
-            hint="try again in a moment",
-        ) from None
-    try:
-        if os.geteuid() == 0:  # the daemon's own user takes it next
-            storage = session.store.parent.stat()
-            lock.give(storage.st_uid, storage.st_gid)
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _interruptible() -> Iterator[EventMonitor]:
-    """Give a monitor that Ctrl-C cancels, so that the arm comes to a stand first."""
-    monitor = EventMonitor()
-    before = signal.signal(signal.SIGINT, lambda *_: monitor.cancel())
-    try:
-        yield monitor
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-# --- showing it ------------------------------------------------------------------------------------------
+    signal_daemon(session.store, pid)
 
 
 def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json: bool) -> int:
@@ -225,15 +127,15 @@ def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json
     else:
         width = max(len(part["name"]) for part in parts)
         for part in parts:
-            word = screen.paint("answers  ", Style.GREEN) if part["answers"] else screen.paint("no answer", Style.RED)
-            screen.write(f"{one_line(part['name']).ljust(width)}   {word}   {one_line(part['says'])}")
+            state = screen.paint("answers  ", Style.GREEN) if part["answers"] else screen.paint("no answer", Style.RED)
+            screen.write(f"{one_line(part['name']).ljust(width)}   {state}   {one_line(part['says'])}")
     return 0 if all(part["answers"] for part in parts) else EXIT_FAILED
 
 
 def _write_pictures(
-    abouts: Sequence[Mapping[str, Any]], pictures: Sequence[bytes], output: Path, session: Session
+    descriptions: Sequence[Mapping[str, Any]], pictures: Sequence[bytes], output: Path, session: Session
 ) -> Iterator[str]:
-    """Write each picture where the person wants it, as their own file; yield what is said of it."""
+    """Write each picture to ``output`` (a directory for several) as the person's own file; yield a line for each."""
     into_directory = output.is_dir()
     if len(pictures) > 1 and not into_directory:
         raise ManualCommandRefused(
@@ -241,10 +143,10 @@ def _write_pictures(
             hint="name a directory that is there, or one --camera",
         )
     stamp = f"{session.clock.now().astimezone():%Y%m%d-%H%M%S}"
-    for about, picture in zip(abouts, pictures, strict=True):
-        name = f"{about['camera']}-{stamp}.{about['extension']}"
-        if not _SAFE.fullmatch(name):
+    for description, picture in zip(descriptions, pictures, strict=True):
+        name = f"{description['camera']}-{stamp}.{description['extension']}"
+        if not _SAFE_NAME.fullmatch(name):
             raise ManualCommandRefused(f"no picture can be called {one_line(name)}")
         path = output / name if into_directory else output
         path.write_bytes(picture)
-        yield f"{path}: by {about['camera']}"
+        yield f"{path}: by {description['camera']}"

@@ -1,4 +1,4 @@
-"""Whom a command is about: one rig's places on this host, and the service that looks after them."""
+"""The session of one command: whose timelapse it is about, one rig's places on this host, clock and screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.terminal import Screen, screen_of
+from plantimager.timelapse.cli.terminal import Screen, detect_screen
 from plantimager.timelapse.settings.config import APPLICATION, SITE_DIRECTORY
 from plantimager.timelapse.settings.places import Places, find_places
 from plantimager.timelapse.support.clock import Clock, SystemClock
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
-"""Where the system service keeps its store."""
+"""The storage directory of the system service."""
 
-ABOUT_A_SERVICE: Final = ("start", "cancel", "status", "log", "timeline", "rig")
-"""The commands that ask or show what a service does."""
+SERVICE_COMMANDS: Final = ("start", "cancel", "status", "log", "timeline", "rig")
+"""The commands that ask a service or show what it does."""
 
 UNIT: Final = "plant-imager-timelapsed"
 
 
 class Scope(StrEnum):
-    """Whose timelapse it is."""
+    """Whose timelapse a command is about."""
 
     SYSTEM = "system"
     """The system service's."""
     USER = "user"
     """That of a user's own service."""
     OWN = "own"
-    """One in a directory that ``XDG_DATA_HOME`` names: of a daemon that somebody started by hand."""
+    """That of a directory in ``XDG_DATA_HOME``: its daemon was started from a shell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Everything that a command is given by the world around it."""
+    """Everything that a command takes from its surroundings."""
 
     environment: Mapping[str, str]
     scope: Scope
@@ -58,12 +58,12 @@ class Session:
 
     @property
     def unit(self) -> str:
-        """The rig's unit, as systemd calls it."""
+        """The name of the rig's unit in systemd."""
         return UNIT if self.places.rig is None else f"{UNIT}@{self.places.rig}"
 
     @property
     def start_hint(self) -> str:
-        """How to have the daemon run."""
+        """The command that starts the daemon."""
         match self.scope:
             case Scope.SYSTEM:
                 return f"systemctl start {self.unit}"
@@ -75,48 +75,48 @@ class Session:
 
 
 def open_session(options: argparse.Namespace) -> Session:
-    """Look at the world: environment, terminal, clock. Nothing below asks for them again.
+    """Return the session of a command. Environment, terminal and clock are read here alone.
 
     Raises
     ------
     FaultsFound
-        As `places_of`.
+        As `session_places`.
     TimelapsedError
-        As `refuse_what_is_the_machines`.
+        As `check_service_exists`.
 
     """
     environment = dict(os.environ)
-    asked = Scope(options.scope) if options.scope else None
-    scope = choose_scope(environment, asked, os.getuid())
-    places = places_of(scope, environment, rig=options.rig, config_file=options.config)
-    if asked is None and options.command in ABOUT_A_SERVICE:
-        refuse_what_is_the_machines(scope, places, SYSTEM_STORAGE)
+    requested = Scope(options.scope) if options.scope else None
+    scope = choose_scope(environment, requested, os.getuid())
+    places = session_places(scope, environment, rig=options.rig, config_file=options.config)
+    if requested is None and options.command in SERVICE_COMMANDS:
+        check_service_exists(scope, places, SYSTEM_STORAGE)
     return Session(
         environment=environment,
         scope=scope,
         places=places,
         clock=SystemClock(),
-        screen=screen_of(sys.stdout, environment),
+        screen=detect_screen(sys.stdout, environment),
     )
 
 
-def choose_scope(environment: Mapping[str, str], asked: Scope | None, uid: int) -> Scope:
-    """Return whose timelapse is meant: as ``asked``, else as ``XDG_DATA_HOME`` says, else by who runs this."""
-    if asked is not None:
-        return asked
+def choose_scope(environment: Mapping[str, str], requested: Scope | None, uid: int) -> Scope:
+    """Return whose timelapse is meant: as ``requested``, else by ``XDG_DATA_HOME``, else by the user."""
+    if requested is not None:
+        return requested
     data_home = Path(environment.get("XDG_DATA_HOME", ""))
-    if data_home.is_absolute():  # a relative one is ignored, as the XDG rules have it
+    if data_home.is_absolute():  # the XDG rules ignore a relative one
         return Scope.SYSTEM if data_home / APPLICATION == SYSTEM_STORAGE else Scope.OWN
     return Scope.SYSTEM if uid == 0 else Scope.USER
 
 
-def refuse_what_is_the_machines(scope: Scope, places: Places, system_storage: Path) -> None:
-    """Refuse to look for a user's own service where there is none, but one of the machine: sudo was forgotten.
+def check_service_exists(scope: Scope, places: Places, system_storage: Path) -> None:
+    """Refuse a command for a user's own service where only the machine has one: sudo was forgotten.
 
     Raises
     ------
     TimelapsedError
-        So it is; the hint says what to do for either.
+        The hint names both ways out.
 
     """
     if scope is not Scope.USER or places.store.parent.exists() or not os.path.lexists(system_storage):
@@ -127,15 +127,15 @@ def refuse_what_is_the_machines(scope: Scope, places: Places, system_storage: Pa
     )
 
 
-def places_of(
+def session_places(
     scope: Scope, environment: Mapping[str, str], *, rig: str | None = None, config_file: Path | None = None
 ) -> Places:
-    """Return where the files of a rig are.
+    """Return the places of a rig, those of the system service where the scope says so.
 
     Raises
     ------
     FaultsFound
-        The rig's name, or a file name in the environment, can't be one.
+        The rig's name, or a file name in the environment, can't be used.
 
     """
     storage = SYSTEM_STORAGE if scope is Scope.SYSTEM else None

@@ -1,14 +1,14 @@
-"""What there is to know of a rig at one moment: read once, then shown as text, as JSON or as a picture.
+"""The state of a rig at one moment: read once, then shown as text, as JSON or as a picture.
 
-Everything is read only, from the store, the live file and the lock, and so works whether or not the
-daemon runs. Nothing here is worded for a screen, and no secret of the store comes as far as this.
+Everything is read only, from the store, the live status and the lock. It therefore works whether or not the daemon
+runs. Nothing here is worded for one screen, and `StatusSnapshot.redact` removes the store's secrets from texts.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
@@ -25,50 +25,41 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
     from plantimager.timelapse.support.clock import Clock, ClockEvidence
 
-SECRETS = ("api_token",)
-"""Keys of ``extra`` whose values are shown nowhere, not even where an error message repeats them."""
+SECRETS: Final = ("api_token",)
+"""Keys of ``extra`` whose values are never shown, not even where an error message repeats them."""
 
 
 class RunningDaemon(Struct, frozen=True, kw_only=True):
-    """The daemon that runs on the store, and what it shows of itself."""
+    """The daemon that runs on the store, with its live status."""
 
     pid: int
     up_since: datetime | None = None
-    """``None`` where it ended while we looked."""
+    """``None`` where it ended during the reading."""
     status: str = ""
-    """Its one line for ``systemctl status``; empty while it starts."""
+    """Its line for ``systemctl status``; empty while it starts."""
     driver: str = ""
     rig: str = "unknown"
-    """``scanning``, ``warm``, ``standby`` or ``unknown``."""
+    """``scanning``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
     clock_trusted: bool = True
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""
     trouble: str = ""
 
 
-class SlotFacts(Struct, frozen=True, kw_only=True):
-    """What became of one slot, or is becoming of it."""
+class SlotFacts(Struct, frozen=True):
+    """The record of one slot, with its scheduled time and with error texts that are fit for a screen."""
 
-    slot: int
-    scan_id: str
+    record: SlotRecord
     scheduled_at: datetime
-    status: RecordStatus
-    attempt: int
-    interruptions: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    took: timedelta | None
-    pictures: int | None
-    reason: Reason | None
     error: str
     last_error: str
 
     @property
     def late(self) -> timedelta:
-        """How much later than planned its last attempt began; nothing where none did."""
-        if self.started_at is None:
+        """How much later than scheduled the last attempt began; zero where none did."""
+        if self.record.started_at is None:
             return timedelta(0)
-        return max(self.started_at - self.scheduled_at, timedelta(0))
+        return max(self.record.started_at - self.scheduled_at, timedelta(0))
 
 
 class StatusSnapshot(Struct, frozen=True, kw_only=True):
@@ -88,75 +79,61 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Return what no log is harmed by: not the secrets."""
-        return f"Overview({self.store}, {self.at})"
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether a daemon keeps the timelapse going, or none has to."""
-        return self.daemon is not None or self.timelapse is None or not self.timelapse.state.is_active
+        """Return a text without the secrets, which is safe in a log."""
+        return f"StatusSnapshot({self.store}, {self.at})"
 
     def slots(self) -> Iterator[SlotFacts]:
-        """Yield what is on record, the newest slot first; that in progress included."""
+        """Yield the slots on record, newest first, with the one in progress."""
         if self.timelapse is not None:
             for slot in sorted(self.timelapse.records, reverse=True):
                 yield self.slot(self.timelapse, self.timelapse.records[slot])
 
     def slot(self, timelapse: TimeLapse, record: SlotRecord) -> SlotFacts:
         """Return the facts of one record."""
-        return SlotFacts(
-            slot=record.slot,
-            scan_id=record.scan_id,
-            scheduled_at=timelapse.schedule_times[record.slot],
-            status=record.status,
-            attempt=record.attempt,
-            interruptions=record.interruptions,
-            started_at=record.started_at,
-            finished_at=record.finished_at,
-            took=record.took,
-            pictures=record.pictures,
-            reason=record.reason,
-            error=self.harmless(record.error_text),
-            last_error=self.harmless(record.last_error or ""),
-        )
+        scheduled_at = timelapse.schedule_times[record.slot]
+        return SlotFacts(record, scheduled_at, self.redact(record.error_text), self.redact(record.last_error or ""))
 
     def troubles(self) -> tuple[str, ...]:
         """Return what a person should do something about, the worst first."""
-        return tuple(self._troubles())
+        return (*self._daemon_troubles(), *self._timelapse_troubles())
 
-    def _troubles(self) -> Iterator[str]:
+    def _daemon_troubles(self) -> Iterator[str]:
         if self.backup_because:
             yield f"{self.backup_because}; shown is its backup, one save older"
-        if not self.is_kept:
-            yield "the daemon is not running, no slot is taken"
-        if self.daemon is not None and self.daemon.trouble:
-            # Its line for systemctl words the trouble; the bare reason is that of a daemon that says something else.
+        if self.daemon is None:
+            if self.timelapse is not None and self.timelapse.state.is_active:
+                yield "the daemon is not running, no slot is taken"
+            return
+        if self.daemon.trouble:
+            # The status line words the trouble; where the line is about something else, the bare reason is shown.
             line, reason = self.daemon.status, self.daemon.trouble
             yield line if reason in line else reason
-        if self.daemon is not None and not self.daemon.clock_trusted:
+        if not self.daemon.clock_trusted:
             yield self.daemon.status or "clock not trusted yet, nothing is decided"
+
+    def _timelapse_troubles(self) -> Iterator[str]:
         timelapse = self.timelapse
         if timelapse is None:
             return
         if timelapse.state is TimeLapseState.FAILED and timelapse.ending is not None:
-            yield self.harmless(timelapse.ending.why)
+            yield self.redact(timelapse.ending.why)
         if not timelapse.state.is_active:
             return
         if timelapse.current is not None and timelapse.current.reason is Reason.RIG_NOT_READY:
-            yield f"the rig is not ready for slot {timelapse.next_idx}: {self.harmless(timelapse.current.error_text)}"
+            yield f"the rig is not ready for slot {timelapse.next_idx}: {self.redact(timelapse.current.error_text)}"
         last = timelapse.records.get(timelapse.next_idx - 1)
         if last is not None and last.status is RecordStatus.FAILED:
-            yield f"the last slot, {last.slot}, failed: {self.harmless(last.error_text)}"
+            yield f"the last slot, {last.slot}, failed: {self.redact(last.error_text)}"
 
-    def harmless(self, text: str) -> str:
-        """Return somebody's words fit to be shown: on one line, and without the store's secrets."""
+    def redact(self, text: str) -> str:
+        """Return ``text`` on one line and without the store's secrets."""
         for secret in self.secrets:
             text = text.replace(secret, "[secret]")
         return one_line(text)
 
 
 def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
-    """Read what there is to know now.
+    """Read the state of a rig.
 
     Raises
     ------
@@ -164,8 +141,8 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         The store can't be read, or holds no timelapse.
 
     """
-    # The daemon first: it may end meanwhile and then shows too much, but never writes what we miss.
-    daemon = _look_at_daemon(store, clock)
+    # The daemon is read first: if it ends meanwhile, it is shown though it is gone, but no save of it is missed.
+    daemon = _read_daemon(store, clock)
     now, evidence = clock.now(), clock.evidence()
     loaded = load_timelapse(store)
     if loaded is None:
@@ -176,21 +153,21 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         store=store,
         timelapse=stored.timelapse,
         logbook=stored.logbook,
-        saved_at=stored.logbook.saved_at or _changed_at(loaded.path),
+        saved_at=stored.logbook.saved_at or _modified_at(loaded.path),
         backup_because=str(loaded.trouble or ""),
         daemon=daemon,
         evidence=evidence,
-        secrets=tuple(_secrets_of(stored.store.extra)),
+        secrets=tuple(_read_secrets(stored.store.extra)),
     )
 
 
-def _look_at_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
+def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
     pid = running_daemon(store)
     if pid is None:
         return None
     up_since = _up_since(pid, clock)
     live = read_live(store)
-    if live.get("pid") != pid:  # that of a daemon which was killed, while this one still starts
+    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
         return RunningDaemon(pid=pid, up_since=up_since)
     return RunningDaemon(
         pid=pid,
@@ -224,14 +201,14 @@ def _progress(value: object) -> tuple[int, int] | None:
     return (done, total) if type(done) is int and type(total) is int and total > 0 else None
 
 
-def _changed_at(path: Path) -> datetime | None:
+def _modified_at(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
         return None
 
 
-def _secrets_of(extra: Mapping[str, Any]) -> Iterator[str]:
+def _read_secrets(extra: Mapping[str, Any]) -> Iterator[str]:
     for key in SECRETS:
         value = extra.get(key)
         if isinstance(value, str) and value:

@@ -1,7 +1,7 @@
-"""An `StatusSnapshot` for programs: one JSON object, whose keys stay.
+"""A `StatusSnapshot` for programs: one JSON object with stable keys.
 
-Times are ISO-8601 in UTC, durations numbers of seconds (their keys end in ``_sec``); what isn't known is null.
-Keys may be added, so leave alone what you don't know. ::
+Times are ISO-8601 in UTC, durations numbers of seconds (their keys end in ``_sec``); an unknown value is null.
+Keys may be added, so ignore those that you don't know. ::
 
     version       1
     at            when this was read
@@ -13,11 +13,11 @@ Keys may be added, so leave alone what you don't know. ::
         n_slots           slots of the schedule
         done taken failed skipped interrupted        slots with a final record; the first is the sum of the others
         first_at last_at  the ends of the schedule
-        next_slot next_at what comes next, or is being taken; null where nothing does
+        next_slot next_at the next slot, or the one being taken; null after the last
         interval_sec      of mode interval
         warmup_sec standby_threshold_sec grace_sec
         on_scan_failed scan_retries
-        ending            null, or {at, who, why} where somebody or something ended it early
+        ending            null, or {at, who, why} where a person or a failure ended it early
     scanning      null, or the scan that is being taken: {slot, scan_id, attempt, done, total}; done of total steps
     records       the last slots (-n), newest first, each
         slot scan_id scheduled_at
@@ -27,13 +27,13 @@ Keys may be added, so leave alone what you don't know. ::
         pictures
         reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, cancelled,
                           timelapse_failed
-        error last_error  in words; last_error is that of the attempt before one that succeeded
-    outages       [{from, to}]: when the daemon was not there
+        error last_error  texts; last_error is that of the attempt before the one that succeeded
+    outages       [{from, to}]: times without a daemon
     daemon        null where none runs, else {pid, up_since, status, driver}
     boots         boots of the machine that this timelapse has seen
     rig           scanning, warm, standby, by hand, unknown; null without a daemon
-    clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's word, null without one
-    troubles      [text]: what a person should do something about
+    clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
+    troubles      [text]: problems that a person should look at
 """
 
 from __future__ import annotations
@@ -51,34 +51,34 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 
-def snapshot_as_json(overview: StatusSnapshot, records: int) -> dict[str, Any]:
-    """Return the object, with as many ``records``."""
-    daemon, timelapse = overview.daemon, overview.timelapse
+def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
+    """Return the object with the last ``records`` slots."""
+    daemon, timelapse = snapshot.daemon, snapshot.timelapse
     return {
         "version": VERSION,
-        "at": _time(overview.at),
-        "store": str(overview.store),
-        "saved_at": _time(overview.saved_at),
-        "from_backup": bool(overview.backup_because),
-        "timelapse": None if timelapse is None else _timelapse(overview, timelapse),
-        "scanning": None if timelapse is None else _scanning(overview, timelapse),
-        "records": [_record(facts) for facts, _ in zip(overview.slots(), range(records), strict=False)],
-        "outages": [{"from": _time(start), "to": _time(end)} for start, end in overview.logbook.outages],
+        "at": _time(snapshot.at),
+        "store": str(snapshot.store),
+        "saved_at": _time(snapshot.saved_at),
+        "from_backup": bool(snapshot.backup_because),
+        "timelapse": None if timelapse is None else _timelapse(snapshot, timelapse),
+        "scanning": None if timelapse is None else _scanning(snapshot, timelapse),
+        "records": [_record(facts) for facts, _ in zip(snapshot.slots(), range(records), strict=False)],
+        "outages": [{"from": _time(start), "to": _time(end)} for start, end in snapshot.logbook.outages],
         "daemon": None
         if daemon is None
         else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
-        "boots": overview.logbook.boots,
+        "boots": snapshot.logbook.boots,
         "rig": None if daemon is None else daemon.rig,
         "clock": {
             "trusted": None if daemon is None else daemon.clock_trusted,
-            "synchronised": overview.evidence.kernel_synchronised,
-            "set_from_rtc": overview.evidence.set_from_rtc,
+            "synchronised": snapshot.evidence.kernel_synchronised,
+            "set_from_rtc": snapshot.evidence.set_from_rtc,
         },
-        "troubles": list(overview.troubles()),
+        "troubles": list(snapshot.troubles()),
     }
 
 
-def _timelapse(overview: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
+def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
     interval = slots[1] - slots[0] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
     return {
@@ -103,33 +103,34 @@ def _timelapse(overview: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]
         "scan_retries": timelapse.scan_retries,
         "ending": None
         if ending is None
-        else {"at": _time(ending.at), "who": overview.harmless(ending.who), "why": overview.harmless(ending.why)},
+        else {"at": _time(ending.at), "who": snapshot.redact(ending.who), "why": snapshot.redact(ending.why)},
     }
 
 
-def _scanning(overview: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any] | None:
-    """Return the running scan; only of a daemon that runs, since a store alone may say so long after."""
+def _scanning(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any] | None:
+    """Return the running scan; ``None`` without a daemon, since a store may say "running" long after its end."""
     record = timelapse.current
-    if overview.daemon is None or timelapse.state is not TimeLapseState.RUNNING or record is None:
+    if snapshot.daemon is None or timelapse.state is not TimeLapseState.RUNNING or record is None:
         return None
-    done, total = overview.daemon.progress or (None, None)
+    done, total = snapshot.daemon.progress or (None, None)
     return {"slot": record.slot, "scan_id": record.scan_id, "attempt": record.attempt, "done": done, "total": total}
 
 
 def _record(facts: SlotFacts) -> dict[str, Any]:
+    record = facts.record
     return {
-        "slot": facts.slot,
-        "scan_id": facts.scan_id,
+        "slot": record.slot,
+        "scan_id": record.scan_id,
         "scheduled_at": _time(facts.scheduled_at),
-        "status": facts.status.value,
-        "attempt": facts.attempt,
-        "interruptions": facts.interruptions,
-        "started_at": _time(facts.started_at),
-        "finished_at": _time(facts.finished_at),
-        "took_sec": _seconds(facts.took),
-        "late_sec": _seconds(facts.late) if facts.started_at is not None else None,
-        "pictures": facts.pictures,
-        "reason": None if facts.reason is None else facts.reason.value,
+        "status": record.status.value,
+        "attempt": record.attempt,
+        "interruptions": record.interruptions,
+        "started_at": _time(record.started_at),
+        "finished_at": _time(record.finished_at),
+        "took_sec": _seconds(record.took),
+        "late_sec": _seconds(facts.late) if record.started_at is not None else None,
+        "pictures": record.pictures,
+        "reason": None if record.reason is None else record.reason.value,
         "error": facts.error or None,
         "last_error": facts.last_error or None,
     }

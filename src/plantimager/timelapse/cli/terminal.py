@@ -1,7 +1,7 @@
-"""Writing for people: the same text everywhere, in colour and cut to width only where somebody looks at a terminal.
+"""Output for people: the same text everywhere, with colour and cut to width only on a terminal.
 
-Plain code and no library: what is shown here is lines, one table and one bar, and importing a
-library that can do more takes as long as reading the store and showing it.
+Plain code and no library: the screens are lines, one table and one bar. A library that can do more takes as long to
+import as the store takes to read and show.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Final, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-USUAL_WIDTH: Final = 80
-"""Columns where nobody says how many there are."""
-WIDEST: Final = 110
-"""Columns that are used of a wide terminal; the eye finds no way back from longer lines."""
+DEFAULT_COLUMNS: Final = 80
+"""Width of an output that has none of its own."""
+MAX_COLUMNS: Final = 110
+"""Columns that are used of a wide terminal; longer lines are hard to read."""
 
 _ASCII: Final = str.maketrans("■·→–…░●◐✗○▶▷│»×’", "#.>-~:oc*_>>|>x'")
-"""What stands in for our signs where the terminal's encoding hasn't them: one for one, so that columns stay."""
+"""Replacements for signs that the terminal's encoding lacks: one for one, so that columns stay aligned."""
 
 
 class Style(StrEnum):
-    """The few styles that are used, by their code (ECMA-48, SGR)."""
+    """The styles in use, by their code (ECMA-48, SGR)."""
 
     BOLD = "1"
     DIM = "2"
@@ -39,29 +39,29 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where output goes, and what it may look like there."""
+    """An output stream and what it can show."""
 
     stream: TextIO
     interactive: bool = False
-    """Whether a person looks at a terminal."""
+    """Whether it is a terminal that can be drawn on."""
     colour: bool = False
     columns: int | None = None
-    """How wide it is; ``None`` where lines may be of any length."""
+    """Its width; ``None`` where lines may be of any length."""
     lines: int | None = None
 
     @property
     def width(self) -> int:
-        """The columns to lay things out in."""
-        return min(self.columns or USUAL_WIDTH, WIDEST)
+        """The columns for the layout."""
+        return min(self.columns or DEFAULT_COLUMNS, MAX_COLUMNS)
 
     def paint(self, text: str, *styles: Style) -> str:
-        """Return ``text`` in these styles, or as it is where there is no colour."""
+        """Return ``text`` in these styles, unchanged where there is no colour."""
         if not self.colour or not styles or not text:
             return text
         return f"\x1b[{';'.join(styles)}m{text}\x1b[0m"
 
     def encodable(self, text: str) -> str:
-        """Return ``text`` with signs that the stream's encoding has."""
+        """Return ``text`` with only signs that the stream's encoding has."""
         encoding = self.stream.encoding or "ascii"
         try:
             text.encode(encoding)
@@ -75,15 +75,15 @@ class Screen:
         Raises
         ------
         BrokenPipeError
-            Nobody reads them any more.
+            The reader of the pipe has ended.
 
         """
         self.stream.write(self.encodable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()
 
 
-def screen_of(stream: TextIO, environment: Mapping[str, str]) -> Screen:
-    """Return what is known of the terminal behind ``stream``, as it is now; see no-color.org for ``NO_COLOR``."""
+def detect_screen(stream: TextIO, environment: Mapping[str, str]) -> Screen:
+    """Return the properties of the terminal behind ``stream``, as it is now; see no-color.org for ``NO_COLOR``."""
     interactive = stream.isatty() and environment.get("TERM") != "dumb"
     columns = environment.get("COLUMNS", "")
     width, height = int(columns) if columns.isascii() and columns.isdigit() else 0, 0
@@ -92,7 +92,7 @@ def screen_of(stream: TextIO, environment: Mapping[str, str]) -> Screen:
             size = os.get_terminal_size(stream.fileno())
         except OSError:
             size = os.terminal_size((0, 0))
-        width, height = width or size.columns or USUAL_WIDTH, size.lines
+        width, height = width or size.columns or DEFAULT_COLUMNS, size.lines
     return Screen(
         stream=stream,
         interactive=interactive,
@@ -102,19 +102,19 @@ def screen_of(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     )
 
 
-def fitted(text: str, columns: int | None) -> str:
-    """Return as much of ``text`` as fits."""
+def truncate(text: str, columns: int | None) -> str:
+    """Return ``text`` cut to ``columns``, with an ellipsis where something is cut off."""
     if columns is None or len(text) <= columns:
         return text
     return text[: max(columns - 1, 0)] + "…"
 
 
-def flowing(words: Iterable[str], columns: int, gap: str = "   ") -> list[str]:
-    """Return ``words`` (each kept whole) in as few lines as there can be."""
+def flow(parts: Iterable[str], columns: int, gap: str = "   ") -> list[str]:
+    """Return ``parts``, each kept whole, in as few lines as possible."""
     lines: list[str] = []
-    for word in words:
-        if lines and len(lines[-1]) + len(gap) + len(word) <= columns:
-            lines[-1] += gap + word
+    for part in parts:
+        if lines and len(lines[-1]) + len(gap) + len(part) <= columns:
+            lines[-1] += gap + part
         else:
-            lines.append(word)
+            lines.append(part)
     return lines

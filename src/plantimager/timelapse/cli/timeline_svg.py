@@ -1,7 +1,7 @@
-"""The timeline as SVG, for a paper: it needs nothing beside itself, and can be read without its colours.
+"""The timeline as an SVG document for a paper: one self-contained file, readable without its colours.
 
-Marks differ in shape as well as in colour, and the colours are those of Okabe and Ito, which people
-with any kind of colour vision can tell apart. Pointing at a mark shows its slot and time.
+Marks differ in shape as well as in colour. The colours are those of Okabe and Ito, which can be distinguished with any
+kind of colour vision. Pointing at a mark shows its slot and time.
 """
 
 from __future__ import annotations
@@ -9,42 +9,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from plantimager.timelapse.cli.timeline import Kind
+from plantimager.timelapse.cli.timeline_chart import MarkKind
 
 if TYPE_CHECKING:
-    from plantimager.timelapse.cli.timeline import Chart, Mark, Row
+    from plantimager.timelapse.cli.timeline_chart import Chart, Mark, Row
 
 NAMESPACE: Final = "http://www.w3.org/2000/svg"
 
-# Lengths in user units, which viewers take for pixels.
+# Lengths in user units; viewers show one as a pixel.
 WIDTH: Final = 900
 MARGIN: Final = 24
 LABELS: Final = 110
-"""Left of the chart, for the rows' names."""
+"""Width left of the chart, for the labels of the rows."""
 TOP: Final = 92
-"""Above the chart, for title, subtitle and axis."""
+"""Height above the chart, for title, subtitle and axis."""
 ROW: Final = 18
 RADIUS: Final = 4.5
 LEGEND: Final = 46
-"""Below the chart."""
+"""Height below the chart."""
 LEGEND_ENTRY: Final = 112
 
 INK, FAINT, OFF = "#222222", "#8a8a8a", "#d9d9d9"
 
 COLOURS: Final = {
-    Kind.TAKEN: "#009e73",
-    Kind.LATE: "#e69f00",
-    Kind.FAILED: "#d55e00",
-    Kind.CUT_OFF: "#cc79a7",
-    Kind.SKIPPED: "#555555",
-    Kind.INTERRUPTED: "#cc79a7",
-    Kind.RUNNING: "#0072b2",
-    Kind.TO_COME: "#aaaaaa",
+    MarkKind.TAKEN: "#009e73",
+    MarkKind.LATE: "#e69f00",
+    MarkKind.FAILED: "#d55e00",
+    MarkKind.CUT_OFF: "#cc79a7",
+    MarkKind.SKIPPED: "#555555",
+    MarkKind.INTERRUPTED: "#cc79a7",
+    MarkKind.RUNNING: "#0072b2",
+    MarkKind.TO_COME: "#aaaaaa",
 }
 
 
-def svg_of(chart: Chart) -> bytes:
-    """Return the picture as an SVG document in UTF-8."""
+def draw_svg(chart: Chart) -> bytes:
+    """Return the chart as an SVG document in UTF-8."""
     height = TOP + ROW * len(chart.rows) + LEGEND
     root = ET.Element(
         "svg",
@@ -70,17 +70,17 @@ def svg_of(chart: Chart) -> bytes:
     marks = _add(root, "g")
     for index, row in enumerate(chart.rows):
         for mark in row.marks:
-            drawn = _draw_mark(marks, mark.kind, _x(mark.place), TOP + ROW * (index + 0.5))
-            _add(drawn, "title", _sentence(mark))
+            drawn = _draw_mark(marks, mark.kind, _x(mark.position), TOP + ROW * (index + 0.5))
+            _add(drawn, "title", _mark_title(mark))
     _draw_legend(root, chart, height)
     ET.indent(root)
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
 
 
-def _x(place: float) -> float:
-    """Return where a place of a row lies."""
-    return MARGIN + LABELS + place * (WIDTH - 2 * MARGIN - LABELS)
+def _x(position: float) -> float:
+    """Return the x coordinate of a position on a row."""
+    return MARGIN + LABELS + position * (WIDTH - 2 * MARGIN - LABELS)
 
 
 def _draw_row(root: ET.Element, row: Row, y: float) -> None:
@@ -92,40 +92,40 @@ def _draw_row(root: ET.Element, row: Row, y: float) -> None:
 def _draw_axis(root: ET.Element, chart: Chart) -> None:
     bottom = TOP + ROW * len(chart.rows)
     axis = _add(root, "g", stroke=FAINT, stroke_width=0.5)
-    for place, text in chart.ticks:
-        _add(axis, "line", x1=_x(place), y1=TOP - 4, x2=_x(place), y2=bottom)
-        _add(root, "text", text, x=_x(place), y=TOP - 9, text_anchor="middle")
+    for position, text in chart.ticks:
+        _add(axis, "line", x1=_x(position), y1=TOP - 4, x2=_x(position), y2=bottom)
+        _add(root, "text", text, x=_x(position), y=TOP - 9, text_anchor="middle")
 
 
-def _draw_mark(parent: ET.Element, kind: Kind, x: float, y: float) -> ET.Element:
+def _draw_mark(parent: ET.Element, kind: MarkKind, x: float, y: float) -> ET.Element:
     colour, r = COLOURS[kind], RADIUS
     match kind:
-        case Kind.TAKEN:
+        case MarkKind.TAKEN:
             return _add(parent, "circle", cx=x, cy=y, r=r, fill=colour)
-        case Kind.LATE:  # half full
+        case MarkKind.LATE:  # half full
             drawn = _add(parent, "g", stroke=colour, stroke_width=1.4, fill=colour)
             inner = r - 0.7
             _add(drawn, "circle", cx=x, cy=y, r=inner, fill="none")
             half = f"M {x:g} {y - inner:g} a {inner:g} {inner:g} 0 0 1 0 {2 * inner:g} z"
             _add(drawn, "path", d=half, stroke="none")
             return drawn
-        case Kind.FAILED:
+        case MarkKind.FAILED:
             path = f"M {x - r:g} {y - r:g} l {2 * r:g} {2 * r:g} m 0 {-2 * r:g} l {-2 * r:g} {2 * r:g}"
             return _add(parent, "path", d=path, stroke=colour, stroke_width=2, fill="none")
-        case Kind.INTERRUPTED:
+        case MarkKind.INTERRUPTED:
             path = f"M {x:g} {y - r:g} l {r:g} {2 * r:g} l {-2 * r:g} 0 z"
             return _add(parent, "path", d=path, fill=colour)
-        case Kind.SKIPPED:
+        case MarkKind.SKIPPED:
             return _add(parent, "circle", cx=x, cy=y, r=r - 0.7, stroke=colour, stroke_width=1.4, fill="none")
-        case Kind.RUNNING | Kind.CUT_OFF:  # a triangle that points on, empty where nothing goes on
+        case MarkKind.RUNNING | MarkKind.CUT_OFF:  # a triangle to the right, empty where no daemon goes on
             path = f"M {x - r:g} {y - r:g} l {2 * r:g} {r:g} l {-2 * r:g} {r:g} z"
-            fill = colour if kind is Kind.RUNNING else "none"
+            fill = colour if kind is MarkKind.RUNNING else "none"
             return _add(parent, "path", d=path, stroke=colour, stroke_width=1, fill=fill)
-        case Kind.TO_COME:
+        case MarkKind.TO_COME:
             return _add(parent, "circle", cx=x, cy=y, r=1.5, fill=colour)
 
 
-def _sentence(mark: Mark) -> str:
+def _mark_title(mark: Mark) -> str:
     return f"slot {mark.slot}, {mark.at.astimezone():%d %b %Y %H:%M:%S}: {mark.kind.value}"
 
 
@@ -142,7 +142,7 @@ def _draw_legend(root: ET.Element, chart: Chart, height: float) -> None:
 
 
 def _add(parent: ET.Element, tag: str, content: str = "", **attributes: str | float) -> ET.Element:
-    """Add an element; attributes as Python spells them (``text_anchor``), numbers as short as they are."""
+    """Add an element. Attributes have Python names (``text_anchor``); numbers are rounded to two places."""
     named = {
         key.replace("_", "-"): value if isinstance(value, str) else f"{round(value, 2):g}"
         for key, value in attributes.items()

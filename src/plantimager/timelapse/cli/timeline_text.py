@@ -1,44 +1,44 @@
-"""The timeline on a terminal: one line a row, each column a share of it, the worst mark of a column shown."""
+"""The timeline as text: a line for each row; each column shows the worst mark of its time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.terminal import Style, flowing
-from plantimager.timelapse.cli.timeline import WORST_FIRST, Kind
+from plantimager.timelapse.cli.terminal import Style, flow
+from plantimager.timelapse.cli.timeline_chart import WORST_FIRST, MarkKind
 
 if TYPE_CHECKING:
     from plantimager.timelapse.cli.terminal import Screen
-    from plantimager.timelapse.cli.timeline import Chart, Row
+    from plantimager.timelapse.cli.timeline_chart import Chart, Row
 
 SIGNS: Final = {
-    Kind.FAILED: ("✗", Style.RED),
-    Kind.INTERRUPTED: ("!", Style.MAGENTA),
-    Kind.CUT_OFF: ("▷", Style.MAGENTA),
-    Kind.SKIPPED: ("○", Style.YELLOW),
-    Kind.LATE: ("◐", Style.GREEN),
-    Kind.RUNNING: ("▶", Style.BLUE),
-    Kind.TAKEN: ("●", Style.GREEN),
-    Kind.TO_COME: ("·", Style.DIM),
+    MarkKind.FAILED: ("✗", Style.RED),
+    MarkKind.INTERRUPTED: ("!", Style.MAGENTA),
+    MarkKind.CUT_OFF: ("▷", Style.MAGENTA),
+    MarkKind.SKIPPED: ("○", Style.YELLOW),
+    MarkKind.LATE: ("◐", Style.GREEN),
+    MarkKind.RUNNING: ("▶", Style.BLUE),
+    MarkKind.TAKEN: ("●", Style.GREEN),
+    MarkKind.TO_COME: ("·", Style.DIM),
 }
 OFF: Final = "░"
 
-MOST_COLUMNS_PER_TICK: Final = 12
-"""At a day a row: a quarter of an hour a column."""
+MAX_COLUMNS_PER_TICK: Final = 12
+"""In a row of a day a column is then a quarter of an hour."""
 
 
-def text_of(chart: Chart, screen: Screen) -> list[str]:
-    """Return the picture under its title."""
-    title = [screen.paint(chart.title, Style.BOLD), *flowing(chart.subtitle.split(" "), screen.width, " ")]
-    return [*title, "", *picture_of(chart, screen)]
+def draw_text(chart: Chart, screen: Screen) -> list[str]:
+    """Return the chart with its title."""
+    title = [screen.paint(chart.title, Style.BOLD), *flow(chart.subtitle.split(" "), screen.width, " ")]
+    return [*title, "", *draw_rows(chart, screen)]
 
 
-def picture_of(chart: Chart, screen: Screen) -> list[str]:
+def draw_rows(chart: Chart, screen: Screen) -> list[str]:
     """Return the axis, the rows and the legend."""
     margin = max((len(row.label) for row in chart.rows), default=0)
     ticks = list(chart.ticks)
-    per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MOST_COLUMNS_PER_TICK)
-    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour stand evenly
+    per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MAX_COLUMNS_PER_TICK)
+    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour get equal distances
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
@@ -55,9 +55,9 @@ def _cells(row: Row, columns: int) -> list[tuple[str, tuple[Style, ...]]]:
     cells: list[tuple[str, tuple[Style, ...]]] = [
         (OFF, (Style.DIM,)) if column in off else (" ", ()) for column in range(columns)
     ]
-    worst: dict[int, Kind] = {}
+    worst: dict[int, MarkKind] = {}
     for mark in row.marks:
-        column = min(int(mark.place * columns), columns - 1)
+        column = min(int(mark.position * columns), columns - 1)
         worst[column] = min(worst.get(column, mark.kind), mark.kind, key=WORST_FIRST.index)
     for column, kind in worst.items():
         sign, style = SIGNS[kind]
@@ -69,4 +69,4 @@ def _legend(chart: Chart, screen: Screen) -> list[str]:
     entries = [f"{SIGNS[kind][0]} {count} {kind.value}" for kind, count in chart.counts.items()]
     if any(row.off for row in chart.rows):
         entries.append(f"{OFF} rig off")
-    return flowing([*entries, f"times: {chart.zone}"], screen.width)
+    return flow([*entries, f"times: {chart.zone}"], screen.width)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plantimager.timelapse.cli.check import read_checked_definition
+from plantimager.timelapse.cli.findings import read_with_schedule
 from plantimager.timelapse.cli.preview import preview_lines
 
 NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
@@ -12,12 +12,12 @@ NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
 
 @pytest.fixture
 def preview(tmp_path, screen):
-    """Return a function that shows a definition of these keys at 07:00 on the 22nd of June, or when it is told."""
+    """Return a function that shows a definition with these keys, by default at 07:00 on the 22nd of June."""
 
     def show(keys, tail="", *, now=NOW, every_slot=False, **about):
         path = tmp_path / "timelapse.toml"
         path.write_text(f'[timelapse]\nname = "col0_ld"\n{keys}\n{tail}')
-        definition, schedule = read_checked_definition(path, now)
+        definition, schedule = read_with_schedule(path, now)
         return "\n".join(preview_lines(definition, schedule, now, screen(**about), every_slot=every_slot))
 
     return show
@@ -39,7 +39,7 @@ n_points = 36
 
 
 def test_preview_shows_days_slots_and_what_a_slot_takes(preview):
-    """Local times, a paragraph a day, and what the rig does in between."""
+    """Local times, a paragraph for each day, and the rig's warm-up and standby."""
     keys = 'mode = "interval"\ninterval = "2h"\nn_shots = 14\nstart_at = "2026-06-22T08:00:00"'
     assert (
         preview(keys, CAMERA)
@@ -56,7 +56,7 @@ Tue 23 Jun 2026  00:00  02:00  04:00  06:00  08:00  10:00"""
 
 
 def test_preview_without_a_start_shows_one_that_begins_now(preview):
-    """And says so, since the times will be others."""
+    """A line says so, since the times will be others."""
     shown = preview('mode = "one_shot"\nscan_retries = 2\non_scan_failed = "fail_timelapse"')
     assert "the first slot is a warm-up after the start; shown as if that were now" in shown
     assert "Mon 22 Jun 2026  07:00:30" in shown
@@ -64,7 +64,7 @@ def test_preview_without_a_start_shows_one_that_begins_now(preview):
 
 
 def test_preview_shows_beginning_and_end_of_a_long_schedule(preview):
-    """A year of hours is a screen, not a novel."""
+    """It fits a terminal of 24 lines."""
     shown = preview('mode = "interval"\ninterval = "10m"\nn_shots = 5000\nstart_at = "2026-06-22T08:00:00"')
     assert "Mon 22 Jun 2026  08:00  08:10  08:20  08:30  … 91 more …  23:50" in shown
     assert "…                31 more days (--all shows every slot)" in shown
@@ -73,7 +73,7 @@ def test_preview_shows_beginning_and_end_of_a_long_schedule(preview):
 
 
 def test_preview_of_every_slot_has_a_line_for_each(preview):
-    """With UTC beside it, and what happens after it."""
+    """Each line has the time in UTC, and says whether the slot is missed and whether standby follows."""
     keys = 'mode = "fixed_times"\ndates = ["2026-06-22T06:30:00", "2026-06-22T08:00:00", "2026-06-22T08:05:00"]'
     assert preview(keys, every_slot=True).splitlines()[-4:] == [
         "slot  local time             UTC",
@@ -83,14 +83,14 @@ def test_preview_of_every_slot_has_a_line_for_each(preview):
     ]
 
 
-def test_preview_tells_what_is_already_missed(preview):
-    """Before it starts, when it can still be changed."""
+def test_preview_notes_slots_that_are_already_missed(preview):
+    """The definition can still be changed then."""
     keys = 'mode = "fixed_times"\ndates = ["2026-06-22T06:30:00", "2026-06-22T08:00:00"]'
     assert "note: already missed: 1 of 2 slots" in preview(keys)
 
 
-def test_preview_tells_what_the_change_of_clocks_does(preview):
-    """An interval is real time; the hour that comes twice is told apart."""
+def test_preview_shows_the_change_of_clocks(preview):
+    """An interval is real time; the times of the hour that occurs twice have their offset."""
     keys = 'mode = "interval"\ninterval = "1h"\nn_shots = 5\nstart_at = "2026-10-25T01:00:00"'
     shown = preview(keys)
     assert "Sun 25 Oct 2026  01:00  02:00+0200  02:00+0100  03:00  04:00" in shown
@@ -98,6 +98,6 @@ def test_preview_tells_what_the_change_of_clocks_does(preview):
 
 
 def test_notes_are_coloured_on_a_terminal(preview):
-    """They are what a person must not overlook."""
+    """A person must not overlook them."""
     keys = 'mode = "fixed_times"\ndates = ["2026-06-22T06:30:00"]'
     assert "\x1b[33mnote: already missed" in preview(keys, colour=True)

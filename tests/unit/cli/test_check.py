@@ -1,4 +1,4 @@
-"""`timelapsectl check`: every fault before the rig finds it."""
+"""`timelapsectl check`: every fault of configuration and definition at once."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ BEYOND_REACH = (
 
 @pytest.fixture
 def check(tmp_path, screen):
-    """Return a function that writes files, checks them, and returns exit code and report."""
+    """Return a function that writes files and checks them; it returns exit code and report."""
 
     def run(files, *named):
         for name, content in files.items():
@@ -41,7 +41,7 @@ def check(tmp_path, screen):
 
 
 def test_without_any_file_everything_is_fine(check):
-    """The simulated rig needs none; it is said what holds and where one was looked for."""
+    """The simulated rig needs none; the report has the defaults and the searched directories."""
     code, report = check({})
     assert code == 0
     assert report == (
@@ -52,8 +52,8 @@ def test_without_any_file_everything_is_fine(check):
 
 
 @pytest.mark.parametrize("fails_at", ["the configuration", "the definition"])
-def test_a_driver_that_fails_to_check_is_a_fault_of_its_own(check, monkeypatch, fails_at):
-    """It may be anybody's; what else there is to say is said, and nobody is told to report a fault of ours."""
+def test_failing_check_of_a_driver_is_reported_as_the_drivers_fault(check, monkeypatch, fails_at):
+    """A driver by others may raise anything; the rest of the report is still there."""
 
     def fail(_, configuration):
         if fails_at == "the configuration" or "timelapse" in configuration:
@@ -67,8 +67,8 @@ def test_a_driver_that_fails_to_check_is_a_fault_of_its_own(check, monkeypatch, 
     assert ("timelapse.toml: a, 1 slot" in report) == (fails_at == "the configuration")
 
 
-def test_what_the_daemon_would_find_is_checked(check):
-    """Both files, each with what it means."""
+def test_files_that_the_daemon_would_find_are_checked(check):
+    """Configuration and definition, each with its meaning."""
     code, report = check({"timelapsed.toml": 'clock = "trust"', "timelapse.toml": SOUND})
     assert code == 0
     assert report == (
@@ -77,8 +77,8 @@ def test_what_the_daemon_would_find_is_checked(check):
     )
 
 
-def test_all_faults_of_all_files_are_told_at_once(check):
-    """Configuration, driver options, definition."""
+def test_all_faults_of_all_files_are_reported_at_once(check):
+    """Configuration, definition, and a file that is no TOML."""
     files = {
         "timelapsed.toml": 'clock = "sundial"\nmised = "skip"',
         "timelapse.toml": FAULTY,
@@ -98,7 +98,7 @@ def test_all_faults_of_all_files_are_told_at_once(check):
 
 
 def test_options_of_the_driver_are_checked_by_the_driver(check):
-    """They are faults of the configuration."""
+    """Their faults are faults of the configuration."""
     code, report = check({"timelapsed.toml": '[drivers.simulated]\ndeaf = "yes"'})
     assert code == EXIT_CONFIG
     assert 'timelapsed.toml: 1 fault\n  [drivers.simulated] deaf = "yes": write true or false\n' in report
@@ -112,8 +112,8 @@ def test_options_of_the_driver_are_checked_by_the_driver(check):
         ("driver = 5", "driver = 5: "),
     ],
 )
-def test_faults_of_driver_and_configuration_are_told_together(check, driver, fault):
-    """Nobody mends one to learn of the next."""
+def test_faults_of_driver_and_configuration_are_reported_together(check, driver, fault):
+    """A person corrects all of them in one go."""
     code, report = check({"timelapsed.toml": f'missed = "x"\n{driver}'})
     assert code == EXIT_CONFIG
     assert 'missed = "x": write one of skip, run_latest' in report
@@ -121,14 +121,14 @@ def test_faults_of_driver_and_configuration_are_told_together(check, driver, fau
 
 
 def test_driver_that_is_not_installed_is_a_fault(check):
-    """And those that are, are named."""
+    """The report names the installed ones."""
     code, report = check({"timelapsed.toml": 'driver = "robot"'})
     assert code == EXIT_CONFIG
     assert 'driver = "robot": no such driver; installed are' in report
 
 
 def test_program_that_is_not_there_is_a_fault_of_the_configuration(check):
-    """Told once, not again for each definition."""
+    """It is reported for the configuration; the definition itself is fine."""
     config = 'driver = "command"\n[drivers.command]\nargv = ["/no/such/program"]'
     code, report = check({"timelapsed.toml": config, "timelapse.toml": SOUND})
     assert code == EXIT_CONFIG
@@ -136,16 +136,16 @@ def test_program_that_is_not_there_is_a_fault_of_the_configuration(check):
     assert "timelapse.toml: a, 1 slot" in report
 
 
-def test_what_the_rig_can_not_do_is_a_fault_of_the_definition(check):
-    """A path that leaves the gantry is found before the gantry does."""
+def test_path_beyond_the_reach_of_the_rig_is_a_fault_of_the_definition(check):
+    """It is found before the gantry drives there."""
     code, report = check({"timelapse.toml": BEYOND_REACH})
     assert code == EXIT_CONFIG
     assert "timelapse.toml: " in report
     assert "825" in report
 
 
-def test_definition_is_checked_though_the_configuration_is_at_fault(check):
-    """As far as can be without the driver, and that is said."""
+def test_definition_is_checked_though_the_configuration_has_faults(check):
+    """A note says that no driver could judge it."""
     code, report = check({"timelapsed.toml": 'driver = "robot"', "timelapse.toml": SOUND})
     assert code == EXIT_CONFIG
     assert (
@@ -154,8 +154,8 @@ def test_definition_is_checked_though_the_configuration_is_at_fault(check):
     )
 
 
-def test_file_that_is_not_there_is_a_fault(check):
-    """Named by the person, so it is missed."""
+def test_missing_file_is_a_fault(check):
+    """A person who names a file expects it to exist."""
     code, report = check({}, "typo.toml")
     assert code == EXIT_CONFIG
     assert "typo.toml: can't be read: no such file or directory" in report
@@ -164,6 +164,6 @@ def test_file_that_is_not_there_is_a_fault(check):
 @pytest.mark.parametrize(
     ("name", "configuration"), [("timelapsed.toml", True), ("north-timelapsed.toml", True), ("timelapse.toml", False)]
 )
-def test_kind_of_a_file_is_told_by_its_name(name, configuration):
-    """A faulty file shows nothing else."""
+def test_kind_of_a_file_follows_from_its_name(name, configuration):
+    """The content of a faulty file doesn't show its kind."""
     assert is_configuration(Path(name)) is configuration

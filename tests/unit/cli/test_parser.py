@@ -1,19 +1,19 @@
-"""The words of the command line."""
+"""The command line of `timelapsectl`."""
 
 import pytest
 
-from plantimager.timelapse.cli.main import MODULES
+from plantimager.timelapse.cli.main import load_command
 from plantimager.timelapse.cli.parser import build_parser, parse
 
 
 @pytest.mark.parametrize("arguments", [["--rig", "north", "status"], ["status", "--rig", "north"]])
-def test_whose_timelapse_may_be_said_before_and_behind_the_command(arguments):
-    """People put it in either place."""
+def test_common_options_may_stand_before_and_behind_the_command(arguments):
+    """People write them in either place."""
     assert parse(arguments).rig == "north"
 
 
-def test_what_was_said_before_the_command_is_not_forgotten_behind_it():
-    """An option that isn't repeated keeps its value."""
+def test_option_before_the_command_keeps_its_value_behind_it():
+    """The command's own defaults don't replace it."""
     options = parse(["--system", "--rig", "north", "cancel", "--why", "tired"])
     assert (options.scope, options.rig, options.why) == ("system", "north", "tired")
 
@@ -21,13 +21,13 @@ def test_what_was_said_before_the_command_is_not_forgotten_behind_it():
 @pytest.mark.parametrize(
     "arguments", [["-f"], ["-n", "20", "SLOT=7"], ["--since", "today", "-x"], ["--rig", "north"], ["--system"], []]
 )
-def test_everything_behind_log_is_journalctls(arguments):
-    """Also what looks like our own options."""
+def test_arguments_behind_log_are_journalctls(arguments):
+    """Also those that look like our own options."""
     assert parse(["log", *arguments]).arguments == arguments
 
 
 def test_log_has_help_of_its_own(capsys):
-    """Not journalctl's, which says nothing of slots."""
+    """Journalctl's help has nothing about slots."""
     with pytest.raises(SystemExit) as ended:
         parse(["log", "--help"])
     assert ended.value.code in (0, None)
@@ -57,7 +57,7 @@ def test_log_has_help_of_its_own(capsys):
     ],
 )
 def test_usage_errors_exit_with_2(arguments, capsys):
-    """And say on standard error what would be right."""
+    """The usage is written to standard error."""
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
@@ -65,7 +65,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "sentence"),
     [
         (["status", "-n", "many"], "argument -n/--records: 'many' is no number of slots; write 0 or more"),
         (["status", "--records=-1"], "argument -n/--records: '-1' is no number of slots; write 0 or more"),
@@ -73,22 +73,22 @@ def test_usage_errors_exit_with_2(arguments, capsys):
         (["rig", "goto", "--pan", "nan"], "argument --pan: 'nan' is no place; write a number, such as 120.5"),
     ],
 )
-def test_usage_error_says_what_to_write(arguments, words, capsys):
-    """Not how the program calls what reads it."""
+def test_usage_error_says_what_to_write(arguments, sentence, capsys):
+    """It doesn't name the function that reads the value."""
     with pytest.raises(SystemExit):
         parse(arguments)
-    said = capsys.readouterr().err
-    assert words in said
-    assert "_c" not in said
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert "_c" not in errors
 
 
-def test_place_may_be_negative():
-    """As the turntable's angles are."""
+def test_coordinate_may_be_negative():
+    """Angles of the turntable are."""
     options = parse(["--rig", "north", "rig", "goto", "--pan", "-90", "--y", "1e2"])
     assert (options.rig, options.action, options.x, options.y, options.pan) == ("north", "goto", None, 100, -90)
 
 
 def test_every_command_has_its_module():
-    """What the parser knows can be run."""
+    """Each command of the parser is run by the function `run_<command>` in the module of its name."""
     commands = next(action for action in build_parser()._actions if action.dest == "command")
-    assert set(commands.choices) == set(MODULES)
+    assert all(callable(load_command(name)) for name in commands.choices)

@@ -1,4 +1,4 @@
-"""From errors to sentences."""
+"""Errors become sentences, hints and exit codes."""
 
 import errno
 from pathlib import Path
@@ -19,8 +19,8 @@ from plantimager.timelapse.support.errors import StoreUnreadable
         (errno.EIO, 1000, "it is left as it is"),
     ],
 )
-def test_hint_is_what_helps(monkeypatch, capsys, number, uid, hint):
-    """That a store is left as it is helps nobody who only lacks the permission."""
+def test_hint_fits_the_cause(monkeypatch, capsys, number, uid, hint):
+    """A person without the permission gets the hint to use sudo, and not about the store."""
 
     def refuse(_):
         raise StoreUnreadable(Path("/var/lib/store.json"), "can't be read") from OSError(number, "no")
@@ -31,8 +31,8 @@ def test_hint_is_what_helps(monkeypatch, capsys, number, uid, hint):
     assert capsys.readouterr().err == f"error: /var/lib/store.json: can't be read\nhint: {hint}\n"
 
 
-def test_driver_that_fails_by_hand_is_named(monkeypatch, tmp_path, capsys):
-    """Not timelapsectl: it may be anybody's."""
+def test_driver_that_fails_in_a_manual_command_is_named(monkeypatch, tmp_path, capsys):
+    """The fault is the driver's, not that of timelapsectl."""
 
     def fail(*_):
         raise IndexError("no axis")

@@ -1,4 +1,4 @@
-"""What output looks like where."""
+"""Output on terminals, pipes and files."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import termios
 
 import pytest
 
-from plantimager.timelapse.cli.terminal import Screen, Style, fitted, flowing, screen_of
+from plantimager.timelapse.cli.terminal import Screen, Style, detect_screen, flow, truncate
 from plantimager.timelapse.support.text import one_line
 
 
@@ -21,38 +21,38 @@ def terminal():
 
 
 def test_terminal_has_colour_and_a_size(terminal):
-    """As it is now, not as a variable remembers it."""
-    screen = screen_of(terminal, {"TERM": "xterm"})
+    """The size is the terminal's present one."""
+    screen = detect_screen(terminal, {"TERM": "xterm"})
     assert (screen.interactive, screen.colour, screen.columns, screen.lines) == (True, True, 100, 40)
 
 
 @pytest.mark.parametrize("value", ["1", "0", "yes"])
-def test_no_color_is_honoured(terminal, value):
-    """Whatever its value; the terminal is still one."""
-    screen = screen_of(terminal, {"TERM": "xterm", "NO_COLOR": value})
+def test_no_color_removes_colour(terminal, value):
+    """It counts with any value; the terminal stays interactive."""
+    screen = detect_screen(terminal, {"TERM": "xterm", "NO_COLOR": value})
     assert (screen.interactive, screen.colour) == (True, False)
 
 
-def test_dumb_terminal_gets_neither_colour_nor_cursor_tricks(terminal):
+def test_dumb_terminal_gets_no_escape_codes(terminal):
     """It would print them as letters."""
-    screen = screen_of(terminal, {"TERM": "dumb"})
+    screen = detect_screen(terminal, {"TERM": "dumb"})
     assert (screen.interactive, screen.colour) == (False, False)
 
 
-def test_what_is_no_terminal_has_lines_of_any_length():
-    """A file or a pipe is for grep."""
-    screen = screen_of(io.StringIO(), {"TERM": "xterm"})
+def test_file_or_pipe_has_lines_of_any_length():
+    """Programs such as grep read it."""
+    screen = detect_screen(io.StringIO(), {"TERM": "xterm"})
     assert (screen.interactive, screen.colour, screen.columns) == (False, False, None)
 
 
 @pytest.mark.parametrize(("value", "columns"), [("40", 40), ("0", None), ("wide", None), ("-5", None), ("", None)])
-def test_columns_is_honoured_where_it_is_a_number(value, columns):
-    """Anything else is ignored."""
-    assert screen_of(io.StringIO(), {"COLUMNS": value}).columns == columns
+def test_columns_variable_counts_if_it_is_a_number(value, columns):
+    """Any other value is ignored."""
+    assert detect_screen(io.StringIO(), {"COLUMNS": value}).columns == columns
 
 
-def test_signs_that_a_terminal_lacks_have_stand_ins():
-    """One for one, so that columns stay."""
+def test_signs_that_an_encoding_lacks_are_replaced():
+    """One for one, so that columns stay aligned."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     screen = Screen(stream)
     screen.write("[■■··] 8:00 → 9:00 – ░●◐✗○▶│…", "42 µm")
@@ -60,25 +60,25 @@ def test_signs_that_a_terminal_lacks_have_stand_ins():
 
 
 def test_paint_adds_nothing_without_colour():
-    """Nor to nothing."""
+    """Nor to an empty text."""
     assert Screen(io.StringIO()).paint("x", Style.RED) == "x"
     assert Screen(io.StringIO(), colour=True).paint("", Style.RED) == ""
     assert Screen(io.StringIO(), colour=True).paint("x", Style.BOLD, Style.RED) == "\x1b[1;31mx\x1b[0m"
 
 
-def test_foreign_words_stay_on_their_line():
-    """Control characters, line breaks and marks that turn the reading order become blanks."""
+def test_text_by_others_stays_on_one_line():
+    """Control characters, line breaks and marks that change the reading order become blanks."""
     assert one_line("a\x1b[2J\r\n\tb\u202ec  d") == "a [2J b c d"
 
 
 @pytest.mark.parametrize(("text", "columns", "cut"), [("abcdef", 6, "abcdef"), ("abcdef", 4, "abc…"), ("ab", 0, "…")])
-def test_text_is_cut_to_what_fits(text, columns, cut):
-    """With a sign that it was."""
-    assert fitted(text, columns) == cut
+def test_long_text_is_cut(text, columns, cut):
+    """An ellipsis marks the cut."""
+    assert truncate(text, columns) == cut
 
 
-def test_words_flow_and_are_never_cut():
-    """Each stands whole on some line."""
-    assert flowing(["aaaa", "bbb", "cc"], 10) == ["aaaa   bbb", "cc"]
-    assert flowing(["a long word"], 3) == ["a long word"]
-    assert flowing([], 3) == []
+def test_parts_flow_over_lines_and_are_never_cut():
+    """Each part is whole, also where it is longer than a line."""
+    assert flow(["aaaa", "bbb", "cc"], 10) == ["aaaa   bbb", "cc"]
+    assert flow(["a long word"], 3) == ["a long word"]
+    assert flow([], 3) == []

@@ -1,4 +1,4 @@
-"""How a timelapse is worded on every screen of this command."""
+"""Phrases that several screens of this command share: counts, modes, schedules, zones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def format_count(number: int, noun: str, nouns: str | None = None) -> str:
 
 
 def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
-    """Return how slots came about: ``interval, every 30 min``."""
-    how = mode.replace("_", " ")
+    """Return the mode of a timelapse in words: ``interval, every 30 min``."""
+    words = mode.replace("_", " ")
     if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
-        how += f", every {format_duration(slots[1] - slots[0])}"
-    return how
+        words += f", every {format_duration(slots[1] - slots[0])}"
+    return words
 
 
 def describe_schedule(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
-    """Return how slots came about and when they are: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
+    """Return mode, first and last slot: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
     if not slots:
         return f"{describe_mode(mode, slots)}, no slots"
     until = f" → {format_local_time(slots[-1], now)}" if len(slots) > 1 else ""
@@ -35,7 +35,7 @@ def describe_schedule(mode: TimeLapseMode, slots: Sequence[datetime], now: datet
 
 
 def describe_zone(slots: Sequence[datetime]) -> str:
-    """Return in which zone local times are, of the first and the last slot: ``CET (UTC+01:00), CEST (UTC+02:00)``."""
+    """Return the zones of the first and the last slot: ``CET (UTC+01:00), CEST (UTC+02:00)``."""
     ends = (slot.astimezone() for slot in (*slots[:1], *slots[-1:]))
     names = [f"{at:%Z} (UTC{at.isoformat()[-6:]})" if at.utcoffset() else "UTC" for at in ends]
     return ", ".join(dict.fromkeys(names))

@@ -1,6 +1,6 @@
-"""What the daemon will make of a definition, said before anybody asks it: it may not run, or see another zone.
+"""Whether the daemon will take up a definition, judged beforehand: the daemon may not run, or use another time zone.
 
-A person should not learn of a refusal at the next boot.
+Otherwise a person would learn of the refusal at the next boot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.inbox import Inbox
-from plantimager.timelapse.cli.check import check_configuration, refuse_what_the_rig_cannot
+from plantimager.timelapse.cli.findings import check_configuration, check_rig_can
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, read_definition
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 LOCAL_TIME: Final = Path("/etc/localtime")
-"""The host's zone, in which the service reads definitions; UTC where there is none."""
+"""The host's zone, in which the service reads definitions; UTC where the file is missing."""
 
 
-def refuse_what_the_daemon_will(definition: Definition, session: Session) -> None:
-    """Refuse a definition that the daemon won't take up when it starts.
+def check_admission(definition: Definition, session: Session) -> None:
+    """Refuse a definition that the daemon will refuse when it starts.
 
     Raises
     ------
     FaultsFound
-        The rig can't do what is asked for, or the configuration is at fault.
+        The rig can't do what is asked for, or the configuration has faults.
     DefinitionRefused
-        Another timelapse is active, or comes first; its name was used before; all its slots are over.
+        Another timelapse is active or comes first; the name was used before; all slots are over.
     DriverBroken
-        The driver can't be made, or fails to check it.
+        The driver can't be made, or its check fails.
     StoreUnreadable
         The daemon won't start.
 
@@ -55,35 +55,35 @@ def refuse_what_the_daemon_will(definition: Definition, session: Session) -> Non
     finding, driver = check_configuration(session.places.find_config())
     if finding.problem is not None:
         raise finding.problem
-    refuse_what_the_rig_cannot(definition.configuration, driver, definition.source)
+    check_rig_can(definition.configuration, driver, definition.source)
     if driver is not None:
         driver.close()
     skips = read_config(session.places.find_config()).missed is Missed.SKIP
     now = session.clock.now()
     if skips:
         check_not_over(definition, definition.schedule(now), now)
-    _refuse_what_comes_second(definition, session, now, skips=skips)
+    _check_is_first(definition, session, now, skips=skips)
 
 
-def _refuse_what_comes_second(definition: Definition, session: Session, now: datetime, *, skips: bool) -> None:
-    """Refuse a definition that another timelapse is ahead of: the active one, or one that waits for the daemon.
+def _check_is_first(definition: Definition, session: Session, now: datetime, *, skips: bool) -> None:
+    """Refuse a definition while another timelapse comes before it: the active one, or one that waits for the daemon.
 
     The daemon looks at the definition in the configuration directory first, then at requests in their order.
     """
     held, history = None, session.places.history
-    with suppress(StoreCorrupt):  # which the daemon sets aside
+    with suppress(StoreCorrupt):  # the daemon moves such a store aside
         loaded = load_timelapse(session.store)
         held = None if loaded is None else loaded.stored
     if held is not None and skips:
         held = replace(held, timelapse=_as_resumed(held.timelapse, now))
-    lying, waiting = session.places.find_definition(), Inbox(session.store).pending()
-    first = [_startable(lying, held, history, now, skips=skips)] if lying is not None else []
+    configured, waiting = session.places.find_definition(), Inbox(session.store).pending()
+    earlier = [_startable(configured, held, history, now, skips=skips)] if configured is not None else []
     if held is not None and any(_cancels(request, held.timelapse) for request in waiting):
         held = replace(held, timelapse=held.timelapse.cancel(now, "", ""))
     check_may_start(definition, held, history)
     starts = [request.path for request in waiting if request.kind == "start"]
-    first += [_startable(path, held, history, now, skips=skips) for path in starts]
-    for other in first:
+    earlier += [_startable(path, held, history, now, skips=skips) for path in starts]
+    for other in earlier:
         if other is not None and other.digest != definition.digest:
             raise DefinitionRefused(
                 f"{definition.name} can't start: {other.name} comes first, and waits for the daemon",
@@ -92,7 +92,7 @@ def _refuse_what_comes_second(definition: Definition, session: Session, now: dat
 
 
 def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:
-    """Return what the daemon will find when it starts: what is cut off, or went by meanwhile, may be all there was."""
+    """Return the timelapse as the daemon will resume it; it may have ended by then, since late slots are skipped."""
     if timelapse.state is TimeLapseState.RUNNING:
         timelapse = timelapse.interrupt(None, "")
     return timelapse.skip_late_slots(now, Reason.MISSED, "")
@@ -101,7 +101,7 @@ def _as_resumed(timelapse: TimeLapse, now: datetime) -> TimeLapse:
 def _startable(
     path: Path, held: StoredTimelapse | None, history: Path, now: datetime, *, skips: bool
 ) -> Definition | None:
-    """Return the definition in a file if the daemon will take it up."""
+    """Return the definition in a file if the daemon will take it up, else ``None``."""
     with suppress(TimelapsedError, OSError):
         definition = read_definition(path)
         check_may_start(definition, held, history)
@@ -112,7 +112,7 @@ def _startable(
 
 
 def _cancels(request: Request, timelapse: TimeLapse) -> bool:
-    """Whether a request will end a timelapse."""
+    """Whether a request will cancel a timelapse."""
     if request.kind != "cancel" or not timelapse.state.is_active:
         return False
     with suppress(TimelapsedError, OSError):
@@ -121,14 +121,14 @@ def _cancels(request: Request, timelapse: TimeLapse) -> bool:
 
 
 def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
-    """Yield what to say where TZ makes other slots of a definition here than the host's zone does in a service."""
+    """Yield a note where TZ in this shell makes other slots than the host's zone, which the service uses."""
     if session.scope is Scope.OWN or not session.environment.get("TZ"):
         return
     zone: tzinfo = UTC
     with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
         zone = ZoneInfo.from_file(file)
-    with suppress(FaultsFound):  # which the daemon tells
+    with suppress(FaultsFound):  # the daemon reports them
         slots = definition.schedule(now, zone).slots
         if slots != schedule.slots:
-            words = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
-            yield f"the service reads times without an offset in the host's zone, not in TZ: {words}"
+            first = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
+            yield f"the service reads times without an offset in the host's zone, not in TZ: {first}"

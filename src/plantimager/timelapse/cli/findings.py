@@ -1,0 +1,117 @@
+"""What is wrong with a configuration or a definition, and what it means where nothing is.
+
+`check` shows it; `preview`, `start` and `admission` refuse by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from plantimager.timelapse.cli.phrases import describe_schedule, format_count
+from plantimager.timelapse.drivers import load_driver
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, inspect_config
+from plantimager.timelapse.settings.definition import Definition, read_definition
+from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.support.faults import Fault
+
+
+class Finding(Struct, frozen=True):
+    """The result of checking one file, or the defaults that replace a missing one."""
+
+    subject: str
+    meaning: str = ""
+    """What the file says, where nothing is wrong with it."""
+    notes: tuple[str, ...] = ()
+    problem: TimelapsedError | None = None
+
+
+def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | None]:
+    """Return the finding on a configuration (the defaults without a ``path``), and its driver if it can be made."""
+    subject = str(path) if path is not None else CONFIG_FILE_NAME
+    try:
+        config, faults = inspect_config(path)
+    except ConfigurationError as problem:
+        return Finding(subject, problem=problem), None
+    driver = None
+    if not any(fault.key == "driver" for fault in faults):  # otherwise the options belong to no known driver
+        try:
+            driver = load_driver(config.driver, config.driver_options)
+            faults += _driver_faults(driver, config.scan)
+        except FaultsFound as found:
+            faults += found.faults
+        except DriverBroken as problem:
+            if not faults:
+                return Finding(subject, problem=problem), None
+    if faults:
+        return Finding(subject, problem=FaultsFound(faults, subject)), driver
+    return Finding(subject, _describe_config(config)), driver
+
+
+def check_definition(path: Path, driver: ScannerDriver | None, now: datetime) -> Finding:
+    """Return the finding on a definition, with the judgement of ``driver`` where there is one."""
+    try:
+        definition, (slots, notes) = read_with_schedule(path, now)
+        check_rig_can(definition.configuration, driver, path)
+    except (ConfigurationError, DriverBroken) as problem:
+        return Finding(str(path), problem=problem)
+    schedule = describe_schedule(definition.mode, slots, now)
+    unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
+    return Finding(
+        str(path), f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}", (*notes, *unchecked)
+    )
+
+
+def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
+    """Return a definition, and the schedule that it makes if it starts at ``now``.
+
+    Raises
+    ------
+    FileUnusable, FaultsFound
+        The file can't be read, or it has faults.
+
+    """
+    definition = read_definition(path)
+    return definition, definition.schedule(now)
+
+
+def check_rig_can(configuration: Mapping[str, Any], driver: ScannerDriver | None, source: Path) -> None:
+    """Refuse a scan configuration that the rig can't carry out.
+
+    Faults in the driver's own options are left out: they stand in another file, which was checked with them.
+
+    Raises
+    ------
+    FaultsFound
+        With every such fault.
+    DriverBroken
+        The driver's check fails.
+
+    """
+    faults = _driver_faults(driver, configuration) if driver is not None else ()
+    if scan_faults := [fault for fault in faults if not fault.table.startswith("drivers.")]:
+        raise FaultsFound(scan_faults, source)
+
+
+def _driver_faults(driver: ScannerDriver, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+    """Return the driver's faults in a scan configuration. A driver by others may raise anything: `DriverBroken`."""
+    try:
+        return driver.check(configuration)
+    except Exception as problem:
+        raise DriverBroken(type(driver).__name__, problem) from problem
+
+
+def _describe_config(config: Config) -> str:
+    source = "fine" if config.source is not None else "there is none, and everything has its default"
+    datasets = f"datasets in {config.datasets}" if config.datasets is not None else "datasets beside the store"
+    policies = f"missed = {config.missed.value}, clock = {config.clock.value}"
+    return f"{source}; driver {config.driver}, {datasets}, {policies}"

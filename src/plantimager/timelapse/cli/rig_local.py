@@ -1,0 +1,126 @@
+"""A manual command in this process, where no daemon runs.
+
+The rig is left as the person put it: arm, power and lights stay, so that one command can build on the last. `check`
+alone leaves it in standby: it changes nothing that a next command could need.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.drivers import load_driver
+from plantimager.timelapse.drivers.base import EventMonitor
+from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
+from plantimager.timelapse.drivers.manual_control import ManualControl
+from plantimager.timelapse.settings.acceptance import scan_configuration_for
+from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.store.stored_timelapse import load_timelapse
+from plantimager.timelapse.support.durable import make_private_directory
+from plantimager.timelapse.support.errors import (
+    AlreadyRunning,
+    DriverBroken,
+    DriverError,
+    FaultsFound,
+    ManualCommandRefused,
+    TimelapsedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.drivers.manual_command import ManualReport
+    from plantimager.timelapse.settings.config import Config
+
+
+def perform_locally(command: ManualCommand, session: Session) -> ManualReport:
+    """Carry a manual command out with a driver of our own.
+
+    Raises
+    ------
+    ManualCommandRefused, DriverError, DriverBroken
+        Another process uses the rig, the rig can't do it, or the driver doesn't offer it or fails.
+    FileUnusable, FaultsFound
+        The configuration has faults.
+    OSError
+        The lock can't be made.
+
+    """
+    path = session.places.find_config()
+    config = read_config(path)
+    try:
+        driver = load_driver(config.driver, config.driver_options)
+    except FaultsFound as found:
+        raise found.named(path or "") from None
+    with _rig_locked(session), _interruptible() as monitor:
+        try:
+            return perform(driver, config.driver, command, _scan_configuration(command, config, session), monitor)
+        except (TimelapsedError, OSError):
+            raise
+        except Exception as problem:  # a driver by others may raise anything
+            raise DriverBroken(config.driver, problem) from problem
+        finally:
+            _release(driver, command)
+
+
+def _release(driver: ScannerDriver, command: ManualCommand) -> None:
+    """Leave the rig as the person put it; in standby after a check."""
+    if isinstance(driver, ManualControl) and command.action is not ManualAction.CHECK:
+        driver.leave()
+        return
+    with suppress(DriverError):  # of a part that doesn't answer; the check has shown it
+        driver.close()
+
+
+def _scan_configuration(command: ManualCommand, config: Config, session: Session) -> Mapping[str, Any]:
+    """Return the timelapse's camera settings for a picture; those of the host where its store can't be read."""
+    if command.action is ManualAction.SNAPSHOT:
+        with suppress(TimelapsedError):
+            loaded = load_timelapse(session.store)
+            if loaded is not None:
+                return scan_configuration_for(loaded.stored, None, config.scan)
+    return config.scan
+
+
+@contextmanager
+def _rig_locked(session: Session) -> Iterator[None]:
+    """Keep daemons and other manual commands from the rig meanwhile.
+
+    Raises
+    ------
+    ManualCommandRefused
+        One of them has it.
+
+    """
+    make_private_directory(session.store.parent)
+    lock = InstanceLock(session.store)
+    try:
+        lock.take(signed=False)  # a signature would make others send this process the daemon's signals
+    except AlreadyRunning:
+        raise ManualCommandRefused(
+            "somebody else is at the rig: another timelapsectl rig, or a daemon that is starting",
+            hint="try again in a moment",
+        ) from None
+    try:
+        if os.geteuid() == 0:  # the daemon's own user takes it next
+            storage = session.store.parent.stat()
+            lock.change_owner(storage.st_uid, storage.st_gid)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _interruptible() -> Iterator[EventMonitor]:
+    """Yield a monitor that Ctrl-C cancels, so that the arm comes to a stand first."""
+    monitor = EventMonitor()
+    before = signal.signal(signal.SIGINT, lambda *_: monitor.cancel())
+    try:
+        yield monitor
+    finally:
+        signal.signal(signal.SIGINT, before)
