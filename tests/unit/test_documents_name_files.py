@@ -1,0 +1,101 @@
+"""The documents name files, modules and headings that exist."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from tree import TESTS, TREE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGE: Final = TREE / "src/plantimager/timelapse"
+
+DOCUMENTS: Final = sorted(
+    [TREE / "README.md", TREE / "CHANGELOG.md", *TREE.glob(".github/*.md"), *TESTS.glob("**/README.md")]
+)
+
+OF_A_RIG: Final = {"history", "timelapsed.toml", "timelapse.toml"}
+"""What a document may name that is a file of a rig and not of this tree."""
+
+MAX_WORDS_IN_README: Final = 1500
+
+_FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+_QUOTED: Final = re.compile(r"`([^`\n]+)`")
+_FILE: Final = re.compile(r"\.?\w[\w.@-]*(?:/[\w.@-]+)*/?")
+_MODULE: Final = re.compile(r"plantimager(?:\.\w+)+")
+
+
+def prose_of(document: Path) -> str:
+    """Return the text of a document without its code blocks."""
+    return _FENCED.sub("", document.read_text())
+
+
+def named_files(document: Path) -> Iterator[str]:
+    """Yield what a document shows as a path: with a slash, or with the suffix of a source or a document."""
+    for quoted in _QUOTED.findall(prose_of(document)):
+        if _FILE.fullmatch(quoted) and ("/" in quoted or quoted.endswith((".py", ".md", ".toml", ".cff"))):
+            yield quoted
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def in_tree(name: str, document: Path) -> bool:
+    """Return whether a path exists: as seen from the document, the tree, the package or the tests."""
+    return any((base / name).exists() for base in (document.parent, TREE, PACKAGE, TESTS, TREE / "src"))
+
+
+def label(document: Path) -> str:
+    """Return the name of a document for the name of a test."""
+    return str(document.relative_to(TREE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=label)
+def test_link_leads_to_a_file_and_heading_that_exist(document: Path) -> None:
+    """Relative links, seen from the document, and the headings in them."""
+    dead = []
+    for target, heading in _LINK.findall(prose_of(document)):
+        file = document.parent / target if target else document
+        if not file.exists() or (heading and heading not in anchors_of(file)):
+            dead.append(f"{target}#{heading}")
+    assert dead == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=label)
+def test_named_file_exists(document: Path) -> None:
+    """Paths in backticks; those of a rig apart."""
+    names = set(named_files(document))
+    assert {name for name in names if name.rstrip("/") not in OF_A_RIG and not in_tree(name, document)} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=label)
+def test_named_module_exists(document: Path) -> None:
+    """Dotted names in backticks that begin with ours; the last part may be a name in the module."""
+    absent = set()
+    for quoted in _QUOTED.findall(prose_of(document)):
+        if _MODULE.fullmatch(quoted) and quoted != "plantimager.scanner_drivers":  # an entry-point group
+            place = TREE / "src" / quoted.replace(".", "/")
+            if not (place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists()):
+                absent.add(quoted)
+    assert absent == set()
+
+
+def test_every_row_of_the_reliability_table_names_its_test() -> None:
+    """A fault without a test is a promise."""
+    table = prose_of(TESTS / "README.md").partition("## Reliability")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows
+    assert [row for row in rows if not re.search(r"\]\((?:unit|integration|system)/[\w/]+\.py\) \|$", row)] == []
+
+
+def test_readme_is_short_enough_to_be_read() -> None:
+    """Words, those of tables and code included."""
+    assert len((TREE / "README.md").read_text().split()) <= MAX_WORDS_IN_README
