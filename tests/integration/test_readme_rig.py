@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from daemon_process import CTL, Place, statuses
-from tree import CONFIG, TREE
+from readme import CAMERA, blocks
+from tree import CONFIG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = CONFIG / "examples"
 INSTALLED = "/usr/local/bin/take-scan"
-
-CAMERA = """#!/bin/sh
-while [ $# -gt 1 ]; do [ "$1" != --output ] || picture=$2; shift; done
-echo picture >"$picture"
-"""
-"""A stand-in for ``rpicam-still``: it writes the file that ``--output`` names."""
-
-
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of README in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (TREE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
