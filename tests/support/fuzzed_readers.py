@@ -29,7 +29,7 @@ from plantimager.timelapse.domain.wording import (
 )
 from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import EventMonitor
-from plantimager.timelapse.drivers.command import _Talk
+from plantimager.timelapse.drivers.command.driver import _Talk
 from plantimager.timelapse.drivers.gantry import motion, protocol
 from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME, ArmOptions
 from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault

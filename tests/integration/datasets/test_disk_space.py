@@ -9,7 +9,7 @@ from disks import small_disk
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.drivers.command import CommandDriver
+from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.faults import Table

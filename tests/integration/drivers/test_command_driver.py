@@ -15,7 +15,7 @@ from daemon_process import PLAINLY
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request, scan_and_be_killed
 
 from plantimager.timelapse.drivers import programs
-from plantimager.timelapse.drivers.command import CommandDriver
+from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -224,7 +224,7 @@ os.chmod(".", 0o500)
 import json, sys
 from pathlib import Path
 from driver_contract import RecordingMonitor, make_request
-from plantimager.timelapse.drivers.command import CommandDriver
+from plantimager.timelapse.drivers.command.driver import CommandDriver
 CommandDriver(json.loads(sys.argv[1])).scan(make_request(Path(sys.argv[2])), RecordingMonitor())
 """
     scan = [*PLAINLY, sys.executable, "-c", work, json.dumps(does(source)), str(datasets)]

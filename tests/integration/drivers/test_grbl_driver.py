@@ -13,7 +13,7 @@ from PIL import Image
 from plantimager.timelapse.drivers.base import EventMonitor, Part
 from plantimager.timelapse.drivers.gantry import arm
 from plantimager.timelapse.drivers.gantry.port import Line
-from plantimager.timelapse.drivers.grbl import GrblDriver
+from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.scan.paths import Pose
 from plantimager.timelapse.support.errors import (

@@ -66,7 +66,7 @@ from plantimager.timelapse.drivers.gantry.arm import Arm, never_stop, place_word
 from plantimager.timelapse.drivers.gantry.motion import on_the_round
 from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
-from plantimager.timelapse.drivers.grbl_options import TABLE, read_options
+from plantimager.timelapse.drivers.grbl.options import TABLE, read_options
 from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
 from plantimager.timelapse.scan.cameras import EXTENSIONS, Camera, read_cameras
