@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import EventMonitor, Part
 from plantimager.timelapse.drivers.manual_control import ManualControl
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -148,7 +148,7 @@ request = ScanRequest(
     dataset_dir=Path(work["dataset_dir"]),
     configuration=work["configuration"],
 )
-load(work["name"], work["options"]).scan(request, Killer())
+load_driver(work["name"], work["options"]).scan(request, Killer())
 """
 
 

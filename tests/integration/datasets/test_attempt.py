@@ -14,7 +14,7 @@ from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished,
 from plantimager.timelapse.datasets.plant_scan import PlantScan
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.scan.cameras import Camera
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 

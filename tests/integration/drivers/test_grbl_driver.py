@@ -15,7 +15,7 @@ from plantimager.timelapse.drivers.gantry import arm
 from plantimager.timelapse.drivers.gantry.port import Line
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.scan.cameras import Camera
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import (
     DriverError,
     FaultsFound,

@@ -3,7 +3,7 @@
 import pytest
 
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault, SwitchOptions
-from plantimager.timelapse.scan.lights import Phase, Role
+from plantimager.timelapse.scan.lights import RigPhase, Role
 
 
 def by_program(role, tmp_path, *, off="exit 0"):
@@ -25,9 +25,9 @@ def told(tmp_path):
 def test_a_phase_switches_what_it_wants_otherwise(tmp_path):
     """In the order of the policy, and nothing twice."""
     board = Switchboard(by_program(role, tmp_path) for role in Role)
-    board.enter(Phase.STANDBY)
-    board.enter(Phase.STANDBY)
-    board.enter(Phase.SCANNING)
+    board.enter(RigPhase.STANDBY)
+    board.enter(RigPhase.STANDBY)
+    board.enter(RigPhase.SCANNING)
     assert told(tmp_path) == [
         "scan_light-off", "growth_light-on", "gantry_power-off",
         "gantry_power-on", "growth_light-off", "scan_light-on",
@@ -38,10 +38,10 @@ def test_a_switch_that_fails_keeps_none_from_being_switched(tmp_path):
     """And it alone is tried again."""
     board = Switchboard(by_program(role, tmp_path, off="exit 1") for role in Role)
     with pytest.raises(SwitchFault, match=r"scan_light .* could not be .* off: sh exited with 1; gantry_power"):
-        board.enter(Phase.STANDBY)
+        board.enter(RigPhase.STANDBY)
     assert told(tmp_path) == ["scan_light-off", "growth_light-on", "gantry_power-off"]
     with pytest.raises(SwitchFault):
-        board.enter(Phase.STANDBY)
+        board.enter(RigPhase.STANDBY)
     assert told(tmp_path)[3:] == ["scan_light-off", "gantry_power-off"]
 
 
@@ -56,14 +56,14 @@ def test_a_program_that_is_not_there_is_told():
     """With the switch's name."""
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, on=("/no/such",), off=("/no/such",))])
     with pytest.raises(SwitchFault, match=r"led \(scan_light\) could not be switched off: /no/such is not there"):
-        board.enter(Phase.WARM)
+        board.enter(RigPhase.WARM)
 
 
 def test_a_chip_that_is_not_there_is_told():
     """By the real libgpiod, on a machine without the chip; driving one is untested on hardware."""
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line="GPIO17", chip="/dev/no-such-chip")])
     with pytest.raises(SwitchFault, match=r"led \(scan_light\) .*: /dev/no-such-chip line GPIO17 can't be driven"):
-        board.enter(Phase.WARM)
+        board.enter(RigPhase.WARM)
     board.close()
 
 
@@ -88,9 +88,9 @@ def test_a_line_stays_requested_between_two_changes(monkeypatch):
 
     monkeypatch.setattr(gpiod, "request_lines", request_lines)
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line=17, active_low=True)])
-    board.enter(Phase.WARM)
-    board.enter(Phase.SCANNING)
-    board.enter(Phase.WARM)
+    board.enter(RigPhase.WARM)
+    board.enter(RigPhase.SCANNING)
+    board.enter(RigPhase.WARM)
     board.close()
     assert done == [
         ("/dev/gpiochip0", (17,), True, Value.INACTIVE),

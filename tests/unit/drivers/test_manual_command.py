@@ -11,7 +11,7 @@ from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform, read_manual_command
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused, ScannerNotReady
 
 # --- what may be asked for --------------------------------------------------------------------------------

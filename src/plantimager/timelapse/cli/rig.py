@@ -23,7 +23,7 @@ from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import Call, EventMonitor
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.manual_control import ManualControl
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.settings.acceptance import scan_configuration_for
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.store.stored_timelapse import load_timelapse

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.scan.cameras import Camera
-    from plantimager.timelapse.scan.paths import Pose
+    from plantimager.timelapse.scan.pose import Pose
     from plantimager.timelapse.scan.request import ScanRequest
 
 DISTRIBUTION: Final = "plantimager-timelapse"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from plantimager.timelapse.scan.paths import find_out_of_reach
+from plantimager.timelapse.scan.reach import find_out_of_reach
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.scan.cameras import Camera
-    from plantimager.timelapse.scan.paths import Pose
+    from plantimager.timelapse.scan.pose import Pose
 
 
 def check_reach_of(pose: Pose, reach: Mapping[str, tuple[float, float]]) -> None:
@@ -29,7 +29,7 @@ def check_reach_of(pose: Pose, reach: Mapping[str, tuple[float, float]]) -> None
     outside = find_out_of_reach([pose], reach)
     if outside is not None:
         low, high = outside.limits
-        raise ScannerNotReady(f"{outside.axis} = {outside.at:g} mm leaves the gantry's {low:g}-{high:g} mm")
+        raise ScannerNotReady(f"{outside.axis} = {outside.value:g} mm leaves the gantry's {low:g}-{high:g} mm")
 
 
 class ManualControl(ABC):

@@ -31,7 +31,9 @@ from plantimager.timelapse.domain.durations import format_duration, parse_durati
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
 from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
-from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, read_path
+from plantimager.timelapse.scan.path_table import path_of
+from plantimager.timelapse.scan.pose import HOME, Pose
+from plantimager.timelapse.scan.reach import check_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole_number
@@ -129,7 +131,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
                 self._misbehave(request, monitor)
             if monitor.wait(self._time_per_position.total_seconds()):
                 raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
-            at = goal.after(at)
+            at = goal.completed_from(at)
             for camera in cameras:
                 pictures.add(camera, shot, at, self._picture(request, camera, at, age))
             disk_space.check(request.dataset_dir.parent, 0, self._keep_free)
@@ -208,7 +210,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         self.prepare()
         if monitor.wait(self._time_per_position.total_seconds()):
             raise ScanCancelled("broken off; the arm was brought to a stand")
-        self._at = pose.after(self._at)
+        self._at = pose.completed_from(self._at)
         return f"the arm stands at {_place(self._at)}"
 
     def cameras(self, configuration: Mapping[str, Any]) -> Sequence[Camera]:
@@ -246,7 +248,7 @@ def _read(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Ca
 
     """
     faults: list[Fault] = []
-    poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+    poses = path_of(configuration, faults)
     if poses is None:
         raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
     return poses, read_cameras(configuration, faults) or DEFAULT_CAMERAS

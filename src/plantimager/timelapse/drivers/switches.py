@@ -28,7 +28,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plantimager.timelapse.drivers import install_hint, programs
-from plantimager.timelapse.scan.lights import Phase, Role, switch_changes
+from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole_number
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Switchboard:
             Role.GANTRY_POWER, False
         )
 
-    def enter(self, phase: Phase, *, but: frozenset[Role] = frozenset()) -> None:
+    def enter(self, phase: RigPhase, *, but: frozenset[Role] = frozenset()) -> None:
         """Switch what a phase wants otherwise than it is, ``but`` for some roles; all of it, even where one fails.
 
         Raises
@@ -206,7 +206,7 @@ class Switchboard:
 
     def reopen_slots(self) -> None:
         """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
-        self.enter(Phase.WARM, but=frozenset({Role.GANTRY_POWER}))
+        self.enter(RigPhase.WARM, but=frozenset({Role.GANTRY_POWER}))
 
     def _switch(self, role: Role, *, on: bool) -> list[str]:
         """Switch all of a role; return what went wrong."""

@@ -1,4 +1,4 @@
-"""The camera tables of a scan configuration: every table that isn't one of the others."""
+"""The cameras of a scan configuration: every table but ``ScanPath``, ``Metadata`` and ``timelapse``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.scan.paths import AXES, HOME, Pose, coordinate
+from plantimager.timelapse.scan.pose import AXES, HOME, Pose, coordinate
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole_number
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
 EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png", "tiff": "tif", "tif": "tif"})
 """Encoding to the file name extension that PlantDB takes."""
 
-LARGEST: Final = 20_000
-"""Pixels of a side; beyond it lies a slip of the pen."""
+MAX_SIDE: Final = 20_000
+"""Pixels of a picture's side; a larger number is a typing error."""
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pictures are named after their camera, and PlantDB takes no other ids."""
@@ -34,12 +34,13 @@ class Camera(Struct, frozen=True):
     res_x: int = 2000
     """Width of its pictures, pixels."""
     res_y: int = 1500
+    """Height of its pictures, pixels."""
     encoding: str = "jpeg"
     """A key of `EXTENSIONS`."""
     config: Mapping[str, Any] = {}
     """The camera's own settings, for its driver to read."""
     offset: Pose = HOME
-    """Where it sits on the arm; added to the arm's pose."""
+    """Where the camera sits on the arm; added to the arm's pose."""
 
     @property
     def extension(self) -> str:
@@ -52,16 +53,16 @@ DEFAULT_CAMERAS: Final = (Camera(name="picamera"), Camera(name="picamera2", offs
 
 
 def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Camera, ...]:
-    """Return the cameras of a configuration, and add what is wrong with their tables to ``faults``.
+    """Return the cameras of a configuration, in its order, and add the faults of their tables to ``faults``.
 
     A value at fault is replaced by its default: a picture of the wrong size is better than none.
-    Top-level values that are no tables are left to whoever reads the whole file.
+    Top-level values that are no tables are skipped: `configuration.read_scan_configuration` reports them.
     """
     cameras = []
     for name, values in configuration.items():
         if name in NOT_CAMERAS or not isinstance(values, dict):
             continue
-        meant = _table_meant_by(name)
+        meant = _similar_table(name)
         if meant is not None:
             faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{meant}]?"))
         elif not re.fullmatch(_NAME, name):
@@ -72,8 +73,9 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
     return tuple(cameras)
 
 
-def _table_meant_by(name: str) -> str | None:
-    import difflib  # noqa: PLC0415 - because as a rule nothing is misspelt, and every start would pay for it
+def _similar_table(name: str) -> str | None:
+    """Return the table that a misspelt name may stand for."""
+    import difflib  # noqa: PLC0415 - takes time at every start, but is needed only for a misspelt name
 
     known = {table.casefold(): table for table in NOT_CAMERAS}
     near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.8)
@@ -82,12 +84,12 @@ def _table_meant_by(name: str) -> str | None:
 
 def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Camera:
     table = Table(values, name, faults)
-    usual = Camera(name=name)
+    default = Camera(name=name)
     camera = Camera(
         name=name,
-        res_x=table.take("res_x", whole_number(1, LARGEST), usual.res_x),
-        res_y=table.take("res_y", whole_number(1, LARGEST), usual.res_y),
-        encoding=table.take("encoding", one_of(*EXTENSIONS), usual.encoding),
+        res_x=table.take("res_x", whole_number(1, MAX_SIDE), default.res_x),
+        res_y=table.take("res_y", whole_number(1, MAX_SIDE), default.res_y),
+        encoding=table.take("encoding", one_of(*EXTENSIONS), default.encoding),
         config=table.subtable("config").rest(),
         offset=_read_offset(table.subtable("offset")),
     )

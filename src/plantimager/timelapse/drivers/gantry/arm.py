@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from plantimager.timelapse.drivers.gantry.protocol import Status
-    from plantimager.timelapse.scan.paths import Pose
+    from plantimager.timelapse.scan.pose import Pose
 
     Wait = Callable[[float], bool]
     """Passes so many seconds, or fewer; says whether to stop what is being waited for. `ScanMonitor.wait` is one."""

@@ -70,8 +70,10 @@ from plantimager.timelapse.drivers.grbl.options import TABLE, read_options
 from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
 from plantimager.timelapse.scan.cameras import EXTENSIONS, Camera, read_cameras
-from plantimager.timelapse.scan.lights import Phase, Role
-from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, find_out_of_reach, read_path
+from plantimager.timelapse.scan.lights import RigPhase, Role
+from plantimager.timelapse.scan.path_table import path_of
+from plantimager.timelapse.scan.pose import HOME, Pose
+from plantimager.timelapse.scan.reach import check_reach, find_out_of_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import (
@@ -194,7 +196,7 @@ class GrblDriver(ScannerDriver, ManualControl):
             camera.close()
         self._arm.close()
         with _noted(problems):
-            self._switchboard.enter(Phase.STANDBY)
+            self._switchboard.enter(RigPhase.STANDBY)
         if problems:
             raise DriverError("; ".join(dict.fromkeys(problems)))
 
@@ -222,7 +224,7 @@ class GrblDriver(ScannerDriver, ManualControl):
 
         """
         faults: list[Fault] = []
-        poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+        poses = path_of(configuration, faults)
         if poses is None:
             raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
         outside = find_out_of_reach(poses, self._rig.arm.limits.reach)
@@ -251,7 +253,7 @@ class GrblDriver(ScannerDriver, ManualControl):
         """Switch what a rig at work wants switched, and give the board the time to start. Raises as `_get_ready`."""
         self._touched = True
         powers_up = self._switchboard.has_to_power()
-        self._switchboard.enter(Phase.WARM, but=but)
+        self._switchboard.enter(RigPhase.WARM, but=but)
         if powers_up and wait(self._rig.power_up.total_seconds()):
             raise Stopped
 
@@ -291,13 +293,13 @@ class GrblDriver(ScannerDriver, ManualControl):
     def _scan_light(self, notes: list[str]) -> Iterator[None]:
         """Borrow the plant's light for a scan; that it could not be given back doesn't undo the scan, but is told."""
         try:
-            self._switchboard.enter(Phase.SCANNING)
+            self._switchboard.enter(RigPhase.SCANNING)
             yield
         except SwitchFault as fault:
             raise ScanFailed(str(fault)) from fault
         finally:
             with _noted(notes):
-                self._switchboard.enter(Phase.WARM)
+                self._switchboard.enter(RigPhase.WARM)
 
     def _walk(
         self,
@@ -310,7 +312,7 @@ class GrblDriver(ScannerDriver, ManualControl):
         at, total = HOME, len(poses) * len(cameras)
         with ThreadPoolExecutor(max_workers=len(cameras), thread_name_prefix="exposure") as pool:
             for shot, pose in enumerate(poses):
-                at = pose.after(at)
+                at = pose.completed_from(at)
                 stands = self._go(at, pose, monitor)
                 if monitor.wait(self._rig.settle.total_seconds()):
                     raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
@@ -408,7 +410,7 @@ class GrblDriver(ScannerDriver, ManualControl):
         """Switch the scan light on, and the growth light off; or the other way round."""
         self._touched = True
         with _by_hand():
-            self._switchboard.enter(Phase.SCANNING if on else Phase.WARM)
+            self._switchboard.enter(RigPhase.SCANNING if on else RigPhase.WARM)
 
     def leave(self) -> None:
         """Let go without standby. A GPIO line that nobody drives any more may fall back, see `switches`."""

@@ -14,7 +14,7 @@ from plantimager.timelapse.drivers.gantry.arm import ArmOptions
 from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
 from plantimager.timelapse.drivers.gantry.port import USB_ID
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, number, one_of, text, whole_number
 
 if TYPE_CHECKING:
