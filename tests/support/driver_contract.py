@@ -267,7 +267,7 @@ class DriverContract:
 
     @pytest.mark.parametrize(
         ("before", "finished"),
-        [("write_durably", False), ("_sync_tree", True), ("_put_in_place", True)],
+        [("write_durably", False), ("_sync_tree", True), ("_move_into_place", True)],
     )
     def test_a_kill_while_the_dataset_is_finished_is_judged_rightly(self, kit, request_, before, finished):
         """From its receipt on no kill undoes it; what was left to do then, `recover` does."""

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
-from plantimager.timelapse.datasets.plant_scan import PlantScan
+from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
@@ -112,7 +112,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         cameras = [self._shrunk(camera) for camera in cameras]
         disk_space.check_disk_space(request, disk_space.max_picture_bytes(cameras) * len(poses), self._keep_free)
         with begin_attempt(request) as attempt:
-            pictures = PlantScan(attempt.directory, request)
+            pictures = PlantDbLayout(attempt.directory, request)
             self._walk(request, monitor, poses, cameras, pictures)
             pictures.complete()
             return attempt.finish(ScanResult(pictures=pictures.pictures))
@@ -123,7 +123,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         monitor: ScanMonitor,
         poses: Sequence[Pose],
         cameras: Sequence[Camera],
-        pictures: PlantScan,
+        pictures: PlantDbLayout,
     ) -> None:
         at, age, total = HOME, self._age(request), len(poses) * len(cameras)
         for shot, goal in enumerate(poses):
@@ -134,7 +134,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
             at = goal.completed_from(at)
             for camera in cameras:
                 pictures.add(camera, shot, at, self._picture(request, camera, at, age))
-            disk_space.check(request.dataset_dir.parent, 0, self._keep_free)
+            disk_space.require_free_space(request.dataset_dir.parent, 0, self._keep_free)
             monitor.progress(pictures.pictures, total, f"picture {pictures.pictures} of {total}")
 
     def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:

@@ -56,7 +56,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
-from plantimager.timelapse.datasets.plant_scan import PlantScan
+from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.cameras import KINDS
@@ -162,7 +162,7 @@ class GrblDriver(ScannerDriver, ManualControl):
             raise ScannerNotReady(str(fault)) from fault
         notes: list[str] = []
         with self._resting(notes), begin_attempt(request) as attempt:
-            pictures = PlantScan(attempt.directory, request)
+            pictures = PlantDbLayout(attempt.directory, request)
             with self._scan_light(notes):
                 self._walk(monitor, poses, cameras, pictures, lambda: self._check_floor(request))
             pictures.complete()
@@ -238,7 +238,7 @@ class GrblDriver(ScannerDriver, ManualControl):
 
     def _check_floor(self, request: ScanRequest) -> None:
         """Raise OSError when others filled the disk meanwhile."""
-        disk_space.check(request.dataset_dir.parent, 0, self._rig.keep_free)
+        disk_space.require_free_space(request.dataset_dir.parent, 0, self._rig.keep_free)
 
     def _get_ready(self, wait: Wait, cameras: Iterable[str], say: Callable[[str], None] = lambda _: None) -> None:
         """Raise `Stopped`, or the fault of whatever isn't ready; ``say`` what is waited for."""
@@ -306,7 +306,7 @@ class GrblDriver(ScannerDriver, ManualControl):
         monitor: ScanMonitor,
         poses: Sequence[Pose],
         cameras: Sequence[Camera],
-        pictures: PlantScan,
+        pictures: PlantDbLayout,
         check_floor: Callable[[], None],
     ) -> None:
         at, total = HOME, len(poses) * len(cameras)
