@@ -27,13 +27,13 @@ from plantimager.timelapse.domain.wording import (
     describe_timelapse,
     format_status_line,
 )
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import EventMonitor
-from plantimager.timelapse.drivers.command.driver import _Talk
+from plantimager.timelapse.drivers.command.protocol import ProgramReport
 from plantimager.timelapse.drivers.gantry import motion, protocol
 from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME, ArmOptions
 from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
+from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.document import load_store
@@ -165,16 +165,16 @@ def take_request(content: bytes, directory: Path) -> None:
 def hear_program(content: bytes, _: Path) -> None:
     """Listen to a program, whose output comes in pieces of any size."""
     monitor = EventMonitor()
-    talk, lines = _Talk(monitor), programs._Lines()
+    report, lines = ProgramReport(monitor), LineSplitter()
     with Patience():
         for start in range(0, len(content), 97):
-            talk.listen(lines.feed(content[start : start + 97]))
-        talk.listen(lines.rest())
+            report.read(lines.feed(content[start : start + 97]))
+        report.read(lines.rest())
     done, total, note = monitor.steps
     assert 0 <= done <= total
     assert note.isprintable()
     assert len(note) <= 200
-    assert talk.result.pictures is None or talk.result.pictures >= 0
+    assert report.result.pictures is None or report.result.pictures >= 0
 
 
 ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()

@@ -14,8 +14,8 @@ import pytest
 from daemon_process import PLAINLY
 from driver_contract import CONFIGURATION, RecordingMonitor, make_request, scan_and_be_killed
 
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.command.driver import CommandDriver
+from plantimager.timelapse.drivers.programs import find
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -101,7 +101,7 @@ def test_the_daemons_own_environment_stays_its_own(datasets, does, monkeypatch):
     environment = told(datasets, does(TELLS, environment={"GPIO_CHIP": "gpiochip0"}))["environment"]
     assert "API_TOKEN" not in environment
     assert environment["GPIO_CHIP"] == "gpiochip0"
-    assert environment["PATH"] == programs.SEARCH_PATH
+    assert environment["PATH"] == find.SEARCH_PATH
 
 
 def test_no_shell_reads_the_arguments(datasets, does):
@@ -377,7 +377,7 @@ def test_a_sandbox_without_setpriv_keeps_no_program_from_running(datasets, does,
     refused.parent.mkdir()
     refused.write_text('#!/bin/sh\necho "setpriv: activate capabilities: Operation not permitted" >&2\nexit 127\n')
     refused.chmod(0o755)
-    monkeypatch.setattr(programs, "SEARCH_PATH", f"{refused.parent}:{programs.SEARCH_PATH}")
+    monkeypatch.setattr(find, "SEARCH_PATH", f"{refused.parent}:{find.SEARCH_PATH}")
     CommandDriver(does('open("taken", "w").close()')).scan(make_request(datasets), RecordingMonitor())
     assert (datasets / "col0_0" / "taken").exists()
 

@@ -27,7 +27,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from plantimager.timelapse.drivers import install_hint, programs
+from plantimager.timelapse.drivers import install_hint
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing
+from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole_number
 
@@ -37,9 +40,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.support.faults import Table
 
 PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
-"""For a program that flips a switch."""
+"""Of a program that sets a switch."""
 
-GRACE: Final = timedelta(seconds=2)
+STOP_GRACE: Final = timedelta(seconds=2)
+"""From SIGTERM to SIGKILL."""
 
 
 class SwitchFault(Exception):
@@ -115,10 +119,12 @@ class ProgramSwitch:
         """Run the program for that way."""
         program = self._options.on if on else self._options.off
         try:
-            with programs.Deadline(PROGRAM_TIMEOUT) as late:
-                environment = {"PATH": programs.SEARCH_PATH, "LANG": "C.UTF-8"}
-                ended = programs.run(program, environment=environment, grace=GRACE, stop=late.passed)
-        except (programs.ProgramMissing, programs.ProgramHung) as problem:
+            with Deadline(PROGRAM_TIMEOUT) as deadline:
+                environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
+                ended = run_program(
+                    program, environment=environment, stop_grace=STOP_GRACE, should_stop=deadline.passed
+                )
+        except (ProgramMissing, ProgramHung) as problem:
             raise SwitchFault(str(problem)) from problem
         except OSError as problem:
             raise SwitchFault(f"{program[0]} can't be started: {problem.strerror or problem}") from problem

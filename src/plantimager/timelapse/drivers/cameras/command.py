@@ -14,15 +14,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import ProgramMissing
+from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-GRACE: Final = timedelta(seconds=1)
+STOP_GRACE: Final = timedelta(seconds=1)
 """From SIGTERM to SIGKILL; a picture that is late is of no use. Less than `LEAVE`."""
 
 MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory made there is this user's alone
@@ -54,14 +56,14 @@ class CommandCamera(Camera):
             argv = [_filled(word, told) for word in self.options["argv"]]
             own = {f"CAMERA_{name.upper()}": str(value) for name, value in exposure.config.items()}
             try:
-                with programs.Deadline(timedelta(seconds=exposure.seconds)) as late:
-                    ended = programs.run(
+                with Deadline(timedelta(seconds=exposure.seconds)) as deadline:
+                    ended = run_program(
                         argv,
                         environment={**os.environ, **own},
-                        grace=GRACE,
-                        stop=lambda: late.passed() or self._leaving.is_set(),
+                        stop_grace=STOP_GRACE,
+                        should_stop=lambda: deadline.passed() or self._leaving.is_set(),
                     )
-            except (programs.ProgramMissing, programs.ProgramHung) as problem:
+            except (ProgramMissing, ProgramHung) as problem:
                 raise CameraFault(str(problem)) from problem
             except (OSError, ValueError) as problem:
                 raise CameraFault(f"{program} can't be started: {problem}") from problem

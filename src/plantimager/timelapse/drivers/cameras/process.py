@@ -17,8 +17,9 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.cameras.base import LEAVE, CameraFault, Exposure
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ class CameraProcess:
         # Also when this object is dropped without `close`: no process outlives it.
         self._end = weakref.finalize(self, _end, process)
         self._tail = b""
-        with programs.Deadline(OPEN_TIMEOUT) as late:
+        with Deadline(OPEN_TIMEOUT) as late:
             self._answer(lambda: f"it wasn't open after {OPEN_TIMEOUT.seconds} s" if late.passed() else "")
 
     def expose(self, exposure: Exposure, stop: Callable[[], bool]) -> bytes:
@@ -110,12 +111,12 @@ class CameraProcess:
         except OSError as gone:
             raise self._dead() from gone
         limit = timedelta(seconds=exposure.seconds) + GRACE
-        with programs.Deadline(limit) as late, contextlib.ExitStack() as stack:
-            hurry: list[programs.Deadline] = []
+        with Deadline(limit) as late, contextlib.ExitStack() as stack:
+            hurry: list[Deadline] = []
 
             def given_up() -> str:
                 if not hurry and stop():
-                    hurry.append(stack.enter_context(programs.Deadline(GRACE)))
+                    hurry.append(stack.enter_context(Deadline(GRACE)))
                 if any(deadline.passed() for deadline in hurry):
                     return f"the exposure didn't end within {GRACE.total_seconds():g} s of the cancellation"
                 return f"the exposure hangs; it was given up after {limit.total_seconds():g} s" if late.passed() else ""
@@ -180,7 +181,7 @@ class CameraProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
         self.close()
-        ended = programs.ProgramExit(process.returncode, stopped=False, errors=self._tail)
+        ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
         return CameraFault(f"its process {ended}; the next exposure starts another")
 
 
@@ -193,4 +194,4 @@ def _end(process: _Process) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; a later one may reap it
-            process.wait(programs.DEATH)
+            process.wait(KILL_TIMEOUT)

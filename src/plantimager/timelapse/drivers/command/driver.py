@@ -1,4 +1,4 @@
-"""The rig that any program drives: the driver starts it for each scan and watches over it.
+"""The driver for a rig behind any program, which it starts for each scan and supervises.
 
 Its options, ``[drivers.command]``::
 
@@ -11,31 +11,30 @@ Its options, ``[drivers.command]``::
     stop_grace = "10s"                               # from SIGTERM to SIGKILL
     keep_free = "1 GB"                               # of the datasets' disk; with less of it no scan is begun
 
-What the program of ``argv`` is told: the environment ``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` (from 0),
-``ATTEMPT`` (from 1), ``SCHEDULED_AT`` (UTC) and ``DATASET_DIR``, and on stdin all of it as one JSON object, with the
-scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one: what the program leaves there is
-the dataset, which moves to its final place when the program has exited with 0.
+The program of ``argv`` is given the scan in the environment (``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` from 0,
+``ATTEMPT`` from 1, ``SCHEDULED_AT`` in UTC, ``DATASET_DIR``) and on stdin, there as one JSON object that also has the
+scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one. The files that the program leaves
+in it are the dataset, which is moved into place when the program has exited with 0.
 
-What it may tell: lines of JSON on stdout, ``{"progress": [17, 36], "note": "picamera"}`` as it goes on, and
-``{"pictures": 72}`` at the end. Any other line counts as a sign of life. Exit status 0: the scan is whole; 75
-(``EX_TEMPFAIL``): the rig isn't ready, ask again; any other: this attempt failed, and the end of stderr says why. A
-program that isn't there is a rig that isn't ready: its disk may still be to be mounted.
+The program may report on stdout in lines of JSON: ``{"progress": [17, 36], "note": "picamera"}`` as it goes on, and
+``{"pictures": 72}`` at the end. Any other line counts as a sign of life. Its exit status means: 0, the scan is whole;
+75 (``EX_TEMPFAIL``), the rig isn't ready, call again; any other, this attempt failed, for the reason at the end of
+stderr. Without the program the rig isn't ready: its disk may not be mounted yet.
 
-SIGTERM means: bring the rig to a safe point and exit. A program that was sent SIGTERM has not finished its scan,
-whatever it exits with. It comes when the scan is cancelled, and when the daemon is gone. Nothing that the program
-started goes on after it.
+SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
+daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. Nothing that the
+program started goes on after its end.
 
-When the daemon is killed in the milliseconds between the program's last action and its exit status, only the program
-itself could tell that it had finished: that is what ``recover`` is for. Without it the slot is attempted again.
+Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
+itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,10 +47,18 @@ from plantimager.timelapse.datasets.attempt import (
     unfinished_attempts,
 )
 from plantimager.timelapse.domain.durations import parse_duration
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.command.protocol import (
+    SCAN_VARIABLES,
+    ProgramReport,
+    request_as_json,
+    scan_environment,
+)
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
+from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
-from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import (
     DriverError,
     FaultsFound,
@@ -62,19 +69,11 @@ from plantimager.timelapse.support.errors import (
 from plantimager.timelapse.support.faults import Fault, Table, argv, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OK: Final = 0
 NOT_READY: Final = 75
 """``EX_TEMPFAIL`` of sysexits.h."""
-
-LONGEST_NOTE: Final = 200
-"""Characters of a note that the journal and the status line repeat."""
-
-MOST_STEPS: Final = 1_000_000_000
-
-TOLD: Final = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "SCHEDULED_AT", "DATASET_DIR")
-"""What the environment says of a scan; the driver alone sets these."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -102,28 +101,28 @@ class CommandDriver(ScannerDriver):
         self._environment = {**_basic_environment(), **added}
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-        """Return which of the programs aren't there; the configuration itself is theirs to judge."""
+        """Return a fault for each program that is missing. Only the program can check the configuration itself."""
         del configuration
         faults = []
         for key, program in self._programs():
             try:
-                programs.find_program(program[0])
-            except programs.ProgramMissing as missing:
+                find_program(program[0])
+            except ProgramMissing as missing:
                 faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
         return faults
 
     def examine(self) -> Sequence[Part]:
-        """Say which of the programs are there; what is behind them only they know."""
+        """Return a part for each program. The driver knows nothing of the rig behind them."""
         parts = []
         for key, program in self._programs():
             try:
-                parts.append(Part(key, answers=True, says=f"{programs.find_program(program[0])} is there"))
-            except programs.ProgramMissing as missing:
+                parts.append(Part(key, answers=True, says=f"{find_program(program[0])} is there"))
+            except ProgramMissing as missing:
                 parts.append(Part(key, answers=False, says=str(missing)))
         return parts
 
     def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each program there is, with its key."""
+        """Yield each program of the options, with its key."""
         keys = {"argv": self._scan, "prepare": self._prepare, "standby": self._standby, "recover": self._recover}
         return ((key, program) for key, program in keys.items() if program is not None)
 
@@ -146,26 +145,26 @@ class CommandDriver(ScannerDriver):
         self._run_hook("standby", self._standby, self._standby_timeout)
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
-        """Run the program; what it leaves in its directory becomes the dataset."""
-        finished = self._settle(request)
+        """Run the program; the files in its directory become the dataset."""
+        finished = self._end_other_attempts(request)
         if finished is not None:
             return finished
-        disk_space.check_disk_space(request, 0, self._keep_free)  # what it needs beside only the program knows
+        disk_space.check_disk_space(request, 0, self._keep_free)  # the driver doesn't know how much the program needs
         with begin_attempt(request) as attempt:
-            talk = _Talk(monitor)
+            report = ProgramReport(monitor)
             monitor.progress(0, 0, f"starting {self._scan[0]}")
             try:
-                ended = self._run(self._scan, request, attempt.directory, monitor, talk)
-                self._judge(ended)
-                attempt.seal(talk.result)  # at once: until then a kill makes the program scan again
+                ended = self._run_scan(request, attempt.directory, monitor, report)
+                self._require_finished(ended)
+                attempt.seal(report.result)  # at once: a kill before it makes the program scan again
             finally:
                 self._end_leftovers(request)
-            attempt.finish(talk.result)
-        talk.tell_the_end()
-        return talk.result
+            attempt.finish(report.result)
+        report.complete()
+        return report.result
 
-    def _judge(self, ended: programs.ProgramExit) -> None:
-        """Raise what the end of the program means, unless it is that the scan is whole."""
+    def _require_finished(self, ended: ProgramExit) -> None:
+        """Raise the error that the end of the program stands for, unless it has finished the scan."""
         program = self._scan[0]
         if ended.stopped:
             raise ScanCancelled(f"cancelled; {program} {ended}")
@@ -175,11 +174,11 @@ class CommandDriver(ScannerDriver):
             raise ScanFailed(f"{program} {ended}")
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
-        """Look for the whole dataset, end what a killed daemon left running, and ask the ``recover`` program.
+        """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
 
-        That program sees what the scan's saw, and the directory that the interrupted attempt left.
+        That program is given the same as the program of the scan, and the directory of the interrupted attempt.
         """
-        finished = self._settle(request)
+        finished = self._end_other_attempts(request)
         if finished is not None or self._recover is None:
             return finished
         left = unfinished_attempts(request, request.attempt)
@@ -187,60 +186,67 @@ class CommandDriver(ScannerDriver):
             return None
         directory = left[-1]
         try:
-            with programs.Deadline(self._recover_timeout) as late:
-                ended = programs.run(
-                    self._recover,
-                    environment=self._environment_of(request, directory),
-                    grace=self._grace,
-                    stop=late.passed,
-                    directory=directory,
-                    given=_request_as_json(request, directory),
-                )
+            with Deadline(self._recover_timeout) as deadline:
+                ended = self._run(self._recover, request, directory, deadline.passed)
             if ended.stopped or ended.status != OK:
                 return None
             return Attempt(request, directory).finish(ScanResult())
-        except (OSError, programs.ProgramMissing, programs.ProgramHung):
-            return None  # nobody can say that it finished
+        except (OSError, ProgramMissing, ProgramHung):
+            return None  # it is unknown whether the attempt had finished
 
-    def _settle(self, request: ScanRequest) -> ScanResult | None:
-        """Make sure that no other attempt at this dataset goes on; return the result if one had finished it."""
+    def _end_other_attempts(self, request: ScanRequest) -> ScanResult | None:
+        """End every other attempt at this dataset that still runs; return the result of one that finished it."""
         self._end_leftovers(request)
         return find_finished(request)
 
     def _end_leftovers(self, request: ScanRequest) -> None:
-        def is_ours(environment: Mapping[bytes, bytes]) -> bool:
+        def is_leftover(environment: Mapping[bytes, bytes]) -> bool:
             directory = environment.get(b"DATASET_DIR")
             return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
 
-        programs.end_leftovers(is_ours, self._grace)
+        end_leftovers(is_leftover, self._grace)
 
-    def _run(
-        self, program: tuple[str, ...], request: ScanRequest, directory: Path, monitor: ScanMonitor, talk: _Talk
-    ) -> programs.ProgramExit:
+    def _run_scan(
+        self, request: ScanRequest, directory: Path, monitor: ScanMonitor, report: ProgramReport
+    ) -> ProgramExit:
+        program = self._scan
         try:
-            return programs.run(
-                program,
-                environment=self._environment_of(request, directory),
-                grace=self._grace,
-                stop=lambda: monitor.cancelled,
-                directory=directory,
-                given=_request_as_json(request, directory),
-                on_output=talk.listen,
-            )
-        except programs.ProgramMissing as missing:
+            return self._run(program, request, directory, lambda: monitor.cancelled, report.read)
+        except ProgramMissing as missing:
             raise ScannerNotReady(str(missing)) from missing
-        except programs.ProgramHung as hangs:
-            raise ScanFailed(f"{program[0]}: {hangs}") from hangs
+        except ProgramHung as problem:
+            raise ScanFailed(f"{program[0]}: {problem}") from problem
         except OSError as problem:
             raise ScanFailed(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
+
+    def _run(
+        self,
+        program: tuple[str, ...],
+        request: ScanRequest,
+        directory: Path,
+        should_stop: Callable[[], bool],
+        on_output: Callable[[list[bytes]], None] = lambda _: None,
+    ) -> ProgramExit:
+        """Run a program that is given the request, in the directory of an attempt; raises as `run_program`."""
+        return run_program(
+            program,
+            environment={**self._environment, **scan_environment(request, directory)},
+            stop_grace=self._grace,
+            should_stop=should_stop,
+            directory=directory,
+            stdin=request_as_json(request, directory),
+            on_output=on_output,
+        )
 
     def _run_hook(self, key: str, program: tuple[str, ...] | None, timeout: timedelta) -> None:
         if program is None:
             return
         try:
-            with programs.Deadline(timeout) as late:
-                ended = programs.run(program, environment=self._environment, grace=self._grace, stop=late.passed)
-        except (programs.ProgramMissing, programs.ProgramHung) as problem:
+            with Deadline(timeout) as deadline:
+                ended = run_program(
+                    program, environment=self._environment, stop_grace=self._grace, should_stop=deadline.passed
+                )
+        except (ProgramMissing, ProgramHung) as problem:
             raise DriverError(f"{key}: {problem}") from problem
         except OSError as problem:
             raise DriverError(f"{key}: {program[0]} can't be started: {problem.strerror or problem}") from problem
@@ -249,91 +255,10 @@ class CommandDriver(ScannerDriver):
         if ended.status != OK:
             raise DriverError(f"{key}: {program[0]} {ended}")
 
-    def _environment_of(self, request: ScanRequest, directory: Path) -> dict[str, str]:
-        told = (
-            request.timelapse_id,
-            request.scan_id,
-            str(request.index),
-            str(request.attempt),
-            request.scheduled_at.astimezone(UTC).isoformat(),
-            str(directory),
-        )
-        return {**self._environment, **dict(zip(TOLD, told, strict=True))}
-
-
-class _Talk:
-    """What a scanning program says on stdout."""
-
-    def __init__(self, monitor: ScanMonitor) -> None:
-        self._monitor = monitor
-        self._done, self._total = 0, 0
-        self._pictures: int | None = None
-        self._note = ""
-
-    @property
-    def result(self) -> ScanResult:
-        """What the scan left, as far as the program told."""
-        return ScanResult(pictures=self._pictures, note=self._note)
-
-    def listen(self, lines: list[bytes]) -> None:
-        """Take in lines of output; the monitor is told of them once, however many there are."""
-        remark = ""
-        for line in lines:
-            if not (line.startswith(b"{") and self._understood(line)):
-                remark = _note(line) or remark
-        if lines:
-            self._monitor.progress(self._done, self._total, remark or self._note)
-
-    def tell_the_end(self) -> None:
-        """Tell the monitor that all is done."""
-        self._monitor.progress(self._total, self._total, self._note)
-
-    def _understood(self, line: bytes) -> bool:
-        try:
-            said = json.loads(line)
-        except (ValueError, RecursionError):
-            return False
-        if not isinstance(said, dict):
-            return False
-        match said.get("progress"):
-            case [bool(), _] | [_, bool()]:  # which Python counts as a number
-                pass
-            case [int(done), int(total)] if 0 <= done <= total <= MOST_STEPS:
-                # Two cameras may tell in turns; a scan never goes back.
-                self._total = max(total, self._total)
-                self._done = max(done, self._done)
-        match said.get("pictures"):
-            case bool():
-                pass
-            case int(pictures) if 0 <= pictures <= MOST_STEPS:
-                self._pictures = pictures
-        if isinstance(said.get("note"), str):
-            self._note = _note(said["note"].encode(errors="replace"))
-        return True
-
-
-def _note(said: bytes) -> str:
-    words = " ".join(programs.printable(said[: 4 * LONGEST_NOTE]).split())
-    return words if len(words) <= LONGEST_NOTE else f"{words[: LONGEST_NOTE - 1]}…"
-
-
-def _request_as_json(request: ScanRequest, directory: Path) -> bytes:
-    return json_text.dumps(
-        {
-            "timelapse_id": request.timelapse_id,
-            "scan_id": request.scan_id,
-            "index": request.index,
-            "attempt": request.attempt,
-            "scheduled_at": request.scheduled_at.astimezone(UTC).isoformat(),
-            "dataset_dir": str(directory),
-            "configuration": json_text.jsonable(request.configuration),
-        }
-    )
-
 
 def _basic_environment() -> dict[str, str]:
-    """Return what every program sees, however the daemon was started: by hand, by systemd, by a test."""
-    environment = {"PATH": programs.SEARCH_PATH, "LANG": "C.UTF-8"}
+    """Return the environment of every program: the same whether the daemon runs by hand or under systemd."""
+    environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
     try:
         user = pwd.getpwuid(os.getuid())
     except KeyError:  # a user without an entry, as in some containers
@@ -348,7 +273,7 @@ def _read_environment(table: Table) -> dict[str, str]:
 
 def _value_of(name: str) -> Any:
     def read(value: object) -> str:
-        if name in TOLD:
+        if name in SCAN_VARIABLES:
             raise ValueError("the driver itself sets this variable")
         if not _VARIABLE.fullmatch(name):
             raise ValueError("not the name of a variable; write letters, digits and _")

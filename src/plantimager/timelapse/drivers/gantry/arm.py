@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.gantry.motion import (
     FIELDS,
     LETTERS,
@@ -40,7 +41,6 @@ from plantimager.timelapse.drivers.gantry.protocol import (
     Silent,
     Stopped,
 )
-from plantimager.timelapse.drivers.programs import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import serial
 from serial.tools import list_ports
 
-from plantimager.timelapse.drivers.programs import printable
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ class Line:
         if not end and len(line) <= LONGEST_LINE:
             return None
         self._begun = rest
-        return printable(line).strip()
+        return printable(line.decode(errors="replace")).strip()
 
     def forget(self) -> None:
         """Forget what has come and was not read."""

@@ -11,10 +11,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.motion import Place, Settings
 from plantimager.timelapse.drivers.gantry.port import GantryFault
-from plantimager.timelapse.drivers.programs import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
