@@ -29,9 +29,10 @@ from plantimager.timelapse.domain.wording import (
 )
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.drivers.command.protocol import ProgramReport
-from plantimager.timelapse.drivers.gantry import motion, protocol
-from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME, ArmOptions
-from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
+from plantimager.timelapse.drivers.gantry import board_settings, protocol
+from plantimager.timelapse.drivers.gantry.arm import MAX_HOLD_TIME
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
+from plantimager.timelapse.drivers.gantry.port import MAX_LINE_BYTES, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
 from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from random import Random
+
+    from plantimager.timelapse.drivers.gantry.motion import Position
 
 NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ZONE: Final = timezone(timedelta(hours=-11))
@@ -183,22 +186,22 @@ ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()
 
 def hear_lines(content: bytes, _: Path) -> None:
     """Listen to what a board says line by line, fast and byte for byte, and read each line as a status."""
-    longest = protocol.LISTEN + 2 * LONGEST_LINE * BYTE_TIME
-    for said_first, slow in ((content, False), (content[: LONGEST_LINE // 4], True)):
+    longest = protocol.RECEIVE_TIMEOUT + 2 * MAX_LINE_BYTES * BYTE_TIME
+    for said_first, slow in ((content, False), (content[: MAX_LINE_BYTES // 4], True)):
         board = VirtualLine(Sheet(fault="deaf"), slow=slow)
         with wild_line(board, said_first) as line, Patience():
             said: str | None = ""
             while said is not None:
                 hold_to_a_status(said)
                 begun = board.now
-                said = line.receive(protocol.LISTEN)
+                said = line.receive(protocol.RECEIVE_TIMEOUT)
                 assert board.now - begun <= longest, "a byte now and then holds the driver up"
 
 
 def hold_to_a_status(said: str) -> None:
     """Check that a line is bounded and harmless, and names places that are somewhere if it names any."""
     assert said.isprintable()
-    assert len(said) <= 2 * LONGEST_LINE
+    assert len(said) <= 2 * MAX_LINE_BYTES
     status = read_status(said)
     if status is not None:
         for place in (status.machine, status.work, status.offset):
@@ -213,13 +216,13 @@ def hear_settings(content: bytes, _: Path) -> None:
         except GantryFault as fault:
             hold_to_a_sentence(fault)
             return
-        if settings.wrong({}, homing=True):
+        if settings.problems({}, homing=True):
             return
         assert len(settings.inverted) == 3
         reckoned = [settings.tolerance(axis) for axis in range(3)]
         reckoned += [settings.homing_deadline(), settings.move_deadline((0, 0, 0), (740, 740, 360), None)]
         assert all(0 < number < WEEK for number in reckoned)
-        clash = settings.soft_limit_clash((-20, -20, -332), (1, 1, 1), ArmOptions().limits)
+        clash = settings.soft_limit_conflict((-20, -20, -332), (1, 1, 1), ArmOptions().limits)
         assert clash is None or clash.isprintable()
 
 
@@ -229,12 +232,12 @@ WEEK: Final = 7 * 86_400
 GOALS: Final = ((10.0, 20.0, 30.0), (300.0, 20.0, 350.0), (0.0, 0.0, 0.0))
 
 LONGEST_READY: Final = (
-    protocol.BOOT_TRIES * (3 * ANSWER_TIMEOUT + protocol.QUIET)
-    + motion.LONGEST_HOMING
-    + motion.MARGIN
+    protocol.MAX_RESETS * (3 * ANSWER_TIMEOUT + protocol.QUIET_TIME)
+    + board_settings.MAX_HOMING_TIME
+    + board_settings.DEADLINE_MARGIN
     + 10 * ANSWER_TIMEOUT
 )
-"""Seconds that all the deadlines of `Arm.ready` make together."""
+"""Seconds that all the deadlines of `Arm.make_ready` make together."""
 
 
 def converse(content: bytes, _: Path) -> None:
@@ -246,24 +249,24 @@ def converse(content: bytes, _: Path) -> None:
             begun = line.now
             try:
                 step()
-                assert arm.place is not None
+                assert arm.position is not None
             except (GantryFault, Stopped) as fault:
                 hold_to_a_sentence(fault)
-                assert arm.place is None, "the arm believes to know where it stands"
+                assert arm.position is None, "the arm believes to know where it stands"
             took = line.now - begun
             assert took <= longest, f"took {took:.1f} s of {longest:.1f} s"
 
-        def go(goal: motion.Place) -> None:
-            start = arm.place
+        def go(goal: Position) -> None:
+            start = arm.position
             longest = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
-            do(lambda: arm.go(goal, line.wait), longest + HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
-            assert arm.place is None or arm._is_at(goal, arm.place), "it isn't where it says it is"
+            do(lambda: arm.go(goal, line.wait), longest + MAX_HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
+            assert arm.position is None or arm._tracker.matches(goal, arm.position), "it isn't where it says it is"
 
-        do(lambda: arm.ready(line.wait), LONGEST_READY)
+        do(lambda: arm.make_ready(line.wait), LONGEST_READY)
         for goal in GOALS:
             go(goal)
-            do(lambda: arm.ready(line.wait), LONGEST_READY)
-        do(lambda: arm.to_zero(line.wait), math.inf)  # as long as it is far
+            do(lambda: arm.make_ready(line.wait), LONGEST_READY)
+        do(lambda: arm.go_to_zero(line.wait), math.inf)  # as long as it is far
         if sheet.homing:
             do(lambda: arm.home(line.wait), LONGEST_READY)
 
@@ -272,10 +275,10 @@ def converse(content: bytes, _: Path) -> None:
 def good_answers() -> tuple[str, ...]:
     """Return what the board says in `converse` where nothing goes wrong."""
     with wild_arm(Sheet()) as (arm, line):
-        arm.ready(line.wait)
+        arm.make_ready(line.wait)
         for goal in GOALS:
             arm.go(goal, line.wait)
-            arm.ready(line.wait)
+            arm.make_ready(line.wait)
         arm.home(line.wait)
         return tuple(line.answers)
 

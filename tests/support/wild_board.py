@@ -27,8 +27,9 @@ import serial
 from grbl_stand_in import SETTINGS, Board
 
 from plantimager.timelapse.drivers.gantry import arm, port, protocol
-from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions
-from plantimager.timelapse.drivers.gantry.port import Line
+from plantimager.timelapse.drivers.gantry.arm import Arm
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
+from plantimager.timelapse.drivers.gantry.port import SerialLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
 BYTE_TIME = 10 / 115_200
 """Seconds that a byte is on its way: eight bits and two that frame it."""
-SLOW = 0.9 * protocol.LISTEN
+SLOW = 0.9 * protocol.RECEIVE_TIMEOUT
 """Seconds that it takes where the board is ``!slow``: always something new, and never a whole line."""
-REST = protocol.LISTEN / 2
+REST = protocol.RECEIVE_TIMEOUT / 2
 """Seconds between two parts of a ``!flood``."""
 
 _LINE = re.compile(rb"(\d{1,4})(?: (!slow |!flood |!unplug)?(.*))?", re.DOTALL)
@@ -180,7 +181,7 @@ class VirtualLine:
 
     @contextlib.contextmanager
     def deadline(self, after: timedelta) -> Iterator[VirtualDeadline]:
-        """Stand in for `programs.Deadline`."""
+        """Stand in for `Deadline`."""
         yield VirtualDeadline(self, self.now + after.total_seconds())
 
 
@@ -196,10 +197,10 @@ class VirtualDeadline:
 
 
 @contextlib.contextmanager
-def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[Line]:
+def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
     """Return the driver's end of a line on which something was said already."""
     with patch.object(port.serial, "Serial", line.open), patch.object(protocol, "Deadline", line.deadline):
-        opened = Line("/dev/ttyWILD", 115_200)
+        opened = SerialLine("/dev/ttyWILD", 115_200)
         line.say(said)
         yield opened
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from plantimager.timelapse.drivers.base import EventMonitor, Part
 from plantimager.timelapse.drivers.gantry import arm
-from plantimager.timelapse.drivers.gantry.port import Line
+from plantimager.timelapse.drivers.gantry.port import SerialLine
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.scan.pose import Pose
@@ -34,7 +34,7 @@ def rig(tmp_path, monkeypatch):
     picture = tmp_path / "picture.jpg"
     Image.linear_gradient("L").convert("RGB").save(picture)
     argv = ["cp", str(picture), "{output}"]
-    monkeypatch.setattr(arm, "POLL", 0.01)  # the board's time is that of the questions
+    monkeypatch.setattr(arm, "POLL_INTERVAL", 0.01)  # the board's time is that of the questions
     made = []
 
     def make(*, board=None, fault="", at=1, polls=1, **options):
@@ -56,7 +56,7 @@ def rig(tmp_path, monkeypatch):
         for _, stand_in in made:
             stand_in.close()
 
-    class Restarting(Line):
+    class Restarting(SerialLine):
         """A line that restarts its board when it is opened again, unless told otherwise: an Arduino's, by DTR."""
 
         def __init__(self, port, *arguments, **settings):
@@ -67,7 +67,7 @@ def rig(tmp_path, monkeypatch):
             if restarts:
                 stand_in.board.restart()
 
-    monkeypatch.setattr(arm, "Line", Restarting)
+    monkeypatch.setattr(arm, "SerialLine", Restarting)
     make.take_away = take_away
     yield make
     for driver, _ in made:
@@ -224,7 +224,7 @@ def test_noise_on_the_line_is_passed_over(rig, request_, fault):
 @pytest.mark.parametrize(("fault", "state"), [("stuck", "Run"), ("hold", "Hold")])
 def test_a_move_that_never_ends_is_given_up_and_stopped(rig, request_, monkeypatch, fault, state):
     """Its length and the board's own speeds say when; the arm is brought to a stand."""
-    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.MARGIN", 0.0)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.board_settings.DEADLINE_MARGIN", 0.0)
     driver, board = rig(fault=fault, at=1)
     with pytest.raises(ScanFailed, match=f"not arrived at x 5 y 0 pan 0 after 0 s, the board is in state {state}"):
         driver.scan(make_request(request_.dataset_dir.parent, configuration=path_of([5, 0, 0])), RecordingMonitor())
@@ -285,8 +285,8 @@ def test_homing_that_finds_no_switch_fails_the_attempt(rig, request_):
 
 def test_homing_that_never_ends_is_given_up(rig, request_, monkeypatch):
     """After the time that the board's own settings allow it."""
-    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.MARGIN", 0.2)
-    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.motion.LONGEST_HOMING", 0.0)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.board_settings.DEADLINE_MARGIN", 0.2)
+    monkeypatch.setattr("plantimager.timelapse.drivers.gantry.board_settings.MAX_HOMING_TIME", 0.0)
     driver, board = rig(fault="home for ever")
     with pytest.raises(ScannerNotReady, match=r"didn't answer '\$H'"):
         driver.scan(request_, RecordingMonitor())
@@ -887,7 +887,7 @@ def test_no_thread_or_process_outlives_the_driver(rig, request_):
     driver, _ = rig()
     before = threading.active_count()
     driver.scan(request_, RecordingMonitor())
-    camera = driver._cameras["top"]
+    camera = driver._rig.cameras["top"]
     assert camera.is_open
     driver.close()
     assert not camera.is_open

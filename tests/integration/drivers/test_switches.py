@@ -48,7 +48,7 @@ def test_a_switch_that_fails_keeps_none_from_being_switched(tmp_path):
 def test_restoring_leaves_power_as_it_is(tmp_path):
     """A crash in mid-move is no reason to cut the motors' power."""
     board = Switchboard(by_program(role, tmp_path) for role in Role)
-    board.reopen_slots()
+    board.release_growth_light()
     assert told(tmp_path) == ["scan_light-off", "growth_light-on"]
 
 

@@ -29,7 +29,7 @@ from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
+from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
 from plantimager.timelapse.scan.path_table import path_of
 from plantimager.timelapse.scan.pose import HOME, Pose
@@ -206,7 +206,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
         """Take the time of a position."""
-        check_reach_of(pose, REACH)
+        require_within_reach(pose, REACH)
         self.prepare()
         if monitor.wait(self._time_per_position.total_seconds()):
             raise ScanCancelled("broken off; the arm was brought to a stand")

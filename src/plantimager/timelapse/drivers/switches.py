@@ -1,4 +1,4 @@
-"""The rig's switches: lines of a GPIO chip through libgpiod, or programs. Which is on when says `lights`.
+"""The switches of a rig: lines of a GPIO chip through libgpiod, or programs. `lights` has their states.
 
 Their options, ``[drivers.grbl.switches.NAME]``::
 
@@ -9,10 +9,11 @@ Their options, ``[drivers.grbl.switches.NAME]``::
     on = ["/usr/local/bin/growth-light", "release"]     # instead of a line: a program for each way,
     off = ["/usr/local/bin/growth-light", "dark"]       # which exits with 0
 
-A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
-closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
-A killed process lets go of its lines, but some kernels keep the last level; a line in a drop-in of the unit makes sure
-of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by its number alone; Debian 13 has 2)::
+A scan interrupts the growth light, see `lights`. Wire its relay so that it interrupts what the plant's timer switches,
+and closes when nothing drives the line: then the plant has its light where the rig has no power or its daemon was
+killed. The lines of a killed process are released, but some kernels keep the last level; a line in a drop-in of the
+unit makes sure that the light is released. Which one depends on `gpioset --version`: Debian 12 has 1.6, which takes a
+line by its number alone; Debian 13 has 2::
 
     ExecStopPost=-/usr/bin/gpioset gpiochip0 17=1               # gpiod 1
     ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1    # gpiod 2
@@ -52,7 +53,7 @@ class SwitchFault(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchOptions:
-    """One switch: either a line or two programs."""
+    """The options of one switch: either a line or two programs."""
 
     name: str
     role: Role
@@ -93,20 +94,20 @@ def _line(value: object) -> str | int:
 
 
 class Switch(Protocol):
-    """Something that is on or off."""
+    """A part of the rig that is on or off."""
 
     def set(self, *, on: bool) -> None:
-        """Switch it.
+        """Switch it on or off.
 
         Raises
         ------
         SwitchFault
-            It could not be.
+            It could not be switched.
 
         """
 
     def close(self) -> None:
-        """Let go of it, as it is."""
+        """Release it in its present state."""
 
 
 class ProgramSwitch:
@@ -116,7 +117,7 @@ class ProgramSwitch:
         self._options = options
 
     def set(self, *, on: bool) -> None:
-        """Run the program for that way."""
+        """Run the program for on, or for off."""
         program = self._options.on if on else self._options.off
         try:
             with Deadline(PROGRAM_TIMEOUT) as deadline:
@@ -134,11 +135,11 @@ class ProgramSwitch:
             raise SwitchFault(f"{program[0]} {ended}")
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: no program runs between two calls."""
 
 
 class GpioSwitch:
-    """A switch on a GPIO line, which stays requested, because a line that is let go of may change."""
+    """A switch on a GPIO line, which stays requested, because a line that is released may change."""
 
     def __init__(self, options: SwitchOptions) -> None:
         self._options = options
@@ -147,7 +148,7 @@ class GpioSwitch:
     def set(self, *, on: bool) -> None:
         """Drive the line."""
         line, chip = self._options.line, self._options.chip
-        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this tells mypy
+        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this informs mypy
         try:
             import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
             from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
@@ -167,7 +168,7 @@ class GpioSwitch:
             raise SwitchFault(f"{chip} line {line} can't be driven ({problem}); {cure}") from problem
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Release the line."""
         if self._request is not None:
             with contextlib.suppress(OSError):
                 self._request.release()
@@ -182,7 +183,7 @@ class Switchboard:
             (options, ProgramSwitch(options) if options.line is None else GpioSwitch(options)) for options in switches
         ]
         self._known: dict[Role, bool] = {}
-        """What is on and off for sure: nothing at the start, and nothing of what failed."""
+        """The states that are certain: none at the start, and not that of a switch that failed."""
 
     def has_to_power(self) -> bool:
         """Whether the gantry has a power switch that isn't known to be on."""
@@ -191,7 +192,7 @@ class Switchboard:
         )
 
     def enter(self, phase: RigPhase, *, but: frozenset[Role] = frozenset()) -> None:
-        """Switch what a phase wants otherwise than it is, ``but`` for some roles; all of it, even where one fails.
+        """Switch everything that differs in ``phase``, ``but`` for some roles; the rest, too, where one switch fails.
 
         Raises
         ------
@@ -210,12 +211,12 @@ class Switchboard:
         if problems:
             raise SwitchFault("; ".join(problems))
 
-    def reopen_slots(self) -> None:
-        """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
+    def release_growth_light(self) -> None:
+        """Let the plant's timer decide again, and switch scan lights off; power stays as it is. Raises as `enter`."""
         self.enter(RigPhase.WARM, but=frozenset({Role.GANTRY_POWER}))
 
     def _switch(self, role: Role, *, on: bool) -> list[str]:
-        """Switch all of a role; return what went wrong."""
+        """Set all switches of a role; return what went wrong."""
         problems = []
         for options, switch in self._switches:
             if options.role is role:
@@ -227,6 +228,6 @@ class Switchboard:
         return problems
 
     def close(self) -> None:
-        """Let go of all of them, as they are."""
+        """Release all of them in their present states."""
         for _, switch in self._switches:
             switch.close()

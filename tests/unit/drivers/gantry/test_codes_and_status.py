@@ -20,12 +20,12 @@ def test_every_code_of_grbl_1_1_has_a_meaning_and_a_cure():
 
 def test_a_code_becomes_a_sentence():
     """What it is, where, and what to do."""
-    assert codes.alarm(1, "at x = 741 mm") == (
+    assert codes.describe_alarm(1, "at x = 741 mm") == (
         "GRBL alarm 1 (a limit switch was hit at x = 741 mm): "
         "check the belts, and what stands in the arm's way, then `timelapsectl rig home`"
     )
-    assert codes.error(5, "$H").startswith("GRBL error 5 (homing is switched off as an answer to '$H'): ")
-    assert "look it up" in codes.alarm(99)
+    assert codes.describe_error(5, "$H").startswith("GRBL error 5 (homing is switched off as an answer to '$H'): ")
+    assert "look it up" in codes.describe_alarm(99)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.cameras import KINDS, CameraOptions
-from plantimager.timelapse.drivers.gantry.arm import ArmOptions
 from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import USB_ID
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.pose import Pose
