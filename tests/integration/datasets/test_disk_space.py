@@ -4,10 +4,10 @@ import sys
 
 import pytest
 from disks import small_disk
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 
 from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
@@ -45,7 +45,7 @@ def test_scan_stops_before_the_reserve_is_used_when_others_fill_the_disk(small_d
     monitor = Filler()
     with pytest.raises(ScanFailed, match=f"{small_datasets}: 3 MB free, .* and 4 MB kept free; move datasets away"):
         SimulatedDriver({"time_per_position": 0, "image_width": 80, "keep_free": "4 MB"}).scan(request, monitor)
-    assert monitor.told[-1][0] == 1
+    assert monitor.recorded[-1][0] == 1
     assert not request.dataset_dir.exists()
     assert len([*(small_datasets / ".col0_0.attempt-1" / "images").iterdir()]) == 2
 

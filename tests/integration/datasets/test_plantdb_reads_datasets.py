@@ -5,11 +5,11 @@ import json
 from datetime import datetime
 
 import pytest
-from driver_contract import RecordingMonitor, make_request
 from plant_database import open_database
 
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
 
 
 @pytest.fixture

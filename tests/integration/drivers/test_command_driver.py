@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from daemon_process import PLAINLY
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request, scan_and_be_killed
 
 from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.drivers.programs import find
+from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request, scan_until_killed
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -131,7 +131,7 @@ print('{"pictures": 72, "note": "a bit dark"}')
     monitor = RecordingMonitor()
     result = CommandDriver(does(source)).scan(make_request(datasets), monitor)
     assert result == ScanResult(pictures=72, note="a bit dark")
-    assert monitor.told[-1] == (2, 2, "a bit dark")
+    assert monitor.recorded[-1] == (2, 2, "a bit dark")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_any_other_line_is_tolerated(datasets, does, line):
     monitor = RecordingMonitor()
     result = CommandDriver(does(f"print({line!r})")).scan(make_request(datasets), monitor)
     assert result.pictures is None
-    assert {told[:2] for told in monitor.told} == {(0, 0)}
+    assert {told[:2] for told in monitor.recorded} == {(0, 0)}
 
 
 def test_any_line_is_a_sign_of_life(datasets, does):
     """A program that only logs is not held to be stalled."""
     monitor = RecordingMonitor()
     CommandDriver(does("print('homing')")).scan(make_request(datasets), monitor)
-    assert (0, 0, "homing") in monitor.told
+    assert (0, 0, "homing") in monitor.recorded
 
 
 def test_control_characters_do_not_reach_the_journal(datasets, does):
@@ -223,7 +223,7 @@ os.chmod(".", 0o500)
     work = """
 import json, sys
 from pathlib import Path
-from driver_contract import RecordingMonitor, make_request
+from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
 from plantimager.timelapse.drivers.command.driver import CommandDriver
 CommandDriver(json.loads(sys.argv[1])).scan(make_request(Path(sys.argv[2])), RecordingMonitor())
 """
@@ -334,7 +334,7 @@ open("pid", "w").write(str(child.pid))
 def test_what_a_killed_daemon_left_running_is_ended(datasets, does):
     """The deaf program goes on after its daemon's death, but not after `recover`: two attempts never overlap."""
     options, request = does(DEAF, stop_grace=0.1), make_request(datasets)
-    scan_and_be_killed("command", options, request)
+    scan_until_killed("command", options, request)
     pid = (datasets / ".col0_0.attempt-1" / "pid").read_text()
     assert is_running(pid)
     assert CommandDriver(options).recover(request) is None
@@ -344,7 +344,7 @@ def test_what_a_killed_daemon_left_running_is_ended(datasets, does):
 def test_the_next_attempt_ends_a_leftover_too(datasets, does):
     """Where the store could not be saved, nobody asks to recover."""
     request = make_request(datasets)
-    scan_and_be_killed("command", does(DEAF), request)
+    scan_until_killed("command", does(DEAF), request)
     pid = (datasets / ".col0_0.attempt-1" / "pid").read_text()
     CommandDriver(does("", stop_grace=0.1)).scan(request, RecordingMonitor())
     assert not is_running(pid)
@@ -365,7 +365,7 @@ while True:
     signal.pause()
 """
     request = make_request(datasets)
-    scan_and_be_killed("command", does(source), request)
+    scan_until_killed("command", does(source), request)
     left = datasets / ".col0_0.attempt-1"
     wait_for_its_end((left / "pid").read_text())
     assert (left / "parked").exists()
@@ -388,7 +388,7 @@ def test_other_slots_and_other_rigs_programs_are_left_alone(datasets, does, tmp_
     elsewhere.mkdir()
     options = does(DEAF, stop_grace=0.1)
     request, others = make_request(datasets), make_request(elsewhere)
-    scan_and_be_killed("command", options, others)
+    scan_until_killed("command", options, others)
     pid = (elsewhere / ".col0_0.attempt-1" / "pid").read_text()
     CommandDriver(options).recover(request)
     assert is_running(pid)
@@ -406,7 +406,7 @@ print('{"progress": [1, 1]}', flush=True)
 signal.pause()
 """
     request = make_request(datasets)
-    scan_and_be_killed("command", does(source), request)
+    scan_until_killed("command", does(source), request)
     says = f"import os; assert os.environ['SLOT'] == '0' and os.path.exists('0.jpg'); raise SystemExit({status})"
     driver = CommandDriver(does("", recover=does(says)["argv"]))
     assert (driver.recover(request) is not None) == recovered
@@ -416,7 +416,7 @@ signal.pause()
 def test_a_recover_program_that_hangs_or_is_missing_finished_nothing(datasets, does, tmp_path):
     """The boot goes on."""
     request = make_request(datasets)
-    scan_and_be_killed("command", does(DEAF, stop_grace=0.1), request)
+    scan_until_killed("command", does(DEAF, stop_grace=0.1), request)
     hangs = does("import signal; signal.pause()")["argv"]
     for recover in (hangs, ["/no/such/program"]):
         driver = CommandDriver(does("", recover=recover, recover_timeout=0.1, stop_grace=0.1))

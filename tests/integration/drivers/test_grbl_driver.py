@@ -6,7 +6,6 @@ import sys
 import threading
 
 import pytest
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from grbl_stand_in import SETTINGS, Board, StandIn
 from PIL import Image
 
@@ -14,6 +13,7 @@ from plantimager.timelapse.drivers.base import EventMonitor, Part
 from plantimager.timelapse.drivers.gantry import arm
 from plantimager.timelapse.drivers.gantry.port import SerialLine
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
+from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import (

@@ -4,11 +4,11 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from msgspec.structs import replace
 from PIL import Image
 
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -53,7 +53,7 @@ def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
     request = make_request(tmp_path, configuration={})
     result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
     assert result == ScanResult(pictures=72)
-    assert monitor.told[-1] == (72, 72, "picture 72 of 72")
+    assert monitor.recorded[-1] == (72, 72, "picture 72 of 72")
 
 
 def test_the_plant_grows_and_turns(tmp_path):
@@ -120,7 +120,7 @@ def test_a_slot_stalls_until_it_is_cancelled(tmp_path):
     monitor, request = RecordingMonitor(cancel_after=2), make_request(tmp_path)
     with pytest.raises(ScanCancelled, match="stalled"):
         SimulatedDriver({**FAST, "stall": [0]}).scan(request, monitor)
-    assert len(monitor.told) == 2
+    assert len(monitor.recorded) == 2
     assert scan(replace(request, attempt=2), stall=[0], stall_attempts=1) == ScanResult(pictures=4)
 
 

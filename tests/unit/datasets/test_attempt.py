@@ -6,11 +6,11 @@ import stat
 from datetime import UTC, datetime
 
 import pytest
-from driver_contract import make_request
 
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished, unfinished_attempts
 from plantimager.timelapse.datasets.receipt import RECEIPT
+from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 

@@ -3,10 +3,9 @@
 import json
 from datetime import date
 
-from driver_contract import make_request
-
 from plantimager.timelapse.datasets.attempt import begin_attempt
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
+from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.scan.request import ScanResult
