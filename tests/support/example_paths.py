@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plantimager.timelapse.scan.path_table import read_path
+from plantimager.timelapse.scan.paths import read_path
 
 if TYPE_CHECKING:
     from plantimager.timelapse.scan.pose import Pose

@@ -161,7 +161,7 @@ def test_a_rig_can_be_absent_at_the_start(tmp_path):
         driver.prepare()
     with pytest.raises(ScannerNotReady):
         driver.scan(make_request(tmp_path), RecordingMonitor())
-    driver._plug.function()  # the hour is over
+    driver._arrival.function()  # the hour is over
     driver.prepare()
     driver.close()
 

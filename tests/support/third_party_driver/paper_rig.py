@@ -12,7 +12,7 @@ from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.base import ScannerDriver
 from plantimager.timelapse.scan.cameras import Camera
-from plantimager.timelapse.scan.path_table import path_of
+from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.pose import HOME
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady

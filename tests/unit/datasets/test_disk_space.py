@@ -33,7 +33,8 @@ def test_disk_needs_space_for_the_scan_and_for_the_reserve(tmp_path, needed, kee
 def test_reserve_is_read_as_a_size(options, size):
     """The default is a gigabyte."""
     faults = []
-    assert disk_space.read_keep_free(Table(options, "drivers.mine", faults)) == size
+    table = Table(options, "drivers.mine", faults)
+    assert table.take("keep_free", disk_space.read_size, disk_space.KEEP_FREE) == size
     assert faults == []
 
 
@@ -41,5 +42,5 @@ def test_reserve_is_read_as_a_size(options, size):
 def test_anything_but_a_size_with_a_unit_is_a_fault(size):
     """A bare number has no unit."""
     faults = []
-    disk_space.read_keep_free(Table({"keep_free": size}, "drivers.mine", faults))
+    Table({"keep_free": size}, "drivers.mine", faults).take("keep_free", disk_space.read_size, 0)
     assert 'write a size such as "500 MB" or "2 GB"' in str(faults[0])

@@ -11,7 +11,7 @@ from plantimager.timelapse.cli.wording import describe_schedule, describe_zone, 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
 from plantimager.timelapse.scan.cameras import read_cameras
-from plantimager.timelapse.scan.path_table import read_path
+from plantimager.timelapse.scan.paths import read_path
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:

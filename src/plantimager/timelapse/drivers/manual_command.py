@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.drivers.manual_control import ManualControl
-from plantimager.timelapse.scan.pose import Pose, coordinate
+from plantimager.timelapse.scan.pose import Pose
+from plantimager.timelapse.scan.values import coordinate
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text
 

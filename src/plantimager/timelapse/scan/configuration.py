@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from plantimager.timelapse.scan.cameras import read_cameras
-from plantimager.timelapse.scan.path_table import read_path
+from plantimager.timelapse.scan.paths import read_path
 from plantimager.timelapse.support.faults import Fault
 from plantimager.timelapse.support.json_text import jsonable
 

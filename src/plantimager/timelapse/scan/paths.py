@@ -1,165 +1,267 @@
-"""The six scan paths: generators of the poses at which a scan takes its pictures.
+"""The six scan paths, each a class whose fields are its kwargs and whose `poses` are the poses of a scan.
 
-Names, arguments and formulas are those of the community's controller (`plantimager.controller.scanner.path` of the
-Plant Imager 3), so that a configuration gives the same pictures with either program. Lengths are in mm, angles in
-degrees; the axes are those of the gantry, with pan 0 looking along +x and counted towards +y.
-
-Every path yields its poses one by one: `path_table.read_path` stops one that is far too long before it fills memory.
+A configuration has ``[ScanPath] class_name = "Circle"`` and ``[ScanPath.kwargs]``. Names, arguments and formulas are
+those of the community's controller (``plantimager.controller.scanner.path`` of the Plant Imager 3), so that a
+configuration gives the same pictures with either program. Lengths are in mm, angles in degrees. The axes are those of
+the gantry; pan 0 looks along +x, and pan counts towards +y.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since the paths declare keys.
 
 import math
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import Annotated, Any, Final, Self
 
-from plantimager.timelapse.scan.pose import HOME, Pose
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-
-def circle(
-    *, center_x: float, center_y: float, z: float, tilt: Sequence[float], radius: float, n_points: int
-) -> Iterator[Pose]:
-    """Yield a circle around a centre, every pose facing it.
-
-    Point i of n stands at the angle a = 360° i / n: x = center_x - radius cos a, y = center_y - radius sin a, pan = a.
-    The first point is on the side of the smaller x.
-
-    Parameters
-    ----------
-    center_x, center_y, z
-        Centre of the circle and its height, mm.
-    tilt
-        Tilts in degrees. Every tilt is taken at every point, in this order.
-    radius
-        Radius, mm.
-    n_points
-        Number of points, 1 or more; the path has ``n_points * len(tilt)`` poses.
-
-    """
-    for i in range(n_points):
-        angle = 2 * math.pi * i / n_points
-        x, y = center_x - radius * math.cos(angle), center_y - radius * math.sin(angle)
-        for one_tilt in tilt:
-            yield Pose(x, y, z, 360.0 * i / n_points, one_tilt)
+from plantimager.timelapse.scan import values
+from plantimager.timelapse.scan.pose import AXES, HOME, Pose
+from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
+from plantimager.timelapse.support.faults import Fault, Table, one_of, whole_number
+from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
 
-def cylinder(*, z_range: tuple[float, float], n_circles: int, **circle_arguments: Any) -> Iterator[Pose]:
-    """Yield circles at evenly spaced heights, from the lowest to the highest.
+class BasePath(Struct, frozen=True, kw_only=True):
+    """A path and its kwargs."""
 
-    Parameters
-    ----------
-    z_range
-        Height of the first and of the last circle, mm; both are included.
-    n_circles
-        Number of circles, 2 or more.
-    circle_arguments
-        All arguments of `circle` but ``z``.
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path of ``[ScanPath.kwargs]``. If that added faults, `poses` can't be called."""
+        return cls(**read_keys(cls, kwargs))
 
-    """
-    for z in _evenly_spaced(*z_range, n_circles):
-        yield from circle(z=z, **circle_arguments)
+    def poses(self) -> Iterator[Pose]:
+        """Yield the poses in their order, one by one: a path that is far too long must not fill memory."""
+        raise NotImplementedError
 
 
-def line(
-    *, x_0: float, y_0: float, z_0: float, x_1: float, y_1: float, z_1: float,
-    pan: float | None, tilt: Sequence[float | None], n_points: int,
-) -> Iterator[Pose]:  # fmt: skip
-    """Yield evenly spaced points of a straight line.
+class _RoundPath(BasePath, frozen=True, kw_only=True):
+    """The kwargs of a path that goes round a centre and faces it."""
 
-    Parameters
-    ----------
-    x_0, y_0, z_0, x_1, y_1, z_1
-        First and last point, mm; both are included.
-    pan
-        Pan of every pose, degrees; None leaves it as it is.
-    tilt
-        Tilts in degrees. Every tilt is taken at every point, in this order; None leaves it as it is.
-    n_points
-        Number of points, 2 or more; the path has ``n_points * len(tilt)`` poses.
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    radius: Annotated[float, Key(values.length, "mm")]
+    """How far from the centre the arm goes round, above 0."""
+    tilt: Annotated[tuple[float, ...], Key(values.angles, "degrees")] = (0.0,)
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(1, MAX_POINTS), "positions")]
+    """How many positions a circle has, 1 to 10000."""
 
-    """
-    axes = (_evenly_spaced(x_0, x_1, n_points), _evenly_spaced(y_0, y_1, n_points), _evenly_spaced(z_0, z_1, n_points))
-    for x, y, z in zip(*axes, strict=True):
-        for one_tilt in tilt:
-            yield Pose(x, y, z, pan, one_tilt)
+    def _circle(self, z: float) -> Iterator[Pose]:
+        for i in range(self.n_points):
+            angle = 2 * math.pi * i / self.n_points
+            x, y = self.center_x - self.radius * math.cos(angle), self.center_y - self.radius * math.sin(angle)
+            for tilt in self.tilt:
+                yield Pose(x, y, z, 360.0 * i / self.n_points, tilt)
 
 
-def custom(*, waypoints: Sequence[Sequence[float]], scheme: Sequence[str]) -> Iterator[Pose]:
-    """Yield the waypoints of a list.
+class Circle(_RoundPath, frozen=True, kw_only=True):
+    """Once round a centre, facing it."""
 
-    Parameters
-    ----------
-    waypoints
-        One sequence of numbers a pose, each as long as ``scheme``; mm and degrees.
-    scheme
-        Axes that the numbers of a waypoint belong to, out of `pose.AXES`. An axis that is left out stays where it is.
+    z: Annotated[float, Key(coordinate, "mm")] = 0.0
+    """The height."""
 
-    """
-    for waypoint in waypoints:
-        yield Pose(**dict(zip(scheme, waypoint, strict=True)))
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_points * len(tilt)`` poses; the first is on the side of the smaller x.
 
-
-def calibration(*, path: Sequence[Pose], n_points_line: int) -> Iterator[Pose]:
-    """Yield a path, then a line along x and a line along y, both from the first point of the path.
-
-    The lines give a reconstruction the true directions of the axes. The line along x ends at half of the largest x of
-    the path, because the plant stands in the middle; the line along y ends at the largest y.
-
-    Parameters
-    ----------
-    path
-        The poses of the path; the first has x and y.
-    n_points_line
-        Number of points of each line, 2 or more.
-
-    """
-    yield from path
-    first = path[0].completed_from(HOME)
-    x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
-    end_x = max(pose.x for pose in path if pose.x is not None) / 2
-    end_y = max(pose.y for pose in path if pose.y is not None)
-    along = partial(line, x_0=x, y_0=y, z_0=z, z_1=z, pan=first.pan, tilt=(first.tilt,), n_points=n_points_line)
-    yield from along(x_1=end_x, y_1=y)
-    yield from along(x_1=x, y_1=end_y)
+        Position i of n is at the angle a = 360° i / n: x = center_x - radius cos a, y = center_y - radius sin a,
+        pan = a. Every tilt is taken at every position, in the order of the list.
+        """
+        return self._circle(self.z)
 
 
-def calibration_2(
-    *, center_x: float, center_y: float, radius: float, z: float, tilt: float, n_points_line: int
-) -> Iterator[Pose]:
-    """Yield the poses that show a calibration pattern at every place of the picture.
+class Cylinder(_RoundPath, frozen=True, kw_only=True):
+    """Circles at evenly spaced heights."""
 
-    On the square of side ``2 * radius``: up its left side, along its top to the middle, back to the middle of the left
-    side with pan -45°, and there pans from -30° up to 30°, 30° excluded.
+    z_range: Annotated[tuple[float, float], Key(values.heights, "mm")]
+    """The lowest and the highest circle: [0, 100]."""
+    n_circles: Annotated[int, Key(whole_number(2, MAX_POINTS), "circles")] = 2
+    """How many circles, 2 or more."""
 
-    Parameters
-    ----------
-    center_x, center_y, z
-        Centre of the square and its height, mm.
-    radius
-        Half the side of the square, mm.
-    tilt
-        Tilt of every pose, degrees.
-    n_points_line
-        Number of points of the left side, 4 or more; each of the other two lines has half as many. Half of it is also
-        the step of the pans, in degrees: the community's controller uses the number in this way.
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_circles`` circles as those of `Circle`, the lowest first; both ends of ``z_range`` have one."""
+        for z in _evenly_spaced(*self.z_range, self.n_circles):
+            yield from self._circle(z)
 
-    """
-    left, bottom, top = center_x - radius, center_y - radius, center_y + radius
-    half = n_points_line // 2
-    straight = partial(line, z_0=z, z_1=z, tilt=(tilt,))
-    yield from straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=n_points_line)
-    yield from straight(x_0=left, y_0=top, x_1=center_x, y_1=top, pan=0.0, n_points=half)
-    yield from straight(x_0=center_x, y_0=top, x_1=left, y_1=center_y, pan=-45.0, n_points=half)
-    for pan in range(-30, 30, half):
-        yield Pose(left, center_y, z, float(pan), tilt)
+
+class Line(BasePath, frozen=True, kw_only=True):
+    """Straight from one point to another, both included."""
+
+    x_0: Annotated[float, Key(coordinate, "mm")]
+    y_0: Annotated[float, Key(coordinate, "mm")]
+    z_0: Annotated[float, Key(coordinate, "mm")]
+    """Where the line begins."""
+    x_1: Annotated[float, Key(coordinate, "mm")]
+    y_1: Annotated[float, Key(coordinate, "mm")]
+    z_1: Annotated[float, Key(coordinate, "mm")]
+    """Where the line ends."""
+    pan: Annotated[float | None, Key(coordinate, "degrees")]
+    """Where the camera looks, the same at all positions."""
+    tilt: Annotated[tuple[float | None, ...], Key(values.angles, "degrees")]
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions, 2 to 10000, evenly spaced."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_points * len(tilt)`` poses; every tilt is taken at every position, in the order of the list."""
+        ends = ((self.x_0, self.x_1), (self.y_0, self.y_1), (self.z_0, self.z_1))
+        for x, y, z in zip(*(_evenly_spaced(start, stop, self.n_points) for start, stop in ends), strict=True):
+            for tilt in self.tilt:
+                yield Pose(x, y, z, self.pan, tilt)
+
+
+class CustomPath(BasePath, frozen=True, kw_only=True):
+    """Any positions, one by one."""
+
+    scheme: Annotated[tuple[str, ...], Key(values.scheme)] = AXES
+    """The axes that each waypoint gives, in this order; an axis that is left out stays where it is."""
+    waypoints: Annotated[tuple[tuple[float, ...], ...], Key(values.waypoints, "mm and degrees")]
+    """A list of positions, each a list of as many numbers as ``scheme`` has axes; at most 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path. The length of its waypoints depends on its scheme."""
+        keys = keys_of(cls)
+        scheme = take_key(kwargs, keys["scheme"])
+        read_waypoints = partial(values.waypoints, axes=len(scheme))
+        return cls(scheme=scheme, waypoints=take_key(kwargs, keys["waypoints"], read_waypoints))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield a pose for each waypoint."""
+        for waypoint in self.waypoints:
+            yield Pose(**dict(zip(self.scheme, waypoint, strict=True)))
+
+
+def _read_calibrated_path(
+    value: object, faults: list[Fault] | None = None, name: str = "path"
+) -> tuple[Pose, ...] | None:
+    """Return the poses of the path within a `CalibrationPath`; faults of its keys are added to ``faults``."""
+    if isinstance(value, dict) and value.get("class_name") in ("CalibrationPath", "CalibrationPath2"):
+        raise ValueError("a calibration path can't be calibrated; name another path")
+    poses = read_path(value, [] if faults is None else faults, name)
+    if poses and (poses[0].x is None or poses[0].y is None):
+        raise ValueError("its points leave out x or y, so that no line can start there")
+    return poses
+
+
+class CalibrationPath(BasePath, frozen=True, kw_only=True):
+    """Another path, then a line along x and one along y from its first point."""
+
+    path: Annotated[tuple[Pose, ...], Key(_read_calibrated_path)]
+    """The other path: a table with ``class_name`` and ``kwargs``, of a kind that is no calibration path."""
+    n_points_line: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions each line has, 2 to 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path. Faults of the path within it have a table name of their own."""
+        keys = keys_of(cls)
+        read = partial(_read_calibrated_path, faults=kwargs.faults, name=f"{kwargs.name}.path")
+        return cls(path=take_key(kwargs, keys["path"], read), n_points_line=take_key(kwargs, keys["n_points_line"]))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the path and the two lines, which give a reconstruction the true directions of the axes.
+
+        The line along x ends at half of the largest x of the path, because the plant stands in the middle; the line
+        along y ends at the largest y.
+        """
+        yield from self.path
+        first = self.path[0].completed_from(HOME)
+        x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
+        end_x = max(pose.x for pose in self.path if pose.x is not None) / 2
+        end_y = max(pose.y for pose in self.path if pose.y is not None)
+        for x_1, y_1 in ((end_x, y), (x, end_y)):
+            yield from Line(
+                x_0=x, y_0=y, z_0=z, x_1=x_1, y_1=y_1, z_1=z, pan=first.pan, tilt=(first.tilt,),
+                n_points=self.n_points_line,
+            ).poses()  # fmt: skip
+
+
+class CalibrationPath2(BasePath, frozen=True, kw_only=True):
+    """A calibration pattern shown at every place of the picture: up the left side, along the top, back, then pan."""
+
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    z: Annotated[float, Key(coordinate, "mm")]
+    """The height."""
+    tilt: Annotated[float, Key(coordinate, "degrees")]
+    """The tilt at all positions."""
+    radius: Annotated[float, Key(values.length, "mm")]
+    """How far the left side and the top are from the centre, above 0."""
+    n_points_line: Annotated[int, Key(whole_number(4, MAX_POINTS), "positions")]
+    """How many positions the left side has, 4 to 10000; the other lines have half as many."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield three lines on the square of side ``2 * radius``, and the pans in the middle of its left side.
+
+        Up the left side, along the top to the middle, and with pan -45° back to the middle of the left side; there
+        pans from -30° up to 30°, 30° excluded. Their step in degrees is half of ``n_points_line``: the community's
+        controller uses the number in this way.
+        """
+        left, bottom, top = self.center_x - self.radius, self.center_y - self.radius, self.center_y + self.radius
+        half = self.n_points_line // 2
+        straight = partial(Line, z_0=self.z, z_1=self.z, tilt=(self.tilt,))
+        side = straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=self.n_points_line)
+        along = straight(x_0=left, y_0=top, x_1=self.center_x, y_1=top, pan=0.0, n_points=half)
+        back = straight(x_0=self.center_x, y_0=top, x_1=left, y_1=self.center_y, pan=-45.0, n_points=half)
+        for line in (side, along, back):
+            yield from line.poses()
+        for pan in range(-30, 30, half):
+            yield Pose(left, self.center_y, self.z, float(pan), self.tilt)
 
 
 def _evenly_spaced(start: float, stop: float, count: int) -> Iterator[float]:
+    """Yield ``count`` numbers, 2 or more; both ends are included."""
     return (start + (stop - start) * i / (count - 1) for i in range(count))
 
 
-DEFAULT_PATH: Final = tuple(circle(center_x=375, center_y=375, z=0, tilt=(0,), radius=350, n_points=36))
+PATHS: Final[Mapping[str, type[BasePath]]] = {
+    kind.__name__: kind for kind in (Circle, Cylinder, Line, CustomPath, CalibrationPath, CalibrationPath2)
+}
+"""The paths by their ``class_name``."""
+
+DEFAULT_PATH: Final = tuple(Circle(center_x=375, center_y=375, radius=350, n_points=36).poses())
 """The usual path of a 740 × 740 mm gantry, for a scan whose configuration has none."""
+
+
+# Reading them from a configuration.
+
+
+class ScanPath(Struct, frozen=True):
+    """The table ``[ScanPath]``, beside ``[ScanPath.kwargs]``."""
+
+    class_name: Annotated[str, Key(one_of(*PATHS))]
+    """The kind of the path: "Circle", "Cylinder", "Line", "CustomPath", "CalibrationPath" or "CalibrationPath2"."""
+
+
+def path_of(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Pose, ...] | None:
+    """Return the poses of a scan configuration, `DEFAULT_PATH` if it names no path; otherwise as `read_path`."""
+    return read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+
+
+def read_path(table: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:
+    """Return the poses of a ``ScanPath`` table, and add its faults to ``faults``; None if no path can be made of it.
+
+    An unknown key is a fault, but the poses are returned all the same: a definition with it is refused, but a store
+    that another program wrote is scanned. ``name`` is the dotted name of the table.
+    """
+    top = Table(table, name, faults)
+    class_name = read_keys(ScanPath, top)["class_name"]
+    kwargs = top.subtable("kwargs")
+    top.finish()
+    if class_name is None:
+        return None
+    before = len(faults)
+    path = PATHS[class_name].read(kwargs)
+    is_complete = len(faults) == before
+    kwargs.finish()
+    if not is_complete:
+        return None
+    poses = tuple(islice(path.poses(), MAX_POINTS + 1))
+    if len(poses) > MAX_POINTS:
+        kwargs.add_fault("", f"more than {MAX_POINTS} points; write fewer")
+        return None
+    return poses

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plantimager.timelapse.support.faults import number
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MAX_COORDINATE: Final = 1_000_000.0
-"""mm or degrees. No rig is larger, and arithmetic with such numbers stays finite."""
 
 
 class Pose(NamedTuple):
@@ -41,18 +36,3 @@ class Pose(NamedTuple):
 
 AXES: Final = Pose._fields
 HOME: Final = Pose(0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-def coordinate(value: object) -> float:
-    """Read a coordinate or an offset, in mm or degrees.
-
-    Raises
-    ------
-    ValueError
-        It is not a number, or beyond `MAX_COORDINATE`.
-
-    """
-    read = number(value)
-    if abs(read) > MAX_COORDINATE:
-        raise ValueError("beyond a kilometre; write mm or degrees")
-    return read

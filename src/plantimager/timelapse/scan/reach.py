@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from plantimager.timelapse.scan.path_table import path_of
+from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.support.faults import MISSING, Fault
 
 if TYPE_CHECKING:

@@ -1,16 +1,5 @@
 """The driver for a rig behind any program, which it starts for each scan and supervises.
 
-Its options, ``[drivers.command]``::
-
-    argv = ["/usr/local/bin/take-scan", "--quiet"]   # required; no shell sees it
-    prepare = ["/usr/local/bin/lights", "on"]        # optional: before a scan
-    standby = ["/usr/local/bin/lights", "off"]       # optional: when the next scan is far off
-    recover = ["/usr/local/bin/scan-is-whole"]       # optional: after a kill; exits with 0 if the attempt had finished
-    environment = { GPIO_CHIP = "gpiochip0" }        # added to what the programs see
-    prepare_timeout = "1m"                           # likewise standby_timeout, recover_timeout
-    stop_grace = "10s"                               # from SIGTERM to SIGKILL
-    keep_free = "1 GB"                               # of the datasets' disk; with less of it no scan is begun
-
 The program of ``argv`` is given the scan in the environment (``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` from 0,
 ``ATTEMPT`` from 1, ``SCHEDULED_AT`` in UTC, ``DATASET_DIR``) and on stdin, there as one JSON object that also has the
 scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one. The files that the program leaves
@@ -33,8 +22,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,14 +33,9 @@ from plantimager.timelapse.datasets.attempt import (
     is_attempt_directory,
     unfinished_attempts,
 )
-from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.command.protocol import (
-    SCAN_VARIABLES,
-    ProgramReport,
-    request_as_json,
-    scan_environment,
-)
+from plantimager.timelapse.drivers.command.options import TABLE, read_options
+from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing, find_program
 from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
@@ -66,16 +48,15 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
-from plantimager.timelapse.support.faults import Fault, Table, argv, text
+from plantimager.timelapse.support.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
 OK: Final = 0
 NOT_READY: Final = 75
 """``EX_TEMPFAIL`` of sysexits.h."""
-
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 class CommandDriver(ScannerDriver):
@@ -84,21 +65,10 @@ class CommandDriver(ScannerDriver):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        table = Table(dict(options), "drivers.command", faults)
-        self._scan: tuple[str, ...] = table.take("argv", _program) or ()
-        self._prepare = table.take("prepare", _program, None)
-        self._standby = table.take("standby", _program, None)
-        self._recover = table.take("recover", _program, None)
-        self._prepare_timeout = table.take("prepare_timeout", parse_duration, timedelta(minutes=1))
-        self._standby_timeout = table.take("standby_timeout", parse_duration, timedelta(minutes=1))
-        self._recover_timeout = table.take("recover_timeout", parse_duration, timedelta(minutes=1))
-        self._grace = table.take("stop_grace", parse_duration, timedelta(seconds=10))
-        self._keep_free = disk_space.read_keep_free(table)
-        added = _read_environment(table.subtable("environment"))
-        table.finish()
+        self._options = read_options(options, faults)
         if faults:
             raise FaultsFound(faults)
-        self._environment = {**_basic_environment(), **added}
+        self._environment = {**_basic_environment(), **self._options.environment}
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""
@@ -108,7 +78,7 @@ class CommandDriver(ScannerDriver):
             try:
                 find_program(program[0])
             except ProgramMissing as missing:
-                faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
+                faults.append(Fault(TABLE, key, list(program), f"{missing}"))
         return faults
 
     def examine(self) -> Sequence[Part]:
@@ -123,13 +93,14 @@ class CommandDriver(ScannerDriver):
 
     def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each program of the options, with its key."""
-        keys = {"argv": self._scan, "prepare": self._prepare, "standby": self._standby, "recover": self._recover}
-        return ((key, program) for key, program in keys.items() if program is not None)
+        keys = ("argv", "prepare", "standby", "recover")
+        programs = ((key, getattr(self._options, key)) for key in keys)
+        return ((key, program) for key, program in programs if program is not None)
 
     def prepare(self) -> None:
         """Run the ``prepare`` program; the rig is ready if it exits with 0."""
         try:
-            self._run_hook("prepare", self._prepare, self._prepare_timeout)
+            self._run_hook("prepare", self._options.prepare, self._options.prepare_timeout)
         except DriverError as problem:
             raise ScannerNotReady(str(problem)) from problem
 
@@ -142,17 +113,18 @@ class CommandDriver(ScannerDriver):
             It could not be run to its end, or didn't exit with 0.
 
         """
-        self._run_hook("standby", self._standby, self._standby_timeout)
+        self._run_hook("standby", self._options.standby, self._options.standby_timeout)
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Run the program; the files in its directory become the dataset."""
         finished = self._end_other_attempts(request)
         if finished is not None:
             return finished
-        disk_space.check_disk_space(request, 0, self._keep_free)  # the driver doesn't know how much the program needs
+        # How much space the program needs is unknown to the driver.
+        disk_space.check_disk_space(request, 0, self._options.keep_free)
         with begin_attempt(request) as attempt:
             report = ProgramReport(monitor)
-            monitor.progress(0, 0, f"starting {self._scan[0]}")
+            monitor.progress(0, 0, f"starting {self._options.argv[0]}")
             try:
                 ended = self._run_scan(request, attempt.directory, monitor, report)
                 self._require_finished(ended)
@@ -165,7 +137,7 @@ class CommandDriver(ScannerDriver):
 
     def _require_finished(self, ended: ProgramExit) -> None:
         """Raise the error that the end of the program stands for, unless it has finished the scan."""
-        program = self._scan[0]
+        program = self._options.argv[0]
         if ended.stopped:
             raise ScanCancelled(f"cancelled; {program} {ended}")
         if ended.status == NOT_READY:
@@ -179,15 +151,15 @@ class CommandDriver(ScannerDriver):
         That program is given the same as the program of the scan, and the directory of the interrupted attempt.
         """
         finished = self._end_other_attempts(request)
-        if finished is not None or self._recover is None:
+        if finished is not None or self._options.recover is None:
             return finished
         left = unfinished_attempts(request, request.attempt)
         if not left:
             return None
         directory = left[-1]
         try:
-            with Deadline(self._recover_timeout) as deadline:
-                ended = self._run(self._recover, request, directory, deadline.passed)
+            with Deadline(self._options.recover_timeout) as deadline:
+                ended = self._run(self._options.recover, request, directory, deadline.passed)
             if ended.stopped or ended.status != OK:
                 return None
             return Attempt(request, directory).finish(ScanResult())
@@ -204,12 +176,12 @@ class CommandDriver(ScannerDriver):
             directory = environment.get(b"DATASET_DIR")
             return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
 
-        end_leftovers(is_leftover, self._grace)
+        end_leftovers(is_leftover, self._options.stop_grace)
 
     def _run_scan(
         self, request: ScanRequest, directory: Path, monitor: ScanMonitor, report: ProgramReport
     ) -> ProgramExit:
-        program = self._scan
+        program = self._options.argv
         try:
             return self._run(program, request, directory, lambda: monitor.cancelled, report.read)
         except ProgramMissing as missing:
@@ -231,7 +203,7 @@ class CommandDriver(ScannerDriver):
         return run_program(
             program,
             environment={**self._environment, **scan_environment(request, directory)},
-            stop_grace=self._grace,
+            stop_grace=self._options.stop_grace,
             should_stop=should_stop,
             directory=directory,
             stdin=request_as_json(request, directory),
@@ -244,7 +216,10 @@ class CommandDriver(ScannerDriver):
         try:
             with Deadline(timeout) as deadline:
                 ended = run_program(
-                    program, environment=self._environment, stop_grace=self._grace, should_stop=deadline.passed
+                    program,
+                    environment=self._environment,
+                    stop_grace=self._options.stop_grace,
+                    should_stop=deadline.passed,
                 )
         except (ProgramMissing, ProgramHung) as problem:
             raise DriverError(f"{key}: {problem}") from problem
@@ -264,30 +239,3 @@ def _basic_environment() -> dict[str, str]:
     except KeyError:  # a user without an entry, as in some containers
         return {**environment, "HOME": "/"}
     return {**environment, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-
-
-def _read_environment(table: Table) -> dict[str, str]:
-    variables = {name: table.take(name, _value_of(name)) for name in table.rest()}
-    return {name: value for name, value in variables.items() if value is not None}
-
-
-def _value_of(name: str) -> Any:
-    def read(value: object) -> str:
-        if name in SCAN_VARIABLES:
-            raise ValueError("the driver itself sets this variable")
-        if not _VARIABLE.fullmatch(name):
-            raise ValueError("not the name of a variable; write letters, digits and _")
-        if not isinstance(value, str) or "\0" in value:
-            raise ValueError("write a text in quotes")
-        return value
-
-    return read
-
-
-def _program(value: object) -> tuple[str, ...]:
-    words = argv(value)
-    if "/" in words[0] and not words[0].startswith("/"):
-        raise ValueError("write the program's whole path, or its bare name: the current directory is the dataset's")
-    if any("\0" in text(word or " ") for word in words):
-        raise ValueError("a NUL can't be in a program's argument")
-    return words

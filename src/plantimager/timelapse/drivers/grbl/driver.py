@@ -1,32 +1,6 @@
 """The driver for the Plant Imager: an arm behind a GRBL board, cameras on it, lights and power around it.
 
-Its options, ``[drivers.grbl]``; durations as everywhere, lengths in mm, angles in degrees::
-
-    port = "/dev/serial/by-id/usb-1a86_…"   # or usb = "1a86:7523", with ":serial" where two are alike
-    baudrate = 115200
-    x = [0, 740]                # how far the arm goes; no path leaves it
-    y = [0, 740]
-    pan = [-360, 720]           # how far the cables let the turntable turn, or "endless"
-    invert = ["x", "y", "pan"]  # axes that count the other way round; default: as the board's $3 says
-    homing = true               # false for a gantry without limit switches, see below
-    feed = 6000                 # mm/min; default: as fast as the board's $110-$112 let it
-    park = { x = 0, y = 0 }     # where it waits in standby; default: where it stands, without homing see below
-    settle = "0.2s"             # rest before an exposure
-    power_up = "3s"             # from the gantry's power switch to the first word with the board
-    answer_timeout = "2s"       # the longest that the board takes to answer
-    exposure_timeout = "30s"
-    keep_free = "1 GB"          # of the datasets' disk, which no scan touches
-
-    [drivers.grbl.settings]     # what the board must say under $$, or the rig isn't ready
-    "$100" = 80
-
-    [drivers.grbl.cameras.picamera]     # one table for each camera; a scan's cameras are found by their names
-    kind = "command"                    # or "gphoto2", "v4l2", "picamera2": see `cameras`
-    argv = ["rpicam-still", "-n", "--width", "{width}", "--height", "{height}", "-o", "{output}"]
-
-    [drivers.grbl.switches.grow]        # see `switches`
-    role = "growth_light"
-    line = "GPIO17"
+`options` and `gantry.options` declare the keys of its table ``[drivers.grbl]``.
 
 The deadline of a move follows from its length and from the speeds and accelerations of the board, so that no option
 can contradict the board.
@@ -66,7 +40,7 @@ from plantimager.timelapse.drivers.grbl.path_scan import PathScan
 from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS, Rig, collecting
 from plantimager.timelapse.drivers.switches import SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
-from plantimager.timelapse.scan.path_table import path_of
+from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.reach import check_reach, find_out_of_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
