@@ -331,7 +331,7 @@ def program(photograph):
 def test_a_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
     """Whatever it hangs in: a stopped process is as deaf as one in the kernel."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(0))
-    monkeypatch.setattr(process, "LEAVE", process.timedelta(0))
+    monkeypatch.setattr(process, "CLOSE_TIMEOUT", process.timedelta(0))
     top = camera("command", argv=program)
     top.open()
     pid = top._process.pid
@@ -374,7 +374,7 @@ def test_a_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, 
     top = camera("command", argv=["cp", str(noise), "{output}"])
     top.open()
     with monkeypatch.context() as small:
-        small.setattr(process, "LARGEST", 100)
+        small.setattr(process, "MAX_PICTURE_BYTES", 100)
         with pytest.raises(CameraFault, match="at most 100 are taken"):
             top.expose(exposure(), never)
     assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
