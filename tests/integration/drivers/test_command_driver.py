@@ -118,7 +118,7 @@ def test_driver_does_not_wait_for_a_program_that_reads_no_stdin(datasets, runs):
     assert CommandDriver(runs("")).scan(request, RecordingMonitor()) == ScanResult()
 
 
-# What the program tells.
+# --- what the program reports ------------------------------------------------------------------------
 
 
 def test_progress_pictures_and_notes_are_read(datasets, runs):
@@ -209,7 +209,7 @@ sys.exit(int(sys.argv[1]))
         CommandDriver(bad).scan(make_request(datasets, index=1), Busy())
 
 
-# How it ends.
+# --- its end ---------------------------------------------------------------------------------------------
 
 
 def test_program_may_write_protect_its_pictures(datasets, runs):
@@ -330,7 +330,7 @@ open("pid", "w").write(str(child.pid))
     assert not is_running((request.dataset_dir / "pid").read_text())
 
 
-# A killed daemon.
+# --- a killed daemon -------------------------------------------------------------------------------------
 
 
 def test_recover_ends_the_program_of_a_killed_daemon(datasets, runs):
@@ -425,7 +425,7 @@ def test_recover_program_that_hangs_or_is_missing_means_not_finished(datasets, r
         assert driver.recover(request) is None
 
 
-# Prepare and standby.
+# --- prepare and standby ---------------------------------------------------------------------------------
 
 
 def test_rig_is_not_ready_where_prepare_fails(runs):
@@ -450,7 +450,7 @@ def test_prepare_that_hangs_is_ended(runs):
         driver.prepare()
 
 
-# Options.
+# --- options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

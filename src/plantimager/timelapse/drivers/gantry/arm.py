@@ -165,7 +165,7 @@ class Arm:
         status = grbl.status()
         machine = status.machine
         if machine is None:
-            raise GantryFault("without homing the board must tell machine positions; set $10=1")
+            raise GantryFault("without homing the board must report machine positions; set $10=1")
         if self._tracker.is_lost or status.state == "Alarm" or self._tracker.has_restarted(machine):
             self._tracker.lose()
             raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_CURE_BY_HAND}")

@@ -104,7 +104,7 @@ class BoardSettings:
         ]
         missing = [number for number in REQUIRED if number not in self.values]
         if missing:
-            return [*problems, f"it doesn't tell {', '.join(f'${number}' for number in missing)}; is it GRBL 1.1?"]
+            return [*problems, f"it doesn't report {', '.join(f'${number}' for number in missing)}; is it GRBL 1.1?"]
         if self.values[13]:
             problems.append("it reports inches; set $13=0")
         if homing and not self.homing:

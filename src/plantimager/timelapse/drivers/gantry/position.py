@@ -105,7 +105,7 @@ class PositionTracker:
         if status.machine is not None and self._origin is not None:
             return scale(self._signs, subtract(status.machine, self._origin))
         if status.work is None:
-            raise PositionUnknown("the board tells machine positions, and told work positions before; set $10=1")
+            raise PositionUnknown("the board reports machine positions, and reported work positions before; set $10=1")
         return scale(self._signs, status.work)
 
     def matches(self, goal: Position, position: Position) -> bool:

@@ -232,7 +232,7 @@ class Grbl:
                 self._line.send(STATUS)  # damaged on its way
             heard = line or heard
         garbage = f" but {heard[:40]!r}" if heard else ""
-        raise NoAnswer(f"{self._line.port}: the board doesn't tell its state{garbage}; check its power and the cable")
+        raise NoAnswer(f"{self._line.port}: the board doesn't report its state{garbage}; check its power and the cable")
 
     def send(self, signal: bytes) -> None:
         """Send a byte that the board obeys at once and doesn't answer: `HOLD`, `RESET`."""
