@@ -1,4 +1,4 @@
-"""Disks to be filled and broken, mounted for a test; takes root."""
+"""Small disks that a test mounts and fills; needs root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def mounted(directory: Path, *arguments: str) -> Iterator[None]:
-    """Mount something on ``directory``; ``arguments`` are those of mount(8) before it."""
+    """Mount something on ``directory``, with the ``arguments`` of mount(8) that come before it."""
     subprocess.run(["mount", *arguments, str(directory)], check=True, capture_output=True)
     try:
         yield
@@ -22,5 +22,5 @@ def mounted(directory: Path, *arguments: str) -> Iterator[None]:
 
 
 def small_disk(directory: Path, size: str) -> contextlib.AbstractContextManager[None]:
-    """Mount a disk in memory of so many bytes (``1m``), for its owner alone."""
+    """Mount a disk in memory of ``size`` bytes (``1m``) that only its owner may read."""
     return mounted(directory, "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs")

@@ -27,13 +27,14 @@ from plantimager.timelapse.domain.wording import (
     describe_timelapse,
     format_status_line,
 )
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import EventMonitor
-from plantimager.timelapse.drivers.command import _Talk
-from plantimager.timelapse.drivers.gantry import motion, protocol
-from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME, ArmOptions
-from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
+from plantimager.timelapse.drivers.command.protocol import ProgramReport
+from plantimager.timelapse.drivers.gantry import board_settings, protocol
+from plantimager.timelapse.drivers.gantry.arm import MAX_HOLD_TIME
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
+from plantimager.timelapse.drivers.gantry.port import MAX_LINE_BYTES, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
+from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.document import load_store
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from random import Random
+
+    from plantimager.timelapse.drivers.gantry.motion import Position
 
 NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ZONE: Final = timezone(timedelta(hours=-11))
@@ -165,16 +168,16 @@ def take_request(content: bytes, directory: Path) -> None:
 def read_program_output(content: bytes, _: Path) -> None:
     """Read the output of a program, which comes in pieces."""
     monitor = EventMonitor()
-    talk, lines = _Talk(monitor), programs._Lines()
+    report, lines = ProgramReport(monitor), LineSplitter()
     with TimeLimit():
         for start in range(0, len(content), 97):
-            talk.listen(lines.feed(content[start : start + 97]))
-        talk.listen(lines.rest())
+            report.read(lines.feed(content[start : start + 97]))
+        report.read(lines.rest())
     done, total, note = monitor.steps
     assert 0 <= done <= total
     assert note.isprintable()
     assert len(note) <= 200
-    assert talk.result.pictures is None or talk.result.pictures >= 0
+    assert report.result.pictures is None or report.result.pictures >= 0
 
 
 ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()
@@ -183,22 +186,22 @@ ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()
 
 def read_board_lines(content: bytes, _: Path) -> None:
     """Read the lines of a board, sent at once and byte by byte, and read each line as a status."""
-    longest = protocol.LISTEN + 2 * LONGEST_LINE * BYTE_TIME
-    for said_first, slow in ((content, False), (content[: LONGEST_LINE // 4], True)):
+    longest = protocol.RECEIVE_TIMEOUT + 2 * MAX_LINE_BYTES * BYTE_TIME
+    for said_first, slow in ((content, False), (content[: MAX_LINE_BYTES // 4], True)):
         board = VirtualLine(Sheet(fault="deaf"), slow=slow)
         with wild_line(board, said_first) as line, TimeLimit():
             said: str | None = ""
             while said is not None:
                 check_status(said)
                 begun = board.now
-                said = line.receive(protocol.LISTEN)
+                said = line.receive(protocol.RECEIVE_TIMEOUT)
                 assert board.now - begun <= longest, "a slow board holds the driver up"
 
 
 def check_status(said: str) -> None:
     """Check that a line is bounded and printable, and that the positions in it are finite."""
     assert said.isprintable()
-    assert len(said) <= 2 * LONGEST_LINE
+    assert len(said) <= 2 * MAX_LINE_BYTES
     status = read_status(said)
     if status is not None:
         for place in (status.machine, status.work, status.offset):
@@ -213,13 +216,13 @@ def read_board_settings(content: bytes, _: Path) -> None:
         except GantryFault as fault:
             check_line(fault)
             return
-        if settings.wrong({}, homing=True):
+        if settings.problems({}, homing=True):
             return
         assert len(settings.inverted) == 3
         results = [settings.tolerance(axis) for axis in range(3)]
         results += [settings.homing_deadline(), settings.move_deadline((0, 0, 0), (740, 740, 360), None)]
         assert all(0 < number < WEEK for number in results)
-        clash = settings.soft_limit_clash((-20, -20, -332), (1, 1, 1), ArmOptions().limits)
+        clash = settings.soft_limit_conflict((-20, -20, -332), (1, 1, 1), ArmOptions().limits)
         assert clash is None or clash.isprintable()
 
 
@@ -229,12 +232,12 @@ WEEK: Final = 7 * 86_400
 GOALS: Final = ((10.0, 20.0, 30.0), (300.0, 20.0, 350.0), (0.0, 0.0, 0.0))
 
 MAX_READY: Final = (
-    protocol.BOOT_TRIES * (3 * ANSWER_TIMEOUT + protocol.QUIET)
-    + motion.LONGEST_HOMING
-    + motion.MARGIN
+    protocol.MAX_RESETS * (3 * ANSWER_TIMEOUT + protocol.QUIET_TIME)
+    + board_settings.MAX_HOMING_TIME
+    + board_settings.DEADLINE_MARGIN
     + 10 * ANSWER_TIMEOUT
 )
-"""Seconds: the sum of all deadlines of `Arm.ready`."""
+"""Seconds that all the deadlines of `Arm.make_ready` make together."""
 
 
 def drive_arm(content: bytes, _: Path) -> None:
@@ -246,24 +249,24 @@ def drive_arm(content: bytes, _: Path) -> None:
             begun = line.now
             try:
                 step()
-                assert arm.place is not None
+                assert arm.position is not None
             except (GantryFault, Stopped) as fault:
                 check_line(fault)
-                assert arm.place is None, "the arm has a position after a fault"
+                assert arm.position is None, "the arm has a position after a fault"
             took = line.now - begun
             assert took <= limit, f"took {took:.1f} s of {limit:.1f} s"
 
-        def go(goal: motion.Place) -> None:
-            start = arm.place
+        def go(goal: Position) -> None:
+            start = arm.position
             limit = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
-            do(lambda: arm.go(goal, line.wait), limit + HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
-            assert arm.place is None or arm._is_at(goal, arm.place), "the arm isn't where it reports to be"
+            do(lambda: arm.go(goal, line.wait), limit + MAX_HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
+            assert arm.position is None or arm._tracker.matches(goal, arm.position), "the arm isn't where it reports to be"
 
-        do(lambda: arm.ready(line.wait), MAX_READY)
+        do(lambda: arm.make_ready(line.wait), MAX_READY)
         for goal in GOALS:
             go(goal)
-            do(lambda: arm.ready(line.wait), MAX_READY)
-        do(lambda: arm.to_zero(line.wait), math.inf)  # the way back has no deadline here
+            do(lambda: arm.make_ready(line.wait), MAX_READY)
+        do(lambda: arm.go_to_zero(line.wait), math.inf)  # the way back has no deadline here
         if sheet.homing:
             do(lambda: arm.home(line.wait), MAX_READY)
 
@@ -272,10 +275,10 @@ def drive_arm(content: bytes, _: Path) -> None:
 def good_answers() -> tuple[str, ...]:
     """Return the answers of a board without mishaps in `drive_arm`."""
     with wild_arm(Sheet()) as (arm, line):
-        arm.ready(line.wait)
+        arm.make_ready(line.wait)
         for goal in GOALS:
             arm.go(goal, line.wait)
-            arm.ready(line.wait)
+            arm.make_ready(line.wait)
         arm.home(line.wait)
         return tuple(line.answers)
 

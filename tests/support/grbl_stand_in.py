@@ -1,31 +1,32 @@
-"""A GRBL 1.1h board on a pseudo-terminal, which answers as a real one was seen to, faults included.
+"""A GRBL 1.1h board on a pseudo-terminal, which answers as a real one does, faults included.
 
-It has no clock: a move takes so many questions how it goes (``polls``), so that a test is as fast as its driver asks,
-on any machine. As a program it stands in for a board until it is ended:
+It has no clock: a move takes a number of status requests (``polls``), so that a test is as fast as its driver on any
+machine. As a program it stands in for a board until it is ended:
 
     python tests/support/grbl_stand_in.py --link /tmp/ttyGRBL [--fault "alarm 1@3"]
 
-SIGUSR1 plugs the cable in again, pulled or not: as any board that USB powers, it then starts anew. The link is there as
-long as the cable is in. ``--fault`` may be given several times: the second is for when the board is plugged in again.
+SIGUSR1 plugs the cable in again, pulled or not: the board restarts then, as any that USB powers. The link exists as
+long as the cable is in. ``--fault`` may be given several times: the second is for the time after the board was plugged
+in again.
 
-The faults, each at the ``at``-th move (from 1) where it is one of a move:
+The faults, each at the ``at``-th move (from 1) if it is the fault of a move:
 
 =================  ==============================================================================
-``alarm N``        ALARM:N in mid-move, then nothing until a reset
-``reset``          the board restarts in mid-move, as after a dip of its supply
-``unplug``         the cable is pulled in mid-move
-``silent``         says nothing any more from the move on, not even to a reset, until `Board.restart`
-``garbage``        noise on the line in mid-move, then goes on as if nothing had been
-``noise``          nothing but noise from the move on
+``alarm N``        ALARM:N during the move, then nothing until a reset
+``reset``          the board restarts during the move, as after a dip of its supply
+``unplug``         the cable is pulled during the move
+``silent``         answers nothing from the move on, not even a reset, until `Board.restart`
+``garbage``        noise on the line during the move, then it goes on
+``noise``          only noise from the move on
 ``stuck``          the move never ends
 ``short``          the move ends short of its goal
-``idle first``     says Idle once before the move begins, as a board does now and then
-``hold``           somebody pressed the feed-hold button
+``idle first``     reports Idle once before the move begins, as a board sometimes does
+``hold``           the feed-hold button is pressed
 ``error N``        refuses the move with error:N
 ``no home``        homing ends with ALARM:9
 ``home for ever``  homing never ends
-``deaf``           never says anything
-``boots``          hears nothing before its third reset, as a board that opening the port restarts
+``deaf``           never answers
+``boots``          ignores everything before its third reset, as a board that opening the port restarts
 =================  ==============================================================================
 """
 
@@ -55,29 +56,29 @@ SETTINGS = {
     32: "0", 100: "80.000", 101: "80.000", 102: "8.88889", 110: "6000.000", 111: "6000.000", 112: "1500.000",
     120: "200.000", 121: "200.000", 122: "50.000", 130: "740.000", 131: "740.000", 132: "352.000",
 }  # fmt: skip
-"""Those of the reference rig."""
+"""The settings of the reference rig."""
 
 CFLAG = 2
-"""Where `termios.tcgetattr` has the control flags."""
+"""Index of the control flags in the list of `termios.tcgetattr`."""
 
 BANNER = "\r\nGrbl 1.1h ['$' for help]\r\n"
 
 
 @dataclass
 class Board:
-    """What is in the board's head. Bytes go in, text comes out; no line, no thread, no clock."""
+    """The state of the board. Bytes go in, text comes out; no line, no thread, no clock."""
 
     settings: dict[int, str] = field(default_factory=lambda: dict(SETTINGS))
     fault: str = ""
     at: int = 1
     polls: int = 2
-    """Questions that a move takes."""
+    """Status requests that a move takes."""
 
     moves: int = 0
     goals: list[tuple[float, ...]] = field(default_factory=list)
-    """Work positions it was sent to."""
+    """Work positions of its moves."""
     heard: list[str] = field(default_factory=list)
-    """All lines that came, and ``^X`` for resets."""
+    """All lines that it received, and ``^X`` for resets."""
     homed: int = 0
     machine: tuple[float, ...] = (0.0, 0.0, 0.0)
     offset: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -85,7 +86,7 @@ class Board:
     asked: int = 0
     state: str = ""
     mute: bool = False
-    """Says nothing until a reset; for ever where `dead`."""
+    """It answers nothing until a reset; and where `dead`, after one either."""
     dead: bool = False
     unplugged: bool = False
     resets: int = 0
@@ -105,14 +106,14 @@ class Board:
         return self.moves == self.at
 
     def restart(self) -> None:
-        """Start anew, as when it is switched on: it counts from zero, wherever the arm stands."""
+        """Restart, as when it is switched on: it counts from zero, wherever the arm stands."""
         self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
         self.state = "Alarm" if self._homing else "Idle"
         self.dead = self.mute = self.fault == "deaf"
         self._line = ""
 
     def hear(self, byte: str) -> str:
-        """Take in one byte; return what is said to it."""
+        """Receive one byte; return the answer to it."""
         if byte == "\x18":
             return self._reset()
         if self.mute:
@@ -127,7 +128,7 @@ class Board:
             if self.state.startswith("Hold"):
                 self.state = "Run" if self.goal else "Idle"
             return ""
-        if byte in "\r\n":  # each of them ends a line, if only an empty one
+        if byte in "\r\n":  # each of them ends a line
             line, self._line = self._line, ""
             return self._obey(line)
         self._line += byte
@@ -163,7 +164,7 @@ class Board:
         return f"{said}<{state}|{key}:{_words(place)}|Bf:15,128|FS:0,0|WCO:{offset}>\r\n"
 
     def _move_on(self) -> str:
-        """Be so much further; return what the board says by itself."""
+        """Take one step of the move; return what the board sends by itself."""
         assert self.goal is not None
         if self.state.startswith("Hold"):
             self.state = "Hold:0" if self.asked else "Hold:1"
@@ -275,7 +276,7 @@ class Board:
 
 
 def _stepped(at: float, per_unit: str) -> float:
-    """Return the nearest place that whole steps reach."""
+    """Return the nearest position that whole steps reach."""
     return round(round(at * float(per_unit)) / float(per_unit), 3)
 
 
@@ -293,7 +294,7 @@ class StandIn:
         tty.setraw(self._slave)  # until the driver does, the terminal would echo
         self.restarts_when_opened = True
         self.port = os.ttyname(self._slave)
-        """The device for the driver to open."""
+        """The device that the driver opens."""
         self._stop, self._stopped = os.pipe()
         self._thread = threading.Thread(target=self._serve, name="board", daemon=True)
         self._thread.start()
@@ -305,7 +306,7 @@ class StandIn:
         while True:
             ready = {descriptor for descriptor, _ in waiting.poll()}
             if self._master not in ready:
-                return  # only when everything that was sent has been heard
+                return  # when everything that was sent has been received
             with contextlib.suppress(OSError):
                 for byte in os.read(self._master, 4096).decode("latin-1"):
                     said = self.board.hear(byte)
@@ -317,7 +318,7 @@ class StandIn:
 
     @property
     def restarts_when_opened(self) -> bool:
-        """Whether the port is set, as all are at first, to drop DTR with its last close; most boards restart then."""
+        """Whether the port drops DTR with its last close, as is the default; most boards restart then."""
         return bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
 
     @restarts_when_opened.setter
@@ -327,11 +328,11 @@ class StandIn:
         termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
 
     def say(self, text: str) -> None:
-        """Say something unasked."""
+        """Send something unasked."""
         os.write(self._master, text.encode("latin-1"))
 
     def _unplug(self) -> None:
-        """Pull the cable: who has the port open finds it gone, and by then the device is gone, too."""
+        """Pull the cable: for a program that has the port open it is gone, and by then the device, too."""
         self._on_unplug()
         for name in ("_master", "_slave"):
             descriptor = getattr(self, name)
@@ -340,7 +341,7 @@ class StandIn:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Take it away, when it has heard everything that was sent to it."""
+        """Take it away, when it has received everything that was sent to it."""
         if self._stopped < 0:
             return
         os.close(self._stopped)
@@ -362,12 +363,12 @@ SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})
 def main() -> None:
     """Stand in for a board until SIGTERM."""
     parser = argparse.ArgumentParser(description="A GRBL 1.1h board on a pseudo-terminal.")
-    parser.add_argument("--link", type=Path, required=True, help="where the port is to be found, as a symbolic link")
-    parser.add_argument("--group", default="", help="who may open it beside its owner; as udev has it with real ports")
+    parser.add_argument("--link", type=Path, required=True, help="symbolic link to the port")
+    parser.add_argument("--group", default="", help="group that may open it, as udev sets it for real ports")
     parser.add_argument(
         "--fault", type=_fault, action="append", default=[], help="FAULT[@MOVE], see this file's docstring"
     )
-    parser.add_argument("--polls", type=int, default=2, help="questions that a move takes")
+    parser.add_argument("--polls", type=int, default=2, help="status requests that a move takes")
     options = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for fault, at in itertools.chain(options.fault, itertools.repeat(("", 1))):
@@ -379,7 +380,7 @@ def main() -> None:
             options.link.unlink(missing_ok=True)
             options.link.symlink_to(stand_in.port)
             print(f"{options.link} is {stand_in.port}", flush=True)
-            _tell_systemd("READY=1")
+            _notify_systemd("READY=1")
             if signal.sigwait(SIGNALS) != signal.SIGUSR1:
                 return
 
@@ -389,12 +390,12 @@ def _fault(text: str) -> tuple[str, int]:
     return fault, int(at or 1)
 
 
-def _tell_systemd(news: str) -> None:
-    """Tell a service manager, where one started us; without a library, which a bare Python hasn't."""
+def _notify_systemd(state: str) -> None:
+    """Notify the service manager, if one has started this; without a library, which a plain Python doesn't have."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.sendto(news.encode(), address)
+            manager.sendto(state.encode(), address)
 
 
 if __name__ == "__main__":

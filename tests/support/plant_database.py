@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def opened(directory: Path) -> Iterator[FSDB]:
-    """Open the database in ``directory``, which becomes one if it isn't; its users go beside it."""
+def open_database(directory: Path) -> Iterator[FSDB]:
+    """Open the database in ``directory``, and make it one first; its users are stored beside the directory."""
     (directory / "romidb").touch()
-    with mock.patch("tempfile.tempdir", str(directory.parent)):  # PlantDB leaves users there
+    with mock.patch("tempfile.tempdir", str(directory.parent)):  # where PlantDB stores its users
         database = FSDB(directory, session_manager=NoAuthSessionManager(), log_level="ERROR")
         database.connect()
         try:

@@ -1,4 +1,4 @@
-"""The smallest timelapse that a real daemon can take, as TOML: for tests in which its scans only have to be there.
+"""The smallest timelapse of a real daemon, as TOML: for tests in which the content of a scan doesn't matter.
 
 One position and one camera of 4x3 pixels, on a simulated rig that takes no time. The first slot is due as soon as the
 definition is taken up.
@@ -31,16 +31,16 @@ grace_period = {grace}
 """
 
 GRACE = 600
-"""Seconds that a slot may be late: so slow is no machine."""
+"""Seconds that a slot may be late; more than on the slowest machine."""
 
 
 def configuration(*settings: str, clock: str = "trust") -> str:
-    """Return a ``timelapsed.toml``; it ends with the driver's table, so that more of its options may follow."""
+    """Return a ``timelapsed.toml`` that ends with the driver's table, so that more options can be appended."""
     return "\n".join([f'clock = "{clock}"', *settings, CONFIGURATION])
 
 
 def definition(n_shots: int) -> str:
-    """Return a ``timelapse.toml``: ``tl``, a slot a second."""
+    """Return a ``timelapse.toml`` of the timelapse ``tl`` with a slot every second."""
     return _timelapse("tl", f'mode = "interval"\ninterval = 1\nn_shots = {n_shots}', GRACE)
 
 
@@ -50,7 +50,7 @@ def one_shot(name: str, *, grace: int = GRACE) -> str:
 
 
 def scan(above: str = "") -> str:
-    """Return the tables of the scan; where they aren't a file's own, ``above`` names the table that they are in."""
+    """Return the tables of the scan configuration; ``above`` names the table that holds them, if there is one."""
     return SCAN.format(above=f"{above}." if above else "")
 
 

@@ -1,18 +1,18 @@
-r"""A GRBL board that says what no board should, on a line whose time passes only when somebody waits for it.
+r"""A GRBL board that answers wrongly, on a line whose time passes only while the driver waits.
 
-What is wrong stands in a *mishap sheet*, a few lines of text that a person can read and a fuzzer can change::
+The faults are in a *mishap sheet*, some lines of text that a person can read and a fuzzer can change::
 
     homing no                       the gantry has no limit switches
-    fault alarm 1                   what `grbl_stand_in.Board` knows by itself
+    fault alarm 1                   a fault of `grbl_stand_in.Board`
     stop 40                         the caller wants to stop when it is asked for the 40th time
     7 error:9\r\n                   the board's 7th answer (from 0) is this instead
     9                               the 9th is lost
-    12 !slow <Idle|MPos:0,0,0>      from the 12th on every byte takes nearly as long as anybody listens
-    15 !flood [MSG:here I am]\r\n    this comes again and again, until a reset
+    12 !slow <Idle|MPos:0,0,0>      from the 12th on every byte takes nearly as long as the driver waits
+    15 !flood [MSG:here I am]\r\n    this is repeated until a reset
     20 !unplug                      the cable is pulled, and plugged in again when the port is next opened
 
-All other answers are the real ones, so that what a driver does after a mishap is met by a board that knows its trade.
-Lines that make no sense mean nothing.
+All other answers are right, so that the driver meets a working board after a mishap. Lines that make no sense are
+ignored.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ import serial
 from grbl_stand_in import SETTINGS, Board
 
 from plantimager.timelapse.drivers.gantry import arm, port, protocol
-from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions
-from plantimager.timelapse.drivers.gantry.port import Line
+from plantimager.timelapse.drivers.gantry.arm import Arm
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
+from plantimager.timelapse.drivers.gantry.port import SerialLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
 BYTE_TIME = 10 / 115_200
-"""Seconds that a byte is on its way: eight bits and two that frame it."""
-SLOW = 0.9 * protocol.LISTEN
-"""Seconds that it takes where the board is ``!slow``: always something new, and never a whole line."""
-REST = protocol.LISTEN / 2
+"""Seconds that a byte takes: eight bits and two for the frame."""
+SLOW = 0.9 * protocol.RECEIVE_TIMEOUT
+"""Seconds that a byte takes where the board is ``!slow``: there is always something new, and never a whole line."""
+REST = protocol.RECEIVE_TIMEOUT / 2
 """Seconds between two parts of a ``!flood``."""
 
 _LINE = re.compile(rb"(\d{1,4})(?: (!slow |!flood |!unplug)?(.*))?", re.DOTALL)
@@ -50,17 +51,17 @@ _SIGNS = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
 
 @dataclass
 class Sheet:
-    """A mishap sheet, read."""
+    """The content of a mishap sheet."""
 
     answers: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """By the answer's number: how it comes (``!slow``, ``!flood``, ``!unplug`` or nothing) and what it is."""
+    """By the number of the answer: how it comes (``!slow``, ``!flood``, ``!unplug`` or nothing) and its text."""
     homing: bool = True
     fault: str = ""
     stop: int | None = None
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Return what a sheet says, as far as it makes sense."""
+        """Return the content of a sheet, as far as it makes sense."""
         sheet = cls()
         for line in content.split(b"\n"):
             if option := _OPTION.fullmatch(line):
@@ -80,17 +81,17 @@ class Sheet:
 
 
 def escaped(answer: str) -> bytes:
-    """Return an answer as a sheet has it."""
+    """Return an answer as it is written in a sheet."""
     return answer.encode("unicode_escape")
 
 
 def unescaped(text: bytes) -> str:
-    """Return the answer that stands in a sheet; every character is one byte on the line."""
+    """Return an answer from a sheet; every character is one byte on the line."""
     return _ESCAPE.sub(lambda escape: _SIGNS.get(escape[1]) or chr(int(escape[1][1:], 16)), text.decode("latin-1"))
 
 
 class VirtualLine:
-    """What `serial.Serial` is to the driver; the board behind it, its mishaps and the time."""
+    """A stand-in for `serial.Serial`, with the board, its mishaps and the time."""
 
     def __init__(self, sheet: Sheet, *, slow: bool = False) -> None:
         self.sheet = sheet
@@ -98,7 +99,7 @@ class VirtualLine:
         self.now = 0.0
         """Seconds."""
         self.answers: list[str] = []
-        """All that the board would have said, were it not for the mishaps."""
+        """All answers of the board, before the mishaps."""
         self.timeout = 0.0
         self._coming = bytearray()
         self._flood = b""
@@ -114,12 +115,12 @@ class VirtualLine:
 
     @property
     def in_waiting(self) -> int:
-        self._hold_together()
+        self._raise_if_unplugged()
         return len(self._coming) or len(self._flood)
 
     def read(self, size: int) -> bytes:
-        """Return what comes within `timeout`; the time that takes passes."""
-        self._hold_together()
+        """Return what comes within `timeout`; its time passes."""
+        self._raise_if_unplugged()
         if not self._coming and self._flood:
             self.now += REST
             self._coming += self._flood
@@ -134,7 +135,7 @@ class VirtualLine:
         return came
 
     def write(self, data: bytes) -> None:
-        self._hold_together()
+        self._raise_if_unplugged()
         for byte in data.decode("latin-1"):
             if byte == protocol.RESET.decode():
                 self._flood, self._slow = b"", False
@@ -152,7 +153,7 @@ class VirtualLine:
         """Say something unasked."""
         self._coming += data
 
-    # --- what goes wrong ---------------------------------------------------------------------------
+    # --- mishaps ---------------------------------------------------------------------------
 
     def _answer(self, said: str) -> None:
         self.answers.append(said)
@@ -165,14 +166,14 @@ class VirtualLine:
             self._flood = said.encode("latin-1")
         self._coming += said.encode("latin-1")
 
-    def _hold_together(self) -> None:
+    def _raise_if_unplugged(self) -> None:
         if self._unplugged or self.board.unplugged:
             raise serial.SerialException(5, "Input/output error")
 
-    # --- what asks for the time -----------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------
 
     def wait(self, seconds: float) -> bool:
-        """Be a `Wait` of the arm's."""
+        """Wait, as the `Wait` of an arm."""
         self.now += seconds
         if self.sheet.stop is not None:
             self.sheet.stop -= 1
@@ -180,13 +181,13 @@ class VirtualLine:
 
     @contextlib.contextmanager
     def deadline(self, after: timedelta) -> Iterator[VirtualDeadline]:
-        """Stand in for `programs.Deadline`."""
+        """Stand in for `Deadline`."""
         yield VirtualDeadline(self, self.now + after.total_seconds())
 
 
 @dataclass(frozen=True)
 class VirtualDeadline:
-    """A `Deadline` of the line's own time."""
+    """A `Deadline` in the time of the line."""
 
     line: VirtualLine
     at: float
@@ -196,23 +197,23 @@ class VirtualDeadline:
 
 
 @contextlib.contextmanager
-def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[Line]:
-    """Return the driver's end of a line on which something was said already."""
+def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
+    """Return the driver's end of a line, on which ``said`` has come already."""
     with patch.object(port.serial, "Serial", line.open), patch.object(protocol, "Deadline", line.deadline):
-        opened = Line("/dev/ttyWILD", 115_200)
+        opened = SerialLine("/dev/ttyWILD", 115_200)
         line.say(said)
         yield opened
 
 
 @contextlib.contextmanager
 def wild_arm(sheet: Sheet) -> Iterator[tuple[Arm, VirtualLine]]:
-    """Return an arm whose board misbehaves as the sheet says."""
+    """Return an arm whose board has the mishaps of a sheet."""
     line = VirtualLine(sheet)
     with (
         patch.object(port.serial, "Serial", line.open),
         patch.object(protocol, "Deadline", line.deadline),
         patch.object(arm, "Deadline", line.deadline),
-        patch.object(port, "_keep_dtr"),  # it has none
+        patch.object(port, "_keep_dtr"),  # it has no DTR
     ):
         made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing))
         try:

@@ -21,7 +21,7 @@ import grbl_stand_in
 import pytest
 from container import Entry, Rig, RigError
 from PIL import Image
-from plant_database import opened
+from plant_database import open_database
 from timelapse_service import TimelapseService, datasets_of
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def test_only_whole_datasets_stand_under_their_names(story: Story):
 def test_plantdb_reads_every_dataset(story: Story, tmp_path: Path):
     """The community's database finds the five scans, each picture with its pose, and the attempt that took them."""
     shutil.copytree(story.datasets, tmp_path / "datasets")
-    with opened(tmp_path / "datasets") as database:
+    with open_database(tmp_path / "datasets") as database:
         assert sorted(database.list_scans(owner_only=False)) == [f"tl_{slot}" for slot in range(5)]
         for slot, record in story.service.records().items():
             scan = database.get_scan(f"tl_{slot}")

@@ -1,38 +1,38 @@
-"""PlantDB's own file system database reads what the drivers write."""
+"""PlantDB's own file system database reads the datasets of the drivers."""
 
 import contextlib
 import json
 from datetime import datetime
 
 import pytest
-from driver_contract import RecordingMonitor, make_request
-from plant_database import opened
+from plant_database import open_database
 
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
 
 
 @pytest.fixture
 def request_(tmp_path):
-    """Return a request whose dataset goes into a database."""
+    """Return a request whose dataset is in a directory for a database."""
     (tmp_path / "db").mkdir()
     return make_request(tmp_path / "db")
 
 
 @pytest.fixture
 def database(request_):
-    """Return what opens the database."""
+    """Return a function that opens the database."""
     with contextlib.ExitStack() as databases:
-        yield lambda: databases.enter_context(opened(request_.dataset_dir.parent))
+        yield lambda: databases.enter_context(open_database(request_.dataset_dir.parent))
 
 
 def scan(request, **options):
-    """Scan without a rig."""
+    """Scan with the simulated rig."""
     return SimulatedDriver({"time_per_position": 0, "image_width": 80, **options}).scan(request, RecordingMonitor())
 
 
 def test_pictures_and_poses_are_read_back(request_, database):
-    """Every picture byte by byte, with the pose of its camera."""
+    """Every picture is the same byte by byte, with the pose of its camera."""
     scan(request_)
     images = database().get_scan("col0_0").get_fileset("images")
     files = {file.id: file for file in images.get_files()}
@@ -47,7 +47,7 @@ def test_pictures_and_poses_are_read_back(request_, database):
         assert file.get_metadata("channel") == "rgb"
 
 
-def test_what_is_known_of_the_scan_is_read_back(request_, database):
+def test_metadata_of_the_scan_is_read_back(request_, database):
     """Timelapse, slot, times, attempt, software and configuration."""
     scan(request_)
     about = database().get_scan("col0_0").get_metadata()
@@ -65,16 +65,16 @@ def test_what_is_known_of_the_scan_is_read_back(request_, database):
     assert datetime.fromisoformat(ours["finished"]).timestamp() == pytest.approx(last, abs=1)
 
 
-def test_half_a_dataset_is_passed_by(request_, database):
-    """An interrupted attempt's pictures are kept aside, where no database takes them for a scan."""
+def test_directory_of_a_failed_attempt_is_no_scan(request_, database):
+    """Its pictures are kept in a hidden directory, which the database ignores."""
     with pytest.raises(Exception, match="as it was told"):
         scan(request_, fail=[0])
     assert [path.name for path in request_.dataset_dir.parent.glob(".col0_0.attempt-*")] == [".col0_0.attempt-1"]
     assert database().list_scans(owner_only=False) == []
 
 
-def test_a_later_attempt_stands_beside_the_interrupted_one(request_, database):
-    """Neither touches the other's pictures."""
+def test_later_attempt_is_a_scan_and_the_failed_one_is_kept(request_, database):
+    """Neither changes the other's pictures."""
     with pytest.raises(Exception, match="as it was told"):
         scan(request_, fail=[0])
     scan(make_request(request_.dataset_dir.parent, attempt=2))
@@ -83,8 +83,8 @@ def test_a_later_attempt_stands_beside_the_interrupted_one(request_, database):
     assert len([*kept.iterdir()]) == 2
 
 
-def test_our_receipt_does_not_get_in_the_way(request_, database):
-    """It lies in the scan's directory, beside what PlantDB looks for."""
+def test_receipt_is_no_fileset(request_, database):
+    """It is a file in the scan's directory, which PlantDB ignores."""
     scan(request_)
     assert json.loads((request_.dataset_dir / RECEIPT).read_text())["scan_id"] == "col0_0"
     assert [fileset.id for fileset in database().get_scan("col0_0").get_filesets()] == ["images"]

@@ -21,17 +21,17 @@ from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 
 def exposure(width=640, height=480, encoding="jpeg", seconds=20.0, **config):
-    """Return what a picture is to be like."""
+    """Return the request for a picture."""
     return Exposure(width=width, height=height, encoding=encoding, config=config, seconds=seconds)
 
 
-def never():
-    """Stop nothing."""
+def never_stop():
+    """Return False: nothing is to be stopped."""
     return False
 
 
-def ended(pid):
-    """Wait until a process is gone."""
+def wait_for_end(pid):
+    """Wait until a process has wait_for_end."""
     with contextlib.suppress(ProcessLookupError):  # gone already
         process = os.pidfd_open(pid)
         waiting = select.poll()
@@ -42,7 +42,7 @@ def ended(pid):
 
 @pytest.fixture
 def camera():
-    """Return what makes a camera, and ends its process afterwards."""
+    """Return a function that makes a camera, whose process is ended afterwards."""
     made = []
 
     def make(kind, **options):
@@ -54,15 +54,15 @@ def camera():
         one.close()
 
 
-def look(picture):
+def format_and_size(picture):
     """Return format and size of a picture."""
     with Image.open(io.BytesIO(picture)) as image:
         image.load()
         return image.format, image.size
 
 
-def encoded(image, name, **options):
-    """Return a picture as a file's bytes."""
+def encode(image, name, **options):
+    """Return a picture as a file."""
     file = io.BytesIO()
     image.save(file, name, **options)
     return file.getvalue()
@@ -78,10 +78,10 @@ def photograph(tmp_path):
     return path
 
 
-# --- what came is made what was asked for ----------------------------------------------------------
+# --- converting ------------------------------------------------------------------------------------
 
 
-def test_a_picture_that_fits_is_left_as_it_is(photograph):
+def test_picture_as_requested_is_not_changed(photograph):
     """Byte by byte: encoding it again would make it worse."""
     assert fit(photograph.read_bytes(), exposure()) == photograph.read_bytes()
     assert fit(photograph.read_bytes(), exposure(2000, 1500)) == photograph.read_bytes()
@@ -95,34 +95,34 @@ def test_a_picture_that_fits_is_left_as_it_is(photograph):
         (exposure(64, 48, "tiff"), ("TIFF", (64, 48))),
     ],
 )
-def test_another_picture_is_made_so(photograph, wanted, made):
-    """Scaled down, never up, in the encoding asked for, with its EXIF."""
+def test_picture_is_converted_to_the_request(photograph, wanted, made):
+    """Scaled down, never up, in the encoding of the request, with its EXIF."""
     picture = fit(photograph.read_bytes(), wanted)
-    assert look(picture) == made
+    assert format_and_size(picture) == made
     with Image.open(io.BytesIO(picture)) as image:
         assert image.getexif()[0x0110] == "Plantcam"
 
 
 @pytest.mark.parametrize("half", [b"", b"II*\0 raw", b"\xff\xd8\xff\xe0 half", "cut"])
-def test_half_a_picture_is_none(photograph, half):
-    """It is noticed now and not when the plants are gone."""
+def test_incomplete_picture_is_refused(photograph, half):
+    """It is found at once and not after the experiment."""
     whole = photograph.read_bytes()
     with pytest.raises(CameraFault, match="no whole JPEG, PNG or TIFF"):
         fit(whole[: len(whole) // 2] if half == "cut" else half, exposure())
 
 
-def test_a_picture_with_damaged_exif_is_no_whole_one():
-    """Pillow says so with an error of its own making."""
+def test_picture_with_damaged_exif_is_refused():
+    """Pillow raises an error of its own kind."""
     with pytest.raises(CameraFault, match="no whole JPEG, PNG or TIFF"):
-        fit(encoded(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0"), exposure(encoding="tiff"))
+        fit(encode(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0"), exposure(encoding="tiff"))
 
 
-def test_a_jpeg_with_a_preview_behind_it_is_left_as_it_is():
-    """Pillow calls it MPO; cameras write it, and encoding it again would make it worse."""
-    picture = encoded(Image.new("RGB", (64, 48)), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 12))])
-    assert look(picture) == ("MPO", (64, 48))
+def test_jpeg_that_is_followed_by_a_preview_is_not_changed():
+    """Cameras write it, and Pillow calls it MPO."""
+    picture = encode(Image.new("RGB", (64, 48)), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 12))])
+    assert format_and_size(picture) == ("MPO", (64, 48))
     assert fit(picture, exposure()) == picture
-    assert look(fit(picture, exposure(32, 24))) == ("JPEG", (32, 24))
+    assert format_and_size(fit(picture, exposure(32, 24))) == ("JPEG", (32, 24))
 
 
 def grey(mode):
@@ -133,17 +133,17 @@ def grey(mode):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
-def test_a_picture_too_deep_for_a_jpeg_is_refused(mode):
-    """It would be all white, for weeks."""
+def test_picture_with_too_many_bits_for_a_jpeg_is_refused(mode):
+    """Converted, it would be all white, for weeks."""
     with pytest.raises(CameraFault, match=r'too many bits a pixel for a JPEG .*; write encoding = "tiff"'):
-        fit(encoded(grey(mode), "TIFF"), exposure())
+        fit(encode(grey(mode), "TIFF"), exposure())
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_a_picture_too_deep_for_a_png_is_refused(mode):
-    """A PNG holds 16 bits."""
+def test_picture_with_too_many_bits_for_a_png_is_refused(mode):
+    """A PNG has 16 bits."""
     with pytest.raises(CameraFault, match="too many bits a pixel for a PNG"):
-        fit(encoded(grey(mode), "TIFF"), exposure(encoding="png"))
+        fit(encode(grey(mode), "TIFF"), exposure(encoding="png"))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (32, 24)])
@@ -151,9 +151,9 @@ def test_a_picture_too_deep_for_a_png_is_refused(mode):
     ("mode", "encoding"),
     [("I;16", "png"), ("I;16", "tiff"), ("I", "tiff"), ("F", "tiff"), ("I;16B", "png"), ("I;16B", "tiff")],
 )
-def test_a_deep_picture_keeps_its_depth(mode, encoding, size):
-    """Scaled or not, and whichever way round its bytes are."""
-    picture = encoded(grey(mode), "TIFF")
+def test_picture_keeps_its_bits_a_pixel(mode, encoding, size):
+    """Scaled or not, in either byte order."""
+    picture = encode(grey(mode), "TIFF")
     with Image.open(io.BytesIO(picture)) as image:
         assert image.mode == mode
     with Image.open(io.BytesIO(fit(picture, exposure(*size, encoding)))) as image:
@@ -166,7 +166,7 @@ def test_a_deep_picture_keeps_its_depth(mode, encoding, size):
 
 @pytest.fixture
 def virtual_camera(photograph, tmp_path, monkeypatch):
-    """Have libgphoto2 find the camera it makes up, which gives out the photograph."""
+    """Have libgphoto2 find its virtual camera, which delivers the photograph."""
     (tmp_path / "vcamera" / "DCIM" / "100TEST").mkdir(parents=True)
     (tmp_path / "vcamera" / "DCIM" / "100TEST" / "A0001.JPG").write_bytes(photograph.read_bytes())
     monkeypatch.setenv("VCAMERADIR", str(tmp_path / "vcamera"))
@@ -174,10 +174,10 @@ def virtual_camera(photograph, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("options", [{}, {"port": "usb:001,001"}, {"model": "Nikon DSC D750"}, {"serial": "0.1"}])
 def test_gphoto2_takes_pictures(virtual_camera, photograph, camera, options):
-    """One after the other, with libgphoto2's virtual camera, however that is chosen."""
+    """One after the other, with libgphoto2's virtual camera, chosen in any way."""
     top = camera("gphoto2", **options)
-    assert top.expose(exposure(), never) == photograph.read_bytes()
-    assert look(top.expose(exposure(64, 48, shutterspeed="0.1000s"), never)) == ("JPEG", (64, 48))
+    assert top.expose(exposure(), never_stop) == photograph.read_bytes()
+    assert format_and_size(top.expose(exposure(64, 48, shutterspeed="0.1000s"), never_stop)) == ("JPEG", (64, 48))
 
 
 @pytest.mark.parametrize(
@@ -188,20 +188,20 @@ def test_gphoto2_takes_pictures(virtual_camera, photograph, camera, options):
         ({"polaroid": 1}, "polaroid can't be set to 1: "),
     ],
 )
-def test_gphoto2_says_what_can_not_be_set(virtual_camera, camera, config, said):
-    """With what can be, where the camera tells."""
+def test_gphoto2_reports_a_setting_that_can_not_be_set(virtual_camera, camera, config, said):
+    """With the values that the camera allows, where it reports them."""
     with pytest.raises(CameraFault) as caught:
-        camera("gphoto2").expose(exposure(**config), never)
+        camera("gphoto2").expose(exposure(**config), never_stop)
     assert str(caught.value).startswith(said)
 
 
-def test_gphoto2_says_which_cameras_there_are(virtual_camera, camera):
-    """When the one that was asked for is none of them."""
+def test_gphoto2_reports_which_cameras_there_are(virtual_camera, camera):
+    """Where none of them is the one of the options."""
     with pytest.raises(CameraFault, match="not found; there is Nikon DSC D750 at usb:001,001"):
         camera("gphoto2", model="Canon EOS").open()
 
 
-def test_gphoto2_says_when_there_is_none(camera, monkeypatch):
+def test_gphoto2_reports_that_there_is_no_camera(camera, monkeypatch):
     """As when a camera sleeps."""
     monkeypatch.delenv("VCAMERADIR", raising=False)
     with pytest.raises(CameraFault, match="not found; there is none at all: is it switched on"):
@@ -227,38 +227,38 @@ def usb(stand_ins, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("serials", [("AAA", "BBB"), ("BBB", "AAA")])
-def test_gphoto2_finds_a_camera_beside_one_that_is_taken(usb, camera, serials):
-    """As it is by another camera's process of this very rig."""
+def test_gphoto2_finds_a_camera_beside_one_that_is_in_use(usb, camera, serials):
+    """Such as by another camera's process of the same rig."""
     for serial in serials:
         camera("gphoto2", serial=serial).open()
     assert {path.name for path in usb.glob("*.taken")} == {"usb:001,004.taken", "usb:001,005.taken"}
 
 
-def test_gphoto2_says_that_the_camera_may_be_one_that_is_taken(usb, camera):
-    """If none of the others is the one."""
+def test_gphoto2_reports_that_the_camera_may_be_in_use(usb, camera):
+    """Where it is none of the others."""
     (usb / "usb:001,004.taken").touch()
     with pytest.raises(CameraFault, match="it can't be opened: another program has it"):
         camera("gphoto2", serial="AAA").open()
 
 
-def test_gphoto2_lets_go_of_a_camera_that_is_not_the_one(usb, camera):
-    """Also if it doesn't tell its serial number."""
+def test_gphoto2_releases_a_camera_that_is_not_the_right_one(usb, camera):
+    """Also one that doesn't report its serial number."""
     (usb / "usb:001,003").touch()
     camera("gphoto2", serial="BBB").open()
     assert [path.name for path in usb.glob("*.taken")] == ["usb:001,005.taken"]
 
 
 def test_v4l2_takes_frames(tmp_path, camera):
-    """OpenCV plays files as a camera; of seven, the first five are passed over."""
+    """OpenCV plays files as a camera; of seven, the first five are dropped."""
     for number in range(7):
         Image.new("RGB", (64, 48), (number * 40, 0, 0)).save(tmp_path / f"{number}.png")
     top = camera("v4l2", device=f"{tmp_path}/%d.png")
-    picture = top.expose(exposure(encoding="png"), never)
-    assert look(picture) == ("PNG", (64, 48))
+    picture = top.expose(exposure(encoding="png"), never_stop)
+    assert format_and_size(picture) == ("PNG", (64, 48))
     with Image.open(io.BytesIO(picture)) as image:
         assert image.getpixel((0, 0)) == (200, 0, 0)
     with pytest.raises(CameraFault, match="no picture came; check the cable"):
-        top.expose(exposure(), never)
+        top.expose(exposure(), never_stop)
 
 
 @pytest.mark.parametrize(
@@ -269,36 +269,36 @@ def test_v4l2_takes_frames(tmp_path, camera):
         (None, {"exposhure": 1}, "exposhure = 1 is no property of OpenCV with a number"),
     ],
 )
-def test_v4l2_says_what_is_wrong(tmp_path, camera, device, config, said):
-    """Where it is, and what it is."""
+def test_v4l2_reports_what_is_wrong(tmp_path, camera, device, config, said):
+    """With the device, where it is the cause."""
     Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
     with pytest.raises(CameraFault, match=said):
-        camera("v4l2", device=device or f"{tmp_path}/%d.png").expose(exposure(**config), never)
+        camera("v4l2", device=device or f"{tmp_path}/%d.png").expose(exposure(**config), never_stop)
 
 
-def test_picamera2_takes_settled_frames_begun_when_asked_for(stand_ins, camera):
-    """With a stand-in that keeps the library's rules; after each start anew."""
+def test_picamera2_takes_settled_frames_that_began_after_the_request(stand_ins, camera):
+    """With a stand-in that keeps the library's rules; again after each start."""
     top = camera("picamera2")
     for size in ((64, 48), (64, 48), (32, 24)):
-        with Image.open(io.BytesIO(top.expose(exposure(*size, encoding="png"), never))) as image:
+        with Image.open(io.BytesIO(top.expose(exposure(*size, encoding="png"), never_stop))) as image:
             assert (image.size, image.getpixel((0, 0))) == (size, (0, 255, 0))
 
 
-def test_picamera2_says_what_it_needs(camera):
-    """Where its library can't be had; how it works with one is not tested on hardware."""
+def test_picamera2_reports_that_its_library_is_missing(camera):
+    """The library can't be had here: it is not tested on hardware."""
     with pytest.raises(CameraFault, match=r"can't be used without its library .*; pip install"):
         camera("picamera2").open()
 
 
-def test_a_program_is_told_what_the_picture_is_to_be_like(tmp_path, camera):
-    """In its arguments, and the camera's own settings in its environment."""
+def test_program_is_given_the_request(tmp_path, camera):
+    """In its arguments; the camera's own settings are in its environment."""
     script = tmp_path / "snap.py"
     script.write_text(
         "import os, sys\nfrom PIL import Image\noutput, width, height = sys.argv[1:]\n"
         'Image.new("RGB", (int(width), int(height)), os.environ["CAMERA_COLOUR"]).save(output, "PNG")\n'
     )
     top = camera("command", argv=[sys.executable, str(script), "{output}", "{width}", "{height}"])
-    picture = top.expose(exposure(30, 20, "png", colour="red"), never)
+    picture = top.expose(exposure(30, 20, "png", colour="red"), never_stop)
     with Image.open(io.BytesIO(picture)) as image:
         assert (image.size, image.getpixel((0, 0))) == ((30, 20), (255, 0, 0))
 
@@ -313,10 +313,10 @@ def test_a_program_is_told_what_the_picture_is_to_be_like(tmp_path, camera):
         (["cp", "/dev/null", "{output}"], r"no whole JPEG, PNG or TIFF \(0 bytes"),
     ],
 )
-def test_a_program_that_takes_no_picture_says_why(camera, argv, said):
-    """At least as much as it knows."""
+def test_program_without_a_picture_is_reported(camera, argv, said):
+    """With the end of its stderr."""
     with pytest.raises(CameraFault, match=said):
-        camera("command", argv=argv).expose(exposure(), never)
+        camera("command", argv=argv).expose(exposure(), never_stop)
 
 
 # --- the process -----------------------------------------------------------------------------------
@@ -324,26 +324,26 @@ def test_a_program_that_takes_no_picture_says_why(camera, argv, said):
 
 @pytest.fixture
 def program(photograph):
-    """Return a camera's program that works."""
+    """Return a program that takes pictures."""
     return ["cp", str(photograph), "{output}"]
 
 
-def test_a_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
-    """Whatever it hangs in: a stopped process is as deaf as one in the kernel."""
+def test_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
+    """A process that is stopped is as deaf as one that waits in the kernel."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(0))
-    monkeypatch.setattr(process, "LEAVE", process.timedelta(0))
+    monkeypatch.setattr(process, "CLOSE_TIMEOUT", process.timedelta(0))
     top = camera("command", argv=program)
     top.open()
     pid = top._process.pid
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(CameraFault, match=r"the exposure hangs; it was given up after 0\.2 s"):
-        top.expose(exposure(seconds=0.2), never)
+        top.expose(exposure(seconds=0.2), never_stop)
     assert not top.is_open
-    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
+    assert format_and_size(top.expose(exposure(), never_stop)) == ("JPEG", (640, 480))
     assert top._process.pid != pid
 
 
-def test_an_exposure_that_is_cancelled_has_little_time_left(camera, program, monkeypatch):
+def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):
     """The daemon gives a driver half a minute to stop."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=0.2))
     top = camera("command", argv=program)
@@ -352,36 +352,36 @@ def test_an_exposure_that_is_cancelled_has_little_time_left(camera, program, mon
     os.kill(worker, signal.SIGSTOP)
     with pytest.raises(CameraFault, match=r"the exposure didn't end within 0\.2 s of the cancellation"):
         top.expose(exposure(seconds=1000), lambda: True)
-    ended(worker)
+    wait_for_end(worker)
 
 
-def test_a_camera_that_dropped_out_is_opened_anew(tmp_path, camera):
-    """Whoever had it open would never see it again."""
+def test_camera_that_lost_its_cable_is_opened_again(tmp_path, camera):
+    """The process that had it open would never see it again."""
     frame = tmp_path / "0.png"
     Image.new("RGB", (64, 48)).save(frame)
     top = camera("v4l2", device=f"{tmp_path}/%d.png", skip=0)
-    top.expose(exposure(), never)
+    top.expose(exposure(), never_stop)
     with pytest.raises(CameraFault, match="no picture came"):
-        top.expose(exposure(), never)
-    assert look(top.expose(exposure(), never)) == ("JPEG", (64, 48))
+        top.expose(exposure(), never_stop)
+    assert format_and_size(top.expose(exposure(), never_stop)) == ("JPEG", (64, 48))
 
 
-def test_a_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, camera, monkeypatch):
-    """What it left in the pipe, which holds 64 kB, goes with the process."""
+def test_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, camera, monkeypatch):
+    """The rest of it is in the pipe, which holds 64 kB, and is lost with the process."""
     noise = tmp_path / "noise.jpg"
     Image.effect_noise((640, 480), 100).convert("RGB").save(noise, quality=95)
     assert noise.stat().st_size > 1 << 17
     top = camera("command", argv=["cp", str(noise), "{output}"])
     top.open()
     with monkeypatch.context() as small:
-        small.setattr(process, "LARGEST", 100)
+        small.setattr(process, "MAX_PICTURE_BYTES", 100)
         with pytest.raises(CameraFault, match="at most 100 are taken"):
-            top.expose(exposure(), never)
-    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
+            top.expose(exposure(), never_stop)
+    assert format_and_size(top.expose(exposure(), never_stop)) == ("JPEG", (640, 480))
 
 
-def test_a_camera_that_is_closed_is_given_back(usb, camera):
-    """And not just left to its own devices."""
+def test_closed_camera_is_released(usb, camera):
+    """Another program can use it then."""
     top = camera("gphoto2", serial="AAA")
     top.open()
     assert list(usb.glob("*.taken"))
@@ -391,7 +391,7 @@ def test_a_camera_that_is_closed_is_given_back(usb, camera):
 
 @pytest.fixture
 def endless(tmp_path):
-    """Return a program that takes no end, and the file in which it then tells its process id and its ``{output}``."""
+    """Return a program that never ends, and the file into which it writes its process id and its ``{output}``."""
     began = tmp_path / "began"
     script = f'echo "$$ $0" >{began}.new; mv {began}.new {began}; exec sleep 1000'
     return ["sh", "-c", script, "{output}"], began
@@ -403,8 +403,8 @@ def nothing_left(began):
     return not Path("/proc", pid).exists() and not Path(output).parent.exists()
 
 
-def test_a_cancelled_exposure_leaves_no_program_behind(camera, endless, monkeypatch):
-    """It would hold the camera against every exposure to come."""
+def test_cancelled_exposure_leaves_no_program_behind(camera, endless, monkeypatch):
+    """It would keep the camera from every exposure after it."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(0))
     argv, began = endless
     with pytest.raises(CameraFault, match="of the cancellation"):
@@ -412,8 +412,8 @@ def test_a_cancelled_exposure_leaves_no_program_behind(camera, endless, monkeypa
     assert nothing_left(began)
 
 
-def test_a_library_that_crashes_is_told_and_started_again(camera, program):
-    """It takes its own process with it and not the daemon."""
+def test_library_that_crashes_is_reported_and_started_again(camera, program):
+    """It crashes its own process and not the daemon."""
     top = camera("command", argv=program)
     top.open()
     worker = top._process.pid
@@ -426,7 +426,7 @@ def test_a_library_that_crashes_is_told_and_started_again(camera, program):
 
     with pytest.raises(CameraFault, match="its process was ended by SIGSEGV"):
         top.expose(exposure(), crash)
-    assert look(top.expose(exposure(), never)) == ("JPEG", (640, 480))
+    assert format_and_size(top.expose(exposure(), never_stop)) == ("JPEG", (640, 480))
 
 
 DAEMON = """
@@ -447,33 +447,33 @@ os.kill(os.getpid(), 9)
 
 
 def worker_of_killed_daemon(kind, began="", **options):
-    """Kill a daemon, in an exposure once that ``began``; return the process id of its camera's process."""
+    """Kill a daemon, during an exposure when ``began`` exists; return the process id of its camera's process."""
     command = [sys.executable, "-c", DAEMON, kind, json.dumps(options), str(began)]
     daemon = subprocess.run(command, capture_output=True, text=True, check=False)
     assert daemon.returncode == -signal.SIGKILL
     return int(daemon.stdout)
 
 
-def test_a_cameras_process_ends_with_the_daemon(usb):
-    """However that ends, and gives the camera back."""
-    ended(worker_of_killed_daemon("gphoto2", serial="AAA"))
+def test_process_of_a_camera_ends_with_the_daemon(usb):
+    """However the daemon ends, the camera is released."""
+    wait_for_end(worker_of_killed_daemon("gphoto2", serial="AAA"))
     assert not list(usb.glob("*.taken"))
 
 
-def test_a_cameras_program_ends_with_the_daemon(endless):
-    """Its pictures go with it."""
+def test_program_of_a_camera_ends_with_the_daemon(endless):
+    """Its pictures are removed."""
     argv, began = endless
-    ended(worker_of_killed_daemon("command", began, argv=argv))
+    wait_for_end(worker_of_killed_daemon("command", began, argv=argv))
     assert nothing_left(began)
 
 
-def test_a_camera_that_hangs_ends_with_the_daemon(usb):
-    """Nobody is left to kill its process."""
+def test_camera_that_hangs_ends_with_the_daemon(usb):
+    """No daemon is left to kill its process."""
     (usb / "hang").touch()
-    ended(worker_of_killed_daemon("gphoto2", usb / "hangs", serial="AAA"))
+    wait_for_end(worker_of_killed_daemon("gphoto2", usb / "hangs", serial="AAA"))
 
 
-# --- disks that can't be written to ----------------------------------------------------------------
+# --- read-only disks -------------------------------------------------------------------------------
 
 READ_ONLY = """
 for disk; do mount -o remount,bind,ro "$disk" || true; done 2>/dev/null
@@ -492,10 +492,10 @@ END
 
 @pytest.mark.system
 @pytest.mark.parametrize("memory", [True, False])
-def test_a_program_takes_pictures_where_no_disk_can_be_written_to(photograph, memory):
-    """An SD card that fails is one, and /dev/shm is in memory; without it, it says so."""
+def test_program_takes_pictures_where_no_disk_is_writable(photograph, memory):
+    """In /dev/shm, which is in memory; without it, the error names it."""
     disks = ["/", "/tmp", "/var/tmp", *(() if memory else ("/dev/shm",))]
-    told = subprocess.run(
+    output = subprocess.run(
         ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *disks],
         env={**os.environ, "PYTHON": sys.executable, "PHOTOGRAPH": str(photograph)},
         capture_output=True,
@@ -503,4 +503,4 @@ def test_a_program_takes_pictures_where_no_disk_can_be_written_to(photograph, me
         check=True,
     ).stdout.strip()
     size = photograph.stat().st_size
-    assert told == (str(size) if memory else "its picture can't be written to /dev/shm: Read-only file system")
+    assert output == (str(size) if memory else "its picture can't be written to /dev/shm: Read-only file system")

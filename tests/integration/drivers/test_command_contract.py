@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from driver_contract import DriverContract, Kit
+
+from plantimager.timelapse.drivers.testing import DriverContract, Kit
 
 GOOD = """
 import os, pathlib
@@ -36,7 +37,7 @@ class TestCommandDriver(DriverContract):
             return {"argv": [sys.executable, "-S", str(script)]}
 
         return Kit(
-            "command",
+            name="command",
             good=does("good.py", GOOD) | {"prepare": ["true"], "standby": ["true"]},
             failing=does("failing.py", FAILING),
             absent=does("absent.py", "raise SystemExit(75)"),

@@ -1,9 +1,10 @@
 """The GRBL driver keeps the contract, with a board on a pseudo-terminal and libgphoto2's own virtual camera."""
 
 import pytest
-from driver_contract import CONFIGURATION, DriverContract, Kit
 from grbl_stand_in import Board, StandIn
 from PIL import Image
+
+from plantimager.timelapse.drivers.testing import CONFIGURATION, DriverContract, Kit
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ class TestGrblDriver(DriverContract):
             StandIn(Board(fault="stuck", at=3)) as endless,
         ):
             yield Kit(
-                "grbl",
+                name="grbl",
                 good={"port": good.port, **options},
                 failing={"port": failing.port, **options},
                 absent={"port": "/dev/no-such-port", **options},

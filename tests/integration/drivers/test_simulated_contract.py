@@ -1,7 +1,8 @@
 """The simulated driver keeps the contract."""
 
 import pytest
-from driver_contract import DriverContract, Kit
+
+from plantimager.timelapse.drivers.testing import DriverContract, Kit
 
 FAST = {"time_per_position": 0, "image_width": 80}
 
@@ -10,7 +11,7 @@ class TestSimulatedDriver(DriverContract):
     @pytest.fixture
     def kit(self):
         return Kit(
-            "simulated",
+            name="simulated",
             good=FAST,
             failing={**FAST, "fail": [0]},
             absent={**FAST, "absent": [0]},

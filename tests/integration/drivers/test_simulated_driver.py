@@ -1,14 +1,14 @@
-"""The simulated driver: its pictures, and the troubles that it can be told to make."""
+"""The simulated driver: its pictures, and how it fails, stalls and is absent."""
 
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from driver_contract import CONFIGURATION, RecordingMonitor, make_request
 from msgspec.structs import replace
 from PIL import Image
 
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -22,13 +22,13 @@ def scan(request, **options):
 
 
 def pixels(request, name="top-00000.jpg"):
-    """Return what a picture shows."""
+    """Return the pixels of a picture."""
     with Image.open(request.dataset_dir / "images" / name) as picture:
         return picture.convert("RGB").tobytes()
 
 
 def test_each_camera_takes_a_real_picture_at_each_position(tmp_path):
-    """Of its resolution, scaled down, and of its encoding."""
+    """In its resolution, scaled down, and in its encoding."""
     cameras = {
         "left": {"res_x": 2000, "res_y": 1500, "encoding": "jpeg"},
         "right": {"res_x": 40, "res_y": 40, "encoding": "png"},
@@ -48,15 +48,15 @@ def test_each_camera_takes_a_real_picture_at_each_position(tmp_path):
 
 
 def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
-    """36 positions and two cameras; the oldest stores hold no configuration."""
+    """36 positions and two cameras; the oldest stores have no configuration."""
     monitor = RecordingMonitor()
     request = make_request(tmp_path, configuration={})
     result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
     assert result == ScanResult(pictures=72)
-    assert monitor.told[-1] == (72, 72, "picture 72 of 72")
+    assert monitor.recorded[-1] == (72, 72, "picture 72 of 72")
 
 
-def test_the_plant_grows_and_turns(tmp_path):
+def test_plant_grows_and_turns(tmp_path):
     """Pictures differ by age and by position, and are the same for the same of both."""
 
     def taken(index, **changes):
@@ -84,14 +84,14 @@ def test_the_plant_grows_and_turns(tmp_path):
         ({}, "never", 4),
     ],
 )
-def test_the_plants_age_is_that_of_the_timelapse(tmp_path, options, timelapse, days):
-    """From the start that the configuration names, else from the slot's number."""
+def test_age_of_the_plant_is_that_of_the_timelapse(tmp_path, options, timelapse, days):
+    """Since the start in the configuration, else by the number of the slot."""
     request = make_request(tmp_path, index=4, configuration={"timelapse": timelapse})
     assert SimulatedDriver(options)._age(request) == timedelta(days=days)
 
 
-def test_time_passes_at_the_monitor(tmp_path):
-    """A test's monitor decides how long it is, and a cancelled one wakes at once."""
+def test_driver_waits_only_at_the_monitor(tmp_path):
+    """So a test decides how long that takes, and a cancelled scan ends at once."""
 
     class Hurried(RecordingMonitor):
         waited = ()
@@ -105,8 +105,8 @@ def test_time_passes_at_the_monitor(tmp_path):
     assert monitor.waited == (7200,) * 4
 
 
-def test_a_slot_fails_as_often_as_told(tmp_path):
-    """Half-way, and its pictures stand aside; a retry can succeed."""
+def test_slot_fails_as_often_as_the_options_say(tmp_path):
+    """Half-way, and its pictures are kept; a later attempt succeeds."""
     request = make_request(tmp_path, index=2)
     for attempt in (1, 2):
         with pytest.raises(ScanFailed, match="slot 2"):
@@ -115,19 +115,19 @@ def test_a_slot_fails_as_often_as_told(tmp_path):
     assert len([*(tmp_path / ".col0_2.attempt-1" / "images").iterdir()]) == 2
 
 
-def test_a_slot_stalls_until_it_is_cancelled(tmp_path):
-    """It says no more, as a hung camera does."""
+def test_slot_stalls_until_it_is_cancelled(tmp_path):
+    """It reports nothing more, as a camera that hangs."""
     monitor, request = RecordingMonitor(cancel_after=2), make_request(tmp_path)
     with pytest.raises(ScanCancelled, match="stalled"):
         SimulatedDriver({**FAST, "stall": [0]}).scan(request, monitor)
-    assert len(monitor.told) == 2
+    assert len(monitor.recorded) == 2
     assert scan(replace(request, attempt=2), stall=[0], stall_attempts=1) == ScanResult(pictures=4)
 
 
-def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
+def test_deaf_stall_can_not_be_cancelled(tmp_path):
     """Only the end of the process ends it; here, `close`."""
 
-    class Door(threading.Event):
+    class Closed(threading.Event):
         waited_at = threading.Event()
 
         def wait(self, timeout=None):
@@ -135,7 +135,7 @@ def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
             return super().wait(timeout)
 
     driver, monitor = SimulatedDriver({**FAST, "stall": [0], "deaf": True}), RecordingMonitor(cancel_after=2)
-    driver._closed = Door()
+    driver._closed = Closed()
     outcome = []
 
     def rig_thread():
@@ -146,7 +146,7 @@ def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
 
     thread = threading.Thread(target=rig_thread, daemon=True)
     thread.start()
-    assert Door.waited_at.wait(60)
+    assert Closed.waited_at.wait(60)
     assert monitor.cancelled
     assert outcome == []
     driver.close()
@@ -154,27 +154,27 @@ def test_a_deaf_stall_does_not_hear_that_it_is_cancelled(tmp_path):
     assert len(outcome) == 1
 
 
-def test_a_rig_can_be_absent_at_the_start(tmp_path):
-    """As one that still boots; the wall clock has no say in it."""
+def test_rig_can_be_absent_at_the_start(tmp_path):
+    """As one that is still booting; the wall clock doesn't matter."""
     driver = SimulatedDriver({**FAST, "absent_for": "1h"})
     with pytest.raises(ScannerNotReady):
         driver.prepare()
     with pytest.raises(ScannerNotReady):
         driver.scan(make_request(tmp_path), RecordingMonitor())
-    driver._plug.function()  # the hour is over
+    driver._arrival.function()  # the hour is over
     driver.prepare()
     driver.close()
 
 
-def test_a_path_that_can_not_be_walked_fails_the_scan(tmp_path):
-    """With its faults, as they would stand in the definition's check."""
+def test_faulty_path_fails_the_scan(tmp_path):
+    """With the faults that a check of the definition reports."""
     request = make_request(tmp_path, configuration={"ScanPath": {"class_name": "Circle", "kwargs": {"radius": -1}}})
     with pytest.raises(ScanFailed, match=r"\[ScanPath.kwargs\] center_x: required.*; .*radius = -1"):
         scan(request)
 
 
-def test_check_knows_the_usual_gantry():
-    """A newcomer's definition is checked against what most rigs reach."""
+def test_check_uses_the_reach_of_the_usual_gantry():
+    """A first definition is checked against the reach of most rigs."""
     far = {"class_name": "Line", "kwargs": dict.fromkeys(("x_0", "y_0", "z_0", "y_1", "z_1", "pan", "tilt"), 0)}
     far["kwargs"] |= {"x_1": 800, "n_points": 2}
     (fault,) = SimulatedDriver({}).check({"ScanPath": far})
@@ -182,7 +182,7 @@ def test_check_knows_the_usual_gantry():
     assert list(SimulatedDriver({}).check({})) == []
 
 
-def test_all_faults_of_the_options_are_told():
+def test_all_faults_of_the_options_are_reported():
     """With key, value and what is allowed."""
     options = {
         "time_per_position": "1 sec", "image_width": -1, "days_per_slot": 5000, "fail": 3, "fail_attempts": 0,
@@ -193,8 +193,8 @@ def test_all_faults_of_the_options_are_told():
     assert {fault.key for fault in caught.value.faults} == set(options)
 
 
-def test_captions_name_slot_age_camera_and_pose(tmp_path, monkeypatch):
-    """A picture that lies about somewhere says what it is."""
+def test_captions_have_slot_age_camera_and_pose(tmp_path, monkeypatch):
+    """A picture that was copied elsewhere still says what it is."""
     from plantimager.timelapse.drivers import painted_plant  # noqa: PLC0415 - what the driver imports late
 
     captions = []

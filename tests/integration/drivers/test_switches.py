@@ -3,11 +3,11 @@
 import pytest
 
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault, SwitchOptions
-from plantimager.timelapse.scan.lights import Phase, Role
+from plantimager.timelapse.scan.lights import RigPhase, Role
 
 
 def by_program(role, tmp_path, *, off="exit 0"):
-    """Return a switch that notes its ways in a file."""
+    """Return a switch whose programs write a line into a log."""
     note = f"echo $0 >> {tmp_path}/log"
     return SwitchOptions(
         name=role.value,
@@ -17,58 +17,58 @@ def by_program(role, tmp_path, *, off="exit 0"):
     )
 
 
-def told(tmp_path):
-    """Return what the switches noted."""
+def log_of(tmp_path):
+    """Return the lines of the log."""
     return (tmp_path / "log").read_text().split()
 
 
-def test_a_phase_switches_what_it_wants_otherwise(tmp_path):
-    """In the order of the policy, and nothing twice."""
+def test_phase_sets_only_what_differs(tmp_path):
+    """In the order of `switch_changes`."""
     board = Switchboard(by_program(role, tmp_path) for role in Role)
-    board.enter(Phase.STANDBY)
-    board.enter(Phase.STANDBY)
-    board.enter(Phase.SCANNING)
-    assert told(tmp_path) == [
+    board.enter(RigPhase.STANDBY)
+    board.enter(RigPhase.STANDBY)
+    board.enter(RigPhase.SCANNING)
+    assert log_of(tmp_path) == [
         "scan_light-off", "growth_light-on", "gantry_power-off",
         "gantry_power-on", "growth_light-off", "scan_light-on",
     ]  # fmt: skip
 
 
-def test_a_switch_that_fails_keeps_none_from_being_switched(tmp_path):
-    """And it alone is tried again."""
+def test_switch_that_fails_keeps_no_other_from_being_set(tmp_path):
+    """Only the failed ones are tried again."""
     board = Switchboard(by_program(role, tmp_path, off="exit 1") for role in Role)
     with pytest.raises(SwitchFault, match=r"scan_light .* could not be .* off: sh exited with 1; gantry_power"):
-        board.enter(Phase.STANDBY)
-    assert told(tmp_path) == ["scan_light-off", "growth_light-on", "gantry_power-off"]
+        board.enter(RigPhase.STANDBY)
+    assert log_of(tmp_path) == ["scan_light-off", "growth_light-on", "gantry_power-off"]
     with pytest.raises(SwitchFault):
-        board.enter(Phase.STANDBY)
-    assert told(tmp_path)[3:] == ["scan_light-off", "gantry_power-off"]
+        board.enter(RigPhase.STANDBY)
+    assert log_of(tmp_path)[3:] == ["scan_light-off", "gantry_power-off"]
 
 
-def test_restoring_leaves_power_as_it_is(tmp_path):
-    """A crash in mid-move is no reason to cut the motors' power."""
+def test_releasing_the_growth_light_leaves_power_as_it_is(tmp_path):
+    """A crash during a move is no reason to cut the motors' power."""
     board = Switchboard(by_program(role, tmp_path) for role in Role)
-    board.reopen_slots()
-    assert told(tmp_path) == ["scan_light-off", "growth_light-on"]
+    board.release_growth_light()
+    assert log_of(tmp_path) == ["scan_light-off", "growth_light-on"]
 
 
-def test_a_program_that_is_not_there_is_told():
-    """With the switch's name."""
+def test_missing_program_is_reported():
+    """With the name of the switch."""
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, on=("/no/such",), off=("/no/such",))])
     with pytest.raises(SwitchFault, match=r"led \(scan_light\) could not be switched off: /no/such is not there"):
-        board.enter(Phase.WARM)
+        board.enter(RigPhase.WARM)
 
 
-def test_a_chip_that_is_not_there_is_told():
-    """By the real libgpiod, on a machine without the chip; driving one is untested on hardware."""
+def test_missing_chip_is_reported():
+    """By the real libgpiod, on a machine without the chip; not tested on hardware."""
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line="GPIO17", chip="/dev/no-such-chip")])
     with pytest.raises(SwitchFault, match=r"led \(scan_light\) .*: /dev/no-such-chip line GPIO17 can't be driven"):
-        board.enter(Phase.WARM)
+        board.enter(RigPhase.WARM)
     board.close()
 
 
-def test_a_line_stays_requested_between_two_changes(monkeypatch):
-    """A line that is let go of may change; libgpiod's request stands in for the chip that can't be had."""
+def test_line_stays_requested_between_two_changes(monkeypatch):
+    """A line that is released may change. A stand-in for libgpiod's request replaces the chip."""
     import gpiod  # noqa: PLC0415 - beside its stand-in
     from gpiod.line import Value  # noqa: PLC0415 - as above
 
@@ -88,9 +88,9 @@ def test_a_line_stays_requested_between_two_changes(monkeypatch):
 
     monkeypatch.setattr(gpiod, "request_lines", request_lines)
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line=17, active_low=True)])
-    board.enter(Phase.WARM)
-    board.enter(Phase.SCANNING)
-    board.enter(Phase.WARM)
+    board.enter(RigPhase.WARM)
+    board.enter(RigPhase.SCANNING)
+    board.enter(RigPhase.WARM)
     board.close()
     assert done == [
         ("/dev/gpiochip0", (17,), True, Value.INACTIVE),

@@ -19,8 +19,9 @@ from grbl_stand_in import Board, StandIn
 from soaking import SOAK
 from wild_board import Sheet, VirtualLine, wild_line
 
-from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions, never_stop
-from plantimager.timelapse.drivers.gantry.protocol import Grbl, Silent
+from plantimager.timelapse.drivers.gantry.arm import Arm, wait_without_stop
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
+from plantimager.timelapse.drivers.gantry.protocol import Grbl, NoAnswer
 
 MAX_CHANGES = 6
 """The greatest number of changes to one input."""
@@ -71,7 +72,7 @@ def test_board_that_never_stops_sending_takes_little_memory(said: bytes) -> None
     with wild_line(board) as line:
         tracemalloc.start()
         try:
-            with pytest.raises(Silent):
+            with pytest.raises(NoAnswer):
                 Grbl(line, MINUTE).command("G90")
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -87,8 +88,8 @@ def test_driver_gives_up_a_board_that_floods_a_real_line() -> None:
         arm = Arm(ArmOptions(port=stand_in.port, answer_timeout=timedelta(seconds=0.1)))
         tracemalloc.start()
         try:
-            with pytest.raises(Silent):
-                arm.ready(never_stop)
+            with pytest.raises(NoAnswer):
+                arm.make_ready(wait_without_stop)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -1,8 +1,8 @@
-"""Stands in for gphoto2 in a camera's process: several cameras, of which each answers to one program alone.
+"""A stand-in for gphoto2 in a camera's process: several cameras, each of which only one program may open.
 
-They are files in the directory ``CAMERAS``: the name is the port, and inside is the serial number, or nothing where
-the camera doesn't tell it. A camera is taken while ``PORT.taken`` is there, also when whoever took it was killed.
-An exposure never ends if the directory holds ``hang``; then it makes ``hangs``.
+They are files in the directory ``CAMERAS``: the name is the port, and the content the serial number, empty where the
+camera doesn't report it. A camera is in use while ``PORT.taken`` exists, even if its program was killed. If the
+directory has a file ``hang``, an exposure makes ``hangs`` and never ends.
 """
 
 import os

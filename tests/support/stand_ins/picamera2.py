@@ -1,7 +1,7 @@
-"""Stands in for picamera2 in a camera's process: frames that are green, but for those that nobody wants.
+"""A stand-in for picamera2 in a camera's process: frames are green, except those that must not be used.
 
-The first after a start are black: exposure and white balance have not settled. One that was begun before it was
-asked for is red. And a request that isn't released holds the only buffer.
+The first after a start are black: exposure and white balance have not settled. A frame that began before the request
+is red. A request that isn't released keeps the only buffer.
 """
 
 from PIL import Image

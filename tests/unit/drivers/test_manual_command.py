@@ -1,4 +1,4 @@
-"""What a person may ask of the rig, and what a driver makes of it."""
+"""Manual commands: how they are read, and what a driver returns for them."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform, read_manual_command
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused, ScannerNotReady
 
-# --- what may be asked for --------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------
 
-WISHES = [
+COMMANDS = [
     ManualCommand(action=ManualAction.CHECK),
     ManualCommand(action=ManualAction.HOME, who="ann (as root)"),
     ManualCommand(action=ManualAction.GOTO, pose=Pose(x=1.5, pan=-90)),
@@ -28,9 +28,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize("command", WISHES, ids=str)
-def test_wish_of_the_command_is_what_the_daemon_reads(command):
-    """Through JSON, as it is left beside the store."""
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_command_survives_its_json(command):
+    """The command line writes it, and the daemon reads it."""
     assert read_manual_command(json.loads(json.dumps(command.body())), "rig") == command
 
 
@@ -60,8 +60,8 @@ def test_wish_of_the_command_is_what_the_daemon_reads(command):
     ],
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
 )
-def test_wish_that_makes_no_sense_is_refused_in_words(body, fault):
-    """It may come from anybody who can write a file."""
+def test_fault_of_a_request_is_reported(body, fault):
+    """A request isn't trusted."""
     with pytest.raises(FaultsFound) as refused:
         read_manual_command(body, "rig-a.json")
     assert fault in str(refused.value)
@@ -75,27 +75,27 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["action", "who", "x", "y", "pan", "camera", "on"]) | st.text(), JSON))
-def test_no_wish_breaks_the_reader(body):
-    """It is read, or refused."""
+def test_any_request_is_read_or_refused(body):
+    """No request raises another error."""
     try:
         read_manual_command(body, "rig-a.json")
     except FaultsFound as refused:
         assert refused.faults  # noqa: PT017 - either end is right
 
 
-# --- what a driver offers -----------------------------------------------------------------------------------
+# --- carrying out -------------------------------------------------------------------------------------------
 
 
-class Untold(ScannerDriver):
-    """A driver of somebody else's, older than all this."""
+class Bare(ScannerDriver):
+    """A driver that offers only what the contract requires."""
 
     def prepare(self): ...
     def standby(self): ...
     def scan(self, request, monitor): ...
 
 
-class Half(Untold):
-    """One of whose parts one doesn't answer."""
+class Half(Bare):
+    """One whose camera doesn't answer."""
 
     def examine(self):
         return [Part("gantry", True, "fine"), Part("camera top", False, "no such device")]
@@ -105,23 +105,23 @@ def do(driver, command, configuration=None):
     return perform(driver, "mine", command, configuration or {}, EventMonitor())
 
 
-@pytest.mark.parametrize("command", WISHES, ids=str)
-def test_driver_without_hand_control_says_so(command):
-    """Nothing at all may be expected of a driver."""
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_command_is_refused_where_the_driver_does_not_offer_it(command):
+    """Manual control is an optional part of the contract."""
     with pytest.raises(ManualCommandRefused, match="the driver mine "):
-        do(Untold({}), command)
-    assert not isinstance(Untold({}), ManualControl)
+        do(Bare({}), command)
+    assert not isinstance(Bare({}), ManualControl)
 
 
 def test_part_that_does_not_answer_is_named():
-    """The rest is told as well."""
+    """The report has the others, too."""
     report = do(Half({}), ManualCommand(action=ManualAction.CHECK))
     assert report.sentence == "no answer of camera top"
     assert [part["answers"] for part in report.details["parts"]] == [True, False]
 
 
-def test_pictures_are_taken_as_the_timelapse_has_its_cameras():
-    """By each of them, or by one."""
+def test_snapshot_has_the_settings_of_the_timelapses_cameras():
+    """Of each camera, or of one."""
     driver = SimulatedDriver({"time_per_position": 0, "image_width": 16})
     configuration = {"top": {"encoding": "png"}, "side": {}}
     both = do(driver, ManualCommand(action=ManualAction.SNAPSHOT), configuration).pictures
@@ -132,14 +132,14 @@ def test_pictures_are_taken_as_the_timelapse_has_its_cameras():
         do(driver, ManualCommand(action=ManualAction.SNAPSHOT, camera="back"), configuration)
 
 
-def test_goal_beyond_the_gantry_is_refused_by_the_driver():
-    """Which alone knows how far it goes."""
+def test_pose_beyond_the_gantry_is_refused_by_the_driver():
+    """Only the driver knows its reach."""
     with pytest.raises(ScannerNotReady, match=r"^y = -3 mm leaves the gantry's 0-740 mm$"):
         do(SimulatedDriver({}), ManualCommand(action=ManualAction.GOTO, pose=Pose(x=10, y=-3)))
 
 
 class Careless(SimulatedDriver):
-    """Hands over whatever its library gave it."""
+    """Returns bytes, numbers and None instead of text."""
 
     def examine(self):
         return [Part("gantry", answers=1, says=b"ok"), Part("lamp", answers=True, says=None)]
@@ -150,8 +150,8 @@ class Careless(SimulatedDriver):
 
 
 @pytest.mark.parametrize("action", [ManualAction.CHECK, ManualAction.HOME])
-def test_whatever_a_driver_says_can_be_written_down(action):
-    """The loop does that, long after the rig thread would have caught what goes wrong."""
+def test_report_is_json_whatever_the_driver_returns(action):
+    """It is written long after the rig thread has caught the driver's errors."""
     report = perform(Careless({}), "careless", ManualCommand(action=action), {}, EventMonitor())
     assert json.loads(json.dumps([report.sentence, report.details]))
     assert isinstance(report.sentence, str)

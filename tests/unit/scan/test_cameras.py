@@ -3,11 +3,11 @@
 import pytest
 
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
-from plantimager.timelapse.scan.paths import HOME, Pose
+from plantimager.timelapse.scan.pose import HOME, Pose
 
 
 def test_every_other_table_is_a_camera():
-    """The community's configurations name cameras by a table each, in their order."""
+    """The community's configurations have a table for each camera; their order is kept."""
     faults = []
     cameras = read_cameras(
         {
@@ -27,8 +27,8 @@ def test_every_other_table_is_a_camera():
     )
 
 
-def test_a_camera_without_keys_is_the_usual_one():
-    """Most tables say little."""
+def test_camera_without_keys_has_the_defaults():
+    """Most tables are nearly empty."""
     (camera,) = read_cameras({"picamera": {}}, [])
     assert (camera.res_x, camera.res_y, camera.encoding, camera.extension) == (2000, 1500, "jpeg", "jpg")
     assert camera.offset == HOME
@@ -51,15 +51,15 @@ def test_a_camera_without_keys_is_the_usual_one():
         ("cam", {"resx": 3}, "[cam] resx: unknown key; did you mean res_x?"),
     ],
 )
-def test_what_is_wrong_is_told(name, table, message):
-    """With table, key, value and what is allowed."""
+def test_fault_is_reported_with_table_key_value_and_what_is_allowed(name, table, message):
+    """Exactly one for each thing that is wrong."""
     faults = []
     read_cameras({name: table}, faults)
     assert len(faults) == 1
     assert message in str(faults[0])
 
 
-def test_a_faulty_value_does_not_lose_the_camera():
+def test_faulty_value_does_not_lose_the_camera():
     """A picture of the wrong size is better than none."""
     faults = []
     (camera,) = read_cameras({"cam": {"res_x": "big", "res_y": 600}}, faults)

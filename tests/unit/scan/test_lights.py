@@ -1,16 +1,16 @@
-"""Which switch is on when."""
+"""The state of every switch in each phase of the rig."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantimager.timelapse.scan.lights import WANTED, Phase, Role, switch_changes
+from plantimager.timelapse.scan.lights import SWITCH_STATES, RigPhase, Role, switch_changes
 
-PHASES = st.sampled_from([*Phase])
+PHASES = st.sampled_from([*RigPhase])
 
 
-def walked(phases, known=()):
-    """Return every state that the switches go through, from unknown on."""
+def states_through(phases, known=()):
+    """Return every state of the switches on the way through ``phases``; at first only ``known`` is known."""
     state = dict(known)
     states = []
     for phase in phases:
@@ -21,34 +21,34 @@ def walked(phases, known=()):
 
 
 @given(st.lists(PHASES, min_size=1))
-def test_the_switches_end_as_the_last_phase_wants_them(phases):
-    """Whatever came before."""
-    assert walked(phases)[-1] == WANTED[phases[-1]]
+def test_switches_end_in_the_states_of_the_last_phase(phases):
+    """Whatever the phases before were."""
+    assert states_through(phases)[-1] == SWITCH_STATES[phases[-1]]
 
 
 @given(st.lists(PHASES, min_size=1))
-def test_the_plant_is_dark_in_a_scan_alone(phases):
-    """However often the daemon crashes and begins again from nothing known."""
+def test_growth_light_is_off_only_while_scanning(phases):
+    """However often the daemon crashes, after which no state is known."""
     for phase in phases:
         for role, on in switch_changes({}, phase):
             if role is Role.GROWTH_LIGHT and not on:
-                assert phase is Phase.SCANNING
+                assert phase is RigPhase.SCANNING
 
 
 @given(st.lists(PHASES, min_size=1))
 def test_scan_light_and_growth_light_are_never_on_together(phases):
-    """They may hang on one supply."""
-    for state in walked(phases, WANTED[Phase.STANDBY]):
+    """They may draw on one supply."""
+    for state in states_through(phases, SWITCH_STATES[RigPhase.STANDBY]):
         assert not (state.get(Role.SCAN_LIGHT) and state.get(Role.GROWTH_LIGHT))
 
 
-@pytest.mark.parametrize("phase", [Phase.STANDBY, Phase.WARM])
-def test_after_a_crash_everything_is_switched_the_plants_light_before_power(phase):
-    """Nothing is known then, so nothing is taken for granted."""
+@pytest.mark.parametrize("phase", [RigPhase.STANDBY, RigPhase.WARM])
+def test_after_a_crash_everything_is_switched_and_the_growth_light_before_power(phase):
+    """No state is known then."""
     assert [role for role, _ in switch_changes({}, phase)] == [Role.SCAN_LIGHT, Role.GROWTH_LIGHT, Role.GANTRY_POWER]
 
 
-def test_nothing_is_switched_twice():
+def test_switch_in_the_right_state_is_not_switched_again():
     """A phase that goes on changes nothing."""
-    for phase in Phase:
-        assert switch_changes(WANTED[phase], phase) == []
+    for phase in RigPhase:
+        assert switch_changes(SWITCH_STATES[phase], phase) == []

@@ -18,6 +18,7 @@ from plantimager.timelapse.drivers.cameras import KINDS, v4l2
 from plantimager.timelapse.scan.lights import Role
 from plantimager.timelapse.settings.config import LOG_LEVELS, ClockPolicy, Missed, read_config
 from plantimager.timelapse.support.faults import MISSING, Table
+from plantimager.timelapse.support.keys import keys_of
 
 PAGE = MANUALS / "timelapsed.toml.5"
 
@@ -207,9 +208,9 @@ def test_uncommenting_an_option_that_has_a_default_changes_nothing(code):
 def test_what_a_camera_needs_is_said_to_be_required(document):
     """Its kind tells, not the reader of its keys."""
     for kind, takes in KINDS.items():
-        for key in takes.keys:
-            said = document[f"{CAMERAS}.{ANY}, kind {kind}", key]
-            assert said.endswith("Required") == (key in takes.required)
+        for name, key in keys_of(takes.options).items():
+            said = document[f"{CAMERAS}.{ANY}, kind {kind}", name]
+            assert said.endswith("Required") == (key.default is MISSING)
 
 
 def test_how_many_pictures_a_webcam_throws_away_is_the_codes(document):

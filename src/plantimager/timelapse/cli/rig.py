@@ -21,7 +21,7 @@ from plantimager.timelapse.cli.daemon_request import (
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import EXIT_FAILED, ManualCommandRefused
 from plantimager.timelapse.support.text import one_line
 

@@ -1,1 +1,1 @@
-"""A scan's pictures on disk: attempt, receipt, layout, free space."""
+"""The pictures of a scan on disk: attempt, receipt, layout, free space."""

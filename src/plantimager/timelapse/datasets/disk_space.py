@@ -1,7 +1,7 @@
-"""Room on the datasets' disk: looked for before a scan, with a floor that no scan goes below.
+"""Free space on the datasets' disk: checked before a scan and while it runs, with a reserve that no scan uses.
 
-A disk that is full to the brim stops more than scans: the store and the journal, too. So every driver has the
-option ``keep_free = "1 GB"``, and reads it here.
+A full disk stops more than scans: the store and the journal can't be written, either. So every driver has the key
+``keep_free``, which `read_size` reads.
 """
 
 from __future__ import annotations
@@ -19,65 +19,61 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.scan.cameras import Camera
     from plantimager.timelapse.scan.request import ScanRequest
-    from plantimager.timelapse.support.faults import Table
 
 MEGABYTE: Final = 1_000_000
 
 KEEP_FREE: Final = 1_000 * MEGABYTE
-"""Bytes, where the options don't say: the journal and a year of stores fit in."""
+"""Bytes, the default of the option: enough for the journal and a year of stores."""
 
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
-"""The most that a picture takes, by its extension: what a scan must find free before it begins."""
+"""The most that a picture takes, by its extension."""
 
 _SIZE: Final = r"(?a)(\d{1,9}(?:\.\d+)?)\s*([MGT])B"
 
 
-def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
-    """Take ``keep_free`` out of a driver's options; bytes."""
-    return table.take("keep_free", _read_size, default)
-
-
-def max_picture_bytes(cameras: Iterable[Camera]) -> int:
-    """Return what the pictures of one position take at most."""
-    return sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras)
-
-
-def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
-    """Check that the disk takes a scan of ``needed`` bytes, all in all.
-
-    Raises
-    ------
-    ScannerNotReady
-        It doesn't; no attempt is used, because a person may make room meanwhile.
-
-    """
-    try:
-        check(request.dataset_dir.parent, needed, keep_free)
-    except OSError as full:
-        raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
-
-
-def check(directory: Path, needed: int, keep_free: int) -> None:
-    """Check that the disk of ``directory`` takes ``needed`` more bytes, and has ``keep_free`` left when it did.
-
-    Raises
-    ------
-    OSError
-        ENOSPC, worded; or it can't be asked.
-
-    """
-    free = shutil.disk_usage(directory).free
-    if free - needed < keep_free:
-        problem = f"{_words(free)} free, {_words(needed)} needed for this scan, and {_words(keep_free)} kept free"
-        raise OSError(errno.ENOSPC, f"{problem}; move datasets away, or lower keep_free", str(directory))
-
-
-def _words(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _read_size(value: object) -> int:
+def read_size(value: object) -> int:
+    """Return the bytes of a size that a person wrote: "500 MB"."""
     match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write a size such as "500 MB" or "2 GB"')
     return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])
+
+
+def max_picture_bytes(cameras: Iterable[Camera]) -> int:
+    """Return the most bytes that the pictures of one position take."""
+    return sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras)
+
+
+def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
+    """Check before a scan that the disk has space for its ``needed`` bytes, and has ``keep_free`` left afterwards.
+
+    Raises
+    ------
+    ScannerNotReady
+        It has not. No attempt is used: a person may free space within the grace period.
+
+    """
+    try:
+        require_free_space(request.dataset_dir.parent, needed, keep_free)
+    except OSError as full:
+        raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
+
+
+def require_free_space(directory: Path, needed: int, keep_free: int) -> None:
+    """Check that the disk of ``directory`` has space for ``needed`` bytes, and has ``keep_free`` left afterwards.
+
+    Raises
+    ------
+    OSError
+        It has not (ENOSPC, worded for a person), or it can't be read how much is free.
+
+    """
+    free = shutil.disk_usage(directory).free
+    if free - needed < keep_free:
+        sizes = f"{_format_bytes(free)} free, {_format_bytes(needed)} needed for this scan, and"
+        problem = f"{sizes} {_format_bytes(keep_free)} kept free; move datasets away, or lower keep_free"
+        raise OSError(errno.ENOSPC, problem, str(directory))
+
+
+def _format_bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

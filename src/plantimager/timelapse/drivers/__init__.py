@@ -1,36 +1,40 @@
-"""The drivers: one file for each way of making a rig scan.
+"""The drivers: a module or package for each way of making a rig scan.
 
-A driver is a subclass of `base.ScannerDriver`, registered under the entry-point group
-``plantimager.scanner_drivers`` by whatever distribution it comes in; `load_store` finds it by
-that name. Nothing is imported but the driver that the configuration asks for.
+A driver is a subclass of `base.ScannerDriver`. Its distribution, ours or another, registers it in the entry-point group
+``plantimager.scanner_drivers``. `load_driver` finds it by the name of its entry point, and imports no other driver.
+
+For the author of a driver: `base` is the contract, `manual_control` its optional part, and `testing` its test suite.
+`datasets.attempt` makes a dataset that is whole or absent, `datasets.plantdb_layout` lays out its files,
+`datasets.disk_space` checks the disk, `scan` reads a scan configuration, and `support.keys` reads options.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.base import ScannerDriver
+from plantimager.timelapse.support.distribution import DISTRIBUTION
 from plantimager.timelapse.support.errors import DriverBroken, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DISTRIBUTION = "plantimager-timelapse"
-GROUP = "plantimager.scanner_drivers"
+GROUP: Final = "plantimager.scanner_drivers"
+"""The entry-point group of drivers."""
 
 
 def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
-    """Return the driver registered as ``name``, made from its own configuration table.
+    """Return the driver registered as ``name``, made with the options of its configuration table.
 
     Raises
     ------
     FaultsFound
-        No such driver, what it needs isn't installed, or it refuses its options.
+        There is no such driver, a library that it needs isn't installed, or its options are at fault.
     DriverBroken
-        It raises something else when it is imported or made.
+        It raises another error when it is imported or made.
 
     """
     found = _find(name)
@@ -52,12 +56,12 @@ def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
 
 
 def install_hint(extra: str) -> str:
-    """Return what a person does to get what an extra of this distribution brings."""
+    """Return how a person installs an extra of this distribution, as a clause."""
     return f"pip install '{DISTRIBUTION}[{extra}]' (for the service: sudo systemd/install --extras {extra})"
 
 
 def _find(name: str) -> EntryPoint | None:
-    """Return the entry point of a driver: ours, or else one of any distribution, which takes a look at all of them."""
+    """Return the entry point of a driver: ours, else that of any distribution, which takes reading them all."""
     with suppress(PackageNotFoundError):  # run from a source tree
         ours = distribution(DISTRIBUTION).entry_points.select(group=GROUP, name=name)
         if ours:

@@ -1,9 +1,8 @@
 """The contract between the daemon and a rig.
 
-The daemon calls a driver on one thread of its own (the *rig thread*), one call at a time,
-except `ScannerDriver.recover` and `ScannerDriver.check`, which are called while that one has nothing
-to do. A driver never sees the store, APScheduler or the daemon's environment: what it needs is in its
-options and in the `ScanRequest`.
+The daemon calls a driver on one thread (the *rig thread*), one call at a time. `ScannerDriver.recover` and
+`ScannerDriver.check` may come from another thread, while the rig thread makes no call. A driver never sees the store,
+APScheduler or the daemon's environment: everything that it needs is in its options and in the `ScanRequest`.
 """
 
 from __future__ import annotations
@@ -26,61 +25,62 @@ __all__ = ["Call", "EventMonitor", "Part", "ScanMonitor", "ScanRequest", "ScanRe
 
 
 class Call(StrEnum):
-    """What a driver is asked to do."""
+    """A call of a driver, in words for a person."""
 
     PREPARE = "prepare"
     SCAN = "scan"
     STANDBY = "standby"
     CLOSE = "close"
     RECOVER = "recover"
-    """Before the rig thread has anything to do."""
+    """Before all other calls."""
     MANUAL = "by hand"
-    """What a person asked for, see `manual_command`."""
+    """A manual command, see `manual_command`."""
 
 
 class Part(Struct, frozen=True):
-    """How one part of a rig is."""
+    """The state of one part of a rig."""
 
     name: str
-    """``gantry``, ``camera top``."""
+    """Such as ``gantry``, ``camera top``."""
     answers: bool
+    """Whether it works, as far as the driver can find out."""
     says: str
-    """What it answers, or why it doesn't; for people, on one line."""
+    """What it reports, or why it doesn't answer; for people, on one line."""
 
 
 class ScanMonitor(Protocol):
-    """The line between a running scan and the daemon. Every member may be used from any thread."""
+    """The connection between a running call and the daemon. Every member may be used from any thread."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` pictures are taken. A scan that never says so is held to be stalled."""
+        """Report that ``done`` of ``total`` pictures are taken. A scan that doesn't report counts as stalled."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether the scan is to stop at its next safe point with `ScanCancelled`."""
+        """Whether the call is to end at its next safe point, with `ScanCancelled`."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until cancelled; return `cancelled`. The way for a driver to pass time."""
+        """Wait that long, or until cancelled; return `cancelled`. A driver waits in no other way."""
 
 
 class EventMonitor:
-    """A `ScanMonitor` on a `threading.Trigger`; the daemon's own, and enough for a driver's tests."""
+    """A `ScanMonitor` on a `threading.Event`, for the daemon and for the tests of a driver."""
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
         self.steps: tuple[int, int, str] = (0, 0, "")
-        """The last progress: done, total, note."""
+        """Done, total and note of the last progress."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Keep the last progress."""
+        """Keep it."""
         self.steps = (done, total, note)
 
     def cancel(self) -> None:
-        """Ask the scan to stop. Any thread."""
+        """Ask the call to end. Any thread."""
         self._cancel.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
+        """Whether `cancel` has been called."""
         return self._cancel.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -89,82 +89,81 @@ class EventMonitor:
 
 
 class ScannerDriver(ABC):
-    """A way of making a rig scan. One file per driver; see the package's docstring."""
+    """A way of making a rig scan."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """Check the driver's own table ``[drivers.NAME]``; touch no hardware yet.
+        """Check ``options``, which are the table ``[drivers.NAME]`` of the driver; use no hardware yet.
 
         Raises
         ------
         FaultsFound
-            With every fault of ``options``, the table named ``drivers.NAME``.
+            With every fault of the options, in a table of that name.
 
         """
         self.options = options
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-        """Return what this rig can't do of a scan configuration; called before anything moves.
+        """Return the faults that a scan configuration has for this rig, without using any hardware.
 
-        Called by ``timelapsectl check`` and when a definition is taken up, which doesn't wait longer than ten seconds.
-        Any thread.
+        Called by ``timelapsectl check`` and when a definition is taken up, which waits ten seconds at most. Any thread.
         """
         del configuration
         return ()
 
     def examine(self) -> Sequence[Part]:
-        """Talk to every part of the rig and return how each is; may power it up, but moves nothing. Raises nothing.
+        """Return the state of every part of the rig. May power it up, but moves nothing. Raises nothing.
 
-        For ``timelapsectl rig check``; an empty answer means that the driver can't tell. What else a person may do
-        with a rig is in `by_hand.ManualControl`.
+        Called by ``timelapsectl rig check``. No parts mean that the driver can't find out. The other manual commands
+        are calls of `manual_control.ManualControl`.
         """
         return ()
 
     @abstractmethod
     def prepare(self) -> None:
-        """Warm up: power, lights, homing. Called ``warmup_sec`` before a slot; may be called twice.
+        """Warm up: power, lights, homing. Called ``warmup_sec`` before a slot, and may be called twice.
 
         Raises
         ------
         ScannerNotReady
-            The rig isn't there (yet). It is asked again before the scan.
+            The rig doesn't answer (yet). It is called again before the scan.
 
         """
 
     @abstractmethod
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
-        """Take one slot: return when the dataset is whole and on disk.
+        """Take one slot; return when its dataset is whole and synced to disk.
 
         Raises
         ------
         ScannerNotReady
-            The rig is absent or still booting; no attempt is used, and it is asked again within the grace period.
+            The rig is absent or still booting. No attempt is used, and it is called again within the grace period.
         ScanFailed
             This attempt failed.
         ScanCancelled
-            ``monitor.cancelled`` was seen and the rig brought to a safe point.
+            ``monitor`` was cancelled, and the rig is at a safe point.
 
         """
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
-        """Say after a restart whether ``request`` was finished after all: its dataset is whole.
+        """Return the result of a request that had finished when the daemon was killed, None if it had not.
 
-        Also the place to end what a killed daemon left running. Called before the rig thread has anything to do, once
-        in a start, but again in the next where this one is killed before its answer is on disk. One that takes longer
-        than ``stall_timeout``, or 5 min, is given up, with the process. ``None``: it was not finished.
+        A driver also ends here what the killed daemon left running. Called before all other calls, once in a start;
+        again in the next start where the daemon is killed before the answer is on disk. If it takes longer than
+        ``stall_timeout``, or 5 min, the process is replaced.
         """
         del request
         return None
 
     @abstractmethod
     def standby(self) -> None:
-        """Power down. Called when the next slot is farther off than ``standby_threshold_sec``, and at stop.
+        """Power down. Called when the next slot is more than ``standby_threshold_sec`` ahead, and at stop.
 
         Raises
         ------
         DriverError
-            It can't, or not all of it; likewise `close`. That is told, and the next slot is tried all the same.
+            All or some of it failed; `close` may raise it, too. It is reported, and the next slot is attempted.
 
         """
 
-    def close(self) -> None:  # noqa: B027 - a driver that holds nothing has nothing to let go of
-        """Let go of everything. Called once, last."""
+    def close(self) -> None:  # noqa: B027 - a driver that holds nothing has nothing to release
+        """Release everything. The last call."""

@@ -1,6 +1,6 @@
-"""What a person has the rig do between scans, with ``timelapsectl rig``: the command, and how it is done.
+"""Manual commands: what a person asks of the rig between scans with ``timelapsectl rig``, read and carried out.
 
-`perform` serves both sides: the rig thread of a daemon and, where none runs, the command itself.
+`perform` is called on the rig thread of a daemon or, where none runs, by the command line itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.drivers.manual_control import ManualControl
-from plantimager.timelapse.scan.paths import Pose, coordinate
+from plantimager.timelapse.scan.pose import Pose
+from plantimager.timelapse.scan.values import coordinate
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 
-LONGEST_NAME: Final = 100
-"""Characters of who asks, and of a camera."""
+MAX_NAME: Final = 100
+"""Characters of the name of a person, or of a camera."""
 
 
 class ManualAction(StrEnum):
-    """What can be asked for, in the words of the command."""
+    """What a manual command does, in the words of the command line."""
 
     CHECK = "check"
     HOME = "home"
@@ -35,19 +36,20 @@ class ManualAction(StrEnum):
 
 
 class ManualCommand(Struct, frozen=True):
-    """What a person asks for."""
+    """What a person asks of the rig."""
 
     action: ManualAction
     pose: Pose = Pose()
-    """Of `Deed.GOTO`: x, y in mm, pan in degrees; what it leaves out stays as it is."""
+    """Of `ManualAction.GOTO`: x, y in mm, pan in degrees; an axis that it leaves out stays as it is."""
     camera: str = ""
-    """Of `Deed.SNAPSHOT`: which; empty for all."""
+    """Of `ManualAction.SNAPSHOT`: which one; empty for all."""
     on: bool = False
-    """Of `Deed.LIGHTS`."""
+    """Of `ManualAction.LIGHTS`."""
     who: str = "somebody"
+    """Who asks, for the journal."""
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of a request, which `read_manual_command` understands."""
+        """Return the command as the JSON object of a request, which `read_manual_command` reads."""
         body: dict[str, Any] = {"action": self.action.value, "who": self.who}
         if self.action is ManualAction.GOTO:
             goal = {"x": self.pose.x, "y": self.pose.y, "pan": self.pose.pan}
@@ -68,12 +70,12 @@ class ManualCommand(Struct, frozen=True):
 
 
 def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
-    """Return what a request asks for; it may come from anybody who can write a file.
+    """Return the command in a request; ``source`` names the request in faults. It is not trusted.
 
     Raises
     ------
     FaultsFound
-        With all that is wrong with it.
+        With every fault of the request.
 
     """
     faults: list[Fault] = []
@@ -97,44 +99,47 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
 
 def _name(value: object) -> str:
     name = text(value)
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"write at most {LONGEST_NAME} characters, on one line")
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise ValueError(f"write at most {MAX_NAME} characters, on one line")
     return name
 
 
-# --- doing it --------------------------------------------------------------------------------------------
+# --- carrying it out --------------------------------------------------------------------------------------------
 
 
 class Picture(Struct, frozen=True):
-    """What a camera saw."""
+    """A picture of a snapshot."""
 
     camera: str
     extension: str
+    """Of its file, without the dot."""
     content: bytes
+    """The file."""
 
 
 class ManualReport(Struct, frozen=True):
-    """What came of it."""
+    """The result of a manual command."""
 
     sentence: str
+    """For the person who asked."""
     parts: tuple[Part, ...] = ()
     pictures: tuple[Picture, ...] = ()
 
     @property
     def details(self) -> dict[str, Any]:
-        """Return the same as JSON, but for what is in the pictures; drivers say what they like."""
+        """Return parts and pictures as JSON values, without their content. The types of a driver aren't trusted."""
         parts = [{"name": str(part.name), "answers": bool(part.answers), "says": str(part.says)} for part in self.parts]
         pictures = [{"camera": picture.camera, "extension": picture.extension} for picture in self.pictures]
         return {"parts": parts, "pictures": pictures}
 
 
 def check_supported(driver: ScannerDriver, name: str, command: ManualCommand) -> None:
-    """Raise `ManualCommandRefused` where a driver has no such thing to offer; ``name`` is that of the configuration."""
+    """Raise `ManualCommandRefused` where a driver doesn't offer a command; ``name`` is the driver's."""
     if command.action is not ManualAction.CHECK:
-        _controls_of(driver, name)
+        _manual_control_of(driver, name)
 
 
-def _controls_of(driver: ScannerDriver, name: str) -> ManualControl:
+def _manual_control_of(driver: ScannerDriver, name: str) -> ManualControl:
     if isinstance(driver, ManualControl):
         return driver
     raise ManualCommandRefused(
@@ -145,19 +150,19 @@ def _controls_of(driver: ScannerDriver, name: str) -> ManualControl:
 def perform(
     driver: ScannerDriver, name: str, command: ManualCommand, configuration: Mapping[str, Any], monitor: ScanMonitor
 ) -> ManualReport:
-    """Do it, and return what came of it. The thread that the driver is called on.
+    """Carry out a command, and return its result. It has to run on the thread that calls the driver.
 
     Raises
     ------
-    NotByHand
+    ManualCommandRefused
         The driver doesn't offer it.
     DriverError
-        The rig can't do it, or ``monitor`` broke it off.
+        The rig can't do it, or ``monitor`` was cancelled.
 
     """
     if command.action is ManualAction.CHECK:
         return _examine(driver, name)
-    control = _controls_of(driver, name)
+    control = _manual_control_of(driver, name)
     match command.action:
         case ManualAction.HOME:
             return ManualReport(str(control.home(monitor)))

@@ -1,7 +1,7 @@
-"""A plant to look at where there is none: a rosette that grows with its age and turns with the camera.
+"""The picture of a plant, for the simulated rig: a rosette that grows with its age and turns with the camera.
 
-The same age and pose always give the same picture. Lengths are those of a model 1.0 wide;
-x goes right, y away from the viewer, z up.
+The same age and pose always give the same picture. Lengths are those of a model that is 1.0 wide; x goes right, y away
+from the viewer, z up.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ GOLDEN_ANGLE: Final = math.radians(137.508)
 """From one leaf to the next, as in most rosettes."""
 
 FIRST_LEAF: Final = -6.0
-"""Days before day 0 at which the first leaf came out: a timelapse begins with a seedling, not with bare soil."""
+"""Day on which the first leaf appears: a timelapse begins with a seedling, not with bare soil."""
 
-DAYS_TO_A_LEAF: Final = 1.1
-MOST_LEAVES: Final = 40
-BOLTING: Final = 24.0
+DAYS_PER_LEAF: Final = 1.1
+MAX_LEAVES: Final = 40
+BOLTING_DAY: Final = 24.0
 """Day on which the stem begins to rise."""
 
-SMOOTHER: Final = 2
-"""The picture is painted so many times larger and then shrunk, which smooths its edges."""
+OVERSAMPLING: Final = 2
+"""The picture is painted that many times larger and then shrunk, which smooths its edges."""
 
 _SKY: Final = ((226, 233, 236), (246, 247, 245))
 _POT, _RIM, _SOIL = (176, 98, 66), (194, 114, 80), (72, 54, 44)
@@ -38,36 +38,36 @@ _INK: Final = (40, 46, 44)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """From where the plant is seen."""
+    """The camera's view of the plant."""
 
     width: int
     """Pixels of the finished picture."""
     height: int
     pan: float
-    """Degrees that the camera went round the plant."""
+    """The camera's angle around the plant, degrees."""
     elevation: float
-    """Degrees by which it looks down."""
+    """The angle by which it looks down, degrees."""
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Return where a point of the model lies in the enlarged picture, pixels."""
+        """Return where a point of the model is in the enlarged picture, pixels."""
         turn, down = math.radians(self.pan), math.radians(self.elevation)
         across = x * math.cos(turn) - y * math.sin(turn)
         away = x * math.sin(turn) + y * math.cos(turn)
-        scale = 0.9 * SMOOTHER * min(self.width, self.height * 4 / 3)
+        scale = 0.9 * OVERSAMPLING * min(self.width, self.height * 4 / 3)
         return (
-            SMOOTHER * self.width / 2 + scale * across,
-            SMOOTHER * self.height * 0.62 - scale * (away * math.sin(down) + z * math.cos(down)),
+            OVERSAMPLING * self.width / 2 + scale * across,
+            OVERSAMPLING * self.height * 0.62 - scale * (away * math.sin(down) + z * math.cos(down)),
         )
 
     def distance(self, x: float, y: float) -> float:
-        """Return how far away a point lies, in the model's lengths; what is farther is painted first."""
+        """Return how far away a point is, in lengths of the model; farther parts are painted first."""
         turn = math.radians(self.pan)
         return x * math.sin(turn) + y * math.cos(turn)
 
 
 def paint(view: View, age: float, captions: Sequence[str], encoding: str) -> bytes:
-    """Return the encoded picture (``JPEG``, ``PNG``, ``TIFF``) of a plant ``age`` days old, ``captions`` below it."""
-    picture = Image.new("RGB", (SMOOTHER * view.width, SMOOTHER * view.height))
+    """Return the encoded picture (``JPEG``, ``PNG``, ``TIFF``) of a plant that is ``age`` days old, with captions."""
+    picture = Image.new("RGB", (OVERSAMPLING * view.width, OVERSAMPLING * view.height))
     brush = ImageDraw.Draw(picture)
     _paint_background(brush, picture.size)
     _paint_pot(brush, view)
@@ -87,7 +87,7 @@ class _Leaf:
     """Radians."""
     length: float
     rise: float
-    """How steeply it stands, radians; young leaves stand up, old ones lie down."""
+    """Its angle above the ground, radians; large for young leaves, small for old ones."""
     freshness: float
     """From 0, old and dark, to 1, young and light."""
 
@@ -96,7 +96,7 @@ class _Leaf:
         return self.at(1.0, 0.0)
 
     def at(self, along: float, aside: float) -> tuple[float, float, float]:
-        """Return a point of the leaf: ``along`` its middle from 0 to 1, ``aside`` of it in the model's lengths."""
+        """Return a point of the leaf: ``along`` its middle from 0 to 1, ``aside`` from it in lengths of the model."""
         out = self.length * along
         bend = self.rise * (1 - 0.55 * along)  # the tip hangs a little
         reach, height = out * math.cos(bend), out * math.sin(bend)
@@ -105,8 +105,8 @@ class _Leaf:
 
 
 def _leaves(age: float) -> Iterator[_Leaf]:
-    for number in range(MOST_LEAVES):
-        leaf_age = age - FIRST_LEAF - number * DAYS_TO_A_LEAF
+    for number in range(MAX_LEAVES):
+        leaf_age = age - FIRST_LEAF - number * DAYS_PER_LEAF
         if leaf_age <= 0:
             return
         grown = 1 / (1 + math.exp(-(leaf_age - 7) / 2.2))
@@ -133,20 +133,20 @@ def _paint_leaf(brush: ImageDraw.ImageDraw, view: View, leaf: _Leaf) -> None:
     colour = tuple(round(light * (old + (young - old) * leaf.freshness)) for old, young in green)
     brush.polygon(edge, fill=colour, outline=tuple(round(part * 0.78) for part in colour))
     middle = [view.project(*leaf.at(along, 0.0)) for along in (0.05, 0.5, 0.92)]
-    brush.line(middle, fill=tuple(min(255, part + 28) for part in colour), width=SMOOTHER)
+    brush.line(middle, fill=tuple(min(255, part + 28) for part in colour), width=OVERSAMPLING)
 
 
 def _paint_stem(brush: ImageDraw.ImageDraw, view: View, age: float) -> None:
-    if age <= BOLTING:
+    if age <= BOLTING_DAY:
         return
-    height = 0.55 * (1 - math.exp(-(age - BOLTING) / 6))
-    brush.line([view.project(0, 0, 0), view.project(0.01, 0, height)], fill=_STALK, width=3 * SMOOTHER)
+    height = 0.55 * (1 - math.exp(-(age - BOLTING_DAY) / 6))
+    brush.line([view.project(0, 0, 0), view.project(0.01, 0, height)], fill=_STALK, width=3 * OVERSAMPLING)
     for number in range(int(height / 0.05)):
         up, azimuth = height * (1 - 0.07 * number), number * GOLDEN_ANGLE
         x, y = (0.012 + 0.008 * number) * math.cos(azimuth), (0.012 + 0.008 * number) * math.sin(azimuth)
         across, down = view.project(x, y, up)
-        brush.line([view.project(0.01, 0, up - 0.03), (across, down)], fill=_STALK, width=SMOOTHER)
-        petal = view.width * SMOOTHER / 160
+        brush.line([view.project(0.01, 0, up - 0.03), (across, down)], fill=_STALK, width=OVERSAMPLING)
+        petal = view.width * OVERSAMPLING / 160
         brush.ellipse((across - petal, down - petal, across + petal, down + petal), fill=(250, 250, 252))
 
 

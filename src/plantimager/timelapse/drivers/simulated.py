@@ -1,19 +1,7 @@
-"""The rig that needs no hardware: walks the real path and takes pictures of a plant that grows.
+"""The driver that needs no hardware: it goes along the real path and takes pictures of a plant that grows.
 
-The default driver, for a first look, for trying a definition out, and for tests: it can be told to
-fail, to stall and to be absent. Its options, ``[drivers.simulated]``::
-
-    time_per_position = "0.5s"  # how long the arm takes from one point to the next; 0 for at once
-    image_width = 640           # pixels; 0 takes the cameras' own width
-    days_per_slot = 2           # each slot is so many days of growth; default: as the calendar has it
-    fail = [2, 5]               # these slots (from 0) fail half-way …
-    fail_attempts = 1           # … in their first attempt only; default: in every attempt
-    stall = [3]                 # these slots stop half-way and say no more …
-    stall_attempts = 1
-    deaf = true                 # … and don't even hear that they are cancelled
-    absent = [4]                # in these slots the rig isn't there
-    absent_for = "1m"           # nor is it so long after the service's start
-    keep_free = "100 MB"        # of the datasets' disk, which no scan touches
+The default driver, for a first look, for trying a definition out, and for tests: its options make it fail, stall and
+be absent.
 """
 
 from __future__ import annotations
@@ -26,146 +14,131 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
-from plantimager.timelapse.datasets.plant_scan import PlantScan
-from plantimager.timelapse.domain.durations import format_duration, parse_duration
+from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
+from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
+from plantimager.timelapse.drivers.simulated_options import TABLE, SimulatedOptions
 from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
-from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, read_path
+from plantimager.timelapse.scan.paths import path_of
+from plantimager.timelapse.scan.pose import HOME, Pose
+from plantimager.timelapse.scan.reach import check_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole_number
+from plantimager.timelapse.support.keys import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.support.faults import Fault
 
 REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
-"""What the simulated gantry reaches, mm: as much as the usual real one."""
-
-EVERY: Final = 1_000_000
-"""Attempts: more than a slot ever has."""
-
-KEEP_FREE: Final = 100 * disk_space.MEGABYTE
-"""Less than for a real rig: this one is for trying out, also in the /tmp of a small computer."""
+"""The reach of the simulated gantry, mm: that of the usual real one."""
 
 SNAPSHOT_AGE: Final = timedelta(days=14)
-"""Of the plant that a person takes a picture of: there are leaves to look at."""
+"""Of the plant in a manual snapshot: it has some leaves."""
 
 PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
 
 
 class SimulatedDriver(ScannerDriver, ManualControl):
-    """A rig that exists on paper."""
+    """A rig without hardware."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        table = Table(dict(options), "drivers.simulated", faults)
-        self._time_per_position = table.take("time_per_position", parse_duration, timedelta(seconds=0.5))
-        self._image_width = table.take("image_width", whole_number(0, 10_000), 640)
-        self._days_per_slot = table.take("days_per_slot", _days, None)
-        self._fail = table.take("fail", _slots, frozenset[int]())
-        self._fail_attempts = table.take("fail_attempts", whole_number(1), EVERY)
-        self._stall = table.take("stall", _slots, frozenset[int]())
-        self._stall_attempts = table.take("stall_attempts", whole_number(1), EVERY)
-        self._deaf = table.take("deaf", boolean, default=False)
-        self._absent = table.take("absent", _slots, frozenset[int]())
-        absent_for = table.take("absent_for", parse_duration, timedelta(0))
-        self._keep_free = disk_space.read_keep_free(table, KEEP_FREE)
-        table.finish()
+        self._options = read_table(SimulatedOptions, options, TABLE, faults)
         if faults:
             raise FaultsFound(faults)
-        self._at = HOME
-        """Where a person has sent the arm."""
+        self._arm = HOME
+        """Where a person has moved the arm."""
         self._closed = threading.Event()
         self._present = threading.Event()
-        # A timer, not a look at the clock: the wall clock may be set meanwhile.
-        self._plug = threading.Timer(absent_for.total_seconds(), self._present.set)
-        self._plug.daemon = True
-        if absent_for:
-            self._plug.start()
+        # A timer and not a look at the clock: the wall clock may be set in the meantime.
+        self._arrival = threading.Timer(self._options.absent_for.total_seconds(), self._present.set)
+        self._arrival.daemon = True
+        if self._options.absent_for:
+            self._arrival.start()
         else:
             self._present.set()
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-        """Return where the path leaves the simulated gantry."""
+        """Return where the path leaves the reach of the simulated gantry."""
         return check_reach(configuration, REACH)
 
     def prepare(self) -> None:
-        """Be there."""
+        """Do nothing, unless the rig is absent."""
         if not self._present.is_set():
             raise ScannerNotReady("the simulated rig is still absent, as absent_for says")
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
-        """Walk the path, and paint a picture for each camera at each position."""
+        """Go along the path, and paint a picture for each camera at each pose."""
         finished = find_finished(request)
         if finished is not None:
             return finished
         self.prepare()
-        if request.index in self._absent:
+        if request.index in self._options.absent:
             raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
-        poses, cameras = _read(request.configuration)
-        cameras = [self._shrunk(camera) for camera in cameras]
-        disk_space.check_disk_space(request, disk_space.max_picture_bytes(cameras) * len(poses), self._keep_free)
+        poses, cameras = _plan(request.configuration)
+        cameras = [self._limit_width(camera) for camera in cameras]
+        needed = disk_space.max_picture_bytes(cameras) * len(poses)
+        disk_space.check_disk_space(request, needed, self._options.keep_free)
         with begin_attempt(request) as attempt:
-            pictures = PlantScan(attempt.directory, request)
-            self._walk(request, monitor, poses, cameras, pictures)
-            pictures.complete()
-            return attempt.finish(ScanResult(pictures=pictures.pictures))
+            layout = PlantDbLayout(attempt.directory, request)
+            self._take_pictures(request, monitor, poses, cameras, layout)
+            layout.complete()
+            return attempt.finish(ScanResult(pictures=layout.pictures))
 
-    def _walk(
+    def _take_pictures(
         self,
         request: ScanRequest,
         monitor: ScanMonitor,
         poses: Sequence[Pose],
         cameras: Sequence[Camera],
-        pictures: PlantScan,
+        layout: PlantDbLayout,
     ) -> None:
-        at, age, total = HOME, self._age(request), len(poses) * len(cameras)
-        for shot, goal in enumerate(poses):
+        arm, age, total = HOME, self._age(request), len(poses) * len(cameras)
+        due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
+        caption = f"{request.timelapse_id}   slot {request.index}   {_format_age(age)}   {due}"
+        for shot, pose in enumerate(poses):
             if shot == len(poses) // 2:
-                self._misbehave(request, monitor)
-            if monitor.wait(self._time_per_position.total_seconds()):
+                self._fail_or_stall(request, monitor)
+            if monitor.wait(self._options.time_per_position.total_seconds()):
                 raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
-            at = goal.after(at)
+            arm = pose.completed_from(arm)
             for camera in cameras:
-                pictures.add(camera, shot, at, self._picture(request, camera, at, age))
-            disk_space.check(request.dataset_dir.parent, 0, self._keep_free)
-            monitor.progress(pictures.pictures, total, f"picture {pictures.pictures} of {total}")
+                layout.add(camera, shot, arm, self._paint(camera, arm, age, caption))
+            disk_space.require_free_space(request.dataset_dir.parent, 0, self._options.keep_free)
+            monitor.progress(layout.pictures, total, f"picture {layout.pictures} of {total}")
 
-    def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:
-        """Do what the options say of this slot, half-way, so that there is something to lose."""
-        if request.index in self._fail and request.attempt <= self._fail_attempts:
+    def _fail_or_stall(self, request: ScanRequest, monitor: ScanMonitor) -> None:
+        """Fail or stall if the options say so for this slot; half-way, so that some pictures have been taken."""
+        options = self._options
+        if request.index in options.fail and request.attempt <= options.fail_attempts:
             raise ScanFailed(f"the simulated rig fails in slot {request.index}, as it was told")
-        if request.index in self._stall and request.attempt <= self._stall_attempts:
-            if self._deaf:
+        if request.index in options.stall and request.attempt <= options.stall_attempts:
+            if options.deaf:
                 self._closed.wait()
             while not monitor.wait(3600):
                 pass
             raise ScanCancelled(f"stalled in slot {request.index}, as it was told, until cancelled")
 
-    def _picture(self, request: ScanRequest, camera: Camera, at: Pose, age: timedelta) -> bytes:
-        due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
-        caption = f"{request.timelapse_id}   slot {request.index}   {_day(age)}   {due}"
-        return self._paint(camera, at, age, caption)
-
-    def _shrunk(self, camera: Camera) -> Camera:
-        """Return a camera whose pictures are no wider than the options let them be."""
-        width = min(self._image_width, camera.res_x) or camera.res_x
+    def _limit_width(self, camera: Camera) -> Camera:
+        """Return a camera whose pictures are at most as wide as the option ``image_width``."""
+        width = min(self._options.image_width, camera.res_x) or camera.res_x
         return replace(camera, res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
 
-    def _paint(self, camera: Camera, at: Pose, age: timedelta, caption: str) -> bytes:
+    def _paint(self, camera: Camera, arm: Pose, age: timedelta, caption: str) -> bytes:
         # Imported here, because Pillow takes as long to load as the rest of the daemon, and a rig with another driver
         # never needs it.
         from plantimager.timelapse.drivers import painted_plant  # noqa: PLC0415 - see above
 
-        pose = at.shifted(camera.offset)
+        pose = arm.shifted(camera.offset)
         view = painted_plant.View(
             width=camera.res_x,
             height=camera.res_y,
-            pan=at.pan or 0.0,
+            pan=arm.pan or 0.0,
             elevation=min(80.0, max(0.0, 32 + (pose.z or 0.0) / 8 + (pose.tilt or 0.0))),
         )
         captions = (caption, f"{camera.name}   {pose}")
@@ -173,13 +146,13 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def _age(self, request: ScanRequest) -> timedelta:
         """Return how long the plant has grown since the timelapse began."""
-        if self._days_per_slot is not None:
-            return timedelta(days=self._days_per_slot * request.index)
+        if self._options.days_per_slot is not None:
+            return timedelta(days=self._options.days_per_slot * request.index)
         timelapse = request.configuration.get("timelapse")
         try:
             start = datetime.fromisoformat(timelapse["start_at"]) if isinstance(timelapse, dict) else None
             return max(request.scheduled_at - start, timedelta(0)) if start else timedelta(days=request.index)
-        except (KeyError, TypeError, ValueError):  # none, or none that can be compared: naive
+        except (KeyError, TypeError, ValueError):  # there is none, or it is naive and can't be compared
             return timedelta(days=request.index)
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
@@ -187,89 +160,76 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         return find_finished(request)
 
     def standby(self) -> None:
-        """Have nothing to power down."""
+        """Do nothing: there is no power to switch off."""
 
-    # --- in a person's hands --------------------------------------------------------------------------
+    # --- manual control -------------------------------------------------------------------------------
 
     def examine(self) -> Sequence[Part]:
-        """Say how a rig on paper is."""
+        """Return the state of the gantry and the usual cameras."""
         if not self._present.is_set():
             return [Part("gantry", answers=False, says="still absent, as absent_for says")]
         cameras = (Part(f"camera {camera.name}", answers=True, says="paints") for camera in DEFAULT_CAMERAS)
-        return [Part("gantry", answers=True, says=f"simulated, standing at {_place(self._at)}"), *cameras]
+        return [Part("gantry", answers=True, says=f"simulated, standing at {_format_pose(self._arm)}"), *cameras]
 
     def home(self, monitor: ScanMonitor) -> str:
-        """Take as long as to any other point."""
+        """Take as long as to any other pose."""
         return f"homed; {self.go_to(HOME, monitor)}"
 
     def go_to(self, pose: Pose, monitor: ScanMonitor) -> str:
-        """Take the time of a position."""
-        check_reach_of(pose, REACH)
+        """Take the time of one position."""
+        require_within_reach(pose, REACH)
         self.prepare()
-        if monitor.wait(self._time_per_position.total_seconds()):
+        if monitor.wait(self._options.time_per_position.total_seconds()):
             raise ScanCancelled("broken off; the arm was brought to a stand")
-        self._at = pose.after(self._at)
-        return f"the arm stands at {_place(self._at)}"
+        self._arm = pose.completed_from(self._arm)
+        return f"the arm stands at {_format_pose(self._arm)}"
 
     def cameras(self, configuration: Mapping[str, Any]) -> Sequence[Camera]:
-        """Return whichever are asked for: on paper there is any camera."""
+        """Return the cameras of the configuration: a simulated rig has any camera."""
         return read_cameras(configuration, []) or DEFAULT_CAMERAS
 
     def snapshot(self, camera: Camera, monitor: ScanMonitor) -> bytes:
-        """Paint the plant of two weeks."""
+        """Paint the plant at an age of two weeks; too quick to be cancelled."""
+        del monitor
         self.prepare()
-        del monitor  # it is painted before anybody could think better of it
-        return self._paint(self._shrunk(camera), self._at, SNAPSHOT_AGE, "a snapshot by hand")
+        return self._paint(self._limit_width(camera), self._arm, SNAPSHOT_AGE, "a snapshot by hand")
 
     def light(self, *, on: bool) -> None:
-        """Switch nothing: paper needs no light."""
+        """Do nothing: painting needs no light."""
         del on
         self.prepare()
 
     def leave(self) -> None:
-        """Leave nothing behind."""
+        """Do as `close`."""
         self.close()
 
     def close(self) -> None:
-        """Let a deaf stall go, and forget about the plug."""
-        self._plug.cancel()
+        """End a stall that can't be cancelled, and the timer."""
+        self._arrival.cancel()
         self._closed.set()
 
 
-def _read(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
-    """Return what a configuration asks for, or the usual where it doesn't say.
+def _plan(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
+    """Return the poses and cameras of a configuration, or the usual ones where it has none.
 
     Raises
     ------
     ScanFailed
-        It names a path that can't be walked.
+        No path can be made of its table.
 
     """
     faults: list[Fault] = []
-    poses = read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+    poses = path_of(configuration, faults)
     if poses is None:
         raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
     return poses, read_cameras(configuration, faults) or DEFAULT_CAMERAS
 
 
-def _place(at: Pose) -> str:
-    return f"x {at.x:g} y {at.y:g} pan {at.pan:g}"
+def _format_pose(pose: Pose) -> str:
+    return f"x {pose.x:g} y {pose.y:g} pan {pose.pan:g}"
 
 
-def _slots(value: object) -> frozenset[int]:
-    if not isinstance(value, list):
-        raise ValueError("write a list of slots, from 0: [2, 5]")  # noqa: TRY004 - readers raise ValueError
-    return frozenset(map(whole_number(0), value))
-
-
-def _days(value: object) -> float:
-    days = number(value)
-    if not 0 <= days <= 1000:
-        raise ValueError("write days from 0 to 1000")
-    return days
-
-
-def _day(age: timedelta) -> str:
+def _format_age(age: timedelta) -> str:
     return (
         f"{format_duration(age)} old"
         if timedelta(0) < age < timedelta(hours=1)

@@ -1,18 +1,10 @@
-"""The rig's switches: lines of a GPIO chip through libgpiod, or programs. Which is on when says `lights`.
+"""The switches of a rig: lines of a GPIO chip through libgpiod, or programs. `lights` has their states.
 
-Their options, ``[drivers.grbl.switches.NAME]``::
-
-    role = "growth_light"           # or scan_light, gantry_power
-    line = "GPIO17"                 # a GPIO line by its name or its number …
-    chip = "/dev/gpiochip0"         # … of this chip
-    active_low = true               # for relay boards that switch on when the line is low
-    on = ["/usr/local/bin/growth-light", "release"]     # instead of a line: a program for each way,
-    off = ["/usr/local/bin/growth-light", "dark"]       # which exits with 0
-
-A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
-closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
-A killed process lets go of its lines, but some kernels keep the last level; a line in a drop-in of the unit makes sure
-of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by its number alone; Debian 13 has 2)::
+A scan interrupts the growth light, see `lights`. Wire its relay so that it interrupts what the plant's timer switches,
+and closes when nothing drives the line: then the plant has its light where the rig has no power or its daemon was
+killed. The lines of a killed process are released, but some kernels keep the last level; a line in a drop-in of the
+unit makes sure that the light is released. Which one depends on `gpioset --version`: Debian 12 has 1.6, which takes a
+line by its number alone; Debian 13 has 2::
 
     ExecStopPost=-/usr/bin/gpioset gpiochip0 17=1               # gpiod 1
     ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1    # gpiod 2
@@ -20,63 +12,32 @@ of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by it
 GPIO is NOT tested on hardware: the library is real in the tests, the chip is not.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since `SwitchOptions` declares keys.
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from plantimager.timelapse.drivers import install_hint, programs
-from plantimager.timelapse.scan.lights import Phase, Role, switch_changes
-from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole_number
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from plantimager.timelapse.support.faults import Table
+from plantimager.timelapse.drivers import install_hint
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing
+from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
+from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
+from plantimager.timelapse.support.keys import Key, read_keys
 
 PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
-"""For a program that flips a switch."""
+"""Of a program that sets a switch."""
 
-GRACE: Final = timedelta(seconds=2)
+STOP_GRACE: Final = timedelta(seconds=2)
+"""From SIGTERM to SIGKILL."""
 
 
 class SwitchFault(Exception):
     """A switch could not be switched; worded for the person at the rig."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchOptions:
-    """One switch: either a line or two programs."""
-
-    name: str
-    role: Role
-    line: str | int | None = None
-    chip: str = "/dev/gpiochip0"
-    active_low: bool = False
-    on: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
-
-
-def read_switch(name: str, table: Table) -> SwitchOptions | None:
-    """Return a switch of the options, None where its role or its way is missing; faults go to the table's."""
-    role = table.take("role", one_of(*Role))
-    line = table.take("line", _line, None)
-    chip = table.take("chip", text, "/dev/gpiochip0")
-    active_low = table.take("active_low", boolean, default=False)
-    on, off = table.take("on", argv, ()), table.take("off", argv, ())
-    by_program = table.has("on") or table.has("off")
-    if by_program == table.has("line"):
-        problem = "write either a GPIO line, or both on and off as programs"
-        table.faults.append(Fault(table.name, "line", MISSING, problem))
-    elif by_program:
-        missing = [key for key in ("on", "off") if not table.has(key)]
-        table.faults.extend(Fault(table.name, key, MISSING, "required, but missing") for key in missing)
-    table.finish()
-    if role is None:
-        return None
-    return SwitchOptions(name=name, role=Role(role), line=line, chip=chip, active_low=active_low, on=on, off=off)
 
 
 def _line(value: object) -> str | int:
@@ -88,21 +49,53 @@ def _line(value: object) -> str | int:
         raise ValueError('write the line\'s name, "GPIO17", or its number') from None
 
 
+class SwitchOptions(Struct, frozen=True, kw_only=True):
+    """One switch, of ``[drivers.grbl.switches.NAME]``: either a line or two programs."""
+
+    name: str
+    role: Annotated[Role, Key(member_of(Role))]
+    """What it switches: "scan_light" is on during a scan; "growth_light" is off during a scan; "gantry_power" is on
+    except in standby. Wire a growth light so that the plant's own timer rules it when nobody drives the line."""
+    line: Annotated[str | int | None, Key(_line, absent="Required, or else ``on`` and ``off``")] = None
+    """The GPIO line by its name, "GPIO17", or its number, 0 to 1023."""
+    chip: Annotated[str, Key(text)] = "/dev/gpiochip0"
+    """The chip that the line belongs to."""
+    active_low: Annotated[bool, Key(boolean)] = False
+    """Whether the line is low when the switch is on, as many relay boards want it."""
+    on: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
+    off: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
+    """Instead of a line: programs that switch it, and exit with 0 within 10 s."""
+
+
+def read_switch(name: str, table: Table) -> SwitchOptions | None:
+    """Return a switch of the options, ``None`` where its role is missing; faults go to the table's list."""
+    values = read_keys(SwitchOptions, table)
+    by_program = table.has("on") or table.has("off")
+    if by_program == table.has("line"):
+        table.add_fault("line", "write either a GPIO line, or both on and off as programs")
+    elif by_program:
+        for key in ("on", "off"):
+            if not table.has(key):
+                table.add_fault(key, "required, but missing")
+    table.finish()
+    return SwitchOptions(name=name, **values) if values["role"] is not None else None
+
+
 class Switch(Protocol):
-    """Something that is on or off."""
+    """A part of the rig that is on or off."""
 
     def set(self, *, on: bool) -> None:
-        """Switch it.
+        """Switch it on or off.
 
         Raises
         ------
         SwitchFault
-            It could not be.
+            It could not be switched.
 
         """
 
     def close(self) -> None:
-        """Let go of it, as it is."""
+        """Release it in its present state."""
 
 
 class ProgramSwitch:
@@ -112,13 +105,15 @@ class ProgramSwitch:
         self._options = options
 
     def set(self, *, on: bool) -> None:
-        """Run the program for that way."""
+        """Run the program for on, or for off."""
         program = self._options.on if on else self._options.off
         try:
-            with programs.Deadline(PROGRAM_TIMEOUT) as late:
-                environment = {"PATH": programs.SEARCH_PATH, "LANG": "C.UTF-8"}
-                ended = programs.run(program, environment=environment, grace=GRACE, stop=late.passed)
-        except (programs.ProgramMissing, programs.ProgramHung) as problem:
+            with Deadline(PROGRAM_TIMEOUT) as deadline:
+                environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
+                ended = run_program(
+                    program, environment=environment, stop_grace=STOP_GRACE, should_stop=deadline.passed
+                )
+        except (ProgramMissing, ProgramHung) as problem:
             raise SwitchFault(str(problem)) from problem
         except OSError as problem:
             raise SwitchFault(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
@@ -128,11 +123,11 @@ class ProgramSwitch:
             raise SwitchFault(f"{program[0]} {ended}")
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: no program runs between two calls."""
 
 
 class GpioSwitch:
-    """A switch on a GPIO line, which stays requested, because a line that is let go of may change."""
+    """A switch on a GPIO line, which stays requested, because a line that is released may change."""
 
     def __init__(self, options: SwitchOptions) -> None:
         self._options = options
@@ -141,7 +136,7 @@ class GpioSwitch:
     def set(self, *, on: bool) -> None:
         """Drive the line."""
         line, chip = self._options.line, self._options.chip
-        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this tells mypy
+        assert line is not None  # noqa: S101 - the switchboard makes one for lines alone; this informs mypy
         try:
             import gpiod  # noqa: PLC0415 - only a rig with GPIO switches has the library
             from gpiod.line import Direction, Value  # noqa: PLC0415 - as above
@@ -161,7 +156,7 @@ class GpioSwitch:
             raise SwitchFault(f"{chip} line {line} can't be driven ({problem}); {cure}") from problem
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Release the line."""
         if self._request is not None:
             with contextlib.suppress(OSError):
                 self._request.release()
@@ -176,7 +171,7 @@ class Switchboard:
             (options, ProgramSwitch(options) if options.line is None else GpioSwitch(options)) for options in switches
         ]
         self._known: dict[Role, bool] = {}
-        """What is on and off for sure: nothing at the start, and nothing of what failed."""
+        """The states that are certain: none at the start, and not that of a switch that failed."""
 
     def has_to_power(self) -> bool:
         """Whether the gantry has a power switch that isn't known to be on."""
@@ -184,8 +179,8 @@ class Switchboard:
             Role.GANTRY_POWER, False
         )
 
-    def enter(self, phase: Phase, *, but: frozenset[Role] = frozenset()) -> None:
-        """Switch what a phase wants otherwise than it is, ``but`` for some roles; all of it, even where one fails.
+    def enter(self, phase: RigPhase, *, but: frozenset[Role] = frozenset()) -> None:
+        """Switch everything that differs in ``phase``, ``but`` for some roles; the rest, too, where one switch fails.
 
         Raises
         ------
@@ -204,12 +199,12 @@ class Switchboard:
         if problems:
             raise SwitchFault("; ".join(problems))
 
-    def reopen_slots(self) -> None:
-        """Give the plant its light, and switch scan lights off; power stays as it is. Raises as `enter`."""
-        self.enter(Phase.WARM, but=frozenset({Role.GANTRY_POWER}))
+    def release_growth_light(self) -> None:
+        """Let the plant's timer decide again, and switch scan lights off; power stays as it is. Raises as `enter`."""
+        self.enter(RigPhase.WARM, but=frozenset({Role.GANTRY_POWER}))
 
     def _switch(self, role: Role, *, on: bool) -> list[str]:
-        """Switch all of a role; return what went wrong."""
+        """Set all switches of a role; return what went wrong."""
         problems = []
         for options, switch in self._switches:
             if options.role is role:
@@ -221,6 +216,6 @@ class Switchboard:
         return problems
 
     def close(self) -> None:
-        """Let go of all of them, as they are."""
+        """Release all of them in their present states."""
         for _, switch in self._switches:
             switch.close()

@@ -1,9 +1,9 @@
-"""Which switch of a rig is on when: power, scan lights, growth lights. Pure.
+"""The state of every switch of a rig in each of its phases: power, scan lights, growth lights. Pure.
 
-A growth light is the plant's, not the rig's: its own timer makes the plant's day. The rig *borrows* it for the
-minutes of a scan and gives it back, so "on" means "its timer rules". However often a daemon crashes and starts, it
-never lights the plant's night with it, nor darkens its day for longer than one attempt, because it never decides
-what time of the plant's day it is.
+A growth light belongs to the plant, not to the rig: a timer of its own makes the plant's day. The rig interrupts it
+for the minutes of a scan and releases it afterwards, so that "on" means "the timer decides". The daemon never decides
+what time of the plant's day it is. So it can't light the plant's night, and can't darken its day for longer than one
+attempt, however often it crashes and starts.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ class Role(StrEnum):
     """What a switch is for."""
 
     GROWTH_LIGHT = "growth_light"
-    """On: the plant's own timer rules. Off: dark, whatever the timer says."""
+    """On: the plant's own timer decides. Off: dark, whatever the timer says."""
     SCAN_LIGHT = "scan_light"
     GANTRY_POWER = "gantry_power"
 
 
-class Phase(StrEnum):
-    """What the rig is doing, as far as its switches care."""
+class RigPhase(StrEnum):
+    """What the rig is doing, as far as its switches depend on it."""
 
     STANDBY = "standby"
-    """Nothing, and nothing soon; also every exit."""
+    """Nothing to do soon, or the driver is closed."""
     WARM = "warm"
-    """Ready for a slot, or between two that are near."""
+    """Ready for a slot, or between two slots that are close together."""
     SCANNING = "scanning"
 
 
-WANTED: Final[Mapping[Phase, Mapping[Role, bool]]] = MappingProxyType(
+SWITCH_STATES: Final[Mapping[RigPhase, Mapping[Role, bool]]] = MappingProxyType(
     {
-        Phase.STANDBY: {Role.GROWTH_LIGHT: True, Role.SCAN_LIGHT: False, Role.GANTRY_POWER: False},
-        Phase.WARM: {Role.GROWTH_LIGHT: True, Role.SCAN_LIGHT: False, Role.GANTRY_POWER: True},
-        Phase.SCANNING: {Role.GROWTH_LIGHT: False, Role.SCAN_LIGHT: True, Role.GANTRY_POWER: True},
+        RigPhase.STANDBY: {Role.GROWTH_LIGHT: True, Role.SCAN_LIGHT: False, Role.GANTRY_POWER: False},
+        RigPhase.WARM: {Role.GROWTH_LIGHT: True, Role.SCAN_LIGHT: False, Role.GANTRY_POWER: True},
+        RigPhase.SCANNING: {Role.GROWTH_LIGHT: False, Role.SCAN_LIGHT: True, Role.GANTRY_POWER: True},
     }
 )
 
 
-def switch_changes(known: Mapping[Role, bool], phase: Phase) -> list[tuple[Role, bool]]:
-    """Return which roles to switch for a phase, and how, in order; what isn't ``known`` to be right is switched.
+def switch_changes(known: Mapping[Role, bool], phase: RigPhase) -> list[tuple[Role, bool]]:
+    """Return the roles to switch for a phase, and whether on, in the order of switching.
 
-    What the rig takes away comes last, what it gives back first: when a switch on the way fails, the plant
-    has its light. And of scan light and growth light the one goes off before the other comes on,
-    because both may draw on one supply.
+    A role is left out if it is ``known`` to be in the right state. The growth light is released as early and
+    interrupted as late as possible, so that the plant has its light where a switch in between fails. Scan light and
+    growth light are never on together, because both may draw on one supply.
     """
-    wanted = WANTED[phase]
+    wanted = SWITCH_STATES[phase]
     order = (Role.SCAN_LIGHT, Role.GROWTH_LIGHT, Role.GANTRY_POWER)
     in_order = order if wanted[Role.GROWTH_LIGHT] else order[::-1]
     return [(role, wanted[role]) for role in in_order if known.get(role) != wanted[role]]

@@ -1,333 +1,267 @@
-"""Scan paths: where the camera arm goes, as the community's configurations name it.
+"""The six scan paths, each a class whose fields are its kwargs and whose `poses` are the poses of a scan.
 
-A configuration holds ``[ScanPath] class_name = "Circle"`` and ``[ScanPath.kwargs]``. `read_path`
-turns that table into the poses of the whole path; `find_out_of_reach` says which of them a gantry can't reach.
+A configuration has ``[ScanPath] class_name = "Circle"`` and ``[ScanPath.kwargs]``. Names, arguments and formulas are
+those of the community's controller (``plantimager.controller.scanner.path`` of the Plant Imager 3), so that a
+configuration gives the same pictures with either program. Lengths are in mm, angles in degrees. The axes are those of
+the gantry; pan 0 looks along +x, and pan counts towards +y.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since the paths declare keys.
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Self
 
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, number, one_of, whole_number
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-MOST_POINTS: Final = 10_000
-"""At ten seconds a point more than a day: a larger number is a slip of the pen, and would fill memory."""
-
-FARTHEST: Final = 1_000_000.0
-"""mm, or degrees: no rig is larger, and no arithmetic with such numbers ends in infinity."""
+from plantimager.timelapse.scan import values
+from plantimager.timelapse.scan.pose import AXES, HOME, Pose
+from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
+from plantimager.timelapse.support.faults import Fault, Table, one_of, whole_number
+from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
 
-class Pose(NamedTuple):
-    """Where the camera arm is: x, y, z in mm, pan and tilt in degrees. None means "stay where you are"."""
+class BasePath(Struct, frozen=True, kw_only=True):
+    """A path and its kwargs."""
 
-    x: float | None = None
-    y: float | None = None
-    z: float | None = None
-    pan: float | None = None
-    tilt: float | None = None
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path of ``[ScanPath.kwargs]``. If that added faults, `poses` can't be called."""
+        return cls(**read_keys(cls, kwargs))
 
-    def after(self, previous: Pose) -> Pose:
-        """Return this pose with what it leaves out taken from ``previous``."""
-        return Pose(*(was if value is None else value for value, was in self._beside(previous)))
-
-    def shifted(self, offset: Pose) -> Pose:
-        """Return the pose of a camera that sits at ``offset`` on the arm; what is unknown stays unknown."""
-        return Pose(*(None if value is None else value + (by or 0.0) for value, by in self._beside(offset)))
-
-    def _beside(self, other: Pose) -> Iterator[tuple[float | None, float | None]]:
-        return zip(self, other, strict=True)
-
-    def __str__(self) -> str:
-        units = {"pan": "°", "tilt": "°"}
-        known = ((name, value) for name, value in zip(AXES, self, strict=True) if value is not None)
-        return "  ".join(f"{name} {value:.4g}{units.get(name, '')}" for name, value in known)
+    def poses(self) -> Iterator[Pose]:
+        """Yield the poses in their order, one by one: a path that is far too long must not fill memory."""
+        raise NotImplementedError
 
 
-AXES: Final = Pose._fields
-HOME: Final = Pose(0.0, 0.0, 0.0, 0.0, 0.0)
+class _RoundPath(BasePath, frozen=True, kw_only=True):
+    """The kwargs of a path that goes round a centre and faces it."""
+
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    radius: Annotated[float, Key(values.length, "mm")]
+    """How far from the centre the arm goes round, above 0."""
+    tilt: Annotated[tuple[float, ...], Key(values.angles, "degrees")] = (0.0,)
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(1, MAX_POINTS), "positions")]
+    """How many positions a circle has, 1 to 10000."""
+
+    def _circle(self, z: float) -> Iterator[Pose]:
+        for i in range(self.n_points):
+            angle = 2 * math.pi * i / self.n_points
+            x, y = self.center_x - self.radius * math.cos(angle), self.center_y - self.radius * math.sin(angle)
+            for tilt in self.tilt:
+                yield Pose(x, y, z, 360.0 * i / self.n_points, tilt)
 
 
-# The paths. Each yields its poses one by one, so that a path that is far too long is noticed before it is made.
+class Circle(_RoundPath, frozen=True, kw_only=True):
+    """Once round a centre, facing it."""
+
+    z: Annotated[float, Key(coordinate, "mm")] = 0.0
+    """The height."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_points * len(tilt)`` poses; the first is on the side of the smaller x.
+
+        Position i of n is at the angle a = 360° i / n: x = center_x - radius cos a, y = center_y - radius sin a,
+        pan = a. Every tilt is taken at every position, in the order of the list.
+        """
+        return self._circle(self.z)
 
 
-def circle(
-    *, center_x: float, center_y: float, z: float, tilt: Sequence[float], radius: float, n_points: int
-) -> Iterator[Pose]:
-    """Go round a centre and face it; every tilt at every position."""
-    for i in range(n_points):
-        angle = 2 * math.pi * i / n_points
-        x, y = center_x - radius * math.cos(angle), center_y - radius * math.sin(angle)
-        for one_tilt in tilt:
-            yield Pose(x, y, z, 360.0 * i / n_points, one_tilt)
+class Cylinder(_RoundPath, frozen=True, kw_only=True):
+    """Circles at evenly spaced heights."""
+
+    z_range: Annotated[tuple[float, float], Key(values.heights, "mm")]
+    """The lowest and the highest circle: [0, 100]."""
+    n_circles: Annotated[int, Key(whole_number(2, MAX_POINTS), "circles")] = 2
+    """How many circles, 2 or more."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_circles`` circles as those of `Circle`, the lowest first; both ends of ``z_range`` have one."""
+        for z in _evenly_spaced(*self.z_range, self.n_circles):
+            yield from self._circle(z)
 
 
-def cylinder(*, z_range: tuple[float, float], n_circles: int, **of_a_circle: Any) -> Iterator[Pose]:
-    """Go round in circles at evenly spaced heights, the ends of ``z_range`` included."""
-    for z in _evenly(*z_range, n_circles):
-        yield from circle(z=z, **of_a_circle)
+class Line(BasePath, frozen=True, kw_only=True):
+    """Straight from one point to another, both included."""
+
+    x_0: Annotated[float, Key(coordinate, "mm")]
+    y_0: Annotated[float, Key(coordinate, "mm")]
+    z_0: Annotated[float, Key(coordinate, "mm")]
+    """Where the line begins."""
+    x_1: Annotated[float, Key(coordinate, "mm")]
+    y_1: Annotated[float, Key(coordinate, "mm")]
+    z_1: Annotated[float, Key(coordinate, "mm")]
+    """Where the line ends."""
+    pan: Annotated[float | None, Key(coordinate, "degrees")]
+    """Where the camera looks, the same at all positions."""
+    tilt: Annotated[tuple[float | None, ...], Key(values.angles, "degrees")]
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions, 2 to 10000, evenly spaced."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield ``n_points * len(tilt)`` poses; every tilt is taken at every position, in the order of the list."""
+        ends = ((self.x_0, self.x_1), (self.y_0, self.y_1), (self.z_0, self.z_1))
+        for x, y, z in zip(*(_evenly_spaced(start, stop, self.n_points) for start, stop in ends), strict=True):
+            for tilt in self.tilt:
+                yield Pose(x, y, z, self.pan, tilt)
 
 
-def line(
-    *, x_0: float, y_0: float, z_0: float, x_1: float, y_1: float, z_1: float,
-    pan: float | None, tilt: Sequence[float | None], n_points: int,
-) -> Iterator[Pose]:  # fmt: skip
-    """Go straight from one point to another, both included; every tilt at every position."""
-    axes = (_evenly(x_0, x_1, n_points), _evenly(y_0, y_1, n_points), _evenly(z_0, z_1, n_points))
-    for x, y, z in zip(*axes, strict=True):
-        for one_tilt in tilt:
-            yield Pose(x, y, z, pan, one_tilt)
+class CustomPath(BasePath, frozen=True, kw_only=True):
+    """Any positions, one by one."""
+
+    scheme: Annotated[tuple[str, ...], Key(values.scheme)] = AXES
+    """The axes that each waypoint gives, in this order; an axis that is left out stays where it is."""
+    waypoints: Annotated[tuple[tuple[float, ...], ...], Key(values.waypoints, "mm and degrees")]
+    """A list of positions, each a list of as many numbers as ``scheme`` has axes; at most 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path. The length of its waypoints depends on its scheme."""
+        keys = keys_of(cls)
+        scheme = take_key(kwargs, keys["scheme"])
+        read_waypoints = partial(values.waypoints, axes=len(scheme))
+        return cls(scheme=scheme, waypoints=take_key(kwargs, keys["waypoints"], read_waypoints))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield a pose for each waypoint."""
+        for waypoint in self.waypoints:
+            yield Pose(**dict(zip(self.scheme, waypoint, strict=True)))
 
 
-def custom(*, waypoints: Sequence[Sequence[float]], scheme: Sequence[str]) -> Iterator[Pose]:
-    """Go where ``waypoints`` say; an axis that ``scheme`` leaves out stays where it is."""
-    for waypoint in waypoints:
-        yield Pose(**dict(zip(scheme, waypoint, strict=True)))
+def _read_calibrated_path(
+    value: object, faults: list[Fault] | None = None, name: str = "path"
+) -> tuple[Pose, ...] | None:
+    """Return the poses of the path within a `CalibrationPath`; faults of its keys are added to ``faults``."""
+    if isinstance(value, dict) and value.get("class_name") in ("CalibrationPath", "CalibrationPath2"):
+        raise ValueError("a calibration path can't be calibrated; name another path")
+    poses = read_path(value, [] if faults is None else faults, name)
+    if poses and (poses[0].x is None or poses[0].y is None):
+        raise ValueError("its points leave out x or y, so that no line can start there")
+    return poses
 
 
-def calibration(*, path: Sequence[Pose], n_points_line: int) -> Iterator[Pose]:
-    """Walk ``path``, then from its first point a line along x and one along y.
+class CalibrationPath(BasePath, frozen=True, kw_only=True):
+    """Another path, then a line along x and one along y from its first point."""
 
-    The lines show a reconstruction the true directions of the axes. The first ends at half of the farthest x,
-    because the plant stands in the middle.
-    """
-    yield from path
-    first = path[0].after(HOME)
-    x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
-    far_x = max(pose.x for pose in path if pose.x is not None) / 2
-    far_y = max(pose.y for pose in path if pose.y is not None)
-    along = partial(line, x_0=x, y_0=y, z_0=z, z_1=z, pan=first.pan, tilt=(first.tilt,), n_points=n_points_line)
-    yield from along(x_1=far_x, y_1=y)
-    yield from along(x_1=x, y_1=far_y)
+    path: Annotated[tuple[Pose, ...], Key(_read_calibrated_path)]
+    """The other path: a table with ``class_name`` and ``kwargs``, of a kind that is no calibration path."""
+    n_points_line: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions each line has, 2 to 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path. Faults of the path within it have a table name of their own."""
+        keys = keys_of(cls)
+        read = partial(_read_calibrated_path, faults=kwargs.faults, name=f"{kwargs.name}.path")
+        return cls(path=take_key(kwargs, keys["path"], read), n_points_line=take_key(kwargs, keys["n_points_line"]))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the path and the two lines, which give a reconstruction the true directions of the axes.
+
+        The line along x ends at half of the largest x of the path, because the plant stands in the middle; the line
+        along y ends at the largest y.
+        """
+        yield from self.path
+        first = self.path[0].completed_from(HOME)
+        x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
+        end_x = max(pose.x for pose in self.path if pose.x is not None) / 2
+        end_y = max(pose.y for pose in self.path if pose.y is not None)
+        for x_1, y_1 in ((end_x, y), (x, end_y)):
+            yield from Line(
+                x_0=x, y_0=y, z_0=z, x_1=x_1, y_1=y_1, z_1=z, pan=first.pan, tilt=(first.tilt,),
+                n_points=self.n_points_line,
+            ).poses()  # fmt: skip
 
 
-def calibration_2(
-    *, center_x: float, center_y: float, radius: float, z: float, tilt: float, n_points_line: int
-) -> Iterator[Pose]:
-    """Show a calibration pattern at every place of the picture: up the left side, along the top, back, then pan."""
-    left, bottom, top = center_x - radius, center_y - radius, center_y + radius
-    half = n_points_line // 2
-    straight = partial(line, z_0=z, z_1=z, tilt=(tilt,))
-    yield from straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=n_points_line)
-    yield from straight(x_0=left, y_0=top, x_1=center_x, y_1=top, pan=0.0, n_points=half)
-    yield from straight(x_0=center_x, y_0=top, x_1=left, y_1=center_y, pan=-45.0, n_points=half)
-    for pan in range(-30, 30, half):  # the community's own controller takes this number for the step, in degrees
-        yield Pose(left, center_y, z, float(pan), tilt)
+class CalibrationPath2(BasePath, frozen=True, kw_only=True):
+    """A calibration pattern shown at every place of the picture: up the left side, along the top, back, then pan."""
+
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    z: Annotated[float, Key(coordinate, "mm")]
+    """The height."""
+    tilt: Annotated[float, Key(coordinate, "degrees")]
+    """The tilt at all positions."""
+    radius: Annotated[float, Key(values.length, "mm")]
+    """How far the left side and the top are from the centre, above 0."""
+    n_points_line: Annotated[int, Key(whole_number(4, MAX_POINTS), "positions")]
+    """How many positions the left side has, 4 to 10000; the other lines have half as many."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield three lines on the square of side ``2 * radius``, and the pans in the middle of its left side.
+
+        Up the left side, along the top to the middle, and with pan -45° back to the middle of the left side; there
+        pans from -30° up to 30°, 30° excluded. Their step in degrees is half of ``n_points_line``: the community's
+        controller uses the number in this way.
+        """
+        left, bottom, top = self.center_x - self.radius, self.center_y - self.radius, self.center_y + self.radius
+        half = self.n_points_line // 2
+        straight = partial(Line, z_0=self.z, z_1=self.z, tilt=(self.tilt,))
+        side = straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=self.n_points_line)
+        along = straight(x_0=left, y_0=top, x_1=self.center_x, y_1=top, pan=0.0, n_points=half)
+        back = straight(x_0=self.center_x, y_0=top, x_1=left, y_1=self.center_y, pan=-45.0, n_points=half)
+        for line in (side, along, back):
+            yield from line.poses()
+        for pan in range(-30, 30, half):
+            yield Pose(left, self.center_y, self.z, float(pan), self.tilt)
 
 
-def _evenly(start: float, stop: float, count: int) -> Iterator[float]:
+def _evenly_spaced(start: float, stop: float, count: int) -> Iterator[float]:
+    """Yield ``count`` numbers, 2 or more; both ends are included."""
     return (start + (stop - start) * i / (count - 1) for i in range(count))
 
 
-DEFAULT_PATH: Final = tuple(circle(center_x=375, center_y=375, z=0, tilt=(0,), radius=350, n_points=36))
+PATHS: Final[Mapping[str, type[BasePath]]] = {
+    kind.__name__: kind for kind in (Circle, Cylinder, Line, CustomPath, CalibrationPath, CalibrationPath2)
+}
+"""The paths by their ``class_name``."""
+
+DEFAULT_PATH: Final = tuple(Circle(center_x=375, center_y=375, radius=350, n_points=36).poses())
 """The usual path of a 740 × 740 mm gantry, for a scan whose configuration has none."""
 
 
 # Reading them from a configuration.
 
 
-def read_path(values: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:
-    """Return the poses of a ``ScanPath`` table, and add what is wrong with it to ``faults``.
+class ScanPath(Struct, frozen=True):
+    """The table ``[ScanPath]``, beside ``[ScanPath.kwargs]``."""
 
-    Unknown keys are faults, but don't keep a path from being walked: whoever checks a definition
-    looks at ``faults``, whoever has a plant waiting looks at the poses. None: there is no walking it.
+    class_name: Annotated[str, Key(one_of(*PATHS))]
+    """The kind of the path: "Circle", "Cylinder", "Line", "CustomPath", "CalibrationPath" or "CalibrationPath2"."""
+
+
+def path_of(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Pose, ...] | None:
+    """Return the poses of a scan configuration, `DEFAULT_PATH` if it names no path; otherwise as `read_path`."""
+    return read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+
+
+def read_path(table: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:
+    """Return the poses of a ``ScanPath`` table, and add its faults to ``faults``; None if no path can be made of it.
+
+    An unknown key is a fault, but the poses are returned all the same: a definition with it is refused, but a store
+    that another program wrote is scanned. ``name`` is the dotted name of the table.
     """
-    table = Table(values, name, faults)
-    class_name = table.take("class_name", one_of(*_READERS))
-    kwargs = table.subtable("kwargs")
-    table.finish()
+    top = Table(table, name, faults)
+    class_name = read_keys(ScanPath, top)["class_name"]
+    kwargs = top.subtable("kwargs")
+    top.finish()
     if class_name is None:
         return None
     before = len(faults)
-    make = _READERS[class_name](kwargs)
-    sound = len(faults) == before
+    path = PATHS[class_name].read(kwargs)
+    is_complete = len(faults) == before
     kwargs.finish()
-    if not sound:
+    if not is_complete:
         return None
-    poses = tuple(islice(make(), MOST_POINTS + 1))
-    if len(poses) > MOST_POINTS:
-        faults.append(Fault(kwargs.name, "", MISSING, f"more than {MOST_POINTS} points; write fewer"))
+    poses = tuple(islice(path.poses(), MAX_POINTS + 1))
+    if len(poses) > MAX_POINTS:
+        kwargs.add_fault("", f"more than {MAX_POINTS} points; write fewer")
         return None
     return poses
-
-
-_Make = Callable[[], Iterator[Pose]]
-
-
-def _circle(kwargs: Table) -> _Make:
-    return partial(circle, **_round(kwargs), z=kwargs.take("z", coordinate, 0.0))
-
-
-def _cylinder(kwargs: Table) -> _Make:
-    values = _round(kwargs)
-    values["z_range"] = kwargs.take("z_range", _range)
-    values["n_circles"] = kwargs.take("n_circles", whole_number(2, MOST_POINTS), 2)
-    return partial(cylinder, **values)
-
-
-def _round(kwargs: Table) -> dict[str, Any]:
-    return {
-        "center_x": kwargs.take("center_x", coordinate),
-        "center_y": kwargs.take("center_y", coordinate),
-        "radius": kwargs.take("radius", _length),
-        "tilt": kwargs.take("tilt", _angles, (0.0,)),
-        "n_points": kwargs.take("n_points", whole_number(1, MOST_POINTS)),
-    }
-
-
-def _line(kwargs: Table) -> _Make:
-    values: dict[str, Any] = _numbers(kwargs, "x_0", "y_0", "z_0", "x_1", "y_1", "z_1", "pan")
-    values["tilt"] = kwargs.take("tilt", _angles)
-    values["n_points"] = kwargs.take("n_points", whole_number(2, MOST_POINTS))
-    return partial(line, **values)
-
-
-def _custom(kwargs: Table) -> _Make:
-    values: dict[str, Any] = {"scheme": kwargs.take("scheme", _scheme, AXES)}
-    values["waypoints"] = kwargs.take("waypoints", partial(_waypoints, length=len(values["scheme"])))
-    return partial(custom, **values)
-
-
-def _calibration(kwargs: Table) -> _Make:
-    read = partial(_path_to_calibrate, faults=kwargs.faults, name=f"{kwargs.name}.path")
-    values: dict[str, Any] = {"path": kwargs.take("path", read)}
-    values["n_points_line"] = kwargs.take("n_points_line", whole_number(2, MOST_POINTS))
-    return partial(calibration, **values)
-
-
-def _calibration_2(kwargs: Table) -> _Make:
-    values: dict[str, Any] = _numbers(kwargs, "center_x", "center_y", "z", "tilt")
-    values["radius"] = kwargs.take("radius", _length)
-    values["n_points_line"] = kwargs.take("n_points_line", whole_number(4, MOST_POINTS))  # half of it is a line, too
-    return partial(calibration_2, **values)
-
-
-def _numbers(kwargs: Table, *keys: str) -> dict[str, Any]:
-    return {key: kwargs.take(key, coordinate) for key in keys}
-
-
-_READERS: Final[dict[str, Callable[[Table], _Make]]] = {
-    "Circle": _circle,
-    "Cylinder": _cylinder,
-    "Line": _line,
-    "CustomPath": _custom,
-    "CalibrationPath": _calibration,
-    "CalibrationPath2": _calibration_2,
-}
-
-
-def coordinate(value: object) -> float:
-    """Read a coordinate or an offset, in mm or degrees."""
-    read = number(value)
-    if abs(read) > FARTHEST:
-        raise ValueError("beyond a kilometre; write mm or degrees")
-    return read
-
-
-def _length(value: object) -> float:
-    length = coordinate(value)
-    if length <= 0:
-        raise ValueError("write a length in mm, above 0")
-    return length
-
-
-def _angles(value: object) -> tuple[float, ...]:
-    angles = value if isinstance(value, list) else [value]
-    if not angles:
-        raise ValueError("write an angle in degrees, or a list of them")
-    return tuple(map(coordinate, angles))
-
-
-def _range(value: object) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError("write two heights in mm, the lower first: [0, 100]")
-    low, high = map(coordinate, value)
-    if low > high:
-        raise ValueError("write the lower height first")
-    return low, high
-
-
-def _scheme(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(axis in AXES for axis in value):
-        raise ValueError(f"write a list of axes out of {', '.join(AXES)}")
-    if len(set(value)) < len(value):
-        raise ValueError("an axis stands there twice")
-    return tuple(value)
-
-
-def _waypoints(value: object, length: int) -> list[tuple[float, ...]]:
-    if not isinstance(value, list) or not value:
-        raise ValueError("write a list of waypoints: [[25, 375, 0, 0, 0], …]")
-    if len(value) > MOST_POINTS:
-        raise ValueError(f"{len(value)} waypoints; at most {MOST_POINTS}")
-    for i, waypoint in enumerate(value, start=1):
-        if not isinstance(waypoint, list) or len(waypoint) != length:
-            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; write {length} numbers, as the scheme has")
-        try:
-            list(map(coordinate, waypoint))
-        except ValueError as refusal:
-            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; {refusal}") from None
-    return [tuple(map(float, waypoint)) for waypoint in value]
-
-
-def _path_to_calibrate(value: object, faults: list[Fault], name: str) -> tuple[Pose, ...] | None:
-    if isinstance(value, dict) and value.get("class_name") in ("CalibrationPath", "CalibrationPath2"):
-        raise ValueError("a calibration path can't be calibrated; name another path")
-    poses = read_path(value, faults, name)
-    if poses and (poses[0].x is None or poses[0].y is None):
-        raise ValueError("its points leave out x or y, so that no line can start there")
-    return poses
-
-
-# What a gantry can reach.
-
-
-class OutOfReach(NamedTuple):
-    """The point of a path that lies farthest beyond a gantry's limits."""
-
-    point: int
-    """Counted from 1, as people do."""
-    axis: str
-    at: float
-    limits: tuple[float, float]
-
-    def __str__(self) -> str:
-        unit = "°" if self.axis in ("pan", "tilt") else " mm"
-        low, high = self.limits
-        return f"point {self.point} ({self.axis} = {self.at:g}{unit}) leaves the gantry's {low:g}-{high:g}{unit}"
-
-
-REACH: Final = 1e-6
-"""mm or degrees that a pose may be beyond a limit: the cosine of a right angle isn't quite zero."""
-
-
-def find_out_of_reach(poses: Iterable[Pose], limits: Mapping[str, tuple[float, float]]) -> OutOfReach | None:
-    """Return the pose that is farthest beyond ``limits`` (axis to lowest and highest, mm or degrees), if any is."""
-    worst, excess = None, REACH
-    for point, pose in enumerate(poses, start=1):
-        for axis, (low, high) in limits.items():
-            at = getattr(pose, axis)
-            if at is not None and (over := max(low - at, at - high)) > excess:
-                worst, excess = OutOfReach(point, axis, round(at, 3), (low, high)), over
-    return worst
-
-
-def check_reach(configuration: Mapping[str, Any], limits: Mapping[str, tuple[float, float]]) -> list[Fault]:
-    """Return the fault of a configuration whose path leaves ``limits``; for `ScannerDriver.check`.
-
-    Faults of the table itself are not repeated here; they are found when a definition is read.
-    """
-    table = configuration.get("ScanPath")
-    poses = read_path(table, []) if table is not None else DEFAULT_PATH
-    outside = find_out_of_reach(poses, limits) if poses else None
-    if outside is None:
-        return []
-    kwargs = table.get("kwargs", {}) if isinstance(table, dict) else {}
-    key = next((key for key in ("radius", "waypoints") if key in kwargs), "")
-    return [Fault("ScanPath.kwargs", key, kwargs.get(key, MISSING), str(outside))]

@@ -1,4 +1,4 @@
-"""One scan as it is asked of a rig, and what it leaves: frozen values that drivers, datasets and the daemon share."""
+"""The request for one scan and its result: frozen values that drivers, datasets and the daemon share."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ class ScanRequest(Struct, frozen=True, kw_only=True):
     attempt: int
     """From 1; the same slot may be attempted again after a failure or an interruption."""
     scheduled_at: datetime
-    """When the slot is due, in UTC."""
+    """Time of the slot, UTC."""
     dataset_dir: Path
-    """Where the whole dataset is to stand at the end, absolute. Its parent exists; it does not, unless an earlier
-    attempt finished it. A driver writes elsewhere in the parent first and renames when whole."""
+    """Absolute path of the finished dataset. Its parent exists; the directory itself exists only if an earlier attempt
+    finished it. A driver writes elsewhere in the parent first, and renames when the dataset is whole: see
+    `datasets.attempt`."""
     configuration: Mapping[str, Any]
     """The community's scan configuration, JSON values: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
-    Of these only ``timelapse.start_at`` (ISO-8601, UTC) is always there; where nobody gave a path or a camera, the
-    driver uses one of its own."""
+    Only ``timelapse.start_at`` (ISO-8601, UTC) is always there. Without a path or a camera the driver uses its own
+    default."""
     started_at: datetime | None = None
-    """When this attempt began, in UTC, where the caller knows; for the dataset's metadata."""
+    """Start of this attempt, UTC, None where the caller doesn't know; for the dataset's metadata."""
 
 
 class ScanResult(Struct, frozen=True):
-    """What a finished scan left."""
+    """The result of a finished scan."""
 
     pictures: int | None = None
-    """How many pictures the dataset holds, where the driver knows."""
+    """Number of pictures in the dataset, None where the driver doesn't know."""
     note: str = ""
     """A remark for the journal."""

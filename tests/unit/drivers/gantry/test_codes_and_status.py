@@ -1,4 +1,4 @@
-"""What the board says, as people and the driver read it."""
+"""The error and alarm numbers of a board, and its status."""
 
 import pytest
 from hypothesis import given
@@ -18,14 +18,14 @@ def test_every_code_of_grbl_1_1_has_a_meaning_and_a_cure():
         assert not code.cure.endswith(".")
 
 
-def test_a_code_becomes_a_sentence():
-    """What it is, where, and what to do."""
-    assert codes.alarm(1, "at x = 741 mm") == (
+def test_code_is_described_in_a_sentence():
+    """Its meaning, where it happened, and what to do."""
+    assert codes.describe_alarm(1, "at x = 741 mm") == (
         "GRBL alarm 1 (a limit switch was hit at x = 741 mm): "
         "check the belts, and what stands in the arm's way, then `timelapsectl rig home`"
     )
-    assert codes.error(5, "$H").startswith("GRBL error 5 (homing is switched off as an answer to '$H'): ")
-    assert "look it up" in codes.alarm(99)
+    assert codes.describe_error(5, "$H").startswith("GRBL error 5 (homing is switched off as an answer to '$H'): ")
+    assert "look it up" in codes.describe_alarm(99)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_a_code_becomes_a_sentence():
         ("ok", None),
     ],
 )
-def test_a_status_is_read_whole_or_not_at_all(line, status):
-    """A damaged one is asked for again, not guessed at."""
+def test_status_is_read_completely_or_not_at_all(line, status):
+    """A damaged one is asked for again."""
     assert read_status(line) == status
 
 
 @given(st.text(max_size=200))
-def test_no_line_breaks_the_reader(line):
-    """Whatever the motors' noise makes of it."""
+def test_any_line_is_read_or_ignored(line):
+    """Noise of the motors may damage a line in any way."""
     assert read_status(f"<{line}>") is None or ":" in line

@@ -1,4 +1,4 @@
-"""What a camera is to its worker: something that is opened, exposes, and is closed."""
+"""The interface of a camera for its worker process: it is opened, exposes, and is closed."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LEAVE: Final = timedelta(seconds=2)
-"""What a camera's process gets to stop and close its camera before it is killed; `command`'s takes a good second."""
+CLOSE_TIMEOUT: Final = timedelta(seconds=2)
+"""In which a camera's process has to close its camera before it is killed; that of `command` takes over a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What a picture is to be like."""
+    """The request for one picture."""
 
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     encoding: str
     """``jpeg``, ``png`` or ``tiff``."""
     config: Mapping[str, Any]
-    """The camera's own settings by their own names, of the scan's configuration: ``{"shutterspeed": "1/100"}``."""
+    """The camera's own settings, from the scan configuration: ``{"shutterspeed": "1/100"}``."""
     seconds: float
-    """How long it may take."""
+    """The longest that it may take."""
 
 
 class CameraFault(Exception):
-    """The camera isn't there, or didn't take the picture; worded for the person at the rig."""
+    """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
 
 class Camera(ABC):
-    """One camera, open from its making to `close`."""
+    """One camera, open from its construction until `close`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Open it.
@@ -41,24 +43,24 @@ class Camera(ABC):
         Raises
         ------
         CameraFault
-            It isn't there, or another program has it.
+            It doesn't answer, or another program has it open.
 
         """
         self.options = options
 
     @abstractmethod
     def expose(self, exposure: Exposure) -> bytes:
-        """Take a picture and return it as a file's bytes, in any encoding and size; the worker fits it.
+        """Take a picture and return its file, in any encoding and size: the worker converts it.
 
         Raises
         ------
         CameraFault
-            It could not be taken.
+            The picture could not be taken.
 
         """
 
-    def stop(self) -> None:  # noqa: B027 - of most kinds an exposure can't be cut short
-        """Cut an exposure short, and each that follows, if it can be: before `close`, from another thread."""
+    def stop(self) -> None:  # noqa: B027 - of most kinds an exposure can't be interrupted
+        """Interrupt the exposure, and each that follows, where possible. Called before `close`, from another thread."""
 
-    def close(self) -> None:  # noqa: B027 - a camera that holds nothing has nothing to let go of
-        """Let go of it."""
+    def close(self) -> None:  # noqa: B027 - a camera that holds nothing has nothing to release
+        """Release the camera."""

@@ -1,7 +1,7 @@
 """A camera behind a program that takes one picture and exits: ``rpicam-still``, ``fswebcam``, one of your own.
 
-Options: ``argv``, in which ``{output}`` stands for the file to write, and ``{width}``, ``{height}`` and ``{encoding}``
-for what the scan asks for. ``config`` of a scan is in the program's environment: ``{ shutter = 10000 }`` as
+In its arguments ``{output}`` is the file to write, and ``{width}``, ``{height}`` and ``{encoding}`` are what the scan
+asks for. ``config`` of the scan configuration is in the program's environment: ``{ shutter = 10000 }`` as
 ``CAMERA_SHUTTER``.
 """
 
@@ -14,54 +14,56 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import ProgramMissing
+from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-GRACE: Final = timedelta(seconds=1)
-"""From SIGTERM to SIGKILL; a picture that is late is of no use. Less than `LEAVE`."""
+STOP_GRACE: Final = timedelta(seconds=1)
+"""From SIGTERM to SIGKILL. Less than `CLOSE_TIMEOUT`."""
 
-MEMORY: Final = "/dev/shm"  # noqa: S108 - the directory made there is this user's alone
-"""Where pictures are written if no disk is writable. Not always: when a user logs out, systemd empties theirs."""
+MEMORY_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - the directory made in it is private
+"""Where pictures are written if no disk is writable; only then, because systemd empties it when a user logs out."""
 
 
 class CommandCamera(Camera):
-    """A program."""
+    """A camera behind a program."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
-        self._leaving = threading.Event()
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End the program."""
-        self._leaving.set()
+        """Stop the program."""
+        self._stopped.set()
 
     def expose(self, exposure: Exposure) -> bytes:
-        """Run it, and read what it wrote."""
+        """Run the program, and read the file that it wrote."""
         program = self.options["argv"][0]
-        with _own_directory() as directory:
+        with _temporary_directory() as directory:
             output = Path(directory) / f"picture.{exposure.encoding}"
-            told = {
+            words = {
                 "{output}": str(output),
                 "{width}": str(exposure.width),
                 "{height}": str(exposure.height),
                 "{encoding}": exposure.encoding,
             }
-            argv = [_filled(word, told) for word in self.options["argv"]]
+            argv = [_fill_in(word, words) for word in self.options["argv"]]
             own = {f"CAMERA_{name.upper()}": str(value) for name, value in exposure.config.items()}
             try:
-                with programs.Deadline(timedelta(seconds=exposure.seconds)) as late:
-                    ended = programs.run(
+                with Deadline(timedelta(seconds=exposure.seconds)) as deadline:
+                    ended = run_program(
                         argv,
                         environment={**os.environ, **own},
-                        grace=GRACE,
-                        stop=lambda: late.passed() or self._leaving.is_set(),
+                        stop_grace=STOP_GRACE,
+                        should_stop=lambda: deadline.passed() or self._stopped.is_set(),
                     )
-            except (programs.ProgramMissing, programs.ProgramHung) as problem:
+            except (ProgramMissing, ProgramHung) as problem:
                 raise CameraFault(str(problem)) from problem
             except (OSError, ValueError) as problem:
                 raise CameraFault(f"{program} can't be started: {problem}") from problem
@@ -75,19 +77,19 @@ class CommandCamera(Camera):
                 raise CameraFault(f"{program} exited with 0, but wrote no picture to {{output}}") from None
 
 
-def _own_directory() -> tempfile.TemporaryDirectory[str]:
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
     try:
         place = tempfile.gettempdir()
     except FileNotFoundError:
-        place = MEMORY
+        place = MEMORY_DIRECTORY
     try:
         return tempfile.TemporaryDirectory(prefix="timelapsed-camera-", dir=place)
     except OSError as problem:
         raise CameraFault(f"its picture can't be written to {place}: {problem.strerror}") from problem
 
 
-def _filled(word: str, told: dict[str, str]) -> str:
-    for name, value in told.items():
+def _fill_in(word: str, words: dict[str, str]) -> str:
+    for name, value in words.items():
         word = word.replace(name, value)
     return word
 

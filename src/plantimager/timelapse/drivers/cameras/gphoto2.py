@@ -1,8 +1,7 @@
 """Still cameras on USB, through libgphoto2.
 
-Options: ``port`` (``usb:001,004``), ``model`` (``Nikon DSC D750``) or ``serial`` choose among several cameras; without
-any, the only one there is taken. ``config`` of a scan holds libgphoto2's own settings, as ``gphoto2 --list-config``
-names them.
+The options ``port``, ``model`` and ``serial`` choose among several cameras; without any, there has to be only one.
+``config`` of the scan configuration holds libgphoto2's own settings, by the names of ``gphoto2 --list-config``.
 """
 
 from __future__ import annotations
@@ -32,15 +31,16 @@ _SERIAL: Final = "serialnumber"
 
 
 class Gphoto2Camera(Camera):
-    """A camera that libgphoto2 knows."""
+    """A camera that libgphoto2 supports."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._applied: dict[str, Any] = {}
-        with _worded("it can't be opened"):
+        with _translate_errors("it can't be opened"):
             self._camera = self._find()
 
     def _find(self) -> Any:
+        """Return the camera that the options choose, initialised."""
         ports = gphoto2.PortInfoList()
         ports.load()
         abilities = gphoto2.CameraAbilitiesList()
@@ -60,11 +60,11 @@ class Gphoto2Camera(Camera):
             camera.set_abilities(abilities[abilities.lookup_model(model)])
             try:
                 camera.init()
-                # Not every camera has one.
+                # Not every camera has a serial number.
                 if serial is None or serial == camera.get_single_config(_SERIAL).get_value():
                     return camera
-            except gphoto2.GPhoto2Error as held:  # by another of the rig's, maybe: the one that is meant may come yet
-                problem = held
+            except gphoto2.GPhoto2Error as error:  # maybe by another camera of this rig: the right one may be next
+                problem = error
             with contextlib.suppress(gphoto2.GPhoto2Error):
                 camera.exit()
         if problem is not None:
@@ -75,20 +75,20 @@ class Gphoto2Camera(Camera):
         raise CameraFault(f"not found; there is {seen or 'none at all: is it switched on, and not asleep?'}")
 
     def expose(self, exposure: Exposure) -> bytes:
-        """Set what has changed, release the shutter, fetch the picture, and leave none of it on the card."""
+        """Set the settings that have changed, release the shutter, fetch the picture and delete it from the card."""
         for name, value in exposure.config.items():
             if self._applied.get(name) != value:
                 self._set(name, value)
-        with _worded("the picture was not taken"):
+        with _translate_errors("the picture was not taken"):
             where = self._camera.capture(gphoto2.GP_CAPTURE_IMAGE)
             file = self._camera.file_get(where.folder, where.name, gphoto2.GP_FILE_TYPE_NORMAL)
             picture = bytes(file.get_data_and_size())
-        with contextlib.suppress(gphoto2.GPhoto2Error):  # it may be in the camera's memory alone
+        with contextlib.suppress(gphoto2.GPhoto2Error):  # it may be in the camera's memory only
             self._camera.file_delete(where.folder, where.name)
         return picture
 
     def _set(self, name: str, value: Any) -> None:
-        with _worded(f"{name} can't be set to {value!r}"):
+        with _translate_errors(f"{name} can't be set to {value!r}"):
             widget = self._camera.get_single_config(name)
             kind = widget.get_type()
             if kind in (gphoto2.GP_WIDGET_RADIO, gphoto2.GP_WIDGET_MENU):
@@ -107,13 +107,14 @@ class Gphoto2Camera(Camera):
         self._applied[name] = value
 
     def close(self) -> None:
-        """Give the camera back to whoever else wants it."""
+        """Release the camera for other programs."""
         with contextlib.suppress(gphoto2.GPhoto2Error):
             self._camera.exit()
 
 
 @contextlib.contextmanager
-def _worded(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
+    """Raise `CameraFault` for an error of libgphoto2; ``what`` is what failed, for a person."""
     try:
         yield
     except gphoto2.GPhoto2Error as problem:

@@ -1,10 +1,10 @@
 """The Raspberry Pi's own cameras, through picamera2.
 
-Written to picamera2's documentation and NOT tested on hardware: neither the library nor a camera can be had without
-a Raspberry Pi. Install it with ``apt install python3-picamera2``, and make the service's environment with
-``--system-site-packages``: it needs the libcamera of the same system.
+Written to picamera2's documentation and NOT tested on hardware: library and camera need a Raspberry Pi. Install it
+with ``apt install python3-picamera2``, and make the service's environment with ``--system-site-packages``: it needs the
+libcamera of the same system.
 
-Options: ``number`` of the camera (0). ``config`` of a scan holds libcamera's controls:
+``config`` of the scan configuration holds libcamera's controls:
 ``{ ExposureTime = 10000, AnalogueGain = 1.0, AwbEnable = false }``.
 """
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-
-SETTLING: Final = 5
-"""Frames passed over after a start: until then exposure and white balance may not be right yet."""
+SETTLING_FRAMES: Final = 5
+"""Frames that are dropped after a start, until exposure and white balance have settled."""
 
 
 class PiCamera(Camera):
@@ -41,21 +40,21 @@ class PiCamera(Camera):
         self._configured: tuple[Any, ...] | None = None
 
     def expose(self, exposure: Exposure) -> bytes:
-        """Take a still at full quality; the camera runs on between two of them, so that its exposure is right.
+        """Take a still at full quality. The camera runs on between two stills, so that its exposure stays settled.
 
-        So frames lie ready that were begun while the arm moved: ``flush`` passes over those.
+        So there are frames that were begun while the arm moved: ``flush`` drops them.
         """
         self._configure(exposure)
-        made = io.BytesIO()
+        file = io.BytesIO()
         try:
             request = self._camera.capture_request(flush=True)
             try:
-                request.save("main", made, format="jpeg" if exposure.encoding == "jpeg" else "png")
+                request.save("main", file, format="jpeg" if exposure.encoding == "jpeg" else "png")
             finally:
                 request.release()
         except RuntimeError as problem:
             raise CameraFault(f"no picture came: {problem}") from problem
-        return made.getvalue()
+        return file.getvalue()
 
     def _configure(self, exposure: Exposure) -> None:
         wanted = (exposure.width, exposure.height, dict(exposure.config))
@@ -68,14 +67,14 @@ class PiCamera(Camera):
             still = self._camera.create_still_configuration(main={"size": size}, controls=dict(exposure.config))
             self._camera.configure(still)
             self._camera.start()
-            for _ in range(SETTLING):
+            for _ in range(SETTLING_FRAMES):
                 self._camera.capture_metadata()
         except (RuntimeError, ValueError, KeyError) as problem:
             raise CameraFault(f"it can't be set to {wanted[0]} × {wanted[1]} with {wanted[2]}: {problem}") from problem
         self._configured = wanted
 
     def close(self) -> None:
-        """Stop it, and give it back."""
+        """Stop and release the camera."""
         self._camera.close()
 
 

@@ -1,7 +1,7 @@
-"""The daemon's side of a camera's process: starts it, asks it for pictures, and ends it, also when it hangs.
+"""The daemon's side of a camera's process: it is started, asked for pictures, and ended even if it hangs.
 
-Also one that answers with a fault is ended: a camera that lost its cable for a moment stays dead for whoever has it
-open. The next exposure opens it anew.
+A process that answers with a fault is ended, too: a camera whose cable was out for a moment doesn't come back for the
+process that has it open. The next exposure opens it again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers import programs
-from plantimager.timelapse.drivers.cameras.base import LEAVE, CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraFault, Exposure
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,23 +29,25 @@ if TYPE_CHECKING:
 WORKER: Final = "plantimager.timelapse.drivers.cameras.worker"
 
 OPEN_TIMEOUT: Final = timedelta(seconds=30)
-"""The longest that a camera takes to be opened: Python and OpenCV from an SD card, and a sleepy camera."""
+"""The longest that a camera takes to open: with Python and OpenCV on an SD card, and a camera that wakes up slowly."""
 
 GRACE: Final = timedelta(seconds=5)
-"""What an exposure gets on top of its own time, to be fetched and fitted; and to end in after a cancellation."""
+"""Added to the time of an exposure for fetching and converting the picture; also its time after a cancellation."""
 
-LARGEST: Final = 1 << 28
-"""Bytes of a picture; the largest cameras' have a fifth of it."""
+MAX_PICTURE_BYTES: Final = 1 << 28
+"""Five times a picture of the largest cameras."""
 
-ERRORS_KEPT: Final = 1 << 12
-LOOK_AROUND: Final = 100
+MAX_STDERR_KEPT: Final = 1 << 12
+"""Bytes, the last of stderr."""
+
+POLL_INTERVAL: Final = 100
 """Milliseconds between two looks at whether a wait has to end."""
 
 _Process = subprocess.Popen[bytes]
 
 
 class CameraProcess:
-    """One camera of the rig. Its calls come from one thread at a time, each camera's from its own."""
+    """One camera of the rig. It is called from one thread at a time; each camera may have a thread of its own."""
 
     def __init__(self, options: CameraOptions) -> None:
         self.options = options
@@ -59,16 +62,16 @@ class CameraProcess:
 
     @property
     def is_open(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process of the camera runs."""
         return self._process is not None and self._process.poll() is None
 
     def open(self) -> None:
-        """Open the camera, unless it is.
+        """Open the camera, unless it is open.
 
         Raises
         ------
         CameraFault
-            It isn't there, or doesn't open within `OPEN_TIMEOUT`.
+            It doesn't answer, or doesn't open within `OPEN_TIMEOUT`.
 
         """
         if self.is_open:
@@ -83,18 +86,18 @@ class CameraProcess:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd="/",
-                start_new_session=True,  # the terminal's ^C is for the daemon
+                start_new_session=True,  # so that Ctrl-C in a terminal ends only the daemon
             )
         except OSError as problem:
             raise CameraFault(f"its process can't be started: {problem.strerror}") from problem
-        # Also when this object is dropped without `close`: no process outlives it.
+        # The process ends with this object, even without `close`.
         self._end = weakref.finalize(self, _end, process)
         self._tail = b""
-        with programs.Deadline(OPEN_TIMEOUT) as late:
-            self._answer(lambda: f"it wasn't open after {OPEN_TIMEOUT.seconds} s" if late.passed() else "")
+        with Deadline(OPEN_TIMEOUT) as deadline:
+            self._receive(lambda: f"it wasn't open after {OPEN_TIMEOUT.seconds} s" if deadline.passed() else "")
 
-    def expose(self, exposure: Exposure, stop: Callable[[], bool]) -> bytes:
-        """Return a picture; ``stop`` (any thread's) cuts the wait for it down to `GRACE`.
+    def expose(self, exposure: Exposure, should_stop: Callable[[], bool]) -> bytes:
+        """Return a picture. Once ``should_stop()`` returns True, it has `GRACE` left.
 
         Raises
         ------
@@ -104,38 +107,44 @@ class CameraProcess:
         """
         self.open()
         process = self._process
-        assert process is not None and process.stdin is not None  # noqa: S101, PT018 - open() made it; this tells mypy
+        assert process is not None and process.stdin is not None  # noqa: S101, PT018 - open() made it; this informs mypy
         try:
             process.stdin.write(json.dumps(asdict(exposure)).encode() + b"\n")
         except OSError as gone:
-            raise self._dead() from gone
+            raise self._describe_end() from gone
         limit = timedelta(seconds=exposure.seconds) + GRACE
-        with programs.Deadline(limit) as late, contextlib.ExitStack() as stack:
-            hurry: list[programs.Deadline] = []
+        with Deadline(limit) as deadline, contextlib.ExitStack() as stack:
+            cancelled: list[Deadline] = []
 
-            def given_up() -> str:
-                if not hurry and stop():
-                    hurry.append(stack.enter_context(programs.Deadline(GRACE)))
-                if any(deadline.passed() for deadline in hurry):
+            def give_up() -> str:
+                if not cancelled and should_stop():
+                    cancelled.append(stack.enter_context(Deadline(GRACE)))
+                if any(grace.passed() for grace in cancelled):
                     return f"the exposure didn't end within {GRACE.total_seconds():g} s of the cancellation"
-                return f"the exposure hangs; it was given up after {limit.total_seconds():g} s" if late.passed() else ""
+                if deadline.passed():
+                    return f"the exposure hangs; it was given up after {limit.total_seconds():g} s"
+                return ""
 
-            return self._answer(given_up)
+            return self._receive(give_up)
 
     def close(self) -> None:
-        """End the process, and with it what it runs, in bounded time."""
+        """End the process and what it runs, in bounded time."""
         self._end()
         self._process = None
 
-    def _answer(self, given_up: Callable[[], str]) -> bytes:
-        """Return what comes behind the next line of JSON, unless ``given_up()`` says why it isn't waited for."""
+    def _receive(self, give_up: Callable[[], str]) -> bytes:
+        """Return the picture of the next answer.
+
+        ``give_up`` is asked again and again; where it returns a reason, that becomes the fault. Every error closes the
+        camera.
+        """
         try:
-            return self._read(given_up)
+            return self._read(give_up)
         except BaseException:
             self.close()
             raise
 
-    def _read(self, given_up: Callable[[], str]) -> bytes:
+    def _read(self, give_up: Callable[[], str]) -> bytes:
         process = self._process
         assert process is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - as above
         head, picture, missing = b"", bytearray(), -1
@@ -143,17 +152,17 @@ class CameraProcess:
         waiting.register(process.stdout, select.POLLIN)
         waiting.register(process.stderr, select.POLLIN)
         while missing != 0:
-            if problem := given_up():
+            if problem := give_up():
                 raise CameraFault(problem)
-            for descriptor, _ in waiting.poll(LOOK_AROUND):
+            for descriptor, _ in waiting.poll(POLL_INTERVAL):
                 chunk = os.read(descriptor, 1 << 20)
                 if descriptor == process.stderr.fileno():
-                    self._tail = (self._tail + chunk)[-ERRORS_KEPT:]
+                    self._tail = (self._tail + chunk)[-MAX_STDERR_KEPT:]
                     if not chunk:
                         waiting.unregister(descriptor)
                     continue
                 if not chunk:
-                    raise self._dead()
+                    raise self._describe_end()
                 if missing < 0:
                     head += chunk
                     line, end, rest = head.partition(b"\n")
@@ -165,32 +174,33 @@ class CameraProcess:
         return bytes(picture)
 
     def _length(self, line: bytes) -> int:
-        said = json.loads(line)
-        if "fault" in said:
-            raise CameraFault(said["fault"])
-        length: int = said["length"]
-        if length > LARGEST:
-            raise CameraFault(f"a picture of {length} bytes; at most {LARGEST} are taken")
+        """Return the length of the picture that follows the line of an answer."""
+        answer = json.loads(line)
+        if "fault" in answer:
+            raise CameraFault(answer["fault"])
+        length: int = answer["length"]
+        if length > MAX_PICTURE_BYTES:
+            raise CameraFault(f"a picture of {length} bytes; at most {MAX_PICTURE_BYTES} are taken")
         return length
 
-    def _dead(self) -> CameraFault:
-        """Return what is to be said of a process that ended by itself."""
+    def _describe_end(self) -> CameraFault:
+        """Return the fault of a process that ended by itself."""
         process = self._process
-        assert process is not None  # noqa: S101 - it was talked to; this tells mypy
+        assert process is not None  # noqa: S101 - it was used; this informs mypy
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
         self.close()
-        ended = programs.ProgramExit(process.returncode, stopped=False, errors=self._tail)
+        ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
         return CameraFault(f"its process {ended}; the next exposure starts another")
 
 
 def _end(process: _Process) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):  # without its stdin it leaves
+    for pipe in (process.stdin, process.stdout, process.stderr):  # the process ends at the end of stdin
         if pipe is not None:
             pipe.close()
     try:
-        process.wait(LEAVE.total_seconds())
+        process.wait(CLOSE_TIMEOUT.total_seconds())
     except subprocess.TimeoutExpired:
         process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; a later one may reap it
-            process.wait(programs.DEATH)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel; it is reaped later
+            process.wait(KILL_TIMEOUT)

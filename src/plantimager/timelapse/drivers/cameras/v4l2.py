@@ -1,9 +1,9 @@
 """Webcams and everything else that Linux shows as ``/dev/video*``, through OpenCV.
 
-Options: ``device`` is its path or number; best a path in ``/dev/v4l/by-id/``, since its number changes when the cable
-was out. ``skip`` pictures (5) are thrown away before each one that counts, because a webcam hands out what it buffered
-while the arm moved, and needs some to get its exposure right. ``config`` of a scan holds OpenCV's property names
-without ``CAP_PROP_``, in small letters: ``{ exposure = 157, auto_exposure = 1 }``.
+A path in ``/dev/v4l/by-id/`` is better than a number, which changes when the cable was out. Some frames are dropped
+before each picture: a webcam delivers those that it buffered while the arm moved, and its exposure takes some to
+settle. ``config`` of the scan configuration holds OpenCV's property names without ``CAP_PROP_``, in lower case:
+``{ exposure = 157, auto_exposure = 1 }``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
+from plantimager.timelapse.drivers.cameras import SKIP
 from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
 
 if TYPE_CHECKING:
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-SKIP: Final = 5
-
 SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 
 
 class V4l2Camera(Camera):
-    """A video device, of which single frames are taken."""
+    """A video device, used for single frames."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
@@ -43,7 +42,7 @@ class V4l2Camera(Camera):
         self._applied: dict[str, Any] = {}
 
     def expose(self, exposure: Exposure) -> bytes:
-        """Set what has changed, pass over what was buffered, and take a frame."""
+        """Set the properties that have changed, drop the buffered frames, and take one."""
         wanted = {**exposure.config, "frame_width": exposure.width, "frame_height": exposure.height}
         for name, value in wanted.items():
             if self._applied.get(name) != value:
@@ -62,12 +61,12 @@ class V4l2Camera(Camera):
         number = getattr(cv2, f"CAP_PROP_{name.upper()}", None)
         if number is None or isinstance(value, bool | str):
             raise CameraFault(f"{name} = {value!r} is no property of OpenCV with a number")
-        # Most drivers don't say whether they obeyed; the picture's size is looked at when it is there.
+        # Most drivers don't report whether they obeyed; the size is checked on the picture.
         self._capture.set(number, float(value))
         self._applied[name] = value
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         self._capture.release()
 
 

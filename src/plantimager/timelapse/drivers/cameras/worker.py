@@ -1,9 +1,9 @@
-"""The process in which a camera lives: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
+"""The process of a camera: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
-First it says whether the camera is open; then each line on stdin asks for an exposure. Every answer is a line of
-JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. At the end of stdin the camera is of no more use,
-or the daemon is gone: an exposure is cut short, the camera closed, and the process ends within `LEAVE`, also if
-the camera hangs.
+The first answer says whether the camera is open; then each line on stdin asks for an exposure. Every answer is a line
+of JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. The end of stdin means that the camera isn't
+needed any more, or that the daemon was killed: the exposure is interrupted, the camera closed, and the process ends
+within `CLOSE_TIMEOUT`, even if the camera hangs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
 
 from plantimager.timelapse.drivers import install_hint
-from plantimager.timelapse.drivers.cameras.base import LEAVE, Camera, CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, Camera, CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.pictures import fit
 
 if TYPE_CHECKING:
@@ -30,24 +30,24 @@ PACKAGE = "plantimager.timelapse.drivers.cameras"
 def main(kind: str, options: str) -> None:
     """Serve one camera until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
-    asked: SimpleQueue[Exposure | None] = SimpleQueue()
+    os.dup2(2, 1)  # so that the output of a library doesn't get between the answers
+    requests: SimpleQueue[Exposure | None] = SimpleQueue()
     opened: list[Camera] = []
-    threading.Thread(target=_listen, args=(asked, opened), daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more
+    threading.Thread(target=_listen, args=(requests, opened), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # the daemon was killed
         try:
             opened.append(_open(kind, json.loads(options)))
         except CameraFault as fault:
             _answer(out, fault=str(fault))
         else:
-            _serve(opened[0], asked, out)
+            _serve(opened[0], requests, out)
     for camera in opened:
         camera.close()
 
 
-def _serve(camera: Camera, asked: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
+def _serve(camera: Camera, requests: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
     _answer(out)
-    while (exposure := asked.get()) is not None:
+    while (exposure := requests.get()) is not None:
         try:
             picture = fit(camera.expose(exposure), exposure)
         except CameraFault as fault:
@@ -66,13 +66,13 @@ def _open(kind: str, options: dict[str, object]) -> Camera:
     return camera
 
 
-def _listen(asked: SimpleQueue[Exposure | None], opened: Sequence[Camera]) -> None:
+def _listen(requests: SimpleQueue[Exposure | None], opened: Sequence[Camera]) -> None:
     for line in sys.stdin.buffer:
-        asked.put(Exposure(**json.loads(line)))
-    asked.put(None)
+        requests.put(Exposure(**json.loads(line)))
+    requests.put(None)
     for camera in opened:
         camera.stop()
-    threading.Event().wait(LEAVE.total_seconds())
+    threading.Event().wait(CLOSE_TIMEOUT.total_seconds())
     os._exit(1)  # the camera's thread hangs
 
 
@@ -84,4 +84,4 @@ def _answer(out: BinaryIO, picture: bytes = b"", fault: str | None = None) -> No
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    os._exit(0)  # the thread that reads stdin holds a lock that Python's own way out waits for
+    os._exit(0)  # a regular exit would wait for a lock of the thread that reads stdin

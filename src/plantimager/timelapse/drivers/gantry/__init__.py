@@ -1,5 +1,6 @@
 """The gantry: an arm behind a GRBL 1.1 board on a serial line.
 
-``port`` finds and holds the line, ``protocol`` speaks the board's language, ``codes`` says what its error numbers
-mean, ``motion`` is the arithmetic of getting somewhere, and ``arm`` puts them together: home, go, stop, park.
+``port`` opens the line, ``protocol`` talks to the board on it, ``codes`` explains its error numbers,
+``board_settings`` reads its settings, ``motion`` is the arithmetic of moves, ``position`` tracks where the arm stands,
+and ``arm`` uses them all: home, go, stop.
 """

@@ -1,4 +1,4 @@
-"""The serial line to the board: found by its path or by what USB says of it, and read without ever hanging."""
+"""The serial line to the board: found by its path or its USB id, and read in bounded time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import serial
 from serial.tools import list_ports
 
-from plantimager.timelapse.drivers.programs import printable
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,25 +19,24 @@ if TYPE_CHECKING:
 USB_ID: Final = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::(\S+))?", re.ASCII)
 """Vendor, product and, where two adapters are alike, the serial number: ``1a86:7523``, ``2341:0043:9573…``."""
 
-LONGEST_LINE: Final = 512
-"""Bytes; the longest that GRBL sends has about a hundred."""
+MAX_LINE_BYTES: Final = 512
+"""The longest line of GRBL has about a hundred."""
 
 WRITE_TIMEOUT: Final = 2.0
-"""Seconds; a board that is there takes a line at once."""
-
+"""Seconds; a board that works takes a line at once."""
 
 _CFLAG: Final = 2
-"""Where `termios.tcgetattr` has the control flags."""
+"""Index of the control flags in the list of `termios.tcgetattr`."""
 
-GONE: Final = "the cable was pulled or the board switched off; check the cable and the power"
+CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the cable and the power"
 
 
 class GantryFault(Exception):
-    """Something about the gantry, worded for the person at the rig."""
+    """Something is wrong with the gantry; worded for the person at the rig."""
 
 
 class LineLost(GantryFault):
-    """The line isn't there, or not any more."""
+    """The line can't be opened, or was lost."""
 
 
 def find_usb(usb_id: str) -> str:
@@ -66,18 +65,19 @@ def find_usb(usb_id: str) -> str:
     raise LineLost(f"no USB serial adapter {usb_id} is plugged in (there are: {seen}); check the cable and the power")
 
 
-class Line:
-    """An open line. Every call ends in bounded time, and raises `LineLost` when the cable is gone.
+class SerialLine:
+    """An open line. Every call ends in bounded time, and raises `LineLost` when the cable was pulled.
 
-    Most boards restart when their port is opened, by DTR, unless it was let go of so that it ``lets_run`` the board.
+    Opening a port restarts most boards, because DTR rises. With ``keep_dtr`` DTR stays up when the port is closed, so
+    that opening it again doesn't.
     """
 
-    def __init__(self, port: str, baudrate: int, *, lets_run: bool = False) -> None:
+    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool = False) -> None:
         self.port = port
-        self._begun = b""
-        with self._worded("can't be opened"):
+        self._unfinished = b""
+        with self._translate_errors("can't be opened"):
             self._serial = serial.Serial(port, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
-            if lets_run:
+            if keep_dtr:
                 _keep_dtr(self._serial)
 
     def send(self, data: bytes) -> None:
@@ -86,71 +86,72 @@ class Line:
         Raises
         ------
         LineLost
-            The cable is gone, or nobody takes them.
+            The cable was pulled, or the board takes no bytes.
 
         """
-        with self._worded(GONE):
+        with self._translate_errors(CABLE_PULLED):
             self._serial.write(data)
 
-    def receive(self, within: float) -> str | None:
-        """Return the next line without its end, "" while it isn't whole, None when ``within`` seconds bring nothing.
+    def receive(self, timeout: float) -> str | None:
+        """Return the next line without its end, "" while it is incomplete, None if nothing came in ``timeout`` seconds.
 
-        It returns after ``within`` seconds at the latest, also where a board sends byte after byte and never a line.
+        It returns after ``timeout`` seconds at the latest, even if the board sends byte after byte and never a line.
 
         Raises
         ------
         LineLost
-            The cable is gone.
+            The cable was pulled.
 
         """
         line = self._take_line()
         if line is not None:
             return line
-        with self._worded(GONE):
-            self._serial.timeout = within
-            came = self._serial.read(max(1, min(self._serial.in_waiting, LONGEST_LINE)))
-        if not came:
+        with self._translate_errors(CABLE_PULLED):
+            self._serial.timeout = timeout
+            received = self._serial.read(max(1, min(self._serial.in_waiting, MAX_LINE_BYTES)))
+        if not received:
             return None
-        self._begun += came
+        self._unfinished += received
         return self._take_line() or ""
 
     def _take_line(self) -> str | None:
-        line, end, rest = self._begun.partition(b"\n")
-        if not end and len(line) <= LONGEST_LINE:
+        line, end, rest = self._unfinished.partition(b"\n")
+        if not end and len(line) <= MAX_LINE_BYTES:
             return None
-        self._begun = rest
-        return printable(line).strip()
+        self._unfinished = rest
+        return printable(line.decode(errors="replace")).strip()
 
-    def forget(self) -> None:
-        """Forget what has come and was not read."""
-        self._begun = b""
-        with self._worded(GONE):
+    def discard_input(self) -> None:
+        """Discard everything that was received and not read."""
+        self._unfinished = b""
+        with self._translate_errors(CABLE_PULLED):
             self._serial.reset_input_buffer()
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Close the line."""
         with contextlib.suppress(OSError, termios.error):
             self._serial.close()
 
     @contextlib.contextmanager
-    def _worded(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
+        """Raise `LineLost` for every error of pyserial; ``what`` describes it where its number doesn't."""
         try:
             yield
-        except serial.SerialTimeoutException as nobody:
-            raise LineLost(f"{self.port}: the board takes nothing; is that the right port?") from nobody
+        except serial.SerialTimeoutException as timeout:
+            raise LineLost(f"{self.port}: the board takes nothing; is that the right port?") from timeout
         except (OSError, ValueError, termios.error, TypeError) as lost:  # pyserial raises TypeError once it is closed
-            raise LineLost(f"{self.port}: {_why(lost, what)}") from lost
+            raise LineLost(f"{self.port}: {_describe_error(lost, what)}") from lost
 
 
 def _keep_dtr(port: serial.Serial) -> None:
-    """Have DTR stay as it is when the port is closed, so that opening it again is no change to the board."""
+    """Set the port to leave DTR as it is when it is closed."""
     attributes = termios.tcgetattr(port)
     attributes[_CFLAG] &= ~termios.HUPCL
     termios.tcsetattr(port, termios.TCSANOW, attributes)
 
 
-def _why(problem: Exception, what: str) -> str:
-    """Return what an error of pyserial's means at the rig."""
+def _describe_error(problem: Exception, what: str) -> str:
+    """Return what an error of pyserial means at the rig; ``what`` is its general description."""
     number = getattr(problem, "errno", None)
     if number is None and problem.args and isinstance(problem.args[0], int):
         number = problem.args[0]
@@ -168,6 +169,6 @@ def _why(problem: Exception, what: str) -> str:
         return known[number]
     if "exclusively lock" in str(problem):
         return known[errno.EBUSY]
-    if what == GONE:  # pyserial's own words for it only puzzle
+    if what == CABLE_PULLED:  # pyserial's own message doesn't help a person
         return what
     return f"{what} ({problem})"

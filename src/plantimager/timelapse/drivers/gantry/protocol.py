@@ -1,7 +1,7 @@
-"""The language of GRBL 1.1: one line sent, one ``ok``; ``?`` asks how things are; alarms and greetings come unasked.
+"""The protocol of GRBL 1.1: ``ok`` answers each line, a status answers ``?``; alarms and banners come unasked.
 
-A board answers a move with ``ok`` when it has planned it, not when it is done; after a soft limit it says nothing at
-all until it is reset; and while it homes it doesn't answer ``?``. So every wait here has an end of its own.
+A board answers a move with ``ok`` when it has planned the move, not when it has made it. After a soft limit it doesn't
+answer until it is reset, and while it homes it doesn't answer ``?``. So every wait has a deadline.
 """
 
 from __future__ import annotations
@@ -11,77 +11,73 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.gantry import codes
-from plantimager.timelapse.drivers.gantry.motion import Place, Settings
+from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
 from plantimager.timelapse.drivers.gantry.port import GantryFault
-from plantimager.timelapse.drivers.programs import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
 
-    from plantimager.timelapse.drivers.gantry.port import Line
+    from plantimager.timelapse.drivers.gantry.motion import Position
+    from plantimager.timelapse.drivers.gantry.port import SerialLine
 
 RESET: Final = b"\x18"
 HOLD: Final = b"!"
 STATUS: Final = b"?"
-WAKE: Final = b"\r\n\r\n"
-ANSWERS_TO_WAKE: Final = 4
-"""Each CR and each LF is an empty line of its own."""
+EMPTY_LINES: Final = b"\r\n\r\n"
+ANSWERS_TO_EMPTY_LINES: Final = 4
+"""Each CR and each LF ends a line."""
 
-LISTEN: Final = 0.05
+RECEIVE_TIMEOUT: Final = 0.05
 """Seconds between two looks at whether a wait has to end."""
 
-QUIET: Final = 0.1
-"""Seconds without a word after which a board has said what it had to say; at 115 200 baud a line takes 10 ms."""
+QUIET_TIME: Final = 0.1
+"""Seconds without a byte after which no more is on its way; at 115 200 baud a line takes 10 ms."""
 
-BOOT_TRIES: Final = 4
-"""Resets, each with the time of an answer: a board that opening its port restarts needs two seconds to hear one."""
+MAX_RESETS: Final = 4
+"""Each waits for an answer: a board that restarts when its port is opened takes two seconds before it hears one."""
 
-LONGEST_ANSWER: Final = 200
-"""Lines that are kept of what comes before an ``ok``: ``$$`` takes 34, and a mad board may send them for ever."""
+MAX_ANSWER_LINES: Final = 200
+"""Lines that are kept of an answer. ``$$`` takes 34; a faulty board may send lines without end."""
 
 _BANNER: Final = re.compile(r"Grbl\s+(\S+)", re.IGNORECASE)
 _NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
-"""As a board writes one. What is longer was damaged on its way; as infinity it would upset every reckoning."""
+"""As a board writes one. A longer one was damaged on its way; as infinity it would spoil every calculation."""
 
 _SETTING: Final = re.compile(rf"\$(\d{{1,3}})=({_NUMBER})(?: .*)?", re.ASCII)
 _CODE: Final = re.compile(r"(error|ALARM):(\d{1,3})", re.ASCII)
 _STATUS: Final = re.compile(r"<(\w+)(?::(\d{1,3}))?((?:\|[^|>]+)*)>", re.ASCII)
-_PLACE: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})", re.ASCII)
+_POSITION: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})", re.ASCII)
 
 
-class Silent(GantryFault):
+class NoAnswer(GantryFault):
     """The board doesn't answer."""
 
 
-class Restarted(GantryFault):
-    """The board's banner came when nobody had reset it."""
+class BoardRestarted(GantryFault):
+    """The board's banner came although the driver had not reset it."""
 
 
 class Alarm(GantryFault):
-    """The board stopped by itself, and is locked."""
+    """The board stopped by itself and is locked."""
 
     def __init__(self, number: int, where: str = "") -> None:
         self.number = number
-        super().__init__(codes.alarm(number, where))
+        super().__init__(codes.describe_alarm(number, where))
 
 
-class Refused(GantryFault):
-    """The board didn't take a line."""
+class CommandRefused(GantryFault):
+    """The board refused a line."""
 
     def __init__(self, number: int, sent: str) -> None:
         self.number, self.sent = number, sent
-        super().__init__(codes.error(number, sent))
+        super().__init__(codes.describe_error(number, sent))
 
 
 class Stopped(Exception):
-    """The wait was broken off because the caller's ``stop`` said so."""
-
-
-def never() -> bool:
-    """Stop nothing."""
-    return False
+    """The wait was ended because the caller asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,126 +87,133 @@ class Status:
     state: str
     """``Idle``, ``Run``, ``Hold``, ``Home``, ``Alarm``, ``Door`` …"""
     detail: int | None
-    """The number behind it: ``Hold:0`` stands still, ``Hold:1`` is still slowing down."""
-    machine: Place | None
-    """Machine position, where told."""
-    work: Place | None
-    """Work position, told instead where ``$10`` is even."""
-    offset: Place | None
-    """What to take off the machine position for the work position; told now and then."""
+    """The number after it: ``Hold:0`` is at rest, ``Hold:1`` is still slowing down."""
+    machine: Position | None
+    """Machine position, where reported."""
+    work: Position | None
+    """Work position, reported instead where ``$10`` is even."""
+    offset: Position | None
+    """Machine position minus work position; reported now and then."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the arm doesn't move."""
+        return self.state not in ("Run", "Hold", "Jog") or (self.state, self.detail) == ("Hold", 0)
 
 
 def read_status(line: str) -> Status | None:
-    """Return what a status line says, None for one that is none or is damaged."""
+    """Return the status in a line, None if the line is damaged or something else."""
     match = _STATUS.fullmatch(line)
     if match is None:
         return None
     fields = dict(part.partition(":")[::2] for part in match[3].split("|")[1:])
-    places = {key: _place(fields[key]) for key in ("MPos", "WPos", "WCO") if key in fields}
-    if None in places.values() or not places.keys() & {"MPos", "WPos"}:
+    positions = {key: _read_position(fields[key]) for key in ("MPos", "WPos", "WCO") if key in fields}
+    if None in positions.values() or not positions.keys() & {"MPos", "WPos"}:
         return None
     detail = int(match[2]) if match[2] else None
-    return Status(match[1], detail, places.get("MPos"), places.get("WPos"), places.get("WCO"))
+    return Status(match[1], detail, positions.get("MPos"), positions.get("WPos"), positions.get("WCO"))
 
 
-def _place(text: str) -> Place | None:
-    place = _PLACE.fullmatch(text)
-    return None if place is None else (float(place[1]), float(place[2]), float(place[3]))
+def _read_position(text: str) -> Position | None:
+    match = _POSITION.fullmatch(text)
+    return None if match is None else (float(match[1]), float(match[2]), float(match[3]))
 
 
 class Grbl:
     """A board on an open line."""
 
-    def __init__(self, line: Line, answer_timeout: timedelta) -> None:
+    def __init__(self, line: SerialLine, answer_timeout: timedelta) -> None:
         self._line, self._answer_timeout = line, answer_timeout
         self.version = ""
-        """What its banner says: ``1.1h``."""
+        """Of its banner: ``1.1h``."""
 
     def wake(self) -> None:
-        """Reset the board, so that it is known what it knows: no half line, no move, no work coordinates.
+        """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
 
         Raises
         ------
         GantryFault
-            It doesn't answer as GRBL does.
+            It doesn't answer as GRBL 1.1 does.
 
         """
-        for _ in range(BOOT_TRIES):
-            self._line.forget()
+        for _ in range(MAX_RESETS):
+            self._line.discard_input()
             self._line.send(RESET)
-            if self._hear_banner() and self._is_in_step():
+            if self._receive_banner() and self._is_synchronised():
                 return
         problem = "the board doesn't answer; check its power, the port and the baud rate, and that it is GRBL 1.1"
-        raise Silent(f"{self._line.port}: {problem}")
+        raise NoAnswer(f"{self._line.port}: {problem}")
 
-    def _hear_banner(self) -> bool:
-        for said in self._lines(self._answer_timeout):
-            banner = _BANNER.match(said)
+    def _receive_banner(self) -> bool:
+        for line in self._lines(self._answer_timeout):
+            banner = _BANNER.match(line)
             if banner is not None:
                 self.version = banner[1]
                 return True
         return False
 
-    def _is_in_step(self) -> bool:
+    def _is_synchronised(self) -> bool:
         """Whether every line gets its own answer from now on.
 
-        What is still on its way (a second greeting, where an earlier reset was not waited for) comes first; an ``ok``
-        too many would be taken for the answer to the next line, and so on for ever.
+        Everything that is still on its way is received first, such as the banner of an earlier reset. Otherwise an
+        ``ok`` too many would be taken for the answer to the next line, and so on.
         """
-        with Deadline(self._answer_timeout) as late:
-            while self._line.receive(QUIET) is not None:
-                if late.passed():
+        with Deadline(self._answer_timeout) as deadline:
+            while self._line.receive(QUIET_TIME) is not None:
+                if deadline.passed():
                     return False
-        self._line.send(WAKE)
+        self._line.send(EMPTY_LINES)
         answers = 0
-        for said in self._lines(self._answer_timeout):
-            if _BANNER.match(said):
+        for line in self._lines(self._answer_timeout):
+            if _BANNER.match(line):
                 return False
-            answers += said == "ok"
-            if answers == ANSWERS_TO_WAKE:
+            answers += line == "ok"
+            if answers == ANSWERS_TO_EMPTY_LINES:
                 return True
         return False
 
-    def settings(self) -> Settings:
-        """Return the board's settings.
+    def settings(self) -> BoardSettings:
+        """Return the settings of the board.
 
         Raises
         ------
         GantryFault
-            It doesn't tell them.
+            As `command`.
 
         """
-        found = (_SETTING.fullmatch(said) for said in self.command("$$"))
-        return Settings({int(match[1]): float(match[2]) for match in found if match is not None})
+        matches = (_SETTING.fullmatch(line) for line in self.command("$$"))
+        return BoardSettings({int(match[1]): float(match[2]) for match in matches if match is not None})
 
-    def command(self, text: str, *, within: timedelta | None = None, stop: Callable[[], bool] = never) -> list[str]:
-        """Send a line and return what came before its ``ok``.
+    def command(
+        self, text: str, *, timeout: timedelta | None = None, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[str]:
+        """Send a line and return the lines that came before its ``ok``.
 
         Raises
         ------
         Stopped
-            ``stop()`` said so before the answer came.
+            ``should_stop()`` returned True before the answer came.
         GantryFault
-            The board refused, went into alarm, restarted, or didn't answer ``within`` that time.
+            The board refused, went into alarm, restarted, or didn't answer within ``timeout``.
 
         """
         self._line.send(text.encode() + b"\n")
-        said_before: deque[str] = deque(maxlen=LONGEST_ANSWER)
-        for said in self._lines(within or self._answer_timeout, stop):
-            if said == "ok":
-                return list(said_before)
-            code = self._judge(said)
-            if code is not None:
-                raise Refused(code, text)
-            said_before.append(said)
-        garbage = [said for said in said_before if not said.startswith(("$", "[", "<"))]
+        answer: deque[str] = deque(maxlen=MAX_ANSWER_LINES)
+        for line in self._lines(timeout or self._answer_timeout, should_stop):
+            if line == "ok":
+                return list(answer)
+            error = self._error_number(line)
+            if error is not None:
+                raise CommandRefused(error, text)
+            answer.append(line)
+        garbage = [line for line in answer if not line.startswith(("$", "[", "<"))]
         heard = f", but said {garbage[-1][:40]!r}" if garbage else ""
-        raise Silent(
+        raise NoAnswer(
             f"{self._line.port}: the board didn't answer {text!r}{heard}; check the cable, and keep it off the motors'"
         )
 
     def status(self) -> Status:
-        """Ask how things are.
+        """Ask for the status.
 
         Raises
         ------
@@ -220,38 +223,38 @@ class Grbl:
         """
         self._line.send(STATUS)
         heard = ""
-        for said in self._lines(self._answer_timeout):
-            status = read_status(said)
+        for line in self._lines(self._answer_timeout):
+            status = read_status(line)
             if status is not None:
                 return status
-            self._judge(said)
-            if said.startswith("<"):
+            self._error_number(line)
+            if line.startswith("<"):
                 self._line.send(STATUS)  # damaged on its way
-            heard = said or heard
+            heard = line or heard
         garbage = f" but {heard[:40]!r}" if heard else ""
-        raise Silent(f"{self._line.port}: the board doesn't tell its state{garbage}; check its power and the cable")
+        raise NoAnswer(f"{self._line.port}: the board doesn't report its state{garbage}; check its power and the cable")
 
     def send(self, signal: bytes) -> None:
-        """Send one of the bytes that are obeyed at once and not answered: `HOLD`, `RESET`."""
+        """Send a byte that the board obeys at once and doesn't answer: `HOLD`, `RESET`."""
         self._line.send(signal)
 
-    def _lines(self, within: timedelta, stop: Callable[[], bool] = never) -> Iterator[str]:
-        """Yield lines until so much time has passed; empty ones are left out."""
-        with Deadline(within) as late:
-            while not late.passed():
-                if stop():
+    def _lines(self, timeout: timedelta, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
+        """Yield the lines that come within a time, without empty ones. Raises `Stopped`."""
+        with Deadline(timeout) as deadline:
+            while not deadline.passed():
+                if should_stop():
                     raise Stopped
-                said = self._line.receive(LISTEN)
-                if said:
-                    yield said
+                line = self._line.receive(RECEIVE_TIMEOUT)
+                if line:
+                    yield line
 
-    def _judge(self, said: str) -> int | None:
-        """Return the number of an ``error:``, raise what came by itself."""
-        code = _CODE.match(said)
+    def _error_number(self, line: str) -> int | None:
+        """Return the number of an ``error:``; raise the error that an alarm or a banner stands for."""
+        code = _CODE.match(line)
         if code is not None and code[1] == "ALARM":
             raise Alarm(int(code[2]))
-        if _BANNER.match(said):
-            raise Restarted(
+        if _BANNER.match(line):
+            raise BoardRestarted(
                 "the board restarted by itself, which loses the arm's position: check the power supply and the "
                 "emergency stop, then `timelapsectl rig home`"
             )

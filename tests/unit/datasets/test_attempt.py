@@ -1,55 +1,51 @@
-"""Datasets on a real disk."""
+"""Attempts at a dataset, on a real disk."""
 
 import errno
-import json
 import os
 import stat
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
-from driver_contract import make_request
 
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished, unfinished_attempts
-from plantimager.timelapse.datasets.plant_scan import PlantScan
 from plantimager.timelapse.datasets.receipt import RECEIPT
-from plantimager.timelapse.scan.cameras import Camera
-from plantimager.timelapse.scan.paths import Pose
+from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
 @pytest.fixture
 def request_(tmp_path):
-    """Return a request whose dataset stands alone in a directory."""
+    """Return a request whose dataset is alone in a directory."""
     return make_request(tmp_path)
 
 
 def take(request, *names):
-    """Make a whole dataset of the files."""
+    """Make a whole dataset of files with these names."""
     with begin_attempt(request) as attempt:
         for name in names:
             (attempt.directory / name).write_text("a picture")
         return attempt.finish(ScanResult(pictures=len(names)))
 
 
-def test_an_attempt_fills_a_hidden_directory_beside_the_dataset(request_):
-    """A database that reads the datasets' directory passes it by."""
+def test_attempt_fills_a_hidden_directory_beside_the_dataset(request_):
+    """A database that reads the datasets' directory ignores it."""
     with begin_attempt(request_) as attempt:
         assert attempt.directory == request_.dataset_dir.with_name(".col0_0.attempt-1")
         assert attempt.directory.is_dir()
         assert not request_.dataset_dir.exists()
 
 
-def test_an_attempt_that_left_nothing_leaves_nothing(request_, tmp_path):
-    """An absent rig is asked every few seconds."""
+def test_attempt_without_a_file_leaves_no_directory(request_, tmp_path):
+    """A rig that isn't ready is called every few seconds."""
     with begin_attempt(request_) as attempt:
         (attempt.directory / "images").mkdir()
     assert [*tmp_path.iterdir()] == []
 
 
-def test_an_interrupted_attempts_pictures_stay_aside(request_, tmp_path):
-    """A later attempt of the same number gets another directory."""
+def test_pictures_of_an_interrupted_attempt_are_kept(request_, tmp_path):
+    """A later attempt with the same number gets another directory."""
     for _ in range(3):
         with begin_attempt(request_) as attempt:
             (attempt.directory / "0.jpg").write_text("a picture")
@@ -60,8 +56,8 @@ def test_an_interrupted_attempts_pictures_stay_aside(request_, tmp_path):
     assert len(unfinished_attempts(request_)) == 3
 
 
-def test_attempts_are_told_by_number_and_oldest_first(tmp_path):
-    """Ten comes after two, and another slot's are not among them."""
+def test_unfinished_attempts_are_listed_oldest_first_or_by_number(tmp_path):
+    """Ten comes after two, and those of another slot are left out."""
     for number in (10, 2, 1):
         with begin_attempt(make_request(tmp_path, attempt=number)) as attempt:
             (attempt.directory / "0.jpg").touch()
@@ -72,15 +68,15 @@ def test_attempts_are_told_by_number_and_oldest_first(tmp_path):
         assert [path.name[-2:] for path in unfinished_attempts(make_request(tmp_path), 2)] == ["-2"]
 
 
-def test_a_whole_dataset_is_recognised(request_):
-    """By its receipt, which tells what the scan left."""
+def test_whole_dataset_is_found_with_its_result(request_):
+    """The result is in its receipt."""
     assert find_finished(request_) is None
     take(request_, "0.jpg", "1.jpg")
     assert find_finished(request_) == ScanResult(pictures=2)
 
 
-def test_a_rename_that_was_cut_off_is_made_good(request_, tmp_path):
-    """From the receipt on the attempt is whole, wherever it stands."""
+def test_interrupted_rename_is_completed(request_, tmp_path):
+    """An attempt with a receipt is whole, wherever it is."""
     take(request_, "0.jpg")
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
     assert find_finished(request_) == ScanResult(pictures=1)
@@ -89,7 +85,7 @@ def test_a_rename_that_was_cut_off_is_made_good(request_, tmp_path):
 
 @pytest.mark.parametrize("boot", ["another boot", None])
 def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch, boot):
-    """Nobody knows which of an attempt's pictures the disk had been given."""
+    """It is unknown which pictures of an attempt reached the disk."""
     take(request_, "0.jpg")
     boot_id = tmp_path / "boot_id"
     if boot:
@@ -100,8 +96,8 @@ def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_pa
     assert find_finished(request_) is None
 
 
-def test_where_the_boot_has_no_name_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch):
-    """Two boots without a name need not be the same."""
+def test_without_a_boot_id_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch):
+    """Two boots without an id need not be the same boot."""
     monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
     take(request_, "0.jpg")
     assert find_finished(request_) == ScanResult(pictures=1)
@@ -112,8 +108,8 @@ def test_where_the_boot_has_no_name_only_a_dataset_in_its_place_is_whole(request
 @pytest.mark.parametrize(
     "receipt", [b"", b"{", b"[]", b"null", b"{}", b'{"timelapse_id": "col0", "index": 0}', b"\xff", b"[" * 100_000]
 )
-def test_a_damaged_receipt_is_none(request_, receipt):
-    """Such a dataset isn't whole, and doesn't stop anything."""
+def test_dataset_with_a_damaged_receipt_is_not_whole(request_, receipt):
+    """It raises nothing, either."""
     request_.dataset_dir.mkdir()
     (request_.dataset_dir / RECEIPT).write_bytes(receipt)
     assert find_finished(request_) is None
@@ -127,8 +123,8 @@ def test_a_damaged_receipt_is_none(request_, receipt):
         {"scheduled_at": datetime(2026, 6, 23, 8, tzinfo=UTC)},
     ],
 )
-def test_another_slots_dataset_of_the_same_name_is_not_this_one(request_, tmp_path, other):
-    """It is kept under another name when this one comes to stand there."""
+def test_dataset_of_another_slot_with_the_same_name_does_not_count(request_, tmp_path, other):
+    """It is kept under another name when this slot is finished."""
     take(make_request(tmp_path, **{**other, "dataset_dir": request_.dataset_dir}), "old.jpg")
     assert find_finished(request_) is None
     take(request_, "new.jpg")
@@ -136,8 +132,8 @@ def test_another_slots_dataset_of_the_same_name_is_not_this_one(request_, tmp_pa
     assert (tmp_path / "col0_0.earlier-1" / "old.jpg").exists()
 
 
-def test_whatever_stands_in_a_datasets_place_is_kept(request_, tmp_path):
-    """A file, a dangling link, an earlier one's earlier one."""
+def test_anything_in_the_place_of_a_dataset_is_kept(request_, tmp_path):
+    """A file, a dangling link, a name that is taken already."""
     request_.dataset_dir.symlink_to("nowhere")
     (tmp_path / "col0_0.earlier-1").write_text("mine")
     take(request_, "0.jpg")
@@ -146,8 +142,8 @@ def test_whatever_stands_in_a_datasets_place_is_kept(request_, tmp_path):
     assert find_finished(request_)
 
 
-def test_odd_files_do_not_hold_up_the_end(request_):
-    """A program may leave links and FIFOs; nobody waits for their other end."""
+def test_links_and_fifos_in_a_dataset_do_not_block_its_end(request_):
+    """A program may leave some; they are not synced."""
     with begin_attempt(request_) as attempt:
         os.mkfifo(attempt.directory / "fifo")
         (attempt.directory / "link").symlink_to("/dev/zero")
@@ -157,8 +153,8 @@ def test_odd_files_do_not_hold_up_the_end(request_):
     assert stat.S_ISFIFO((request_.dataset_dir / "fifo").lstat().st_mode)
 
 
-def test_the_receipt_comes_first_and_everything_is_on_disk_before_the_rename(request_, monkeypatch):
-    """A kill after the first undoes nothing; a power cut leaves a whole dataset, or none in its place."""
+def test_receipt_is_written_first_and_everything_is_synced_before_the_rename(request_, monkeypatch):
+    """A kill after the receipt loses nothing; a power cut leaves a whole dataset, or none in its place."""
     order = []
     fsync, rename = os.fsync, type(request_.dataset_dir).rename
 
@@ -179,28 +175,28 @@ def test_the_receipt_comes_first_and_everything_is_on_disk_before_the_rename(req
     assert order[4:] == [".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
 
 
-def test_a_disk_that_takes_no_directory_is_waited_for(request_):
-    """With the path and the reason; here, where the datasets' directory isn't one. Nothing has been begun."""
+def test_rig_is_not_ready_while_the_disk_takes_no_directory(request_):
+    """The error has path and reason. Here the datasets' directory is a file."""
     request_.dataset_dir.parent.rmdir()
     request_.dataset_dir.parent.write_text("")
     with pytest.raises(ScannerNotReady, match=r"attempt-1: Not a directory"), begin_attempt(request_):
         pass
 
 
-def test_a_disk_that_refuses_later_fails_the_attempt(request_):
-    """Its pictures were taken for nothing; that one was used."""
+def test_attempt_fails_where_the_disk_refuses_a_later_write(request_):
+    """The pictures are lost, so that the attempt is used up."""
 
-    def lose_all() -> None:
+    def lose_everything() -> None:
         with begin_attempt(request_) as attempt:
             attempt.directory.rmdir()
             attempt.finish(ScanResult())
 
     with pytest.raises(ScanFailed, match=r"No such file or directory"):
-        lose_all()
+        lose_everything()
 
 
-def test_an_attempt_whose_pictures_could_not_be_written_is_never_whole(request_, tmp_path, monkeypatch):
-    """The kernel tells of it once; the next attempt would find nothing amiss, and take it for whole."""
+def test_attempt_whose_pictures_could_not_be_synced_is_never_whole(request_, tmp_path, monkeypatch):
+    """The kernel reports a failed write once; a second fsync would succeed."""
     fsync = os.fsync
 
     def fsync_all_but_pictures(descriptor):
@@ -216,8 +212,8 @@ def test_an_attempt_whose_pictures_could_not_be_written_is_never_whole(request_,
     assert (tmp_path / ".col0_0.attempt-1" / "0.jpg").exists()
 
 
-def test_a_dataset_that_can_not_come_to_its_place_is_not_whole(request_, tmp_path, monkeypatch):
-    """Nobody would look for it once its slot is recorded as taken, nor find it in a hidden directory."""
+def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
+    """Nobody looks for a dataset in a hidden directory once its slot is recorded as taken."""
     take(request_, "0.jpg")
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
 
@@ -229,44 +225,3 @@ def test_a_dataset_that_can_not_come_to_its_place_is_not_whole(request_, tmp_pat
         assert find_finished(request_) is None
     assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
-
-
-def test_a_scan_is_laid_out_as_plantdb_reads_it(tmp_path):
-    """`files.json` lists the pictures; metadata of scan, fileset and files have their places."""
-    request = make_request(
-        tmp_path,
-        configuration={"Metadata": {"object": {"sown": date(2026, 4, 1)}, "hardware": {"frame": "a table"}}},
-    )
-    camera = Camera(name="top", encoding="png", offset=Pose(0, 0, -100, 0, 0))
-    with begin_attempt(request) as attempt:
-        scan = PlantScan(attempt.directory, request)
-        scan.add(camera, 0, Pose(25, 375, 0, 0, 0), b"a picture")
-        scan.add(camera, 1, Pose(25, None, 0, 10.5, 0), b"another")
-        scan.complete()
-        attempt.finish(ScanResult(pictures=scan.pictures))
-
-    def read(name):
-        return json.loads((request.dataset_dir / name).read_text())
-
-    assert read("files.json") == {
-        "filesets": [
-            {
-                "id": "images",
-                "files": [{"id": "top-00000", "file": "top-00000.png"}, {"id": "top-00001", "file": "top-00001.png"}],
-            }
-        ]
-    }
-    assert (request.dataset_dir / "images" / "top-00001.png").read_bytes() == b"another"
-    assert read("metadata/images/top-00001.json") == {
-        "approximate_pose": [25, None, -100, 10.5, 0],
-        "camera_name": "top",
-        "channel": "rgb",
-        "shot_id": "00001",
-    }
-    about = read("metadata/metadata.json")
-    assert about["object"] == {"sown": "2026-04-01"}
-    assert about["acquisition_date"] == "2026-06-22T08:00:01+00:00"
-    # A `timelapse` here would send PlantDB looking for the scan in a directory of that name.
-    assert "timelapse" not in about
-    assert about["timelapsed"]["scheduled"] == "2026-06-22T08:00:00+00:00"
-    assert about["timelapsed"]["software"].startswith("plantimager-timelapse ")

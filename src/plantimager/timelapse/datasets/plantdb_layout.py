@@ -1,0 +1,105 @@
+"""The layout of a scan's pictures and metadata that PlantDB's file system database reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.pose import Pose
+    from plantimager.timelapse.scan.request import ScanRequest
+
+FILESET: Final = "images"
+
+
+class PlantDbLayout:
+    """Writer of one dataset in PlantDB's layout: `add` every picture, then `complete` it.
+
+    ``images/`` holds the pictures, ``metadata/`` the metadata of each picture and of the scan, and ``files.json`` lists
+    the pictures. Our own metadata of the scan has the key ``timelapsed``: for a scan with the key ``timelapse`` PlantDB
+    looks in a directory of that name.
+    """
+
+    def __init__(self, directory: Path, request: ScanRequest) -> None:
+        self._directory, self._request = directory, request
+        self._files: list[dict[str, str]] = []
+        self._last_written: datetime | None = None
+        self._metadata = directory / "metadata"
+        (self._metadata / FILESET).mkdir(parents=True)
+        (directory / FILESET).mkdir()
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures so far."""
+        return len(self._files)
+
+    def add(self, camera: Camera, shot: int, pose: Pose, picture: bytes) -> None:
+        """Write an encoded picture and its metadata.
+
+        ``shot`` is its number (from 0) among those of its camera, ``pose`` that of the arm when it was taken.
+
+        Raises
+        ------
+        OSError
+            The disk refuses it.
+
+        """
+        file_id = f"{camera.name}-{shot:05d}"
+        name = f"{file_id}.{camera.extension}"
+        path = self._directory / FILESET / name
+        path.write_bytes(picture)
+        # The file's own time: drivers don't read the clock, which belongs to the daemon.
+        self._last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        metadata = {
+            "approximate_pose": list(pose.shifted(camera.offset)),
+            "camera_name": camera.name,
+            "channel": "rgb",
+            "shot_id": f"{shot:05d}",
+        }
+        self._write_metadata(f"{FILESET}/{file_id}.json", metadata)
+        self._files.append({"id": file_id, "file": name})
+
+    def complete(self) -> None:
+        """Write the metadata of the scan, and the list of its files, which makes the directory a scan for PlantDB.
+
+        Raises
+        ------
+        OSError
+            The disk refuses it.
+
+        """
+        self._write_metadata("metadata.json", self._scan_metadata())
+        self._write_metadata(f"{FILESET}.json", {"channels": ["rgb"]})
+        filesets = {"filesets": [{"id": FILESET, "files": self._files}]}
+        (self._directory / "files.json").write_bytes(json_text.dumps(filesets))
+
+    def _scan_metadata(self) -> dict[str, Any]:
+        request, configuration = self._request, json_text.jsonable(self._request.configuration)
+        metadata = configuration.get("Metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        started = request.started_at or request.scheduled_at
+        return {
+            "object": metadata.get("object", {}),
+            "hardware": metadata.get("hardware", {}),
+            "acquisition_date": started.isoformat(),
+            "timelapsed": {
+                "timelapse_id": request.timelapse_id,
+                "index": request.index,
+                "attempt": request.attempt,
+                "scheduled": request.scheduled_at.isoformat(),
+                "started": request.started_at and request.started_at.isoformat(),
+                "finished": self._last_written and self._last_written.isoformat(timespec="seconds"),
+                "software": f"{DISTRIBUTION} {installed_version()}",
+                "configuration": configuration,
+            },
+        }
+
+    def _write_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
+        (self._metadata / name).write_bytes(json_text.dumps(metadata))

@@ -1,0 +1,1 @@
+"""The driver ``command``: a rig behind any program."""

@@ -1,0 +1,241 @@
+"""The driver for a rig behind any program, which it starts for each scan and supervises.
+
+The program of ``argv`` is given the scan in the environment (``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` from 0,
+``ATTEMPT`` from 1, ``SCHEDULED_AT`` in UTC, ``DATASET_DIR``) and on stdin, there as one JSON object that also has the
+scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one. The files that the program leaves
+in it are the dataset, which is moved into place when the program has exited with 0.
+
+The program may report on stdout in lines of JSON: ``{"progress": [17, 36], "note": "picamera"}`` as it goes on, and
+``{"pictures": 72}`` at the end. Any other line counts as a sign of life. Its exit status means: 0, the scan is whole;
+75 (``EX_TEMPFAIL``), the rig isn't ready, call again; any other, this attempt failed, for the reason at the end of
+stderr. Without the program the rig isn't ready: its disk may not be mounted yet.
+
+SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
+daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. Nothing that the
+program started goes on after its end.
+
+Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
+itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.datasets import disk_space
+from plantimager.timelapse.datasets.attempt import (
+    Attempt,
+    begin_attempt,
+    find_finished,
+    is_attempt_directory,
+    unfinished_attempts,
+)
+from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.command.options import TABLE, read_options
+from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
+from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
+from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.support.errors import (
+    DriverError,
+    FaultsFound,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
+from plantimager.timelapse.support.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+OK: Final = 0
+NOT_READY: Final = 75
+"""``EX_TEMPFAIL`` of sysexits.h."""
+
+
+class CommandDriver(ScannerDriver):
+    """A rig behind a program."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        faults: list[Fault] = []
+        self._options = read_options(options, faults)
+        if faults:
+            raise FaultsFound(faults)
+        self._environment = {**_basic_environment(), **self._options.environment}
+
+    def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+        """Return a fault for each program that is missing. Only the program can check the configuration itself."""
+        del configuration
+        faults = []
+        for key, program in self._programs():
+            try:
+                find_program(program[0])
+            except ProgramMissing as missing:
+                faults.append(Fault(TABLE, key, list(program), f"{missing}"))
+        return faults
+
+    def examine(self) -> Sequence[Part]:
+        """Return a part for each program. The driver knows nothing of the rig behind them."""
+        parts = []
+        for key, program in self._programs():
+            try:
+                parts.append(Part(key, answers=True, says=f"{find_program(program[0])} is there"))
+            except ProgramMissing as missing:
+                parts.append(Part(key, answers=False, says=str(missing)))
+        return parts
+
+    def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each program of the options, with its key."""
+        keys = ("argv", "prepare", "standby", "recover")
+        programs = ((key, getattr(self._options, key)) for key in keys)
+        return ((key, program) for key, program in programs if program is not None)
+
+    def prepare(self) -> None:
+        """Run the ``prepare`` program; the rig is ready if it exits with 0."""
+        try:
+            self._run_hook("prepare", self._options.prepare, self._options.prepare_timeout)
+        except DriverError as problem:
+            raise ScannerNotReady(str(problem)) from problem
+
+    def standby(self) -> None:
+        """Run the ``standby`` program.
+
+        Raises
+        ------
+        DriverError
+            It could not be run to its end, or didn't exit with 0.
+
+        """
+        self._run_hook("standby", self._options.standby, self._options.standby_timeout)
+
+    def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
+        """Run the program; the files in its directory become the dataset."""
+        finished = self._end_other_attempts(request)
+        if finished is not None:
+            return finished
+        # How much space the program needs is unknown to the driver.
+        disk_space.check_disk_space(request, 0, self._options.keep_free)
+        with begin_attempt(request) as attempt:
+            report = ProgramReport(monitor)
+            monitor.progress(0, 0, f"starting {self._options.argv[0]}")
+            try:
+                ended = self._run_scan(request, attempt.directory, monitor, report)
+                self._require_finished(ended)
+                attempt.seal(report.result)  # at once: a kill before it makes the program scan again
+            finally:
+                self._end_leftovers(request)
+            attempt.finish(report.result)
+        report.complete()
+        return report.result
+
+    def _require_finished(self, ended: ProgramExit) -> None:
+        """Raise the error that the end of the program stands for, unless it has finished the scan."""
+        program = self._options.argv[0]
+        if ended.stopped:
+            raise ScanCancelled(f"cancelled; {program} {ended}")
+        if ended.status == NOT_READY:
+            raise ScannerNotReady(f"{program} {ended}")
+        if ended.status != OK:
+            raise ScanFailed(f"{program} {ended}")
+
+    def recover(self, request: ScanRequest) -> ScanResult | None:
+        """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
+
+        That program is given the same as the program of the scan, and the directory of the interrupted attempt.
+        """
+        finished = self._end_other_attempts(request)
+        if finished is not None or self._options.recover is None:
+            return finished
+        left = unfinished_attempts(request, request.attempt)
+        if not left:
+            return None
+        directory = left[-1]
+        try:
+            with Deadline(self._options.recover_timeout) as deadline:
+                ended = self._run(self._options.recover, request, directory, deadline.passed)
+            if ended.stopped or ended.status != OK:
+                return None
+            return Attempt(request, directory).finish(ScanResult())
+        except (OSError, ProgramMissing, ProgramHung):
+            return None  # it is unknown whether the attempt had finished
+
+    def _end_other_attempts(self, request: ScanRequest) -> ScanResult | None:
+        """End every other attempt at this dataset that still runs; return the result of one that finished it."""
+        self._end_leftovers(request)
+        return find_finished(request)
+
+    def _end_leftovers(self, request: ScanRequest) -> None:
+        def is_leftover(environment: Mapping[bytes, bytes]) -> bool:
+            directory = environment.get(b"DATASET_DIR")
+            return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
+
+        end_leftovers(is_leftover, self._options.stop_grace)
+
+    def _run_scan(
+        self, request: ScanRequest, directory: Path, monitor: ScanMonitor, report: ProgramReport
+    ) -> ProgramExit:
+        program = self._options.argv
+        try:
+            return self._run(program, request, directory, lambda: monitor.cancelled, report.read)
+        except ProgramMissing as missing:
+            raise ScannerNotReady(str(missing)) from missing
+        except ProgramHung as problem:
+            raise ScanFailed(f"{program[0]}: {problem}") from problem
+        except OSError as problem:
+            raise ScanFailed(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
+
+    def _run(
+        self,
+        program: tuple[str, ...],
+        request: ScanRequest,
+        directory: Path,
+        should_stop: Callable[[], bool],
+        on_output: Callable[[list[bytes]], None] = lambda _: None,
+    ) -> ProgramExit:
+        """Run a program that is given the request, in the directory of an attempt; raises as `run_program`."""
+        return run_program(
+            program,
+            environment={**self._environment, **scan_environment(request, directory)},
+            stop_grace=self._options.stop_grace,
+            should_stop=should_stop,
+            directory=directory,
+            stdin=request_as_json(request, directory),
+            on_output=on_output,
+        )
+
+    def _run_hook(self, key: str, program: tuple[str, ...] | None, timeout: timedelta) -> None:
+        if program is None:
+            return
+        try:
+            with Deadline(timeout) as deadline:
+                ended = run_program(
+                    program,
+                    environment=self._environment,
+                    stop_grace=self._options.stop_grace,
+                    should_stop=deadline.passed,
+                )
+        except (ProgramMissing, ProgramHung) as problem:
+            raise DriverError(f"{key}: {problem}") from problem
+        except OSError as problem:
+            raise DriverError(f"{key}: {program[0]} can't be started: {problem.strerror or problem}") from problem
+        if ended.stopped:
+            raise DriverError(f"{key}: {program[0]} took longer than {timeout.total_seconds():g} s and {ended}")
+        if ended.status != OK:
+            raise DriverError(f"{key}: {program[0]} {ended}")
+
+
+def _basic_environment() -> dict[str, str]:
+    """Return the environment of every program: the same whether the daemon runs by hand or under systemd."""
+    environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError:  # a user without an entry, as in some containers
+        return {**environment, "HOME": "/"}
+    return {**environment, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}

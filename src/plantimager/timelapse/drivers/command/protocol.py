@@ -1,0 +1,111 @@
+"""What a scanning program is given, and what it reports: environment and stdin, lines on stdout."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.scan.request import ScanResult
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plantimager.timelapse.drivers.base import ScanMonitor
+    from plantimager.timelapse.scan.request import ScanRequest
+
+SCAN_VARIABLES: Final = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "SCHEDULED_AT", "DATASET_DIR")
+"""Variables of the environment that describe the scan; only the driver sets them."""
+
+MAX_NOTE: Final = 200
+"""Characters of a note that the journal and the status line repeat."""
+
+MAX_COUNT: Final = 1_000_000_000
+"""Of steps or pictures; a report with a larger number is ignored."""
+
+
+def scan_environment(request: ScanRequest, directory: Path) -> dict[str, str]:
+    """Return `SCAN_VARIABLES` for an attempt whose pictures go into ``directory``."""
+    values = (
+        request.timelapse_id,
+        request.scan_id,
+        str(request.index),
+        str(request.attempt),
+        request.scheduled_at.astimezone(UTC).isoformat(),
+        str(directory),
+    )
+    return dict(zip(SCAN_VARIABLES, values, strict=True))
+
+
+def request_as_json(request: ScanRequest, directory: Path) -> bytes:
+    """Return the same and the scan's configuration as a JSON object, for stdin."""
+    return json_text.dumps(
+        {
+            "timelapse_id": request.timelapse_id,
+            "scan_id": request.scan_id,
+            "index": request.index,
+            "attempt": request.attempt,
+            "scheduled_at": request.scheduled_at.astimezone(UTC).isoformat(),
+            "dataset_dir": str(directory),
+            "configuration": json_text.jsonable(request.configuration),
+        }
+    )
+
+
+class ProgramReport:
+    """The report of one scanning program, read from its stdout and passed on to a monitor."""
+
+    def __init__(self, monitor: ScanMonitor) -> None:
+        self._monitor = monitor
+        self._done, self._total = 0, 0
+        self._pictures: int | None = None
+        self._note = ""
+
+    @property
+    def result(self) -> ScanResult:
+        """The result of the scan, as far as the program has reported it."""
+        return ScanResult(pictures=self._pictures, note=self._note)
+
+    def read(self, lines: list[bytes]) -> None:
+        """Read lines of output. The monitor is called once, whatever the number of lines."""
+        remark = ""
+        for line in lines:
+            if not (line.startswith(b"{") and self._read_json(line)):
+                remark = _as_note(line) or remark
+        if lines:
+            self._monitor.progress(self._done, self._total, remark or self._note)
+
+    def complete(self) -> None:
+        """Report that all steps are done."""
+        self._monitor.progress(self._total, self._total, self._note)
+
+    def _read_json(self, line: bytes) -> bool:
+        """Read a line of JSON; return whether it is an object."""
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            return False
+        if not isinstance(values, dict):
+            return False
+        match values.get("progress"):
+            case [bool(), _] | [_, bool()]:  # a bool is an int in Python
+                pass
+            case [int(done), int(total)] if 0 <= done <= total <= MAX_COUNT:
+                # Two cameras may report in turn; progress never goes back.
+                self._total = max(total, self._total)
+                self._done = max(done, self._done)
+        match values.get("pictures"):
+            case bool():
+                pass
+            case int(pictures) if 0 <= pictures <= MAX_COUNT:
+                self._pictures = pictures
+        if isinstance(values.get("note"), str):
+            self._note = _as_note(values["note"].encode(errors="replace"))
+        return True
+
+
+def _as_note(output: bytes) -> str:
+    note = one_line(output[: 4 * MAX_NOTE].decode(errors="replace"))
+    return note if len(note) <= MAX_NOTE else f"{note[: MAX_NOTE - 1]}…"

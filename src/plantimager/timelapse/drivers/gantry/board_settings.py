@@ -1,0 +1,144 @@
+"""The settings of a GRBL board (``$$``), and what follows from them: deadlines, tolerances, conflicts with options."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.drivers.gantry.motion import FIELDS, travel_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plantimager.timelapse.drivers.gantry.motion import Limits, Position
+
+DEADLINE_FACTOR: Final = 1.5
+"""By which a deadline exceeds the calculated time: the board plans corners more slowly than straight lines."""
+
+DEADLINE_MARGIN: Final = 5.0
+"""Seconds that are added, for the line, the board's planner and a loaded host."""
+
+MAX_HOMING_TIME: Final = 230.0
+"""Seconds, whatever the board's settings: a scan has to report progress within the stall timeout of five minutes."""
+
+WHOLE_TURN: Final = 360.0
+"""Degrees; the least travel of a turntable."""
+
+REQUIRED: Final = (
+    3, 13, 20, 22, 24, 25, 27, 100, 101, 102, 110, 111, 112, 120, 121, 122, 130, 131, 132,
+)  # fmt: skip
+"""Numbers of the settings that the driver calculates with."""
+
+MOVE_SETTINGS: Final = (100, 101, 102, 110, 111, 112, 120, 121, 122)
+"""Those of every move: steps a unit, units a minute, units a second squared."""
+
+HOMING_SETTINGS: Final = (24, 25, 130, 131, 132)
+"""Those of homing besides: its speeds, and the travel of each axis."""
+
+MIN_VALUE: Final = 0.5
+"""The least value of each of them. With a far smaller one a move would take weeks."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSettings:
+    """The settings that a board reports, by number."""
+
+    values: Mapping[int, float]
+
+    def __getitem__(self, number: int) -> float:
+        return self.values[number]
+
+    @property
+    def homing(self) -> bool:
+        """Whether the board homes, and is locked until it has."""
+        return bool(self.values[22])
+
+    @property
+    def inverted(self) -> tuple[bool, bool, bool]:
+        """Which axes run in the opposite direction, by ``$3``."""
+        mask = int(self.values[3])
+        return bool(mask & 1), bool(mask & 2), bool(mask & 4)
+
+    def tolerance(self, axis: int) -> float:
+        """Return how far the arm may stand from its goal, mm or degrees: half a step and a rounding error."""
+        return 0.5 / self.values[100 + axis] + 0.01
+
+    def move_deadline(self, start: Position, goal: Position, feed: float | None) -> float:
+        """Return the seconds after which a straight move from ``start`` to ``goal`` has to be over.
+
+        ``feed`` is its speed, mm or degrees a minute; None is as fast as the board allows. The slowest axis counts,
+        because the board slows down the others.
+        """
+        way = [abs(end - begin) for begin, end in zip(start, goal, strict=True)]
+        length = math.hypot(*way)
+        if not length:
+            return DEADLINE_MARGIN
+        shares = [(axis, part / length) for axis, part in enumerate(way) if part]
+        speed = min(self.values[110 + axis] / 60 / share for axis, share in shares)
+        acceleration = min(self.values[120 + axis] / share for axis, share in shares)
+        if feed is not None:
+            speed = min(speed, feed / 60)
+        return DEADLINE_FACTOR * travel_time(length, speed, acceleration) + DEADLINE_MARGIN
+
+    def homing_deadline(self) -> float:
+        """Return the seconds after which homing has to be over.
+
+        The board searches 1.5 times the travel of each axis, pulls off, touches the switch again within five
+        pull-offs, and pulls off again. Here every axis counts as if it were homed on its own.
+        """
+        seek, locate, pull_off = self.values[25] / 60, self.values[24] / 60, self.values[27]
+        search = sum(1.5 * self.values[130 + axis] / min(seek, self.values[110 + axis] / 60) for axis in range(3))
+        touch = 5 * pull_off / locate + 2 * pull_off / seek
+        return min(search + 3 * touch, MAX_HOMING_TIME) + DEADLINE_MARGIN
+
+    def problems(self, expected: Mapping[int, float], *, homing: bool) -> list[str]:
+        """Return why the rig can't be driven with these settings, each reason as a clause with its cure.
+
+        ``expected`` are the settings that the options ask for, ``homing`` is whether the driver homes.
+        """
+        problems = [
+            f"${number} = {self.values.get(number, math.nan):g}, but [drivers.grbl.settings] has {value:g}"
+            for number, value in expected.items()
+            if number not in self.values or not math.isclose(self.values[number], value, rel_tol=1e-4, abs_tol=1e-3)
+        ]
+        missing = [number for number in REQUIRED if number not in self.values]
+        if missing:
+            return [*problems, f"it doesn't report {', '.join(f'${number}' for number in missing)}; is it GRBL 1.1?"]
+        if self.values[13]:
+            problems.append("it reports inches; set $13=0")
+        if homing and not self.homing:
+            problems.append("homing is switched off; set $22=1, or write homing = false in [drivers.grbl]")
+        needed = MOVE_SETTINGS + HOMING_SETTINGS if homing else MOVE_SETTINGS
+        too_small = [number for number in needed if self.values[number] < MIN_VALUE]
+        if too_small:
+            names = ", ".join(f"${number}" for number in too_small)
+            problems.append(f"{names} must be {MIN_VALUE:g} or more, or nothing moves")
+        return problems
+
+    def soft_limit_conflict(self, home: Position, signs: Position, limits: Limits) -> str | None:
+        """Return how the board's soft limits contradict ``limits``, None where they don't.
+
+        ``home`` is the machine position after homing, ``signs`` is which way each axis counts. The board refuses
+        machine positions below minus its travel and above zero.
+        """
+        if not self.values[20]:
+            return None
+        too_short = []
+        for axis, (field, ends) in enumerate(zip(FIELDS, limits.each(), strict=True)):
+            travel = self.values[130 + axis]
+            reached = [home[axis] + signs[axis] * end for end in ends] if ends else [-math.inf]
+            if min(reached) < -travel - 1e-3 or max(reached) > 1e-3:
+                low, high = sorted(signs[axis] * (end - home[axis]) for end in (-travel, 0.0))
+                too_short.append((field, low, high))
+        if not too_short:
+            return None
+        left = ", ".join(f"{field} only {low:g} to {high:g}" for field, low, high in too_short)
+        pan_is_short = self.values[132] < WHOLE_TURN
+        spans = [
+            f"{field} = [{low:g}, {high:g}]" for field, low, high in too_short if field != "pan" or not pan_is_short
+        ]
+        cures = [f"write {', '.join(spans)} in [drivers.grbl]"] if spans else []
+        if len(spans) < len(too_short):
+            cures.append(f"raise $132 to {WHOLE_TURN:g} or more, which is what a turntable needs")
+        return f"soft limits are on ($20=1) and leave {left}; {', '.join(cures)}, or set $20=0"

@@ -1,0 +1,125 @@
+"""Where the arm stands, as far as that is known.
+
+A board forgets its work coordinates with every reset, and loses steps when it stops in the middle of a move. So the
+position is unknown after every connection, alarm, reset and interrupted move, and the arm doesn't move again before it
+is homed.
+
+Without limit switches (``homing = false``) only the board's count of steps is known, and it starts from where the arm
+stood when the board was switched on. If the board counts from zero although the arm was left elsewhere, it has
+restarted since, and the position is *lost*: only a person can correct that. Any other count is believed. A power cut
+leaves no other trace, so that such an arm has to rest at its zero whenever nobody uses it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.drivers.gantry.motion import ZERO, axis_signs, scale, subtract
+from plantimager.timelapse.drivers.gantry.port import GantryFault
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
+    from plantimager.timelapse.drivers.gantry.motion import Position
+    from plantimager.timelapse.drivers.gantry.options import ArmOptions
+    from plantimager.timelapse.drivers.gantry.protocol import Status
+
+
+class PositionUnknown(GantryFault):
+    """It is unknown where the arm stands, or it stands elsewhere than it should."""
+
+
+class PositionTracker:
+    """What is known of an arm's position, in the coordinates of poses: mm, and degrees for the turntable."""
+
+    def __init__(self, options: ArmOptions) -> None:
+        self._options = options
+        self._settings: BoardSettings
+        self._signs: Position = (1.0, 1.0, 1.0)
+        self._origin: Position | None = None
+        """Machine position of the work zero; None where the board reports work positions itself."""
+        self._current: Position | None = None
+        self._is_lost = False
+        self._may_be_away = False
+
+    @property
+    def current(self) -> Position | None:
+        """Where the arm stands; None while that is unknown."""
+        return self._current
+
+    @property
+    def signs(self) -> Position:
+        """Which way each axis of the board counts."""
+        return self._signs
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the arm has lost its position in this process, which without homing only a person can correct."""
+        return self._is_lost
+
+    @property
+    def may_be_away(self) -> bool:
+        """Whether the arm stands, or may stand, away from its zero, as far as this process knows."""
+        return self._may_be_away
+
+    def use(self, settings: BoardSettings) -> None:
+        """Use the step sizes and directions of a board that was just connected."""
+        self._settings = settings
+        self._signs = axis_signs(self._options.inverted or settings.inverted)
+
+    def start_at(self, work: Position, status: Status) -> None:
+        """Count from ``status`` on: there the arm stands at ``work``, in work coordinates of the board."""
+        self._origin = None if status.machine is None else subtract(status.machine, work)
+        self._current = scale(self._signs, work)
+
+    def set_current(self, position: Position) -> None:
+        """Note that the arm has arrived at ``position``."""
+        self._current = position
+        self.note_rest_at(position)
+
+    def note_rest_at(self, position: Position) -> None:
+        """Note that the arm rests at ``position``, whether or not it is known well enough to move from there."""
+        self._may_be_away = not self.is_zero(position)
+
+    def note_departure(self) -> None:
+        """Note that the arm may be away from its zero."""
+        self._may_be_away = True
+
+    def forget(self) -> None:
+        """Note that the position is unknown."""
+        self._current = None
+
+    def lose(self) -> None:
+        """Note that the position is lost."""
+        self._is_lost = True
+
+    def read(self, status: Status) -> Position:
+        """Return the position in a status.
+
+        Raises
+        ------
+        PositionUnknown
+            The board reports machine positions, and reported work positions before, so that its work zero is unknown.
+
+        """
+        if status.machine is not None and self._origin is not None:
+            return scale(self._signs, subtract(status.machine, self._origin))
+        if status.work is None:
+            raise PositionUnknown("the board reports machine positions, and reported work positions before; set $10=1")
+        return scale(self._signs, status.work)
+
+    def matches(self, goal: Position, position: Position) -> bool:
+        """Whether two positions are the same, as exactly as the steps of the motors allow."""
+        return all(
+            abs(want - have) <= self._settings.tolerance(axis)
+            for axis, (want, have) in enumerate(zip(goal, position, strict=True))
+        )
+
+    def is_zero(self, position: Position) -> bool:
+        """Whether a position is the arm's zero; a turntable without limits is there after each whole turn."""
+        x, y, pan = position
+        return self.matches(ZERO, (x, y, pan if self._options.limits.pan else math.remainder(pan, 360.0)))
+
+    def has_restarted(self, machine: Position) -> bool:
+        """Whether the count of a board without homing can't be believed: zero, although the arm may be elsewhere."""
+        return self._may_be_away and self.matches(ZERO, machine)

@@ -1,0 +1,213 @@
+"""The driver for the Plant Imager: an arm behind a GRBL board, cameras on it, lights and power around it.
+
+`options` and `gantry.options` declare the keys of its table ``[drivers.grbl]``.
+
+The deadline of a move follows from its length and from the speeds and accelerations of the board, so that no option
+can contradict the board.
+
+A gantry without limit switches (``homing = false``) has to stand at its zero when it is switched on: its board counts
+from there, and if it stood elsewhere the arm would crash into its frame. So the driver brings the arm back to its zero
+after every scan that isn't cancelled, and in `prepare` and `standby`. ``park`` is { x = 0, y = 0, pan = 0 } then, and
+the limits must include it. A person who moves the arm elsewhere moves it back. Where the board was switched off or
+restarted while the arm was elsewhere, the rig isn't ready until a person has moved the arm to its zero by hand,
+switched the gantry off and on, and then restarted the service.
+
+The growth light is released after the last exposure of every scan, however it ends; in `standby` and `close`, which is
+at every regular exit; in `recover`, which the daemon calls after a crash for a scan that was interrupted; and in every
+`prepare`. From the kill of a daemon until systemd has started it again (seconds) only the ExecStopPost of a unit can
+release it: see `switches`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.datasets import disk_space
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
+from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
+from plantimager.timelapse.drivers import install_hint
+from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.cameras import KINDS
+from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
+from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
+from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
+from plantimager.timelapse.drivers.grbl.options import TABLE, read_options
+from plantimager.timelapse.drivers.grbl.path_scan import PathScan
+from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS, Rig, collecting
+from plantimager.timelapse.drivers.switches import SwitchFault
+from plantimager.timelapse.scan.cameras import Camera, read_cameras
+from plantimager.timelapse.scan.paths import path_of
+from plantimager.timelapse.scan.reach import check_reach, find_out_of_reach
+from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.support.errors import (
+    DriverError,
+    FaultsFound,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
+from plantimager.timelapse.support.faults import MISSING, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from plantimager.timelapse.scan.pose import Pose
+
+
+class GrblDriver(ScannerDriver, ManualRigControl):
+    """A real rig."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        faults: list[Fault] = []
+        rig = read_options(options, faults)
+        if faults:
+            raise FaultsFound(faults)
+        self._rig = Rig(rig)
+
+    def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
+        """Return the faults of a configuration for this rig: reach, unknown cameras; and libraries that are missing."""
+        faults = check_reach(configuration, self._rig.options.arm.limits.reach)
+        known = ", ".join(self._rig.cameras)
+        faults.extend(
+            Fault("", camera.name, MISSING, f"the rig has no such camera; [{TABLE}.cameras] has {known}")
+            for camera in read_cameras(configuration, [])
+            if camera.name not in self._rig.cameras
+        )
+        for name, camera in self._rig.options.cameras.items():
+            library = KINDS[camera.kind].library
+            if library and importlib.util.find_spec(library) is None:
+                problem = f"{library} isn't installed; {install_hint(camera.kind)}"
+                faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
+        return faults
+
+    def examine(self) -> Sequence[Part]:
+        """Return the state of switches, board and cameras; for that the rig is powered up. Nothing moves."""
+        return examine(self._rig)
+
+    def prepare(self) -> None:
+        """Power up, connect, home where the position is unknown, open the cameras."""
+        try:
+            self._rig.make_ready(wait_without_stop, self._rig.cameras)
+            self._rig.return_to_zero()
+        except RIG_FAULTS as fault:
+            raise ScannerNotReady(str(fault)) from fault
+
+    def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
+        """Move along the path, with all cameras exposing at once at each pose."""
+        finished = find_finished(request)
+        if finished is not None:
+            return finished
+        poses, cameras = self._plan(request.configuration)
+        needed = disk_space.max_picture_bytes(cameras) * len(poses)
+        disk_space.check_disk_space(request, needed, self._rig.options.keep_free)
+        if monitor.cancelled:
+            raise ScanCancelled("cancelled before it began")
+        self._make_ready(monitor, cameras, len(poses) * len(cameras))
+        notes: list[str] = []
+        with self._returning_to_zero(notes), begin_attempt(request) as attempt:
+            layout = PlantDbLayout(attempt.directory, request)
+            with self._scan_light(notes):
+                PathScan(self._rig, monitor, poses, cameras).run(layout, request.dataset_dir.parent)
+            layout.complete()
+            result = attempt.finish(ScanResult(pictures=layout.pictures, note="; ".join(notes)))
+        return replace(result, note="; ".join(notes))
+
+    def recover(self, request: ScanRequest) -> ScanResult | None:
+        """Release the growth light, and look for the whole dataset; the board ends a move that was begun."""
+        self._rig.arm.note_interruption()
+        with contextlib.suppress(SwitchFault):  # the next call of the driver tries again, and reports it
+            self._rig.release_growth_light()
+        return find_finished(request)
+
+    def standby(self) -> None:
+        """Release the growth light, park, close cameras and line, and power down.
+
+        Raises
+        ------
+        DriverError
+            With everything that went wrong; the rest was done.
+
+        """
+        _raise_if_any(self._rig.enter_standby())
+
+    def close(self) -> None:
+        """Leave the rig in standby, if this driver used it, and close everything. Raises as `standby`."""
+        _raise_if_any(self._rig.close())
+
+    # --- a scan, step by step -------------------------------------------------------------------------
+
+    def _plan(self, configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
+        """Return the poses and cameras of a scan, before anything moves.
+
+        Raises
+        ------
+        ScanFailed
+            The rig can't take it.
+
+        """
+        faults: list[Fault] = []
+        poses = path_of(configuration, faults)
+        if poses is None:
+            raise ScanFailed(f"the path can't be walked: {'; '.join(map(str, faults))}")
+        outside = find_out_of_reach(poses, self._rig.options.arm.limits.reach)
+        if outside is not None:
+            raise ScanFailed(f"the path can't be walked: {outside}")
+        cameras = read_cameras(configuration, faults) or tuple(Camera(name=name) for name in self._rig.cameras)
+        unknown = [camera.name for camera in cameras if camera.name not in self._rig.cameras]
+        if unknown:
+            raise ScanFailed(f"the rig has no camera {', '.join(unknown)}; it has {', '.join(self._rig.cameras)}")
+        return poses, cameras
+
+    def _make_ready(self, monitor: ScanMonitor, cameras: Sequence[Camera], total: int) -> None:
+        monitor.progress(0, total, "getting ready")
+        try:
+            self._rig.make_ready(
+                monitor.wait,
+                [camera.name for camera in cameras],
+                lambda part: monitor.progress(0, total, f"getting {part} ready"),
+            )
+        except Stopped:
+            raise ScanCancelled("cancelled while the rig got ready") from None
+        except Alarm as alarm:  # the board answers, but it can't do its work
+            raise ScanFailed(str(alarm)) from alarm
+        except RIG_FAULTS as fault:
+            raise ScannerNotReady(str(fault)) from fault
+
+    @contextlib.contextmanager
+    def _returning_to_zero(self, notes: list[str]) -> Iterator[None]:
+        """Bring an arm that can't home back to its zero after a scan. A failure is added to ``notes``; the scan counts.
+
+        Not after a cancellation, which has to end soon: `standby` and `prepare` do it then.
+        """
+        cancelled = False
+        try:
+            yield
+        except ScanCancelled:
+            cancelled = True
+            raise
+        finally:
+            if not cancelled:
+                with collecting(notes):
+                    self._rig.return_to_zero()
+
+    @contextlib.contextmanager
+    def _scan_light(self, notes: list[str]) -> Iterator[None]:
+        """Switch to the light of a scan, and back. A failure to switch back is added to ``notes``; the scan counts."""
+        try:
+            self._rig.set_scan_light(on=True)
+            yield
+        except SwitchFault as fault:
+            raise ScanFailed(str(fault)) from fault
+        finally:
+            with collecting(notes):
+                self._rig.set_scan_light(on=False)
+
+
+def _raise_if_any(problems: Sequence[str]) -> None:
+    if problems:
+        raise DriverError("; ".join(dict.fromkeys(problems)))

@@ -1,0 +1,160 @@
+"""The parts of a rig together: power and lights, the arm, the cameras."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.datasets import disk_space
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.process import CameraProcess
+from plantimager.timelapse.drivers.gantry.arm import Arm, wait_without_stop
+from plantimager.timelapse.drivers.gantry.port import GantryFault
+from plantimager.timelapse.drivers.gantry.protocol import Stopped
+from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
+from plantimager.timelapse.scan.cameras import EXTENSIONS
+from plantimager.timelapse.scan.lights import RigPhase, Role
+from plantimager.timelapse.support import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from plantimager.timelapse.drivers.gantry.arm import Wait
+    from plantimager.timelapse.drivers.grbl.options import RigOptions
+    from plantimager.timelapse.scan.cameras import Camera
+
+RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)
+"""Errors of the parts, each worded for the person at the rig."""
+
+ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
+"""Encoding by file name extension."""
+
+
+class Rig:
+    """A rig. Calls raise the `RIG_FAULTS` of the parts that they use, and `Stopped` where a ``wait`` returned True."""
+
+    def __init__(self, options: RigOptions) -> None:
+        self.options = options
+        self.arm = Arm(options.arm)
+        self.cameras = {name: CameraProcess(camera) for name, camera in options.cameras.items()}
+        self.switchboard = Switchboard(options.switches)
+        self._in_use = False
+        """Whether this object has moved, lit or powered anything since it was made, put into standby or released. One
+        that has not must not switch off in `close` what another process uses."""
+
+    # --- getting ready --------------------------------------------------------------------------------
+
+    def make_ready(self, wait: Wait, cameras: Iterable[str], report: Callable[[str], None] = lambda _: None) -> None:
+        """Power up, home where the position is unknown, and open cameras; ``report`` is called with each one's name."""
+        self.power_up(wait)
+        self.arm.make_ready(wait)
+        for name in cameras:
+            report(f"camera {name}")
+            with naming_camera(name):
+                self.open_camera(name)
+
+    def power_up(self, wait: Wait, *, but: frozenset[Role] = frozenset()) -> None:
+        """Set the switches for a rig at work, ``but`` for some roles, and wait until the board has started."""
+        self._in_use = True
+        powers_up = self.switchboard.has_to_power()
+        self.switchboard.enter(RigPhase.WARM, but=but)
+        if powers_up and wait(self.options.power_up.total_seconds()):
+            raise Stopped
+
+    def open_camera(self, name: str) -> None:
+        """Open a camera, unless it is open."""
+        self._in_use = True
+        self.cameras[name].open()
+
+    def set_scan_light(self, *, on: bool) -> None:
+        """Interrupt the growth light and switch the scan light on, or release the one and switch the other off."""
+        self._in_use = True
+        self.switchboard.enter(RigPhase.SCANNING if on else RigPhase.WARM)
+
+    def release_growth_light(self) -> None:
+        """Let the plant's timer decide again, after a crash too; power stays as it is."""
+        self._in_use = True
+        self.switchboard.release_growth_light()
+
+    # --- at work --------------------------------------------------------------------------------------
+
+    def expose(self, camera: Camera, should_stop: Callable[[], bool]) -> bytes:
+        """Return a picture, encoded as ``camera`` says. Several cameras may expose at the same time, on threads."""
+        self._in_use = True
+        exposure = Exposure(
+            width=camera.res_x,
+            height=camera.res_y,
+            encoding=ENCODINGS[EXTENSIONS[camera.encoding]],
+            config=json_text.jsonable(dict(camera.config)),
+            seconds=self.options.exposure_timeout.total_seconds(),
+        )
+        with naming_camera(camera.name):
+            return self.cameras[camera.name].expose(exposure, should_stop)
+
+    def require_free_space(self, datasets: Path) -> None:
+        """Raise OSError where the disk of ``datasets`` has less left than the options keep free."""
+        disk_space.require_free_space(datasets, 0, self.options.keep_free)
+
+    def return_to_zero(self) -> None:
+        """Bring an arm that can't home back to its zero: after a power cut elsewhere its position would be lost."""
+        if self.arm.can_return:
+            if self.switchboard.has_to_power():
+                self.power_up(wait_without_stop)
+            self.arm.go_to_zero(wait_without_stop)
+
+    # --- standby and close ----------------------------------------------------------------------------
+
+    def enter_standby(self) -> list[str]:
+        """Release the growth light, park, close cameras and line, power down; return what went wrong on the way."""
+        self._in_use = True
+        problems: list[str] = []
+        with collecting(problems):
+            self.switchboard.release_growth_light()
+        with collecting(problems):
+            self._park()
+        for camera in self.cameras.values():
+            camera.close()
+        self.arm.close()
+        with collecting(problems):
+            self.switchboard.enter(RigPhase.STANDBY)
+        return problems
+
+    def _park(self) -> None:
+        """Go where the arm waits in standby; an arm whose position is unknown stays where it is."""
+        self.return_to_zero()
+        if self.options.park is not None and self.arm.position is not None:
+            self.arm.go(self.arm.goal_of(self.options.park), wait_without_stop)
+
+    def close(self) -> list[str]:
+        """Enter standby if the rig is in use, and close everything; return what went wrong on the way."""
+        try:
+            return self.enter_standby() if self._in_use else []
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Close everything and leave arm, power and lights as they are."""
+        self._in_use = False
+        for camera in self.cameras.values():
+            camera.close()
+        self.arm.close()
+        self.switchboard.close()
+
+
+@contextlib.contextmanager
+def naming_camera(name: str) -> Iterator[None]:
+    """Begin the message of a camera's fault with its name."""
+    try:
+        yield
+    except CameraFault as fault:
+        raise CameraFault(f"camera {name}: {fault}") from fault
+
+
+@contextlib.contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Append the fault of a part to ``problems``, and go on."""
+    try:
+        yield
+    except RIG_FAULTS as fault:
+        problems.append(str(fault))

@@ -1,0 +1,238 @@
+"""Running a program to its end, without a shell, so that nothing of it outlives the call."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs import find
+from plantimager.timelapse.support.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    _OnOutput = Callable[[list[bytes]], None]
+    _Process = subprocess.Popen[bytes]
+
+POLL_INTERVAL: Final = 0.1
+"""Seconds between two looks at whether a running program is to be stopped."""
+
+CHUNK_BYTES: Final = 1 << 16
+"""Read at a time."""
+
+MAX_LINE_BYTES: Final = 1 << 14
+"""A longer line of output is dropped."""
+
+MAX_STDERR_KEPT: Final = 1 << 12
+"""Bytes, the last of stderr."""
+
+MAX_STDERR_SHOWN: Final = 300
+"""Characters of them in a message."""
+
+KILL_TIMEOUT: Final = 5.0
+"""Seconds from SIGKILL to the end of a process. One that takes longer hangs in the kernel, in a call of a driver."""
+
+
+class ProgramHung(Exception):
+    """The program was killed and still exists: it waits in the kernel for a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramExit:
+    """The end of a program."""
+
+    status: int
+    """Its exit status; minus the number of the signal where a signal ended it."""
+    stopped: bool
+    """Whether it was sent SIGTERM before."""
+    stderr_tail: bytes
+    """The last of its stderr."""
+
+    def __str__(self) -> str:
+        if self.status < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-self.status).name}{self._stderr_summary}"
+        return f"exited with {self.status}{self._stderr_summary}"
+
+    @property
+    def _stderr_summary(self) -> str:
+        text = printable(self.stderr_tail.decode(errors="replace"))
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        summary = " / ".join(lines[-3:])
+        summary = summary if len(summary) <= MAX_STDERR_SHOWN else f"…{summary[-MAX_STDERR_SHOWN:]}"
+        return f": {summary}" if summary else ""
+
+
+def run_program(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stop_grace: timedelta,
+    should_stop: Callable[[], bool],
+    directory: Path = Path("/"),
+    stdin: bytes = b"",
+    on_output: _OnOutput = lambda _: None,
+) -> ProgramExit:
+    """Run a program to its end, or until ``should_stop()``: then it is sent SIGTERM, and ``stop_grace`` later SIGKILL.
+
+    ``on_output`` is called with the lines of its stdout as they come. Both functions are called on the calling thread.
+
+    Raises
+    ------
+    ProgramMissing
+        See `find.find_program`.
+    ProgramHung
+        It can't even be killed.
+    OSError
+        It can't be started.
+
+    """
+    command = [*_signalled_at_our_death(), find.find_program(argv[0]), *argv[1:]]
+    # A file and not a pipe, so that nobody waits for the program to read it. In memory: no disk may be writable.
+    with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
+        file.write(stdin)
+        file.seek(0)
+        process = subprocess.Popen(
+            command,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=directory,
+            start_new_session=True,
+            bufsize=0,
+        )
+    try:
+        stopped, stderr_tail = _attend(process, stop_grace, should_stop, on_output)
+    finally:
+        _end_group(process)
+    return ProgramExit(process.returncode, stopped, stderr_tail)
+
+
+def _signalled_at_our_death() -> Sequence[str]:
+    """Return the words before a program that have the kernel send it SIGTERM when this thread ends; none if none work.
+
+    The thread that starts a program waits for its end, so that the thread ends first only if the process is killed.
+    """
+    setpriv = shutil.which("setpriv", path=find.SEARCH_PATH)
+    return () if setpriv is None else _if_usable(setpriv, "--pdeathsig", "TERM", "--")
+
+
+@cache
+def _if_usable(setpriv: str, *options: str) -> Sequence[str]:
+    """Return a command if it can start another program in this process's sandbox.
+
+    setpriv reads the capabilities even where it changes none, which a system call filter may refuse; and that of
+    busybox doesn't know the option.
+    """
+    command = (setpriv, *options)
+    try:
+        trial = subprocess.run(
+            [*command, setpriv, "--version"], env={}, capture_output=True, timeout=KILL_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return command if trial.returncode == 0 else ()
+
+
+def _attend(
+    process: _Process, stop_grace: timedelta, should_stop: Callable[[], bool], on_output: _OnOutput
+) -> tuple[bool, bytes]:
+    """Read the output of a program until it has exited, even if another process still holds its pipes then.
+
+    Returns whether it was stopped, and the last of its stderr.
+    """
+    lines, tail = LineSplitter(), b""
+    kill_at: Deadline | None = None
+    with contextlib.ExitStack() as stack:
+        exited = os.pidfd_open(process.pid)
+        stack.callback(os.close, exited)
+        poll = select.poll()
+        poll.register(exited, select.POLLIN)
+        stdout, stderr = (_watch(pipe, poll) for pipe in (process.stdout, process.stderr))
+        ending = False
+        while not ending:
+            ready = {descriptor for descriptor, _ in poll.poll(POLL_INTERVAL * 1000)}
+            ending = exited in ready or (kill_at is not None and kill_at.passed())
+            # At the end both are read once more, all that a pipe holds: four chunks where pages have 16 kB.
+            for descriptor in (stdout, stderr) if ending else ready:
+                chunk = _read(descriptor, fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) if ending else CHUNK_BYTES)
+                if chunk == b"" and not ending:
+                    poll.unregister(descriptor)
+                elif chunk and descriptor == stdout:
+                    on_output(lines.feed(chunk))
+                elif chunk:
+                    tail = (tail + chunk)[-MAX_STDERR_KEPT:]
+            if kill_at is None and not ending and should_stop():
+                kill_at = stack.enter_context(Deadline(stop_grace))
+                _signal_group(process, signal.SIGTERM)
+        on_output(lines.rest())
+    return kill_at is not None, tail
+
+
+def _watch(pipe: IO[bytes] | None, poll: select.poll) -> int:
+    assert pipe is not None  # noqa: S101 - Popen was given PIPE; this informs mypy
+    os.set_blocking(pipe.fileno(), False)
+    poll.register(pipe, select.POLLIN)
+    return pipe.fileno()
+
+
+def _read(descriptor: int, max_bytes: int) -> bytes | None:
+    """Return the content of a pipe: empty at its end, None where there is none for now."""
+    try:
+        return os.read(descriptor, max_bytes)
+    except BlockingIOError:
+        return None
+
+
+def _end_group(process: _Process) -> None:
+    """Kill what is left of the process group of a program, the program included, and wait for its end."""
+    _signal_group(process, signal.SIGKILL)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(KILL_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        problem = f"process {process.pid} can't be killed: it waits in the kernel for a device"
+        raise ProgramHung(problem) from None
+
+
+def _signal_group(process: _Process, signal_: signal.Signals) -> None:
+    # Nobody has waited for the process yet, so that its number is still its own, even if it has exited.
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal_)
+
+
+class LineSplitter:
+    """Splits a stream into lines, and drops lines that are longer than `MAX_LINE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._unfinished = b""
+        self._dropping = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that ``chunk`` completes."""
+        *lines, unfinished = (self._unfinished + chunk).split(b"\n")
+        if lines and self._dropping:
+            del lines[0]
+            self._dropping = False
+        if len(unfinished) > MAX_LINE_BYTES:
+            unfinished, self._dropping = b"", True
+        self._unfinished = unfinished
+        return [line for line in lines if len(line) <= MAX_LINE_BYTES]
+
+    def rest(self) -> list[bytes]:
+        """Return the last line, which has no line end, in a list; an empty list if there is none."""
+        return [] if self._dropping or not self._unfinished else [self._unfinished]

@@ -1,0 +1,89 @@
+"""A GRBL rig for the tests of its driver: a board on a pseudo-terminal, programs as camera and switches."""
+
+import contextlib
+import sys
+
+import pytest
+from grbl_stand_in import SETTINGS, Board, StandIn
+from PIL import Image
+
+from plantimager.timelapse.drivers.gantry import arm
+from plantimager.timelapse.drivers.gantry.port import SerialLine
+from plantimager.timelapse.drivers.grbl.driver import GrblDriver
+from plantimager.timelapse.drivers.testing import make_request
+from plantimager.timelapse.support.errors import DriverError
+
+ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s"}
+"""Where the test waits until the board should have answered; no other test waits for it."""
+
+
+@pytest.fixture
+def rig(tmp_path, monkeypatch):
+    """Return a function that makes a board and a driver for it, whose camera is a program that copies a picture."""
+    picture = tmp_path / "picture.jpg"
+    Image.linear_gradient("L").convert("RGB").save(picture)
+    argv = ["cp", str(picture), "{output}"]
+    monkeypatch.setattr(arm, "POLL_INTERVAL", 0.01)  # a move of the board takes as many polls as it is asked for
+    made = []
+
+    def make(*, board=None, fault="", at=1, polls=1, **options):
+        stand_in = StandIn(Board({**SETTINGS, **(board or {})}, fault=fault, at=at, polls=polls))
+        driver = GrblDriver(
+            {
+                "port": stand_in.port,
+                "settle": 0,
+                "answer_timeout": ANSWER_TIMEOUTS.get(fault, "20s"),
+                "keep_free": "1 MB",
+                "cameras": {"top": {"kind": "command", "argv": argv}},
+                **options,
+            }
+        )
+        made.append((driver, stand_in))
+        return driver, stand_in.board
+
+    def take_away():
+        for _, stand_in in made:
+            stand_in.close()
+
+    class Restarting(SerialLine):
+        """A line that restarts its board when it is opened again, unless log otherwise: an Arduino's, by DTR."""
+
+        def __init__(self, port, *arguments, **settings):
+            stand_in = next((stand_in for _, stand_in in made if stand_in.port == port), None)
+            again = stand_in is not None and stand_in.board.resets
+            restarts = again and stand_in.restarts_when_opened
+            super().__init__(port, *arguments, **settings)
+            if restarts:
+                stand_in.board.restart()
+
+    monkeypatch.setattr(arm, "SerialLine", Restarting)
+    make.take_away = take_away
+    yield make
+    for driver, _ in made:
+        with contextlib.suppress(DriverError):
+            driver.close()
+    take_away()
+
+
+@pytest.fixture
+def request_(tmp_path):
+    """Return a request in a directory of its own."""
+    (tmp_path / "datasets").mkdir()
+    return make_request(tmp_path / "datasets")
+
+
+@pytest.fixture
+def switches(tmp_path):
+    """Return switches that log how they are set, and a function that returns the log."""
+    log = tmp_path / "switches.log"
+    log.touch()
+    write = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + '\\n')"
+
+    def switch(role):
+        def argv(way):
+            return [sys.executable, "-S", "-E", "-c", write, str(log), f"{role} {way}"]
+
+        return {"role": role, "on": argv("on"), "off": argv("off")}
+
+    roles = ("growth_light", "scan_light", "gantry_power")
+    return {role: switch(role) for role in roles}, lambda: log.read_text().splitlines()
