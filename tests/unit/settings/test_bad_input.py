@@ -48,7 +48,7 @@ CONFIGURATIONS = [
     ('missed = "latest"', 'missed = "latest": write one of skip, run_latest'),
     ("missed = false", "missed = false: write one of skip, run_latest"),
     ('clock = "ntp"', 'clock = "ntp": write one of auto, trust, ntp-only'),
-    ('clock_wait = "10 min"', f'clock_wait = "10 min": {A_DURATION}'),
+    ('clock_wait = "10 mins"', f'clock_wait = "10 mins": {A_DURATION}'),
     ("clock_wait = -1", "clock_wait = -1: negative; write seconds or 1h, 1h30m, 2d-3h"),
     ("clock_wait = true", f"clock_wait = true: {A_DURATION}"),
     ("clock_wait = nan", f"clock_wait = nan: {A_DURATION}"),
@@ -145,7 +145,7 @@ DEFINITIONS = [
         ONE_SHOT + "start_at = '0001-01-01T00:00:00+12:00'",
         '[timelapse] start_at = "0001-01-01T00:00:00+12:00": beyond the years that a date can have',
     ),
-    (ONE_SHOT + "warmup_period = '30 s'", f'[timelapse] warmup_period = "30 s": {A_DURATION}'),
+    (ONE_SHOT + "warmup_period = '30 sec'", f'[timelapse] warmup_period = "30 sec": {A_DURATION}'),
     (ONE_SHOT + "grace_period = -5", "[timelapse] grace_period = -5: negative; write seconds or 1h, 1h30m, 2d-3h"),
     (
         ONE_SHOT + "warmup_period = 60\nstandby_threshold_sec = 100",
@@ -297,10 +297,10 @@ def test_a_list_with_many_faults_tells_the_first_and_counts_the_rest(faults_of):
 
 def test_faults_of_a_mode_that_is_itself_at_fault_are_still_listed(faults_of):
     """The keys are checked as far as they can be without it; none is missed or out of place."""
-    written = NAMED + "mode = 'intervall'\ninterval = '1 h'\nn_shots = 0\nstart_at = 'now'"
+    written = NAMED + "mode = 'intervall'\ninterval = '1 hr'\nn_shots = 0\nstart_at = 'now'"
     assert faults_of(read_definition, written) == [
         '[timelapse] mode = "intervall": write one of one_shot, interval, fixed_times',
-        f'[timelapse] interval = "1 h": {A_DURATION}',
+        f'[timelapse] interval = "1 hr": {A_DURATION}',
         "[timelapse] n_shots = 0: out of range; write a whole number from 1 to 100000",
         f'[timelapse] start_at = "now": {A_TIME}',
     ]
