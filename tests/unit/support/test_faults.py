@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plantimager.timelapse.support.errors import EXIT_CONFIG, FaultsFound
 from plantimager.timelapse.support.faults import (
-    LONGEST_VALUE_SHOWN,
+    MAX_VALUE_CHARS,
     MISSING,
     Fault,
     Table,
@@ -151,7 +151,7 @@ def test_whatever_toml_can_hold_is_shown_on_one_line(value):
     """Of bounded length, printable."""
     line = format_value(value)
     assert line.isprintable()
-    assert len(line) <= LONGEST_VALUE_SHOWN
+    assert len(line) <= MAX_VALUE_CHARS
 
 
 @given(st.dictionaries(st.text(), TOML_VALUES, max_size=4), st.text())

@@ -1,7 +1,7 @@
-"""Checking what people write: every fault of a table at once, none hidden by the first.
+"""Tables that people write, read key by key: every fault is reported, none is hidden by the first.
 
-A `Table` is read key by key; what is missing, misspelt, of the wrong type or out of
-range becomes a `Fault` in a list that the reader shares, and reading goes on.
+A key that is missing, misspelt, of the wrong type or out of range becomes a `Fault` in a list that all tables of a
+file share, and reading goes on. `keys` declares the keys of a table in one place.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from enum import StrEnum
 
 T = TypeVar("T")
 U = TypeVar("U")
+E = TypeVar("E", bound="StrEnum")
 
-LONGEST_VALUE_SHOWN = 60
-"""Characters of an offending value that a message repeats; enough to find it by."""
+MAX_VALUE_CHARS = 60
+"""Characters of a faulty value that a message repeats: enough to find it in the file."""
 
-SHORTEST_PART = 4
-"""Characters of a part of a key that still point to it: ``grace`` of ``grace_period``, not ``at`` of ``dates``."""
+MIN_PART_CHARS = 4
+"""Characters of a part of a key that suffice to suggest it: ``grace`` for ``grace_period``."""
 
 
 class _Missing:
@@ -32,7 +34,7 @@ class _Missing:
 
 
 MISSING = _Missing()
-"""Stands for the value of a key that is not there."""
+"""The value of a key that is absent, and the default of a key that is required."""
 
 
 class Fault(Struct, frozen=True):
@@ -47,14 +49,14 @@ class Fault(Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = (f"[{self.table}]" if self.table else "", self.key)
-        place = _printable(" ".join(_cut(part) for part in parts if part))
+        place = _escape(" ".join(_truncate(part) for part in parts if part))
         if self.value is MISSING:
             return f"{place}: {self.problem}"
         return f"{place} = {format_value(self.value)}: {self.problem}"
 
 
 def format_value(value: object) -> str:
-    """Return ``value`` on one line as TOML would have it, cut when long, with nothing in it that moves a cursor."""
+    """Return ``value`` on one line as TOML writes it, cut to `MAX_VALUE_CHARS`, control characters escaped."""
     if isinstance(value, datetime | date | time):
         text = value.isoformat()
     elif isinstance(value, float):
@@ -62,24 +64,24 @@ def format_value(value: object) -> str:
     else:
         try:
             text = json.dumps(value, ensure_ascii=False, default=str)
-        except ValueError:  # more digits than Python is willing to write out
+        except ValueError:  # an integer of more digits than Python converts to text
             text = "a number of thousands of digits"
-    return _cut(_printable(text))
+    return _truncate(_escape(text))
 
 
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey or hide: control characters, and marks that turn the reading order."""
+def _escape(text: str) -> str:
+    """Escape what a terminal obeys or hides: control characters, and marks that change the reading order."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_VALUE_SHOWN else text[: LONGEST_VALUE_SHOWN - 1] + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
 class Table:
-    """A TOML table that is being read; unknown keys are found by `finish`."""
+    """A TOML table that is being read; `finish` reports the unknown keys."""
 
     def __init__(self, values: object, name: str, faults: list[Fault]) -> None:
         self.name, self.faults = name, faults
@@ -88,10 +90,12 @@ class Table:
             self._values: Mapping[str, Any] = values
         else:
             self._values = {}
-            self._faulty(name.rpartition(".")[2], values, "write a table", table=name.rpartition(".")[0])
+            parent, _, key = name.rpartition(".")
+            faults.append(Fault(parent, key, values, "write a table"))
 
-    def _faulty(self, key: str, value: object, problem: str, *, table: str | None = None) -> None:
-        self.faults.append(Fault(self.name if table is None else table, key, value, problem))
+    def add_fault(self, key: str, problem: str, value: object = MISSING) -> None:
+        """Report a fault of a key, or of the whole table where ``key`` is empty."""
+        self.faults.append(Fault(self.name, key, value, problem))
 
     @overload
     def take(self, key: str, read: Callable[[Any], T]) -> T | None: ...
@@ -101,78 +105,76 @@ class Table:
     def take(self, key: str, read: Callable[[Any], T], default: object = MISSING) -> Any:
         """Return ``read(value)`` of a key.
 
-        Where the key is absent: ``default``; a key without a default is a fault and gives ``None``.
-        ``read`` raises `ValueError` with what is allowed; that becomes a fault too.
+        An absent key gives ``default``, and without one a fault and ``None``. ``read`` raises `ValueError` with what
+        is allowed; this becomes a fault, too, and gives the same as an absent key.
         """
         self._known.append(key)
         if key not in self._values:
             if default is MISSING:
-                self._faulty(key, MISSING, "required, but missing")
+                self.add_fault(key, "required, but missing")
                 return None
             return default
         value = self._values[key]
         try:
             return read(value)
         except ValueError as refusal:
-            self._faulty(key, value, str(refusal))
+            self.add_fault(key, str(refusal), value)
             return None if default is MISSING else default
 
     def has(self, key: str) -> bool:
-        """Whether the person wrote that key, rightly or wrongly."""
+        """Whether the file has that key, with a sound value or a faulty one."""
         return key in self._values
 
     def subtable(self, key: str) -> Table:
-        """Return the table under ``key``, an empty one when it is absent."""
+        """Return the table under ``key``; an empty one where the key is absent."""
         self._known.append(key)
         return Table(self._values.get(key, {}), f"{self.name}.{key}" if self.name else key, self.faults)
 
     def rest(self) -> dict[str, Any]:
-        """Return the keys that were not taken, and count them as known."""
+        """Return the keys that were not taken, with their values; they count as known from then on."""
         left = {key: value for key, value in self._values.items() if key not in self._known}
         self._known.extend(left)
         return left
 
     def finish(self) -> None:
-        """Report every key that nobody took, with the likeliest spelling."""
+        """Report every key that was not taken, with the known key that is closest to it."""
         for key in self._values:
             if key not in self._known:
-                meant = _likeliest(key, self._known)
-                guess = f"; did you mean {meant}?" if meant else f"; known are {', '.join(self._known)}"
-                # Its value is left out: nobody knows what it is, it may be a secret.
-                self._faulty(key, MISSING, f"unknown key{guess}")
+                closest = _closest_key(key, self._known)
+                guess = f"; did you mean {closest}?" if closest else f"; known are {', '.join(self._known)}"
+                self.add_fault(key, f"unknown key{guess}")  # without its value, which may be a secret
 
 
-def _likeliest(key: str, known: Sequence[str]) -> str | None:
-    """Return the known key that a person may have meant: one that is nearly the same, or else has it as a part."""
+def _closest_key(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that a person may have meant: one spelled nearly the same, else one that contains it."""
     key = key.casefold()
-    import difflib  # noqa: PLC0415 - because as a rule nothing is misspelt, and every start would pay for it
+    import difflib  # noqa: PLC0415 - because few files have a misspelt key, and every start would pay for the import
 
     near = difflib.get_close_matches(key, known, n=1)
-    if not near and len(key) >= SHORTEST_PART:
+    if not near and len(key) >= MIN_PART_CHARS:
         near = [name for name in known if key in name]
     return near[0] if near else None
 
 
-# Readers for `Table.take`: each takes a TOML value and returns it checked, or raises ValueError
-# with what is allowed.
+# Readers: each takes a TOML value and returns it checked, or raises ValueError with what is allowed.
 
 
 def text(value: object) -> str:
-    """Read a string that isn't empty."""
+    """Return a string that isn't empty."""
     if not isinstance(value, str) or not value:
         raise ValueError("write a text in quotes")
     return value
 
 
 def boolean(value: object) -> bool:
-    """Read ``true`` or ``false``."""
+    """Return ``true`` or ``false``."""
     if not isinstance(value, bool):
         raise ValueError("write true or false")  # noqa: TRY004 - readers raise ValueError, whatever is wrong
     return value
 
 
 def whole_number(at_least: int, at_most: int | None = None) -> Callable[[object], int]:
-    """Return a reader of whole numbers from ``at_least`` to ``at_most``."""
+    """Return a reader of whole numbers from ``at_least`` to ``at_most``, both included."""
     span = f"from {at_least} to {at_most}" if at_most is not None else f"of at least {at_least}"
 
     def read(value: object) -> int:
@@ -186,7 +188,7 @@ def whole_number(at_least: int, at_most: int | None = None) -> Callable[[object]
 
 
 def number(value: object) -> float:
-    """Read a finite number."""
+    """Return a finite number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             if math.isfinite(value):
@@ -207,8 +209,14 @@ def one_of(*words: str) -> Callable[[object], str]:
     return read
 
 
+def member_of(enumeration: type[E]) -> Callable[[object], E]:
+    """Return a reader of the members of an enumeration, by their words."""
+    read = one_of(*enumeration)
+    return lambda value: enumeration(read(value))
+
+
 def argv(value: object) -> tuple[str, ...]:
-    """Read a program with its arguments; no shell ever sees it."""
+    """Return a program and its arguments; no shell sees them."""
     if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
         raise ValueError('write a list of texts, the program first: ["/usr/local/bin/take-scan", "--quiet"]')
     if not value[0]:
