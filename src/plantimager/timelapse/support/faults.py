@@ -125,6 +125,11 @@ class Table:
         """Whether the file has that key, with a sound value or a faulty one."""
         return key in self._values
 
+    def ignore(self, key: str) -> bool:
+        """Count a key as known without reading it; return whether the file has it."""
+        self._known.append(key)
+        return key in self._values
+
     def subtable(self, key: str) -> Table:
         """Return the table under ``key``; an empty one where the key is absent."""
         self._known.append(key)
