@@ -1,18 +1,17 @@
 """The camera tables of a scan configuration: every table that isn't one of the others."""
 
-from __future__ import annotations
+# Annotations are evaluated here, since `Camera` declares keys.
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.scan.paths import AXES, HOME, Pose, coordinate
+from plantimager.timelapse.scan.paths import HOME, Pose, coordinate
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole_number
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from plantimager.timelapse.support.keys import Key, read_keys
 
 NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
 """The tables of a scan configuration that are not a camera's."""
@@ -20,24 +19,37 @@ NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
 EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png", "tiff": "tif", "tif": "tif"})
 """Encoding to the file name extension that PlantDB takes."""
 
-LARGEST: Final = 20_000
-"""Pixels of a side; beyond it lies a slip of the pen."""
+MAX_PIXELS: Final = 20_000
+"""Pixels of a side; a larger number is a typing error."""
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pictures are named after their camera, and PlantDB takes no other ids."""
+
+
+class Offset(Struct, frozen=True):
+    """The table ``[CAMERA.offset]``."""
+
+    x: Annotated[float, Key(coordinate, "mm")] = 0.0
+    y: Annotated[float, Key(coordinate, "mm")] = 0.0
+    z: Annotated[float, Key(coordinate, "mm")] = 0.0
+    """Where the camera sits on the arm: added to the arm's position."""
+    pan: Annotated[float, Key(coordinate, "degrees")] = 0.0
+    tilt: Annotated[float, Key(coordinate, "degrees")] = 0.0
+    """How the camera is turned on the arm: added to the arm's angles."""
 
 
 class Camera(Struct, frozen=True):
     """One camera of the rig."""
 
     name: str
-    res_x: int = 2000
-    """Width of its pictures, pixels."""
-    res_y: int = 1500
-    encoding: str = "jpeg"
-    """A key of `EXTENSIONS`."""
+    res_x: Annotated[int, Key(whole_number(1, MAX_PIXELS), "pixels")] = 2000
+    """How wide its pictures are, 1 to 20000."""
+    res_y: Annotated[int, Key(whole_number(1, MAX_PIXELS), "pixels")] = 1500
+    """How high its pictures are, 1 to 20000."""
+    encoding: Annotated[str, Key(one_of(*EXTENSIONS))] = "jpeg"
+    """The format of its pictures: "jpeg" (or "jpg"), "png", "tiff" (or "tif")."""
     config: Mapping[str, Any] = {}
-    """The camera's own settings, for its driver to read."""
+    """The camera's own settings, which its driver reads."""
     offset: Pose = HOME
     """Where it sits on the arm; added to the arm's pose."""
 
@@ -54,16 +66,16 @@ DEFAULT_CAMERAS: Final = (Camera(name="picamera"), Camera(name="picamera2", offs
 def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Camera, ...]:
     """Return the cameras of a configuration, and add what is wrong with their tables to ``faults``.
 
-    A value at fault is replaced by its default: a picture of the wrong size is better than none.
-    Top-level values that are no tables are left to whoever reads the whole file.
+    A faulty value is replaced by its default: a picture of the wrong size is better than none.
+    Top-level values that are no tables are passed over; `read_scan_configuration` reports them.
     """
     cameras = []
     for name, values in configuration.items():
         if name in NOT_CAMERAS or not isinstance(values, dict):
             continue
-        meant = _table_meant_by(name)
-        if meant is not None:
-            faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{meant}]?"))
+        closest = _closest_table(name)
+        if closest is not None:
+            faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{closest}]?"))
         elif not re.fullmatch(_NAME, name):
             problem = "not a camera's name; write letters, digits, _ and -, at most 64"
             faults.append(Fault("", name, MISSING, problem))
@@ -72,8 +84,8 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
     return tuple(cameras)
 
 
-def _table_meant_by(name: str) -> str | None:
-    import difflib  # noqa: PLC0415 - because as a rule nothing is misspelt, and every start would pay for it
+def _closest_table(name: str) -> str | None:
+    import difflib  # noqa: PLC0415 - because few files have a misspelt table, and every start would pay for the import
 
     known = {table.casefold(): table for table in NOT_CAMERAS}
     near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.8)
@@ -82,12 +94,9 @@ def _table_meant_by(name: str) -> str | None:
 
 def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Camera:
     table = Table(values, name, faults)
-    usual = Camera(name=name)
     camera = Camera(
         name=name,
-        res_x=table.take("res_x", whole_number(1, LARGEST), usual.res_x),
-        res_y=table.take("res_y", whole_number(1, LARGEST), usual.res_y),
-        encoding=table.take("encoding", one_of(*EXTENSIONS), usual.encoding),
+        **read_keys(Camera, table),
         config=table.subtable("config").rest(),
         offset=_read_offset(table.subtable("offset")),
     )
@@ -96,6 +105,6 @@ def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Came
 
 
 def _read_offset(table: Table) -> Pose:
-    offset = Pose(**{axis: table.take(axis, coordinate, 0.0) for axis in AXES})
+    offset = Pose(**read_keys(Offset, table))
     table.finish()
     return offset

@@ -4,23 +4,23 @@ A configuration holds ``[ScanPath] class_name = "Circle"`` and ``[ScanPath.kwarg
 turns that table into the poses of the whole path; `find_out_of_reach` says which of them a gantry can't reach.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since the paths declare keys.
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, number, one_of, whole_number
+from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+MAX_POINTS: Final = 10_000
+"""At ten seconds a point more than a day: a larger number is a typing error, and would fill the memory."""
 
-MOST_POINTS: Final = 10_000
-"""At ten seconds a point more than a day: a larger number is a slip of the pen, and would fill memory."""
-
-FARTHEST: Final = 1_000_000.0
+MAX_COORDINATE: Final = 1_000_000.0
 """mm, or degrees: no rig is larger, and no arithmetic with such numbers ends in infinity."""
 
 
@@ -33,15 +33,15 @@ class Pose(NamedTuple):
     pan: float | None = None
     tilt: float | None = None
 
-    def after(self, previous: Pose) -> Pose:
+    def after(self, previous: "Pose") -> "Pose":
         """Return this pose with what it leaves out taken from ``previous``."""
         return Pose(*(was if value is None else value for value, was in self._beside(previous)))
 
-    def shifted(self, offset: Pose) -> Pose:
+    def shifted(self, offset: "Pose") -> "Pose":
         """Return the pose of a camera that sits at ``offset`` on the arm; what is unknown stays unknown."""
         return Pose(*(None if value is None else value + (by or 0.0) for value, by in self._beside(offset)))
 
-    def _beside(self, other: Pose) -> Iterator[tuple[float | None, float | None]]:
+    def _beside(self, other: "Pose") -> Iterator[tuple[float | None, float | None]]:
         return zip(self, other, strict=True)
 
     def __str__(self) -> str:
@@ -54,178 +54,13 @@ AXES: Final = Pose._fields
 HOME: Final = Pose(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-# The paths. Each yields its poses one by one, so that a path that is far too long is noticed before it is made.
-
-
-def circle(
-    *, center_x: float, center_y: float, z: float, tilt: Sequence[float], radius: float, n_points: int
-) -> Iterator[Pose]:
-    """Go round a centre and face it; every tilt at every position."""
-    for i in range(n_points):
-        angle = 2 * math.pi * i / n_points
-        x, y = center_x - radius * math.cos(angle), center_y - radius * math.sin(angle)
-        for one_tilt in tilt:
-            yield Pose(x, y, z, 360.0 * i / n_points, one_tilt)
-
-
-def cylinder(*, z_range: tuple[float, float], n_circles: int, **of_a_circle: Any) -> Iterator[Pose]:
-    """Go round in circles at evenly spaced heights, the ends of ``z_range`` included."""
-    for z in _evenly(*z_range, n_circles):
-        yield from circle(z=z, **of_a_circle)
-
-
-def line(
-    *, x_0: float, y_0: float, z_0: float, x_1: float, y_1: float, z_1: float,
-    pan: float | None, tilt: Sequence[float | None], n_points: int,
-) -> Iterator[Pose]:  # fmt: skip
-    """Go straight from one point to another, both included; every tilt at every position."""
-    axes = (_evenly(x_0, x_1, n_points), _evenly(y_0, y_1, n_points), _evenly(z_0, z_1, n_points))
-    for x, y, z in zip(*axes, strict=True):
-        for one_tilt in tilt:
-            yield Pose(x, y, z, pan, one_tilt)
-
-
-def custom(*, waypoints: Sequence[Sequence[float]], scheme: Sequence[str]) -> Iterator[Pose]:
-    """Go where ``waypoints`` say; an axis that ``scheme`` leaves out stays where it is."""
-    for waypoint in waypoints:
-        yield Pose(**dict(zip(scheme, waypoint, strict=True)))
-
-
-def calibration(*, path: Sequence[Pose], n_points_line: int) -> Iterator[Pose]:
-    """Walk ``path``, then from its first point a line along x and one along y.
-
-    The lines show a reconstruction the true directions of the axes. The first ends at half of the farthest x,
-    because the plant stands in the middle.
-    """
-    yield from path
-    first = path[0].after(HOME)
-    x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
-    far_x = max(pose.x for pose in path if pose.x is not None) / 2
-    far_y = max(pose.y for pose in path if pose.y is not None)
-    along = partial(line, x_0=x, y_0=y, z_0=z, z_1=z, pan=first.pan, tilt=(first.tilt,), n_points=n_points_line)
-    yield from along(x_1=far_x, y_1=y)
-    yield from along(x_1=x, y_1=far_y)
-
-
-def calibration_2(
-    *, center_x: float, center_y: float, radius: float, z: float, tilt: float, n_points_line: int
-) -> Iterator[Pose]:
-    """Show a calibration pattern at every place of the picture: up the left side, along the top, back, then pan."""
-    left, bottom, top = center_x - radius, center_y - radius, center_y + radius
-    half = n_points_line // 2
-    straight = partial(line, z_0=z, z_1=z, tilt=(tilt,))
-    yield from straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=n_points_line)
-    yield from straight(x_0=left, y_0=top, x_1=center_x, y_1=top, pan=0.0, n_points=half)
-    yield from straight(x_0=center_x, y_0=top, x_1=left, y_1=center_y, pan=-45.0, n_points=half)
-    for pan in range(-30, 30, half):  # the community's own controller takes this number for the step, in degrees
-        yield Pose(left, center_y, z, float(pan), tilt)
-
-
-def _evenly(start: float, stop: float, count: int) -> Iterator[float]:
-    return (start + (stop - start) * i / (count - 1) for i in range(count))
-
-
-DEFAULT_PATH: Final = tuple(circle(center_x=375, center_y=375, z=0, tilt=(0,), radius=350, n_points=36))
-"""The usual path of a 740 × 740 mm gantry, for a scan whose configuration has none."""
-
-
-# Reading them from a configuration.
-
-
-def read_path(values: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:
-    """Return the poses of a ``ScanPath`` table, and add what is wrong with it to ``faults``.
-
-    Unknown keys are faults, but don't keep a path from being walked: whoever checks a definition
-    looks at ``faults``, whoever has a plant waiting looks at the poses. None: there is no walking it.
-    """
-    table = Table(values, name, faults)
-    class_name = table.take("class_name", one_of(*_READERS))
-    kwargs = table.subtable("kwargs")
-    table.finish()
-    if class_name is None:
-        return None
-    before = len(faults)
-    make = _READERS[class_name](kwargs)
-    sound = len(faults) == before
-    kwargs.finish()
-    if not sound:
-        return None
-    poses = tuple(islice(make(), MOST_POINTS + 1))
-    if len(poses) > MOST_POINTS:
-        faults.append(Fault(kwargs.name, "", MISSING, f"more than {MOST_POINTS} points; write fewer"))
-        return None
-    return poses
-
-
-_Make = Callable[[], Iterator[Pose]]
-
-
-def _circle(kwargs: Table) -> _Make:
-    return partial(circle, **_round(kwargs), z=kwargs.take("z", coordinate, 0.0))
-
-
-def _cylinder(kwargs: Table) -> _Make:
-    values = _round(kwargs)
-    values["z_range"] = kwargs.take("z_range", _range)
-    values["n_circles"] = kwargs.take("n_circles", whole_number(2, MOST_POINTS), 2)
-    return partial(cylinder, **values)
-
-
-def _round(kwargs: Table) -> dict[str, Any]:
-    return {
-        "center_x": kwargs.take("center_x", coordinate),
-        "center_y": kwargs.take("center_y", coordinate),
-        "radius": kwargs.take("radius", _length),
-        "tilt": kwargs.take("tilt", _angles, (0.0,)),
-        "n_points": kwargs.take("n_points", whole_number(1, MOST_POINTS)),
-    }
-
-
-def _line(kwargs: Table) -> _Make:
-    values: dict[str, Any] = _numbers(kwargs, "x_0", "y_0", "z_0", "x_1", "y_1", "z_1", "pan")
-    values["tilt"] = kwargs.take("tilt", _angles)
-    values["n_points"] = kwargs.take("n_points", whole_number(2, MOST_POINTS))
-    return partial(line, **values)
-
-
-def _custom(kwargs: Table) -> _Make:
-    values: dict[str, Any] = {"scheme": kwargs.take("scheme", _scheme, AXES)}
-    values["waypoints"] = kwargs.take("waypoints", partial(_waypoints, length=len(values["scheme"])))
-    return partial(custom, **values)
-
-
-def _calibration(kwargs: Table) -> _Make:
-    read = partial(_path_to_calibrate, faults=kwargs.faults, name=f"{kwargs.name}.path")
-    values: dict[str, Any] = {"path": kwargs.take("path", read)}
-    values["n_points_line"] = kwargs.take("n_points_line", whole_number(2, MOST_POINTS))
-    return partial(calibration, **values)
-
-
-def _calibration_2(kwargs: Table) -> _Make:
-    values: dict[str, Any] = _numbers(kwargs, "center_x", "center_y", "z", "tilt")
-    values["radius"] = kwargs.take("radius", _length)
-    values["n_points_line"] = kwargs.take("n_points_line", whole_number(4, MOST_POINTS))  # half of it is a line, too
-    return partial(calibration_2, **values)
-
-
-def _numbers(kwargs: Table, *keys: str) -> dict[str, Any]:
-    return {key: kwargs.take(key, coordinate) for key in keys}
-
-
-_READERS: Final[dict[str, Callable[[Table], _Make]]] = {
-    "Circle": _circle,
-    "Cylinder": _cylinder,
-    "Line": _line,
-    "CustomPath": _custom,
-    "CalibrationPath": _calibration,
-    "CalibrationPath2": _calibration_2,
-}
+# Readers of keys.
 
 
 def coordinate(value: object) -> float:
-    """Read a coordinate or an offset, in mm or degrees."""
+    """Return a coordinate or an offset, in mm or degrees."""
     read = number(value)
-    if abs(read) > FARTHEST:
+    if abs(read) > MAX_COORDINATE:
         raise ValueError("beyond a kilometre; write mm or degrees")
     return read
 
@@ -261,27 +96,246 @@ def _scheme(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _waypoints(value: object, length: int) -> list[tuple[float, ...]]:
+def _waypoints(value: object, axes: int = len(AXES)) -> tuple[tuple[float, ...], ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("write a list of waypoints: [[25, 375, 0, 0, 0], …]")
-    if len(value) > MOST_POINTS:
-        raise ValueError(f"{len(value)} waypoints; at most {MOST_POINTS}")
-    for i, waypoint in enumerate(value, start=1):
-        if not isinstance(waypoint, list) or len(waypoint) != length:
-            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; write {length} numbers, as the scheme has")
-        try:
-            list(map(coordinate, waypoint))
-        except ValueError as refusal:
-            raise ValueError(f"waypoint {i} is {format_value(waypoint)}; {refusal}") from None
-    return [tuple(map(float, waypoint)) for waypoint in value]
+    if len(value) > MAX_POINTS:
+        raise ValueError(f"{len(value)} waypoints; at most {MAX_POINTS}")
+    return tuple(_waypoint(i, waypoint, axes) for i, waypoint in enumerate(value, start=1))
 
 
-def _path_to_calibrate(value: object, faults: list[Fault], name: str) -> tuple[Pose, ...] | None:
+def _waypoint(position: int, value: object, axes: int) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != axes:
+        raise ValueError(f"waypoint {position} is {format_value(value)}; write {axes} numbers, as the scheme has")
+    try:
+        return tuple(map(coordinate, value))
+    except ValueError as refusal:
+        raise ValueError(f"waypoint {position} is {format_value(value)}; {refusal}") from None
+
+
+def _path_to_calibrate(value: object, faults: list[Fault] | None = None, name: str = "path") -> tuple[Pose, ...] | None:
+    """Return the poses of a path within a path; what is wrong with its keys goes to ``faults``."""
     if isinstance(value, dict) and value.get("class_name") in ("CalibrationPath", "CalibrationPath2"):
         raise ValueError("a calibration path can't be calibrated; name another path")
-    poses = read_path(value, faults, name)
+    poses = read_path(value, [] if faults is None else faults, name)
     if poses and (poses[0].x is None or poses[0].y is None):
         raise ValueError("its points leave out x or y, so that no line can start there")
+    return poses
+
+
+# The paths: a class for each, whose fields are its kwargs. `poses` yields them one by one, so that a path that is far
+# too long is noticed before it fills the memory.
+
+
+class _Path(Struct, frozen=True, kw_only=True):
+    """A path and its kwargs."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path of ``[ScanPath.kwargs]``; not to be walked where that added faults."""
+        return cls(**read_keys(cls, kwargs))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield where the arm goes, in order."""
+        raise NotImplementedError
+
+
+class _Round(_Path, frozen=True, kw_only=True):
+    """The kwargs of a path that goes round a centre and faces it."""
+
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    radius: Annotated[float, Key(_length, "mm")]
+    """How far from the centre the arm goes round, above 0."""
+    tilt: Annotated[tuple[float, ...], Key(_angles, "degrees")] = (0.0,)
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(1, MAX_POINTS), "positions")]
+    """How many positions a circle has, 1 to 10000."""
+
+    def _circle(self, z: float) -> Iterator[Pose]:
+        for i in range(self.n_points):
+            angle = 2 * math.pi * i / self.n_points
+            x, y = self.center_x - self.radius * math.cos(angle), self.center_y - self.radius * math.sin(angle)
+            for tilt in self.tilt:
+                yield Pose(x, y, z, 360.0 * i / self.n_points, tilt)
+
+
+class Circle(_Round, frozen=True, kw_only=True):
+    """Once round a centre, facing it."""
+
+    z: Annotated[float, Key(coordinate, "mm")] = 0.0
+    """The height."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the positions from the side of the lowest x on; every tilt at every position."""
+        return self._circle(self.z)
+
+
+class Cylinder(_Round, frozen=True, kw_only=True):
+    """Circles at evenly spaced heights."""
+
+    z_range: Annotated[tuple[float, float], Key(_range, "mm")]
+    """The lowest and the highest circle: [0, 100]."""
+    n_circles: Annotated[int, Key(whole_number(2, MAX_POINTS), "circles")] = 2
+    """How many circles, 2 or more."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield one circle after the other, the lowest first."""
+        for z in _evenly(*self.z_range, self.n_circles):
+            yield from self._circle(z)
+
+
+class Line(_Path, frozen=True, kw_only=True):
+    """Straight from one point to another, both included."""
+
+    x_0: Annotated[float, Key(coordinate, "mm")]
+    y_0: Annotated[float, Key(coordinate, "mm")]
+    z_0: Annotated[float, Key(coordinate, "mm")]
+    """Where the line begins."""
+    x_1: Annotated[float, Key(coordinate, "mm")]
+    y_1: Annotated[float, Key(coordinate, "mm")]
+    z_1: Annotated[float, Key(coordinate, "mm")]
+    """Where the line ends."""
+    pan: Annotated[float | None, Key(coordinate, "degrees")]
+    """Where the camera looks, the same at all positions."""
+    tilt: Annotated[tuple[float | None, ...], Key(_angles, "degrees")]
+    """An angle, or a list of angles: every tilt at every position."""
+    n_points: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions, 2 to 10000, evenly spaced."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the positions; every tilt at every position."""
+        ends = ((self.x_0, self.x_1), (self.y_0, self.y_1), (self.z_0, self.z_1))
+        for x, y, z in zip(*(_evenly(start, stop, self.n_points) for start, stop in ends), strict=True):
+            for tilt in self.tilt:
+                yield Pose(x, y, z, self.pan, tilt)
+
+
+class CustomPath(_Path, frozen=True, kw_only=True):
+    """Any positions, one by one."""
+
+    scheme: Annotated[tuple[str, ...], Key(_scheme)] = AXES
+    """The axes that each waypoint gives, in this order; an axis that is left out stays where it is."""
+    waypoints: Annotated[tuple[tuple[float, ...], ...], Key(_waypoints, "mm and degrees")]
+    """A list of positions, each a list of as many numbers as ``scheme`` has axes; at most 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path; how long a waypoint is depends on the scheme."""
+        keys = keys_of(cls)
+        scheme = take_key(kwargs, keys["scheme"])
+        return cls(scheme=scheme, waypoints=take_key(kwargs, keys["waypoints"], partial(_waypoints, axes=len(scheme))))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the waypoints."""
+        for waypoint in self.waypoints:
+            yield Pose(**dict(zip(self.scheme, waypoint, strict=True)))
+
+
+class CalibrationPath(_Path, frozen=True, kw_only=True):
+    """Another path, then a line along x and one along y from its first point."""
+
+    path: Annotated[tuple[Pose, ...], Key(_path_to_calibrate)]
+    """The other path: a table with ``class_name`` and ``kwargs``, of a kind that is no calibration path."""
+    n_points_line: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    """How many positions each line has, 2 to 10000."""
+
+    @classmethod
+    def read(cls, kwargs: Table) -> Self:
+        """Return the path; faults of the path within it stand under its own name."""
+        keys = keys_of(cls)
+        read = partial(_path_to_calibrate, faults=kwargs.faults, name=f"{kwargs.name}.path")
+        return cls(path=take_key(kwargs, keys["path"], read), n_points_line=take_key(kwargs, keys["n_points_line"]))
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the path and the lines, which show a reconstruction the true directions of the axes.
+
+        The first line ends at half of the farthest x, because the plant stands in the middle.
+        """
+        yield from self.path
+        first = self.path[0].after(HOME)
+        x, y, z = first.x or 0.0, first.y or 0.0, first.z or 0.0
+        far_x = max(pose.x for pose in self.path if pose.x is not None) / 2
+        far_y = max(pose.y for pose in self.path if pose.y is not None)
+        for x_1, y_1 in ((far_x, y), (x, far_y)):
+            yield from Line(
+                x_0=x, y_0=y, z_0=z, x_1=x_1, y_1=y_1, z_1=z, pan=first.pan, tilt=(first.tilt,),
+                n_points=self.n_points_line,
+            ).poses()  # fmt: skip
+
+
+class CalibrationPath2(_Path, frozen=True, kw_only=True):
+    """A calibration pattern shown at every place of the picture: up the left side, along the top, back, then pan."""
+
+    center_x: Annotated[float, Key(coordinate, "mm")]
+    center_y: Annotated[float, Key(coordinate, "mm")]
+    """Where the centre is."""
+    z: Annotated[float, Key(coordinate, "mm")]
+    """The height."""
+    tilt: Annotated[float, Key(coordinate, "degrees")]
+    """The tilt at all positions."""
+    radius: Annotated[float, Key(_length, "mm")]
+    """How far the left side and the top are from the centre, above 0."""
+    n_points_line: Annotated[int, Key(whole_number(4, MAX_POINTS), "positions")]
+    """How many positions the left side has, 4 to 10000; the other lines have half as many."""
+
+    def poses(self) -> Iterator[Pose]:
+        """Yield the lines, then the pans at the middle of the left side."""
+        left, bottom, top = self.center_x - self.radius, self.center_y - self.radius, self.center_y + self.radius
+        half = self.n_points_line // 2
+        straight = partial(Line, z_0=self.z, z_1=self.z, tilt=(self.tilt,))
+        side = straight(x_0=left, y_0=bottom, x_1=left, y_1=top, pan=0.0, n_points=self.n_points_line)
+        along = straight(x_0=left, y_0=top, x_1=self.center_x, y_1=top, pan=0.0, n_points=half)
+        back = straight(x_0=self.center_x, y_0=top, x_1=left, y_1=self.center_y, pan=-45.0, n_points=half)
+        for line in (side, along, back):
+            yield from line.poses()
+        for pan in range(-30, 30, half):  # the community's own controller takes this number for the step, in degrees
+            yield Pose(left, self.center_y, self.z, float(pan), self.tilt)
+
+
+def _evenly(start: float, stop: float, count: int) -> Iterator[float]:
+    return (start + (stop - start) * i / (count - 1) for i in range(count))
+
+
+PATHS: Final[Mapping[str, type[_Path]]] = {
+    kind.__name__: kind for kind in (Circle, Cylinder, Line, CustomPath, CalibrationPath, CalibrationPath2)
+}
+"""The paths by their ``class_name``."""
+
+DEFAULT_PATH: Final = tuple(Circle(center_x=375, center_y=375, radius=350, n_points=36).poses())
+"""The usual path of a 740 × 740 mm gantry, for a scan whose configuration has none."""
+
+
+class ScanPath(Struct, frozen=True):
+    """The table ``[ScanPath]``, beside ``[ScanPath.kwargs]``."""
+
+    class_name: Annotated[str, Key(one_of(*PATHS))]
+    """The kind of the path: "Circle", "Cylinder", "Line", "CustomPath", "CalibrationPath" or "CalibrationPath2"."""
+
+
+def read_path(values: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:
+    """Return the poses of a ``ScanPath`` table, and add what is wrong with it to ``faults``.
+
+    ``None`` is a path that can't be walked. Unknown keys are faults and don't keep a path from being walked: the
+    check of a definition looks at the faults, and a scan of a stored configuration needs the poses.
+    """
+    table = Table(values, name, faults)
+    class_name = read_keys(ScanPath, table)["class_name"]
+    kwargs = table.subtable("kwargs")
+    table.finish()
+    if class_name is None:
+        return None
+    before = len(faults)
+    path = PATHS[class_name].read(kwargs)
+    sound = len(faults) == before
+    kwargs.finish()
+    if not sound:
+        return None
+    poses = tuple(islice(path.poses(), MAX_POINTS + 1))
+    if len(poses) > MAX_POINTS:
+        kwargs.add_fault("", f"more than {MAX_POINTS} points; write fewer")
+        return None
     return poses
 
 
