@@ -1,7 +1,7 @@
 """The community's scan configuration: ``[ScanPath]``, ``[Metadata.*]`` and a table for each camera.
 
-It is kept whole, as it was written, for the store and the driver. Any key is accepted in the metadata. Everything
-else that would make scans fail is checked before the timelapse starts.
+It is kept whole, as it was written: it goes into the store and to the driver, and the keys of the
+metadata are nobody's to refuse. What would cost a timelapse is checked before it starts.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def read_scan_configuration(values: Mapping[str, Any], name: str, faults: list[Fault]) -> dict[str, Any]:
-    """Return a scan configuration as JSON can carry it, and add what is wrong with it to ``faults``.
+    """Return a scan configuration as JSON can carry it; what is wrong with it goes to ``faults``.
 
-    ``name`` is the table that holds it, empty for the top level of a file.
+    ``name`` is that of the table it stands in, empty for the top level of a file.
     """
     found: list[Fault] = []
     for key, table in values.items():
