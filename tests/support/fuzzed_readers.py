@@ -31,7 +31,8 @@ from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.drivers.command import _Talk
 from plantimager.timelapse.drivers.gantry import motion, protocol
-from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME, ArmOptions
+from plantimager.timelapse.drivers.gantry.arm import HOLD_TIME
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
 from plantimager.timelapse.settings.config import read_config

@@ -27,7 +27,8 @@ import serial
 from grbl_stand_in import SETTINGS, Board
 
 from plantimager.timelapse.drivers.gantry import arm, port, protocol
-from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions
+from plantimager.timelapse.drivers.gantry.arm import Arm
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import Line
 
 if TYPE_CHECKING:

@@ -48,7 +48,8 @@ def test_room_is_for_the_scan_and_for_what_must_stay_free(tmp_path, needed, keep
 def test_floor_is_written_as_a_size(options, size):
     """A gigabyte where nobody wrote one."""
     faults = []
-    assert disk_space.read_keep_free(Table(options, "drivers.mine", faults)) == size
+    table = Table(options, "drivers.mine", faults)
+    assert table.take("keep_free", disk_space.read_size, disk_space.KEEP_FREE) == size
     assert faults == []
 
 
@@ -56,7 +57,7 @@ def test_floor_is_written_as_a_size(options, size):
 def test_what_is_no_size_is_a_fault(size):
     """A bare number leaves open of what."""
     faults = []
-    disk_space.read_keep_free(Table({"keep_free": size}, "drivers.mine", faults))
+    Table({"keep_free": size}, "drivers.mine", faults).take("keep_free", disk_space.read_size, 0)
     assert 'write a size such as "500 MB" or "2 GB"' in str(faults[0])
 
 

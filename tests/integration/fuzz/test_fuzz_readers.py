@@ -19,7 +19,8 @@ from grbl_stand_in import Board, StandIn
 from soaking import SOAK
 from wild_board import Sheet, VirtualLine, wild_line
 
-from plantimager.timelapse.drivers.gantry.arm import Arm, ArmOptions, never_stop
+from plantimager.timelapse.drivers.gantry.arm import Arm, never_stop
+from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Silent
 
 CHANGES = 6

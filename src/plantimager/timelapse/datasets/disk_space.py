@@ -1,7 +1,7 @@
 """Room on the datasets' disk: looked for before a scan, with a floor that no scan goes below.
 
-A disk that is full to the brim stops more than scans: the store and the journal, too. So every driver has the
-option ``keep_free = "1 GB"``, and reads it here.
+A full disk stops more than scans: the store and the journal, too. So every driver has the key ``keep_free``, which
+`read_size` reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.scan.cameras import Camera
     from plantimager.timelapse.scan.request import ScanRequest
-    from plantimager.timelapse.support.faults import Table
 
 MEGABYTE: Final = 1_000_000
 
@@ -32,9 +31,12 @@ BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
 _SIZE: Final = r"(?a)(\d{1,9}(?:\.\d+)?)\s*([MGT])B"
 
 
-def read_keep_free(table: Table, default: int = KEEP_FREE) -> int:
-    """Take ``keep_free`` out of a driver's options; bytes."""
-    return table.take("keep_free", _read_size, default)
+def read_size(value: object) -> int:
+    """Return the bytes of a size that a person wrote: "500 MB"."""
+    match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a size such as "500 MB" or "2 GB"')
+    return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])
 
 
 def max_picture_bytes(cameras: Iterable[Camera]) -> int:
@@ -74,10 +76,3 @@ def check(directory: Path, needed: int, keep_free: int) -> None:
 
 def _words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _read_size(value: object) -> int:
-    match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('write a size such as "500 MB" or "2 GB"')
-    return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])

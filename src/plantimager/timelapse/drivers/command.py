@@ -1,16 +1,5 @@
 """The rig that any program drives: the driver starts it for each scan and watches over it.
 
-Its options, ``[drivers.command]``::
-
-    argv = ["/usr/local/bin/take-scan", "--quiet"]   # required; no shell sees it
-    prepare = ["/usr/local/bin/lights", "on"]        # optional: before a scan
-    standby = ["/usr/local/bin/lights", "off"]       # optional: when the next scan is far off
-    recover = ["/usr/local/bin/scan-is-whole"]       # optional: after a kill; exits with 0 if the attempt had finished
-    environment = { GPIO_CHIP = "gpiochip0" }        # added to what the programs see
-    prepare_timeout = "1m"                           # likewise standby_timeout, recover_timeout
-    stop_grace = "10s"                               # from SIGTERM to SIGKILL
-    keep_free = "1 GB"                               # of the datasets' disk; with less of it no scan is begun
-
 What the program of ``argv`` is told: the environment ``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` (from 0),
 ``ATTEMPT`` (from 1), ``SCHEDULED_AT`` (UTC) and ``DATASET_DIR``, and on stdin all of it as one JSON object, with the
 scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one: what the program leaves there is
@@ -34,8 +23,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
-from datetime import UTC, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,9 +35,9 @@ from plantimager.timelapse.datasets.attempt import (
     is_attempt_directory,
     unfinished_attempts,
 )
-from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers import programs
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.command_options import SCAN_VARIABLES, TABLE, read_options
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import (
@@ -59,10 +47,11 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
-from plantimager.timelapse.support.faults import Fault, Table, argv, text
+from plantimager.timelapse.support.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
 
 OK: Final = 0
 NOT_READY: Final = 75
@@ -73,11 +62,6 @@ LONGEST_NOTE: Final = 200
 
 MOST_STEPS: Final = 1_000_000_000
 
-TOLD: Final = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "SCHEDULED_AT", "DATASET_DIR")
-"""What the environment says of a scan; the driver alone sets these."""
-
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-
 
 class CommandDriver(ScannerDriver):
     """A rig behind a program."""
@@ -85,21 +69,10 @@ class CommandDriver(ScannerDriver):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        table = Table(dict(options), "drivers.command", faults)
-        self._scan: tuple[str, ...] = table.take("argv", _program) or ()
-        self._prepare = table.take("prepare", _program, None)
-        self._standby = table.take("standby", _program, None)
-        self._recover = table.take("recover", _program, None)
-        self._prepare_timeout = table.take("prepare_timeout", parse_duration, timedelta(minutes=1))
-        self._standby_timeout = table.take("standby_timeout", parse_duration, timedelta(minutes=1))
-        self._recover_timeout = table.take("recover_timeout", parse_duration, timedelta(minutes=1))
-        self._grace = table.take("stop_grace", parse_duration, timedelta(seconds=10))
-        self._keep_free = disk_space.read_keep_free(table)
-        added = _read_environment(table.subtable("environment"))
-        table.finish()
+        self._options = read_options(options, faults)
         if faults:
             raise FaultsFound(faults)
-        self._environment = {**_basic_environment(), **added}
+        self._environment = {**_basic_environment(), **self._options.environment}
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return which of the programs aren't there; the configuration itself is theirs to judge."""
@@ -109,7 +82,7 @@ class CommandDriver(ScannerDriver):
             try:
                 programs.find_program(program[0])
             except programs.ProgramMissing as missing:
-                faults.append(Fault("drivers.command", key, list(program), f"{missing}"))
+                faults.append(Fault(TABLE, key, list(program), f"{missing}"))
         return faults
 
     def examine(self) -> Sequence[Part]:
@@ -124,13 +97,18 @@ class CommandDriver(ScannerDriver):
 
     def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each program there is, with its key."""
-        keys = {"argv": self._scan, "prepare": self._prepare, "standby": self._standby, "recover": self._recover}
+        keys = {
+            "argv": self._options.argv,
+            "prepare": self._options.prepare,
+            "standby": self._options.standby,
+            "recover": self._options.recover,
+        }
         return ((key, program) for key, program in keys.items() if program is not None)
 
     def prepare(self) -> None:
         """Run the ``prepare`` program; the rig is ready if it exits with 0."""
         try:
-            self._run_hook("prepare", self._prepare, self._prepare_timeout)
+            self._run_hook("prepare", self._options.prepare, self._options.prepare_timeout)
         except DriverError as problem:
             raise ScannerNotReady(str(problem)) from problem
 
@@ -143,19 +121,19 @@ class CommandDriver(ScannerDriver):
             It could not be run to its end, or didn't exit with 0.
 
         """
-        self._run_hook("standby", self._standby, self._standby_timeout)
+        self._run_hook("standby", self._options.standby, self._options.standby_timeout)
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Run the program; what it leaves in its directory becomes the dataset."""
         finished = self._settle(request)
         if finished is not None:
             return finished
-        disk_space.check_disk_space(request, 0, self._keep_free)  # what it needs beside only the program knows
+        disk_space.check_disk_space(request, 0, self._options.keep_free)  # what it needs beside only the program knows
         with begin_attempt(request) as attempt:
             talk = _Talk(monitor)
-            monitor.progress(0, 0, f"starting {self._scan[0]}")
+            monitor.progress(0, 0, f"starting {self._options.argv[0]}")
             try:
-                ended = self._run(self._scan, request, attempt.directory, monitor, talk)
+                ended = self._run(self._options.argv, request, attempt.directory, monitor, talk)
                 self._judge(ended)
                 attempt.seal(talk.result)  # at once: until then a kill makes the program scan again
             finally:
@@ -166,7 +144,7 @@ class CommandDriver(ScannerDriver):
 
     def _judge(self, ended: programs.ProgramExit) -> None:
         """Raise what the end of the program means, unless it is that the scan is whole."""
-        program = self._scan[0]
+        program = self._options.argv[0]
         if ended.stopped:
             raise ScanCancelled(f"cancelled; {program} {ended}")
         if ended.status == NOT_READY:
@@ -180,18 +158,18 @@ class CommandDriver(ScannerDriver):
         That program sees what the scan's saw, and the directory that the interrupted attempt left.
         """
         finished = self._settle(request)
-        if finished is not None or self._recover is None:
+        if finished is not None or self._options.recover is None:
             return finished
         left = unfinished_attempts(request, request.attempt)
         if not left:
             return None
         directory = left[-1]
         try:
-            with programs.Deadline(self._recover_timeout) as late:
+            with programs.Deadline(self._options.recover_timeout) as late:
                 ended = programs.run(
-                    self._recover,
+                    self._options.recover,
                     environment=self._environment_of(request, directory),
-                    grace=self._grace,
+                    grace=self._options.stop_grace,
                     stop=late.passed,
                     directory=directory,
                     given=_request_as_json(request, directory),
@@ -212,7 +190,7 @@ class CommandDriver(ScannerDriver):
             directory = environment.get(b"DATASET_DIR")
             return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
 
-        programs.end_leftovers(is_ours, self._grace)
+        programs.end_leftovers(is_ours, self._options.stop_grace)
 
     def _run(
         self, program: tuple[str, ...], request: ScanRequest, directory: Path, monitor: ScanMonitor, talk: _Talk
@@ -221,7 +199,7 @@ class CommandDriver(ScannerDriver):
             return programs.run(
                 program,
                 environment=self._environment_of(request, directory),
-                grace=self._grace,
+                grace=self._options.stop_grace,
                 stop=lambda: monitor.cancelled,
                 directory=directory,
                 given=_request_as_json(request, directory),
@@ -239,7 +217,9 @@ class CommandDriver(ScannerDriver):
             return
         try:
             with programs.Deadline(timeout) as late:
-                ended = programs.run(program, environment=self._environment, grace=self._grace, stop=late.passed)
+                ended = programs.run(
+                    program, environment=self._environment, grace=self._options.stop_grace, stop=late.passed
+                )
         except (programs.ProgramMissing, programs.ProgramHung) as problem:
             raise DriverError(f"{key}: {problem}") from problem
         except OSError as problem:
@@ -258,7 +238,7 @@ class CommandDriver(ScannerDriver):
             request.scheduled_at.astimezone(UTC).isoformat(),
             str(directory),
         )
-        return {**self._environment, **dict(zip(TOLD, told, strict=True))}
+        return {**self._environment, **dict(zip(SCAN_VARIABLES, told, strict=True))}
 
 
 class _Talk:
@@ -339,30 +319,3 @@ def _basic_environment() -> dict[str, str]:
     except KeyError:  # a user without an entry, as in some containers
         return {**environment, "HOME": "/"}
     return {**environment, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-
-
-def _read_environment(table: Table) -> dict[str, str]:
-    variables = {name: table.take(name, _value_of(name)) for name in table.rest()}
-    return {name: value for name, value in variables.items() if value is not None}
-
-
-def _value_of(name: str) -> Any:
-    def read(value: object) -> str:
-        if name in TOLD:
-            raise ValueError("the driver itself sets this variable")
-        if not _VARIABLE.fullmatch(name):
-            raise ValueError("not the name of a variable; write letters, digits and _")
-        if not isinstance(value, str) or "\0" in value:
-            raise ValueError("write a text in quotes")
-        return value
-
-    return read
-
-
-def _program(value: object) -> tuple[str, ...]:
-    words = argv(value)
-    if "/" in words[0] and not words[0].startswith("/"):
-        raise ValueError("write the program's whole path, or its bare name: the current directory is the dataset's")
-    if any("\0" in text(word or " ") for word in words):
-        raise ValueError("a NUL can't be in a program's argument")
-    return words

@@ -1,19 +1,7 @@
 """The rig that needs no hardware: walks the real path and takes pictures of a plant that grows.
 
-The default driver, for a first look, for trying a definition out, and for tests: it can be told to
-fail, to stall and to be absent. Its options, ``[drivers.simulated]``::
-
-    time_per_position = "0.5s"  # how long the arm takes from one point to the next; 0 for at once
-    image_width = 640           # pixels; 0 takes the cameras' own width
-    days_per_slot = 2           # each slot is so many days of growth; default: as the calendar has it
-    fail = [2, 5]               # these slots (from 0) fail half-way …
-    fail_attempts = 1           # … in their first attempt only; default: in every attempt
-    stall = [3]                 # these slots stop half-way and say no more …
-    stall_attempts = 1
-    deaf = true                 # … and don't even hear that they are cancelled
-    absent = [4]                # in these slots the rig isn't there
-    absent_for = "1m"           # nor is it so long after the service's start
-    keep_free = "100 MB"        # of the datasets' disk, which no scan touches
+The default driver, for a first look, for trying a definition out, and for tests: its options make it fail, stall and
+be absent.
 """
 
 from __future__ import annotations
@@ -27,28 +15,24 @@ from msgspec.structs import replace
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plant_scan import PlantScan
-from plantimager.timelapse.domain.durations import format_duration, parse_duration
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.manual_control import ManualControl, check_reach_of
+from plantimager.timelapse.drivers.simulated_options import TABLE, SimulatedOptions
 from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
 from plantimager.timelapse.scan.paths import DEFAULT_PATH, HOME, Pose, check_reach, read_path
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole_number
+from plantimager.timelapse.support.keys import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.support.faults import Fault
 
 REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
 """What the simulated gantry reaches, mm: as much as the usual real one."""
-
-EVERY: Final = 1_000_000
-"""Attempts: more than a slot ever has."""
-
-KEEP_FREE: Final = 100 * disk_space.MEGABYTE
-"""Less than for a real rig: this one is for trying out, also in the /tmp of a small computer."""
 
 SNAPSHOT_AGE: Final = timedelta(days=14)
 """Of the plant that a person takes a picture of: there are leaves to look at."""
@@ -62,19 +46,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        table = Table(dict(options), "drivers.simulated", faults)
-        self._time_per_position = table.take("time_per_position", parse_duration, timedelta(seconds=0.5))
-        self._image_width = table.take("image_width", whole_number(0, 10_000), 640)
-        self._days_per_slot = table.take("days_per_slot", _days, None)
-        self._fail = table.take("fail", _slots, frozenset[int]())
-        self._fail_attempts = table.take("fail_attempts", whole_number(1), EVERY)
-        self._stall = table.take("stall", _slots, frozenset[int]())
-        self._stall_attempts = table.take("stall_attempts", whole_number(1), EVERY)
-        self._deaf = table.take("deaf", boolean, default=False)
-        self._absent = table.take("absent", _slots, frozenset[int]())
-        absent_for = table.take("absent_for", parse_duration, timedelta(0))
-        self._keep_free = disk_space.read_keep_free(table, KEEP_FREE)
-        table.finish()
+        self._options = read_table(SimulatedOptions, options, TABLE, faults)
         if faults:
             raise FaultsFound(faults)
         self._at = HOME
@@ -82,9 +54,9 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         self._closed = threading.Event()
         self._present = threading.Event()
         # A timer, not a look at the clock: the wall clock may be set meanwhile.
-        self._plug = threading.Timer(absent_for.total_seconds(), self._present.set)
+        self._plug = threading.Timer(self._options.absent_for.total_seconds(), self._present.set)
         self._plug.daemon = True
-        if absent_for:
+        if self._options.absent_for:
             self._plug.start()
         else:
             self._present.set()
@@ -104,11 +76,13 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         if finished is not None:
             return finished
         self.prepare()
-        if request.index in self._absent:
+        if request.index in self._options.absent:
             raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
         poses, cameras = _read(request.configuration)
         cameras = [self._shrunk(camera) for camera in cameras]
-        disk_space.check_disk_space(request, disk_space.max_picture_bytes(cameras) * len(poses), self._keep_free)
+        disk_space.check_disk_space(
+            request, disk_space.max_picture_bytes(cameras) * len(poses), self._options.keep_free
+        )
         with begin_attempt(request) as attempt:
             pictures = PlantScan(attempt.directory, request)
             self._walk(request, monitor, poses, cameras, pictures)
@@ -127,20 +101,20 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         for shot, goal in enumerate(poses):
             if shot == len(poses) // 2:
                 self._misbehave(request, monitor)
-            if monitor.wait(self._time_per_position.total_seconds()):
+            if monitor.wait(self._options.time_per_position.total_seconds()):
                 raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
             at = goal.after(at)
             for camera in cameras:
                 pictures.add(camera, shot, at, self._picture(request, camera, at, age))
-            disk_space.check(request.dataset_dir.parent, 0, self._keep_free)
+            disk_space.check(request.dataset_dir.parent, 0, self._options.keep_free)
             monitor.progress(pictures.pictures, total, f"picture {pictures.pictures} of {total}")
 
     def _misbehave(self, request: ScanRequest, monitor: ScanMonitor) -> None:
         """Do what the options say of this slot, half-way, so that there is something to lose."""
-        if request.index in self._fail and request.attempt <= self._fail_attempts:
+        if request.index in self._options.fail and request.attempt <= self._options.fail_attempts:
             raise ScanFailed(f"the simulated rig fails in slot {request.index}, as it was told")
-        if request.index in self._stall and request.attempt <= self._stall_attempts:
-            if self._deaf:
+        if request.index in self._options.stall and request.attempt <= self._options.stall_attempts:
+            if self._options.deaf:
                 self._closed.wait()
             while not monitor.wait(3600):
                 pass
@@ -153,7 +127,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def _shrunk(self, camera: Camera) -> Camera:
         """Return a camera whose pictures are no wider than the options let them be."""
-        width = min(self._image_width, camera.res_x) or camera.res_x
+        width = min(self._options.image_width, camera.res_x) or camera.res_x
         return replace(camera, res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
 
     def _paint(self, camera: Camera, at: Pose, age: timedelta, caption: str) -> bytes:
@@ -173,8 +147,8 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def _age(self, request: ScanRequest) -> timedelta:
         """Return how long the plant has grown since the timelapse began."""
-        if self._days_per_slot is not None:
-            return timedelta(days=self._days_per_slot * request.index)
+        if self._options.days_per_slot is not None:
+            return timedelta(days=self._options.days_per_slot * request.index)
         timelapse = request.configuration.get("timelapse")
         try:
             start = datetime.fromisoformat(timelapse["start_at"]) if isinstance(timelapse, dict) else None
@@ -206,7 +180,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         """Take the time of a position."""
         check_reach_of(pose, REACH)
         self.prepare()
-        if monitor.wait(self._time_per_position.total_seconds()):
+        if monitor.wait(self._options.time_per_position.total_seconds()):
             raise ScanCancelled("broken off; the arm was brought to a stand")
         self._at = pose.after(self._at)
         return f"the arm stands at {_place(self._at)}"
@@ -254,19 +228,6 @@ def _read(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Ca
 
 def _place(at: Pose) -> str:
     return f"x {at.x:g} y {at.y:g} pan {at.pan:g}"
-
-
-def _slots(value: object) -> frozenset[int]:
-    if not isinstance(value, list):
-        raise ValueError("write a list of slots, from 0: [2, 5]")  # noqa: TRY004 - readers raise ValueError
-    return frozenset(map(whole_number(0), value))
-
-
-def _days(value: object) -> float:
-    days = number(value)
-    if not 0 <= days <= 1000:
-        raise ValueError("write days from 0 to 1000")
-    return days
 
 
 def _day(age: timedelta) -> str:

@@ -1,14 +1,5 @@
 """The rig's switches: lines of a GPIO chip through libgpiod, or programs. Which is on when says `lights`.
 
-Their options, ``[drivers.grbl.switches.NAME]``::
-
-    role = "growth_light"           # or scan_light, gantry_power
-    line = "GPIO17"                 # a GPIO line by its name or its number …
-    chip = "/dev/gpiochip0"         # … of this chip
-    active_low = true               # for relay boards that switch on when the line is low
-    on = ["/usr/local/bin/growth-light", "release"]     # instead of a line: a program for each way,
-    off = ["/usr/local/bin/growth-light", "dark"]       # which exits with 0
-
 A growth light is borrowed, see `lights`: wire its relay so that it interrupts what the plant's timer switches, and
 closes when nobody drives the line. Then a rig without power, and one whose daemon is gone, leaves the plant its light.
 A killed process lets go of its lines, but some kernels keep the last level; a line in a drop-in of the unit makes sure
@@ -20,21 +11,19 @@ of it. `gpioset --version` says which (Debian 12 has 1.6, and takes a line by it
 GPIO is NOT tested on hardware: the library is real in the tests, the chip is not.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since `SwitchOptions` declares keys.
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
+
+from msgspec import Struct
 
 from plantimager.timelapse.drivers import install_hint, programs
 from plantimager.timelapse.scan.lights import Phase, Role, switch_changes
-from plantimager.timelapse.support.faults import MISSING, Fault, argv, boolean, one_of, text, whole_number
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from plantimager.timelapse.support.faults import Table
+from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
+from plantimager.timelapse.support.keys import Key, read_keys
 
 PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
 """For a program that flips a switch."""
@@ -46,39 +35,6 @@ class SwitchFault(Exception):
     """A switch could not be switched; worded for the person at the rig."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchOptions:
-    """One switch: either a line or two programs."""
-
-    name: str
-    role: Role
-    line: str | int | None = None
-    chip: str = "/dev/gpiochip0"
-    active_low: bool = False
-    on: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
-
-
-def read_switch(name: str, table: Table) -> SwitchOptions | None:
-    """Return a switch of the options, None where its role or its way is missing; faults go to the table's."""
-    role = table.take("role", one_of(*Role))
-    line = table.take("line", _line, None)
-    chip = table.take("chip", text, "/dev/gpiochip0")
-    active_low = table.take("active_low", boolean, default=False)
-    on, off = table.take("on", argv, ()), table.take("off", argv, ())
-    by_program = table.has("on") or table.has("off")
-    if by_program == table.has("line"):
-        problem = "write either a GPIO line, or both on and off as programs"
-        table.faults.append(Fault(table.name, "line", MISSING, problem))
-    elif by_program:
-        missing = [key for key in ("on", "off") if not table.has(key)]
-        table.faults.extend(Fault(table.name, key, MISSING, "required, but missing") for key in missing)
-    table.finish()
-    if role is None:
-        return None
-    return SwitchOptions(name=name, role=Role(role), line=line, chip=chip, active_low=active_low, on=on, off=off)
-
-
 def _line(value: object) -> str | int:
     if isinstance(value, str) and value:
         return value
@@ -86,6 +42,38 @@ def _line(value: object) -> str | int:
         return whole_number(0, 1023)(value)
     except ValueError:
         raise ValueError('write the line\'s name, "GPIO17", or its number') from None
+
+
+class SwitchOptions(Struct, frozen=True, kw_only=True):
+    """One switch, of ``[drivers.grbl.switches.NAME]``: either a line or two programs."""
+
+    name: str
+    role: Annotated[Role, Key(member_of(Role))]
+    """What it switches: "scan_light" is on during a scan; "growth_light" is off during a scan; "gantry_power" is on
+    except in standby. Wire a growth light so that the plant's own timer rules it when nobody drives the line."""
+    line: Annotated[str | int | None, Key(_line, absent="Required, or else ``on`` and ``off``")] = None
+    """The GPIO line by its name, "GPIO17", or its number, 0 to 1023."""
+    chip: Annotated[str, Key(text)] = "/dev/gpiochip0"
+    """The chip that the line belongs to."""
+    active_low: Annotated[bool, Key(boolean)] = False
+    """Whether the line is low when the switch is on, as many relay boards want it."""
+    on: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
+    off: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
+    """Instead of a line: programs that switch it, and exit with 0 within 10 s."""
+
+
+def read_switch(name: str, table: Table) -> SwitchOptions | None:
+    """Return a switch of the options, ``None`` where its role is missing; faults go to the table's list."""
+    values = read_keys(SwitchOptions, table)
+    by_program = table.has("on") or table.has("off")
+    if by_program == table.has("line"):
+        table.add_fault("line", "write either a GPIO line, or both on and off as programs")
+    elif by_program:
+        for key in ("on", "off"):
+            if not table.has(key):
+                table.add_fault(key, "required, but missing")
+    table.finish()
+    return SwitchOptions(name=name, **values) if values["role"] is not None else None
 
 
 class Switch(Protocol):

@@ -15,38 +15,20 @@ kind           reached through                                     tested
 =============  ==================================================  ==========================================
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since the kinds declare keys.
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final
 
-from plantimager.timelapse.support.faults import argv, text, whole_number
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from plantimager.timelapse.support.faults import argv, one_of, text, whole_number
+from plantimager.timelapse.support.keys import Key
 
-
-@dataclass(frozen=True, slots=True)
-class CameraOptions:
-    """One camera of the rig, of ``[drivers.grbl.cameras.NAME]``."""
-
-    name: str
-    kind: str
-    """A key of `KINDS`."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """How to get at it: what its kind's keys were given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a kind of camera takes and needs."""
-
-    keys: Mapping[str, Callable[[Any], Any]]
-    """Its own keys, each with its reader."""
-    required: tuple[str, ...] = ()
-    library: str = ""
-    """The module that it can't do without; its distribution is the extra of the kind's name."""
+SKIP: Final = 5
+"""Pictures that a webcam throws away before each one that counts: its exposure adapts to the light with them."""
 
 
 def _source(value: object) -> str | int:
@@ -65,11 +47,72 @@ def _argv(value: object) -> list[str]:
     return list(words)
 
 
+class Gphoto2Options(Struct, frozen=True):
+    """How to find a still camera on USB."""
+
+    port: Annotated[str | None, Key(text, absent="the only one there is")] = None
+    model: Annotated[str | None, Key(text, absent="the only one there is")] = None
+    serial: Annotated[str | None, Key(text, absent="the only one there is")] = None
+    """Which one of several: "usb:001,004", "Nikon DSC D750", its serial number. All that is given has to fit."""
+
+
+class V4l2Options(Struct, frozen=True):
+    """How to read a webcam."""
+
+    device: Annotated[str | int, Key(_source)]
+    """Its path, best one in ``/dev/v4l/by-id``, or its number, 0 to 63."""
+    skip: Annotated[int, Key(whole_number(0, 100), "pictures")] = SKIP
+    """How many pictures are thrown away before each one that counts, 0 to 100."""
+
+
+class Picamera2Options(Struct, frozen=True):
+    """Which of the Raspberry Pi's own cameras."""
+
+    number: Annotated[int, Key(whole_number(0, 7))] = 0
+    """Which one, 0 to 7, as ``rpicam-hello --list-cameras`` counts them."""
+
+
+class CommandCameraOptions(Struct, frozen=True):
+    """The program that takes a picture."""
+
+    argv: Annotated[list[str], Key(_argv)]
+    """The program. In its arguments {output} is the file to write, and has to be there; {width}, {height} and
+    {encoding} are what the definition asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of camera."""
+
+    options: type[Struct]
+    """The keys of its table, beside ``kind``."""
+    library: str = ""
+    """The module that it needs; its distribution is the extra that has the name of the kind."""
+
+
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
-        "gphoto2": Kind({"port": text, "model": text, "serial": text}, library="gphoto2"),
-        "v4l2": Kind({"device": _source, "skip": whole_number(0, 100)}, ("device",), library="cv2"),
-        "picamera2": Kind({"number": whole_number(0, 7)}, library="picamera2"),
-        "command": Kind({"argv": _argv}, ("argv",)),
+        "gphoto2": Kind(Gphoto2Options, library="gphoto2"),
+        "v4l2": Kind(V4l2Options, library="cv2"),
+        "picamera2": Kind(Picamera2Options, library="picamera2"),
+        "command": Kind(CommandCameraOptions),
     }
 )
+
+
+class CameraTable(Struct, frozen=True):
+    """The table ``[drivers.grbl.cameras.NAME]``; the kind decides which further keys it has."""
+
+    kind: Annotated[str, Key(one_of(*KINDS))]
+    """How the camera is reached: "gphoto2", "v4l2", "picamera2" or "command"."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """One camera of the rig, of ``[drivers.grbl.cameras.NAME]``."""
+
+    name: str
+    kind: str
+    """A key of `KINDS`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the keys of its kind, as JSON can carry them."""

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
+from plantimager.timelapse.drivers.cameras import SKIP
 from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
-
-SKIP: Final = 5
 
 SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 

@@ -15,14 +15,12 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.gantry.motion import (
     FIELDS,
     LETTERS,
-    Limits,
     Place,
     Settings,
     minus,
@@ -43,8 +41,9 @@ from plantimager.timelapse.drivers.gantry.protocol import (
 from plantimager.timelapse.drivers.programs import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from plantimager.timelapse.drivers.gantry.options import ArmOptions
     from plantimager.timelapse.drivers.gantry.protocol import Status
     from plantimager.timelapse.scan.paths import Pose
 
@@ -65,27 +64,6 @@ AT_HOME: Final[Place] = (0.0, 0.0, 0.0)
 
 class Misplaced(GantryFault):
     """The arm isn't where it should be, and nobody knows why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmOptions:
-    """How a rig's arm is built, of ``[drivers.grbl]``."""
-
-    port: str = ""
-    """The device, such as ``/dev/ttyUSB0``; empty where ``usb`` finds it."""
-    usb: str = ""
-    """See `port.USB_ID`."""
-    baudrate: int = 115_200
-    limits: Limits = field(default_factory=Limits)
-    inverted: tuple[bool, bool, bool] | None = None
-    """Which axes count the other way round; None is as the board's ``$3`` says."""
-    homing: bool = True
-    """Whether it has limit switches to home to; without, see this module's docstring."""
-    feed: float | None = None
-    """Speed of a move, mm (or degrees) a minute; None is as fast as the board goes."""
-    expected: Mapping[int, float] = field(default_factory=dict)
-    """Settings that the board must have, by number."""
-    answer_timeout: timedelta = timedelta(seconds=2)
 
 
 class Arm:

@@ -1,0 +1,83 @@
+"""The table ``[drivers.command]``."""
+
+# Annotations are evaluated here, since `CommandOptions` declares keys.
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from msgspec import Struct
+
+from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
+from plantimager.timelapse.domain.durations import parse_duration
+from plantimager.timelapse.support.faults import Fault, Table, argv, text
+from plantimager.timelapse.support.keys import Key, read_keys
+
+TABLE: Final = "drivers.command"
+
+SCAN_VARIABLES: Final = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "SCHEDULED_AT", "DATASET_DIR")
+"""What the environment of a program says of the scan; only the driver sets these."""
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def _program(value: object) -> tuple[str, ...]:
+    words = argv(value)
+    if "/" in words[0] and not words[0].startswith("/"):
+        raise ValueError("write the program's whole path, or its bare name: the current directory is the dataset's")
+    if any("\0" in text(word or " ") for word in words):
+        raise ValueError("a NUL can't be in a program's argument")
+    return words
+
+
+class CommandOptions(Struct, frozen=True, kw_only=True):
+    """The programs of a rig, and how long each may take."""
+
+    argv: Annotated[tuple[str, ...], Key(_program)]
+    """The program that scans; see below."""
+    prepare: Annotated[tuple[str, ...] | None, Key(_program)] = None
+    """A program that gets the rig ready before a scan. It is ready if that exits with 0."""
+    standby: Annotated[tuple[str, ...] | None, Key(_program)] = None
+    """A program that powers the rig down, when the next scan is far off."""
+    recover: Annotated[tuple[str, ...] | None, Key(_program, absent="none, and the slot is attempted again")] = None
+    """A program that is asked, after the daemon was killed in the middle of a scan, whether that had finished. It sees
+    what the scan's saw, and what that left in its directory; 0 is yes."""
+    prepare_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
+    standby_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
+    recover_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
+    """The longest that each of these may take."""
+    stop_grace: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(seconds=10)
+    """How long a program that has to stop gets from SIGTERM to SIGKILL."""
+    keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
+    """With less than this free on the disk of the datasets no scan is begun."""
+    environment: Mapping[str, str] = {}
+    """The variables of ``[drivers.command.environment]``."""
+
+
+def read_options(values: Mapping[str, Any], faults: list[Fault]) -> CommandOptions:
+    """Return the options of ``[drivers.command]``, and add what is wrong with the table to ``faults``."""
+    table = Table(dict(values), TABLE, faults)
+    options = CommandOptions(**read_keys(CommandOptions, table), environment=_read_environment(table))
+    table.finish()
+    return options
+
+
+def _read_environment(parent: Table) -> Mapping[str, str]:
+    table = parent.subtable("environment")
+    return {name: table.take(name, _value_of(name), "") for name in table.rest()}
+
+
+def _value_of(name: str) -> Callable[[object], str]:
+    """Return the reader of a variable."""
+
+    def read(value: object) -> str:
+        if name in SCAN_VARIABLES:
+            raise ValueError("the driver itself sets this variable")
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError("not the name of a variable; write letters, digits and _")
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError("write a text in quotes")
+        return value
+
+    return read
