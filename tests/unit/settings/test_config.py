@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from configuration_example import EXAMPLE, uncommented
+from documents import example, uncommented
 
 from plantimager.timelapse.settings.config import (
     SITE_DIRECTORY,
@@ -99,7 +99,7 @@ def test_an_empty_file_is_no_file_with_a_name(config_file, tmp_path):
 
 def test_the_example_as_it_stands_is_the_default():
     """A person who copies it changes nothing."""
-    assert read_config(EXAMPLE) == Config(source=EXAMPLE)
+    assert read_config(example("timelapsed.toml")) == Config(source=example("timelapsed.toml"))
 
 
 def test_the_example_shows_every_key_with_its_default(config_file):
