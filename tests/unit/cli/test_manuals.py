@@ -1,15 +1,18 @@
 """The manual pages say what the programs understand."""
 
 import argparse
+import ast
+import logging
 import re
 
 import pytest
 from msgspec.structs import replace
-from tree import MANUALS
+from tree import MANUALS, TREE
 
 from plantimager.timelapse.cli.parser import build_parser
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.daemon import main as timelapsed
+from plantimager.timelapse.daemon.journal import Action
 from plantimager.timelapse.support.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 
 
@@ -59,6 +62,35 @@ def test_manual_of_timelapsectl_has_every_key_of_the_json(scanning):
     keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     section = (MANUALS / "timelapsectl.1").read_text().partition(".SH JSON")[2].partition(".SH EXAMPLES")[0]
     assert keys <= set(re.findall(r"\w+", section))
+
+
+def test_manual_of_timelapsed_has_every_action():
+    """With its level, its fields and whether it has an entry in the message catalog."""
+    section = (MANUALS / "timelapsed.8").read_text().partition(".SH JOURNAL")[2].partition(".SH SEE ALSO")[0]
+    entries = re.findall(r'^\.TP\n\.BR (\w+) " \((\w+)\)"\n(?:[^.].+\n)+(?:\.br\n(.+)\n)?', section, re.MULTILINE)
+    listed = {word: (level, {*fields.split()}) for word, level, fields in entries}
+    assert len(listed) == len(entries)
+    assert {word: (level, "MESSAGE_ID" in fields) for word, (level, fields) in listed.items()} == {
+        action.word: (logging.getLevelName(action.level).lower(), action.message_id is not None) for action in Action
+    }
+    passed = fields_in_the_code()
+    assert {word: missing for word, fields in passed.items() if (missing := fields - listed[word][1])} == {}
+    assert passed["scan_started"] == {"TIMELAPSE_ID", "STATE", "SLOT"}
+
+
+def fields_in_the_code():
+    """Return the fields that the calls of `log_event` in the daemon pass, by the words of their actions."""
+    of_argument = {"timelapse": {"TIMELAPSE_ID", "STATE"}, "slot": {"SLOT"}, "error": {"EXCEPTION"}}
+    fields = {}
+    for module in sorted((TREE / "src" / "plantimager" / "timelapse" / "daemon").glob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="log_event"), args=[ast.Attribute(value=ast.Name(id="Action"), attr=name), *_]
+                ):
+                    passed = [of_argument.get(word.arg, {word.arg.upper()}) for word in node.keywords if word.arg]
+                    fields[Action[name].word] = fields.get(Action[name].word, set()).union(*passed)
+    return fields
 
 
 def keys_of(value):
