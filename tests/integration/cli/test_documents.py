@@ -1,9 +1,11 @@
 """Manual pages and completion, read by the programs that they are for."""
 
 import argparse
+import re
 import shutil
 import subprocess
 
+import completions
 import pytest
 from tree import SYSTEMD
 
@@ -84,6 +86,31 @@ def test_completion_offers_definitions(tmp_path):
 def test_completion_of_log_offers_journal_fields():
     """They are what a person doesn't remember."""
     assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
+
+
+@pytest.mark.parametrize("file", completions.FILES, ids=lambda file: file.name)
+def test_completions_of_zsh_and_fish_are_written_from_the_parser(file):
+    """They offer what bash offers; after a change of the parser, run tests/support/completions.py."""
+    assert file.read_text() == completions.FILES[file]()
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"rig"}))
+def test_completions_of_zsh_and_fish_have_every_option(command):
+    """Every long option stands behind its command, or among those that all commands have."""
+    zsh, fish = (file.read_text() for file in completions.FILES)
+    common = zsh.partition(")\n\n")[0]
+    mine = zsh.partition(f"_timelapsectl_{command}() {{")[2].partition("\n}\n")[0]
+    for option in long_options(COMMANDS[command]):
+        assert f"{option}[" in common + mine or f",{option}}}" in common + mine
+        assert re.search(rf"-n '(__timelapsectl_at {command}|not __timelapsectl_at log)'.* -l {option[2:]} ", fish)
+
+
+def test_shells_that_are_installed_accept_their_completion():
+    """Their own syntax checks have nothing to complain of."""
+    for shell, option, file in (("zsh", "-n", "_timelapsectl"), ("fish", "--no-execute", "timelapsectl.fish")):
+        if shutil.which(shell):
+            done = subprocess.run([shell, option, str(SYSTEMD / "completion" / file)], capture_output=True, check=True)
+            assert done.stderr == b""
 
 
 @pytest.mark.parametrize("page", sorted((SYSTEMD / "man").iterdir()), ids=lambda page: page.name)
