@@ -1,4 +1,4 @@
-"""Room on the datasets' disk: looked for before a scan, with a floor that no scan goes below.
+"""Free space on the datasets' disk: checked before a scan, with a minimum that no scan uses up.
 
 A full disk stops more than scans: the store and the journal, too. So every driver has the key ``keep_free``, which
 `read_size` reads.
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 MEGABYTE: Final = 1_000_000
 
 KEEP_FREE: Final = 1_000 * MEGABYTE
-"""Bytes, where the options don't say: the journal and a year of stores fit in."""
+"""Bytes that stay free by default: the journal and a year of stores fit in."""
 
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
-"""The most that a picture takes, by its extension: what a scan must find free before it begins."""
+"""The most that a picture takes, by its extension; a scan begins only where so much is free."""
 
 _SIZE: Final = r"(?a)(\d{1,9}(?:\.\d+)?)\s*([MGT])B"
 

@@ -86,11 +86,11 @@ class Config(Struct, frozen=True):
     """What becomes of slots that were missed while the rig was off: "skip" records each as skipped, "run_latest" takes
     the newest of them at once."""
     clock: Annotated[ClockPolicy, Key(member_of(ClockPolicy))] = ClockPolicy.AUTO
-    """What it takes to trust the clock after boot: "auto" is network time or a real-time clock, "trust" nothing,
-    "ntp-only" network time alone."""
+    """When the clock is trusted after boot: with "auto" once it has network time or a real-time clock, with "trust"
+    always, with "ntp-only" once it has network time."""
     clock_wait: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=10)
-    """With "auto": how long after the machine's boot to wait for a clock that can be trusted. After that it has only
-    to be later than the store's last entry."""
+    """With "auto": how long after the machine's boot to wait for a trusted clock. After that it suffices that the clock
+    is later than the store's last entry."""
     scan_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(hours=1)
     """The longest that one attempt at a scan may take; more than 0."""
     stall_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)

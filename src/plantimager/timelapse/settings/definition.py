@@ -112,7 +112,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     configuration: Mapping[str, Any]
     """The whole file as JSON can carry it: ``timelapse``, and the community's scan configuration beside it."""
     digest: str
-    """SHA-256 of the file's bytes; tells whether a file was accepted before."""
+    """SHA-256 of the file's bytes, by which a file that was accepted before is known."""
     source: Path
     notes: tuple[str, ...] = ()
     """How it was understood, where a person should know."""
