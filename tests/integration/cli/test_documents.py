@@ -1,4 +1,4 @@
-"""Manual pages and completion, read by the programs that they are for."""
+"""Manual pages and completions, read by groff and the shells."""
 
 import argparse
 import re
@@ -17,7 +17,7 @@ PARSER = build_parser()
 
 
 def choices(parser):
-    """Return what can be said next, each with a parser of its own."""
+    """Return the commands of a parser, each with its own parser."""
     return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
 
 
@@ -40,23 +40,23 @@ def complete(*words, cwd=None):
 
 
 def long_options(parser):
-    """Return the options of a parser that completion offers: the long ones, and short ones that stand alone."""
+    """Return the long options of a parser."""
     return {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
 
 
 def test_completion_offers_every_command_and_option():
-    """As the parser knows them."""
+    """Those that the parser knows."""
     assert complete("") == {*COMMANDS, *long_options(PARSER)}
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
-def test_completion_offers_the_options_of_what_is_done_by_hand(action):
-    """Behind `rig`, also where options stand between."""
+def test_completion_offers_the_options_of_a_manual_command(action):
+    """Behind `rig`, also with options between them."""
     offered = {word for word in complete("rig", "--user", action, "-") if word.startswith("--")}
     assert offered == long_options(ACTIONS[action])
 
 
-def test_completion_offers_what_can_be_done_by_hand():
+def test_completion_offers_manual_commands():
     """And on and off behind lights."""
     assert {word for word in complete("rig", "") if not word.startswith("-")} == {*ACTIONS}
     assert complete("rig", "lights", "o") == {"on", "off"}
@@ -84,7 +84,7 @@ def test_completion_offers_definitions(tmp_path):
 
 
 def test_completion_of_log_offers_journal_fields():
-    """They are what a person doesn't remember."""
+    """They are hard to remember."""
     assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
 
 
@@ -106,7 +106,7 @@ def test_completions_of_zsh_and_fish_have_every_option(command):
 
 
 def test_shells_that_are_installed_accept_their_completion():
-    """Their own syntax checks have nothing to complain of."""
+    """Their own syntax checks find nothing."""
     for shell, option, file in (("zsh", "-n", "_timelapsectl"), ("fish", "--no-execute", "timelapsectl.fish")):
         if shutil.which(shell):
             done = subprocess.run([shell, option, str(SYSTEMD / "completion" / file)], capture_output=True, check=True)
@@ -115,7 +115,7 @@ def test_shells_that_are_installed_accept_their_completion():
 
 @pytest.mark.parametrize("page", sorted((SYSTEMD / "man").iterdir()), ids=lambda page: page.name)
 def test_manual_page_is_sound_roff(page):
-    """Nothing for groff to complain of, at the usual width and at a narrow one."""
+    """Groff has no warnings, at the usual width and at a narrow one."""
     groff = shutil.which("groff") or shutil.which("nroff")
     if groff is None:
         pytest.skip("groff is not installed")

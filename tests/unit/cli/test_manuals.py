@@ -17,7 +17,7 @@ from plantimager.timelapse.support.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 
 
 def manual(name):
-    """Return a manual page as words, its macros and fonts taken away."""
+    """Return the text of a manual page without macros and fonts."""
     text = (MANUALS / name).read_text()
     text = re.sub(r"\\f.|\\c", "", text).replace("\\-", "-").replace("\\ ", " ")
     return re.sub(r"^\.\w+ ", "", text, flags=re.MULTILINE)
@@ -44,20 +44,20 @@ def test_manual_of_timelapsectl_has_every_option_and_command(word):
     assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", manual("timelapsectl.1"))
 
 
-def test_manual_of_timelapsectl_has_no_option_that_is_gone():
-    """What it names, the parser knows."""
+def test_manual_of_timelapsectl_has_no_option_that_does_not_exist():
+    """The parser knows every option that it names."""
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", manual("timelapsectl.1")))
     assert named <= set(words_of(build_parser()))
 
 
 def test_manual_of_timelapsed_has_every_option():
-    """And no other."""
+    """And no others."""
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", manual("timelapsed.8").partition("SIGNALS")[0]))
     assert words_of_timelapsed() == named - {"-imager"}
 
 
 def test_manual_of_timelapsectl_has_every_key_of_the_json(scanning):
-    """What a program may rely on stands where its author looks."""
+    """The manual page is where the author of a program looks."""
     ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
     keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     section = (MANUALS / "timelapsectl.1").read_text().partition(".SH JSON")[2].partition(".SH EXAMPLES")[0]
@@ -112,7 +112,7 @@ def test_manual_names_the_exit_codes(name):
 
 @pytest.mark.parametrize("page", sorted(MANUALS.iterdir()), ids=lambda page: page.name)
 def test_manuals_refer_to_each_other(page):
-    """Whoever has found one finds the others."""
+    """A reader of one finds the others."""
     others = {other.name for other in MANUALS.iterdir()} - {page.name}
     seen = page.read_text().partition(".SH SEE ALSO")[2]
     assert others <= {f"{name}.{section}" for name, section in re.findall(r"^\.BR (\S+) \((\d)\)", seen, re.MULTILINE)}
