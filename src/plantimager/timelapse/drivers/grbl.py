@@ -1,32 +1,6 @@
 """The Plant Imager itself: an arm behind a GRBL board, cameras on it, lights and power around it.
 
-Its options, ``[drivers.grbl]``; durations as everywhere, lengths in mm, angles in degrees::
-
-    port = "/dev/serial/by-id/usb-1a86_…"   # or usb = "1a86:7523", with ":serial" where two are alike
-    baudrate = 115200
-    x = [0, 740]                # how far the arm goes; no path leaves it
-    y = [0, 740]
-    pan = [-360, 720]           # how far the cables let the turntable turn, or "endless"
-    invert = ["x", "y", "pan"]  # axes that count the other way round; default: as the board's $3 says
-    homing = true               # false for a gantry without limit switches, see below
-    feed = 6000                 # mm/min; default: as fast as the board's $110-$112 let it
-    park = { x = 0, y = 0 }     # where it waits in standby; default: where it stands, without homing see below
-    settle = "0.2s"             # rest before an exposure
-    power_up = "3s"             # from the gantry's power switch to the first word with the board
-    answer_timeout = "2s"       # the longest that the board takes to answer
-    exposure_timeout = "30s"
-    keep_free = "1 GB"          # of the datasets' disk, which no scan touches
-
-    [drivers.grbl.settings]     # what the board must say under $$, or the rig isn't ready
-    "$100" = 80
-
-    [drivers.grbl.cameras.picamera]     # one table for each camera; a scan's cameras are found by their names
-    kind = "command"                    # or "gphoto2", "v4l2", "picamera2": see `cameras`
-    argv = ["rpicam-still", "-n", "--width", "{width}", "--height", "{height}", "-o", "{output}"]
-
-    [drivers.grbl.switches.grow]        # see `switches`
-    role = "growth_light"
-    line = "GPIO17"
+Its options, ``[drivers.grbl]``, are declared in `grbl_options`, `gantry.options`, `cameras` and `switches`.
 
 How long a move may take is reckoned from its length and the board's own speeds and accelerations, so that
 there is nothing here that could contradict the board.
