@@ -57,22 +57,21 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
         if held.logbook.definition_digest in (None, definition.digest):
             raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
         if held.timelapse.state.is_active:
-            refusal = DefinitionRefused(
-                f"{name} runs as it was defined; the changes in {definition.source} are ignored"
+            raise _refusal(
+                f"{name} runs as it was defined; the changes in {definition.source} are ignored",
+                "cancel it with timelapsectl cancel, and start the changed one under another name",
             )
-            refusal.hint = "cancel it with timelapsectl cancel, and start the changed one under another name"
-            raise refusal
     elif held is not None and held.timelapse.state.is_active:
         active = held.timelapse
-        refusal = DefinitionRefused(
-            f"{name} can't start: {active.id} is active, {active.tally.done} of {active.n_slots} slots are done"
+        raise _refusal(
+            f"{name} can't start: {active.id} is active, {active.tally.done} of {active.n_slots} slots are done",
+            "cancel it with timelapsectl cancel, or wait until it has ended",
         )
-        refusal.hint = "cancel it with timelapsectl cancel, or wait until it has ended"
-        raise refusal
     if (held is not None and held.timelapse.id == name) or (history / f"{name}.json").exists():
-        refusal = DefinitionRefused(f"{name} can't start: a timelapse of that name has already ended here")
-        refusal.hint = "give it another name, so that its datasets don't meet those of the first"
-        raise refusal
+        raise _refusal(
+            f"{name} can't start: a timelapse of that name has already ended here",
+            "give it another name, so that its datasets don't meet those of the first",
+        )
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
@@ -86,9 +85,16 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
     """
     last = max(schedule.slots)
     if now - last > max(definition.grace, MINIMUM_GRACE):
-        refusal = DefinitionRefused(f"{definition.name} can't start: its last slot was {format_local_time(last, now)}")
-        refusal.hint = "look at the dates in it, the year included"
-        raise refusal
+        raise _refusal(
+            f"{definition.name} can't start: its last slot was {format_local_time(last, now)}",
+            "look at the dates in it, the year included",
+        )
+
+
+def _refusal(sentence: str, hint: str) -> DefinitionRefused:
+    refusal = DefinitionRefused(sentence)
+    refusal.hint = hint
+    return refusal
 
 
 def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) -> StoredTimelapse:
