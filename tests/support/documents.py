@@ -101,7 +101,7 @@ def _docstrings(kind: type) -> dict[str, str]:
     return found
 
 
-# --- what a person is told of an absent key ---------------------------------------------------
+# --- absent keys -------------------------------------------------------------------------------
 
 
 def absence_of(key: Key) -> str:
@@ -172,8 +172,9 @@ def block(kind: type[Struct]) -> str:
 
 def _roff_entry(entry: Entry) -> str:
     names = " ".join(key.name for key in entry.keys)
-    (unit,) = {key.unit for key in entry.keys}
-    (absence,) = {absence_of(key) for key in entry.keys}
+    alike = {(key.unit, absence_of(key)) for key in entry.keys}
+    assert len(alike) == 1, f"{names} share a help, but not unit and default; write a docstring below each"
+    ((unit, absence),) = alike
     tag = f'.BR "{_escape(names)}" " ({_escape(unit)})"' if unit else f".B {_escape(names)}"
     sentences = re.split(r"(?<=\.) (?=[A-Z])", entry.help)
     lines = [line for sentence in (*sentences, absence) for line in _wrap(sentence)]

@@ -78,7 +78,7 @@ def faults_of_the_example(file):
             if not prose:
                 yield f"{place} has no help"
                 continue
-            if not tells_absence(key, prose):
+            if not states_absence(key, prose):
                 yield f"{place}: what is said isn't {documents.absence_of(key)}"
             if key.unit and key.unit.lower() not in prose.lower() and IN_THE_HEAD.get(key.unit, key.unit) not in head:
                 yield f"{place} doesn't say its unit, {key.unit}"
@@ -120,7 +120,7 @@ def prose_of_keys(file):
     return said
 
 
-def tells_absence(key, prose):
+def states_absence(key, prose):
     """Whether prose says what holds where the key is absent; where words say it, in words of its own."""
     if has_default(key):
         stated = prose.rpartition("Default: ")[2]
