@@ -148,7 +148,7 @@ request = ScanRequest(
     dataset_dir=Path(work["dataset_dir"]),
     configuration=work["configuration"],
 )
-load(work["name"], work["options"]).scan(request, Killer())
+load_driver(work["name"], work["options"]).scan(request, Killer())
 """
 
 
