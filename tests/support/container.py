@@ -1,7 +1,7 @@
 """A machine that may be broken: a real systemd as PID 1 of a container, with a power switch.
 
 `base_root` is a Debian 12 as debootstrap makes it, made once and kept in the user's cache.
-A `Rig` is a machine of its own on top of it: an overlay that takes all its writes, and that
+A `GrblRig` is a machine of its own on top of it: an overlay that takes all its writes, and that
 outlives its boots. Killing PID 1 with SIGKILL is the power cut, booting again the next morning.
 
 Needs root, and the Debian packages systemd-container and debootstrap.
@@ -200,7 +200,7 @@ def _empty_cgroup(top: Path) -> None:
         Path(group).rmdir()
 
 
-class Rig:
+class GrblRig:
     """One machine: off at first, then booted, cut off and booted again as a test likes.
 
     ``layers`` are the directories that it starts from, the top one first; nothing writes to them.

@@ -260,7 +260,7 @@ def drive_arm(content: bytes, _: Path) -> None:
             start = arm.position
             limit = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
             do(lambda: arm.go(goal, line.wait), limit + MAX_HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
-            assert arm.position is None or arm._tracker.matches(goal, arm.position), "the arm isn't where it reports to be"
+            assert arm.position is None or arm._tracker.matches(goal, arm.position), "the arm is elsewhere"
 
         do(lambda: arm.make_ready(line.wait), MAX_READY)
         for goal in GOALS:

@@ -1,9 +1,11 @@
-"""Manual pages and completion, read by the programs that they are for."""
+"""Manual pages and completions, read by groff and the shells."""
 
 import argparse
+import re
 import shutil
 import subprocess
 
+import completions
 import pytest
 from tree import SYSTEMD
 
@@ -15,7 +17,7 @@ PARSER = build_parser()
 
 
 def choices(parser):
-    """Return what can be said next, each with a parser of its own."""
+    """Return the commands of a parser, each with its own parser."""
     return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
 
 
@@ -38,23 +40,23 @@ def complete(*words, cwd=None):
 
 
 def long_options(parser):
-    """Return the options of a parser that completion offers: the long ones, and short ones that stand alone."""
+    """Return the long options of a parser."""
     return {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
 
 
 def test_completion_offers_every_command_and_option():
-    """As the parser knows them."""
+    """Those that the parser knows."""
     assert complete("") == {*COMMANDS, *long_options(PARSER)}
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
-def test_completion_offers_the_options_of_what_is_done_by_hand(action):
-    """Behind `rig`, also where options stand between."""
+def test_completion_offers_the_options_of_a_manual_command(action):
+    """Behind `rig`, also with options between them."""
     offered = {word for word in complete("rig", "--user", action, "-") if word.startswith("--")}
     assert offered == long_options(ACTIONS[action])
 
 
-def test_completion_offers_what_can_be_done_by_hand():
+def test_completion_offers_manual_commands():
     """And on and off behind lights."""
     assert {word for word in complete("rig", "") if not word.startswith("-")} == {*ACTIONS}
     assert complete("rig", "lights", "o") == {"on", "off"}
@@ -82,13 +84,38 @@ def test_completion_offers_definitions(tmp_path):
 
 
 def test_completion_of_log_offers_journal_fields():
-    """They are what a person doesn't remember."""
+    """They are hard to remember."""
     assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
+
+
+@pytest.mark.parametrize("file", completions.FILES, ids=lambda file: file.name)
+def test_completions_of_zsh_and_fish_are_written_from_the_parser(file):
+    """They offer what bash offers; after a change of the parser, run tests/support/completions.py."""
+    assert file.read_text() == completions.FILES[file]()
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"rig"}))
+def test_completions_of_zsh_and_fish_have_every_option(command):
+    """Every long option stands behind its command, or among those that all commands have."""
+    zsh, fish = (file.read_text() for file in completions.FILES)
+    common = zsh.partition(")\n\n")[0]
+    mine = zsh.partition(f"_timelapsectl_{command}() {{")[2].partition("\n}\n")[0]
+    for option in long_options(COMMANDS[command]):
+        assert f"{option}[" in common + mine or f",{option}}}" in common + mine
+        assert re.search(rf"-n '(__timelapsectl_at {command}|not __timelapsectl_at log)'.* -l {option[2:]} ", fish)
+
+
+def test_shells_that_are_installed_accept_their_completion():
+    """Their own syntax checks find nothing."""
+    for shell, option, file in (("zsh", "-n", "_timelapsectl"), ("fish", "--no-execute", "timelapsectl.fish")):
+        if shutil.which(shell):
+            done = subprocess.run([shell, option, str(SYSTEMD / "completion" / file)], capture_output=True, check=True)
+            assert done.stderr == b""
 
 
 @pytest.mark.parametrize("page", sorted((SYSTEMD / "man").iterdir()), ids=lambda page: page.name)
 def test_manual_page_is_sound_roff(page):
-    """Nothing for groff to complain of, at the usual width and at a narrow one."""
+    """Groff has no warnings, at the usual width and at a narrow one."""
     groff = shutil.which("groff") or shutil.which("nroff")
     if groff is None:
         pytest.skip("groff is not installed")

@@ -1,20 +1,23 @@
 """The manual pages say what the programs understand."""
 
 import argparse
+import ast
+import logging
 import re
 
 import pytest
 from msgspec.structs import replace
-from tree import MANUALS
+from tree import MANUALS, TREE
 
 from plantimager.timelapse.cli.parser import build_parser
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.daemon import main as timelapsed
+from plantimager.timelapse.daemon.journal import Action
 from plantimager.timelapse.support.errors import EXIT_CONFIG, EXIT_UNAVAILABLE
 
 
 def manual(name):
-    """Return a manual page as words, its macros and fonts taken away."""
+    """Return the text of a manual page without macros and fonts."""
     text = (MANUALS / name).read_text()
     text = re.sub(r"\\f.|\\c", "", text).replace("\\-", "-").replace("\\ ", " ")
     return re.sub(r"^\.\w+ ", "", text, flags=re.MULTILINE)
@@ -41,24 +44,53 @@ def test_manual_of_timelapsectl_has_every_option_and_command(word):
     assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", manual("timelapsectl.1"))
 
 
-def test_manual_of_timelapsectl_has_no_option_that_is_gone():
-    """What it names, the parser knows."""
+def test_manual_of_timelapsectl_has_no_option_that_does_not_exist():
+    """The parser knows every option that it names."""
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", manual("timelapsectl.1")))
     assert named <= set(words_of(build_parser()))
 
 
 def test_manual_of_timelapsed_has_every_option():
-    """And no other."""
+    """And no others."""
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", manual("timelapsed.8").partition("SIGNALS")[0]))
     assert words_of_timelapsed() == named - {"-imager"}
 
 
 def test_manual_of_timelapsectl_has_every_key_of_the_json(scanning):
-    """What a program may rely on stands where its author looks."""
+    """The manual page is where the author of a program looks."""
     ended = replace(scanning, timelapse=scanning.timelapse.cancel(scanning.at, "ann", "done"))
     keys = {*keys_of(snapshot_as_json(scanning, 10)), *keys_of(snapshot_as_json(ended, 10))}
     section = (MANUALS / "timelapsectl.1").read_text().partition(".SH JSON")[2].partition(".SH EXAMPLES")[0]
     assert keys <= set(re.findall(r"\w+", section))
+
+
+def test_manual_of_timelapsed_has_every_action():
+    """With its level, its fields and whether it has an entry in the message catalog."""
+    section = (MANUALS / "timelapsed.8").read_text().partition(".SH JOURNAL")[2].partition(".SH SEE ALSO")[0]
+    entries = re.findall(r'^\.TP\n\.BR (\w+) " \((\w+)\)"\n(?:[^.].+\n)+(?:\.br\n(.+)\n)?', section, re.MULTILINE)
+    listed = {word: (level, {*fields.split()}) for word, level, fields in entries}
+    assert len(listed) == len(entries)
+    assert {word: (level, "MESSAGE_ID" in fields) for word, (level, fields) in listed.items()} == {
+        action.word: (logging.getLevelName(action.level).lower(), action.message_id is not None) for action in Action
+    }
+    passed = fields_in_the_code()
+    assert {word: missing for word, fields in passed.items() if (missing := fields - listed[word][1])} == {}
+    assert passed["scan_started"] == {"TIMELAPSE_ID", "STATE", "SLOT"}
+
+
+def fields_in_the_code():
+    """Return the fields that the calls of `log_event` in the daemon pass, by the words of their actions."""
+    of_argument = {"timelapse": {"TIMELAPSE_ID", "STATE"}, "slot": {"SLOT"}, "error": {"EXCEPTION"}}
+    fields = {}
+    for module in sorted((TREE / "src" / "plantimager" / "timelapse" / "daemon").glob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="log_event"), args=[ast.Attribute(value=ast.Name(id="Action"), attr=name), *_]
+                ):
+                    passed = [of_argument.get(word.arg, {word.arg.upper()}) for word in node.keywords if word.arg]
+                    fields[Action[name].word] = fields.get(Action[name].word, set()).union(*passed)
+    return fields
 
 
 def keys_of(value):
@@ -80,7 +112,7 @@ def test_manual_names_the_exit_codes(name):
 
 @pytest.mark.parametrize("page", sorted(MANUALS.iterdir()), ids=lambda page: page.name)
 def test_manuals_refer_to_each_other(page):
-    """Whoever has found one finds the others."""
+    """A reader of one finds the others."""
     others = {other.name for other in MANUALS.iterdir()} - {page.name}
     seen = page.read_text().partition(".SH SEE ALSO")[2]
     assert others <= {f"{name}.{section}" for name, section in re.findall(r"^\.BR (\S+) \((\d)\)", seen, re.MULTILINE)}

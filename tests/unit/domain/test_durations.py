@@ -36,6 +36,20 @@ DURATIONS = st.timedeltas(min_value=timedelta(0), max_value=MAX_DURATION)
         ("1.5s", 1.5),
         ("  1h ", 3600),
         ("007m", 420),
+        ("5min", 300),
+        ("5 min", 300),
+        ("20 m", 1200),
+        ("1h 30m", 5400),
+        ("1 h 30 min", 5400),
+        ("1h30min", 5400),
+        ("2h30", 9000),
+        ("2h05", 7500),
+        ("1d2h30", 95400),
+        ("2.5h", 9000),
+        ("0.5d", 43200),
+        ("1h1.5m", 3690),
+        ("2d 3h 1m 0s", 183660),
+        ("2d-3h-1min-0s", 183660),
     ],
 )
 def test_durations_are_read_as_people_write_them(written, seconds):
@@ -46,8 +60,9 @@ def test_durations_are_read_as_people_write_them(written, seconds):
 @pytest.mark.parametrize(
     "written",
     [
-        *("", " ", "-", "h", "m", "20 m", "20 mins", "20min", "1 hour", "1h 30m", "30m1h", "1h1h", "1m-", "-1m"),
-        *("1h--30m", "2d---5s", "1.5h", "1e3", ".5", "5.", "+5", "1_000", "٢m", "20m\nx", "1h30", "P1D", "inf", "nan"),
+        *("", " ", "-", "h", "m", "20 mins", "20  m", "1 hour", "1h  30m", "30m1h", "1h1h", "1m-", "-1m", "- 1m"),
+        *("1h--30m", "2d---5s", "1h - 30m", "1.5h30m", "0.5d12", "1h 30", "1h-30", "2h60", "2h5", "2h300", "5m30"),
+        *("1d12", "1e3", ".5", "5.", ".5h", "5.h", "+5", "1_000", "٢m", "20m\nx", "20\tm", "P1D", "inf", "nan"),
         *("9" * 400, "9" * 400 + "d", float("nan"), float("inf"), 10**400, True, False, None, [], {}, [20], b"20m"),
     ],
 )
@@ -82,7 +97,16 @@ def test_exact_text_is_read_back_to_the_microsecond(duration):
     assert parse_duration(format_exact_duration(duration)) == duration
 
 
-@given(st.text(alphabet="0123456789dhms-. ", max_size=20) | st.text(max_size=20) | st.floats() | st.integers())
+@given(DURATIONS)
+def test_what_the_programs_write_is_read(duration):
+    """`format_duration` leaves out what is smaller than its two units; nothing else is lost."""
+    seconds = duration.total_seconds()
+    accuracy = next((size for at_least, size in ((86_400, 3_600), (3_600, 60), (9.95, 1)) if seconds >= at_least), 0.05)
+    read = parse_duration(format_duration(duration)).total_seconds()
+    assert seconds - accuracy <= read <= seconds + accuracy
+
+
+@given(st.text(alphabet="0123456789dhmins-. ", max_size=20) | st.text(max_size=20) | st.floats() | st.integers())
 def test_every_value_is_read_or_refused(written):
     """No other exception than ValueError is raised, and a duration that is read is within the bounds."""
     try:

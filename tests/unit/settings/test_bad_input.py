@@ -1,4 +1,4 @@
-"""What a person gets who writes something wrong: exactly the lines below, every fault at once."""
+"""The lines that a faulty file gives: exactly those below, every fault of the file."""
 
 import json
 import re
@@ -30,7 +30,7 @@ CONFIGURATION_KEYS = (
     *("drivers", "scan", "logging"),
 )
 CONFIGURATIONS = [
-    # What a person wrote into timelapsed.toml, and the one line that they get for it.
+    # A text of timelapsed.toml, and the one line that it gives.
     ("driver = 5", "driver = 5: write a text in quotes"),
     ('driver = ""', 'driver = "": write a text in quotes'),
     ('drivr = "command"', "drivr: unknown key; did you mean driver?"),
@@ -48,7 +48,7 @@ CONFIGURATIONS = [
     ('missed = "latest"', 'missed = "latest": write one of skip, run_latest'),
     ("missed = false", "missed = false: write one of skip, run_latest"),
     ('clock = "ntp"', 'clock = "ntp": write one of auto, trust, ntp-only'),
-    ('clock_wait = "10 min"', f'clock_wait = "10 min": {A_DURATION}'),
+    ('clock_wait = "10 mins"', f'clock_wait = "10 mins": {A_DURATION}'),
     ("clock_wait = -1", "clock_wait = -1: negative; write seconds or 1h, 1h30m, 2d-3h"),
     ("clock_wait = true", f"clock_wait = true: {A_DURATION}"),
     ("clock_wait = nan", f"clock_wait = nan: {A_DURATION}"),
@@ -81,7 +81,7 @@ CONFIGURATIONS = [
 ]
 
 DEFINITIONS = [
-    # What a person wrote into timelapse.toml, and the one line that they get for it.
+    # A text of timelapse.toml, and the one line that it gives.
     ("", "[timelapse]: the table is missing; it says what to take, and when"),
     ("[timelapse]\nmode = 'one_shot'", "[timelapse] name: required, but missing"),
     ("[timelapse]\nname = 'x'", "[timelapse] mode: required, but missing"),
@@ -145,7 +145,7 @@ DEFINITIONS = [
         ONE_SHOT + "start_at = '0001-01-01T00:00:00+12:00'",
         '[timelapse] start_at = "0001-01-01T00:00:00+12:00": beyond the years that a date can have',
     ),
-    (ONE_SHOT + "warmup_period = '30 s'", f'[timelapse] warmup_period = "30 s": {A_DURATION}'),
+    (ONE_SHOT + "warmup_period = '30 sec'", f'[timelapse] warmup_period = "30 sec": {A_DURATION}'),
     (ONE_SHOT + "grace_period = -5", "[timelapse] grace_period = -5: negative; write seconds or 1h, 1h30m, 2d-3h"),
     (
         ONE_SHOT + "warmup_period = 60\nstandby_threshold_sec = 100",
@@ -197,7 +197,7 @@ DEFINITIONS = [
 
 @pytest.fixture
 def faults_of(tmp_path):
-    """Return a function that writes a file, reads it, and returns the lines that a person gets below its name."""
+    """Return a function that writes a file, reads it, and returns the lines below the file's name."""
 
     def read(reader, text):
         path = tmp_path / "file.toml"
@@ -225,7 +225,7 @@ def test_a_faulty_definition_gets_its_line(written, line, faults_of):
 
 
 def test_every_fault_of_a_configuration_is_listed_at_once(faults_of):
-    """The first doesn't hide the others, wherever they stand."""
+    """The first doesn't hide the others, in whichever table they are."""
     written = """
         missed = "never"
         clock_wait = "soon"
@@ -252,7 +252,7 @@ def test_every_fault_of_a_configuration_is_listed_at_once(faults_of):
 
 
 def test_every_fault_of_a_definition_is_listed_at_once(faults_of):
-    """The timelapse's, the path's and the cameras'."""
+    """Those of the timelapse, the path and the cameras."""
     written = """
         name = "outside"
         [timelapse]
@@ -284,7 +284,7 @@ def test_every_fault_of_a_definition_is_listed_at_once(faults_of):
     ]
 
 
-def test_a_list_with_many_faults_tells_the_first_and_counts_the_rest(faults_of):
+def test_a_list_with_many_faults_shows_the_first_and_counts_the_rest(faults_of):
     """A hundred thousand lines would hide the other faults."""
     written = FIXED_TIMES + f"dates = {['never'] * 5000}\nscan_retries = -1"
     lines = faults_of(read_definition, written)
@@ -296,11 +296,11 @@ def test_a_list_with_many_faults_tells_the_first_and_counts_the_rest(faults_of):
 
 
 def test_faults_of_a_mode_that_is_itself_at_fault_are_still_listed(faults_of):
-    """The keys are checked as far as they can be without it; none is missed or out of place."""
-    written = NAMED + "mode = 'intervall'\ninterval = '1 h'\nn_shots = 0\nstart_at = 'now'"
+    """The other keys are checked as far as possible without it; none counts as missing or as meaningless."""
+    written = NAMED + "mode = 'intervall'\ninterval = '1 hr'\nn_shots = 0\nstart_at = 'now'"
     assert faults_of(read_definition, written) == [
         '[timelapse] mode = "intervall": write one of one_shot, interval, fixed_times',
-        f'[timelapse] interval = "1 h": {A_DURATION}',
+        f'[timelapse] interval = "1 hr": {A_DURATION}',
         "[timelapse] n_shots = 0: out of range; write a whole number from 1 to 100000",
         f'[timelapse] start_at = "now": {A_TIME}',
     ]
@@ -318,7 +318,7 @@ def test_every_line_has_the_tone_of_the_others(line):
     assert not re.search(r"\b(None|True|False|str|int|float|dict|bool|invalid|illegal|Error|Exception)\b", line)
 
 
-# --- whatever else a person may write
+# --- any other text
 
 
 def toml(value):
@@ -353,12 +353,12 @@ NOW = datetime(2026, 6, 22, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """Return the one file that the examples below are written to in turn."""
+    """Return the file that all examples below are written to, one after the other."""
     return tmp_path_factory.mktemp("bad_input") / "file.toml"
 
 
 def lines_for(use, path, written):
-    """Return what a person gets who wrote that; nothing, where it is right."""
+    """Return the lines that a text gives; none where it is sound."""
     path.write_text(written)
     try:
         use(path)
@@ -368,7 +368,7 @@ def lines_for(use, path, written):
 
 
 def use_definition(path):
-    """Do with a definition what comes first."""
+    """Read a definition and make its schedule."""
     definition = read_definition(path, UTC)
     json.dumps(definition.configuration)
     definition.schedule(NOW, UTC)
@@ -380,7 +380,7 @@ def use_definition(path):
     st.dictionaries(st.text() | st.sampled_from(["res_x", "encoding", "offset"]), VALUES, max_size=2),
 )
 def test_whatever_a_definition_says_is_read_or_refused(path, asked, kwargs, camera):
-    """Nothing but the errors made for a person comes out, each line fit for a terminal; what is read can be used."""
+    """Only errors that are worded for people are raised, each line printable; what is read can be used."""
     written = (
         table_of("timelapse", ASKED | asked)
         + '[ScanPath]\nclass_name = "Circle"\n'
@@ -392,13 +392,13 @@ def test_whatever_a_definition_says_is_read_or_refused(path, asked, kwargs, came
 
 @given(st.dictionaries(st.sampled_from(CONFIGURATION_KEYS), VALUES))
 def test_whatever_a_configuration_says_is_read_or_refused(path, values):
-    """As for a definition."""
+    """Only errors that are worded for people are raised."""
     written = "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
     assert all(line.isprintable() for line in lines_for(read_config, path, written))
 
 
 @given(st.text(alphabet="[]{}=.,\"'#\n\\ ax1_-:T+", max_size=40))
 def test_any_text_at_all_is_read_or_refused(path, written):
-    """What TOML itself refuses, too."""
+    """Text that isn't TOML, too."""
     for use in (read_config, use_definition):
         assert all(line.isprintable() for line in lines_for(use, path, written))

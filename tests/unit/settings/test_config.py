@@ -1,4 +1,4 @@
-"""`timelapsed.toml`, where it is looked for, and what it means."""
+"""`timelapsed.toml`: where it is looked for, and what it means."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from configuration_example import EXAMPLE, uncommented
+from documents import example, uncommented
 
 from plantimager.timelapse.settings.config import (
     SITE_DIRECTORY,
@@ -56,7 +56,7 @@ def test_without_a_file_everything_has_its_default():
 
 
 def test_every_key_is_read(config_file, tmp_path):
-    """Durations as seconds or as text; the chosen driver's table is kept as it is, the others' aside."""
+    """Durations as seconds or as text; the chosen driver's table is kept unread, those of others are dropped."""
     config = config_file("""
         driver = "command"
         datasets = "/srv/scans"
@@ -92,18 +92,18 @@ def test_every_key_is_read(config_file, tmp_path):
     assert config.source == tmp_path / "timelapsed.toml"
 
 
-def test_an_empty_file_is_no_file_with_a_name(config_file, tmp_path):
-    """Everything has its default."""
+def test_an_empty_file_gives_the_defaults(config_file, tmp_path):
+    """Only its name is kept."""
     assert config_file("# nothing\r\n") == Config(source=tmp_path / "timelapsed.toml")
 
 
 def test_the_example_as_it_stands_is_the_default():
     """A person who copies it changes nothing."""
-    assert read_config(EXAMPLE) == Config(source=EXAMPLE)
+    assert read_config(example("timelapsed.toml")) == Config(source=example("timelapsed.toml"))
 
 
 def test_the_example_shows_every_key_with_its_default(config_file):
-    """Whatever a person uncomments is right, and unless they change it, nothing changes but what has no default."""
+    """Uncommenting a key is never a fault, and changes only what has no default."""
     config = config_file(uncommented())
     default = Config()
     assert config.driver_options == tomllib.loads(uncommented())["drivers"]["simulated"]
@@ -160,7 +160,7 @@ def test_a_file_in_place_of_the_directory_is_passed_over(tmp_path):
 
 
 def test_a_link_that_leads_nowhere_counts_as_found(tmp_path):
-    """Somebody wanted a configuration there: the default must not take its place."""
+    """Somebody meant to have a configuration there: the defaults must not replace it."""
     (tmp_path / "f.toml").symlink_to(tmp_path / "gone")
     found = find_file("f.toml", [tmp_path])
     with pytest.raises(FileUnusable, match="can't be read: no such file or directory"):
@@ -188,7 +188,7 @@ def unreadable(path):
 
 
 def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path):
-    """The daemon must boot whatever stands there."""
+    """The daemon must start whatever has the name."""
     os.mkfifo(tmp_path / "f")
     assert unreadable(tmp_path / "f") == "can't be read: not a regular file but a FIFO"
 
@@ -251,8 +251,8 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
         (b"driver = \x00", 'line 1, column 10: invalid value; texts stand in quotes: "driver = \\u0000"'),
     ],
 )
-def test_what_is_not_toml_is_told_in_one_line_with_its_place(content, problem, tmp_path):
-    """Line, column, what is wrong, and the line itself."""
+def test_text_that_is_not_toml_is_refused_in_one_line_with_the_place(content, problem, tmp_path):
+    """Line, column, the problem, and the line itself."""
     path = tmp_path / "timelapsed.toml"
     path.write_bytes(content)
     assert unreadable(path) == problem

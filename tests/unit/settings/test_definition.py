@@ -1,4 +1,4 @@
-"""`timelapse.toml`, and the schedule that it asks for."""
+"""`timelapse.toml`, and the schedule that it gives."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ def definition_of(tmp_path):
     return read
 
 
-def test_the_least_definition_has_the_defaults_of_the_table(definition_of, tmp_path):
+def test_the_smallest_definition_has_the_defaults_of_the_table(definition_of, tmp_path):
     """A name and a mode: one slot, as soon as the rig is warm."""
     definition = definition_of(ONE_SHOT)
     assert (definition.name, definition.mode) == ("col0_ld", TimeLapseMode.ONE_SHOT)
@@ -101,15 +101,15 @@ def test_the_start_is_a_text_or_a_date_of_toml(written, definition_of):
 
 
 @pytest.mark.parametrize("written", ['"2026-07-01"', "2026-07-01", '"20260701"'])
-def test_a_date_without_a_time_of_day_is_midnight_and_told(written, definition_of):
-    """A scan in the dark may not be what was meant."""
+def test_a_date_without_a_time_of_day_is_midnight_with_a_note(written, definition_of):
+    """A scan in the dark may not be intended."""
     slots, (note,) = definition_of(ONE_SHOT + f"start_at = {written}").schedule(NOW, CENTRAL)
     assert slots == (utc(2026, 6, 30, 22),)
     assert re.fullmatch(r'"?[\d-]+"? has no time of day; taken as 2026-07-01T00:00:00', note)
 
 
 def test_fixed_times_mix_texts_and_dates_of_toml(definition_of):
-    """Sorted as instants, which is told."""
+    """They are sorted as instants, with a note."""
     definition = definition_of(
         FIXED_TIMES + 'dates = ["2026-06-23T08:00:00", 2026-06-22T08:00:00, 2026-06-22T05:00:00Z]'
     )
@@ -137,8 +137,8 @@ def test_a_zone_in_which_the_times_make_no_schedule_is_refused_when_it_is_used(t
     assert str(error.value).startswith(f"{path}: 1 fault\n  [timelapse]: ")
 
 
-def test_clock_changes_and_missed_slots_are_told_before_the_start(definition_of):
-    """All that `preview` has to say."""
+def test_clock_changes_and_missed_slots_are_noted_before_the_start(definition_of):
+    """`preview` shows all notes."""
     definition = definition_of(FIXED_TIMES + "dates = [2026-03-29T02:30:00, 2026-10-25T02:30:00]")
     _, notes = definition.schedule(NOW, CENTRAL)
     assert [note.split(":")[0] for note in (notes[0][20:], notes[1][20:], notes[2])] == [
@@ -149,7 +149,7 @@ def test_clock_changes_and_missed_slots_are_told_before_the_start(definition_of)
 
 
 def test_the_configuration_is_the_whole_file_as_json_can_carry_it(definition_of):
-    """The community's tables stay as written, dates as text; it goes into the store."""
+    """The community's tables stay as written, dates as text, for the store."""
     definition = definition_of(
         ONE_SHOT
         + """
@@ -181,7 +181,7 @@ def test_the_configuration_is_the_whole_file_as_json_can_carry_it(definition_of)
 
 
 def test_the_digest_is_that_of_the_files_bytes(definition_of, tmp_path):
-    """A changed comment is another file: nobody has to guess what counts."""
+    """A file with another comment is another file: no rule says which changes count."""
     assert definition_of(ONE_SHOT).digest == hashlib.sha256(ONE_SHOT.encode()).hexdigest()
     assert definition_of(ONE_SHOT + "# x").digest != definition_of(ONE_SHOT).digest
 
@@ -196,14 +196,14 @@ def test_a_hundred_thousand_dates_are_read(definition_of):
         definition_of(FIXED_TIMES + f"dates = [\n{dates},\n2026-01-01T00:00:01Z]")
 
 
-def test_a_definition_that_is_not_toml_says_where(definition_of):
-    """In one line, with the place."""
+def test_a_definition_that_is_not_toml_is_refused_with_the_place(definition_of):
+    """In one line."""
     with pytest.raises(FileUnusable, match=r"timelapse\.toml: line 3, column 8: invalid value; texts stand in quotes"):
         definition_of(NAMED + "mode = interval")
 
 
 def test_an_interval_too_long_for_the_calendar_from_now_on_is_refused(definition_of):
-    """Without `start_at` that depends on when it starts."""
+    """Without `start_at` the last slot depends on the time of the start."""
     definition = definition_of(NAMED + 'mode = "interval"\ninterval = "365d"\nn_shots = 100')
     assert len(definition.schedule(NOW, CENTRAL).slots) == 100
     with pytest.raises(FaultsFound, match="the last slot is out of range"):

@@ -1,4 +1,4 @@
-"""Where everything of one rig lies."""
+"""The paths of one rig's files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plantimager.timelapse.support.errors import FaultsFound
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path, monkeypatch):
-    """Return the environment of a user, and have it be that of the process."""
+    """Return the environment of a user, which is that of the process, too."""
     values = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     monkeypatch.delenv("PI3_TIMELAPSE_FILE_NAME", raising=False)
     for key, value in values.items():
@@ -21,7 +21,7 @@ def environment(tmp_path, monkeypatch):
 
 
 def test_places_of_the_only_rig(environment, tmp_path):
-    """The store where every program of the community looks for it, all else beside it."""
+    """The store is where every program of the community looks for it, everything else beside it."""
     places = find_places(environment)
     storage = tmp_path / "data" / "plant-imager3-app"
     assert places.store == storage / "timelapse_storage.json"
@@ -45,7 +45,7 @@ def test_rig_with_a_name_shares_nothing(environment):
     assert [directory.name for directory in one.config_directories] == ["a", "a"]
 
 
-def test_file_name_of_the_environment_goes_first(environment):
+def test_file_name_of_the_environment_comes_first(environment):
     """It is the contract with other programs, also for a rig with a name."""
     for rig in (None, "a"):
         named = find_places({**environment, "PI3_TIMELAPSE_FILE_NAME": "mine.json"}, rig=rig)
@@ -55,20 +55,20 @@ def test_file_name_of_the_environment_goes_first(environment):
 
 
 @pytest.mark.parametrize("rig", ["", ".", "..", ".a", "a/b", "a b", "ä", "x" * 65, "a\n"])
-def test_name_of_a_rig_that_can_be_none_is_refused(environment, rig):
-    """It becomes a part of file names and of a unit's name."""
+def test_impossible_name_of_a_rig_is_refused(environment, rig):
+    """The name becomes a part of file names and of a unit's name."""
     with pytest.raises(FaultsFound, match="--rig"):
         find_places(environment, rig=rig)
 
 
 def test_storage_can_be_elsewhere(environment, tmp_path):
-    """For the demo, which touches nothing of a real rig."""
+    """The demo leaves the files of a real rig alone."""
     places = find_places(environment, storage=tmp_path / "demo")
     assert {places.store.parent, places.datasets.parent, places.history.parent} == {tmp_path / "demo"}
 
 
-def test_files_are_looked_for_in_the_users_place_first(environment, tmp_path):
-    """One that was named is not looked for."""
+def test_files_are_looked_for_in_the_users_directory_first(environment, tmp_path):
+    """A file that the command line names is not looked for."""
     own = tmp_path / "config" / "plant-imager3-app"
     own.mkdir(parents=True)
     places = find_places(environment)

@@ -6,8 +6,15 @@ import re
 from datetime import timedelta
 from typing import Final
 
+_NUMBER: Final = r"\d+(?:\.\d+)?"
+_NEXT: Final = r"(?:[- ]?(?=\d)|\Z)"
+"""Behind a unit: the next part, after a dash or a blank or neither, or the end."""
+
 _DURATION: Final = (
-    r"(?a)(?:(?P<days>\d+)d-?)?(?:(?P<hours>\d+)h-?)?(?:(?P<minutes>\d+)m-?)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?"
+    rf"(?a)(?:(?P<days>{_NUMBER}) ?d{_NEXT})?"
+    rf"(?:(?P<hours>{_NUMBER}) ?h{_NEXT})?"
+    rf"(?:(?P<minutes>{_NUMBER})(?: ?m(?:in)?{_NEXT}|(?<=h[0-5]\d)\Z))?"
+    rf"(?:(?P<seconds>{_NUMBER}) ?s)?"
 )
 
 MAX_DURATION: Final = timedelta(days=366 * 100)
@@ -17,11 +24,12 @@ ALLOWED: Final = "write seconds or 1h, 1h30m, 2d-3h"
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the duration that a person wrote: seconds as a number, or text such as ``2d-3h-1m-0s``.
+    """Return the duration that a person wrote: seconds as a number, or text such as ``1h30m`` or ``5 min``.
 
-    Any part may be left out and the dashes too (``1h30m``, ``20m``); a bare number in
-    quotes counts as seconds. The text must match whole: ``"20 mins"`` is refused, not
-    read as 20 seconds.
+    Units are d, h, m or min, and s. Any part may be left out; between two parts, and before a unit, a blank may
+    stand (``5 h 12 min``, as `format_duration` writes it), and between two parts a dash (``2d-3h-1m-0s``). The last
+    part may have a fraction (``2.5h``), and ``2h30`` is two hours and a half. A bare number in quotes counts as
+    seconds. The text must match whole: ``"20 mins"`` is refused, not read as 20 seconds.
 
     Raises
     ------
@@ -47,9 +55,10 @@ def _parse_text(text: str) -> timedelta:
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return timedelta(seconds=float(text))
     match = re.fullmatch(_DURATION, text)
-    if match is None or not any(match.groups()) or text.endswith("-"):
+    parts = {unit: count for unit, count in match.groupdict().items() if count} if match else {}
+    if not parts or any("." in count for count in list(parts.values())[:-1]):
         raise ValueError(text)
-    return timedelta(**{unit: float(count) for unit, count in match.groupdict(default="0").items()})
+    return timedelta(**{unit: float(count) for unit, count in parts.items()})
 
 
 def format_exact_duration(duration: timedelta) -> str:

@@ -1,1 +1,1 @@
-"""``timelapsed.toml`` and ``timelapse.toml``, and where everything of a rig is."""
+"""``timelapsed.toml`` and ``timelapse.toml``, and the paths of a rig's files."""

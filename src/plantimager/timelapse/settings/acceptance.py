@@ -1,4 +1,4 @@
-"""Whether a definition may become the timelapse, and the store that it makes."""
+"""Whether a definition may become the timelapse, and the store that it becomes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
-    """The definition was taken up before, unchanged; nothing is wrong."""
+    """The definition was accepted before, unchanged; nothing is wrong."""
 
 
 def read_definition(path: Path) -> Definition:
-    """Read a definition, by a module that is loaded only now: most starts have none to read.
+    """Return the definition in a file; loads the module that reads it only now, since most starts read none.
 
     Raises
     ------
     FileUnusable, FaultsFound
-        It is at fault.
+        It can't be read, or has faults.
 
     """
     from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
@@ -40,19 +40,19 @@ def read_definition(path: Path) -> Definition:
 def check_may_start(definition: Definition, held: StoredTimelapse | None, history: Path) -> None:
     """Refuse a definition while a timelapse is active, and one whose name was used before.
 
-    Datasets carry the timelapse's name: a second one of the same name would meet the first one's.
+    Datasets carry the name of their timelapse: those of a second one of the same name would meet those of the first.
 
     Raises
     ------
-    DefinitionDone
-        This very definition was taken up already.
+    DefinitionAlreadyAccepted
+        This definition was accepted before, unchanged.
     DefinitionRefused
-        It can't be taken up.
+        It can't be accepted.
 
     """
     name = definition.name
     if held is not None and held.timelapse.state is TimeLapseState.CONFIGURED:
-        held = None  # a draft that nobody armed took nothing; it makes room for any definition
+        held = None  # a draft that nobody armed has taken nothing; any definition replaces it
     if held is not None and held.timelapse.id == name:
         if held.logbook.definition_digest in (None, definition.digest):
             raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
@@ -75,7 +75,7 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
-    """Refuse a definition of which no slot can be taken any more: a year mistyped would use up its name.
+    """Refuse a definition of which no slot can be taken any more: with a mistyped year it would use up its name.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
 
 
 def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) -> StoredTimelapse:
-    """Return the timelapse that a definition asks for, nothing of it taken yet."""
+    """Return the timelapse that a definition asks for, with no slot taken yet."""
     timelapse = TimeLapse(
         id=definition.name,
         mode=definition.mode,
@@ -111,7 +111,7 @@ def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) 
 def scan_configuration_for(
     held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return the scan configuration of a timelapse: its store's, its definition's, the host's, or none."""
+    """Return the scan configuration of a timelapse: its store's, else its definition's, else the host's, else none."""
     candidates: Sequence[Mapping[str, object] | None] = (
         held.configuration,
         definition.configuration if definition is not None and definition.name == held.timelapse.id else None,
@@ -121,7 +121,7 @@ def scan_configuration_for(
 
 
 def describe_start(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
-    """Return how the start of a timelapse is told; ``origin`` is where its definition is from."""
+    """Return the sentence about the start of a timelapse; ``origin`` is where its definition is from."""
     first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
     until = f" to {format_local_time(last, now)}" if timelapse.n_slots > 1 else ""
     slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"

@@ -1,14 +1,15 @@
-"""``timelapsed.toml``: which driver, which policies. Without a file everything has its default."""
+"""``timelapsed.toml``: which driver, which policies. Without a file every key has its default."""
 
-from __future__ import annotations
+# Annotations are evaluated here, since `Config` declares keys.
 
 import errno
 import os
 import pwd
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
@@ -16,17 +17,15 @@ from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, text
+from plantimager.timelapse.support.keys import Key, read_keys
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
 APPLICATION: Final = "plant-imager3-app"
 SITE_DIRECTORY: Final = Path("/etc") / APPLICATION
 
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error")
-"""The priorities of the journal that make sense as a threshold; one that hides critical lines makes none."""
+"""The journal's priorities that can be a threshold; critical lines are always kept."""
 
 
 class ClockPolicy(StrEnum):
@@ -37,7 +36,7 @@ class ClockPolicy(StrEnum):
     TRUST = "trust"
     """The clock is right whatever the evidence says; for a rig without network whose clock was set by hand."""
     NTP_ONLY = "ntp-only"
-    """Only a clock that the kernel calls synchronised will do, however long that takes."""
+    """Only a clock that the kernel calls synchronised is trusted, however long that takes."""
 
 
 class Missed(StrEnum):
@@ -48,26 +47,59 @@ class Missed(StrEnum):
     """The newest of them is taken at once, however late; the others are skipped."""
 
 
-class Config(Struct, frozen=True):
-    """How this host runs timelapses; every default stands here and in ``config/timelapsed.toml``."""
+# Readers of keys.
 
-    driver: str = "simulated"
-    """The driver's entry-point name."""
+
+def absolute_path(value: object) -> Path:
+    """Return a path that means the same whoever starts the daemon, and from wherever."""
+    path = text(value)
+    if path.startswith("~"):
+        raise ValueError("~ is not expanded, since the service has a user of its own; write the path from / on")
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("write an absolute path, such as /srv/scans")
+    return Path(path)
+
+
+def positive_duration(value: object) -> timedelta:
+    """Return a duration that isn't zero."""
+    duration = parse_duration(value)
+    if not duration:
+        raise ValueError("must be longer than 0 s")
+    return duration
+
+
+class Logging(Struct, frozen=True):
+    """The table ``[logging]``."""
+
+    level: Annotated[str, Key(one_of(*LOG_LEVELS))] = "info"
+    """The least important messages to keep: "debug", "info", "notice", "warning" or "error"."""
+
+
+class Config(Struct, frozen=True):
+    """How this host runs timelapses."""
+
+    driver: Annotated[str, Key(text)] = "simulated"
+    """The installed driver: "simulated", "command", "grbl", or one of your own."""
+    datasets: Annotated[Path | None, Key(absolute_path, absent="``datasets/`` beside the store")] = None
+    """Where datasets go, an absolute path that the service may write to."""
+    missed: Annotated[Missed, Key(member_of(Missed))] = Missed.SKIP
+    """What becomes of slots that were missed while the rig was off: "skip" records each as skipped, "run_latest" takes
+    the newest of them at once."""
+    clock: Annotated[ClockPolicy, Key(member_of(ClockPolicy))] = ClockPolicy.AUTO
+    """When the clock is trusted after boot: with "auto" once it has network time or a real-time clock, with "trust"
+    always, with "ntp-only" once it has network time."""
+    clock_wait: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=10)
+    """With "auto": how long after the machine's boot to wait for a trusted clock. After that it suffices that the clock
+    is later than the store's last entry."""
+    scan_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(hours=1)
+    """The longest that one attempt at a scan may take; more than 0."""
+    stall_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
+    """The longest that a scan may go without progress; more than 0."""
     driver_options: Mapping[str, Any] = {}
-    """The table ``[drivers.NAME]`` of that driver, which the driver checks; those of other drivers aren't looked at."""
-    datasets: Path | None = None
-    """Where datasets go, absolute; ``None`` is the place beside the store."""
-    missed: Missed = Missed.SKIP
-    clock: ClockPolicy = ClockPolicy.AUTO
-    clock_wait: timedelta = timedelta(minutes=10)
-    """Counted from the machine's boot."""
-    scan_timeout: timedelta = timedelta(hours=1)
-    """The longest that one attempt may take."""
-    stall_timeout: timedelta = timedelta(minutes=5)
-    """The longest that a scan may go without progress."""
+    """The table ``[drivers.NAME]`` of the driver, which checks it; those of other drivers aren't looked at."""
     scan: Mapping[str, Any] = {}
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
-    log_level: str = "info"
+    log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
@@ -76,9 +108,9 @@ class Config(Struct, frozen=True):
 def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the directories where both files are looked for, in that order.
 
-    The user's are those of platformdirs; the host's is `SITE_DIRECTORY`, where administrators
-    look, and not below ``/etc/xdg``. platformdirs isn't asked because it reads the environment of
-    the process, which only the command line does here.
+    The user's is the one that platformdirs gives; the host's is `SITE_DIRECTORY`, where administrators look, and not
+    below ``/etc/xdg``. platformdirs isn't asked, because it reads the environment of the process, and only the
+    command line does that here.
     """
     user = environment.get("XDG_CONFIG_HOME", "")
     if not Path(user).is_absolute():  # unset, empty or relative: the XDG rules ignore it
@@ -90,7 +122,7 @@ def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
 def find_file(name: str, directories: Iterable[Path]) -> Path | None:
     """Return the first file called ``name``, ``None`` where there is none.
 
-    What can't be looked at counts as found or as an error, never as absent: a rig must not fall
+    A candidate that can't be examined counts as found or raises, and never counts as absent: a rig must not fall
     back to simulated pictures because of a permission.
 
     Raises
@@ -112,7 +144,7 @@ def find_file(name: str, directories: Iterable[Path]) -> Path | None:
 
 
 def read_config(path: Path | None) -> Config:
-    """Return the configuration of a file; that of no file where ``path`` is ``None``.
+    """Return the configuration of a file; the defaults where ``path`` is ``None``.
 
     Raises
     ------
@@ -129,7 +161,7 @@ def read_config(path: Path | None) -> Config:
 
 
 def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
-    """Return what can be used of a configuration, and everything that is wrong with it.
+    """Return a configuration, faulty keys at their defaults, and everything that is wrong with it.
 
     Raises
     ------
@@ -145,53 +177,45 @@ def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
 
 def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
     top = Table(values, "", faults)
-    default = Config()
-    driver = top.take("driver", text, default.driver)
+    own = read_keys(Config, top)
     config = Config(
-        driver=driver,
-        datasets=top.take("datasets", absolute_path, default.datasets),
-        missed=Missed(top.take("missed", one_of(*Missed), default.missed)),
-        clock=ClockPolicy(top.take("clock", one_of(*ClockPolicy), default.clock)),
-        clock_wait=top.take("clock_wait", parse_duration, default.clock_wait),
-        scan_timeout=top.take("scan_timeout", positive_duration, default.scan_timeout),
-        stall_timeout=top.take("stall_timeout", positive_duration, default.stall_timeout),
-        driver_options=_read_drivers(top, driver, faults),
-        scan=_read_scan(top.subtable("scan"), faults),
-        log_level=_read_logging(top.subtable("logging"), default.log_level),
+        **own,
+        driver_options=_read_drivers(top, own["driver"]),
+        scan=_read_scan(top.subtable("scan")),
+        log_level=_read_logging(top.subtable("logging")).level,
         source=source,
     )
     top.finish()
     return config
 
 
-def _read_drivers(top: Table, driver: str, faults: list[Fault]) -> Mapping[str, Any]:
-    """Return the options of ``driver``; a table for another one is fine, as long as the choice was made."""
+def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
+    """Return the options of ``driver``; tables of other drivers may stay, but then the choice has to be written."""
+    drivers = top.subtable("drivers")
     tables: dict[str, dict[str, Any]] = {}
-    for name, options in top.subtable("drivers").rest().items():
+    for name, options in drivers.rest().items():
         if isinstance(options, dict):
             tables[name] = options
         else:
-            faults.append(Fault("drivers", name, options, f"write a table, [drivers.{name}]"))
+            drivers.add_fault(name, f"write a table, [drivers.{name}]", options)
     if tables and not top.has("driver") and driver not in tables:
-        meant = next(iter(tables))
-        problem = f'missing beside [drivers.{meant}]; write driver = "{meant}", or "{driver}" to leave that unused'
-        faults.append(Fault("", "driver", MISSING, problem))
+        first = next(iter(tables))
+        problem = f'missing beside [drivers.{first}]; write driver = "{first}", or "{driver}" to leave that unused'
+        top.add_fault("driver", problem)
     return tables.get(driver, {})
 
 
-def _read_scan(table: Table, faults: list[Fault]) -> Mapping[str, Any]:
+def _read_scan(table: Table) -> Mapping[str, Any]:
     values = table.rest()
     if values.pop("timelapse", None) is not None:
-        faults.append(
-            Fault("scan", "timelapse", MISSING, "belongs into a definition; [scan] says how to scan, not when")
-        )
-    return read_scan_configuration(values, "scan", faults)
+        table.add_fault("timelapse", "belongs into a definition; [scan] says how to scan, not when")
+    return read_scan_configuration(values, "scan", table.faults)
 
 
-def _read_logging(table: Table, default: str) -> str:
-    level = table.take("level", one_of(*LOG_LEVELS), default)
+def _read_logging(table: Table) -> Logging:
+    logging = Logging(**read_keys(Logging, table))
     table.finish()
-    return level
+    return logging
 
 
 def _home_of_the_user() -> str:
@@ -200,24 +224,3 @@ def _home_of_the_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return ""
-
-
-# Readers for `Table.take`.
-
-
-def absolute_path(value: object) -> Path:
-    """Read a path that means the same whoever starts the daemon, and from wherever."""
-    path = text(value)
-    if path.startswith("~"):
-        raise ValueError("~ is not expanded, since the service has a user of its own; write the path from / on")
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("write an absolute path, such as /srv/scans")
-    return Path(path)
-
-
-def positive_duration(value: object) -> timedelta:
-    """Read a duration that isn't zero."""
-    duration = parse_duration(value)
-    if not duration:
-        raise ValueError("must be longer than 0 s")
-    return duration

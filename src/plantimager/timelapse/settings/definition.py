@@ -1,12 +1,15 @@
 """``timelapse.toml``: the timelapse that a person asks for."""
 
-from __future__ import annotations
+# Annotations are evaluated here, since `Definition` declares keys.
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
@@ -17,72 +20,105 @@ from plantimager.timelapse.domain.states import OnScanFailed, TimeLapseMode
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.support.errors import FaultsFound
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, one_of, whole_number
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, member_of, whole_number
 from plantimager.timelapse.support.json_text import jsonable
+from plantimager.timelapse.support.keys import Key, keys_of, take_key
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import tzinfo
-    from pathlib import Path
+MIN_INTERVAL: Final = timedelta(seconds=1)
+MAX_RETRIES: Final = 100
+"""Far more immediate attempts than fit before the next slot."""
 
-WARMUP: Final = timedelta(seconds=30)
-STANDBY_THRESHOLD: Final = timedelta(seconds=600)
-GRACE: Final = timedelta(seconds=120)
-
-SHORTEST_INTERVAL: Final = timedelta(seconds=1)
-MOST_RETRIES: Final = 100
-"""Far more immediate attempts than fit before any next slot."""
-
-_MOST_FAULTY_DATES: Final = 10
-"""Faulty entries of one list that are told one by one."""
+_MAX_FAULTY_DATES: Final = 10
+"""Faulty entries of one list that are reported one by one."""
 
 _NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
-_MODES_OF: Final[Mapping[str, tuple[TimeLapseMode, ...]]] = {
-    "start_at": (TimeLapseMode.ONE_SHOT, TimeLapseMode.INTERVAL),
-    "interval": (TimeLapseMode.INTERVAL,),
-    "n_shots": (TimeLapseMode.INTERVAL,),
-    "dates": (TimeLapseMode.FIXED_TIMES,),
-}
-"""The keys that say when the slots are, and the modes in which they mean something."""
-
-_KEYS: Final = frozenset(
-    {
-        *("name", "mode", "warmup_period", "standby_threshold_sec", "grace_period", "on_scan_failed", "scan_retries"),
-        *_MODES_OF,
-    }
+IGNORED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {"light_policy": "which light is on in a scan follows from the roles of the rig's switches"}
 )
+"""Keys of ``[timelapse]`` that the community's controller documents and that have no meaning here, each with the
+reason. A file that has them is accepted, with a note. All its other keys are among those of `Definition`."""
 
 
-class Definition(Struct, frozen=True):
-    """What a definition asks for; sound in itself, not yet tied to the moment of its start."""
+# Readers of keys. `_slot` and `_slots` read dates with all that has to be known besides.
 
-    name: str
-    """The timelapse's id."""
-    mode: TimeLapseMode
+
+def _timelapse_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
+        raise ValueError("write letters, digits, ., _ and -, at most 64, no leading dot")
+    return value
+
+
+def _interval(value: object) -> timedelta:
+    interval = parse_duration(value)
+    if interval < MIN_INTERVAL:
+        raise ValueError(f"too short; write {format_exact_duration(MIN_INTERVAL)} or more")
+    return interval
+
+
+def _date_and_time(value: object) -> datetime:
+    """Return a date and time as written, naive or aware; midnight where it has no time of day."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time.min)
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)
+    raise ValueError("not a date and time; write 2026-06-22T08:00:00 (local) or 2026-06-22T06:00:00+00:00")
+
+
+def _list_of_dates(value: object) -> list[object]:
+    if not isinstance(value, list) or not value:
+        raise ValueError('write a list of dates and times: ["2026-06-22T08:00:00", "2026-06-23T08:00:00"]')
+    if len(value) > MAX_SLOTS:
+        raise ValueError(f"{len(value)} dates; at most {MAX_SLOTS}")
+    return value
+
+
+class Definition(Struct, frozen=True, kw_only=True):
+    """What a definition asks for; sound in itself, not yet bound to the moment of its start."""
+
+    name: Annotated[str, Key(_timelapse_id)]
+    """What the timelapse and its datasets are called: letters, digits, ".", "_", "-", at most 64, not beginning with
+    "."."""
+    mode: Annotated[TimeLapseMode, Key(member_of(TimeLapseMode))]
+    """When the slots are: "interval" is ``n_shots`` slots, an ``interval`` apart; "one_shot" is a single slot;
+    "fixed_times" is the ``dates``."""
+    interval: Annotated[timedelta, Key(_interval, "duration", 'Required in mode "interval"')] = timedelta(0)
+    """Mode "interval": the time from one slot to the next, at least 1 s. It is real time: where clocks change, slots
+    move by the hour on the wall clock."""
+    n_shots: Annotated[int, Key(whole_number(1, MAX_SLOTS), "slots", 'Required in mode "interval"')] = 1
+    """Mode "interval": how many slots, 1 to 100000."""
+    start_at: Annotated[datetime | None, Key(_date_and_time, absent="as soon as the rig has warmed up")] = None
+    """Modes "interval" and "one_shot": the first slot, in ISO-8601, as text or as a date and time of TOML. Without an
+    offset it is local time."""
+    dates: Annotated[tuple[datetime, ...], Key(_list_of_dates, absent='Required in mode "fixed_times"')] = ()
+    """Mode "fixed_times": a list of dates and times, written as ``start_at`` is, in any order, each once; at most
+    100000."""
+    warmup: Annotated[timedelta, Key(parse_duration, "s", name="warmup_period")] = timedelta(seconds=30)
+    """How long before a slot the rig is powered and prepared."""
+    standby_threshold: Annotated[timedelta, Key(parse_duration, "s", name="standby_threshold_sec")] = timedelta(
+        seconds=600
+    )
+    """The rig is powered down where the next slot is farther off than this; at least twice ``warmup_period``."""
+    grace: Annotated[timedelta, Key(parse_duration, "s", name="grace_period")] = timedelta(seconds=120)
+    """How late a slot may still start: after a power cut, or after a scan that took long."""
+    on_scan_failed: Annotated[OnScanFailed, Key(member_of(OnScanFailed))] = OnScanFailed.SKIP_SCAN
+    """What happens when all attempts at a slot have failed: with "skip_scan" the timelapse goes on with the next slot,
+    with "fail_timelapse" it ends."""
+    scan_retries: Annotated[int, Key(whole_number(0, MAX_RETRIES), "attempts")] = 0
+    """How many further attempts a failed slot gets at once, 0 to 100."""
     configuration: Mapping[str, Any]
     """The whole file as JSON can carry it: ``timelapse``, and the community's scan configuration beside it."""
     digest: str
-    """SHA-256 of the file's bytes: whether a file is the one that was taken up already."""
+    """SHA-256 of the file's bytes, by which a file that was accepted before is known."""
     source: Path
-    interval: timedelta = timedelta(0)
-    """Between two slots; mode interval alone."""
-    n_shots: int = 1
-    """Mode interval alone."""
-    start_at: datetime | None = None
-    """As written, naive or aware; ``None`` is a warm-up from the start on. Not in mode fixed_times."""
-    dates: tuple[datetime, ...] = ()
-    """As written, naive or aware. Mode fixed_times alone."""
-    warmup: timedelta = WARMUP
-    standby_threshold: timedelta = STANDBY_THRESHOLD
-    grace: timedelta = GRACE
-    on_scan_failed: OnScanFailed = OnScanFailed.SKIP_SCAN
-    scan_retries: int = 0
-    remarks: tuple[str, ...] = ()
-    """What a person should be told about how it was understood."""
+    notes: tuple[str, ...] = ()
+    """How it was understood, where a person should know."""
 
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
-        """Return the slots, were the timelapse to start at ``now`` (aware), and what to tell about them.
+        """Return the slots of the timelapse if it starts at ``now`` (aware), with all notes.
 
         Naive times are local in ``zone``, ``None`` being the host's own.
 
@@ -104,11 +140,24 @@ class Definition(Struct, frozen=True):
         except ValueError as refusal:
             raise FaultsFound([Fault("timelapse", "", MISSING, str(refusal))], self.source) from None
         past = schedule.note_past_slots(slots, now, self.grace)
-        return Schedule(slots, (*self.remarks, *notes, *((past,) if past else ())))
+        return Schedule(slots, (*self.notes, *notes, *((past,) if past else ())))
+
+
+_KEYS: Final = keys_of(Definition)
+
+_MODES_OF: Final[Mapping[str, tuple[TimeLapseMode, ...]]] = MappingProxyType(
+    {
+        "interval": (TimeLapseMode.INTERVAL,),
+        "n_shots": (TimeLapseMode.INTERVAL,),
+        "start_at": (TimeLapseMode.ONE_SHOT, TimeLapseMode.INTERVAL),
+        "dates": (TimeLapseMode.FIXED_TIMES,),
+    }
+)
+"""The keys that say when the slots are, and the modes in which they mean something. Only ``start_at`` is optional."""
 
 
 def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
-    """Return the definition that stands in a file; its naive times are checked as local in ``zone``.
+    """Return the definition in a file; its naive times are checked as local in ``zone``.
 
     Raises
     ------
@@ -120,48 +169,45 @@ def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
     """
     file = load_toml(path)
     faults: list[Fault] = []
-    remarks: list[str] = []
+    notes: list[str] = []
     scan = dict(file.values)
     asked = scan.pop("timelapse", MISSING)
     fields: dict[str, Any] = {}
-    strays = [key for key in scan if key in _KEYS and not isinstance(scan[key], dict)]
+    strays = [key.name for key in _KEYS.values() if key.name in scan and not isinstance(scan[key.name], dict)]
     faults += [Fault("", key, scan.pop(key), "stands in no table; write it below [timelapse]") for key in strays]
     if asked is MISSING:
         faults.append(Fault("timelapse", "", MISSING, "the table is missing; it says what to take, and when"))
     else:
-        fields = _read_timelapse(Table(asked, "timelapse", faults), zone, remarks)
+        fields = _read_timelapse(Table(asked, "timelapse", faults), zone, notes)
     configuration = read_scan_configuration(scan, "", faults)
     if faults:
         raise FaultsFound(faults, path)
     return Definition(
         **fields,
         configuration={**configuration, "timelapse": jsonable(asked)},
-        remarks=tuple(remarks),
+        notes=tuple(notes),
         digest=file.digest,
         source=path,
     )
 
 
-def _read_timelapse(table: Table, zone: tzinfo | None, remarks: list[str]) -> dict[str, Any]:
+def _read_timelapse(table: Table, zone: tzinfo | None, notes: list[str]) -> dict[str, Any]:
     """Return the fields of `Definition` that ``[timelapse]`` gives."""
-    fields: dict[str, Any] = {
-        "name": table.take("name", _timelapse_id),
-        "mode": table.take("mode", lambda value: TimeLapseMode(one_of(*TimeLapseMode)(value))),
-    }
-    fields |= _read_times(table, fields["mode"], zone, remarks)
+    fields = {field: take_key(table, _KEYS[field]) for field in ("name", "mode")}
+    fields |= _read_times(table, fields["mode"], zone, notes)
     fields |= _read_power(table)
-    fields |= {
-        "grace": table.take("grace_period", parse_duration, GRACE),
-        "on_scan_failed": OnScanFailed(table.take("on_scan_failed", one_of(*OnScanFailed), OnScanFailed.SKIP_SCAN)),
-        "scan_retries": table.take("scan_retries", whole_number(0, MOST_RETRIES), 0),
-    }
+    fields |= {field: take_key(table, _KEYS[field]) for field in ("grace", "on_scan_failed", "scan_retries")}
+    for key, reason in IGNORED_KEYS.items():
+        if table.ignore(key):
+            notes.append(f"{key} is ignored, a key of the community's controller that has no meaning here: {reason}")
     table.finish()
     return fields
 
 
 def _read_power(table: Table) -> dict[str, timedelta]:
     """Read warm-up and standby: a rig that is powered down must have the time to warm up twice."""
-    warmup = table.take("warmup_period", parse_duration, WARMUP)
+    warmup = take_key(table, _KEYS["warmup"])
+    key = _KEYS["standby_threshold"]
     too_short = (
         f"less than twice the warm-up of {format_duration(warmup)}; write {format_exact_duration(2 * warmup)} or more"
     )
@@ -172,107 +218,71 @@ def _read_power(table: Table) -> dict[str, timedelta]:
             raise ValueError(too_short)
         return threshold
 
-    if not table.has("standby_threshold_sec") and 2 * warmup > STANDBY_THRESHOLD:
-        problem = f"missing, and its default of {format_duration(STANDBY_THRESHOLD)} is {too_short}"
-        table.faults.append(Fault(table.name, "standby_threshold_sec", MISSING, problem))
-    return {
-        "warmup": warmup,
-        "standby_threshold": table.take("standby_threshold_sec", long_enough, STANDBY_THRESHOLD),
-    }
+    if not table.has(key.name) and key.default < 2 * warmup:
+        table.add_fault(key.name, f"missing, and its default of {format_duration(key.default)} is {too_short}")
+    return {"warmup": warmup, "standby_threshold": take_key(table, key, long_enough)}
 
 
 # --- when the slots are ------------------------------------------------------------------------
 
 
-def _read_times(table: Table, mode: TimeLapseMode | None, zone: tzinfo | None, remarks: list[str]) -> dict[str, Any]:
+def _read_times(table: Table, mode: TimeLapseMode | None, zone: tzinfo | None, notes: list[str]) -> dict[str, Any]:
     """Read the keys that say when the slots are; one that means nothing in ``mode`` is a fault."""
-    readers: tuple[tuple[str, Callable[[Any], Any], object], ...] = (
-        ("interval", _interval, MISSING),
-        ("n_shots", whole_number(1, MAX_SLOTS), MISSING),
-        ("start_at", partial(_slot, zone=zone, remarks=remarks), None),
-        ("dates", partial(_slots, zone=zone, remarks=remarks, table=table), MISSING),
-    )
+    readers: dict[str, Callable[[Any], Any]] = {
+        "start_at": partial(_slot, zone=zone, notes=notes),
+        "dates": partial(_slots, zone=zone, notes=notes, table=table),
+    }
     before = len(table.faults)
     fields: dict[str, Any] = {}
-    for key, read, default in readers:
+    for field, modes in _MODES_OF.items():
+        read = readers.get(field, _KEYS[field].read)
         if mode is None:
-            table.take(key, read, None)
-        elif mode in _MODES_OF[key]:
-            fields[key] = table.take(key, read, default)
+            table.take(field, read, None)
+        elif mode in modes:
+            fields[field] = table.take(field, read, None if field == "start_at" else MISSING)
         else:
-            table.take(key, partial(_refuse, f"only for mode {' and '.join(_MODES_OF[key])}; this is {mode}"), None)
+            table.take(field, partial(_refuse, f"only for mode {' and '.join(modes)}; this is {mode}"), None)
     if mode is TimeLapseMode.INTERVAL and len(table.faults) == before:
         _check_end(table, zone, **fields)
     return fields
 
 
 def _check_end(table: Table, zone: tzinfo | None, interval: timedelta, n_shots: int, start_at: datetime | None) -> None:
-    """Report a schedule whose single values are sound and whose last slot is not."""
+    """Report a schedule of sound values whose last slot is out of range."""
     first = schedule.EARLIEST if start_at is None else schedule.to_utc(start_at, zone)
     try:
         schedule.last_slot(first, interval, n_shots)
     except ValueError as refusal:
-        table.faults.append(Fault(table.name, "n_shots", n_shots, str(refusal)))
+        table.add_fault("n_shots", str(refusal), n_shots)
 
 
-# Readers for `Table.take`.
-
-
-def _timelapse_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
-        raise ValueError("write letters, digits, ., _ and -, at most 64, no leading dot")
-    return value
-
-
-def _interval(value: object) -> timedelta:
-    interval = parse_duration(value)
-    if interval < SHORTEST_INTERVAL:
-        raise ValueError(f"too short; write {format_exact_duration(SHORTEST_INTERVAL)} or more")
-    return interval
-
-
-def _slot(value: object, zone: tzinfo | None, remarks: list[str]) -> datetime:
-    """Read one date and time, as written; TOML's own kinds as well as ISO-8601 text."""
-    moment = _moment(value)
+def _slot(value: object, zone: tzinfo | None, notes: list[str]) -> datetime:
+    """Return one date and time, as written, that can be a slot."""
+    moment = _date_and_time(value)
     schedule.slot_at(moment, zone)
     if _has_no_time_of_day(value):
-        remarks.append(f"{format_value(value)} has no time of day; taken as {moment.isoformat()}")
+        notes.append(f"{format_value(value)} has no time of day; taken as {moment.isoformat()}")
     return moment
 
 
-def _slots(value: object, zone: tzinfo | None, remarks: list[str], table: Table) -> tuple[datetime, ...]:
-    """Read a list of dates and times; what is wrong with an entry is told of that entry."""
-    if not isinstance(value, list) or not value:
-        raise ValueError('write a list of dates and times: ["2026-06-22T08:00:00", "2026-06-23T08:00:00"]')
-    if len(value) > MAX_SLOTS:
-        raise ValueError(f"{len(value)} dates; at most {MAX_SLOTS}")
+def _slots(value: object, zone: tzinfo | None, notes: list[str], table: Table) -> tuple[datetime, ...]:
+    """Return a list of dates and times; a faulty entry is reported under its index."""
+    entries = _list_of_dates(value)
     problems: dict[int, str] = {}
     moments: dict[int, datetime] = {}
-    for index, entry in enumerate(value):
+    for index, entry in enumerate(entries):
         try:
-            moments[index] = _slot(entry, zone, remarks)
+            moments[index] = _slot(entry, zone, notes)
         except ValueError as refusal:
             problems[index] = str(refusal)
     indices = list(moments)
     for index, twin in schedule.duplicates(schedule.to_utc(moment, zone) for moment in moments.values()):
         problems[indices[index]] = f"the same instant as dates[{indices[twin]}]; write each once"
-    for index in sorted(problems)[:_MOST_FAULTY_DATES]:
-        table.faults.append(Fault(table.name, f"dates[{index}]", value[index], problems[index]))
-    if len(problems) > _MOST_FAULTY_DATES:
-        untold = f"{len(problems) - _MOST_FAULTY_DATES} more entries at fault"
-        table.faults.append(Fault(table.name, "dates", MISSING, untold))
+    for index in sorted(problems)[:_MAX_FAULTY_DATES]:
+        table.add_fault(f"dates[{index}]", problems[index], entries[index])
+    if len(problems) > _MAX_FAULTY_DATES:
+        table.add_fault("dates", f"{len(problems) - _MAX_FAULTY_DATES} more entries at fault")
     return tuple(moments.values())
-
-
-def _moment(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time.min)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value)
-    raise ValueError("not a date and time; write 2026-06-22T08:00:00 (local) or 2026-06-22T06:00:00+00:00")
 
 
 def _has_no_time_of_day(value: object) -> bool:

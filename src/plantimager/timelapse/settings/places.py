@@ -1,4 +1,4 @@
-"""Where everything of one rig lies: the environment, read once by the command line, as one frozen value."""
+"""The paths of one rig's files: the environment, read once by the command line, as one frozen value."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Places(Struct, frozen=True):
     config_directories: tuple[Path, ...]
     rig: str | None = None
     config_file: Path | None = None
-    """Named on the command line; then no other is looked for."""
+    """The file that the command line names; no other is looked for then."""
 
     @property
     def datasets(self) -> Path:
-        """Where datasets go unless the configuration says otherwise."""
+        """The directory of the datasets, unless the configuration names another."""
         return self.store.parent / self._own("datasets")
 
     @property
     def history(self) -> Path:
-        """Where the stores of ended timelapses go."""
+        """The directory of the stores of ended timelapses."""
         return self.store.parent / self._own("history")
 
     def find_config(self) -> Path | None:
@@ -77,14 +77,14 @@ def find_places(
     config_file: Path | None = None,
     storage: Path | None = None,
 ) -> Places:
-    """Return the places of a rig; ``storage`` stands in for the directory that the environment names.
+    """Return the places of a rig; ``storage`` replaces the directory that the environment names.
 
-    A rig with a name has a store, datasets and a configuration directory of its own.
+    A rig with a name has a store, datasets, a history and a configuration directory of its own.
 
     Raises
     ------
     FaultsFound
-        The rig's name, or a file name in the environment, can't be one.
+        The rig's name, or a file name in the environment, is not allowed.
 
     """
     if rig is not None and not re.fullmatch(_RIG, rig):

@@ -1,4 +1,4 @@
-"""Reading a TOML file that a person wrote, or saying in one line why that can't be done."""
+"""Reading a TOML file that a person wrote, or saying in one line why it can't be read."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LARGEST: Final = 8 * 1024 * 1024
-"""Bytes; a definition that lists the greatest number of slots one by one has three million."""
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+"""A definition that lists the greatest number of slots one by one has three million."""
 
-DEEPEST: Final = 50
-"""Tables within tables; far more than any rig needs, and few enough for every reader after this one."""
+MAX_DEPTH: Final = 50
+"""Tables within tables: far more than any rig needs, and few enough for all later readers, which are recursive."""
 
 _INT_64: Final = range(-(2**63), 2**63)
 
 _BOM: Final = b"\xef\xbb\xbf"
-_WHERE: Final = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
-_PERHAPS_UNQUOTED: Final = ("Invalid value", "Expected newline or end of document after a statement")
+_TOMLLIB_ERROR: Final = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
+_MAYBE_UNQUOTED: Final = ("Invalid value", "Expected newline or end of document after a statement")
 
 
 class TomlFile(Struct, frozen=True):
-    """What stood in a file when it was read."""
+    """The content of a file at the time of reading."""
 
     path: Path
     values: dict[str, Any]
@@ -38,19 +38,19 @@ class TomlFile(Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the bytes, in hexadecimal digits: whether a file is still the one that was read."""
-        from hashlib import sha256  # noqa: PLC0415 - because it loads OpenSSL, and most files are read without it
+        """SHA-256 of the bytes, in hexadecimal digits."""
+        from hashlib import sha256  # noqa: PLC0415 - because it loads OpenSSL, which most starts don't need
 
         return sha256(self.content).hexdigest()
 
 
 def load_toml(path: Path) -> TomlFile:
-    """Read a regular file of UTF-8 TOML; never waits, whatever ``path`` names.
+    """Return the content of a regular file of UTF-8 TOML; never waits, whatever ``path`` names.
 
     Raises
     ------
     FileUnusable
-        It can't be read, is larger than `LARGEST`, or isn't TOML; says where and what.
+        It can't be read, is larger than `MAX_FILE_BYTES`, or isn't TOML; with the place and the problem.
 
     """
     content = _read(path)
@@ -58,27 +58,27 @@ def load_toml(path: Path) -> TomlFile:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as refusal:
-        raise FileUnusable(path, _where_and_what(text, str(refusal))) from None
+        raise FileUnusable(path, _describe_error(text, str(refusal))) from None
     except RecursionError:
         raise _too_deep(path) from None
-    except ValueError:  # int() refuses it, tomllib doesn't say where
+    except ValueError:  # of int(); tomllib doesn't give the place
         raise FileUnusable(path, "holds a number of thousands of digits") from None
-    if _is_deeper(values, DEEPEST):
+    if _is_deeper(values, MAX_DEPTH):
         raise _too_deep(path)
-    beyond = next(_beyond_64_bits(values), None)
-    if beyond is not None:
-        raise FileUnusable(path, f"{format_value(beyond)} is an integer of more than 64 bits, and TOML has none")
+    key = next(_keys_beyond_64_bits(values), None)
+    if key is not None:
+        raise FileUnusable(path, f"{format_value(key)} is an integer of more than 64 bits, and TOML has none")
     return TomlFile(path, values, content)
 
 
 def _read(path: Path) -> bytes:
     try:
-        content = read_regular(path, LARGEST)
+        content = read_regular(path, MAX_FILE_BYTES)
     except FileTooLarge:
         raise _too_large(path) from None
     except OSError as refusal:
         raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
-    if len(content) > LARGEST:
+    if len(content) > MAX_FILE_BYTES:
         raise _too_large(path)
     return content
 
@@ -94,16 +94,16 @@ def _decode(path: Path, content: bytes) -> str:
         raise FileUnusable(path, f"line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
 
 
-def _where_and_what(text: str, refusal: str) -> str:
-    """Say what tomllib says, the place first and the line itself after it."""
-    match = re.fullmatch(_WHERE, refusal)
+def _describe_error(text: str, refusal: str) -> str:
+    """Return what tomllib reports: the place, the problem, and the line itself."""
+    match = re.fullmatch(_TOMLLIB_ERROR, refusal)
     if match is None:
         return f"not TOML: {refusal}"
     lines = text.rstrip().split("\n")
     line = int(match["line"] or len(lines))
     column = int(match["column"] or len(lines[-1]) + 1)
     what = match["what"]
-    advice = "; texts stand in quotes" if what in _PERHAPS_UNQUOTED else ""
+    advice = "; texts stand in quotes" if what in _MAYBE_UNQUOTED else ""
     return f"line {line}, column {column}: {_uncapitalised(what)}{advice}: {format_value(lines[line - 1].strip())}"
 
 
@@ -111,10 +111,10 @@ def _uncapitalised(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def _is_deeper(values: dict[str, Any], deepest: int) -> bool:
-    """Whether tables and lists are nested deeper than that; without recursion, since dotted keys nest without end."""
+def _is_deeper(values: dict[str, Any], depth: int) -> bool:
+    """Whether tables and lists are nested deeper than ``depth``. No recursion: dotted keys nest without limit."""
     level: list[Any] = [values]
-    for _ in range(deepest):
+    for _ in range(depth):
         level = [inner for outer in level for inner in _members(outer)]
         if not level:
             return False
@@ -126,21 +126,21 @@ def _members(value: Any) -> list[Any]:
     return [item for item in inner if isinstance(item, dict | list)]
 
 
-def _beyond_64_bits(value: Any, key: str = "") -> Iterator[str]:
-    """Find integers that TOML doesn't have, though tomllib reads them, and give the keys that they stand under."""
+def _keys_beyond_64_bits(value: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys of integers of more than 64 bits, which tomllib reads although TOML excludes them."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _beyond_64_bits(item, f"{key}.{name}" if key else name)
+            yield from _keys_beyond_64_bits(item, f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for item in value:
-            yield from _beyond_64_bits(item, key)
+            yield from _keys_beyond_64_bits(item, key)
     elif isinstance(value, int) and value not in _INT_64:
         yield key
 
 
 def _too_large(path: Path) -> FileUnusable:
-    return FileUnusable(path, f"larger than {LARGEST // 1024**2} MB, which no file of this kind is")
+    return FileUnusable(path, f"larger than {MAX_FILE_BYTES // 1024**2} MB, which no file of this kind is")
 
 
 def _too_deep(path: Path) -> FileUnusable:
-    return FileUnusable(path, f"tables or lists are nested deeper than {DEEPEST} levels")
+    return FileUnusable(path, f"tables or lists are nested deeper than {MAX_DEPTH} levels")

@@ -34,7 +34,7 @@ from plantimager.timelapse.datasets.attempt import (
     unfinished_attempts,
 )
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.command.options import TABLE, read_options
+from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing, find_program
@@ -65,7 +65,7 @@ class CommandDriver(ScannerDriver):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        self._options = read_options(options, faults)
+        self._options = read_command_options(options, faults)
         if faults:
             raise FaultsFound(faults)
         self._environment = {**_basic_environment(), **self._options.environment}

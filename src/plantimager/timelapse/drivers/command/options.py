@@ -53,7 +53,7 @@ class CommandOptions(Struct, frozen=True, kw_only=True):
     """The variables of ``[drivers.command.environment]``."""
 
 
-def read_options(values: Mapping[str, Any], faults: list[Fault]) -> CommandOptions:
+def read_command_options(values: Mapping[str, Any], faults: list[Fault]) -> CommandOptions:
     """Return the options of ``[drivers.command]``, and add what is wrong with the table to ``faults``."""
     table = Table(dict(values), TABLE, faults)
     options = CommandOptions(**read_keys(CommandOptions, table), environment=_read_environment(table))

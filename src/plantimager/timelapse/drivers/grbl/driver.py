@@ -35,9 +35,9 @@ from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
-from plantimager.timelapse.drivers.grbl.options import TABLE, read_options
+from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
-from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS, Rig, collecting
+from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.switches import SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
@@ -64,10 +64,10 @@ class GrblDriver(ScannerDriver, ManualRigControl):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        rig = read_options(options, faults)
+        rig = read_rig_options(options, faults)
         if faults:
             raise FaultsFound(faults)
-        self._rig = Rig(rig)
+        self._rig = GrblRig(rig)
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return the faults of a configuration for this rig: reach, unknown cameras; and libraries that are missing."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plantimager.timelapse.drivers.base import ScanMonitor
-    from plantimager.timelapse.drivers.grbl.rig import Rig
+    from plantimager.timelapse.drivers.grbl.rig import GrblRig
     from plantimager.timelapse.scan.pose import Pose
 
 LIGHTS: Final = frozenset({Role.GROWTH_LIGHT, Role.SCAN_LIGHT})
@@ -30,7 +30,7 @@ LIGHTS: Final = frozenset({Role.GROWTH_LIGHT, Role.SCAN_LIGHT})
 class ManualRigControl(ManualControl):
     """The calls of `ManualControl`, on the rig of the driver that inherits them."""
 
-    _rig: Rig
+    _rig: GrblRig
 
     def home(self, monitor: ScanMonitor) -> str:
         """Home, and return where the arm stands then."""
@@ -80,7 +80,7 @@ def _errors_for_a_person() -> Iterator[None]:
         raise ScannerNotReady(str(fault)) from fault
 
 
-def examine(rig: Rig) -> Sequence[Part]:
+def examine(rig: GrblRig) -> Sequence[Part]:
     """Return the state of switches, board and cameras; for that the rig is powered up, and the growth light released.
 
     Homes nothing; a position that is known stays known.
@@ -97,11 +97,11 @@ def _ask(part: str, ask: Callable[[], str]) -> Part:
         return Part(part, answers=False, says=str(fault))
 
 
-def _examine_switches(rig: Rig) -> str:
+def _examine_switches(rig: GrblRig) -> str:
     rig.power_up(wait_without_stop)
     return f"switched: {', '.join(f'{switch.name} ({switch.role})' for switch in rig.options.switches)}"
 
 
-def _examine_camera(rig: Rig, name: str) -> str:
+def _examine_camera(rig: GrblRig, name: str) -> str:
     rig.open_camera(name)
     return f"{rig.options.cameras[name].kind}, open"

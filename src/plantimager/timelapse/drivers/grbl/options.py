@@ -52,7 +52,7 @@ class RigOptions(Struct, frozen=True, kw_only=True):
     switches: tuple[SwitchOptions, ...]
 
 
-def read_options(values: Mapping[str, Any], faults: list[Fault]) -> RigOptions:
+def read_rig_options(values: Mapping[str, Any], faults: list[Fault]) -> RigOptions:
     """Return the rig of ``[drivers.grbl]``, and add what is wrong with the table to ``faults``."""
     table = Table(dict(values), TABLE, faults)
     arm = _read_arm(table)

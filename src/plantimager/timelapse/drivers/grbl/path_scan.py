@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
     from plantimager.timelapse.drivers.base import ScanMonitor
-    from plantimager.timelapse.drivers.grbl.rig import Rig
+    from plantimager.timelapse.drivers.grbl.rig import GrblRig
     from plantimager.timelapse.scan.cameras import Camera
 
 
 class PathScan:
     """The scan of a path with some cameras of a rig. Its calls raise `ScanCancelled` and `ScanFailed`."""
 
-    def __init__(self, rig: Rig, monitor: ScanMonitor, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
+    def __init__(self, rig: GrblRig, monitor: ScanMonitor, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
         self._rig, self._monitor = rig, monitor
         self._poses, self._cameras = poses, cameras
 

@@ -31,7 +31,7 @@ ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
 """Encoding by file name extension."""
 
 
-class Rig:
+class GrblRig:
     """A rig. Calls raise the `RIG_FAULTS` of the parts that they use, and `Stopped` where a ``wait`` returned True."""
 
     def __init__(self, options: RigOptions) -> None:

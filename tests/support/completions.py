@@ -1,0 +1,222 @@
+"""The completions of timelapsectl for zsh and fish, written from what its parser understands.
+
+That of bash is written by hand. Run as a program this module writes both files again:
+``.venv-test/bin/python tests/support/completions.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tree import SYSTEMD
+
+from plantimager.timelapse.cli.parser import build_parser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+COMPLETIONS: Final = SYSTEMD / "completion"
+
+FIELDS: Final = ("SLOT=", "ATTEMPT=", "ACTION=", "STATE=", "SCAN_ID=", "TIMELAPSE_ID=")
+"""Fields of the daemon's journal entries: `log` takes them, and no parser of ours knows them."""
+
+HEAD: Final = (
+    "Completion of timelapsectl(1) for {}, written by tests/support/completions.py from what the program knows."
+)
+
+
+class Word(NamedTuple):
+    """One option, or one argument without a name."""
+
+    names: Sequence[str]
+    """Empty for an argument."""
+    help: str
+    value: str
+    """What stands for the value; empty for an option that has none."""
+    values: Sequence[str]
+    """All values there are, where they are few."""
+    many: bool
+
+    @property
+    def is_toml(self) -> bool:
+        """Whether the value is a file that the program reads."""
+        return self.value == "FILE" and [*self.names] in ([], ["--config"])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the value is any file."""
+        return self.value in ("FILE", "PATH")
+
+
+class Command(NamedTuple):
+    """What may be said behind a command, or behind nothing."""
+
+    words: tuple[Word, ...]
+    further: Mapping[str, str]
+    """Its commands, with their help."""
+
+
+def commands(parser: argparse.ArgumentParser, said: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Yield every command by the words that lead to it, the program itself by none."""
+    words, further = [], {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            further = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, inner in action.choices.items():
+                yield from commands(inner, (*said, name))
+        else:
+            takes_none = action.nargs == 0
+            value = "" if takes_none else str(action.metavar or action.dest.upper())
+            values = [] if takes_none or action.choices is None else [*map(str, action.choices)]
+            words.append(Word(action.option_strings, action.help or "", value, values, action.nargs == "*"))
+    yield said, Command(tuple(words), further)
+
+
+def common_words(known: Iterable[Command]) -> list[Word]:
+    """Return what may be said behind every command but `log`, whose arguments are journalctl's."""
+    first, *others = (command.words for command in known if command.words[0].names)
+    return [word for word in first if all(word in words for words in others)]
+
+
+# --- zsh --------------------------------------------------------------------------------------
+
+
+def zsh() -> str:
+    """Return the file for zsh."""
+    known = dict(commands(build_parser()))
+    common = common_words(known.values())
+    return "\n".join(
+        [
+            "#compdef timelapsectl",
+            f"# {HEAD.format('zsh')}",
+            "",
+            *("typeset -ga _timelapsectl_common=(", *(f"    {_zsh_spec(word)}" for word in common), ")", ""),
+            *(_zsh_function(said, command, common) for said, command in sorted(known.items())),
+            '_timelapsectl "$@"',
+            "",
+        ]
+    )
+
+
+def _zsh_function(said: tuple[str, ...], command: Command, common: Sequence[Word]) -> str:
+    name = "_".join(("_timelapsectl", *said))
+    shared = "" if said == ("log",) else " $_timelapsectl_common"
+    specs = [_zsh_spec(word) for word in command.words if word not in common]
+    if said == ("log",):
+        specs = [f"'*:field:({' '.join(FIELDS)})'"]
+    if not command.further:
+        return f"{name}() {{\n{_arguments(f'_arguments -s{shared}', specs)}}}\n"
+    specs += ["'1:command:->command'", "'*::argument:->argument'"]
+    described = "\n".join(f"            '{_zsh_text(f'{word}:{text}')}'" for word, text in command.further.items())
+    return f"""{name}() {{
+    local curcontext=$curcontext state line
+    local -a further
+{_arguments(f"_arguments -C -s{shared}", specs)}\
+    case $state in
+    command)
+        further=(
+{described}
+        )
+        _describe command further
+        ;;
+    argument) (( $+functions[{name}_$words[1]] )) && {name}_$words[1] ;;
+    esac
+}}
+"""
+
+
+def _arguments(call: str, specs: Sequence[str]) -> str:
+    return " \\\n        ".join((f"    {call}", *specs)) + "\n"
+
+
+def _zsh_spec(word: Word) -> str:
+    values = f"({' '.join(word.values)})" if word.values else '_files -g "*.toml"' if word.is_toml else "_files"
+    value = f":{word.value}:{values if word.values or word.is_file else ' '}" if word.value else ""
+    if not word.names:
+        return f"'{'*' if word.many else ''}{value}'"
+    help_ = _zsh_text(word.help, brackets=True)
+    if len(word.names) == 1:
+        return f"'{word.names[0]}[{help_}]{value}'"
+    return f"'({' '.join(word.names)})'{{{','.join(word.names)}}}'[{help_}]{value}'"
+
+
+def _zsh_text(text: str, *, brackets: bool = False) -> str:
+    text = text.replace("'", "'\\''")
+    return text.replace("[", "\\[").replace("]", "\\]") if brackets else text
+
+
+# --- fish -------------------------------------------------------------------------------------
+
+_FISH_HEAD: Final = """\
+# {head}
+
+function __timelapsectl_at --description 'Whether these are the command and the action so far'
+    set -l said
+    set -l is_value false
+    set -l words (commandline -opc)
+    for word in $words[2..]
+        if $is_value
+            set is_value false
+        else if contains -- $word --rig --config
+            set is_value true
+        else if not string match --quiet -- '-*' $word
+            set -a said $word
+        end
+    end
+    if test "$said[1]" = rig
+        set said $said[1..2]
+    else
+        set said $said[1]
+    end
+    test "$said" = "$argv"
+end
+
+complete -c timelapsectl --no-files
+"""
+
+
+def fish() -> str:
+    """Return the file for fish."""
+    known = dict(commands(build_parser()))
+    common = common_words(known.values())
+    lines = [_FISH_HEAD.format(head=HEAD.format("fish"))]
+    lines += [
+        line for word in common for line in _fish_lines("complete -c timelapsectl -n 'not __timelapsectl_at log'", word)
+    ]
+    for said, command in sorted(known.items()):
+        at = f"complete -c timelapsectl -n '{' '.join(('__timelapsectl_at', *said))}'"
+        lines += [f"{at} -a {word} -d '{_fish_text(text)}'" for word, text in command.further.items()]
+        lines += [line for word in command.words if word not in common for line in _fish_lines(at, word)]
+        if said == ("log",):
+            lines.append(f"{at} -a '{' '.join(FIELDS)}'")
+    return "\n".join([*lines, ""])
+
+
+def _fish_lines(at: str, word: Word) -> Iterator[str]:
+    if word.is_toml:
+        values = " -a '(__fish_complete_suffix .toml)'"
+    elif word.values:
+        values = f" -a '{' '.join(word.values)}'"
+    else:
+        values = " --force-files" if word.is_file and word.names else ""
+    names = "".join(f" -l {name[2:]}" if name.startswith("--") else f" -s {name[1:]}" for name in word.names)
+    if names or values:
+        takes = "" if not (names and word.value) else " -r" if "--force-files" in values else " -x"
+        yield f"{at}{names}{takes}{values} -d '{_fish_text(word.help)}'"
+
+
+def _fish_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+FILES: Final[Mapping[Path, Callable[[], str]]] = {
+    COMPLETIONS / "_timelapsectl": zsh,
+    COMPLETIONS / "timelapsectl.fish": fish,
+}
+"""The files, and what writes each."""
+
+if __name__ == "__main__":
+    for file, write in FILES.items():
+        file.write_text(write())
