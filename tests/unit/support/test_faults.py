@@ -1,4 +1,4 @@
-"""Checking what people write, every fault at once."""
+"""Tables that people write: every fault is reported."""
 
 from datetime import UTC, date, datetime
 
@@ -70,7 +70,7 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
 
 
 def test_a_default_is_not_checked_and_may_be_none():
-    """What is absent gets the default as it is."""
+    """An absent key has its default, unread."""
     table = Table({}, "table", [])
     assert table.take("key", whole_number(1), None) is None
     assert table.take("other", whole_number(1), -5) == -5
@@ -99,7 +99,7 @@ def test_a_value_in_place_of_a_table_is_a_fault_of_the_table_around_it(value):
 
 
 def test_the_rest_of_a_table_counts_as_known():
-    """For tables whose keys belong to somebody else."""
+    """For tables whose keys another reader checks."""
     faults = []
     table = Table({"mine": 1, "theirs": 2}, "", faults)
     table.take("mine", whole_number(0))
@@ -109,12 +109,12 @@ def test_the_rest_of_a_table_counts_as_known():
 
 
 def test_an_unknown_key_does_not_show_its_value():
-    """Nobody knows what it is: it may be a password."""
+    """It may be a password."""
     assert "hunter2" not in "".join(faults_of({"password": "hunter2"}, Table.finish))
 
 
 def test_an_error_lists_every_fault_under_the_name_of_the_file():
-    """One line a fault below one line with their number; systemd doesn't restart on its exit code."""
+    """One line a fault, below a line with their number; systemd doesn't restart on the exit code."""
     error = FaultsFound([Fault("a", "x", 1, "wrong"), Fault("", "y", MISSING, "missing")]).named("/etc/f.toml")
     assert str(error) == "/etc/f.toml: 2 faults\n  [a] x = 1: wrong\n  y: missing"
     assert str(FaultsFound([Fault("", "y", 0, "no")], "f")) == "f: 1 fault\n  y = 0: no"
@@ -142,7 +142,7 @@ def test_an_error_lists_every_fault_under_the_name_of_the_file():
     ],
 )
 def test_values_are_shown_on_one_line_as_toml_has_them(value, line):
-    """Cut when long, and with nothing in them that a terminal would obey."""
+    """Cut when long, and without anything that a terminal obeys."""
     assert format_value(value) == line
 
 
@@ -156,7 +156,7 @@ def test_whatever_toml_can_hold_is_shown_on_one_line(value):
 
 @given(st.dictionaries(st.text(), TOML_VALUES, max_size=4), st.text())
 def test_every_table_can_be_read_with_every_reader(values, key):
-    """Readers refuse with ValueError alone, so that a table always is read to its end, and faults are one line each."""
+    """Readers raise only ValueError, so that a table is always read to its end; each fault is one line."""
     faults = []
     table = Table(values, "table", faults)
     for key_read in (*values, key):
@@ -182,20 +182,20 @@ def test_a_whole_number_is_neither_text_nor_truth(value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "3"])
 def test_a_number_is_finite(value):
-    """Nothing that arithmetic trips over later."""
+    """Arithmetic with it stays finite."""
     with pytest.raises(ValueError, match="write a number"):
         number(value)
 
 
 @pytest.mark.parametrize("value", [[], "take-scan", [1], ["a", 2], None, {}])
 def test_a_program_is_a_list_of_texts(value):
-    """No shell splits a line."""
+    """There is no shell that would split a line."""
     with pytest.raises(ValueError, match="write a list of texts, the program first"):
         argv(value)
 
 
 def test_a_program_has_a_name():
-    """An empty first text is a slip."""
+    """An empty first text is a fault."""
     with pytest.raises(ValueError, match="the program"):
         argv(["", "x"])
     assert argv(["a", ""]) == ("a", "")

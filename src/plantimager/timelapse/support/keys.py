@@ -41,7 +41,8 @@ class Key(Struct, frozen=True):
     unit: str = ""
     """Of the value: ``mm``, ``pixels``; ``duration`` stands for text such as "1h30m", ``size`` for "500 MB"."""
     absent: str = ""
-    """What holds where the key is absent, in words, where the default value doesn't say it."""
+    """What holds where the key is absent, in words, where the default value doesn't say it: "as the board's $110 says",
+    "Required in mode interval"."""
     name: str = ""
     """The key; `keys_of` fills in the name of the field."""
     default: Any = MISSING
