@@ -35,16 +35,16 @@ class CommandOptions(Struct, frozen=True, kw_only=True):
     argv: Annotated[tuple[str, ...], Key(_program)]
     """The program that scans; see below."""
     prepare: Annotated[tuple[str, ...] | None, Key(_program)] = None
-    """A program that gets the rig ready before a scan. It is ready if that exits with 0."""
+    """A program that gets the rig ready before a scan. The rig is ready if it exits with 0."""
     standby: Annotated[tuple[str, ...] | None, Key(_program)] = None
     """A program that powers the rig down, when the next scan is far off."""
     recover: Annotated[tuple[str, ...] | None, Key(_program, absent="none, and the slot is attempted again")] = None
-    """A program that is asked, after the daemon was killed in the middle of a scan, whether that had finished. It sees
-    what the scan's saw, and what that left in its directory; 0 is yes."""
+    """A program that says, after the daemon was killed in the middle of a scan, whether the scan had finished: it exits
+    with 0 for yes. It sees what the program that scans saw, and what that left in its directory."""
     prepare_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
     standby_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
     recover_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)
-    """The longest that each of these may take."""
+    """The longest that each of these three may take."""
     stop_grace: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(seconds=10)
     """How long a program that has to stop gets from SIGTERM to SIGKILL."""
     keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
