@@ -12,7 +12,7 @@ from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_REMOVED
 from apscheduler.schedulers import SchedulerNotRunningError, base
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import START, ScriptEnded, VirtualClock
 
@@ -609,7 +609,6 @@ def first_moment(at, happenings):
     raise AssertionError("time ends only after every job")
 
 
-@settings(deadline=None)
 @given(jobs=st.lists(MICROSECONDS, max_size=20), happenings=HAPPENINGS)
 def test_each_job_runs_once_and_as_soon_as_the_clock_shows_its_time(jobs, happenings):
     """Random jobs on a clock that is set, suspended and woken at random: never early, never twice, never late."""
@@ -629,7 +628,6 @@ def test_each_job_runs_once_and_as_soon_as_the_clock_shows_its_time(jobs, happen
     assert len(rig.clock.wakes) <= 1 + len(jobs) + len(happenings)
 
 
-@settings(deadline=None)
 @given(jobs=st.lists(MICROSECONDS, max_size=20), happenings=HAPPENINGS, long=st.timedeltas(timedelta(0), HOUR))
 def test_each_job_runs_once_and_in_time_order_when_jobs_take_long(jobs, happenings, long):
     """One after the other, each not before its time, whatever happens meanwhile."""
