@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from hiding import directories_of_the_machine, hide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STRICT = "--no-skips"
 ALLOWED = "--may-skip"
+VISIBLE = pytest.StashKey[str]()
 
 OF_THE_MACHINE = (
     *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "PI3_TIMELAPSE_FILE_NAME"),
@@ -29,12 +31,23 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("timelapsed")
 
 
-def pytest_configure() -> None:
-    """Let the programs that tests start receive SIGINT, also where this run was started in the background.
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide this machine's own rigs, and let the programs that tests start receive SIGINT.
 
     A shell starts background jobs with SIGINT ignored, and children inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The workers of pytest-xdist are children of the process in which this is done.
+    if not hasattr(config, "workerinput") and (directories := directories_of_the_machine()):
+        try:
+            hide(directories)
+        except OSError as refusal:
+            config.stash[VISIBLE] = f"visible to the tests: {', '.join(map(str, directories))} ({refusal})"
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what of this machine could not be hidden."""
+    return [config.stash[VISIBLE]] if VISIBLE in config.stash else []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

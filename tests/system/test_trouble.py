@@ -25,8 +25,8 @@ HUNG_WITHIN = 180.0
 def hung_rig(layers, installed) -> Iterator[Rig]:
     """Return a machine whose driver hangs in slot 0 and ignores its cancelling.
 
-    Like any driver it gets 30 s to come to a safe point. The module's other tests run meanwhile; the last one checks the
-    outcome.
+    Like any driver it gets 30 s to come to a safe point. The module's other tests run meanwhile; the last one checks
+    the outcome.
     """
     rig = Rig(layers, installed, hostname="hung")
     try:

@@ -1,8 +1,8 @@
 """Room on the datasets' disk: what a scan must find before it begins, and what it leaves to others."""
 
 import errno
-import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from disks import small_disk
@@ -24,16 +24,38 @@ def small(tmp_path):
         yield directory
 
 
-@pytest.mark.parametrize(("needed", "keep_free", "fits"), [(0, 0, True), (1 << 60, 0, False), (0, 1 << 60, False)])
-def test_room_is_for_the_scan_and_for_what_must_stay_free(tmp_path, needed, keep_free, fits):
-    """Too little of either is told with what there is, and what to do."""
-    if fits:
-        disk_space.check(tmp_path, needed, keep_free)
-        return
+FREE = 64_000_000
+"""Bytes of an imagined disk: how much this machine has free says nothing about the check."""
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """Return a directory on a disk with `FREE` bytes free."""
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=FREE))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("needed", "keep_free"), [(0, 0), (FREE, 0), (0, FREE), (FREE - 1, 1)])
+def test_disk_with_space_for_the_scan_and_for_the_reserve_is_enough(disk, needed, keep_free):
+    """Both fit to the last byte."""
+    disk_space.check(disk, needed, keep_free)
+
+
+@pytest.mark.parametrize(
+    ("needed", "keep_free", "words"),
+    [
+        (FREE + 1, 0, "64 MB free, 64 MB needed for this scan, and 0 MB kept free"),
+        (0, FREE + 1, "64 MB free, 0 MB needed for this scan, and 64 MB kept free"),
+        (FREE, 1, "64 MB free, 64 MB needed for this scan, and 0 MB kept free"),
+        (1 << 60, 0, "64 MB free, 1152921504.6 GB needed for this scan, and 0 MB kept free"),
+    ],
+)
+def test_disk_needs_space_for_the_scan_and_for_the_reserve(disk, needed, keep_free, words):
+    """Where it has too little, the error says how much is free and what to do."""
     with pytest.raises(OSError, match="move datasets away, or lower keep_free") as caught:
-        disk_space.check(tmp_path, needed, keep_free)
+        disk_space.check(disk, needed, keep_free)
     assert caught.value.errno == errno.ENOSPC
-    assert f"{shutil.disk_usage(tmp_path).free / 1e9:.0f}"[:1] in str(caught.value)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(
