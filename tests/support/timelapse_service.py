@@ -1,4 +1,4 @@
-"""One timelapsed service on a rig, as its administrator sees it: files, systemctl, journal, timelapsectl."""
+"""One timelapsed service on a rig, as its administrator uses it: files, systemctl, journal, timelapsectl."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ encoding = "png"
 """
 
 FREEZES = "stall = [0]\nstall_attempts = 1"
-"""Options of a rig that stops half-way in the first attempt for slot 0, until it is cancelled or the power goes."""
+"""Options of a rig that stops half-way in the first attempt for slot 0, until the scan is cancelled or killed."""
 HALF_WAY = "scanning slot 0 of 3, picture 2 of 4"
-"""What the status says then."""
+"""The status at that time."""
 
 HALF_DONE = STORES / "interval-utc-interrupted.json"
-"""The store that a controller left, its schedule half done."""
+"""The store of a controller whose schedule is half done."""
 CIRCLE = {"center_x": 375, "center_y": 375, "z": 0, "tilt": 0, "radius": 350, "n_points": 3}
 
 
 def configuration(*, clock: str = "trust", stall_timeout: str = "5m", pace: float = 0, options: str = "") -> str:
-    """Return a ``timelapsed.toml``: a simulated rig, as fast as it can be, whose clock is right."""
+    """Return a ``timelapsed.toml``: a simulated rig, as fast as possible, whose clock is trusted."""
     return CONFIGURATION.format(clock=clock, stall_timeout=stall_timeout, pace=pace, options=options)
 
 
 def definition(
     name: str = "tl", *, interval: str = "1s", n_shots: int = 3, grace: int = 600, points: int = 4, retries: int = 0
 ) -> str:
-    """Return a ``timelapse.toml`` whose first slot is due a second from when it is taken up."""
+    """Return a ``timelapse.toml`` whose first slot is due one second after it is taken up."""
     return DEFINITION.format(name=name, interval=interval, n_shots=n_shots, grace=grace, points=points, retries=retries)
 
 
@@ -95,7 +95,7 @@ class TimelapseService:
         return json.loads(self.rig.path(self.store).read_bytes())
 
     def put(self, store: dict[str, Any]) -> None:
-        """Write the store, which keeps its owner; a new directory becomes the service's at its start."""
+        """Write the store, which keeps its owner; at its start the service becomes the owner of a new directory."""
         self.rig.write(self.store, json.dumps(store), mode=0o600)
 
     def drop_in(self, name: str, *settings: str) -> None:
@@ -104,17 +104,17 @@ class TimelapseService:
         self.rig.write(f"/etc/systemd/system/{self.unit}.d/{name}.conf", text)
 
     def see_boots(self) -> None:
-        """Let the service see one boot of the container from the next.
+        """Let the service distinguish one boot of the container from the next.
 
-        A container has its boot id as a file over that of the kernel, which it shares with the machine below; the
-        /proc of its own that each of these protections gives the service shows the kernel's.
+        A container shares the kernel with the host, and has its own boot id as a mount over the kernel's file. Each of
+        these protections gives the service a /proc of its own, which shows the kernel's boot id.
         """
         self.drop_in("boots", "ProtectProc=default", "ProtectKernelTunables=no", "ProtectControlGroups=no")
 
     # systemctl
 
     def systemctl(self, verb: str) -> None:
-        """Have the unit started, stopped, reloaded."""
+        """Run ``systemctl verb`` on the unit."""
         self.rig.run("systemctl", verb, self.unit)
 
     def show(self, fact: str) -> str:
@@ -123,7 +123,7 @@ class TimelapseService:
 
     @property
     def status(self) -> str:
-        """The line that `systemctl status` shows."""
+        """The Status line of `systemctl status`."""
         return self.show("StatusText")
 
     def wait_for_status(self, *words: str) -> str:
@@ -138,22 +138,22 @@ class TimelapseService:
     # Journal
 
     def wait_for(self, action: str, *matches: str, within: float = COMMAND_WITHIN) -> Entry:
-        """Return the first entry of this boot that tells of ``action``."""
+        """Return the first entry of this boot with that ``action``."""
         return self.rig.wait_for_entry(f"_SYSTEMD_UNIT={self.unit}", f"ACTION={action}", *matches, within=within)
 
     def said(self, *matches: str) -> list[str]:
-        """Return what the daemon told the journal, in all boots."""
+        """Return the daemon's messages in the journal, of all boots."""
         return [entry["MESSAGE"] for entry in self.rig.journal(f"_SYSTEMD_UNIT={self.unit}", *matches)]
 
     # timelapsectl
 
     def ctl(self, *arguments: str, check: bool = True) -> str:
-        """Run ``timelapsectl`` as root; return what it wrote to standard output."""
+        """Run ``timelapsectl`` as root; return its standard output."""
         whose = ("--rig", self.name) if self.name else ()
         return self.rig.run("timelapsectl", *whose, *arguments, check=check).stdout
 
     def facts(self) -> dict[str, Any]:
-        """Return what ``timelapsectl status --json`` says."""
+        """Return the facts of ``timelapsectl status --json``."""
         return json.loads(self.ctl("status", "--json", "-n", "1000"))
 
     def records(self) -> dict[int, dict[str, Any]]:
@@ -161,12 +161,12 @@ class TimelapseService:
         return {record["slot"]: record for record in self.facts()["records"]}
 
     def outcomes(self) -> list[str]:
-        """Return what became of each slot that has a record, in their order."""
+        """Return the status of each slot that has a record, in order of the slots."""
         return [record["status"] for _, record in sorted(self.records().items())]
 
 
 def moved(store: Any, by: timedelta) -> Any:
-    """Return a store as if all that stands in it had happened, and will happen, so much later."""
+    """Return a store with every time in it moved by so much."""
     match store:
         case dict():
             return {key: moved(value, by) for key, value in store.items()}
@@ -182,20 +182,20 @@ def moved(store: Any, by: timedelta) -> Any:
 
 
 def due_now(store: dict[str, Any], slot: int) -> dict[str, Any]:
-    """Return a store as if it had been written so that ``slot`` is due at this moment."""
+    """Return a store whose times are moved so that ``slot`` is due at this moment."""
     at = datetime.fromisoformat(store["schedule_times"][slot])
-    return moved(store, datetime.now(UTC) - at)  # noqa: TID251 - the rig's clock is that of the test's machine
+    return moved(store, datetime.now(UTC) - at)  # noqa: TID251 - the rig's clock is that of the host
 
 
 def half_done_store() -> dict[str, Any]:
-    """Return the store of a controller whose slot 6 is due at this moment, with the scan to go on with."""
+    """Return the store of a controller whose slot 6 is due at this moment, with a scan configuration."""
     store = due_now(json.loads(HALF_DONE.read_bytes()), slot=6)
     store["extra"] = {"config_snapshot": {"ScanPath": {"class_name": "Circle", "kwargs": CIRCLE}}}
     return store
 
 
 def datasets_of(service: TimelapseService, directory: str = "datasets") -> dict[str, int]:
-    """Return the whole datasets, and how many pictures each has."""
+    """Return the number of pictures of each whole dataset."""
     place: Path = service.rig.path(f"{service.storage}/{directory}")
     whole = (path for path in place.iterdir() if not path.name.startswith("."))
     return {path.name: len(list((path / "images").iterdir())) for path in sorted(whole)}

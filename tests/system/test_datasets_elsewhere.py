@@ -1,4 +1,4 @@
-"""Datasets on a disk of their own, as systemd/examples/datasets.conf has it, in the unit as delivered."""
+"""Datasets on another disk, as systemd/examples/datasets.conf describes it, in the unit as delivered."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ EXAMPLE = SYSTEMD / "examples/datasets.conf"
 SCANS = "/srv/scans"
 
 
-def test_directory_that_the_sandbox_keeps_read_only_is_told_before_the_first_slot_and_costs_none(rig, service):
-    """The administrator reads why, does what the example says, and the slot is taken within its grace period."""
+def test_directory_that_the_sandbox_keeps_read_only_is_reported_before_the_first_slot_and_costs_none(rig, service):
+    """The journal names the cause; with the example in place the slot is taken within its grace period."""
     service.configure(f'datasets = "{SCANS}"\n{configuration()}')
     service.define(n_shots=1)
     rig.boot()
-    told = service.wait_for("datasets_out_of_reach")
-    assert f"{SCANS}: datasets can't be put there: Read-only file system" in told["MESSAGE"]
+    entry = service.wait_for("datasets_out_of_reach")
+    assert f"{SCANS}: datasets can't be put there: Read-only file system" in entry["MESSAGE"]
     assert f"{SCANS}: datasets can't be put there" in service.wait_for("rig_not_ready", "SLOT=0")["MESSAGE"]
     (make,) = [line.removeprefix("#").strip() for line in EXAMPLE.read_text().splitlines() if "install -d" in line]
     rig.run(*make.removeprefix("sudo ").split())
@@ -31,7 +31,7 @@ def test_directory_that_the_sandbox_keeps_read_only_is_told_before_the_first_slo
 
 
 def test_disk_that_is_mounted_late_costs_no_slot(rig, service):
-    """The service starts without it and says so; mounted, it is in the service's sandbox, and the slot is taken."""
+    """The service starts without the disk and says so; once mounted, it is in the sandbox, and the slot is taken."""
     service.configure(f'datasets = "{SCANS}"\n{configuration()}')
     service.define(n_shots=1)
     rig.write(f"/etc/systemd/system/{service.unit}.d/datasets.conf", EXAMPLE.read_text())

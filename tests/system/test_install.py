@@ -1,4 +1,4 @@
-"""`systemd/install` on a bare Debian 12: what it does, says, repeats and leaves."""
+"""`systemd/install` on a bare Debian: its steps, its output, its second run, and its removal."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from tree import SYSTEMD
+from debian import SOURCES, on_every_release
+from tree import MANUALS, SYSTEMD
 
 if TYPE_CHECKING:
     from container import Rig
 
 CATALOG = SYSTEMD / "plant-imager-timelapsed.catalog"
-MANUALS = CATALOG.parent / "man"
 UNIT = "plant-imager-timelapsed.service"
-INSTALL = "/usr/src/timelapsed/systemd/install"
-WHEELS = "/usr/src/timelapsed/wheels"
+ENVIRONMENT = "/opt/plant-imager-timelapsed"
+INSTALL = f"{SOURCES}/systemd/install"
+WHEELS = f"{SOURCES}/wheels"
 STORE = "/var/lib/plant-imager3-app/timelapse_storage.json"
 TRUST = 'clock = "trust"\n'
-"""Tests don't wait for a time server, and a container has no real-time clock."""
+"""The daemon need not wait for a time server; a container has none, and no real-time clock."""
 
 
 def install(machine: Rig, *options: str) -> str:
-    """Run the installer, offline, on a running machine; return what it said."""
+    """Run the installer, offline, on a running machine; return its output."""
     return machine.run(INSTALL, "--wheels", WHEELS, *options).stdout
 
 
 def everything_below(machine: Rig) -> dict[str, tuple[int, int]]:
-    """Return kind and size of every file that the machine has written since it was made."""
+    """Return mode and size of every file that the machine has written since it was made."""
     found = {}
     for top, directories, files in os.walk(machine.upper):
         for name in directories + files:
@@ -39,8 +40,9 @@ def everything_below(machine: Rig) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_one_command_makes_a_service_that_is_up_at_every_boot(bare_rig):
-    """A bare machine has the daemon running after the installer, and again after a power cut."""
+@on_every_release
+def test_one_command_makes_a_service_that_is_up_at_every_boot(bare_rig, release):
+    """On a bare machine the daemon runs after the installer, and again after a power cut, on that Debian's Python."""
     bare_rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
     bare_rig.boot()
     install(bare_rig)
@@ -50,18 +52,21 @@ def test_one_command_makes_a_service_that_is_up_at_every_boot(bare_rig):
     assert bare_rig.run("systemctl", "is-system-running", "--wait").stdout.strip() == "running"
     assert bare_rig.show(UNIT, "ActiveState") == "active"
     assert bare_rig.show(UNIT, "User") == "plant-imager"
+    (python,) = bare_rig.run(f"{ENVIRONMENT}/bin/python3", "--version").stdout.splitlines()
+    assert python.startswith(f"Python {release.python}.")
 
 
-def test_store_belongs_to_the_rig_account_alone(rig):
-    """The state directory is 0700 and the account's; configuration is root's, for everybody to read."""
+def test_store_is_readable_by_the_service_account_alone(rig):
+    """The state directory has mode 0700 and is the account's; everybody may read the configuration, which is root's."""
     rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
     rig.boot()
     facts = rig.run("stat", "--format=%a %U %G", "/var/lib/plant-imager3-app/", "/etc/plant-imager3-app/")
     assert facts.stdout.splitlines() == ["700 plant-imager plant-imager", "755 root root"]
 
 
+@on_every_release
 def test_message_catalog_is_installed(rig):
-    """Every message of the catalog is known to the machine's own journalctl, for `journalctl -x`."""
+    """The machine's own journalctl knows every message of the catalog, for `journalctl -x`."""
     wanted = re.findall(r"(?m)^-- ([0-9a-f]{32})$", CATALOG.read_text(encoding="utf-8"))
     known = rig.build("journalctl", "--list-catalog", "--no-pager").stdout
     assert wanted
@@ -69,13 +74,13 @@ def test_message_catalog_is_installed(rig):
 
 
 def test_manual_pages_are_installed(rig):
-    """Each in the directory of its section, where `man` looks."""
+    """Each page is in the directory of its section, where `man` looks."""
     installed = {path.name: path.parent.name for path in rig.path("/usr/local/share/man").glob("*/*")}
     assert installed == {page.name: f"man{page.suffix[1:]}" for page in MANUALS.iterdir()}
 
 
-def test_installing_again_changes_nothing_and_leaves_the_daemon_alone(rig):
-    """The second run finds all as it should be: no file is written, the daemon's process stays."""
+def test_installing_again_changes_nothing_and_keeps_the_daemon_running(rig):
+    """The second run finds everything as it should be: it writes no file, and the daemon's process goes on."""
     rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
     rig.boot()
     before = rig.show(UNIT, "MainPID")
@@ -84,32 +89,31 @@ def test_installing_again_changes_nothing_and_leaves_the_daemon_alone(rig):
     assert rig.show(UNIT, "MainPID") == before != "0"
 
 
-def test_update_takes_the_new_program_and_restarts_the_daemon(rig):
-    """Other wheels make another environment; the running daemon moves to it, the old one goes."""
+def test_update_installs_the_new_program_and_restarts_the_daemon(rig):
+    """Other wheels make another environment; the daemon is restarted in it, and the old one is removed."""
     rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
     rig.boot()
     before = rig.show(UNIT, "MainPID")
-    old = rig.path("/opt/plant-imager-timelapsed/bin").readlink()
+    old = rig.path(f"{ENVIRONMENT}/bin").readlink()
     wheel = next(rig.path(WHEELS).glob("sdnotify-*.whl"))
-    # The same package under a build number: a wheel that wasn't there at the first install.
+    # The same package with a build number: a wheel that the first install did not have.
     wheel.rename(wheel.with_name(wheel.name.replace("-py", "-1-py", 1)))
     said = install(rig)
     assert f"restarted, where it ran: {UNIT.removesuffix('.service')}" in said.splitlines()
     assert rig.show(UNIT, "MainPID") not in {before, "0"}
     assert rig.show(UNIT, "ActiveState") == "active"
-    assert rig.path("/opt/plant-imager-timelapsed/bin").readlink() != old
-    assert not rig.path("/opt/plant-imager-timelapsed").joinpath(old).exists()
+    assert rig.path(f"{ENVIRONMENT}/bin").readlink() != old
+    assert not rig.path(ENVIRONMENT).joinpath(old).exists()
 
 
 def imports(machine: Rig, module: str) -> bool:
     """Whether the daemon's environment has a module; the machine is off."""
-    environment = machine.path("/opt/plant-imager-timelapsed/bin").readlink()
-    python = f"/opt/plant-imager-timelapsed/{environment}/python3"
+    python = f"{ENVIRONMENT}/{machine.path(f'{ENVIRONMENT}/bin').readlink()}/python3"
     return machine.build(python, "-c", f"import {module}", check=False).returncode == 0
 
 
-def test_extras_bring_their_packages_and_let_the_service_at_the_devices(rig):
-    """Each adds to those before; an update keeps them, and brings back no drop-in that somebody took away."""
+def test_extras_install_their_packages_and_allow_the_devices(rig):
+    """Each adds to those before; an update keeps them, and restores no drop-in that the administrator removed."""
     drop_ins = rig.path(f"/etc/systemd/system/{UNIT}.d")
     assert not imports(rig, "serial")
     rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl")
@@ -120,13 +124,13 @@ def test_extras_bring_their_packages_and_let_the_service_at_the_devices(rig):
     rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gphoto2")
     assert imports(rig, "gphoto2")
     said = rig.build(INSTALL, "--wheels", WHEELS).stdout.splitlines()
-    assert any(line == "unchanged: /opt/plant-imager-timelapsed" for line in said)
+    assert f"unchanged: {ENVIRONMENT}" in said
     assert imports(rig, "serial")
     assert [path.name for path in drop_ins.iterdir()] == ["usb-camera.conf"]
 
 
-def test_further_rig_may_use_the_devices_of_the_extras_that_are_there(rig):
-    """Nobody asks for them once more; a drop-in of its own that somebody took away stays away at updates."""
+def test_further_rig_may_use_the_devices_of_the_installed_extras(rig):
+    """It needs no `--extras` of its own; an update restores no drop-in of it that the administrator removed."""
     drop_ins = rig.path(f"/etc/systemd/system/{UNIT.replace('.', '@north.')}.d")
     rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl,gphoto2")
     rig.build(INSTALL, "--wheels", WHEELS, "--rig", "north")
@@ -137,7 +141,7 @@ def test_further_rig_may_use_the_devices_of_the_extras_that_are_there(rig):
 
 
 def test_drop_in_of_an_administrator_is_never_overwritten(rig):
-    """Nor is one put there that would keep the service from starting, for want of a group."""
+    """Neither is a drop-in installed that names a missing group: with it the service would not start."""
     own = f"/etc/systemd/system/{UNIT}.d/serial.conf"
     rig.write(own, "[Service]\nDeviceAllow=/dev/ttyS7 rw\n")
     said = rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gpio,grbl").stdout
@@ -147,8 +151,8 @@ def test_drop_in_of_an_administrator_is_never_overwritten(rig):
     assert without in said
 
 
-def test_picamera2_is_that_of_the_system(rig):
-    """It hangs on the system's own libcamera, so the environment sees the packages of the system."""
+def test_picamera2_is_the_package_of_the_system(rig):
+    """It needs the system's own libcamera, so the environment includes the packages of the system."""
     packages = "/usr/lib/python3/dist-packages"
     rig.write(f"{packages}/picamera2.py", "")
     rig.write(
@@ -158,8 +162,8 @@ def test_picamera2_is_that_of_the_system(rig):
     assert imports(rig, "picamera2")
 
 
-def test_dry_run_says_all_and_does_nothing(bare_rig):
-    """`--dry-run` names each step of the real run and leaves not one file."""
+def test_dry_run_names_every_step_and_does_nothing(bare_rig):
+    """`--dry-run` names each step of the real run and writes no file."""
     before = everything_below(bare_rig)
     options = ("--wheels", WHEELS, "--extras", "grbl")
     said = bare_rig.build(INSTALL, *options, "--dry-run").stdout.splitlines()
@@ -169,7 +173,7 @@ def test_dry_run_says_all_and_does_nothing(bare_rig):
 
 
 def test_example_configuration_is_never_overwritten(rig):
-    """An example that a person has written into stays, and the live files are never touched."""
+    """An example that a person has changed stays, and the installer never writes the configuration itself."""
     directory = "/etc/plant-imager3-app"
     assert sorted(path.name for path in rig.path(directory).iterdir()) == [
         "timelapse.toml.example",
@@ -181,8 +185,9 @@ def test_example_configuration_is_never_overwritten(rig):
     assert rig.path(f"{directory}/timelapse.toml.example").read_text() == "# ours now\n"
 
 
+@on_every_release
 def test_uninstall_leaves_data_and_configuration(rig):
-    """Everything that was installed goes; what people and plants gave stays, with the account that owns it."""
+    """Everything that was installed is removed; data, configuration and the account that owns them stay."""
     rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
     rig.boot()
     rig.run("touch", "/var/lib/plant-imager3-app/kept")
@@ -190,14 +195,14 @@ def test_uninstall_leaves_data_and_configuration(rig):
     assert rig.show(UNIT, "LoadState") == "not-found"
     assert rig.path("/var/lib/plant-imager3-app/kept").exists()
     assert rig.path("/etc/plant-imager3-app/timelapsed.toml").read_text() == TRUST
-    assert not rig.path("/opt/plant-imager-timelapsed").exists()
+    assert not rig.path(ENVIRONMENT).exists()
     assert rig.run("find", "/usr/local", "-type", "f", "-o", "-type", "l", "-name", "*timelapse*").stdout == ""
     assert rig.run("getent", "passwd", "plant-imager").returncode == 0
     assert rig.run(INSTALL, "--uninstall").stdout.splitlines()[0] == "nothing was installed"
 
 
 def test_rig_by_name_is_an_instance_of_the_template(bare_rig):
-    """`--rig` starts that rig alone; taking it off again leaves the other one running."""
+    """`--rig` starts that rig alone; uninstalling it leaves the other one running."""
     for name in ("left", "right"):
         bare_rig.write(f"/etc/plant-imager3-app/{name}/timelapsed.toml", TRUST)
     for name in ("history-left/first.json", "datasets-left/first_0/kept"):
@@ -221,12 +226,12 @@ def test_rig_by_name_is_an_instance_of_the_template(bare_rig):
 
 
 def test_user_service_runs_without_a_login(bare_rig):
-    """`--user` gives a desktop user a daemon of their own, which lingers, also after a power cut."""
+    """`--user` installs a desktop user's own daemon, which runs without a login, also after a power cut."""
     bare_rig.build("useradd", "--create-home", "ada")
     bare_rig.write("/home/ada/.config/plant-imager3-app/timelapsed.toml", TRUST)
     bare_rig.build("chown", "-R", "ada:", "/home/ada")
     bare_rig.boot()
-    # A server without polkit lets root alone allow lingering; a desktop asks nobody.
+    # On a server without polkit only root may allow lingering; on a desktop the user may.
     bare_rig.run("loginctl", "enable-linger", "ada")
     bare_rig.run("systemctl", "start", "user@1000.service")
     bare_rig.run(INSTALL, "--user", "--wheels", WHEELS, user="ada")
@@ -254,7 +259,7 @@ def test_user_service_runs_without_a_login(bare_rig):
     ],
 )
 def test_wrong_use_is_refused_in_one_line(bare_rig, options, message):
-    """The installer says what is wrong with its options before it does anything."""
+    """The installer names the fault of its options before it does anything."""
     before = everything_below(bare_rig)
     done = bare_rig.build(INSTALL, *options, check=False)
     assert done.returncode == 1
@@ -262,8 +267,8 @@ def test_wrong_use_is_refused_in_one_line(bare_rig, options, message):
     assert everything_below(bare_rig) == before
 
 
-def test_ordinary_user_is_told_of_root_and_of_the_user_service(bare_rig):
-    """Without root the system service can't be installed, and the message names both ways on."""
+def test_refusal_of_an_ordinary_user_names_sudo_and_the_user_service(bare_rig):
+    """Without root the system service can't be installed; the message names both ways out."""
     done = bare_rig.build("setpriv", "--reuid=65534", "--clear-groups", INSTALL, "--wheels", WHEELS, check=False)
     assert done.returncode == 1
     assert done.stderr == "systemd/install: needs root: run it with sudo, or with --user for your own store\n"

@@ -1,4 +1,4 @@
-"""The journal as an administrator reads it: native fields, levels that mean something, a catalog, no secrets."""
+"""The journal as an administrator reads it: native fields, meaningful levels, a catalog, no secrets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from container import Entry, Rig
+from debian import RELEASES
 from timelapse_service import TimelapseService, half_done_store, moved
 
 from plantimager.timelapse.daemon.journal import LEVELS, NOTICE, Action
@@ -15,17 +16,17 @@ from plantimager.timelapse.daemon.journal import LEVELS, NOTICE, Action
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET = "tok-0123-do-not-tell"
+SECRET = "tok-0123-do-not-print"
 
 ACTIONS = {action.word: action for action in Action}
 WITHOUT_TIMELAPSE = {"starting", "clock_trusted", "idle", "reloaded", "rig_standby"}
-"""What a good run tells while, or as, no timelapse is there."""
+"""Actions of a good run that belong to no timelapse."""
 
 
-@pytest.fixture(scope="module")
-def good_run(layers, installed) -> Iterator[TimelapseService]:
-    """Return the service of a rig that has just taken three slots without a hitch, and was stopped; still on."""
-    rig = Rig(layers, installed)
+@pytest.fixture(scope="module", params=RELEASES, ids=str)
+def good_run(request, layers, debians) -> Iterator[TimelapseService]:
+    """Return the service of a rig that has taken three slots without a fault; the service is stopped, the rig on."""
+    rig = Rig(layers, debians[request.param].installed)
     try:
         service = TimelapseService(rig)
         service.configure()
@@ -41,13 +42,13 @@ def good_run(layers, installed) -> Iterator[TimelapseService]:
 
 @pytest.fixture(scope="module")
 def entries(good_run) -> list[Entry]:
-    """Return all that the daemon told in that run."""
+    """Return all entries of the daemon in that run."""
     return good_run.rig.journal(f"_SYSTEMD_UNIT={good_run.unit}")
 
 
 @pytest.fixture(scope="module")
 def missed(layers, installed) -> Iterator[TimelapseService]:
-    """Return the service of a rig that was off for five slots of seven, and has taken the last; on."""
+    """Return the service of a rig that was off for five slots of seven, and has taken the last; the rig is on."""
     rig = Rig(layers, installed)
     try:
         service = TimelapseService(rig)
@@ -65,20 +66,20 @@ def missed(layers, installed) -> Iterator[TimelapseService]:
         rig.remove()
 
 
-def test_every_transition_is_told_exactly_once(entries):
-    """At NOTICE and above stands the run, from the definition to the end, and nothing else."""
-    told = [(entry["ACTION"], entry.get("SLOT")) for entry in entries if int(entry["PRIORITY"]) <= LEVELS[NOTICE]]
+def test_every_transition_has_exactly_one_entry(entries):
+    """NOTICE and above have the run, from the definition to the end, and nothing else."""
+    found = [(entry["ACTION"], entry.get("SLOT")) for entry in entries if int(entry["PRIORITY"]) <= LEVELS[NOTICE]]
     scans = [(action, slot) for slot in "012" for action in ("scan_started", "scan_succeeded")]
-    assert told == [("definition_accepted", None), *scans, ("timelapse_completed", None)]
+    assert found == [("definition_accepted", None), *scans, ("timelapse_completed", None)]
 
 
 def test_nothing_in_a_good_run_is_a_warning_or_worse(good_run):
-    """Neither from the daemon nor from systemd about it."""
+    """Neither an entry of the daemon nor one of systemd about it."""
     assert good_run.rig.journal_text(f"--unit={good_run.unit}", "--priority=warning") == ""
 
 
 def test_every_entry_has_action_level_and_message_id_of_its_kind(entries):
-    """What is told says which kind of event it is, and the kind brings its level and its catalog entry."""
+    """An entry names the kind of its event, and the kind has a level and a catalog entry."""
     for entry in entries:
         action = ACTIONS[entry["ACTION"]]
         assert entry["MESSAGE"].startswith(f"{action.word}: ")
@@ -98,7 +99,7 @@ def test_every_entry_names_its_place_in_the_code(entries):
 
 
 def test_entries_about_a_scan_say_which(entries):
-    """Timelapse, state, slot, scan and attempt are fields of their own: nobody has to parse a sentence."""
+    """Timelapse, state, slot, scan and attempt are fields of their own, so that no sentence has to be parsed."""
     scans = [entry for entry in entries if entry["ACTION"].startswith("scan_")]
     fields = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "STATE")
     assert [tuple(entry[field] for field in fields) for entry in scans] == [
@@ -113,15 +114,15 @@ def test_entries_about_a_scan_say_which(entries):
 
 
 def test_slot_is_found_by_its_number(good_run):
-    """`journalctl -u plant-imager-timelapsed SLOT=1` shows what became of slot 1, and only that."""
+    """`journalctl -u plant-imager-timelapsed SLOT=1` shows the entries of slot 1, and no others."""
     lines = good_run.rig.journal_text("--output=cat", "--unit=plant-imager-timelapsed", "SLOT=1").splitlines()
     assert {line.split(":")[0] for line in lines} <= {"rig_warmup", "scan_started", "scan_succeeded"}
     assert [line for line in lines if line.startswith("scan_succeeded: tl_1 ")]
     assert not [line for line in lines if "tl_0" in line or "tl_2" in line]
 
 
-def test_every_slot_that_was_missed_is_found_by_its_number_in_the_one_line_for_all(missed):
-    """Five slots went by: one entry, which has five SLOT fields."""
+def test_every_missed_slot_is_found_by_its_number_in_the_one_line_for_all(missed):
+    """Five slots were missed: there is one entry, which has five SLOT fields."""
     (entry,) = missed.rig.journal("--unit=plant-imager-timelapsed", "ACTION=slot_skipped")
     assert entry["SLOT"] == ["1", "2", "3", "4", "5"]
     assert entry["PRIORITY"] == "4"
@@ -129,7 +130,7 @@ def test_every_slot_that_was_missed_is_found_by_its_number_in_the_one_line_for_a
 
 
 def test_catalog_explains_what_a_person_may_have_to_act_on(missed):
-    """`journalctl -x` says what happened, what the daemon did, and what to do."""
+    """`journalctl -x` says what happened, how the daemon handled it, and what to do."""
     said = missed.rig.journal_text("--catalog", "--unit=plant-imager-timelapsed", "ACTION=slot_skipped")
     assert "slot_skipped: 5 slots from " in said
     assert "Subject: " in said
@@ -137,8 +138,8 @@ def test_catalog_explains_what_a_person_may_have_to_act_on(missed):
     assert "What to do: " in said
 
 
-def test_secret_of_a_real_store_is_told_to_nobody(rig):
-    """A controller's store is taken over, with its api_token: that stays in the store, at every level of detail."""
+def test_secret_of_a_real_store_is_printed_nowhere(rig):
+    """A controller's store has an api_token, which stays in the store alone, also with every detail logged."""
     service = TimelapseService(rig)
     store = half_done_store()
     store["extra"] |= {"db_url": "https://plants.example/", "api_token": SECRET}
@@ -156,6 +157,6 @@ def test_secret_of_a_real_store_is_told_to_nobody(rig):
     for command in (("status",), ("status", "--json"), ("timeline",), ("log", "--output=verbose", "--no-pager")):
         assert SECRET not in service.ctl(*command)
     directory = rig.path(service.storage)
-    told = {path.name for path in directory.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()}
+    found = {path.name for path in directory.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()}
     name = Path(service.store).name
-    assert {name} <= told <= {name, f"{name}.bak"}
+    assert {name} <= found <= {name, f"{name}.bak"}

@@ -1,7 +1,6 @@
 """The operator's own programs under a real systemd: the command driver in the sandbox of the unit as delivered.
 
-What such a program needs beyond that is said in the unit, line by line; what one does that only takes pictures has to
-work without a drop-in.
+A program that only takes pictures must work without a drop-in. The comments of the unit say what others need.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = SYSTEMD / "examples"
 BIN = "/usr/local/bin"
 SCRATCH = "/var/lib/plant-imager3-app/programs"
-"""Where the programs leave what they know; theirs to make."""
+"""A directory in which the programs keep notes; they make it themselves."""
 
 TAKE_SCAN = f"""\
 #!/usr/bin/python3
@@ -59,7 +58,7 @@ standby = ["rig-power", "off"]
 
 @pytest.fixture(scope="module")
 def service(layers, installed) -> Iterator[TimelapseService]:
-    """Return the service of a machine whose driver is two programs; it was killed while slot 1 hung, and went on."""
+    """Return the service of a machine whose driver is two programs; it was killed while slot 1 hung, and resumed."""
     rig = Rig(layers, installed, hostname="own")
     try:
         rig.write(f"{BIN}/take-scan", TAKE_SCAN, mode=0o755)
@@ -77,7 +76,7 @@ def service(layers, installed) -> Iterator[TimelapseService]:
 
 
 def test_each_slot_is_taken_by_the_program(service):
-    """The one in which the daemon was killed by a second attempt; the program's own ledger says the same."""
+    """A second attempt took the slot in which the daemon was killed; the program's own ledger says the same."""
     assert service.outcomes() == ["succeeded"] * 3
     assert [record["attempt"] for _, record in sorted(service.records().items())] == [1, 2, 1]
     ledger = service.rig.path(f"{SCRATCH}/ledger").read_text().splitlines()
@@ -88,26 +87,26 @@ def test_each_slot_is_taken_by_the_program(service):
 
 
 def test_nothing_is_refused_by_the_sandbox(service):
-    """No line of the journal above a note, but for the death that the test caused."""
+    """The journal has no warning, except of the death that the test caused."""
     warned = service.rig.journal(f"_SYSTEMD_UNIT={service.unit}", "--priority=warning")
     assert [entry["ACTION"] for entry in warned] == ["slot_interrupted"]
 
 
 def test_program_does_not_outlive_its_daemon(service):
-    """The unit ends it before the next daemon starts: two programs at one rig would ruin both scans."""
+    """The unit ends it before the next daemon starts: two programs on one rig would spoil both scans."""
     pid = service.rig.path(f"{SCRATCH}/pid").read_text()
     assert service.rig.run("test", "-e", f"/proc/{pid}", check=False).returncode == 1
 
 
 def test_power_is_switched_by_the_other_program(service):
-    """On before the first slot and after each start; off when there is nothing more to take."""
+    """It is on before the first slot and after each start, and off when no slot is left."""
     power = service.rig.path(f"{SCRATCH}/power").read_text().splitlines()
     assert {line.rpartition("/")[2] for line in power} == {"rig-power on", "rig-power off"}
     assert power[-1].endswith("off")
 
 
-def test_what_the_program_writes_is_the_services_own(service):
-    """Nobody else reads it, as with all that the service makes."""
+def test_files_of_the_program_are_readable_by_the_service_alone(service):
+    """They have the mode of all files that the service makes."""
     ledger = service.rig.path(f"{SCRATCH}/ledger")
     assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
 
@@ -130,7 +129,7 @@ with urllib.request.urlopen("http://127.0.0.1:8000/copyright") as answer:
 
 
 def test_program_reaches_a_server_of_this_host_with_the_example_in_place(rig):
-    """As a controller on the same machine; without systemd/examples/network.conf there is no network at all."""
+    """Such a server is a controller on the same machine; without systemd/examples/network.conf there is no network."""
     service = TimelapseService(rig)
     rig.write(f"{BIN}/take-scan", FETCH, mode=0o755)
     rig.write("/etc/systemd/system/server.service", SERVER)

@@ -1,12 +1,12 @@
-"""A rig with a gantry and a camera under a real systemd, and what may happen to it in a greenhouse.
+"""A rig with a gantry and a camera under a real systemd, and two accidents of a greenhouse.
 
-The board is a stand-in on a pseudo-terminal, and a unit of the same machine: it comes up at boot, and dies with the
-power. The camera is libgphoto2's own virtual one. All else is as delivered: what the installer makes of
-``--extras grbl,gphoto2``, its drop-ins for the hardware included. They need no addition for a pseudo-terminal:
-DevicePolicy=closed lets those pass, and who may open this one is decided by its group, as with a real port.
+The board is a stand-in on a pseudo-terminal, and a unit of the same machine: it starts at boot, and ends when the power
+is cut. The camera is libgphoto2's own virtual one. The rest is what the installer makes with ``--extras grbl,gphoto2``,
+including its drop-ins for the hardware. A pseudo-terminal needs no others: DevicePolicy=closed allows it, and its group
+decides who may open it, as with a real port.
 
 Slots are numbered from 0, as in the store: the cable is pulled in slot 2 (the third), the power fails in slot 4 (the
-last). Just before that somebody wants the rig by hand; they get it when the timelapse is over.
+last). Just before that a person gives a manual command, which is refused; after the timelapse such commands are done.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import grbl_stand_in
 import pytest
-from container import Entry, Rig, RigError
+from container import Entry, Rig
+from debian import SOURCES
 from PIL import Image
 from plant_database import open_database
 from timelapse_service import TimelapseService, datasets_of
+from waiting import RigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from subprocess import CompletedProcess
 
-SOURCES = "/usr/src/timelapsed"
-
 PORT = "/dev/ttyACM0"
 CAMERA = "/var/lib/virtual-camera"
 LIT = "/var/lib/plant-imager3-app/lit"
-"""Is there while the scan light is on."""
+"""A file that exists while the scan light is on."""
 SEEN = "/root/seen.png"
 STAND_IN = "/usr/local/lib/grbl_stand_in.py"
 
@@ -47,8 +47,8 @@ ExecStart=/usr/bin/python3 {STAND_IN} --link {PORT} --group dialout --fault unpl
 [Install]
 WantedBy=multi-user.target
 """
-"""Four moves make a slot. The third one of slot 2 is the eleventh since boot: there the cable is pulled. With the cable
-in again, the third one of slot 4 is the eleventh: there the arm is still on its way when the power goes."""
+"""A slot has four moves. The third one of slot 2 is the eleventh since boot: there the cable is pulled. With the cable
+in again, the third one of slot 4 is the eleventh: there the arm still moves when the power goes."""
 
 CONFIGURATION = f"""\
 driver = "grbl"
@@ -71,8 +71,8 @@ off = ["rm", "-f", "{LIT}"]
 POSES = [(25, 375, 0), (375, 25, 90), (725, 375, 180), (375, 725, 270)]
 """x, y in mm and pan in degrees of the four positions."""
 
-BY_HAND = ("check", "lights on", "home", "goto --x 100 --y 200 --pan 45", f"snapshot --output {SEEN}", "lights off")
-"""What a person tries one after the other."""
+MANUAL = ("check", "lights on", "home", "goto --x 100 --y 200 --pan 45", f"snapshot --output {SEEN}", "lights off")
+"""Manual commands of a person, in their order."""
 
 HISTORY = [
     ("scan_started", "0", "1"),
@@ -82,7 +82,7 @@ HISTORY = [
     ("scan_started", "2", "1"),
     ("attempt_failed", "2", "1"),
     ("scan_started", "2", "2"),
-    ("rig_not_ready", "2", "1"),  # which gives its number back
+    ("rig_not_ready", "2", "1"),  # the attempt does not count
     ("scan_succeeded", "2", "2"),
     ("scan_started", "3", "1"),
     ("scan_succeeded", "3", "1"),
@@ -91,46 +91,46 @@ HISTORY = [
     ("scan_started", "4", "2"),
     ("scan_succeeded", "4", "2"),
 ]
-"""What the journal has of the slots: ACTION, SLOT, ATTEMPT."""
+"""The journal's entries of the slots: ACTION, SLOT, ATTEMPT."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What became of the timelapse."""
+    """The observations of one timelapse, which is completed."""
 
     service: TimelapseService
-    """Of the machine, which is on; the timelapse is completed."""
+    """The service of the machine, which is on."""
     cable: Entry
-    """What was told when the cable was pulled,"""
+    """The journal's entry about the pulled cable."""
     absent: Entry
-    """and when the board was asked for next."""
+    """The entry about the next call of the board."""
     unplugged: dict[str, Any]
-    """The record of slot 2 then."""
+    """The record of slot 2 at that time."""
     cut: dict[str, Any]
-    """The store that the power cut left,"""
+    """The store as the power cut left it."""
     cut_datasets: dict[str, int]
-    """and the datasets."""
+    """The datasets as the power cut left them."""
     resumed: Entry
-    """What the next boot told first."""
+    """The entry of the next boot about the slot."""
     refused: CompletedProcess[str]
-    """How a person was answered who wanted the rig in mid-scan,"""
-    by_hand: Mapping[str, str]
-    """and what each command said after the last."""
+    """The manual command in mid-scan."""
+    answers: Mapping[str, str]
+    """The output of each manual command after the timelapse."""
     lit: Sequence[bool]
-    """Whether the scan light was on after each."""
+    """Whether the scan light was on after each of them."""
 
     @property
     def datasets(self) -> Path:
-        """Where the datasets are, as the host sees it."""
+        """The directory of the datasets on the host."""
         return self.service.rig.path(f"{self.service.storage}/datasets")
 
 
 @pytest.fixture(scope="module")
 def story(layers: Path, installed: tuple[Path, ...]) -> Iterator[Story]:
-    """Return what became of a timelapse of five slots, the cable pulled and plugged in again, the power cut."""
+    """Return the story of a timelapse of five slots, with the cable pulled and plugged in again, and a power cut."""
     rig = Rig(layers, installed)
     try:
-        yield happen(equipped(rig))
+        yield happen(equip(rig))
     except RigError as failure:
         failure.add_note(rig.journal_text("--lines=150"))
         raise
@@ -138,8 +138,8 @@ def story(layers: Path, installed: tuple[Path, ...]) -> Iterator[Story]:
         rig.remove()
 
 
-def equipped(rig: Rig) -> TimelapseService:
-    """Return the service of a machine, off, that now has a gantry, a camera and a timelapse of five slots to take."""
+def equip(rig: Rig) -> TimelapseService:
+    """Give a machine, which is off, a gantry, a camera and a timelapse of five slots; return its service."""
     rig.build(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", "--extras", "grbl,gphoto2")
     rig.write(STAND_IN, Path(grbl_stand_in.__file__).read_text(encoding="utf-8"))
     rig.write("/etc/systemd/system/board.service", BOARD)
@@ -156,13 +156,13 @@ def equipped(rig: Rig) -> TimelapseService:
 
 
 def happen(service: TimelapseService) -> Story:
-    """Have the timelapse taken."""
+    """Let the timelapse run, with its accidents and its manual commands."""
     rig = service.rig
     rig.boot()
     cable = service.wait_for("attempt_failed", "SLOT=2")
     absent = service.wait_for("rig_not_ready", "SLOT=2")
     unplugged = service.records()[2]
-    rig.run("systemctl", "kill", "--signal=SIGUSR1", "board.service")  # somebody plugs it in again
+    rig.run("systemctl", "kill", "--signal=SIGUSR1", "board.service")  # plugs the cable in again
     service.wait_for("scan_succeeded", "SLOT=2")
     service.wait_for_status("scanning slot 4 of 5, picture 2 of 4")
     refused = rig.run("timelapsectl", "rig", "home", check=False)
@@ -171,15 +171,15 @@ def happen(service: TimelapseService) -> Story:
     rig.boot()
     resumed = service.wait_for("resumed")
     service.wait_for("timelapse_completed")
-    by_hand, lit = {}, []
-    for command in BY_HAND:
-        by_hand[command] = service.ctl("rig", *command.split())
+    answers, lit = {}, []
+    for command in MANUAL:
+        answers[command] = service.ctl("rig", *command.split())
         lit.append(rig.path(LIT).exists())
-    return Story(service, cable, absent, unplugged, cut, cut_datasets, resumed, refused, by_hand, lit)
+    return Story(service, cable, absent, unplugged, cut, cut_datasets, resumed, refused, answers, lit)
 
 
-def test_neither_costs_a_slot(story: Story):
-    """Each slot has exactly one record, which says that it was taken and how many attempts that took."""
+def test_neither_accident_costs_a_slot(story: Story):
+    """Each slot has exactly one record, which says that it was taken and with how many attempts."""
     assert [scan["scan_id"] for scan in story.service.read()["scans"]] == [f"tl_{slot}" for slot in range(5)]
     records = [record for _, record in sorted(story.service.records().items())]
     assert [(record["status"], record["pictures"], record["error"]) for record in records] == [
@@ -190,8 +190,8 @@ def test_neither_costs_a_slot(story: Story):
     assert story.service.facts()["boots"] == 2
 
 
-def test_pulled_cable_is_told_with_its_port_and_its_cure(story: Story):
-    """In the journal and in the record: what cut the attempt off, then what is waited for."""
+def test_pulled_cable_is_reported_with_its_port_and_its_cure(story: Story):
+    """Journal and record say what ended the attempt, then what the daemon waits for."""
     gone = f"{PORT}: the cable was pulled or the board switched off; check the cable and the power"
     no_port = f"{PORT}: there is no such port; check the cable and the power"
     assert story.cable["MESSAGE"] == f"attempt_failed: tl_2: {gone}; 2nd attempt starts now"
@@ -201,8 +201,8 @@ def test_pulled_cable_is_told_with_its_port_and_its_cure(story: Story):
     assert story.service.records()[2]["last_error"].startswith(no_port)
 
 
-def test_power_cut_is_told_by_the_next_boot(story: Story):
-    """The store of the dead machine says what was going on; the boot says what became of it, and so does the record."""
+def test_power_cut_is_reported_by_the_next_boot(story: Story):
+    """The store of the dead machine says what was running; the journal of the next boot and the record say the rest."""
     assert (story.cut["state"], story.cut["next_idx"]) == ("running", 4)
     assert [scan["status"] for scan in story.cut["scans"]] == ["succeeded"] * 4 + ["running"]
     assert "was scanning slot 4 when the power went" in story.resumed["MESSAGE"]
@@ -210,19 +210,19 @@ def test_power_cut_is_told_by_the_next_boot(story: Story):
 
 
 def test_journal_of_both_boots_follows_every_attempt(story: Story):
-    """Every event of a slot is there once, in order, under its slot and attempt; none of it is an error."""
+    """Every event of a slot has one entry, in order, with its slot and attempt; none of them is an error."""
     ours = f"_SYSTEMD_UNIT={story.service.unit}"
-    told = [
+    found = [
         (entry["ACTION"], entry["SLOT"], entry["ATTEMPT"])
         for entry in story.service.rig.journal(ours, "TIMELAPSE_ID=tl")
         if "SLOT" in entry and entry["ACTION"] != "rig_warmup"
     ]
-    assert told == HISTORY
+    assert found == HISTORY
     assert [entry["MESSAGE"] for entry in story.service.rig.journal(ours, "--priority=err")] == []
 
 
-def test_only_whole_datasets_stand_under_their_names(story: Story):
-    """Also on the disk of the dead machine; what was cut off is kept aside, and is no dataset."""
+def test_only_whole_datasets_have_their_final_names(story: Story):
+    """The disk of the dead machine has no others; the pictures of a cut attempt are kept aside, and are no dataset."""
     assert story.cut_datasets == {f"tl_{slot}": 4 for slot in range(4)}
     assert datasets_of(story.service) == {f"tl_{slot}": 4 for slot in range(5)}
     aside = {path.name: len([*(path / "images").iterdir()]) for path in story.datasets.glob(".*")}
@@ -231,7 +231,7 @@ def test_only_whole_datasets_stand_under_their_names(story: Story):
 
 
 def test_plantdb_reads_every_dataset(story: Story, tmp_path: Path):
-    """The community's database finds the five scans, each picture with its pose, and the attempt that took them."""
+    """The community's database reads the five scans, the attempt that took them, and the pose of each picture."""
     shutil.copytree(story.datasets, tmp_path / "datasets")
     with open_database(tmp_path / "datasets") as database:
         assert sorted(database.list_scans(owner_only=False)) == [f"tl_{slot}" for slot in range(5)]
@@ -247,13 +247,13 @@ def test_plantdb_reads_every_dataset(story: Story, tmp_path: Path):
                     assert (picture.format, picture.size) == ("PNG", (12, 12))
 
 
-def test_person_has_the_rig_when_no_scan_has_it(story: Story):
-    """In mid-scan they are told what is going on; afterwards the service does it all, with light for the picture."""
+def test_manual_commands_are_done_when_no_scan_runs(story: Story):
+    """In mid-scan the answer says what runs; afterwards the service does them all, with light for the picture."""
     assert story.refused.returncode == 1
     assert story.refused.stderr.startswith(
         "error: slot 4 of 5 is being scanned; 2 of 4 pictures are taken; try again at about "
     )
-    checked, *others = story.by_hand.values()
+    checked, *others = story.answers.values()
     assert [line.split(maxsplit=2) for line in checked.splitlines()] == [
         ["switches", "answers", "switched: lamp (scan_light)"],
         ["gantry", "answers", f"GRBL 1.1h on {PORT}, not homed yet"],
@@ -270,5 +270,5 @@ def test_person_has_the_rig_when_no_scan_has_it(story: Story):
     with Image.open(story.service.rig.path(SEEN)) as picture:
         assert picture.size == (12, 12)
     asked = story.service.rig.journal(f"_SYSTEMD_UNIT={story.service.unit}", "ACTION=rig_by_hand")
-    assert len(asked) == len(BY_HAND)
+    assert len(asked) == len(MANUAL)
     assert {entry["MESSAGE"].partition(": ")[2].partition(":")[0].rpartition(", by ")[2] for entry in asked} == {"root"}

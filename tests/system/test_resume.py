@@ -1,22 +1,24 @@
-"""A timelapse under a real systemd: from the definition to the pictures, through power cuts and stops."""
+"""A timelapse under a real systemd, from the definition to the pictures, with power cuts and stops."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
+from debian import on_every_release
 from timelapse_service import FREEZES, HALF_WAY, TimelapseService, datasets_of, moved
 
 
 @pytest.fixture
 def service(service) -> TimelapseService:
-    """Return a service that sees one boot from the next."""
+    """Return a service that distinguishes one boot from the next."""
     service.see_boots()
     return service
 
 
+@on_every_release
 def test_definition_is_taken_up_at_a_reload_and_every_slot_is_taken(rig, service):
-    """Boot with nothing to do, drop a definition, reload: the slots are taken, and STATUS is right all the way."""
+    """After a boot without a definition, one is written and loaded: the slots are taken, and STATUS is always right."""
     rig.boot()
     assert rig.run("systemctl", "is-system-running", "--wait").stdout == "running\n"
     assert service.show("ActiveState") == "active"
@@ -31,7 +33,7 @@ def test_definition_is_taken_up_at_a_reload_and_every_slot_is_taken(rig, service
 
 
 def test_status_says_where_a_running_scan_is(rig, service):
-    """`systemctl status` shows slot and picture while they are being taken, and when the next one is due after."""
+    """`systemctl status` shows slot and picture of a running scan, then when the next slot is due."""
     service.configure(options=FREEZES)
     service.define(interval="1h")
     rig.boot()
@@ -43,8 +45,9 @@ def test_status_says_where_a_running_scan_is(rig, service):
     assert 'Status: "tl: waiting for slot 1 of 3 at ' in shown
 
 
+@on_every_release
 def test_power_cut_in_mid_scan_costs_the_attempt_and_not_the_slot(rig, service):
-    """The store says `running` when the power goes; the next boot takes the slot again, and its record tells it."""
+    """The store says `running` when the power goes; the next boot takes the slot again, and its record says so."""
     service.configure(options=FREEZES)
     service.define()
     rig.boot()
@@ -64,7 +67,7 @@ def test_power_cut_in_mid_scan_costs_the_attempt_and_not_the_slot(rig, service):
 
 
 def test_slots_of_an_hour_without_power_have_a_record_each_and_one_line_together(rig, service):
-    """What went by while the rig was off is interrupted or skipped with that reason; the slot due now is taken."""
+    """Slots of the outage are interrupted or skipped, with that reason; the slot that is due now is taken."""
     service.configure(options=FREEZES)
     service.define(interval="10m", n_shots=12, grace=300)
     rig.boot()
@@ -84,7 +87,7 @@ def test_slots_of_an_hour_without_power_have_a_record_each_and_one_line_together
 
 
 def test_stop_in_mid_scan_is_pause_and_start_takes_the_slot_again(rig, service):
-    """The unit ends in order within its time-out, the slot is `interrupted`; after the start it is taken."""
+    """The unit ends in order within its time-out, and the slot is `interrupted`; after the start it is taken."""
     service.configure(options=FREEZES)
     service.define()
     rig.boot()
@@ -101,7 +104,7 @@ def test_stop_in_mid_scan_is_pause_and_start_takes_the_slot_again(rig, service):
 
 
 def test_orderly_shutdown_of_the_machine_is_a_stop(rig, service):
-    """`poweroff` gives the scan its safe point, too: the machine goes off with the slot on record."""
+    """With `poweroff` too the scan reaches a safe point, and the slot has its record before the machine is off."""
     service.configure(options=FREEZES)
     service.define()
     rig.boot()
@@ -112,7 +115,7 @@ def test_orderly_shutdown_of_the_machine_is_a_stop(rig, service):
 
 
 def test_nothing_is_decided_while_the_clock_is_not_trusted(rig, service):
-    """With `ntp-only` and a kernel that won't vouch, STATUS says why, no slot is skipped, and a stop works."""
+    """With `ntp-only` and an unsynchronised kernel STATUS says why, no slot is skipped, and a stop works."""
     service.define(interval="10m", n_shots=12)
     rig.boot()
     service.wait_for("scan_succeeded", "SLOT=0")
@@ -120,7 +123,7 @@ def test_nothing_is_decided_while_the_clock_is_not_trusted(rig, service):
     store = moved(service.read(), timedelta(hours=-1))
     service.put(store)
     service.configure(clock="ntp-only")
-    # The kernel of the test's machine may be synchronised; this rig's isn't, as far as the daemon can learn.
+    # The host's kernel may be synchronised; the daemon can't ask it, and so takes it for unsynchronised.
     service.drop_in("no-clock", "SystemCallFilter=~adjtimex clock_adjtime")
     rig.boot(until_up=False)
     service.wait_for_status("clock not trusted yet (kernel: unsynchronised; ntp-only), nothing is decided")

@@ -1,4 +1,4 @@
-"""Several rigs on one host, a desktop user's own service, and the commands of the people beside them."""
+"""Several rigs on one host, a desktop user's own service, and the commands of people."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from container import COMMAND_WITHIN, Rig, expiring
+from container import COMMAND_WITHIN, Rig
+from debian import SOURCES
 from timelapse_service import TimelapseService, configuration, datasets_of, definition, half_done_store
+from waiting import expiring
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
 DEMO_WITHIN = 120.0
-"""Seconds; it shows half a minute of a timelapse."""
+"""Seconds that the demo may take; its timelapse takes half a minute."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def demo(layers, installed) -> Iterator[subprocess.Popen[str]]:
-    """Return `timelapsectl demo`, which runs on a machine of its own beside the module's other tests."""
+    """Return `timelapsectl demo`, which runs on a machine of its own during the module's other tests."""
     rig = Rig(layers, installed, hostname="demo")
     try:
         rig.boot()
@@ -31,7 +33,7 @@ def demo(layers, installed) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_two_rigs_on_one_host_never_touch_each_others_store(rig):
-    """Each instance of the template takes its own timelapse into its own datasets; cancelling one leaves the other."""
+    """Each instance of the template has its own timelapse and datasets; cancelling one does not change the other."""
     left, right = (TimelapseService(rig, name) for name in ("left", "right"))
     for service in (left, right):
         service.configure()
@@ -58,7 +60,7 @@ def test_two_rigs_on_one_host_never_touch_each_others_store(rig):
 
 
 def test_root_sees_and_controls_the_running_service(rig, service):
-    """start, status, cancel and log, as root, of a service that is another user's."""
+    """start, status, cancel and log work as root, on a service of another user."""
     rig.boot()
     assert "no timelapse" in service.ctl("status")
     rig.write("/root/my.toml", definition("mine", interval="1h"))
@@ -78,8 +80,8 @@ def test_root_sees_and_controls_the_running_service(rig, service):
     assert lines == ["timelapse_cancelled: mine by root: wilted; 1 taken, 0 failed, 2 skipped"]
 
 
-def test_word_of_the_services_account_makes_root_signal_nobody_else(rig, service):
-    """It may write whatever PID it likes into the lock; only its own processes are sent the daemon's signals."""
+def test_pid_in_the_lock_makes_root_signal_no_other_process(rig, service):
+    """The service's account may write any PID into the lock; root signals a process of that account only."""
     rig.boot()
     service.systemctl("stop")
     rig.run("systemd-run", "--unit=other", "sleep", "infinity")
@@ -113,7 +115,7 @@ def test_commands_work_without_the_daemon_and_say_that_it_is_not_there(rig, serv
 
 
 def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):
-    """`status --follow` writes anew when something happens, without being asked."""
+    """`status --follow` prints again after each change."""
     rig.boot()
     with rig.running("timelapsectl", "status", "--follow") as shown, expiring(COMMAND_WITHIN, shown.kill):
         seen = iter(shown.stdout)
@@ -124,7 +126,7 @@ def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):
 
 
 def test_user_unit_goes_on_with_the_store_in_that_users_home(bare_rig):
-    """What the window wrote to ada's home is taken up by her own service, at boot, without her logging in."""
+    """Ada's own service takes up the store that the controller wrote to her home, at boot, without a login."""
     home = "/home/ada"
     bare_rig.build("useradd", "--create-home", "ada")
     bare_rig.write(f"{home}/.config/plant-imager3-app/timelapsed.toml", configuration())
@@ -135,7 +137,7 @@ def test_user_unit_goes_on_with_the_store_in_that_users_home(bare_rig):
     bare_rig.boot()
     bare_rig.run("loginctl", "enable-linger", "ada")
     bare_rig.run("systemctl", "start", "user@1000.service")
-    bare_rig.run("/usr/src/timelapsed/systemd/install", "--user", "--wheels", "/usr/src/timelapsed/wheels", user="ada")
+    bare_rig.run(f"{SOURCES}/systemd/install", "--user", "--wheels", f"{SOURCES}/wheels", user="ada")
     hers = "_SYSTEMD_USER_UNIT=plant-imager-timelapsed.service"
     taken = bare_rig.wait_for_entry(hers, "ACTION=scan_succeeded", "SLOT=6")
     assert taken["_UID"] == "1000"
@@ -152,7 +154,7 @@ def test_user_unit_goes_on_with_the_store_in_that_users_home(bare_rig):
 
 
 def test_demo_shows_a_power_cut_on_a_bare_machine(demo):
-    """What the README promises first: one command, no rig, no service, and at the end all of it was true."""
+    """The first promise of the README: one command, without rig or service, and the demo finds all of it true."""
     said, _ = demo.communicate(timeout=DEMO_WITHIN)
     assert demo.returncode == 0, said
     assert "POWER CUT: SIGKILL for PID " in said

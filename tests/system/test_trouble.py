@@ -1,4 +1,4 @@
-"""What goes wrong on a rig, under a real systemd: who restarts, who doesn't, and what the journal says of it."""
+"""Faults of a rig under a real systemd: when the daemon is restarted, when not, and what the journal says."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ stall_timeout = 0
 """
 
 HUNG_WITHIN = 180.0
-"""Seconds: 30 to a safe point, 10 to die of the signal, 5 until the restart; the rest is for slow machines."""
+"""Seconds: 30 to a safe point, 10 until the signal ends it, 5 until the restart; the rest is for slow machines."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def hung_rig(layers, installed) -> Iterator[Rig]:
-    """Return a machine whose driver hangs in slot 0 and hears nothing.
+    """Return a machine whose driver hangs in slot 0 and ignores its cancelling.
 
-    It is given the 30 s to come to a safe point that any driver gets; the module's other tests fill them, and the last
-    one looks what became of it.
+    Like any driver it gets 30 s to come to a safe point. The module's other tests run meanwhile; the last one checks
+    the outcome.
     """
     rig = Rig(layers, installed, hostname="hung")
     try:
@@ -40,7 +40,7 @@ def hung_rig(layers, installed) -> Iterator[Rig]:
 
 
 def test_rig_that_is_absent_at_boot_costs_no_slot_within_its_grace(rig, service):
-    """The slot is due before the rig answers; it is taken as soon as it does, and no attempt is used up."""
+    """The slot is due before the rig answers; it is taken as soon as the rig answers, and no attempt is used."""
     service.configure(options='absent_for = "3s"')
     service.define(n_shots=1)
     rig.boot()
@@ -52,8 +52,8 @@ def test_rig_that_is_absent_at_boot_costs_no_slot_within_its_grace(rig, service)
     assert service.show("NRestarts") == "0"
 
 
-def test_zone_that_is_set_while_the_service_runs_holds_for_what_is_started_then(rig, service):
-    """As on a new machine, whose zone is set after the service: preview and start mean the same instants."""
+def test_zone_that_is_set_while_the_service_runs_holds_for_the_next_timelapse(rig, service):
+    """On a new machine the zone may be set after the service: preview and start then mean the same instants."""
     service.configure()
     rig.boot()
     service.wait_for("idle")
@@ -65,7 +65,7 @@ def test_zone_that_is_set_while_the_service_runs_holds_for_what_is_started_then(
 
 
 def test_killed_daemon_is_restarted_and_takes_its_slot_again(rig, service):
-    """Whatever kills the process (here: SIGKILL in mid-scan), systemd starts another, and that one resumes."""
+    """If something kills the process (here SIGKILL in mid-scan), systemd starts another one, which resumes."""
     service.configure(options=FREEZES)
     service.define()
     rig.boot()
@@ -79,7 +79,7 @@ def test_killed_daemon_is_restarted_and_takes_its_slot_again(rig, service):
 
 
 def test_broken_configuration_fails_once_and_is_not_started_again(rig, service):
-    """The unit fails with 78 and stays so; one line of the journal names file, key and value of every fault."""
+    """The unit fails with 78 and stays failed; one line of the journal names file, key and value of every fault."""
     service.configure(FAULTY)
     rig.boot()
     facts = ("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
@@ -96,7 +96,7 @@ def test_broken_configuration_fails_once_and_is_not_started_again(rig, service):
 
 
 def test_reload_of_a_broken_configuration_keeps_the_daemon_and_the_old_one(rig, service):
-    """The fault is told, the process goes on, and so does what it was configured to do."""
+    """The fault is logged, and the process goes on with its configuration."""
     service.define(interval="1h")
     rig.boot()
     service.wait_for("scan_succeeded", "SLOT=0")
@@ -110,8 +110,8 @@ def test_reload_of_a_broken_configuration_keeps_the_daemon_and_the_old_one(rig, 
     service.wait_for_status("tl: waiting for slot 1 of 3")
 
 
-def test_definition_with_faults_is_told_and_keeps_nobody_from_starting(rig, service):
-    """A fault in what is asked for is no fault of the service: it is up, says what is wrong, and has nothing to do."""
+def test_definition_with_faults_is_reported_and_the_service_starts(rig, service):
+    """A fault in the definition is no fault of the service: it starts, logs the fault, and is idle."""
     service.define(interval="1 hour")
     rig.boot()
     said = service.wait_for("definition_faulty")
@@ -122,7 +122,7 @@ def test_definition_with_faults_is_told_and_keeps_nobody_from_starting(rig, serv
 
 
 def test_second_daemon_on_the_same_store_names_the_first(rig, service):
-    """Whoever starts another by hand is told the PID of the one that runs, which isn't disturbed."""
+    """Its fault has the PID of the running daemon, which goes on."""
     rig.boot()
     before = service.show("MainPID")
     second = rig.run(
@@ -138,7 +138,7 @@ def test_second_daemon_on_the_same_store_names_the_first(rig, service):
 
 
 def test_hung_driver_costs_its_slot_and_systemd_replaces_the_daemon(hung_rig):
-    """The watchdog kills what can't be ended otherwise; the slot has its record, and the next one is taken."""
+    """The watchdog kills a daemon that can't end its driver; the slot has its record, and the next one is taken."""
     service = TimelapseService(hung_rig)
     service.wait_for("timelapse_completed", within=HUNG_WITHIN)
     service.wait_for("driver_stalled", "SLOT=0")

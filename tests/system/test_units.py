@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from debian import SOURCES, on_every_release
 from tree import SYSTEMD
 
 if TYPE_CHECKING:
@@ -15,50 +16,53 @@ PLAIN = SYSTEMD / "plant-imager-timelapsed.service"
 TEMPLATE = SYSTEMD / "plant-imager-timelapsed@.service"
 USER = SYSTEMD / "user" / "plant-imager-timelapsed.service"
 EXAMPLES = sorted((SYSTEMD / "examples").glob("*.conf"))
-MOST_EXPOSED = 15
-"""Tenths: what `systemd-analyze security` may give the service as it is delivered."""
+MAX_EXPOSURE = 15
+"""Tenths: the highest exposure that `systemd-analyze security` may find in the service as delivered."""
 
 
 def settings(unit: Path) -> list[str]:
-    """Return the lines of a unit file that say something to systemd."""
+    """Return the lines of a unit file that are no comments."""
     lines = unit.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
+@on_every_release
 @pytest.mark.parametrize("unit", ["plant-imager-timelapsed.service", "plant-imager-timelapsed@left.service"])
 def test_system_unit_is_sound(rig, unit):
-    """`systemd-analyze verify` has nothing to say about an installed unit."""
+    """`systemd-analyze verify` finds nothing in an installed unit."""
     said = rig.build("systemd-analyze", "verify", "--man=no", unit)
     assert said.stdout + said.stderr == ""
 
 
+@on_every_release
 def test_user_unit_is_sound(rig):
-    """`systemd-analyze verify --user` has nothing to say about the user's unit once its program is there."""
+    """`systemd-analyze verify --user` finds nothing in the user's unit once its program is there."""
     program = "/root/.local/share/plant-imager-timelapsed/bin/timelapsed"
     rig.write(program, "#!/bin/sh\n", mode=0o755)
-    unit = f"/usr/src/timelapsed/systemd/user/{USER.name}"
+    unit = f"{SOURCES}/systemd/user/{USER.name}"
     said = rig.build("env", "XDG_RUNTIME_DIR=/run", "systemd-analyze", "verify", "--user", "--man=no", unit)
     assert said.stdout + said.stderr == ""
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_drop_in_is_sound(rig, example):
-    """Each example for a real rig can be copied as it stands."""
+    """Each example for a real rig can be copied as it is."""
     drop_in = f"/etc/systemd/system/plant-imager-timelapsed.service.d/{example.name}"
     rig.write(drop_in, example.read_text(encoding="utf-8"))
     said = rig.build("systemd-analyze", "verify", "--man=no", "plant-imager-timelapsed.service")
     assert said.stdout + said.stderr == ""
 
 
+@on_every_release
 @pytest.mark.parametrize("unit", ["plant-imager-timelapsed.service", "plant-imager-timelapsed@.service"])
 def test_system_unit_is_hardened(rig, unit):
-    """The service as delivered is exposed by 1.5 of 10 at most."""
+    """The service as delivered has an exposure of 1.5 of 10 at most."""
     path = f"/usr/local/lib/systemd/system/{unit}"
-    rig.build("systemd-analyze", "security", "--offline=yes", f"--threshold={MOST_EXPOSED}", "--no-pager", path)
+    rig.build("systemd-analyze", "security", "--offline=yes", f"--threshold={MAX_EXPOSURE}", "--no-pager", path)
 
 
-def test_template_differs_only_in_what_makes_a_rig():
-    """A protection that is added to one system unit is in the other, too."""
+def test_template_differs_only_by_the_name_of_the_rig():
+    """A protection of one system unit is in the other, too."""
     plain, template = settings(PLAIN), settings(TEMPLATE)
     assert [line for line in plain if line not in template] == [
         "Description=Timelapse of the plant imaging rig",
@@ -75,7 +79,7 @@ def test_template_differs_only_in_what_makes_a_rig():
 
 @pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER, *EXAMPLES], ids=lambda path: path.name)
 def test_every_setting_is_explained(unit):
-    """No setting, or group of settings, stands without a comment above it."""
+    """Each setting, or group of settings, has a comment above it."""
     above = ""
     for line in unit.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith(("#", "[")):
@@ -104,8 +108,9 @@ print(json.dumps({
 """
 
 
-def test_sandbox_leaves_what_the_daemon_needs_and_nothing_else(rig):
-    """In the unit's sandbox the clock's state and the boot id can be read; files, homes, network and devices can't."""
+@on_every_release
+def test_sandbox_allows_what_the_daemon_needs_and_nothing_else(rig):
+    """In the sandbox the clock's state and the boot id can be read; files, homes, network and devices can't be used."""
     rig.write("/usr/local/bin/probe", PROBE)
     only_probe = "[Service]\nType=oneshot\nExecStart=\nExecStart=/usr/bin/python3 /usr/local/bin/probe\n"
     rig.write("/etc/systemd/system/plant-imager-timelapsed.service.d/probe.conf", only_probe)
@@ -123,7 +128,7 @@ def test_sandbox_leaves_what_the_daemon_needs_and_nothing_else(rig):
 
 
 def test_service_starts_with_every_example_in_place(rig):
-    """The examples don't shut each other out, given the groups and the directory that they name."""
+    """The examples go together, where the groups and the directory that they name exist."""
     for group in ("gpio", "i2c", "spi"):
         rig.build("groupadd", "--force", "--system", group)
     rig.build("install", "--directory", "--owner=plant-imager", "/srv/scans")
@@ -137,7 +142,7 @@ def test_service_starts_with_every_example_in_place(rig):
 
 
 def test_waiting_for_network_time_has_an_end(rig):
-    """Where a rig without a network waits for a time server at boot, the wait is bounded, and the daemon starts."""
+    """A rig without a network waits for a time server at boot for ten minutes at most; then the daemon starts."""
     override = (
         "[Unit]\nConditionVirtualization=\nConditionCapability=\n[Service]\nExecStart=\nExecStart=sleep infinity\n"
     )
@@ -148,6 +153,6 @@ def test_waiting_for_network_time_has_an_end(rig):
     rig.wait_until(lambda: rig.show("systemd-time-wait-sync.service", "ActiveState") == "activating")
     assert rig.show("systemd-time-wait-sync.service", "TimeoutStartUSec") == "10min"
     assert rig.show("plant-imager-timelapsed.service", "ActiveState") == "inactive"
-    # The ten minutes are over, as far as the service manager is told.
+    # The service manager sees the same end of the unit as after ten minutes.
     rig.run("systemctl", "kill", "systemd-time-wait-sync.service")
     rig.wait_until(lambda: rig.show("plant-imager-timelapsed.service", "ActiveState") == "active")

@@ -90,7 +90,19 @@ def test_looking_for_the_daemon_takes_no_lock(store, holder):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1", "0 0", "999999999 1", "1 0", f"{os.getpid()} 1", "1 2 3", "\udcff", "9" * 99]
+    "text",
+    [
+        "",
+        "x",
+        "1",
+        "0 0",
+        "999999999 1",
+        "1 0",
+        pytest.param(f"{os.getpid()} 1", id="own PID"),
+        "1 2 3",
+        "\udcff",
+        "9" * 99,
+    ],
 )
 def test_lock_file_that_names_no_running_daemon_names_none(store, text):
     """The PID of a daemon that has ended may belong to another process by now."""

@@ -19,7 +19,7 @@ NEXT = 3
 AT = SLOTS[NEXT]
 
 
-class GrblRig:
+class Rig:
     """An agenda in a scheduler on a virtual clock, and what it called."""
 
     def __init__(self):
@@ -44,7 +44,7 @@ class GrblRig:
 @pytest.fixture
 def rig():
     """Make one."""
-    return GrblRig()
+    return Rig()
 
 
 def test_next_slot_and_its_warm_up_are_what_get_jobs_shows(rig):

@@ -5,7 +5,7 @@ import socket
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plantimager.timelapse.daemon.notify import Notifier, status_text, watchdog_interval
@@ -80,7 +80,6 @@ def test_status_can_not_smuggle_in_another_notification(manager, notifier):
     assert manager.heard() == "STATUS=camera said: STOPPING=1 gone"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_status_is_always_one_line_of_at_most_80_characters(text):
     """Whatever a driver's error says."""

@@ -12,7 +12,7 @@ from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_REMOVED
 from apscheduler.schedulers import SchedulerNotRunningError, base
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import START, ScriptEnded, VirtualClock
 
@@ -23,7 +23,7 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-class GrblRig:
+class Rig:
     """A scheduler on a virtual clock, and a ledger of what it did."""
 
     def __init__(self, **clock):
@@ -61,7 +61,7 @@ class GrblRig:
 @pytest.fixture
 def rig():
     """Make a rig whose clock shows START."""
-    return GrblRig()
+    return Rig()
 
 
 # When a job runs
@@ -314,7 +314,7 @@ def test_turn_learns_why_it_is_taken(rig):
 
 def test_turn_is_taken_again_after_the_time_it_asks_for():
     """Seconds that the machine was awake, whatever happens to the wall clock: the watchdog's measure."""
-    rig = GrblRig(limit=timedelta(seconds=100))
+    rig = Rig(limit=timedelta(seconds=100))
     rig.timeout = 15.0
     rig.clock.at(timedelta(seconds=20), lambda: rig.clock.shift(-HOUR))
     rig.run()
@@ -506,7 +506,7 @@ def test_wrong_host_zone_is_no_obstacle(rig, monkeypatch):
 
     for module in ("apscheduler.schedulers.base", "apscheduler.triggers.date"):
         monkeypatch.setattr(f"{module}.get_localzone", broken)
-    rig = GrblRig()
+    rig = Rig()
     rig.arm("slot", HOUR)
     rig.run()
     assert rig.order == ["slot"]
@@ -609,11 +609,10 @@ def first_moment(at, happenings):
     raise AssertionError("time ends only after every job")
 
 
-@settings(deadline=None)
 @given(jobs=st.lists(MICROSECONDS, max_size=20), happenings=HAPPENINGS)
 def test_each_job_runs_once_and_as_soon_as_the_clock_shows_its_time(jobs, happenings):
     """Random jobs on a clock that is set, suspended and woken at random: never early, never twice, never late."""
-    rig = GrblRig()
+    rig = Rig()
     for number, after in enumerate(jobs):
         rig.arm(f"{number}", after)
     rig.script(happenings)
@@ -629,11 +628,10 @@ def test_each_job_runs_once_and_as_soon_as_the_clock_shows_its_time(jobs, happen
     assert len(rig.clock.wakes) <= 1 + len(jobs) + len(happenings)
 
 
-@settings(deadline=None)
 @given(jobs=st.lists(MICROSECONDS, max_size=20), happenings=HAPPENINGS, long=st.timedeltas(timedelta(0), HOUR))
 def test_each_job_runs_once_and_in_time_order_when_jobs_take_long(jobs, happenings, long):
     """One after the other, each not before its time, whatever happens meanwhile."""
-    rig = GrblRig()
+    rig = Rig()
 
     def job(number, at):
         assert rig.clock.now() >= at

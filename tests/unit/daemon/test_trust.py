@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import FROM_RTC, START, SYNCHRONISED, UNSYNCHRONISED
 
@@ -96,7 +96,6 @@ def test_policy_words_are_those_of_the_configuration():
     assert [str(policy) for policy in ClockPolicy] == ["auto", "trust", "ntp-only"]
 
 
-@settings(deadline=None)
 @given(
     policy=st.sampled_from(ClockPolicy),
     evidence=st.sampled_from([SYNCHRONISED, FROM_RTC, UNSYNCHRONISED]),

@@ -564,5 +564,5 @@ class AnyLife(RuleBasedStateMachine):
         assert again.encode() == self.stored.encode()
 
 
-AnyLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestAnyLife = AnyLife.TestCase

@@ -125,7 +125,7 @@ def test_wrong_value_within_a_list_is_named_by_its_place(changes, line):
         {"schedule_times": ["2026-06-22T08:00Z", "20260622T080000+0200", "2026-W26-1"]},
         {"timelapse_id": "wheat, plot 3: été"},
         {"scans": [{"scan_id": ""}, {**SCAN, "error": {"msg": "x"}, "theirs": [1]}]},
-        {"later": object()},
+        pytest.param({"later": object()}, id="later"),
         *({"state": word} for word in ("idle", "arming", "waiting", "standby", "cooldown", "scanning", "error")),
     ],
     ids=str,

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tree import STORES
 from zones import EUROPE, host_zone
@@ -479,7 +479,6 @@ RAW = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(value=RAW)
 def test_load_and_save_keep_everything(tmp_path_factory, value):
     """Every key of every kind, known or not, at the top, in extra and in the records."""

@@ -77,7 +77,7 @@ def kept(deeds: list[str], n_slots: int = 12) -> StoredTimelapse:
 DEEDS = st.lists(st.sampled_from(["begin", "take", "take", "fail", "miss", "interrupt", "not ready", "come back"]))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(deeds=DEEDS.map(lambda deeds: ["begin", *deeds]), cancelled=st.booleans(), n_slots=st.sampled_from([1, 2, 12]))
 def test_all_that_the_daemon_writes_is_read_quickly_and_as_carefully_read(deeds, cancelled, n_slots):
     """Else a start with thousands of slots would be slow again, and no test would tell."""

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tree import STORES
@@ -264,7 +264,6 @@ def documents(draw):
     return StoredTimelapse(new_stored_timelapse(value, {"a": 1}, None, "s.json").store, value, logbook)
 
 
-@settings(deadline=None)
 @given(documents())
 def test_whatever_the_daemon_writes_it_reads_back(document):
     """The value, the log and the text: all the same."""

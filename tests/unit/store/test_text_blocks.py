@@ -50,7 +50,7 @@ def steps(timelapse: TimeLapse, deeds: list[str]) -> list[TimeLapse]:
     return values
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     n_slots=st.sampled_from([1, 2, 9, 10, 11, 31, 32, 33, 99, 101, 999, 1001, 1200]),
     deeds=st.lists(st.sampled_from(["take", "take", "half of a \\ud800 ä \n line", "miss", "cancel"]), max_size=40),
