@@ -36,9 +36,7 @@ from plantimager.timelapse.drivers.gantry.port import LONGEST_LINE, GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
-from plantimager.timelapse.store.document import load_store
-from plantimager.timelapse.store.quick_reader import read_quickly
-from plantimager.timelapse.store.stored_timelapse import read_timelapse
+from plantimager.timelapse.store import loading
 from plantimager.timelapse.support.errors import ConfigurationError, StoreError, TimelapsedError
 
 if TYPE_CHECKING:
@@ -87,20 +85,20 @@ def hold_to_sentences(problem: Exception) -> None:
 
 
 def read_and_resume(content: bytes, directory: Path) -> None:
-    """Do with a store what a start does: read, straighten, settle, word, write, and read that again."""
+    """Do with a store what a start does: read, reconcile, settle, word, write, and read that again."""
     path = directory / "store.json"
     path.write_bytes(content)
     with Patience():
         try:
-            loaded = load_store(path)
+            stored = loading.load_timelapse(path, ZONE).stored
         except StoreError as problem:
             hold_to_a_sentence(problem)
-            assert read_quickly(content, path.name) is None, "nothing that is faulty is read quickly"
+            assert loading._decode(content) is None, "nothing that is faulty is taken for today's spelling"
             return
         finally:
             assert path.read_bytes() == content
-        assert read_quickly(content, path.name) in (None, read_timelapse(loaded.store, None)), "both read the same"
-        stored = read_timelapse(loaded.store, ZONE)
+        older = loading._as_timelapse(loading._decode_older(content, path, ZONE))
+        assert stored == older, "what is in today's spelling needs no rewriting, and suffers none"
         timelapse = stored.timelapse
         after = timelapse.skip_late_slots(NOW, Reason.MISSED, "")
         for value in (timelapse, after):
@@ -111,7 +109,7 @@ def read_and_resume(content: bytes, directory: Path) -> None:
                 describe_slots(value, sorted(slot for slot in value.records if slot < value.n_slots) or [0], NOW)
         text = stored.evolved(after, stored.logbook.came_back(NOW, "boot")).encode()
     path.write_bytes(text)
-    again = read_timelapse(load_store(path).store, ZONE)
+    again = loading.load_timelapse(path, ZONE).stored
     assert again.timelapse.next_idx == after.next_idx
     assert again.timelapse.state is after.state
     assert {slot: r.status for slot, r in again.timelapse.records.items()} == {

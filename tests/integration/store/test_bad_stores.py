@@ -12,7 +12,7 @@ import pytest
 from daemon_process import PATIENCE, PLAINLY, STRICT_DAEMON, DaemonProcess, Place
 from tree import STORES
 
-from plantimager.timelapse.store.document import backup_path
+from plantimager.timelapse.store.location import backup_path
 
 if TYPE_CHECKING:
     from pathlib import Path

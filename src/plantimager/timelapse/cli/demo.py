@@ -24,7 +24,7 @@ from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.cli.timeline import chart_of
 from plantimager.timelapse.cli.timeline_text import picture_of
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
-from plantimager.timelapse.store.document import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
+from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
 from plantimager.timelapse.support.text import one_line

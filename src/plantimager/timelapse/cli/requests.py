@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.channel.inbox import LARGEST_REQUEST, Answer, collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import lock_path, running_daemon
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 PATIENCE: Final = 15.0
 """Seconds for the daemon to answer. It does so at once, unless it waits for the clock or the machine is in trouble."""

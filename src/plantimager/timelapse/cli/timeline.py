@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.wording import describe_mode, describe_zone
 from plantimager.timelapse.domain.states import RecordStatus
-from plantimager.timelapse.store.checks import is_safe_name
+from plantimager.timelapse.store.field_types import is_safe_name
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:
