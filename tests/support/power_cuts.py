@@ -254,7 +254,7 @@ def cuts(scenario: str, directory: Path, first: int, step: int) -> Iterator[dict
                 is_cut, calls = cut_save(SAVES[scenario], run, at)
             else:
                 is_cut, calls = cut_daemon(DAEMON_RUNS[scenario], run, at)
-        except Exception as wrong:  # noqa: BLE001 - because a cut that can't be judged is told like one that went wrong
+        except Exception as wrong:  # noqa: BLE001 - because a cut that can't be judged is reported like one that went wrong
             problem, calls = f"{type(wrong).__name__}: {wrong}", at
         if problem is None:
             shutil.rmtree(run)

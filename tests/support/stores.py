@@ -93,7 +93,7 @@ def types_of(kind: type[Struct]) -> dict[str, Any]:
 
 
 def example_of(kind: Any, other_than: object = None) -> Any:
-    """Return a value of a type, the same for all fields of that type, and not the one that is to be told from it.
+    """Return a value of a type that is not ``other_than``; the same for all fields of the type.
 
     Raises
     ------

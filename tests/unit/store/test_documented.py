@@ -1,6 +1,6 @@
-"""The store as the community's controller documents it: names, meanings, text, and what `save` must never lose.
+"""The store as the community's controller documents it: names, meanings, text, and files that `save` must not lose.
 
-Everything is imported from where the controller has it.
+All names are imported from the module that the controller documents.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def put(path, value):
 
 
 def test_names_are_those_that_are_documented():
-    """Other programs import them from here."""
+    """Other programs import them from this module."""
     assert TIMELAPSE_STORAGE_JSON == "timelapse_storage.json"
     assert get_storage_dir().name == "plant-imager3-app"
     assert sorted(timelapse_store.__all__) == sorted(
@@ -105,7 +105,7 @@ def test_names_are_those_that_are_documented():
 
 
 def test_signatures_are_those_that_are_documented():
-    """Position for position; what came later stands behind."""
+    """The documented fields come first, in their order; later ones follow."""
     assert [field.name for field in fields(ScanRecord)] == ["scan_id", "started_at", "finished_at", "status", "error"]
     assert ScanRecord("x") == ScanRecord("x", None, None, "pending", None)
     documented = [
@@ -120,8 +120,8 @@ def test_signatures_are_those_that_are_documented():
     assert TimelapseStore("mine.json")._file_name == "mine.json"
 
 
-def test_defaults_are_nobodys_in_common():
-    """Two stores never share a list."""
+def test_defaults_are_not_shared():
+    """Two stores never have one list in common."""
     TimelapseStore().extra["a"] = 1
     assert TimelapseStore().extra == {}
 
@@ -141,7 +141,7 @@ def test_private_names_of_the_documented_source_are_there():
 
 
 def test_serialisable_dict_is_what_the_file_holds(path):
-    """A program may change it, and write it itself; the store stays what it is."""
+    """A program may change it and write it itself; the store does not change with it."""
     store = TimelapseStore(timelapse_id="tl", extra={"theirs": [1]})
     changed = store._as_serialisable_dict()
     assert not [key for key in changed if key.startswith("_")]
@@ -172,7 +172,7 @@ def test_environment_is_read_at_each_call(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["a/b", "/etc/passwd", "../x", ".", "..", "x/"])
 def test_file_name_with_a_path_in_it_is_refused(monkeypatch, name, caplog, storage):
-    """The store never leaves its directory, whoever names it."""
+    """The store never leaves its directory."""
     with pytest.raises(ValueError, match="write a bare file name, without a path separator"):
         TimelapseStore(name).save()
     monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", name)
@@ -203,14 +203,14 @@ class Number(IntEnum):
     ],
 )
 def test_enums_of_any_kind_are_stored_as_words(member, word):
-    """With str or int values, and plain words as they are."""
+    """Members with a text or a number for their value, and plain words as they are."""
     store = TimelapseStore.from_timelapse(live(mode=member, _state=member))
     assert (store.mode, store.state) == (word, word)
     assert (type(store.mode), type(store.state)) == (str, str)
 
 
 def test_live_object_becomes_a_store():
-    """All the documented attributes, times with the offset that they have; later ones only where they are."""
+    """It has all documented attributes, with times in their own offset; later attributes only where the object has them."""
     store = TimelapseStore.from_timelapse(live())
     assert asdict(store) | {"_unknown": 0} == {
         "_file_name": "timelapse_storage.json", "version": 1, "timelapse_id": "tl", "mode": "interval",
@@ -224,7 +224,7 @@ def test_live_object_becomes_a_store():
 
 
 def test_naive_times_of_a_live_object_stay_naive(path):
-    """Its program reads them back as it handed them in."""
+    """Its program gets back what it stored."""
     naive = [datetime(2026, 6, 22, 8), datetime(2026, 3, 29, 2, 30)]  # noqa: DTZ001 - naive is what is tested
     TimelapseStore.from_timelapse(live(schedule_times=naive, start_at=naive[0])).save()
     assert json.loads(path.read_bytes())["schedule_times"] == ["2026-06-22T08:00:00", "2026-03-29T02:30:00"]
@@ -242,7 +242,7 @@ def test_live_object_without_a_mode_or_state_has_none_in_its_store(path):
 
 
 def test_live_object_may_lack_scans():
-    """Old ones do."""
+    """Old controllers had none."""
     old = live()
     del old.scans
     assert TimelapseStore.from_timelapse(old).scans == []
@@ -250,7 +250,7 @@ def test_live_object_may_lack_scans():
 
 
 def test_live_object_may_be_a_mock(path):
-    """A program's own tests hand one in; attributes that it makes up on the spot are not stored."""
+    """Other programs' tests use mocks; an attribute that a mock makes up is not stored."""
     mock = Mock(**{key: value for key, value in vars(live()).items() if key != "id"})
     mock.id = "tl"
     store = TimelapseStore.from_timelapse(mock)
@@ -261,7 +261,7 @@ def test_live_object_may_be_a_mock(path):
 
 
 def test_record_of_a_live_scan():
-    """Seconds since the epoch become UTC; what the scan lacks has its default."""
+    """Seconds since the epoch become UTC; an attribute that the scan lacks has its default."""
     assert ScanRecord.from_scan(SimpleNamespace(scan_id="x")) == ScanRecord("x")
     started = datetime(2026, 6, 22, 8, 0, 30, 250000, tzinfo=UTC)
     scan = SimpleNamespace(
@@ -277,7 +277,7 @@ def test_record_of_a_live_scan():
 
 
 def test_record_of_a_scan_with_unusual_attributes():
-    """Times of other kinds are times, too; no status is the first one."""
+    """A datetime and any number are times; no status means pending."""
     began = datetime(2026, 6, 22, 10, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     scan = SimpleNamespace(scan_id="x", _start_time=began, _stop_time=Fraction(began.timestamp()), status=None)
     assert ScanRecord.from_scan(scan) == ScanRecord("x", "2026-06-22T10:00:30+02:00", "2026-06-22T08:00:30+00:00")
@@ -285,12 +285,12 @@ def test_record_of_a_scan_with_unusual_attributes():
 
 @pytest.mark.parametrize("error", [None, "text", {"msg": "ALARM:1"}, ["a"], 3])
 def test_error_of_a_scan_is_stored_as_it_is(error):
-    """Only an exception has to be made JSON."""
+    """Only an exception has to be converted to JSON."""
     assert ScanRecord.from_scan(SimpleNamespace(scan_id="x", error=error)).error == error
 
 
 def test_resumed_timelapse_can_be_stored_again():
-    """Its scans are the records that it was resumed with; their times must not get lost."""
+    """Its scans are the records that it was resumed with, and keep their times."""
     record = ScanRecord("tl_0", "2026-06-22T08:00:30", "2026-06-22T08:07:10", "succeeded", None)
     store = TimelapseStore.from_timelapse(live(scans=[record, SimpleNamespace(scan_id="tl_1")]))
     assert store.scans == [asdict(record), asdict(ScanRecord("tl_1"))]
@@ -338,7 +338,7 @@ def test_save_of_what_is_not_json_raises_and_is_logged(path, caplog, extra):
 
 
 def test_save_where_no_directory_can_be_made_raises_and_is_logged(tmp_path, caplog):
-    """A file is in its place."""
+    """A file has the directory's name."""
     (tmp_path / "plant-imager3-app").write_bytes(b"")
     with pytest.raises(OSError):
         TimelapseStore().save()
@@ -346,7 +346,7 @@ def test_save_where_no_directory_can_be_made_raises_and_is_logged(tmp_path, capl
 
 
 def test_save_over_a_directory_leaves_no_temporary_file(path):
-    """It can't be replaced; that is an error like any other."""
+    """A directory can't be replaced."""
     path.mkdir()
     with pytest.raises(OSError):
         TimelapseStore().save()
@@ -357,7 +357,7 @@ def test_save_over_a_directory_leaves_no_temporary_file(path):
 
 
 def test_absent_store_is_none_and_no_error(caplog):
-    """Starting afresh is what most starts are."""
+    """Most starts of a program find no store."""
     with caplog.at_level(logging.INFO):
         assert TimelapseStore.new_store_from_last() is None
     assert [record.levelname for record in caplog.records] == ["INFO"]
@@ -365,7 +365,7 @@ def test_absent_store_is_none_and_no_error(caplog):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\0" * 99])
 def test_store_that_can_not_be_read_is_none_and_one_error(path, caplog, content):
-    """The file stays where it is: it may still be worth something to a person."""
+    """The file is left as it is: a person may still find something in it."""
     put(path, content)
     before = path.read_bytes()
     assert TimelapseStore.new_store_from_last() is None
@@ -382,7 +382,7 @@ def test_absent_keys_have_their_defaults(path):
 
 @pytest.mark.parametrize("version", [2, 99, 0, "1.1"])
 def test_other_version_is_warned_about_and_read_as_well_as_can_be(path, caplog, version):
-    """Whatever it holds besides."""
+    """All other keys are kept."""
     put(path, raw(version=version, state="paused", later={"a": 1}))
     store = TimelapseStore.new_store_from_last()
     assert (store.version, store.state, store.timelapse_id) == (version, "paused", "tl")
@@ -392,7 +392,7 @@ def test_other_version_is_warned_about_and_read_as_well_as_can_be(path, caplog, 
 
 
 def test_kwargs_are_what_a_constructor_takes(path):
-    """Times as datetimes, naive ones naive; records as records, whatever else their file says of them."""
+    """Times are datetimes, naive ones naive; scans are records, without unknown keys."""
     scan = {"scan_id": "tl_0", "started_at": "2026-06-22T08:00:00", "status": "succeeded", "theirs": 1}
     times = ["2026-06-22T08:00:00", "2026-06-22T09:00:00+02:00", "2026-06-22T09:00Z"]
     put(path, raw(schedule_times=times, start_at=times[0], scans=[scan], extra={"db_url": "x"}, on_scan_failed=None))
@@ -448,7 +448,7 @@ FIELDS = [name for name in TimelapseStore.__dataclass_fields__ if not name.start
 @settings(deadline=None)
 @given(values=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5), unknown=UNKNOWN_KEYS)
 def test_any_store_of_json_values_that_save_accepts_is_given_back(tmp_path_factory, values, unknown):
-    """With everything in it, as the texts of both say: NaN is not equal to itself."""
+    """The texts of both are compared, since NaN is not equal to itself."""
     store = TimelapseStore(**values, _unknown=unknown)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
@@ -493,7 +493,7 @@ def test_log_says_when_the_backup_could_stand_in(path, caplog, content):
 
 @pytest.mark.parametrize("backup", [None, b"", b"{"])
 def test_log_says_nothing_of_a_backup_that_could_not_stand_in(path, caplog, backup):
-    """Or of none."""
+    """An absent one is not mentioned either."""
     put(path, b"{")
     if backup is not None:
         put(backup_path(path), backup)
@@ -503,7 +503,7 @@ def test_log_says_nothing_of_a_backup_that_could_not_stand_in(path, caplog, back
 
 @pytest.mark.parametrize("content", UNREADABLE)
 def test_save_over_an_unreadable_file_keeps_it_and_the_good_generation(path, caplog, content):
-    """The rubbish never becomes the backup."""
+    """The unreadable file never becomes the backup."""
     good = saved_twice(path)
     put(path, content)
     TimelapseStore(timelapse_id="third").save()
@@ -517,7 +517,7 @@ def test_save_over_an_unreadable_file_keeps_it_and_the_good_generation(path, cap
 
 
 def test_symbolic_link_is_followed_to_its_file(path, tmp_path):
-    """It is replaced there, with its backup beside it; the link stays, and so does where it leads."""
+    """That file is replaced, with its backup beside it; the link stays as it is."""
     disk = tmp_path / "disk"
     disk.mkdir()
     path.symlink_to(disk / "s.json")

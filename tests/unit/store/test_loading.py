@@ -1,4 +1,4 @@
-"""Reading a store strictly: what is in today's spelling, what is not, and what is wrong with the rest."""
+"""Reading a store strictly: files in today's spelling, files in older ones, and files that hold no timelapse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ YEAR = STORES / "interval-year-8760.json"
 
 def read_directly(text: bytes) -> StoredTimelapse | None:
     """Return what is read of a text in today's spelling, which nothing was rewritten for; ``None`` for any other."""
-    contents = loading._decode(text)
+    contents = loading._decode_todays(text)
     return None if contents is None else loading._as_timelapse(contents)
 
 
@@ -84,7 +84,7 @@ STEPS = st.lists(st.sampled_from(["begin", "take", "take", "fail", "miss", "inte
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(steps=STEPS.map(lambda steps: ["begin", *steps]), cancelled=st.booleans(), n_slots=st.sampled_from([1, 2, 12]))
 def test_all_that_the_daemon_writes_is_read_without_being_rewritten(steps, cancelled, n_slots):
-    """Else a start with thousands of slots would be slow; and rewriting would change nothing of it."""
+    """Otherwise a start with thousands of slots would be slow. Rewriting changes nothing of it."""
     text = after(steps + ["cancel"] * cancelled, n_slots).encode()
     directly = read_directly(text)
     assert directly is not None
@@ -93,7 +93,7 @@ def test_all_that_the_daemon_writes_is_read_without_being_rewritten(steps, cance
 
 
 def test_year_of_another_controller_is_in_todays_spelling_once_it_was_written():
-    """Its times are naive; what the first start reads slowly, the second one doesn't."""
+    """Its times are naive: the first start rewrites them, later ones need not."""
     text = YEAR.read_bytes()
     assert read_directly(text) is None
     stored = read_timelapse(text, PATH, None)
@@ -149,7 +149,7 @@ AT_TEN = "2026-06-22T10:00:00+02:00"
     ],
 )  # fmt: skip
 def test_what_is_in_todays_spelling_is_read_as_it_is(text):
-    """And rewriting would change nothing of it."""
+    """Rewriting changes nothing of it."""
     directly = read_directly(text)
     assert directly is not None
     assert directly == read_rewritten(text)
@@ -178,13 +178,13 @@ def test_what_is_in_todays_spelling_is_read_as_it_is(text):
     ],
 )  # fmt: skip
 def test_what_is_in_another_spelling_or_faulty_is_not(text):
-    """It is rewritten first, and what is still wrong with it is worded."""
+    """It is rewritten first, and then read or reported as faulty."""
     assert read_directly(text) is None
 
 
 @pytest.mark.parametrize("levels", range(195, 204))
 def test_file_is_read_as_deep_in_any_spelling(levels):
-    """What one start read and the next one called corrupt would be lost."""
+    """Otherwise the next start could call a file corrupt that this one has read."""
     deep = json.loads("[" * levels + "]" * levels)
     for text in (changed(extra={"others": deep}), with_scan(error=deep)):
         try:
@@ -230,8 +230,8 @@ def put(path, value):
     path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
 
 
-def test_store_with_something_unusual_is_loaded_all_the_same(path):
-    """Nothing of it is lost."""
+def test_store_with_an_unknown_key_and_nan_is_loaded(path):
+    """Both are still in the text of the next save."""
     raw = {**json.loads(YEAR.read_bytes()), "of a newer version": float("nan")}
     path.write_bytes(dumps(raw))
     loaded = load_timelapse(path)
@@ -252,7 +252,7 @@ def test_secret_is_never_shown(path):
 
 
 def test_keys_without_which_there_is_nothing_to_resume_are_required(path):
-    """As no other is."""
+    """All other keys have a default."""
     put(path, {"timelapse_id": "tl"})
     with pytest.raises(StoreCorrupt, match=r"mode: required, but missing \(and 2 more\)"):
         load_timelapse(path)
@@ -279,7 +279,7 @@ def too_large(path):
     ids=["directory", "FIFO", "loop", "dangling", "device"],
 )
 def test_store_that_can_not_be_read_now_is_not_called_corrupt(path, make, line):
-    """It may be fine: nothing may be written in its place, and ``.bak`` doesn't stand in for it."""
+    """It may be sound: nothing may replace it, and ``.bak`` doesn't stand in for it."""
     put(backup_path(path), SOUND)
     make(path)
     with pytest.raises(StoreUnreadable) as raised:
@@ -310,7 +310,7 @@ def test_store_that_can_not_be_read_now_is_not_called_corrupt(path, make, line):
     ids=lambda value: str(value)[:20],
 )
 def test_store_that_holds_no_timelapse_gets_one_line(path, content, line):
-    """Which file, and what is wrong with it; `load_timelapse` itself touches nothing."""
+    """The line names the file and the fault; the file is left as it is."""
     content(path) if callable(content) else put(path, content)
     size = path.stat().st_size
     with pytest.raises(StoreCorrupt) as raised:
@@ -321,13 +321,13 @@ def test_store_that_holds_no_timelapse_gets_one_line(path, content, line):
 
 
 def test_absent_store_is_none_to_the_daemon_even_beside_a_backup(path):
-    """Whoever deletes the store wants to start afresh."""
+    """A person who deletes the store wants to start afresh."""
     put(backup_path(path), SOUND)
     assert load_timelapse(path) is None
 
 
 def test_backup_stands_in_for_a_corrupt_store(path):
-    """And what is wrong with the store is told with it."""
+    """The result says what is wrong with the store."""
     put(backup_path(path), {**SOUND, "timelapse_id": "before"})
     put(path, b"{")
     loaded = load_timelapse(path)
@@ -337,7 +337,7 @@ def test_backup_stands_in_for_a_corrupt_store(path):
 
 @pytest.mark.parametrize("backup", [b"", b"{}", None])
 def test_corrupt_store_without_a_sound_backup_is_corrupt(path, backup):
-    """What is told is what is wrong with the store itself."""
+    """The error is that of the store itself."""
     if backup is not None:
         put(backup_path(path), backup)
     put(path, b"{")
@@ -348,7 +348,7 @@ def test_corrupt_store_without_a_sound_backup_is_corrupt(path, backup):
 @pytest.mark.parametrize("file", ["one-shot-pending", "interval-completed", "interval-utc-interrupted"])
 @pytest.mark.parametrize("tail", [b"", b"\0" * 64], ids=["truncated", "zero-filled"])
 def test_store_cut_off_anywhere_falls_back_to_its_backup(path, file, tail):
-    """At any byte: what a write without fsync leaves after a power cut is never half believed."""
+    """At any byte: a write without fsync may end so after a power cut."""
     text = (STORES / f"{file}.json").read_bytes()
     backup_path(path).write_bytes(text)
     for length in range(0, len(text), len(text) // 500 + 1):
@@ -360,7 +360,7 @@ def test_store_cut_off_anywhere_falls_back_to_its_backup(path, file, tail):
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
 def test_store_with_a_flipped_bit_anywhere_raises_nothing_but_a_store_error(path, flip):
-    """A tired SD card: what it gives is read or refused."""
+    """A worn SD card returns such bytes: the file is read or refused."""
     text = (STORES / "fixed-times-dst.json").read_bytes()
     for position in range(0, len(text), 2):
         path.write_bytes(text[:position] + bytes([text[position] ^ flip]) + text[position + 1 :])

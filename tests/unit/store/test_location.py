@@ -1,4 +1,4 @@
-"""Where the store is: what the environment says, and what it can't say."""
+"""The place of the store, as the environment says, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_data_home_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, value)
     assert get_storage_dir() == tmp_path / ".local" / "share" / "plant-imager3-app"
 
 
-def test_user_without_a_home_hears_what_to_set(monkeypatch):
-    """A bare container has such users; the user database has nobody of that number."""
+def test_user_without_a_home_is_an_error_that_says_what_to_set(monkeypatch):
+    """A bare container has such users, whose number the user database doesn't know."""
     for name in ("XDG_DATA_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 54321)
@@ -39,7 +39,7 @@ def test_user_without_a_home_hears_what_to_set(monkeypatch):
 
 @pytest.mark.parametrize("name", ["a/b", "/etc/passwd", "../x", ".", "..", "x/"])
 def test_file_name_with_a_path_in_it_is_refused(monkeypatch, name):
-    """The store never leaves its directory, whoever names it."""
+    """The store never leaves its directory."""
     monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", name)
     with pytest.raises(FaultsFound, match=r"PI3_TIMELAPSE_FILE_NAME = .*: write a bare file name"):
         get_file_name()
@@ -52,7 +52,7 @@ def test_empty_file_name_means_the_default(monkeypatch):
 
 
 def test_backup_of_a_linked_store_is_beside_the_file_that_the_link_leads_to(tmp_path):
-    """A hard link, which the backup is, can't lead to another disk."""
+    """The backup is a hard link, which can't lead to another disk."""
     disk, link = tmp_path / "disk" / "s.json", tmp_path / "link.json"
     link.symlink_to(disk)
     assert backup_path(follow_link(link)) == tmp_path / "disk" / "s.json.bak"

@@ -1,4 +1,4 @@
-"""What the daemon notes of its own past."""
+"""The logbook: the last write, the boots of the machine, and the outages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_time_since_the_last_write_is_an_outage():
 
 
 def test_restart_within_a_boot_is_no_boot():
-    """The machine was there all the while."""
+    """Boots are those of the machine."""
     assert Logbook(boot_id="a", boots=1).came_back(AT, "a").boots == 1
 
 
@@ -60,7 +60,7 @@ def test_oldest_outages_are_forgotten():
     ],
 )
 def test_what_is_damaged_is_as_good_as_absent(damaged, unsound):
-    """It costs a line in a picture, never a start; and it is said."""
+    """A start never fails by it, and a note names the keys."""
     stored = read(store_of(extra={"timelapsed": damaged}))
     assert stored.logbook == Logbook()
     sentence = f"of extra.timelapsed, {unsound} can't be right: it counts as unknown and is written anew"
@@ -68,6 +68,6 @@ def test_what_is_damaged_is_as_good_as_absent(damaged, unsound):
 
 
 def test_sound_outages_among_damaged_ones_are_kept():
-    """Each stands for itself."""
+    """One damaged outage doesn't cost the others."""
     outages = [["2026-06-22T08:00:00+00:00", "2026-06-22T08:01:00+00:00"], ["x", "y"]]
     assert read(store_of(extra={"timelapsed": {"outages": outages}})).logbook.outages == ((AT, AT + MINUTE),)

@@ -1,4 +1,4 @@
-"""State, ``next_idx`` and records of real stores contradict each other: what is made of that."""
+"""Contradictions between state, ``next_idx`` and records, as real stores have them, and how each is resolved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ R, S = RecordStatus, TimeLapseState
 
 
 def test_slot_without_a_record_was_not_recorded():
-    """Its controller went past it; that is said once, and the slot has its final record."""
+    """Its controller went past it. The slot gets its final record, and one note counts such slots."""
     stored = read_and_write(store_of(scan("tl_1"), next_idx=3))
     assert statuses(stored) == [R.SKIPPED, R.SUCCEEDED, R.SKIPPED, None]
     assert stored.timelapse.records[0].reason is Reason.NOT_RECORDED
@@ -19,7 +19,7 @@ def test_slot_without_a_record_was_not_recorded():
 
 
 def test_slot_that_was_left_pending_was_not_recorded():
-    """Pending and gone by is nothing that became of it."""
+    """A slot before ``next_idx`` can't be pending any more."""
     stored = read_and_write(store_of(scan(status="pending", theirs=1), next_idx=1))
     assert statuses(stored)[0] is R.SKIPPED
     assert stored.timelapse.records[0].unknown_keys == {"theirs": 1}
@@ -77,14 +77,14 @@ def test_next_slot_that_was_begun_is_running_whatever_the_state_says(changes):
 
 
 def test_no_slot_but_the_next_one_can_be_running():
-    """A second one was cut off, and is tried when its turn comes."""
+    """A second one was cut off, and is tried again when it is next."""
     stored = read_and_write(store_of(scan("tl_0", "running"), scan("tl_2", "running"), next_idx=0, state="running"))
     assert statuses(stored) == [R.RUNNING, None, R.INTERRUPTED, None]
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "error", "cancelled", "configured"])
 def test_timelapse_that_is_not_kept_has_nothing_running(state):
-    """Its state is believed; the scan was cut off."""
+    """Its state counts; the scan was cut off."""
     stored = read_and_write(store_of(scan("tl_0"), scan("tl_1", "running"), next_idx=1, state=state))
     assert stored.timelapse.state is TimeLapseState(state)
     assert statuses(stored)[1] is R.INTERRUPTED

@@ -1,4 +1,4 @@
-"""What is declared is persisted: every field of every value that a store holds, also one that is added tomorrow."""
+"""A declared field is persisted: each field of each value that a store holds, and so each that is added later."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def survives(stored):
 # --- the domain's values --------------------------------------------------------------------------
 
 OF_RECORDS = {"slot": {"slot": 0}, "status": {"status": RecordStatus.SUCCEEDED}}
-"""Fields that no example of their type is right for, with what to change."""
+"""Fields that need another value than the example of their type, with what else changes."""
 
 
 @pytest.mark.parametrize("name", SlotRecord.__struct_fields__)
 def test_field_of_a_record_survives(name):
-    """A save and a load: in memory alone it would be gone after a restart."""
+    """A save and a load: a field in memory alone is gone after a restart."""
     changes = OF_RECORDS.get(name) or {name: example_of(types_of(SlotRecord)[name])}
     changed = replace(RECORD, **changes)
     assert changed != RECORD or name == "slot"
@@ -102,13 +102,13 @@ PLACES = {
     schema.Ending: lambda raw: raw["extra"]["timelapsed"]["ending"],
 }
 OF_KEYS = {"next_idx": 2, "status": "succeeded", "schedule_times": HOURS[:3]}
-"""Keys that no example of their type is right for."""
+"""Keys that need another value than the example of their type."""
 ELSEWHERE = ("scans", "extra", "slots", "current_idx")
-"""Keys whose values have keys of their own below, and one that is written for other programs alone."""
+"""Keys whose values have keys of their own in `PLACES`, and one that is written for other programs only."""
 
 
-def test_every_struct_of_the_file_is_looked_at_here():
-    """One that is added, too."""
+def test_every_struct_of_the_schema_is_tested_below():
+    """One that is added must be added here."""
     declared = {kind for kind in vars(schema).values() if isinstance(kind, type) and kind.__module__ == schema.__name__}
     assert declared == PLACES.keys()
 
@@ -119,7 +119,7 @@ def test_every_struct_of_the_file_is_looked_at_here():
     ids=lambda value: value.__name__ if isinstance(value, type) else value.name,
 )
 def test_key_of_the_file_survives(kind, field):
-    """Read and written back, it has the value that it had."""
+    """Reading and writing it leaves its value as it is."""
     begun = scan("tl_0", "failed", started_at=HOURS[0], finished_at=HOURS[1])
     ending = {"at": HOURS[2], "who": "", "why": ""}
     own = {"slots": {"0": {"interruptions": 1}}, "ending": ending}

@@ -1,4 +1,4 @@
-"""Older spellings: each is understood, and what was understood is still so after a save."""
+"""Older spellings: each is understood, and means the same after a save."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ R, S = RecordStatus, TimeLapseState
 
 
 def test_scan_that_is_pending_with_both_times_succeeded():
-    """The older controllers never wrote more of a scan that went well."""
+    """Older controllers never set the status of a scan that went well."""
     assert statuses(read_and_write(store_of(scan(status="pending", **BOTH_TIMES))))[0] is R.SUCCEEDED
 
 
 def test_scan_that_is_pending_with_both_times_and_an_error_failed():
-    """The error is the better witness."""
+    """The error counts for more than the status."""
     stored = read_and_write(store_of(scan(status="pending", error={"msg": "ALARM:1"}, **BOTH_TIMES)))
     assert (statuses(stored)[0], stored.timelapse.records[0].error_text) == (R.FAILED, "ALARM:1")
 
@@ -33,14 +33,14 @@ def test_scan_without_a_status_is_pending():
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "interrupted", "succeeded"])
-def test_status_that_was_written_is_believed(status):
+def test_any_other_status_is_kept(status):
     """With both times or without."""
     assert statuses(read_and_write(store_of(scan(status=status))))[0] == status
     assert statuses(read_and_write(store_of(scan(status=status, **BOTH_TIMES))))[0] == status
 
 
 def test_naive_times_are_those_of_the_host():
-    """Even where the schedule is in UTC; those with an offset are what they say."""
+    """Even where the schedule is in UTC; a time with an offset is unmistakable."""
     times = {"started_at": "2026-06-22T08:00:30", "finished_at": "2026-06-22T06:01:21+00:00"}
     record = read(store_of(scan(**times)), zone(EUROPE)).timelapse.records[0]
     assert record.started_at == datetime(2026, 6, 22, 6, 0, 30, tzinfo=UTC)
@@ -56,8 +56,8 @@ def test_naive_times_are_those_of_the_host():
         ("configured", S.CONFIGURED),
     ],
 )  # fmt: skip
-def test_word_of_any_age_is_read_and_todays_is_written(word, state):
-    """The left-most of the row."""
+def test_state_word_of_any_age_is_read_and_todays_is_written(word, state):
+    """Older controllers had other words."""
     stored = read_and_write(store_of(state=word))
     assert stored.timelapse.state is state
     assert loads(stored.encode())["state"] == state.value

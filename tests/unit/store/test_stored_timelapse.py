@@ -1,4 +1,4 @@
-"""A timelapse and the document that carries it: nothing of anybody's is lost between them."""
+"""A timelapse and the file that holds it: no key of any program is lost between them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def raw(**changes):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_real_store_is_the_same_after_it_was_written(file):
-    """Read, written and read again, and that in another zone: the same timelapse and the same text."""
+    """Read, written, and read again in another zone: the same timelapse and the same text."""
     first = read_timelapse(file.read_bytes(), file, zone(EUROPE))
     again = read_again(first)
     assert again.timelapse == first.timelapse
@@ -77,7 +77,7 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
     assert found.kept.scans == ()
 
 
-# --- what has to be told --------------------------------------------------------------------------
+# --- notes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
         ),
     ],
 )
-def test_what_had_to_be_understood_is_noted(changes, note):
-    """So that it can be told at the start."""
+def test_note_says_how_an_unusual_file_was_read(changes, note):
+    """The journal has it at the start."""
     assert read(raw(**changes)).notes == (note,)
 
 
@@ -127,7 +127,7 @@ def test_what_had_to_be_understood_is_noted(changes, note):
 
 
 def test_keys_of_others_survive_every_save():
-    """At the top, in extra, in what is ours in it, and in records; NaN, huge integers and lone surrogates too."""
+    """At the top, in extra, in extra.timelapsed, and in scans; with NaN, huge integers and lone surrogates."""
     theirs = {"nan": float("nan"), "huge": 2**70, "lone": "\ud800", "deep": [{"a": [None]}]}
     scan = {"scan_id": "tl_0", "status": "succeeded", "theirs": theirs}
     source = raw(theirs=theirs, next_idx=1, scans=[scan, {"scan_id": "other", "theirs": theirs}])
@@ -144,7 +144,7 @@ def test_keys_of_others_survive_every_save():
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {"slots": 3}, {"slots": {"0": 3, "x": {"scan_id": "y"}, "9": {}}}])
 def test_what_is_ours_but_damaged_is_as_good_as_absent(value):
-    """Another program's hand was in it; the timelapse itself is told by the documented keys."""
+    """The documented keys alone say what the timelapse is."""
     held = read(raw(extra={"timelapsed": value}, scans=[{"scan_id": "tl_0", "status": "succeeded"}]))
     assert held.timelapse.next_idx == 1
     assert held.logbook == Logbook()
@@ -152,14 +152,14 @@ def test_what_is_ours_but_damaged_is_as_good_as_absent(value):
 
 
 def test_secret_is_not_shown():
-    """Neither the document nor the value shows ``extra``."""
+    """``repr`` has no value of ``extra``."""
     held = read(raw(extra={"api_token": "hunter2"}, api_token="hunter2"))  # noqa: S106 - that is what it stands for
     assert "hunter2" not in repr(held)
     assert b"hunter2" in held.encode()
 
 
 def test_configuration_is_the_snapshot_of_the_store():
-    """One that is empty, or no object, is none."""
+    """An empty one, or one that is no object, counts as none."""
     assert read(raw(extra={"config_snapshot": {"ScanPath": {}}})).configuration == {"ScanPath": {}}
     for none in ({}, None, 3, []):
         assert read(raw(extra={"config_snapshot": none})).configuration is None
@@ -190,7 +190,7 @@ def test_new_timelapse_is_laid_out_as_documented():
 
 
 def test_usual_slots_take_no_room_in_extra():
-    """A hundred thousand of them must still fit; only what the record's own keys can't say stands there."""
+    """A hundred thousand of them must fit: only what the keys of a scan can't say is there."""
     value = timelapse()
     value = value.begin(START, "boot").succeed(START + HOUR / 2)
     value = value.begin(START + HOUR, "boot").interrupt(None, "the power went").begin(START + HOUR, "boot")
@@ -218,7 +218,7 @@ def test_fractions_of_seconds_survive():
 @settings(deadline=None)
 @given(raw=files())
 def test_whatever_is_written_is_read_back(raw):
-    """In any zone, to the same text, which is what a plain dump of it would be."""
+    """In any zone, to the same text, which is that of a plain dump."""
     stored = read(raw)
     again = read_again(stored, zone(EUROPE))
     assert again.encode() == stored.encode() == dumps(loads(stored.encode()))

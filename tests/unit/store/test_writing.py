@@ -1,4 +1,4 @@
-"""Saving again and again: the text is put together from blocks, and is what one plain dump of the whole is."""
+"""Saving again and again: the text is joined from blocks, and is that of one plain dump."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def written(writer: StoreWriter, stored: StoredTimelapse) -> bytes:
     skips=st.lists(st.booleans(), min_size=100, max_size=100),
 )
 def test_text_is_that_of_a_plain_dump_whatever_changed_since_the_last(n_slots, steps, skips) -> None:
-    """Byte for byte, for every value on the way, and also where values in between were never written."""
+    """Byte for byte, for every value, also where values in between were not written."""
     stored, writer = begun(n_slots), StoreWriter()
     for value, skip in zip(values_of(stored.timelapse, steps), skips, strict=False):
         stored = stored.evolved(value, Logbook(saved_at=BEGIN))
@@ -74,8 +74,8 @@ def test_text_is_that_of_a_plain_dump_whatever_changed_since_the_last(n_slots, s
             assert written(writer, stored) == stored.encode()
 
 
-def test_text_goes_back_with_the_value() -> None:
-    """Slots that are given back, or a value that was never adopted, leave nothing in the text."""
+def test_text_is_right_for_an_earlier_value_too() -> None:
+    """Reopened slots, or a value that was not adopted, leave nothing in the text."""
     stored, writer = begun(1200), StoreWriter()
     values = values_of(stored.timelapse, ["take"] * 150)
     for value in (values[-1], values[10], values[-1], values[0]):
@@ -85,13 +85,13 @@ def test_text_goes_back_with_the_value() -> None:
 
 @pytest.mark.parametrize("odd", [float("nan"), 2**80, "\ud800"], ids=["NaN", "a huge integer", "half a character"])
 def test_document_that_only_python_can_write_is_written_by_python(odd) -> None:
-    """What others left in it survives."""
+    """The values of others survive."""
     stored = begun(3, odd=odd)
     assert written(StoreWriter(), stored) == stored.encode()
 
 
 def test_scans_of_no_slot_stand_after_the_others() -> None:
-    """They are kept as they were, where they were."""
+    """They are kept as they are."""
     stranger = {"scan_id": "stranger", "note": {"of": ["somebody", {"else": 1}]}}
     stored = read(store_of(scan("tl_0"), stranger, next_idx=1))
     assert stored.kept.scans == (stranger,)
@@ -100,7 +100,7 @@ def test_scans_of_no_slot_stand_after_the_others() -> None:
 
 
 def test_unknown_keys_in_the_details_of_a_slot_stay_with_it() -> None:
-    """Whether or not the slot has details of today, and whatever becomes of the others."""
+    """Whether or not the slot has known details, and whatever happens to other slots."""
     slots = {"0": {"new": 1}, "1": {"pictures": 3, "new": [2]}}
     stored, writer = read(store_of(scan("tl_0"), scan("tl_1"), extra={"timelapsed": {"slots": slots}})), StoreWriter()
     for value in values_of(stored.timelapse, ["take", "miss"]):
@@ -111,7 +111,7 @@ def test_unknown_keys_in_the_details_of_a_slot_stay_with_it() -> None:
 
 
 def test_another_timelapse_or_another_store_is_written_by_the_same_writer() -> None:
-    """Nothing of the one before is left."""
+    """Nothing of the timelapse before is left in the text."""
     writer = StoreWriter()
     first = begun(40)
     others = [begun(40), begun(1200), first.with_configuration({}), read(store_of(scan("tl_0"), scan("x"), next_idx=1))]
@@ -122,7 +122,7 @@ def test_another_timelapse_or_another_store_is_written_by_the_same_writer() -> N
 
 
 def test_transition_of_one_slot_makes_few_records_anew(monkeypatch) -> None:
-    """Of five thousand; counted, since a machine's speed is nothing to test by."""
+    """Of five thousand; they are counted, since times depend on the machine."""
     made = []
 
     def counted(records):

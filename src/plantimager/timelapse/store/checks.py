@@ -1,4 +1,4 @@
-"""What is wrong with the JSON object of a file, key by key, worded for the person who has to look at it.
+"""The faults in the JSON object of a file, key by key, worded for the person who has to look at it.
 
 The types of the `schema` say what is sound and what is allowed. A key that it doesn't declare is no fault.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def faults_of(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with a store whose spelling is today's (`spellings.rewrite`)."""
+    """Yield the faults in a store whose spelling is today's (`spellings.rewrite`)."""
     types = {field.name: field.type for field in fields(Store)}
     for field in fields(Store):
         if field.required and field.name not in raw:
@@ -39,7 +39,7 @@ def _fault_of_next_idx(next_idx: Any, times: Any) -> Iterator[Fault]:
 
 
 def _faults_of_members(key: str, raw: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with the members of a list, each named by its place."""
+    """Yield the faults in the members of a list, each named by its place."""
     kind = _member(types[key])
     values = raw.get(key)
     for index, value in enumerate(values if isinstance(values, list) else ()):
@@ -82,7 +82,7 @@ def _member(kind: Any) -> Any:
 
 
 def _metas(kind: Any) -> Iterator[Meta]:
-    """Yield what is said of a type, the outermost first."""
+    """Yield the annotations of a type, the outermost first."""
     if get_origin(kind) is Annotated:
         inner, *metas = get_args(kind)
         yield from metas

@@ -1,4 +1,4 @@
-"""Between the Structs of the file's text and the values of the domain: field by field, by name.
+"""Conversion between the Structs of the file's text (`schema`) and the values of the domain: field by field, by name.
 
 Thousands of records are converted column by column, which takes a third of the time of one by one.
 """
@@ -101,13 +101,10 @@ def details_of(records: Sequence[SlotRecord], timelapse_id: str, n_slots: int) -
 
 _DURATIONS: Final = {"warmup": "warmup_sec", "standby_threshold": "standby_threshold_sec", "grace": "grace_period"}
 """The fields of a `TimeLapse` that the file has as seconds, with their keys."""
-_LONG: Final = ("schedule_times",)
-"""What is written and read on its own."""
 _SAME_NAME: Final = tuple(
-    name for name in TimeLapse.__struct_fields__ if name in Store.__struct_fields__ and name not in _LONG
+    name for name in TimeLapse.__struct_fields__ if name in Store.__struct_fields__ and name != "schedule_times"
 )
-
-
+"""The fields of a `TimeLapse` that are keys of the file; its schedule is long, and converted on its own."""
 _IN_OWN: Final = {"ending": Ending}
 """The fields of a `TimeLapse` that are among what is ours in the file, with the domain's types."""
 
@@ -154,5 +151,5 @@ def own_of(timelapse: TimeLapse, logbook: Logbook) -> dict[str, Any]:
 
 
 def _as(kind: type[_S], value: Struct) -> _S:
-    """Return a value as another Struct whose fields it has."""
+    """Return the Struct of another kind whose fields a value has."""
     return kind(*[getattr(value, name) for name in kind.__struct_fields__])

@@ -1,7 +1,7 @@
-"""Reading a store strictly: the timelapse in a file, or which of absent, unreadable and corrupt it is.
+"""Reading a store strictly: the timelapse in its file, with absent, unreadable and corrupt files kept apart.
 
-A file in today's spelling is decoded and checked against the `schema` at once. Any other is rewritten first, and then
-held against the same schema; what the file's Structs hold becomes a `StoredTimelapse` in one place.
+The text of a file in today's spelling is decoded and checked against the `schema` at once. A file in another spelling
+is rewritten first (`spellings`), and then checked against the same schema. One function makes the `StoredTimelapse`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class LoadedTimelapse(Struct, frozen=True):
 def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
     """Return the timelapse in a store; ``None`` where there is no store.
 
-    Times without an offset are read in ``zone``, by default in the host's. Where the main file is corrupt, that is
-    told, the file is left as it is, and its ``.bak`` is read in its place.
+    Times without an offset are read in ``zone``, by default in the host's. A corrupt main file is left as it is, and
+    its ``.bak`` is read in its place.
 
     Raises
     ------
@@ -83,29 +83,29 @@ def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> Store
         It holds none.
 
     """
-    contents = _decode(text) or _decode_older(text, path, zone)
+    contents = _decode_todays(text) or _decode_older(text, path, zone)
     return _as_timelapse(contents)
 
 
 class _Contents(Struct, frozen=True):
-    """What is in a file, by the schema."""
+    """What a file holds, by the schema."""
 
     store: Store
     own: Own
     placement: Placement
     kept: KeptParts
-    unknown_keys: Sequence[Mapping[str, Any]] | None = None
-    """Those of each scan, where any has some."""
+    unknown_keys_of_scans: Sequence[Mapping[str, Any]] | None = None
+    """Of each scan in the list; ``None`` where no scan has any."""
     notes: Sequence[str] = ()
     exact: bool = True
-    """Whether orjson writes as it is what others wrote: always, where msgspec has read it."""
+    """Whether orjson writes what others wrote as it is: what msgspec has read, it does."""
 
 
 _STORE: Final = Decoder(Store)
 _SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
 
 
-def _decode(text: bytes) -> _Contents | None:
+def _decode_todays(text: bytes) -> _Contents | None:
     """Return the contents of a file in today's spelling, ``None`` for any other."""
     try:
         store = _STORE.decode(text)
@@ -137,10 +137,9 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
     read = read_object(text, path)
     rewritten, notes = rewrite(read.value, zone)
     known, unknown_keys = split_known(rewritten, Store)
-    scans = known.get("scans")
     unknown_keys_of_scans = None
-    if isinstance(scans, list) and any(isinstance(scan, dict) and not scan.keys() <= _SCAN_KEYS for scan in scans):
-        split = [split_known(scan, Scan) for scan in scans]
+    if _any_has_unknown_keys(known.get("scans")):
+        split = [split_known(scan, Scan) for scan in known["scans"]]
         known["scans"], unknown_keys_of_scans = map(list, zip(*split, strict=True))
     try:
         store = convert(known, Store)
@@ -163,14 +162,21 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
     return _Contents(store, ours.own, placement, kept, unknown_keys_of_scans, notes, read.exact)
 
 
+def _any_has_unknown_keys(scans: Any) -> bool:
+    objects = [scan for scan in scans if isinstance(scan, dict)] if isinstance(scans, list) else []
+    return not set().union(*objects) <= _SCAN_KEYS
+
+
 def _as_timelapse(contents: _Contents) -> StoredTimelapse:
-    store, own, placed, unknown_keys = contents.store, contents.own, contents.placement.placed, contents.unknown_keys
+    """Return the timelapse that a file holds, with everything else in it."""
+    store, own, unknown_keys = contents.store, contents.own, contents.unknown_keys_of_scans
+    slots, positions = [*contents.placement.placed], [*contents.placement.placed.values()]
     schedule = tuple(in_utc(store.schedule_times))
     records = read_records(
-        slots=[*placed],
-        scans=[store.scans[position] for position in placed.values()],
-        details=own.slots,
-        unknown_keys=None if unknown_keys is None else [unknown_keys[position] for position in placed.values()],
+        slots,
+        [store.scans[position] for position in positions],
+        own.slots,
+        None if unknown_keys is None else [unknown_keys[position] for position in positions],
     )
     found = Progress(store.state, store.next_idx, records)
     progress, reconciled = reconcile(store.timelapse_id, len(schedule), found)

@@ -1,4 +1,4 @@
-"""Which slot each scan of a file belongs to: by what we noted of it, by its id, else by its place in the list."""
+"""The slot that each scan of a file belongs to: by what was noted of it, by its id, else by its place in the list."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 class Placement(Struct, frozen=True):
-    """The scans of a file by the slot that they belong to, each by its position in the list."""
+    """The scans of a file by their slots; a scan is named by its position in the list."""
 
     placed: Mapping[int, int]
-    """Slot to position, in the order in which they were found."""
+    """The position of each slot's scan."""
     left_over: Sequence[int] = ()
     """The positions of scans that belong to no slot."""
 
 
 def place_usual_scans(store: Store, own: Own) -> Placement | None:
-    """Place scans by what we noted and by today's ids; ``None`` where one has no slot of its own."""
+    """Return the placement by what was noted and by today's ids; ``None`` where a scan has no slot of its own."""
     placed = {slot: position for position, slot in enumerate(_find_slots(store, own, {})) if slot is not None}
     return Placement(placed) if len(placed) == len(store.scans) else None
 
 
 def place_scans(store: Store, own: Own, schedule_texts: Sequence[str]) -> Placement:
-    """Place scans of any age.
+    """Return the placement of scans that any controller may have written.
 
-    Of two scans of one slot the first that succeeded counts, else the first. A scan whose id says nothing is that of
+    Of two scans of one slot the first that succeeded counts, else the first. A scan whose id names no slot is that of
     its place among the slots before ``next_idx``: controllers appended one for each slot that they went past.
     """
     slots = _find_slots(store, own, {})
@@ -81,7 +81,7 @@ def _find_slots(store: Store, own: Own, older_ids: Mapping[str, int]) -> Sequenc
 
 
 def _older_ids(store: Store, schedule_texts: Sequence[str]) -> dict[str, int]:
-    """Return the scan ids that the controllers of all generations gave the slots."""
+    """Return the scan ids that the controllers of all generations gave the slots, with the slots."""
     name = store.timelapse_id
     ids = {f"{name}_{slot}": slot for slot in range(len(schedule_texts))}
     for slot, (text, instant) in enumerate(zip(schedule_texts, store.schedule_times, strict=True)):

@@ -1,8 +1,8 @@
 """Older spellings of a file, rewritten to that of the `schema`, so that one reader understands every file.
 
-Real files hold these, and each is undone here: times without an offset or in other forms of ISO-8601, scans that
-succeeded and are still called ``pending``, and values of ours that another program damaged. The state words of older
-controllers are known to `TimeLapseState`, their scan ids to `placement`; what contradicts is for `reconcile`.
+Undone here are times without an offset or in other forms of ISO-8601, scans that succeeded and are still called
+``pending``, and values of ours that another program damaged. `TimeLapseState` knows the state words of older
+controllers, `placement` their scan ids, and `reconcile` resolves what contradicts.
 
 Everything here is pure. A value that isn't understood stays as it is, so that `checks` can word what is wrong with it.
 """
@@ -32,10 +32,10 @@ _SCAN_TIMES: Final = ("started_at", "finished_at")
 
 
 def rewrite(raw: Mapping[str, Any], zone: tzinfo | None) -> tuple[_Object, list[str]]:
-    """Return the JSON object of a file in today's spelling, and what had to be understood.
+    """Return the JSON object of a file in today's spelling, and what a person should know of the rewriting.
 
-    ``zone`` is that of times without an offset; ``None`` is the host's. Times that had to be rewritten are datetimes in
-    UTC, not texts. What is ours is for `read_own`.
+    ``zone`` is that of times without an offset, ``None`` the host's. A time that had to be rewritten is a datetime in
+    UTC, not a text. `read_own` does the same for what is ours in it.
     """
     store, notes = dict(raw), []
     times, scans = store.get("schedule_times"), store.get("scans")
@@ -51,7 +51,7 @@ def rewrite(raw: Mapping[str, Any], zone: tzinfo | None) -> tuple[_Object, list[
 
 
 def _rewrite_times(times: list[Any], zone: tzinfo | None) -> list[Any]:
-    """Return times as the schema reads them; ``None`` and what is no time stay as they are."""
+    """Return times as the schema reads them; a value that is no time stays as it is."""
     if _is_sound(times, list[OptionalInstant]):
         return times
     moments = [_parse(time) for time in times]
@@ -100,11 +100,11 @@ class OwnPart(Struct, frozen=True):
     unknown_details: Mapping[str, Mapping[str, Any]] = {}
     """By slot, the keys in its details that we don't know."""
     note: str = ""
-    """What had to be left out."""
+    """What had to be left out, for a person; empty where nothing had."""
 
 
 def read_own(raw: Any) -> OwnPart:
-    """Return what is sound of what is ours; a value that isn't counts as one that is not there."""
+    """Return the sound values of what is ours; any other counts as absent, since a start must not fail by it."""
     if raw is None:
         return OwnPart(Own())
     if not isinstance(raw, dict):
@@ -127,7 +127,7 @@ def read_own(raw: Any) -> OwnPart:
 
 
 def split_known(raw: Any, kind: type[Struct]) -> tuple[Any, _Object]:
-    """Return an object with the keys that a Struct declares, and one with the others."""
+    """Return an object with the keys that a Struct declares, and one with all others; no object stays what it is."""
     if not isinstance(raw, dict):
         return raw, {}
     declared = kind.__struct_encode_fields__

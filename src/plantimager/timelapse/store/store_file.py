@@ -1,4 +1,4 @@
-"""The file of a store as text and as a JSON object, with the causes kept apart for which it can't be read."""
+"""The file of a store as text and as a JSON object; unreadable and corrupt files are different errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_STORE_BYTES: Final = 58_000_000
 
 
 def read_text(path: Path) -> bytes | None:
-    """Return what is in a file, whatever it is; ``None`` where there is no file.
+    """Return the text of a file, whatever it holds; ``None`` where there is no file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A timelapse together with everything else that its file holds, as one frozen value, and the text of that."""
+"""A timelapse with everything else that its file holds, as one frozen value, and the text of the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class KeptParts(Struct, frozen=True):
-    """What is in a file besides the timelapse and the logbook: others' keys and scans, written back as they are."""
+    """The keys and scans of others in a file: all that is neither timelapse nor logbook, written back as it is."""
 
     version: int = VERSION
     unknown_keys: Mapping[str, Any] = _NOTHING
@@ -39,7 +39,7 @@ class KeptParts(Struct, frozen=True):
     """Scans that belong to no slot."""
 
     def __repr__(self) -> str:
-        """Return what may be logged: no value of these, since they may hold secrets."""
+        """Return a text that may be logged: the values may hold secrets."""
         return f"KeptParts(version={self.version})"
 
 
@@ -50,7 +50,7 @@ class StoredTimelapse(Struct, frozen=True):
     logbook: Logbook
     kept: KeptParts = KeptParts()
     notes: tuple[str, ...] = ()
-    """What had to be understood of another controller's file."""
+    """What a person should know of how another controller's file was read."""
     exact: bool = True
     """Whether orjson writes what others wrote as it is; what we write it always does."""
 

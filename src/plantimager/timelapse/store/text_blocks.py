@@ -1,6 +1,6 @@
-"""Pieces of JSON text, so that what has been text for weeks is copied, not encoded again.
+"""JSON text in pieces: a value that is text already is copied, not encoded again.
 
-Put together, pieces are byte for byte what one plain dump of the whole is.
+Joined, the pieces are byte for byte the text of one plain dump.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOLE: Final = b"\0"
 
 
 class Text:
-    """A value that is text already, indented for its place; in pieces, so that long ones are copied only once."""
+    """A value that is text already, indented for its place; its pieces are joined only once, by the system call."""
 
     __slots__ = ("pieces",)
 

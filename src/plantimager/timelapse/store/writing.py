@@ -1,4 +1,4 @@
-"""Writing a store again and again: a save encodes what its transition changed, not what has been there for weeks.
+"""Writing a store again and again: a save encodes what its transition changed, and nothing else.
 
 The schedule never changes, and a transition changes one record of thousands. So the texts of the long lists are kept
 in blocks, and only a block with a changed record in it is made again: records that evolved from those written last
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 DETAILS_IN_BLOCK: Final = 111
-"""Keys are sorted as texts: those that begin with the same digits stand together, such as 12, 120 to 129, 1200 to 1299.
-With as many digits as leave two to the longest number, they are so many."""
+"""Keys are sorted as texts, so those with the same first digits are neighbours: 12, 120 to 129, 1200 to 1299. There are
+so many of them where the first digits are all but two of the longest number."""
 
 
 class StoreWriter:
-    """Encodes one value of a store after the other; one thread.
+    """Encodes the values of a store one after the other. One thread.
 
-    What it keeps can be made again from the value, so a writer may be dropped at any time.
+    All that it keeps can be made again from the value.
     """
 
     def __init__(self) -> None:
