@@ -1,4 +1,4 @@
-"""Stores that the community's controller wrote: each is found, gets its line in the journal, and goes on as designed."""
+"""Stores that the community's controller wrote: each is found, is one line in the journal, and goes on."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_enums_of_any_kind_are_stored_as_words(member, word):
 
 
 def test_live_object_becomes_a_store():
-    """It has all documented attributes, with times in their own offset; later attributes only where the object has them."""
+    """It has all documented attributes, with times in their own offset, and later ones where the object has them."""
     store = TimelapseStore.from_timelapse(live())
     assert asdict(store) | {"_unknown": 0} == {
         "_file_name": "timelapse_storage.json", "version": 1, "timelapse_id": "tl", "mode": "interval",
