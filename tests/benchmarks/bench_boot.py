@@ -68,10 +68,10 @@ SCAN_TIMES = ("started_at", "finished_at")
 READING = """
 import gc, sys, time
 from pathlib import Path
-from plantimager.timelapse.store import stored_timelapse
+from plantimager.timelapse.store import loading
 gc.set_threshold(100_000)
 begin = time.perf_counter()
-stored_timelapse.load_stored(Path(sys.argv[1]))
+loading.load_timelapse(Path(sys.argv[1]))
 print((time.perf_counter() - begin) * 1000)
 """
 """As the daemon reads it, and as the first thing in its life."""
@@ -137,7 +137,7 @@ def store_of(n_slots: int) -> bytes:
     """Return the text of a store whose first half is taken, and whose next slot is an hour off."""
     shift = SystemClock().now() + timedelta(hours=1) - (BEGIN + n_slots // 2 * EVERY)
     timelapse = half_done(n_slots, BEGIN + shift)
-    return new_stored_timelapse(timelapse, {"ScanPath": {"class_name": "Circle"}}, DIGEST, STORE).encode()
+    return new_stored_timelapse(timelapse, {"ScanPath": {"class_name": "Circle"}}, DIGEST).encode()
 
 
 def year_store(slots: range, missed: int) -> bytes:

@@ -154,7 +154,7 @@ def write_store(directory: Path, n_slots: int) -> None:
         schedule_times=times,
         grace=GRACE,
     )
-    Keeper(directory / STORE).start(new_stored_timelapse(timelapse, {}, None, STORE), START)
+    Keeper(directory / STORE).start(new_stored_timelapse(timelapse, {}, None))
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:

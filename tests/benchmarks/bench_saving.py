@@ -33,8 +33,9 @@ from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import backup_path
-from plantimager.timelapse.store.stored_timelapse import load_timelapse, new_stored_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.durable import write_durably
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def write_store(directory: Path, n_slots: int) -> Keeper:
     """Put such a store on disk, and return its keeper."""
     keeper = Keeper(directory / STORE)
     configuration = {"ScanPath": {"class_name": "Circle", "kwargs": {"radius": 350, "n_points": 36}}}
-    keeper.start(new_stored_timelapse(half_done(n_slots), configuration, DIGEST, STORE), BEGIN)
+    keeper.start(new_stored_timelapse(half_done(n_slots), configuration, DIGEST), BEGIN)
     return keeper
 
 

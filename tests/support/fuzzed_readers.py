@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from fuzzing import TimeLimit, vary_answers, vary_json, vary_lines, vary_sheet
+from msgspec.structs import replace
 from tree import CONFIG, STORES, TESTS
 from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
@@ -37,9 +38,7 @@ from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_st
 from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
-from plantimager.timelapse.store.document import load_store
-from plantimager.timelapse.store.quick_reader import read_quickly
-from plantimager.timelapse.store.stored_timelapse import read_timelapse
+from plantimager.timelapse.store import loading
 from plantimager.timelapse.support.errors import ConfigurationError, StoreError, TimelapsedError
 
 if TYPE_CHECKING:
@@ -95,15 +94,15 @@ def read_and_resume(content: bytes, directory: Path) -> None:
     path.write_bytes(content)
     with TimeLimit():
         try:
-            loaded = load_store(path)
+            stored = loading.load_timelapse(path, ZONE).stored
         except StoreError as problem:
             check_line(problem)
-            assert read_quickly(content, path.name) is None, "the quick reader reads a faulty store"
+            assert loading._decode_todays(content) is None, "nothing that is faulty is taken for today's spelling"
             return
         finally:
             assert path.read_bytes() == content
-        assert read_quickly(content, path.name) in (None, read_timelapse(loaded.store, None)), "the two readers differ"
-        stored = read_timelapse(loaded.store, ZONE)
+        older = loading._as_timelapse(loading._decode_older(content, path, ZONE))
+        assert stored == replace(older, exact=stored.exact), "what is in today's spelling needs no rewriting"
         timelapse = stored.timelapse
         after = timelapse.skip_late_slots(NOW, Reason.MISSED, "")
         for value in (timelapse, after):
@@ -114,7 +113,7 @@ def read_and_resume(content: bytes, directory: Path) -> None:
                 describe_slots(value, sorted(slot for slot in value.records if slot < value.n_slots) or [0], NOW)
         text = stored.evolved(after, stored.logbook.came_back(NOW, "boot")).encode()
     path.write_bytes(text)
-    again = read_timelapse(load_store(path).store, ZONE)
+    again = loading.load_timelapse(path, ZONE).stored
     assert again.timelapse.next_idx == after.next_idx
     assert again.timelapse.state is after.state
     assert {slot: r.status for slot, r in again.timelapse.records.items()} == {

@@ -26,8 +26,9 @@ from tracing import Traced
 from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import backup_path, load_store
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse, read_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.durable import sweep_temporaries
 
@@ -71,7 +72,7 @@ def saved(place: Place, timelapse: TimeLapse) -> None:
     """Save it twice, so that there is a generation before."""
     keeper = Keeper(place.store)
     at = timelapse.schedule_times[0]
-    keeper.start(new_stored_timelapse(timelapse, {}, None, STORE), at)
+    keeper.start(new_stored_timelapse(timelapse, {}, None), at)
     keeper.commit(timelapse, at)
 
 
@@ -104,9 +105,9 @@ def ended_timelapse(place: Place) -> None:
 
 
 def stored_at(path: Path) -> StoredTimelapse:
-    loaded = load_store(path)
+    loaded = load_timelapse(path)
     expect(loaded is not None, f"{path.name} is gone")
-    return read_timelapse(loaded.store, None)
+    return loaded.stored
 
 
 def one_slot_was_taken(place: Place, *, attempts: int) -> None:
@@ -209,7 +210,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     before = three_slots(CLOCK.now())
     keeper = Keeper(place.store)
     now = before.schedule_times[1]
-    keeper.start(new_stored_timelapse(before, {}, None, STORE), now)
+    keeper.start(new_stored_timelapse(before, {}, None), now)
     prepare(place)
     after = before.begin(now, "this boot")
     old = place.store.read_bytes() if place.store.exists() else None
@@ -253,7 +254,7 @@ def cuts(scenario: str, directory: Path, first: int, step: int) -> Iterator[dict
                 is_cut, calls = cut_save(SAVES[scenario], run, at)
             else:
                 is_cut, calls = cut_daemon(DAEMON_RUNS[scenario], run, at)
-        except Exception as wrong:  # noqa: BLE001 - because a cut that can't be judged is told like one that went wrong
+        except Exception as wrong:  # noqa: BLE001 - because a cut that can't be judged is reported like one that went wrong
             problem, calls = f"{type(wrong).__name__}: {wrong}", at
         if problem is None:
             shutil.rmtree(run)

@@ -35,8 +35,7 @@ from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
-from plantimager.timelapse.store.document import load_store
-from plantimager.timelapse.store.stored_timelapse import read_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
 from plantimager.timelapse.support.errors import ScanCancelled, ScannerNotReady
 
@@ -246,9 +245,9 @@ class World:
 
     def stored(self) -> TimeLapse:
         """Return the timelapse as it is on disk."""
-        loaded = load_store(self.places.store)
+        loaded = load_timelapse(self.places.store)
         assert loaded is not None
-        return read_timelapse(loaded.store, None).timelapse
+        return loaded.stored.timelapse
 
     # What it remembers
 
@@ -262,7 +261,7 @@ class World:
 
     def archived(self) -> list[TimeLapse]:
         """Return the timelapses that made room for another one."""
-        return [read_timelapse(load_store(path).store, None).timelapse for path in self.places.history.glob("*.json")]
+        return [load_timelapse(path).stored.timelapse for path in self.places.history.glob("*.json")]
 
     def calls(self) -> list[tuple[str, timedelta]]:
         """Return every call of the driver, and how long after START by the wall clock it was made."""
@@ -293,8 +292,7 @@ class Life:
         """Whether anything irreversible was done yet."""
         self.last_write: datetime | None = None
         if world.places.store.exists():
-            loaded = load_store(world.places.store)
-            self.last_write = read_timelapse(loaded.store, None).logbook.saved_at
+            self.last_write = load_timelapse(world.places.store).stored.logbook.saved_at
         self.seen: TimeLapse | None = None
         self.shift_unjudged = NONE
         """How far the clock was set since the daemon last was asleep without a scan to wait for."""
@@ -502,7 +500,7 @@ class Life:
         if keeper.stored is keeper.checked:
             return
         keeper.checked = keeper.stored
-        found = read_timelapse(load_store(keeper.path).store, None)
+        found = load_timelapse(keeper.path).stored
         assert found.timelapse == keeper.timelapse
         assert found.logbook == keeper.logbook
 

@@ -26,7 +26,6 @@ ROOMS: Final = "plantimager.timelapse."
 
 KNOWN_CIRCLES: Final = {
     ("daemon.rig_thread", "daemon.manual_hold"),
-    ("store.stored_timelapse", "store.quick_reader"),
 }
 """Imports (importer, imported) that close a circle."""
 
@@ -34,7 +33,6 @@ KNOWN_LONG_FILES: Final = {
     "daemon.conductor",
     "daemon.daemon",
     "domain.timelapse",
-    "store.document",
 }
 """Modules of more than `MAX_LINES`."""
 
@@ -42,7 +40,6 @@ KNOWN_WIDE_CLASSES: Final = {
     "Conductor",
     "Daemon",
     "Definition",
-    "_Store",
 }
 """Classes with more attributes than `MAX_ATTRIBUTES` or `MAX_FIELDS`."""
 
@@ -61,7 +58,6 @@ KNOWN_SHARED_NAMES: Final = {
     "Camera",
     "build_parser",
     "read_definition",
-    "read_text",
 }
 """Names of modules, functions and classes that two modules define."""
 
@@ -81,7 +77,7 @@ MAX_FIELDS: Final = 14
 """The fields that a value may have: a record of a file or of a person's table has as many as that has keys."""
 VALUES: Final = {"Struct", "NamedTuple", "TypedDict"}
 """The bases of values."""
-DOCUMENTED_CLASSES: Final = {"TimelapseStore"}
+DOCUMENTED_CLASSES: Final = {"Store", "TimelapseStore"}
 """Classes whose attributes the community's documentation fixes."""
 
 LIBRARY_ATTRIBUTES: Final = {

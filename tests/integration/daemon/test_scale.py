@@ -22,8 +22,9 @@ from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.schedule import MAX_SLOTS
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import LARGEST_STORE, load_store
-from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse, read_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.store_file import MAX_STORE_BYTES
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -70,7 +71,7 @@ def half_taken(n_slots: int) -> TimeLapse:
 
 def put(place: Place, timelapse: TimeLapse) -> None:
     """Put a timelapse into the store of a place."""
-    place.store.write_bytes(new_stored_timelapse(timelapse, {}, None, place.store.name).encode())
+    place.store.write_bytes(new_stored_timelapse(timelapse, {}, None).encode())
 
 
 def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> None:
@@ -82,7 +83,7 @@ def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> Non
         shown = subprocess.run([*CTL, "status", "--json"], env=place.environment, capture_output=True, check=True)
         assert json.loads(shown.stdout)
         assert daemon.stop() == 0
-    stored = read_timelapse(load_store(place.store).store, None)
+    stored = load_timelapse(place.store).stored
     assert (stored.timelapse.next_idx, stored.timelapse.n_slots) == (N_SLOTS // 2, N_SLOTS)
 
 
@@ -99,12 +100,12 @@ def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
         schedule_times=tuple(begin + slot * EVERY for slot in range(n_slots)),
         scan_retries=1,
     )
-    nothing = len(new_stored_timelapse(timelapse, {}, None, "s").encode())
+    nothing = len(new_stored_timelapse(timelapse, {}, None).encode())
     for _ in range(sample):
         at = timelapse.schedule_times[timelapse.next_idx]
         timelapse = timelapse.begin(at, "b" * 36).fail_attempt(at, problem).fail_attempt(at, problem)
-    each = (len(new_stored_timelapse(timelapse, {}, None, "s").encode()) - nothing) / sample
-    assert nothing + each * n_slots < LARGEST_STORE
+    each = (len(new_stored_timelapse(timelapse, {}, None).encode()) - nothing) / sample
+    assert nothing + each * n_slots < MAX_STORE_BYTES
 
 
 def test_fifty_daemons_on_one_host_share_nothing_but_the_code(tmp_path) -> None:
@@ -160,7 +161,7 @@ def ten_years() -> bytes:
     times = tuple(now - (DECADE - slot) * timedelta(hours=1) for slot in range(DECADE))
     ended = replace(half_taken(2), id="decade", schedule_times=times, next_idx=0, records={})
     ended = ended.skip_late_slots(now, Reason.MISSED, "")
-    return new_stored_timelapse(ended, {}, None, "timelapse_storage.json").encode()
+    return new_stored_timelapse(ended, {}, None).encode()
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
         history = place.storage / "history"
         shutil.rmtree(history, ignore_errors=True)
         history.mkdir()
-        small = new_stored_timelapse(half_taken(24), {}, None, place.store.name).encode()
+        small = new_stored_timelapse(half_taken(24), {}, None).encode()
         for number in range(archived):
             (history / f"tl_{number}.json").write_bytes(small)
         return place

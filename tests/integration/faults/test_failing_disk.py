@@ -15,7 +15,8 @@ from disks import mounted, small_disk
 from failing_calls import failing
 from tiny_scan import configuration, definition
 
-from plantimager.timelapse.store.document import backup_path, load_store
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
 
 SAVE = [
     # call of a save, error, which of them, what a person reads
@@ -54,14 +55,14 @@ def test_each_call_of_a_save_may_fail_and_nothing_is_lost(place: Place, tmp_path
             with failing(daemon.process.pid, call, error, when):
                 line = systemd.wait_for("STATUS=DEGRADED")
                 assert os.strerror(getattr(errno, error)) in line, (call, error)
-                on_disk = load_store(place.store)
+                on_disk = load_timelapse(place.store)
                 assert on_disk is not None, (call, error)
                 assert on_disk.trouble is None, (call, error)
                 if when == "1+":  # a directory that can't be synced has the new store in it all the same
-                    assert on_disk.store.next_idx == before["next_idx"], (call, error)
+                    assert on_disk.stored.timelapse.next_idx == before["next_idx"], (call, error)
                 systemd.wait_for("STATUS=tl: waiting") if when != "1+" else None
             systemd.wait_for("STATUS=tl: waiting")
-            assert load_store(backup_path(place.store)).trouble is None, (call, error)
+            assert load_timelapse(backup_path(place.store)).trouble is None, (call, error)
         assert daemon.stop() == 0
     assert not daemon.said("store_changed"), "the daemon takes its own file for somebody else's"
     store = place.read()
@@ -138,4 +139,4 @@ def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_pat
             assert "Read-only file system" in daemon.wait_for("store_not_saved: ")
             daemon.wait_for("timelapse_completed: tl: 3 taken")
             assert daemon.stop() == 0
-        assert load_store(place.store).store.timelapse_id == "tl"
+        assert load_timelapse(place.store).stored.timelapse.id == "tl"

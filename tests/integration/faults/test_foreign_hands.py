@@ -12,7 +12,8 @@ from daemon_process import PLAINLY, DaemonProcess, Place, statuses
 from failing_calls import failing
 from tiny_scan import configuration, definition
 
-from plantimager.timelapse.store.document import backup_path, load_store
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.support.clock import SystemClock
 
 
@@ -76,7 +77,7 @@ def test_what_somebody_does_to_the_store_is_told_kept_and_undone_by_the_next_sav
                 theirs.append(place.store.read_bytes())
             assert "by somebody else" in daemon.wait_for("store_changed: "), do
             daemon.wait_for("scan_succeeded: ")
-            assert load_store(place.store).trouble is None, do
+            assert load_timelapse(place.store).trouble is None, do
         assert daemon.stop() == 0
     store = place.read()
     assert store["next_idx"] >= 2 * len(HANDS)
@@ -112,7 +113,7 @@ def test_foreign_file_is_kept_once_however_often_the_save_fails(place: Place, ca
             assert backup_path(place.store).read_bytes() == before
         daemon.wait_for("store_saved_again: ")
         assert len(daemon.said("store_changed")) == 1
-        assert load_store(backup_path(place.store)) is not None
+        assert load_timelapse(backup_path(place.store)) is not None
         assert daemon.stop() == 0
     (aside,) = place.storage.glob("*.foreign-*")
     assert json.loads(aside.read_text()) == {"somebody": "else"}
@@ -193,7 +194,7 @@ def test_corrupt_backup_of_a_sound_store_is_replaced_by_the_next_save(place: Pla
         backup_path(place.store).write_bytes(b"rubbish")
         daemon.wait_for("timelapse_completed: tl: 3 taken")
         assert daemon.stop() == 0
-    assert load_store(backup_path(place.store)).trouble is None
+    assert load_timelapse(backup_path(place.store)).trouble is None
 
 
 def test_clock_that_is_before_the_last_write_decides_nothing(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""Stores that no daemon should have to meet: each gets one clear line and stays where a person can find it."""
+"""Stores that hold no timelapse or can't be read: each gets one clear line, and a person can find it afterwards."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import pytest
 from daemon_process import PATIENCE, PLAINLY, STRICT_DAEMON, DaemonProcess, Place
 from tree import STORES
 
-from plantimager.timelapse.store.document import backup_path
+from plantimager.timelapse.store.location import backup_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 REAL = json.loads((STORES / "interval-utc-interrupted.json").read_bytes())
 
-NOBODY_IS_HURT = 'clock = "trust"\n[drivers.simulated]\nimage_width = 4\n'
+QUICK_START = 'clock = "trust"\n[drivers.simulated]\nimage_width = 4\n'
 """The simulated driver, and no wait for a clock."""
 
 
 def start(place: Place) -> DaemonProcess:
-    place.configure(NOBODY_IS_HURT)
+    place.configure(QUICK_START)
     return place.start()
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """Return what changes when anything is done to a file besides looking at it."""
+    """Return what changes when a file is changed in any way."""
     status = path.lstat()
     return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
 
 
 def texts(lines: list[str]) -> list[str]:
-    """Return what a person has to read: the lines with a level in front, and any that no daemon should write."""
+    """Return the lines that are for a person: those with a level in front, and any that are not the daemon's."""
     return [line for line in lines if not re.match(r"[a-z_]+: ", line)]
 
 
-# --- what can't be read now: left alone, and the daemon ends ----------------------------------------
+# --- unreadable: left alone, and the daemon ends ------------------------------------------------------
 
 
 def forbid(path: Path) -> None:
@@ -62,11 +62,11 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_store_that_can_not_be_read_is_left_alone(place: Place, kind: str) -> None:
-    """It may be fine: the daemon says so in one line and ends, so that systemd tries again; nothing is touched."""
+    """It may be sound: the daemon logs one line and ends, so that systemd tries again; no file is changed."""
     make, words = UNREADABLE[kind]
     make(place.store)
     backup_path(place.store).write_text(json.dumps(REAL))
-    place.configure(NOBODY_IS_HURT)
+    place.configure(QUICK_START)
     before = identity(place.store)
     daemon = subprocess.run(
         [*PLAINLY, *STRICT_DAEMON],
@@ -85,7 +85,7 @@ def test_store_that_can_not_be_read_is_left_alone(place: Place, kind: str) -> No
     assert not [entry for entry in place.storage.iterdir() if "corrupt" in entry.name]
 
 
-# --- what holds no timelapse: set aside, and the daemon is idle -----------------------------------
+# --- corrupt: set aside, and the daemon is idle -----------------------------------------------------
 
 
 def sixty_megabytes(path: Path) -> None:
@@ -122,7 +122,7 @@ CORRUPT = {
 
 @pytest.mark.parametrize("kind", CORRUPT)
 def test_store_that_holds_no_timelapse_is_set_aside_and_the_daemon_idle(place: Place, kind: str) -> None:
-    """One line says what is wrong and where the file is now, byte for byte; then the daemon waits for a definition."""
+    """One line says what is wrong and where the file is now, unchanged; then the daemon waits for a definition."""
     content, words = CORRUPT[kind]
     content(place.store) if callable(content) else place.store.write_bytes(content)
     before = identity(place.store)
@@ -140,7 +140,7 @@ def test_store_that_holds_no_timelapse_is_set_aside_and_the_daemon_idle(place: P
 
 
 def test_next_daemon_after_a_quarantine_is_simply_idle(place: Place) -> None:
-    """What was set aside is no trouble any more."""
+    """A quarantined file is not reported again."""
     place.store.write_bytes(b"{")
     for expected in (1, 0):
         with start(place) as daemon:
@@ -151,7 +151,7 @@ def test_next_daemon_after_a_quarantine_is_simply_idle(place: Place) -> None:
 
 
 def test_corrupt_store_and_corrupt_backup_are_both_kept(place: Place) -> None:
-    """A person may still find something in either."""
+    """A person may still find something in both."""
     place.store.write_bytes(b"{1")
     backup_path(place.store).write_bytes(b"{2")
     with start(place) as daemon:
@@ -161,11 +161,11 @@ def test_corrupt_store_and_corrupt_backup_are_both_kept(place: Place) -> None:
     assert kept == {"timelapse_storage.json": b"{1", "timelapse_storage.json.bak": b"{2"}
 
 
-# --- what holds a timelapse in its backup: the daemon goes on ---------------------------------------
+# --- corrupt with a sound backup: the daemon goes on --------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["empty", "zeros", "cut off", "60 MB", "next_idx"])
-def test_backup_takes_over_and_both_are_told(place: Place, kind: str) -> None:
+def test_backup_takes_over_and_the_journal_has_both(place: Place, kind: str) -> None:
     """The timelapse goes on one save older; the corrupt file is kept."""
     content, words = CORRUPT[kind]
     content(place.store) if callable(content) else place.store.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Each store that the community's controller wrote is found, told in one line, and dealt with as designed."""
+"""Stores that the community's controller wrote: each is found, is one line in the journal, and goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from daemon_process import Place, statuses
 from tree import STORES
 
 PAST = [
-    # file, what is told, state afterwards, how many records of each status
+    # file, the line in the journal, state afterwards, how many records of each status
     ("fixed-times-dst", "resumed: dst_check, 5 slots, 1 done", "completed", {"succeeded": 1, "skipped": 4}),
     ("interval-naive-midrun", "resumed: romi_demo_1, 24 slots, 3 done", "completed", {"succeeded": 3, "skipped": 21}),
     (
@@ -22,13 +22,13 @@ PAST = [
 ]
 
 
-@pytest.mark.parametrize(("name", "told", "state", "counts"), PAST, ids=[row[0] for row in PAST])
-def test_store_of_the_past_is_told_and_every_slot_gets_its_record(place: Place, name, told, state, counts) -> None:
-    """Slots that went by while nobody ran are recorded in one pass, told in one line, and the timelapse ends."""
+@pytest.mark.parametrize(("name", "line", "state", "counts"), PAST, ids=[row[0] for row in PAST])
+def test_every_slot_of_a_past_store_gets_its_record(place: Place, name, line, state, counts) -> None:
+    """Slots that were due while no daemon ran are recorded in one pass and one line, and the timelapse ends."""
     shutil.copy(STORES / f"{name}.json", place.store)
     place.configure('clock = "trust"\n')
     with place.start() as daemon:
-        assert told in daemon.wait_for("resumed: ")
+        assert line in daemon.wait_for("resumed: ")
         daemon.wait_for("timelapse_completed: ")
         assert daemon.stop() == 0
     store = place.read()
@@ -39,7 +39,7 @@ def test_store_of_the_past_is_told_and_every_slot_gets_its_record(place: Place, 
     assert len(daemon.said("slot_skipped")) == (1 if counts.get("skipped") else 0)
 
 
-def test_completed_store_is_told_and_left_as_it_is(place: Place) -> None:
+def test_completed_store_is_left_as_it_is(place: Place) -> None:
     """An ended timelapse is one line in the journal, and its file stays byte for byte."""
     original = (STORES / "interval-completed.json").read_bytes()
     place.store.write_bytes(original)
@@ -51,7 +51,7 @@ def test_completed_store_is_told_and_left_as_it_is(place: Place) -> None:
 
 
 def test_year_of_hourly_slots_is_resumed_like_any_other(place: Place) -> None:
-    """8 760 slots: what went by is one line and one save, or the schedule waits, depending on the year of the test."""
+    """8 760 slots: missed ones are one line and one save; in which year the test runs decides whether there are any."""
     shutil.copy(STORES / "interval-year-8760.json", place.store)
     place.configure('clock = "trust"\n')
     with place.start() as daemon:

@@ -15,8 +15,10 @@ from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.archive import file_stamp
-from plantimager.timelapse.store.document import backup_path, load_store
-from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored_timelapse, read_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.errors import StoreCorrupt
 
@@ -49,7 +51,7 @@ def keeper(path):
     keeper = Keeper(path)
     times = tuple(AT + timedelta(hours=slot) for slot in range(3))
     value = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times)
-    keeper.start(new_stored_timelapse(value, {"ScanPath": {}}, "digest", path.name), AT)
+    keeper.start(new_stored_timelapse(value, {"ScanPath": {}}, "digest"), AT)
     return keeper
 
 
@@ -68,7 +70,7 @@ def broken(monkeypatch):
 
 
 def on_disk(path):
-    return read_timelapse(load_store(path).store, UTC)
+    return load_timelapse(path, UTC).stored
 
 
 def names(path):
@@ -268,7 +270,7 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
     path.write_bytes(b"{")
     backup_path(path).write_bytes(b"[")
     with pytest.raises(StoreCorrupt) as raised:
-        load_store(path)
+        load_timelapse(path, UTC)
     Keeper(path).quarantine(raised.value, AT)
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"{",
@@ -293,14 +295,14 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     said()
-    fresh, loaded = Keeper(path), load_store(path)
+    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
     fresh.fall_back(loaded, AT)
     assert on_disk(path).timelapse == before
     assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
     quarantined, going_on = said()
     assert quarantined.endswith(f"kept as store.json.corrupt-{STAMP}")
     assert going_on == f"store_from_backup: going on from {backup_path(path)}, one save older"
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.hold(loaded.stored)
     fresh.commit(fresh.timelapse, AT)
     assert said() == []
     assert names(path) == ["store.json", "store.json.bak", f"store.json.corrupt-{STAMP}"]
@@ -312,14 +314,14 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     generation = backup_path(path).read_bytes()
-    fresh, loaded = Keeper(path), load_store(path)
+    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
     broken(errno.EROFS)
     said()
     fresh.fall_back(loaded, AT)
     not_saved, going_on = said()
     assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.hold(loaded.stored)
     assert not fresh.commit(fresh.timelapse, AT)
     assert fresh.trouble == "Read-only file system"
     assert backup_path(path).read_bytes() == generation
@@ -336,11 +338,11 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
     """Somebody has tidied up meanwhile: what is in memory is written all the same."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
-    fresh, loaded = Keeper(path), load_store(path)
+    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
     backup_path(path).unlink()
     said()
     fresh.fall_back(loaded, AT)
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.hold(loaded.stored)
     assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
     assert fresh.retry(LATER)
     assert names(path) == ["store.json", f"store.json.corrupt-{STAMP}"]

@@ -18,7 +18,8 @@ from plantimager.timelapse.settings.acceptance import (
 )
 from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.archive import archive_store
-from plantimager.timelapse.store.stored_timelapse import Logbook
+from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.stored_timelapse import KeptParts
 from plantimager.timelapse.support.errors import DefinitionRefused
 
 NOW = datetime(2026, 6, 22, 8, tzinfo=UTC)
@@ -60,7 +61,7 @@ def history(tmp_path):
 
 
 def plan(definition):
-    return plan_timelapse(definition, definition.schedule(NOW), "s.json")
+    return plan_timelapse(definition, definition.schedule(NOW))
 
 
 def ended(stored):
@@ -134,8 +135,7 @@ def test_archive_overwrites_nothing(history):
 def test_configuration_is_the_nearest_one(define):
     """The store's; without one the definition's if it is of that timelapse; then the host's; then none."""
     stored, host = plan(define()), {"host": {}}
-    bare = stored.evolved(stored.timelapse, stored.logbook)
-    bare.store.extra.clear()
+    bare = replace(stored, kept=KeptParts())
     assert scan_configuration_for(plan(define()), define(), host) == define().configuration
     assert scan_configuration_for(bare, define(), host) == define().configuration
     assert scan_configuration_for(bare, define("other"), host) == host

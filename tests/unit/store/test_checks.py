@@ -1,10 +1,14 @@
-"""What is wrong with a store, key by key: each wrong value gets its line, each value that was ever written none."""
+"""Faults of a store, key by key: one line for each wrong value, none for a value that some controller wrote."""
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 
-from plantimager.timelapse.store.checks import faults_of, is_safe_name, missing_from
+from plantimager.timelapse.store.checks import faults_of
+from plantimager.timelapse.store.field_types import is_safe_name
+from plantimager.timelapse.store.spellings import rewrite
 
 SCAN = {"scan_id": "tl_0", "started_at": None, "finished_at": None, "status": "pending", "error": None}
 SOUND = {
@@ -57,21 +61,27 @@ WRONG = {
 
 
 def lines(**changes):
-    return [str(fault) for fault in faults_of({**SOUND, **changes})]
+    return faults({**SOUND, **changes})
+
+
+def faults(raw):
+    """Return what is wrong with a file, in whatever spelling."""
+    rewritten, _ = rewrite(raw, UTC)
+    return [str(fault) for fault in faults_of(rewritten)]
 
 
 def test_sound_store_has_no_faults():
-    """Neither with all keys nor with the least."""
+    """With all keys, and with the required ones alone."""
     assert lines() == []
     required = ("timelapse_id", "mode", "state", "schedule_times")
     least = {key: SOUND[key] for key in required}
-    assert [*faults_of(least), *missing_from(least)] == []
-    assert [str(fault) for fault in missing_from({})] == [f"{key}: required, but missing" for key in required]
+    assert faults(least) == []
+    assert faults({}) == [f"{key}: required, but missing" for key in required]
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in WRONG.items() for value in values])
 def test_wrong_value_of_any_key_gets_one_line(key, value):
-    """Which names the key, the value and what is allowed, and is one line on a screen."""
+    """The line names the key, the value and what is allowed, and fits a screen."""
     (line,) = lines(**{key: value})
     assert line.startswith(f"{key} = ")
     assert line.endswith(f": {WRONG[key][1]}")
@@ -106,7 +116,7 @@ def test_wrong_extra_is_not_shown(value):
     ],
 )
 def test_wrong_value_within_a_list_is_named_by_its_place(changes, line):
-    """A person can find the eighty-first scan."""
+    """So a person can find one scan among hundreds."""
     assert lines(**changes) == [line]
 
 
@@ -131,16 +141,16 @@ def test_wrong_value_within_a_list_is_named_by_its_place(changes, line):
     ids=str,
 )
 def test_whatever_a_controller_may_have_written_has_no_faults(changes):
-    """Whatever its age."""
+    """Controllers of all ages are read."""
     assert lines(**changes) == []
 
 
-def test_all_faults_are_told():
-    """The caller says how many there are."""
+def test_all_faults_are_reported():
+    """Not only the first."""
     assert len(lines(mode=1, state=2, scans=[{}, 3], next_idx=-1)) == 5
 
 
 @pytest.mark.parametrize("name", ["tl_0", "a--2026-06-22T06-00-30_00-00", "romi 2026-06-22T08:00:30.1", "ö", "x" * 200])
 def test_name_that_can_name_a_file_is_safe(name):
-    """Scan ids of all generations among them."""
+    """Scan ids of all generations can."""
     assert is_safe_name(name)

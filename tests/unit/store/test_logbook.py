@@ -1,4 +1,4 @@
-"""What the daemon notes of its own past."""
+"""The logbook: the last write, the boots of the machine, and the outages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.store.logbook import MOST_OUTAGES, Logbook
+from plantimager.timelapse.store.logbook import MAX_OUTAGES, Logbook
+from stores import read, store_of
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -20,7 +21,7 @@ def test_time_since_the_last_write_is_an_outage():
 
 
 def test_restart_within_a_boot_is_no_boot():
-    """The machine was there all the while."""
+    """Boots are those of the machine."""
     assert Logbook(boot_id="a", boots=1).came_back(AT, "a").boots == 1
 
 
@@ -33,27 +34,40 @@ def test_return_before_the_last_write_is_no_outage(saved_at):
 def test_oldest_outages_are_forgotten():
     """A rig that restarts every minute must not fill its disk with it."""
     log = Logbook()
-    for number in range(MOST_OUTAGES + 5):
+    for number in range(MAX_OUTAGES + 5):
         log = Logbook(saved_at=AT + number * MINUTE, outages=log.outages).came_back(AT + (number + 0.5) * MINUTE, "a")
-    assert len(log.outages) == MOST_OUTAGES
+    assert len(log.outages) == MAX_OUTAGES
     assert log.outages[0][0] == AT + 5 * MINUTE
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("damaged", "unsound"),
     [
-        {"saved_at": 3, "definition": [], "boot_id": 1, "boots": -1, "outages": {}},
-        {"saved_at": "soon", "boots": True, "outages": [3, [], ["x", "y"], [None, None], ["2026-06-22", "2026-06-23"]]},
-        {"saved_at": "2026-06-22T08:00:00", "boots": 1.5, "outages": "x"},
+        (
+            {"saved_at": 3, "definition": [], "boot_id": 1, "boots": -1, "outages": {}},
+            "saved_at, definition, boot_id, boots, outages",
+        ),
+        (
+            {
+                "saved_at": "soon",
+                "boots": True,
+                "outages": [3, [], ["x", "y"], [None] * 2, ["2026-06-22", "2026-06-23"]],
+            },
+            "saved_at, boots, outages",
+        ),
+        ({"saved_at": "2026-06-22T08:00:00", "boots": 1.5, "outages": "x"}, "saved_at, boots, outages"),
+        ({"saved_at": None, "boots": None, "outages": None}, ""),
     ],
 )
-def test_what_is_damaged_is_as_good_as_absent(damaged):
-    """It costs a line in a picture, never a start."""
-    assert Logbook.read(damaged) == Logbook()
+def test_what_is_damaged_is_as_good_as_absent(damaged, unsound):
+    """A start never fails by it, and a note names the keys."""
+    stored = read(store_of(extra={"timelapsed": damaged}))
+    assert stored.logbook == Logbook()
+    sentence = f"of extra.timelapsed, {unsound} can't be right: it counts as unknown and is written anew"
+    assert stored.notes == ((sentence,) if unsound else ())
 
 
-def test_log_is_read_back_as_it_was_written():
-    """All of it."""
-    log = Logbook(saved_at=AT, definition_digest="d", boot_id="a", boots=2, outages=((AT, AT + MINUTE),))
-    assert Logbook.read(log.as_mapping()) == log
-    assert Logbook.read(Logbook().as_mapping()) == Logbook()
+def test_sound_outages_among_damaged_ones_are_kept():
+    """One damaged outage doesn't cost the others."""
+    outages = [["2026-06-22T08:00:00+00:00", "2026-06-22T08:01:00+00:00"], ["x", "y"]]
+    assert read(store_of(extra={"timelapsed": {"outages": outages}})).logbook.outages == ((AT, AT + MINUTE),)

@@ -1,4 +1,4 @@
-"""A timelapse and the document that carries it: nothing of anybody's is lost between them."""
+"""A timelapse and the file that holds it: no key of any program is lost between them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from msgspec.structs import replace
+from hypothesis import given, settings
 from tree import STORES
 from zones import EUROPE, zone
 
-from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import Ending, SlotRecord, TimeLapse
-from plantimager.timelapse.store.document import TimelapseStore
-from plantimager.timelapse.store.stored_timelapse import Logbook, StoredTimelapse, new_stored_timelapse, read_timelapse
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.loading import read_timelapse
+from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.json_text import dumps, loads
+from stores import files, read, read_again
 
 FILES = sorted(STORES.glob("*.json"))
 START = datetime(2026, 6, 22, 6, tzinfo=UTC)
@@ -27,10 +27,6 @@ def timelapse(n_slots=3, **changes):
     times = tuple(START + HOUR * slot for slot in range(n_slots))
     values = {"id": "tl", "mode": TimeLapseMode.INTERVAL, "state": TimeLapseState.SCHEDULED, "schedule_times": times}
     return TimeLapse(**{**values, **changes})
-
-
-def stored(raw, host=UTC):
-    return read_timelapse(TimelapseStore.from_mapping(raw, "s.json"), host)
 
 
 def raw(**changes):
@@ -49,9 +45,9 @@ def raw(**changes):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_real_store_is_the_same_after_it_was_written(file):
-    """Read, written and read again, and that in another zone: the same timelapse and the same text."""
-    first = stored(loads(file.read_bytes()), zone(EUROPE))
-    again = stored(loads(first.encode()), UTC)
+    """Read, written, and read again in another zone: the same timelapse and the same text."""
+    first = read_timelapse(file.read_bytes(), file, zone(EUROPE))
+    again = read_again(first)
     assert again.timelapse == first.timelapse
     assert again.encode() == first.encode()
 
@@ -72,16 +68,16 @@ def test_real_store_is_the_same_after_it_was_written(file):
 def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at, notes):
     """As a person reads it, on a host in Central Europe."""
     file = next(file for file in FILES if file.stem == name)
-    found = stored(loads(file.read_bytes()), zone(EUROPE))
+    found = read_timelapse(file.read_bytes(), file, zone(EUROPE))
     value = found.timelapse
     assert (value.state.value, value.n_slots, value.next_idx) == (state, n_slots, next_idx)
     assert str(value.tally) == tally
     assert (value.next_at.isoformat() if value.next_at else None) == next_at
     assert len(found.notes) == notes
-    assert found.unplaced == ()
+    assert found.kept.scans == ()
 
 
-# --- what has to be told --------------------------------------------------------------------------
+# --- notes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,21 +118,21 @@ def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at
         ),
     ],
 )
-def test_what_had_to_be_understood_is_noted(changes, note):
-    """So that it can be told at the start."""
-    assert stored(raw(**changes)).notes == (note,)
+def test_note_says_how_an_unusual_file_was_read(changes, note):
+    """The journal has it at the start."""
+    assert read(raw(**changes)).notes == (note,)
 
 
 # --- keys of others -------------------------------------------------------------------------------
 
 
 def test_keys_of_others_survive_every_save():
-    """At the top, in extra, in what is ours in it, and in records; NaN, huge integers and lone surrogates too."""
+    """At the top, in extra, in extra.timelapsed, and in scans; with NaN, huge integers and lone surrogates."""
     theirs = {"nan": float("nan"), "huge": 2**70, "lone": "\ud800", "deep": [{"a": [None]}]}
     scan = {"scan_id": "tl_0", "status": "succeeded", "theirs": theirs}
     source = raw(theirs=theirs, next_idx=1, scans=[scan, {"scan_id": "other", "theirs": theirs}])
     source["extra"] = {"api_token": "hunter2", "db_url": "x", "theirs": theirs, "timelapsed": {"theirs": theirs}}
-    held = stored(source)
+    held = read(source)
     for _ in range(2):
         held = held.evolved(held.timelapse.begin(START, "b").succeed(START, 1), Logbook(saved_at=START))
         written = json.loads(held.encode())
@@ -148,27 +144,27 @@ def test_keys_of_others_survive_every_save():
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {"slots": 3}, {"slots": {"0": 3, "x": {"scan_id": "y"}, "9": {}}}])
 def test_what_is_ours_but_damaged_is_as_good_as_absent(value):
-    """Another program's hand was in it; the timelapse itself is told by the documented keys."""
-    held = stored(raw(extra={"timelapsed": value}, scans=[{"scan_id": "tl_0", "status": "succeeded"}]))
+    """The documented keys alone say what the timelapse is."""
+    held = read(raw(extra={"timelapsed": value}, scans=[{"scan_id": "tl_0", "status": "succeeded"}]))
     assert held.timelapse.next_idx == 1
     assert held.logbook == Logbook()
-    assert stored(loads(held.encode())).timelapse == held.timelapse
+    assert read_again(held).timelapse == held.timelapse
 
 
 def test_secret_is_not_shown():
-    """Neither the document nor the value shows ``extra``."""
-    held = stored(raw(extra={"api_token": "hunter2"}, api_token="hunter2"))  # noqa: S106 - that is what it stands for
+    """``repr`` has no value of ``extra``."""
+    held = read(raw(extra={"api_token": "hunter2"}, api_token="hunter2"))  # noqa: S106 - that is what it stands for
     assert "hunter2" not in repr(held)
     assert b"hunter2" in held.encode()
 
 
 def test_configuration_is_the_snapshot_of_the_store():
-    """One that is empty, or no object, is none."""
-    assert stored(raw(extra={"config_snapshot": {"ScanPath": {}}})).configuration == {"ScanPath": {}}
+    """An empty one, or one that is no object, counts as none."""
+    assert read(raw(extra={"config_snapshot": {"ScanPath": {}}})).configuration == {"ScanPath": {}}
     for none in ({}, None, 3, []):
-        assert stored(raw(extra={"config_snapshot": none})).configuration is None
-    assert new_stored_timelapse(timelapse(), {}, None, "s.json").configuration is None
-    assert new_stored_timelapse(timelapse(), {"camera": {}}, None, "s.json").configuration == {"camera": {}}
+        assert read(raw(extra={"config_snapshot": none})).configuration is None
+    assert new_stored_timelapse(timelapse(), {}, None).configuration is None
+    assert new_stored_timelapse(timelapse(), {"camera": {}}, None).configuration == {"camera": {}}
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -176,7 +172,7 @@ def test_configuration_is_the_snapshot_of_the_store():
 
 def test_new_timelapse_is_laid_out_as_documented():
     """Indent 2, sorted keys, words and times as they are to be written."""
-    text = new_stored_timelapse(timelapse(1, start_at=START), {"camera": {}}, "abc", "s.json").encode().decode()
+    text = new_stored_timelapse(timelapse(1, start_at=START), {"camera": {}}, "abc").encode().decode()
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
     assert json.loads(text) == {
         "version": 1, "timelapse_id": "tl", "mode": "interval", "state": "scheduled",
@@ -194,17 +190,17 @@ def test_new_timelapse_is_laid_out_as_documented():
 
 
 def test_usual_slots_take_no_room_in_extra():
-    """A hundred thousand of them must still fit; only what the record's own keys can't say stands there."""
+    """A hundred thousand of them must fit: only what the keys of a scan can't say is there."""
     value = timelapse()
     value = value.begin(START, "boot").succeed(START + HOUR / 2)
     value = value.begin(START + HOUR, "boot").interrupt(None, "the power went").begin(START + HOUR, "boot")
-    slots = json.loads(new_stored_timelapse(value, {}, None, "s.json").encode())["extra"]["timelapsed"]["slots"]
+    slots = json.loads(new_stored_timelapse(value, {}, None).encode())["extra"]["timelapsed"]["slots"]
     assert slots == {"1": {"attempt": 2, "interruptions": 1, "boot_id": "boot"}}
 
 
 def test_evolving_leaves_the_value_before_as_it_is():
     """A save that fails must not have changed what is held."""
-    before = new_stored_timelapse(timelapse(), {}, None, "s.json")
+    before = new_stored_timelapse(timelapse(), {}, None)
     text = before.encode()
     after = before.evolved(before.timelapse.begin(START, "b"), Logbook(boots=3))
     assert after.encode() != text
@@ -214,89 +210,21 @@ def test_evolving_leaves_the_value_before_as_it_is():
 def test_fractions_of_seconds_survive():
     """Whole seconds are written as integers, as in every store there is."""
     value = timelapse(warmup=timedelta(seconds=0.25), grace=timedelta(microseconds=1))
-    written = loads(new_stored_timelapse(value, {}, None, "s.json").encode())
+    written = loads(new_stored_timelapse(value, {}, None).encode())
     assert (written["warmup_sec"], written["grace_period"], written["standby_threshold_sec"]) == (0.25, 1e-06, 600)
-    assert stored(written).timelapse == value
+    assert read(written).timelapse == value
 
 
-TEXTS = st.text(max_size=6)
-INSTANTS = st.datetimes(datetime(1980, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants bounds so
+@settings(deadline=None)
+@given(raw=files())
+def test_whatever_is_written_is_read_back(raw):
+    """In any zone, to the same text, which is that of a plain dump."""
+    stored = read(raw)
+    again = read_again(stored, zone(EUROPE))
+    assert again.encode() == stored.encode() == dumps(loads(stored.encode()))
+    assert again.timelapse.tally == stored.timelapse.tally
+    assert len(again.notes) == (stored.kept.version != 1) + goes_back(stored.timelapse)
 
 
-@st.composite
-def records(draw, slot):
-    return SlotRecord(
-        slot=slot,
-        scan_id=f"tl_{slot}" if draw(st.booleans()) else f"own {slot}",
-        status=draw(st.sampled_from([status for status in RecordStatus if status.is_final])),
-        attempt=draw(st.integers(0, 9)),
-        interruptions=draw(st.integers(0, 9)),
-        started_at=draw(st.none() | INSTANTS),
-        finished_at=draw(st.none() | INSTANTS),
-        error=draw(st.none() | TEXTS | st.dictionaries(TEXTS, st.integers())),
-        last_error=draw(st.none() | TEXTS),
-        pictures=draw(st.none() | st.integers(0, 99)),
-        boot_id=draw(st.none() | TEXTS),
-        unknown_keys=draw(st.dictionaries(TEXTS.map(lambda key: f"their {key}"), st.integers(), max_size=2)),
-    )
-
-
-@st.composite
-def documents(draw):
-    done = draw(st.integers(0, 4))
-    value = timelapse(
-        4,
-        next_idx=done,
-        state=TimeLapseState.COMPLETED if done == 4 else TimeLapseState.SCHEDULED,
-        records={slot: draw(records(slot)) for slot in range(done)},
-        grace=timedelta(seconds=draw(st.integers(0, 9999))),
-        start_at=draw(st.none() | INSTANTS),
-        scan_retries=draw(st.integers(0, 9)),
-        ending=draw(st.none() | st.tuples(INSTANTS, TEXTS, TEXTS).map(lambda parts: Ending(*parts))),
-    )
-    logbook = Logbook(
-        saved_at=draw(st.none() | INSTANTS),
-        definition_digest=draw(st.none() | TEXTS),
-        boot_id=draw(st.none() | TEXTS),
-        boots=draw(st.integers(0, 9)),
-        outages=tuple(draw(st.lists(st.tuples(INSTANTS, INSTANTS), max_size=2))),
-    )
-    return StoredTimelapse(new_stored_timelapse(value, {"a": 1}, None, "s.json").store, value, logbook)
-
-
-@given(documents())
-def test_whatever_the_daemon_writes_it_reads_back(document):
-    """The value, the log and the text: all the same."""
-    again = stored(loads(document.encode()), zone(EUROPE))
-    assert again.timelapse == document.timelapse
-    assert again.logbook == document.logbook
-    assert again.encode() == document.encode() == dumps(loads(document.encode()))
-    assert (again.notes, again.unplaced) == ((), ())
-
-
-# --- cost -----------------------------------------------------------------------------------------
-
-
-def test_transition_of_one_slot_makes_few_records_anew(monkeypatch):
-    """Of five thousand; counted, since a machine's speed is nothing to test by."""
-    from plantimager.timelapse.store import stored_timelapse  # noqa: PLC0415 - to count its calls
-
-    made = []
-
-    def counted(records):
-        made.extend(record.slot for record in records)
-        return real(records)
-
-    real = stored_timelapse.scans_of
-    monkeypatch.setattr(stored_timelapse, "scans_of", counted)
-    value = timelapse(10_000)
-    done = {slot: SlotRecord(slot=slot, scan_id=f"tl_{slot}", status=RecordStatus.SUCCEEDED) for slot in range(5000)}
-    held = new_stored_timelapse(replace(value, records=done, next_idx=5000), {}, None, "s.json")
-    held.encode()
-    assert len(made) == 5000
-    made.clear()
-    held = held.evolved(held.timelapse.begin(START, "b"), Logbook())
-    held.encode()
-    held.evolved(held.timelapse.succeed(START), Logbook()).encode()
-    assert made.count(5000) == 2
-    assert len(made) < 100
+def goes_back(timelapse):
+    return list(timelapse.schedule_times) != sorted(timelapse.schedule_times)

@@ -19,7 +19,7 @@ from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, read_definition
 from plantimager.timelapse.settings.config import Missed, read_config
-from plantimager.timelapse.store.stored_timelapse import load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, StoreCorrupt, TimelapsedError
 
 if TYPE_CHECKING:

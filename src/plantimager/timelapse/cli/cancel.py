@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import find_daemon, requester_name, send_request
-from plantimager.timelapse.store.stored_timelapse import load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused
 
 if TYPE_CHECKING:

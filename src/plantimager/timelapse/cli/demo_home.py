@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from msgspec import Struct
 
-from plantimager.timelapse.store.document import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
+from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, TIMELAPSE_STORAGE_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCom
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.settings.acceptance import scan_configuration_for
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.store.stored_timelapse import load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.durable import make_private_directory
 from plantimager.timelapse.support.errors import (
     AlreadyRunning,

@@ -15,7 +15,8 @@ from msgspec import Struct, field
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.store.stored_timelapse import Logbook, load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.logbook import Logbook
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         backup_because=str(loaded.trouble or ""),
         daemon=daemon,
         evidence=evidence,
-        secrets=tuple(_read_secrets(stored.store.extra)),
+        secrets=tuple(_read_secrets(stored.kept.extra)),
     )
 
 

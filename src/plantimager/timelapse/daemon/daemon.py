@@ -32,7 +32,7 @@ from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.acceptance import read_definition, scan_configuration_for
 from plantimager.timelapse.settings.config import Config, read_config
-from plantimager.timelapse.store.stored_timelapse import LoadedTimelapse, StoredTimelapse, load_timelapse
+from plantimager.timelapse.store.loading import LoadedTimelapse, load_timelapse
 from plantimager.timelapse.support.durable import make_private_directory, sweep_temporaries
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.notify import Notifier
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.clock import Clock, Wake
 
 TRUST_INTERVAL: Final = 5.0

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.store.archive import file_stamp
-from plantimager.timelapse.store.document import LARGEST_STORE, backup_path
-from plantimager.timelapse.store.stored_timelapse import LoadedTimelapse, Logbook, StoredTimelapse
+from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.store_file import MAX_STORE_BYTES
+from plantimager.timelapse.store.writing import StoreWriter
 from plantimager.timelapse.support.durable import keep_copy, move_aside, read_regular, restore_file, write_durably
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.store.loading import LoadedTimelapse
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.errors import StoreCorrupt
 
 _Signature = tuple[int, int, int]
@@ -40,6 +44,7 @@ class Keeper:
         """By which the file is known as the one that we read or wrote last; ``None`` where there was none."""
         self._foreign = False
         """Whether the file as it is now is foreign or corrupt, and kept aside; it must not become the backup."""
+        self._writer = StoreWriter()
         self._corrupt: LoadedTimelapse | None = None
         """What was read instead of a file that can't be used and is still there, because it can't be set aside."""
 
@@ -118,7 +123,7 @@ class Keeper:
             raise LookupError("nothing is held")
         if self.trouble is None and self._signature == _signature_of(self.path):
             with contextlib.suppress(OSError):
-                return read_regular(self.path, LARGEST_STORE)
+                return read_regular(self.path, MAX_STORE_BYTES)
         return self.stored.encode()
 
     def start(self, stored: StoredTimelapse, at: datetime) -> bool:
@@ -130,7 +135,7 @@ class Keeper:
         return self.timelapse is None or self.commit(self.timelapse, at)
 
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
-        content = following.encode_in_pieces()
+        content = self._writer.encode(following)
         try:
             self._keep_corrupt_aside(at)
             foreign = self._set_foreign_change_aside(at)

@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig_thread import bounded_error, call_with_timeout
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -19,7 +21,6 @@ from plantimager.timelapse.settings.acceptance import (
 )
 from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.store.archive import archive_store, file_stamp
-from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
@@ -97,14 +98,14 @@ class PickUp:
         if self.conductor.config.missed is Missed.SKIP:
             check_not_over(definition, schedule, now)
         self._ask_driver(definition)
-        stored = plan_timelapse(definition, schedule, self.places.store.name)
+        stored = plan_timelapse(definition, schedule)
         if held is not None:
             is_draft = held.timelapse.state is TimeLapseState.CONFIGURED  # whose name stays free
             stem = f"{held.timelapse.id}-draft" if is_draft else held.timelapse.id
             archived = archive_store(self.keeper.text(), stem, history, file_stamp(now))
             log_event(Action.STORE_ARCHIVED, f"{held.timelapse.id} is kept as {archived}", timelapse=held.timelapse)
         boots = stored.logbook.came_back(now, clock.boot_id())
-        self.keeper.start(StoredTimelapse(stored.store, stored.timelapse, boots), now)
+        self.keeper.start(replace(stored, logbook=boots), now)
         source = definition.source
         origin = "timelapsectl start" if source.parent == self._requests else source  # whose file is gone by now
         words = "; ".join([describe_start(stored.timelapse, origin, now), *schedule.notes])

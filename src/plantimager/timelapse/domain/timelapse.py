@@ -27,6 +27,7 @@ from plantimager.timelapse.domain.states import (
     Trigger,
     check_transition,
 )
+from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.errors import IllegalTransition, TimelapsedError
 
 if TYPE_CHECKING:
@@ -136,26 +137,6 @@ class SlotRecord(Struct, frozen=True, gc=False):
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
-
-
-class Records(dict[int, SlotRecord]):
-    """The records of a timelapse, by slot; never changed once they are made.
-
-    They know in which slots they differ from those that they evolved from, so that who keeps something for each
-    record needn't look at tens of thousands to find one.
-    """
-
-    __slots__ = ("evolved_from", "fresh", "mark")
-
-    def __init__(self, before: Mapping[int, SlotRecord], records: Iterable[SlotRecord]) -> None:
-        super().__init__(before)
-        self.fresh = {record.slot: record for record in records}
-        """The slots that differ."""
-        self.update(self.fresh)
-        self.mark = object()
-        """Stands for these very records, and keeps nobody alive."""
-        self.evolved_from = before.mark if isinstance(before, Records) else None
-        """The mark of those before."""
 
 
 _REASONS: Final = {reason.value: reason for reason in Reason}
@@ -445,8 +426,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """Return what is on record of a slot, or a record to begin with."""
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
-    def _and(self, record: SlotRecord) -> Records:
-        return Records(self.records, [record])
+    def _and(self, *records: SlotRecord) -> ChunkedMap[SlotRecord]:
+        before = self.records if isinstance(self.records, ChunkedMap) else ChunkedMap(self.records)
+        return before.evolved({record.slot: record for record in records})
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         while slot < self.n_slots and (record := records.get(slot)) is not None and record.status.is_final:
@@ -456,7 +438,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def _close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
         """Give slots their final records and go on to the next open one, or complete."""
         done = list(done)
-        records = Records(self.records, done)
+        records = self._and(*done)
         following = self._open_from(done[-1].slot + 1, records)
         state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
         return self._with(event, state, records=records, next_idx=following)
@@ -472,7 +454,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         rest = map(self._record, range(self.next_idx, self.n_slots))
         still_open = [record for record in rest if record.status is RecordStatus.PENDING]
         skipped = [replace(record, status=RecordStatus.SKIPPED, error=error) for record in still_open]
-        records = Records(self.records, [*done, *skipped])
+        records = self._and(*done, *skipped)
         return self._with(event, state, records=records, next_idx=self.n_slots, ending=ending)
 
     def _with(self, event: Trigger, state: TimeLapseState, **changes: Any) -> TimeLapse:

@@ -91,7 +91,7 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
         )
 
 
-def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) -> StoredTimelapse:
+def plan_timelapse(definition: Definition, schedule: Schedule) -> StoredTimelapse:
     """Return the timelapse that a definition asks for, with no slot taken yet."""
     timelapse = TimeLapse(
         id=definition.name,
@@ -105,7 +105,7 @@ def plan_timelapse(definition: Definition, schedule: Schedule, store_name: str) 
         on_scan_failed=definition.on_scan_failed,
         scan_retries=definition.scan_retries,
     )
-    return new_stored_timelapse(timelapse, definition.configuration, definition.digest, store_name)
+    return new_stored_timelapse(timelapse, definition.configuration, definition.digest)
 
 
 def scan_configuration_for(

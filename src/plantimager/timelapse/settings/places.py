@@ -12,7 +12,7 @@ from plantimager.timelapse.settings.config import (
     config_directories,
     find_file,
 )
-from plantimager.timelapse.store.document import FILE_NAME_VARIABLE, get_file_name, get_storage_dir
+from plantimager.timelapse.store.location import FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
 

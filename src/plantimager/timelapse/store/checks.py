@@ -1,151 +1,92 @@
-"""What is wrong with the JSON object of a store, key by key, worded for the person who has to look at it.
+"""The faults in the JSON object of a file, key by key, worded for the person who has to look at it.
 
-Strict about what a resume hangs on, and silent about keys that nobody here knows.
+The types of the `schema` say what is sound and what is allowed. A key that it doesn't declare is no fault.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from plantimager.timelapse.domain.durations import MAX_DURATION
-from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
-from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
+from msgspec import Meta, Struct, convert
+from msgspec.structs import fields
+
+from plantimager.timelapse.store.schema import Store
 from plantimager.timelapse.support.faults import MISSING, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-REQUIRED: Final = ("timelapse_id", "mode", "state", "schedule_times")
-"""Without these there is nothing to resume."""
-
-LONGEST_NAME: Final = 200
-"""Bytes; with a suffix of ours still below the 255 that file systems take."""
-
-
-def missing_from(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield the required keys that are not there."""
-    for key in REQUIRED:
-        if key not in raw:
-            yield Fault("", key, MISSING, "required, but missing")
+    from collections.abc import Iterator, Mapping
 
 
 def faults_of(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with the keys that are there."""
-    for key, (is_sound, allowed) in _CHECKS.items():
-        if key in raw and not is_sound(raw[key]):
-            # The value of extra is not shown: it may hold an api_token.
-            yield Fault("", key, MISSING if key == "extra" else raw[key], allowed)
-    times = raw.get("schedule_times")
-    if isinstance(times, list):
-        yield from _faults_of_times(times, raw.get("next_idx"))
-    scans = raw.get("scans")
-    if isinstance(scans, list) and not _are_scans(scans):
-        for index, scan in enumerate(scans):
-            yield from _faults_of_scan(scan, f"scans[{index}]")
+    """Yield the faults in a store whose spelling is today's (`spellings.rewrite`)."""
+    types = {field.name: field.type for field in fields(Store)}
+    for field in fields(Store):
+        if field.required and field.name not in raw:
+            yield Fault("", field.name, MISSING, "required, but missing")
+    for key, kind in types.items():
+        if key in raw and not _is_sound(raw[key], list if _member(kind) else kind):
+            yield _fault(key, raw[key], kind)
+    yield from _faults_of_members("schedule_times", raw, types)
+    yield from _fault_of_next_idx(raw.get("next_idx"), raw.get("schedule_times"))
+    yield from _faults_of_members("scans", raw, types)
 
 
-def _are_scans(values: list[Any]) -> bool:
-    """Whether all are sound, as they nearly always are: told in a quarter of the time of a search for faults."""
-    try:
-        ids = {type(scan["scan_id"]) for scan in values}
-        words = {scan.get("status", RecordStatus.PENDING) for scan in values}
-        times = [scan[key] for scan in values for key in ("started_at", "finished_at") if scan.get(key) is not None]
-    except (TypeError, KeyError, AttributeError):
-        return False
-    return ids <= {str} and words <= _STATUS_WORDS and _are_instants(times)
-
-
-def _faults_of_times(times: list[Any], next_idx: Any) -> Iterator[Fault]:
-    if not _are_instants(times):
-        for index, time in enumerate(times):
-            if not _is_instant(time):
-                yield Fault("", f"schedule_times[{index}]", time, _INSTANT)
-    if type(next_idx) is int and next_idx > len(times):
+def _fault_of_next_idx(next_idx: Any, times: Any) -> Iterator[Fault]:
+    if isinstance(times, list) and type(next_idx) is int and next_idx > len(times):
         allowed = f"beyond the schedule ({len(times)} slots); write a number from 0 to {len(times)}"
         yield Fault("", "next_idx", next_idx, allowed)
 
 
-def _faults_of_scan(scan: Any, place: str) -> Iterator[Fault]:
-    if not isinstance(scan, dict):
-        yield Fault("", place, scan, "write an object")
+def _faults_of_members(key: str, raw: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the faults in the members of a list, each named by its place."""
+    kind = _member(types[key])
+    values = raw.get(key)
+    for index, value in enumerate(values if isinstance(values, list) else ()):
+        place = f"{key}[{index}]"
+        if isinstance(kind, type) and issubclass(kind, Struct):
+            yield from _faults_of_object(value, kind, place)
+        elif not _is_sound(value, kind):
+            yield _fault(place, value, kind)
+
+
+def _faults_of_object(value: Any, kind: type[Struct], place: str) -> Iterator[Fault]:
+    if not isinstance(value, dict):
+        yield Fault("", place, value, "write an object")
         return
-    if not isinstance(scan.get("scan_id"), str):
-        yield Fault("", f"{place}.scan_id", scan.get("scan_id", MISSING), "write a text")
-    for key in ("started_at", "finished_at"):
-        time = scan.get(key)
-        if time is not None and not _is_instant(time):
-            yield Fault("", f"{place}.{key}", time, f"{_INSTANT}, or null")
-    status = scan.get("status", RecordStatus.PENDING)
-    if not isinstance(status, str) or status not in _STATUS_WORDS:
-        yield Fault("", f"{place}.status", status, f"write one of {', '.join(RecordStatus)}")
+    for field in fields(kind):
+        present = value.get(field.name, MISSING)
+        if field.required if present is MISSING else not _is_sound(present, field.type):
+            yield _fault(f"{place}.{field.name}", present, field.type)
 
 
-def is_safe_name(name: str) -> bool:
-    """Whether a timelapse id or scan id from a store may become a file name."""
-    return (
-        bool(name)
-        and name.isprintable()
-        and "/" not in name
-        and not name.startswith(".")
-        and len(name.encode()) <= LONGEST_NAME
-    )
+def _fault(place: str, value: Any, kind: Any) -> Fault:
+    is_secret = any(meta.extra and meta.extra.get("secret") for meta in _metas(kind))
+    allowed = next(meta.description for meta in _metas(kind) if meta.description)
+    return Fault("", place, MISSING if is_secret else value, allowed)
 
 
-def _are_instants(values: Iterable[Any]) -> bool:
+def _is_sound(value: Any, kind: Any) -> bool:
     try:
-        return are_years_sound(map(datetime.fromisoformat, values))
-    except (TypeError, ValueError):
+        value = convert(value, kind)
+    except ValueError:  # msgspec's own, and that of a lone surrogate
         return False
+    return all(meta.extra["holds"](value) for meta in _metas(kind) if meta.extra and "holds" in meta.extra)
 
 
-def are_years_sound(moments: Iterable[datetime]) -> bool:
-    """Whether times stay far from where dates end, whatever zone a naive one is read in later."""
-    return all(EARLIEST.year <= year < LATEST.year for year in set(map(attrgetter("year"), moments)))
+def _member(kind: Any) -> Any:
+    """Return the type of the members of a list; ``None`` for other types."""
+    if get_origin(kind) is Annotated:
+        return _member(get_args(kind)[0])
+    return get_args(kind)[0] if get_origin(kind) is list else None
 
 
-def _is_instant(value: Any) -> bool:
-    return _are_instants([value])
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= MAX_DURATION.total_seconds()
-
-
-def _is_state(value: Any) -> bool:
-    try:
-        TimeLapseState(value)
-    except ValueError:
-        return False
-    return True
-
-
-_STATUS_WORDS: Final = frozenset(RecordStatus)
-_INSTANT: Final = f"write an ISO-8601 date and time of the years {EARLIEST.year} to {LATEST.year - 1}"
-_COUNT: Final = (_is_count, "write a whole number of at least 0")
-_SECONDS: Final = (_is_seconds, "write seconds: a number from 0 to 100 years")
-_CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "version": (lambda value: type(value) is int, "write a whole number"),
-    "timelapse_id": (
-        lambda value: isinstance(value, str) and is_safe_name(value),
-        f"write a name that can name a file: not empty, no '/', no leading dot, at most {LONGEST_NAME} bytes",
-    ),
-    "mode": (lambda value: value in list(TimeLapseMode), f"write one of {', '.join(TimeLapseMode)}"),
-    "state": (_is_state, f"write one of {', '.join(TimeLapseState)}"),
-    "schedule_times": (lambda value: isinstance(value, list), "write a list of ISO-8601 dates and times"),
-    "next_idx": _COUNT,
-    "current_idx": (lambda value: type(value) is int, "write a whole number"),  # nothing hangs on it
-    "warmup_sec": _SECONDS,
-    "standby_threshold_sec": _SECONDS,
-    "grace_period": _SECONDS,
-    "start_at": (lambda value: value is None or _is_instant(value), f"{_INSTANT}, or null"),
-    "scans": (lambda value: isinstance(value, list), "write a list of objects"),
-    "extra": (lambda value: value is None or isinstance(value, dict), "write an object"),
-    "on_scan_failed": (lambda value: value in (None, *OnScanFailed), f"write one of {', '.join(OnScanFailed)}"),
-    "scan_retries": (lambda value: value is None or _is_count(value), _COUNT[1]),
-}
+def _metas(kind: Any) -> Iterator[Meta]:
+    """Yield the annotations of a type, the outermost first."""
+    if get_origin(kind) is Annotated:
+        inner, *metas = get_args(kind)
+        yield from metas
+        yield from _metas(inner)
+    elif get_origin(kind) in (Union, UnionType):
+        for member in get_args(kind):
+            yield from _metas(member)

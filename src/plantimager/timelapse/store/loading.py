@@ -1,0 +1,204 @@
+"""Reading a store strictly: the timelapse in its file, with absent, unreadable and corrupt files kept apart.
+
+The text of a file in today's spelling is decoded and checked against the `schema` at once. A file in another spelling
+is rewritten first (`spellings`), and then checked against the same schema. One function makes the `StoredTimelapse`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from operator import attrgetter, gt
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, convert
+from msgspec.json import Decoder
+from msgspec.structs import replace
+
+from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.checks import faults_of
+from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
+from plantimager.timelapse.store.location import backup_path, follow_link
+from plantimager.timelapse.store.placement import Placement, place_scans, place_usual_scans
+from plantimager.timelapse.store.reconcile import Progress, reconcile
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, Own, Scan, Store
+from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
+from plantimager.timelapse.store.store_file import read_object, read_text
+from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
+from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
+from plantimager.timelapse.support.json_text import fits_orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, tzinfo
+    from pathlib import Path
+
+
+class LoadedTimelapse(Struct, frozen=True):
+    """A timelapse that was read from disk, and which file it is from."""
+
+    stored: StoredTimelapse
+    path: Path
+    """The main file, or its ``.bak``."""
+    trouble: StoreCorrupt | None = None
+    """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
+
+
+def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
+    """Return the timelapse in a store; ``None`` where there is no store.
+
+    Times without an offset are read in ``zone``, by default in the host's. A corrupt main file is left as it is, and
+    its ``.bak`` is read in its place.
+
+    Raises
+    ------
+    StoreUnreadable
+        The file can't be read now: permission, I/O, not a regular file. It may be fine.
+    StoreCorrupt
+        It doesn't hold a timelapse, and ``.bak`` doesn't either.
+
+    """
+    try:
+        return _load(path, zone)
+    except StoreCorrupt as trouble:
+        with contextlib.suppress(StoreError):
+            previous = _load(backup_path(follow_link(path)), zone)
+            if previous is not None:
+                return replace(previous, trouble=trouble)
+        raise
+
+
+def _load(path: Path, zone: tzinfo | None) -> LoadedTimelapse | None:
+    text = read_text(path)
+    return None if text is None else LoadedTimelapse(read_timelapse(text, path, zone), path)
+
+
+def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> StoredTimelapse:
+    """Return the timelapse that the text of a store holds; ``path`` is for the wording of faults.
+
+    Raises
+    ------
+    StoreCorrupt
+        It holds none.
+
+    """
+    contents = _decode_todays(text) or _decode_older(text, path, zone)
+    return _as_timelapse(contents)
+
+
+class _Contents(Struct, frozen=True):
+    """What a file holds, by the schema."""
+
+    store: Store
+    own: Own
+    placement: Placement
+    kept: KeptParts
+    unknown_keys_of_scans: Sequence[Mapping[str, Any]] | None = None
+    """Of each scan in the list; ``None`` where no scan has any."""
+    notes: Sequence[str] = ()
+    exact: bool = True
+    """Whether orjson writes what others wrote as it is: what msgspec has read, it does."""
+
+
+_STORE: Final = Decoder(Store)
+_SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
+
+
+def _decode_todays(text: bytes) -> _Contents | None:
+    """Return the contents of a file in today's spelling, ``None`` for any other."""
+    try:
+        store = _STORE.decode(text)
+        extra = dict(store.extra or {})
+        own = convert(extra.pop(OURS, {}), Own, str_keys=True)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return None
+    placement = place_usual_scans(store, own)
+    errors = [error for error in map(attrgetter("error"), store.scans) if error is not None]
+    if placement is None or _any_pending_is_over(store.scans) or not fits_orjson([store.version, extra, [errors]]):
+        return None
+    return _Contents(store, own, placement, KeptParts(version=store.version, extra=extra))
+
+
+def _any_pending_is_over(scans: Sequence[Scan]) -> bool:
+    pending = [scan for scan in scans if scan.status is RecordStatus.PENDING]
+    return any(scan.started_at is not None and scan.finished_at is not None for scan in pending)
+
+
+def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
+    """Return the contents of a file in any spelling.
+
+    Raises
+    ------
+    StoreCorrupt
+        It holds no timelapse.
+
+    """
+    read = read_object(text, path)
+    rewritten, notes = rewrite(read.value, zone)
+    known, unknown_keys = split_known(rewritten, Store)
+    unknown_keys_of_scans = None
+    if _any_has_unknown_keys(known.get("scans")):
+        split = [split_known(scan, Scan) for scan in known["scans"]]
+        known["scans"], unknown_keys_of_scans = map(list, zip(*split, strict=True))
+    try:
+        store = convert(known, Store)
+    except ValueError as problem:
+        faults = [*map(str, faults_of(rewritten))] or [str(problem)]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise StoreCorrupt(path, f"{faults[0]}{more}") from None
+    extra = dict(store.extra or {})
+    ours = read_own(extra.pop(OURS, None))
+    placement = place_scans(store, ours.own, read.value["schedule_times"])
+    kept = KeptParts(
+        version=store.version,
+        unknown_keys=unknown_keys,
+        extra=extra,
+        own_unknown_keys=ours.unknown_keys,
+        details_unknown_keys=ours.unknown_details,
+        scans=tuple(read.value["scans"][position] for position in placement.left_over),
+    )
+    notes = [*filter(None, [ours.note]), *notes]
+    return _Contents(store, ours.own, placement, kept, unknown_keys_of_scans, notes, read.exact)
+
+
+def _any_has_unknown_keys(scans: Any) -> bool:
+    objects = [scan for scan in scans if isinstance(scan, dict)] if isinstance(scans, list) else []
+    return not set().union(*objects) <= _SCAN_KEYS
+
+
+def _as_timelapse(contents: _Contents) -> StoredTimelapse:
+    """Return the timelapse that a file holds, with everything else in it."""
+    store, own, unknown_keys = contents.store, contents.own, contents.unknown_keys_of_scans
+    slots, positions = [*contents.placement.placed], [*contents.placement.placed.values()]
+    schedule = tuple(in_utc(store.schedule_times))
+    records = read_records(
+        slots,
+        [store.scans[position] for position in positions],
+        own.slots,
+        None if unknown_keys is None else [unknown_keys[position] for position in positions],
+    )
+    found = Progress(store.state, store.next_idx, records)
+    progress, reconciled = reconcile(store.timelapse_id, len(schedule), found)
+    fields = {**read_timelapse_fields(store, own), **progress._asdict()}
+    return StoredTimelapse(
+        TimeLapse(schedule_times=schedule, **fields),
+        read_logbook(own),
+        contents.kept,
+        notes=(*_notes_on(contents.kept), *contents.notes, *_notes_on_order(schedule), *reconciled),
+        exact=contents.exact,
+    )
+
+
+def _notes_on(kept: KeptParts) -> Iterator[str]:
+    if kept.version != VERSION:
+        yield f"written by version {kept.version}, not {VERSION}: what is known of it is used, the rest is kept"
+    if not isinstance(kept.extra.get(CONFIG_SNAPSHOT), dict | NoneType):
+        yield f"extra.{CONFIG_SNAPSHOT} is no object and counts as none; scans go by the definition or the driver"
+
+
+def _notes_on_order(schedule: Sequence[datetime]) -> Iterator[str]:
+    backward = sum(map(gt, schedule, schedule[1:]))
+    if backward:
+        slots = f"{backward} slot{'s' * (backward > 1)}"
+        yield f"the schedule goes back in time at {slots}: late ones will count as missed"
