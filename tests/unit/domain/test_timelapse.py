@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
+from event_fold import EventFold
+from example_timelapse import CALLS, FAILURE, IN_STATE, LOOKS, START, at, taken, timelapse
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus, Trigger
-from plantimager.timelapse.domain.timelapse import (
-    MAX_REPEATED_TEXT_BYTES,
-    MAX_TEXT_BYTES,
-    MINIMUM_GRACE,
-    SlotRecord,
-    TimeLapse,
-    TimeLapseMode,
-    TimeLapseState,
-)
+from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, MAX_TEXT_BYTES, SlotRecord
+from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapseState
 from plantimager.timelapse.store.document import TimelapseStore
 from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored_timelapse, read_timelapse
 from plantimager.timelapse.support.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
 from plantimager.timelapse.support.json_text import loads
 
-START = datetime(2026, 6, 22, 8, tzinfo=UTC)
-EVERY = timedelta(minutes=30)
-GRACE = timedelta(minutes=2)
-FAILURE = ScanFailed("camera time-out")
-
 S, R = TimeLapseState, RecordStatus
-
-
-def timelapse(n_slots=4, **changes):
-    values = {
-        "id": "tl",
-        "mode": TimeLapseMode.INTERVAL,
-        "state": S.SCHEDULED,
-        "schedule_times": tuple(START + EVERY * slot for slot in range(n_slots)),
-        "grace": GRACE,
-        **changes,
-    }
-    return TimeLapse(**values)
-
-
-def at(slot, late=0):
-    """Return the instant ``late`` seconds after a slot is due."""
-    return START + EVERY * slot + timedelta(seconds=late)
-
-
-def taken(timelapse, *, boot_id="b"):
-    now = timelapse.next_at
-    return timelapse.begin(now, boot_id).succeed(now + timedelta(minutes=5), 72)
 
 
 def statuses(timelapse):
@@ -350,29 +318,6 @@ def test_unknown_keys_of_a_record_survive_what_happens_to_its_slot():
 
 # --- what is refused ----------------------------------------------------------------------------
 
-IN_STATE = {
-    S.CONFIGURED: timelapse(state=S.CONFIGURED),
-    S.SCHEDULED: timelapse(),
-    S.RUNNING: timelapse().begin(at(0), "b"),
-    S.COMPLETED: timelapse().skip_late_slots(at(9), Reason.NOT_RECORDED, ""),
-    S.FAILED: timelapse(on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b").fail_attempt(at(0), FAILURE),
-    S.CANCELLED: timelapse().cancel(at(0), "ada", "why"),
-}
-CALLS = {
-    Trigger.SLOT_DUE: lambda t: t.begin(at(0), "b"),
-    Trigger.SCAN_OK: lambda t: t.succeed(at(0), 1),
-    Trigger.ATTEMPT_FAILED: lambda t: replace(t, scan_retries=9).fail_attempt(at(0), FAILURE),
-    Trigger.RIG_NOT_READY: lambda t: t.rig_not_ready(FAILURE),
-    Trigger.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
-    Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
-    Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
-}
-LOOKS = {
-    Trigger.SLOTS_LATE: lambda t: t.skip_late_slots(at(0, 300), Reason.MISSED, ""),
-    Trigger.SLOTS_GIVEN_BACK: lambda t: t.reopen_slots(at(0)),
-}
-"""What looks whether there is anything to do, and gives the same value where there isn't."""
-
 
 @pytest.mark.parametrize("event", CALLS)
 @pytest.mark.parametrize("state", S)
@@ -464,6 +409,8 @@ class AnyLife(RuleBasedStateMachine):
             timelapse(n_slots, scan_retries=retries, on_scan_failed=policy), {"ScanPath": {}}, "digest", "s.json"
         )
         self.run_latest = run_latest
+        self.fold = EventFold()
+        self.fold.follow(self.value)
         self.failures = dict.fromkeys(range(n_slots), 0)
         self.successes = dict.fromkeys(range(n_slots), 0)
 
@@ -472,6 +419,7 @@ class AnyLife(RuleBasedStateMachine):
         return self.stored.timelapse
 
     def become(self, value):
+        self.fold.follow(value)
         self.stored = self.stored.evolved(value, Logbook(saved_at=self.now))
 
     def is_(self, state):
@@ -484,7 +432,9 @@ class AnyLife(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 90))
     def clock_is_set_back(self, minutes):
         self.now -= timedelta(minutes=minutes)
-        if not self.is_(S.RUNNING):
+        if self.is_(S.RUNNING):
+            self.become(self.value.redate(-timedelta(minutes=minutes)))
+        else:
             self.become(self.value.reopen_slots(self.now))
 
     @precondition(lambda self: not self.is_(S.RUNNING))
