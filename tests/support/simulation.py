@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import resource
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,11 +23,11 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, leave_request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.daemon import Daemon, Host
+from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.rig_thread import CallMonitor, CallOutcome, make_directory
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.daemon.manual_hold import ManualRequest
+    from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 
 NONE = timedelta(0)
@@ -268,6 +269,18 @@ class World:
         """Return every call of the driver, and how long after START by the wall clock it was made."""
         return [(entry.call.value, entry.at - START) for entry in self.ledger if not entry.finished]
 
+    def scans_at(self) -> list[timedelta]:
+        """Return when, after START by the wall clock, each scan was begun."""
+        return [after for call, after in self.calls() if call == Call.SCAN]
+
+    def statuses(self) -> list[str]:
+        """Return what became of the slots, as words."""
+        return [record.status.value for _, record in sorted(self.stored().records.items())]
+
+    def reasons(self) -> list[Reason | None]:
+        """Return why slots were not taken, ``None`` for the others."""
+        return [record.reason for _, record in sorted(self.stored().records.items())]
+
     def said(self, action: str) -> list[str]:
         """Return the sentences of one action."""
         return [line.sentence for line in self.journal if line.action == action]
@@ -283,10 +296,9 @@ class Life:
     def __init__(self, world: World, watchdog: timedelta | None) -> None:
         self.world = world
         self.clock = WatchedClock(self, world)
-        self.notices = Notices(self)
+        self.notices = Notices(self, watchdog)
         self.dies_at_save: Death | None = None
         self.saves = 0
-        self.watchdog = watchdog
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
         self.acted = False
@@ -328,12 +340,12 @@ class Life:
         self.dies_at_save = Death.AFTER
 
     def stop(self) -> None:
-        self.daemon.request_stop()
+        self.daemon.signals.send(signal.SIGTERM)
 
     def reload(self) -> None:
         if not (self.world.directory / "config" / "timelapsed.toml").exists():
             self.world.configure()
-        self.daemon.request_reload()
+        self.daemon.signals.send(signal.SIGHUP)
 
     def cancel(self) -> None:
         """Do what ``timelapsectl cancel`` does."""
@@ -384,7 +396,7 @@ class Life:
 
     @property
     def standing(self) -> bool:
-        return self.daemon._standing
+        return self.notices.is_ready
 
     def will_act(self) -> None:
         """Check, before the first thing that can't be undone, that the clock was to be trusted with it."""
@@ -434,14 +446,14 @@ class Life:
             return
         if keeper.stored is not None and keeper.trouble is None:
             self._look_at_disk()
-        stopping = self.daemon._stop_deadline is not None
-        goes_on = stopping or self.watchdog is not None or self.clock.is_woken
-        goes_on |= self.daemon.conductor.manual_hold.on  # which ends when its time is over
-        if rig.idle and keeper.trouble is None and not goes_on:
+        phase = self.daemon.lifecycle.phase
+        goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
+        goes_on |= self.daemon.hold.is_on  # which ends when its time is over
+        if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
-        if not self.daemon.conductor.scanning:
+        if not keeper.is_scanning:
             self._is_judged()
-            if not stopping and self.daemon.conductor.abandoned is None:  # else the next start sees to it
+            if phase.keeps_schedule:  # else the next start sees to it
                 self._look_for_lost_slots()
 
     def _is_judged(self) -> None:
@@ -502,7 +514,7 @@ class Life:
         if keeper.stored is keeper.checked:
             return
         keeper.checked = keeper.stored
-        found = read_timelapse(load_store(keeper.path).store, None)
+        found = read_timelapse(load_store(keeper.file.path).store, None)
         assert found.timelapse == keeper.timelapse
         assert found.logbook == keeper.logbook
 
@@ -545,22 +557,19 @@ class SimulatedDaemon(Daemon):
 
     def __init__(self, life: Life) -> None:
         world = life.world
-        live = LiveFile(world.places.store)
         self.rig = ScriptedRig(life)
-        super().__init__(
+        host = Host(
             world.places,
-            world.config,
             life.clock,
             life.notices,
-            live,
-            watchdog=life.watchdog,
+            LiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
-            make_rig=self.rig.join,
+            make_thread=self.rig.join,
         )
-        self.keeper = MortalKeeper(world.places.store, life)
+        super().__init__(host, world.config, MortalKeeper(world.places.store, life))
 
 
-class MortalKeeper(Keeper):
+class MortalKeeper(StoreKeeper):
     """A keeper that is killed right before or right after a save."""
 
     def __init__(self, path: Path, life: Life) -> None:
@@ -618,7 +627,7 @@ class ScriptedRig:
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
         self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, ManualRequest | None]] = []
-        self.watch: ScriptedWatch | None = None
+        self.monitor: ScriptedWatch | None = None
         self._behaviour = Behaviour()
 
     def join(self, _clock, post):
@@ -626,16 +635,16 @@ class ScriptedRig:
         return self
 
     @property
-    def idle(self) -> bool:
-        return self.watch is None and not self._calls
+    def is_idle(self) -> bool:
+        return self.monitor is None and not self._calls
 
     def submit(self, driver, call, request=None, manual=None) -> None:
         if request is not None:
             self._life.scan_begins(request)
         if manual is not None:
-            assert not self._life.daemon.conductor.scanning, "a person has the rig in mid-scan"
+            assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
         self._calls.append((driver, call, request, manual))
-        if self.watch is None:
+        if self.monitor is None:
             self._next()
 
     def _note(self, driver, call, request, *, finished=False) -> None:
@@ -658,7 +667,7 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call
-        self.watch = watch = ScriptedWatch(self._clock, request, manual, self._cancelled)
+        self.monitor = watch = ScriptedWatch(self._clock, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
@@ -667,7 +676,7 @@ class ScriptedRig:
             self._clock.at(does.progress, lambda: self._progress(watch))
 
     def _progress(self, watch) -> None:
-        if watch is self.watch:
+        if watch is self.monitor:
             watch.progress(1, 2)
             self._clock.at(self._behaviour.progress, lambda: self._progress(watch))
 
@@ -676,7 +685,7 @@ class ScriptedRig:
             self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, ScanCancelled("as told")))
 
     def _end(self, watch, problem) -> None:
-        if watch is not self.watch:
+        if watch is not self.monitor:
             return
         driver, call = self._made
         request, result = watch.request, None
@@ -684,7 +693,7 @@ class ScriptedRig:
             result = ScanResult(pictures=1)
             self._world.datasets.add(request.scan_id)
             self._note(driver, call, request, finished=True)
-        self.watch = None
+        self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
         self._post(CallOutcome(call, request, result, problem, answer))
         if self._calls:
@@ -694,9 +703,10 @@ class ScriptedRig:
 class Notices(Notifier):
     """What systemd would hear."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, watchdog: timedelta | None) -> None:
         super().__init__({})
         self._life = life
+        self.watchdog_interval = watchdog
         self.sent: list[str] = []
 
     def _send(self, *assignments: str) -> None:

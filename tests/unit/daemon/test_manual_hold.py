@@ -3,28 +3,17 @@
 import json
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life, World
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life
 from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import collect_answer
-from plantimager.timelapse.daemon.conductor import CANCEL_PATIENCE
-from plantimager.timelapse.daemon.manual_hold import REST, ROOM
+from plantimager.timelapse.daemon.call_supervisor import CANCEL_TIMEOUT
+from plantimager.timelapse.daemon.manual_hold import HOLD_TIME, MIN_TIME_BEFORE_SLOT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 # --- a person and a timelapse ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def rig(tmp_path):
-    """Return how to make a rig with a configuration."""
-
-    def make(**config):
-        return World(tmp_path / "rig", Config(**config))
-
-    return make
 
 
 class Person:
@@ -81,7 +70,7 @@ def test_rig_that_is_about_to_get_ready_is_not_given_away(rig):
     world = rig()
     world.define(every=HOUR, n=2, warmup=30 * SECOND)
     in_time, too_late, waiting = Person(), Person(), Person()
-    last = HOUR - 30 * SECOND - ROOM
+    last = HOUR - 30 * SECOND - MIN_TIME_BEFORE_SLOT
     world.live((last, in_time), (last + 2 * SECOND, too_late), (HOUR - SECOND, waiting), (90 * MINUTE, Life.kill))
     assert in_time.answer.accepted
     for person in (too_late, waiting):
@@ -139,7 +128,7 @@ def test_call_that_hangs_costs_no_slot(rig):
     anna = Person()
     life = world.live((HOUR - 2 * MINUTE, anna))
     assert life.ended is End.ABANDONED
-    assert life.clock.elapsed <= HOUR - 30 * SECOND + CANCEL_PATIENCE + SECOND
+    assert life.clock.elapsed <= HOUR - 30 * SECOND + CANCEL_TIMEOUT + SECOND
     assert "abandoned; the daemon is restarted" in anna.answer.message
     world.hangs = set()
     world.live(off=5 * SECOND)
@@ -153,7 +142,7 @@ def test_call_that_hangs_while_nothing_is_due_ends_with_the_process(rig):
     anna = Person()
     life = world.live((MINUTE, anna))
     assert life.ended is End.ABANDONED
-    assert life.clock.elapsed == MINUTE + 5 * MINUTE + CANCEL_PATIENCE
+    assert life.clock.elapsed == MINUTE + 5 * MINUTE + CANCEL_TIMEOUT
     assert not anna.answer.accepted
     assert world.actions()[-3:] == ["driver_stalled", "rig_by_hand", "driver_abandoned"]
 
@@ -200,7 +189,7 @@ def test_rig_stays_as_a_person_left_it_for_a_while_and_goes_to_standby_then(rig)
     world = rig()
     world.define(start=DAY)
     world.live((MINUTE, Person("lights", on=True)), (5 * MINUTE, Life.reload), (HOUR, Life.kill))
-    assert when(world, "standby") == [NONE, MINUTE + SECOND + REST]
+    assert when(world, "standby") == [NONE, MINUTE + SECOND + HOLD_TIME]
 
 
 def test_each_further_wish_begins_the_while_anew(rig):
@@ -208,7 +197,7 @@ def test_each_further_wish_begins_the_while_anew(rig):
     world = rig()
     world.define(start=DAY)
     world.live((MINUTE, Person()), (10 * MINUTE, Person("goto", x=1)), (HOUR, Life.kill))
-    assert when(world, "standby") == [NONE, 10 * MINUTE + SECOND + REST]
+    assert when(world, "standby") == [NONE, 10 * MINUTE + SECOND + HOLD_TIME]
 
 
 def test_rig_that_stays_warm_is_got_ready_when_that_while_is_over(rig):
@@ -218,7 +207,7 @@ def test_rig_that_stays_warm_is_got_ready_when_that_while_is_over(rig):
     world.live((MINUTE, Person("lights", on=True)), (21 * MINUTE, Life.kill))
     assert world.calls()[:4] == [
         ("by hand", MINUTE),
-        ("prepare", MINUTE + SECOND + REST),
+        ("prepare", MINUTE + SECOND + HOLD_TIME),
         ("prepare", 20 * MINUTE - 30 * SECOND),
         ("scan", 20 * MINUTE),
     ]
@@ -230,7 +219,7 @@ def test_setting_the_clock_does_not_change_how_long_that_is(rig, shift):
     world = rig()
     world.live((MINUTE, Person()), (2 * MINUTE, lambda life: life.shift(shift)), (HOUR, Life.kill))
     assert world.ledger[-1].call is Call.STANDBY
-    assert world.ledger[-1].true_at == world.ledger[0].true_at + MINUTE + SECOND + REST
+    assert world.ledger[-1].true_at == world.ledger[0].true_at + MINUTE + SECOND + HOLD_TIME
 
 
 def test_slot_within_that_while_finds_the_rig_warm_and_leaves_it_in_standby(rig):
@@ -253,7 +242,7 @@ def test_status_says_that_a_person_is_at_the_rig(rig):
     words = []
 
     def look(life):
-        words.append(json.loads(life.daemon.live.path.read_text())["rig"])
+        words.append(json.loads(life.daemon.host.live.path.read_text())["rig"])
 
     looks = [(MINUTE + after * SECOND, look) for after in (-1, 1, 30)]
     world.live((MINUTE, Person()), *looks, (HOUR, Life.kill))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
+from plantimager.timelapse.support.errors import DriverError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -134,7 +136,7 @@ def log_event(
         elif slot is not None:
             extra["SLOT"] = list(slot)
     extra |= {key.upper(): value for key, value in fields.items()}
-    exc_info = error if error is not None else False
+    exc_info = error if error is not None and not isinstance(error, DriverError) else False
     logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
 
 

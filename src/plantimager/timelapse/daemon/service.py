@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.journal import Action, log_event, set_level, set_up_logging
-from plantimager.timelapse.daemon.notify import Notifier, watchdog_interval
+from plantimager.timelapse.daemon.notify import Notifier
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -63,13 +63,6 @@ def _run(config_file: Path | None, rig: str | None) -> int:
     places = find_places(os.environ, rig=rig, config_file=config_file)
     config = read_config(places.find_config())
     set_level(config.log_level)
-    daemon = Daemon(
-        places,
-        config,
-        SystemClock(),
-        Notifier(os.environ),
-        LiveFile(places.store),
-        watchdog=watchdog_interval(os.environ),
-    )
-    daemon.handle_signals()
+    daemon = Daemon(Host(places, SystemClock(), Notifier(os.environ), LiveFile(places.store)), config)
+    daemon.signals.install()
     return daemon.run()

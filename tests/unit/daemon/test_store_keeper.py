@@ -9,14 +9,23 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
+from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon import keeper as keeper_module
-from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon import store_file
+from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
+from plantimager.timelapse.daemon.transition import Circumstances, Transition
+from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.document import backup_path, load_store
-from plantimager.timelapse.store.stored_timelapse import Logbook, new_stored_timelapse, read_timelapse
+from plantimager.timelapse.store.stored_timelapse import (
+    Logbook,
+    load_timelapse,
+    new_stored_timelapse,
+    read_timelapse,
+)
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.errors import StoreCorrupt
 
@@ -46,7 +55,7 @@ def path(tmp_path):
 @pytest.fixture
 def keeper(path):
     """Return a keeper that has just begun a timelapse of three slots."""
-    keeper = Keeper(path)
+    keeper = StoreKeeper(path)
     times = tuple(AT + timedelta(hours=slot) for slot in range(3))
     value = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times)
     keeper.start(new_stored_timelapse(value, {"ScanPath": {}}, "digest", path.name), AT)
@@ -87,7 +96,7 @@ def foreign(path, name="theirs"):
 
 def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
     """Whoever acts on what is held can be sure that it is durable."""
-    real, seen = keeper_module.write_durably, []
+    real, seen = store_file.write_durably, []
 
     def write(*arguments, **options):
         seen.append(keeper.timelapse.state)
@@ -95,7 +104,7 @@ def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
         seen.append((keeper.timelapse.state, on_disk(path).timelapse.state))
         return result
 
-    monkeypatch.setattr(keeper_module, "write_durably", write)
+    monkeypatch.setattr(store_file, "write_durably", write)
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     scheduled, running = TimeLapseState.SCHEDULED, TimeLapseState.RUNNING
     assert seen == [scheduled, (scheduled, running)]
@@ -122,12 +131,69 @@ def test_logbook_of_a_commit_is_kept(keeper):
 
 def test_keeper_that_holds_nothing_has_nothing_to_save(path):
     """Asking for it is a mistake of ours."""
-    keeper = Keeper(path)
+    keeper = StoreKeeper(path)
     assert (keeper.timelapse, keeper.logbook) == (None, Logbook())
     assert keeper.retry(AT)
     with pytest.raises(LookupError):
         keeper.text()
     assert names(path) == []
+
+
+# --- the order of a transition --------------------------------------------------------------------
+
+
+def test_transition_is_saved_adopted_acted_on_and_then_told(keeper, path):
+    """In this order, so that nothing is done or told that a power cut could undo."""
+    steps = []
+    running = keeper.timelapse.begin(AT, "b")
+
+    def act():
+        steps.append("act")
+        assert on_disk(path).timelapse == keeper.timelapse == running
+
+    keeper.subscribe(lambda _: steps.append("first"))
+    keeper.subscribe(lambda _: steps.append("second"))
+    keeper.commit(running, AT, act=act)
+    assert steps == ["act", "first", "second"]
+
+
+def test_subscribers_are_given_the_events_of_every_transition(keeper):
+    """With both values, the time, and what the values don't hold."""
+    seen = []
+    keeper.subscribe(seen.append)
+    before = keeper.timelapse
+    running = before.begin(AT, "b")
+    keeper.commit(running, AT, Circumstances(is_repeated=True))
+    keeper.retry(LATER)
+    started, retried = seen
+    assert started == Transition(
+        before, running, AT, (AttemptStarted(running.current),), Circumstances(is_repeated=True)
+    )
+    assert (retried.before, retried.after, retried.events) == (running, running, ())
+
+
+def test_timelapse_that_begins_is_a_transition_too(keeper):
+    """From the one that made room for it."""
+    seen = []
+    keeper.subscribe(seen.append)
+    ended = keeper.timelapse.cancel(AT, "ada", "why")
+    keeper.commit(ended, AT)
+    following = replace(
+        keeper.stored,
+        timelapse=replace(ended, id="next", state=TimeLapseState.SCHEDULED, next_idx=0, records={}, ending=None),
+    )
+    keeper.start(following, LATER)
+    assert seen[-1].before == ended
+    assert seen[-1].events == (DefinitionAccepted(),)
+
+
+def test_transition_whose_save_fails_is_acted_on_and_told_all_the_same(keeper, broken):
+    """The scan goes on; the daemon is degraded."""
+    steps = []
+    keeper.subscribe(lambda transition: steps.append(transition.events))
+    broken(errno.ENOSPC)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT, act=lambda: steps.append("act"))
+    assert steps == ["act", (AttemptStarted(keeper.timelapse.current),)]
 
 
 # --- when the disk fails --------------------------------------------------------------------------
@@ -191,6 +257,24 @@ def test_store_whose_directory_could_not_be_synced_is_still_ours(keeper, path, b
     assert names(path) == ["store.json", "store.json.bak"]
 
 
+def test_failed_save_is_tried_again_every_ten_seconds(keeper, path, broken):
+    """And not any more once it has succeeded."""
+    clock = VirtualClock(AT)
+    retry = SaveRetry(keeper, clock)
+    assert retry.watch() is None
+    broken(errno.EIO)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    assert retry.watch() == 10.0
+    clock.pass_time(timedelta(seconds=4))
+    assert retry.watch() == 6.0
+    clock.pass_time(timedelta(seconds=6))
+    assert retry.watch() == 10.0
+    broken(None)
+    clock.pass_time(timedelta(seconds=10))
+    assert retry.watch() is None
+    assert on_disk(path).timelapse == keeper.timelapse
+
+
 # --- somebody else's hand -------------------------------------------------------------------------
 
 
@@ -220,11 +304,11 @@ def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
 
 def test_store_that_appeared_where_there_was_none_is_kept_aside(path, keeper, said, tmp_path):
     """While the daemon had nothing to do, another program began something."""
-    idle = Keeper(tmp_path / "other.json")
-    foreign(idle.path)
+    idle = StoreKeeper(tmp_path / "other.json")
+    foreign(idle.file.path)
     idle.start(keeper.stored, AT)
     assert json.loads((tmp_path / f"other.json.foreign-{STAMP}").read_bytes()) == {"timelapse_id": "theirs"}
-    assert on_disk(idle.path).timelapse == keeper.timelapse
+    assert on_disk(idle.file.path).timelapse == keeper.timelapse
 
 
 def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
@@ -241,7 +325,7 @@ def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, 
     foreign(path)
     said()
     with monkeypatch.context() as patch:
-        patch.setattr(keeper_module, "write_durably", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
+        patch.setattr(store_file, "write_durably", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
         for _ in range(3):
             assert not keeper.commit(keeper.timelapse, AT)
     assert keeper.retry(LATER)
@@ -267,9 +351,8 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
     """With its backup, which can't be used either: nothing that could not be read is ever overwritten."""
     path.write_bytes(b"{")
     backup_path(path).write_bytes(b"[")
-    with pytest.raises(StoreCorrupt) as raised:
-        load_store(path)
-    Keeper(path).quarantine(raised.value, AT)
+    keeper = StoreKeeper(path)
+    assert keeper.settle(keeper.file.load(), AT) is None
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"{",
         f"store.json.bak.corrupt-{STAMP}": b"[",
@@ -282,7 +365,7 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
 def test_store_without_a_backup_is_moved_alone(path, said):
     """There is nothing else to move."""
     path.write_bytes(b"{")
-    Keeper(path).quarantine(StoreCorrupt(path, "not JSON"), AT)
+    StoreKeeper(path).settle(StoreCorrupt(path, "not JSON"), AT)
     assert names(path) == [f"store.json.corrupt-{STAMP}"]
     assert said() == [f"store_quarantined: {path}: not JSON; kept as store.json.corrupt-{STAMP}"]
 
@@ -293,14 +376,14 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     said()
-    fresh, loaded = Keeper(path), load_store(path)
-    fresh.fall_back(loaded, AT)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path)
+    fresh.settle(loaded, AT)
     assert on_disk(path).timelapse == before
     assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
     quarantined, going_on = said()
     assert quarantined.endswith(f"kept as store.json.corrupt-{STAMP}")
     assert going_on == f"store_from_backup: going on from {backup_path(path)}, one save older"
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.hold(loaded.stored)
     fresh.commit(fresh.timelapse, AT)
     assert said() == []
     assert names(path) == ["store.json", "store.json.bak", f"store.json.corrupt-{STAMP}"]
@@ -312,14 +395,14 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     generation = backup_path(path).read_bytes()
-    fresh, loaded = Keeper(path), load_store(path)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path)
     broken(errno.EROFS)
     said()
-    fresh.fall_back(loaded, AT)
+    fresh.settle(loaded, AT)
     not_saved, going_on = said()
     assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.hold(loaded.stored)
     assert not fresh.commit(fresh.timelapse, AT)
     assert fresh.trouble == "Read-only file system"
     assert backup_path(path).read_bytes() == generation
@@ -336,11 +419,11 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
     """Somebody has tidied up meanwhile: what is in memory is written all the same."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
-    fresh, loaded = Keeper(path), load_store(path)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path)
     backup_path(path).unlink()
     said()
-    fresh.fall_back(loaded, AT)
-    fresh.hold(read_timelapse(loaded.store, UTC))
+    fresh.settle(loaded, AT)
+    fresh.hold(loaded.stored)
     assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
     assert fresh.retry(LATER)
     assert names(path) == ["store.json", f"store.json.corrupt-{STAMP}"]
@@ -353,7 +436,7 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
 def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
     """A store that others wrote, and that we only hold, is archived as it was written."""
     path.write_text(json.dumps(json.loads(path.read_bytes())))
-    keeper.look()
+    keeper.file.note_version()
     keeper.hold(on_disk(path))
     assert keeper.text() == path.read_bytes()
 

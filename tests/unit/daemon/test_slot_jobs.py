@@ -8,8 +8,8 @@ from operator import itemgetter
 import pytest
 from virtual_time import START, ScriptEnded, VirtualClock
 
-from plantimager.timelapse.daemon.agenda import Agenda
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
 
 MINUTE = timedelta(minutes=1)
@@ -19,22 +19,24 @@ NEXT = 3
 AT = SLOTS[NEXT]
 
 
-class Rig:
-    """An agenda in a scheduler on a virtual clock, and what it called."""
+class Armed:
+    """The jobs in a scheduler on a virtual clock, and what they called."""
 
     def __init__(self):
         self.called = []
         self.clock = VirtualClock()
         self.scheduler = WallClockScheduler(self.clock, turn=lambda _: None)
-        self.agenda = Agenda(self.scheduler, lambda slot: self.note("slot", slot), lambda slot: self.note("warm", slot))
+        self.slot_jobs = SlotJobs(
+            self.scheduler, lambda slot: self.note("slot", slot), lambda slot: self.note("warm", slot)
+        )
 
     def note(self, what, slot):
         self.called.append((what, slot, self.clock.now()))
 
-    def put(self, at=AT, now=START, *, warm=False, warmup=MINUTE):
+    def arm(self, at=AT, now=START, *, warm=False, warmup=MINUTE):
         mode, state = TimeLapseMode.INTERVAL, TimeLapseState.SCHEDULED
         timelapse = TimeLapse(id="tl", mode=mode, state=state, schedule_times=SLOTS, next_idx=NEXT, warmup=warmup)
-        self.agenda.put(timelapse, at, now, warm=warm)
+        self.slot_jobs.arm(timelapse, at, now, warm=warm)
 
     @property
     def jobs(self):
@@ -42,50 +44,50 @@ class Rig:
 
 
 @pytest.fixture
-def rig():
-    """Make one."""
-    return Rig()
+def armed():
+    """Return nothing armed yet."""
+    return Armed()
 
 
-def test_next_slot_and_its_warm_up_are_what_get_jobs_shows(rig):
+def test_next_slot_and_its_warm_up_are_what_get_jobs_shows(armed):
     """By names that a person understands, and nothing of the twenty slots after them."""
-    rig.put()
-    assert rig.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT)]
+    armed.arm()
+    assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT)]
 
 
-def test_both_are_called_with_the_slot_at_their_times(rig):
+def test_both_are_called_with_the_slot_at_their_times(armed):
     """The warm-up first."""
-    rig.put()
+    armed.arm()
     with pytest.raises(ScriptEnded):
-        rig.scheduler.start()
-    assert rig.called == [("warm", NEXT, AT - MINUTE), ("slot", NEXT, AT)]
+        armed.scheduler.start()
+    assert armed.called == [("warm", NEXT, AT - MINUTE), ("slot", NEXT, AT)]
 
 
-def test_rig_that_is_asked_again_is_warmed_up_for_the_slot_itself(rig):
+def test_rig_that_is_asked_again_is_warmed_up_for_the_slot_itself(armed):
     """The slot is put off, not what is known of it."""
-    rig.put(AT + MINUTE, AT)
-    assert rig.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT + MINUTE)]
+    armed.arm(AT + MINUTE, AT)
+    assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT + MINUTE)]
 
 
-def test_warm_rig_is_not_warmed_up_once_more(rig):
+def test_warm_rig_is_not_warmed_up_once_more(armed):
     """When it is time for it; one that is still warm from the slot before may go to standby until then."""
-    rig.put(now=AT - MINUTE, warm=True)
-    assert rig.jobs == [("tl slot 3", AT)]
-    rig.agenda.clear()
-    rig.put(warm=True)
-    assert len(rig.jobs) == 2
+    armed.arm(now=AT - MINUTE, warm=True)
+    assert armed.jobs == [("tl slot 3", AT)]
+    armed.slot_jobs.clear()
+    armed.arm(warm=True)
+    assert len(armed.jobs) == 2
 
 
-def test_rig_without_a_warm_up_has_no_job_for_it(rig):
+def test_rig_without_a_warm_up_has_no_job_for_it(armed):
     """Zero means that there is none."""
-    rig.put(warmup=timedelta(0))
-    assert rig.jobs == [("tl slot 3", AT)]
+    armed.arm(warmup=timedelta(0))
+    assert armed.jobs == [("tl slot 3", AT)]
 
 
-def test_what_is_cleared_is_never_called(rig):
+def test_what_is_cleared_is_never_called(armed):
     """Nor does it matter how often, or whether there was anything."""
-    rig.agenda.clear()
-    rig.put()
-    rig.agenda.clear()
-    rig.agenda.clear()
-    assert rig.jobs == []
+    armed.slot_jobs.clear()
+    armed.arm()
+    armed.slot_jobs.clear()
+    armed.slot_jobs.clear()
+    assert armed.jobs == []
