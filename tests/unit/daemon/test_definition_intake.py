@@ -148,3 +148,17 @@ def test_draft_that_made_room_leaves_its_name_to_the_definition(rig):
     world.live()
     assert world.taken() == [0, 1]
     assert [path.name for path in world.places.history.iterdir()] == ["tl-draft.json"]
+
+
+def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
+    """A person may still be writing it; the loop's next turn is no reason to read it."""
+    world = rig()
+    world.define(name="a")
+    world.live(
+        (2 * HOUR, lambda _: world.define(start=DAY, name="b")),
+        (3 * HOUR, lambda life: life.clock.wake()),
+        (4 * HOUR, lambda life: life.kill()),
+    )
+    assert world.stored().id == "a"
+    world.live((HOUR, Life.reload), (2 * HOUR, Life.kill))
+    assert world.stored().id == "b"

@@ -105,7 +105,7 @@ class Daemon:
         inbox = Inbox(self.host.places.store)
         try:
             inbox.open()
-        except OSError as problem:  # a disk that is full or read-only keeps nobody from scanning
+        except OSError as problem:  # a disk that is full or read-only is no reason not to scan
             log_event(Action.REQUEST_REFUSED, f"{inbox.directory}: no request can be left: {problem.strerror}")
         return inbox
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.daemon.driver_calls import bound_error, call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
-from plantimager.timelapse.domain.events import TimelapseCancelled, TimelapseCompleted, TimelapseFailed
+from plantimager.timelapse.domain.events import TimelapseEnded
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT: Final = timedelta(seconds=10)
 """For a driver to check a definition without its rig; well below the watchdog's interval."""
 
-ENDINGS: Final = (TimelapseCompleted, TimelapseFailed, TimelapseCancelled)
-
 
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
@@ -49,8 +47,8 @@ class DefinitionIntake:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._places, self._requests = common.active, places, requests
         self._planner, self._probe = planner, probe
-        self._is_waiting = False
-        """Whether a timelapse has ended, and a definition may have waited for that."""
+        self._has_ended = False
+        """Whether a timelapse has ended since the last look; a definition may have waited for that."""
 
     def accept(self, definition: Definition) -> str:
         """Make a definition the timelapse; return the sentence for the person.
@@ -74,7 +72,7 @@ class DefinitionIntake:
             self._archive(held, now)
         stored = planned.evolved(planned.timelapse, planned.logbook.came_back(now, self._clock.boot_id()))
         source = definition.source
-        handed_in = source.parent == self._requests  # then the file is gone by the time that somebody reads this
+        handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)
         self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(schedule.notes)))
         self._planner.plan_afresh()
@@ -122,7 +120,7 @@ class DefinitionIntake:
 
     def accept_found(self, *, quiet: bool = False) -> None:
         """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
-        self._is_waiting = False
+        self._has_ended = False
         definition = self.look()
         if definition is not None:
             self._accept_or_log(definition, quiet=quiet)
@@ -137,18 +135,18 @@ class DefinitionIntake:
 
     def accept_waiting(self) -> None:
         """Accept the definition in the configuration directory if a timelapse has ended since the last look."""
-        if not self._is_waiting or not self._lifecycle.phase.keeps_schedule or self._keeper.active is not None:
-            return
-        definition = self.look()
-        if definition is not None:
-            self.accept_by_itself(definition, quiet=True)
+        has_ended, self._has_ended = self._has_ended, False
+        if has_ended and self._lifecycle.phase.keeps_schedule and self._keeper.active is None:
+            definition = self.look()
+            if definition is not None:
+                self.accept_by_itself(definition, quiet=True)
 
     def accept_by_itself(self, definition: Definition, *, quiet: bool = False) -> None:
         """Accept a definition without a person having asked for it.
 
         Not where the clock was set forward over slots of the last timelapse: if that clock was wrong, they come back.
         """
-        self._is_waiting = False
+        self._has_ended = False
         last = self._keeper.timelapse
         if last is not None and _may_come_back(last):
             self._announce(definition, last)
@@ -156,9 +154,9 @@ class DefinitionIntake:
             self._accept_or_log(definition, quiet=quiet)
 
     def take(self, transition: Transition) -> None:
-        """Look again when the timelapse has ended: a definition may have waited for that."""
-        if any(isinstance(event, ENDINGS) for event in transition.events):
-            self._is_waiting = True
+        """Note that the timelapse has ended, so that `accept_waiting` looks again."""
+        if any(isinstance(event, TimelapseEnded) for event in transition.events):
+            self._has_ended = True
 
     def _announce(self, definition: Definition, last: TimeLapse) -> None:
         """Log of a new definition that a person has to begin it, and why."""

@@ -1,4 +1,4 @@
-"""The loop of the daemon: one turn whenever something has happened."""
+"""The loop of the daemon: a turn whenever something has happened, in which everything is decided."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Watched(Protocol):
 
 
 class Loop:
-    """Takes the turns, in which everything is decided; between them the scheduler sleeps, and runs the slots' jobs."""
+    """Takes the turns; between them the scheduler sleeps, and runs the jobs of the slots. Loop thread."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class Loop:
         self._scheduler.start()
 
     def turn(self, _: Wake) -> float | None:
-        """Do what there is to do besides the jobs; return in how many seconds to take the next turn at the latest."""
-        time.tzset()  # else the zone would stay that of the process's first second, whatever timedatectl is told
+        """Decide everything but the slots' jobs; return in how many seconds to take the next turn at the latest."""
+        time.tzset()  # else the process would keep its first time zone when the host gets another
         self._follow_clock()
         self._slots.take_outcomes()
         self._stop.begin_if_asked()
@@ -73,7 +73,7 @@ class Loop:
         return wait
 
     def _go_on(self) -> None:
-        """Do what there is to do as long as nobody has asked for the end."""
+        """Start, reload, and accept what waited: until the daemon is asked to stop."""
         self._reload.run_if_asked()
         if self._lifecycle.phase.awaits_clock:
             self._start.go_on()
@@ -82,7 +82,7 @@ class Loop:
         self._stop.begin_if_asked()  # meanwhile, and before the jobs: a scan would begin only to be broken off
 
     def _follow_clock(self) -> None:
-        """Have everything looked at afresh if the clock was set: before anything is judged by it."""
+        """Plan afresh if the clock was set, before anything is judged by it."""
         step = self._planner.follow_clock()
         if step is not None and step.shift < timedelta(0):
             self._intake.accept_if_idle()

@@ -96,7 +96,7 @@ class Resume:
         return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung)
 
     def _ask_driver(self, running: TimeLapse) -> CallOutcome:
-        """Return what the driver says of the attempt that was cut off; not finished, where it fails to say."""
+        """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
         config, driver = self._active.config, self._active.driver
         request = request_of(running, self._keeper.configuration, self._active.datasets)
         limit = min(config.stall_timeout, RECOVER_TIMEOUT)
@@ -110,9 +110,7 @@ class Resume:
 
         The daemon was there again from ``since`` on, though it may have waited for the clock, and then for the driver.
         """
-        if (
-            found.hung is not None
-        ):  # the call holds the rig; the next process won't ask again, as the attempt is settled
+        if found.hung is not None:  # the call holds the rig; the next start won't repeat it, as the attempt is settled
             self._lifecycle.abandon(str(found.hung))
         now, boot_id, logbook = self._clock.now(), self._clock.boot_id(), self._keeper.logbook
         timelapse = found.settled.reopen_slots(now)
@@ -129,19 +127,18 @@ class Resume:
 
 
 class _Found(Struct, frozen=True):
-    """The timelapse as it is in the store, and without the attempt that was cut off."""
+    """The timelapse as it is in the store, and as it is when the attempt that was cut off has been settled."""
 
     before: TimeLapse
     settled: TimeLapse
     hung: DriverStalled | None = None
-    """The driver's failure to say what became of the attempt."""
+    """Set where the driver didn't answer, and its call never ends."""
 
 
 def _log_ended(timelapse: TimeLapse) -> None:
     """Log that nothing is left to do in the store."""
-    draft = (
-        "" if timelapse.state.is_terminal else ", a draft that nobody armed; it is left alone until a timelapse begins"
-    )
+    draft = ", a draft that nobody armed; it is left alone until a timelapse begins"
+    draft = "" if timelapse.state.is_terminal else draft
     words = f"{describe_timelapse(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
     log_event(Action.STORE_FOUND, words, timelapse=timelapse)
 

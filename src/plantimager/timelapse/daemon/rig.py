@@ -90,7 +90,7 @@ class Rig:
         self.power = Power.UNKNOWN
 
     def doubt_power(self) -> None:
-        """Note that nobody knows whether the rig is powered: a call of it failed."""
+        """Note that the rig may be powered or not: a call of it failed."""
         self.power = Power.UNKNOWN
 
     def take_outcomes(self) -> Iterator[CallOutcome]:

@@ -1,6 +1,6 @@
 """The walk of a slot: from the job that comes due, over the driver's scan, to the record of how the slot ended.
 
-Each step keeps the order of the design: build the next value, save it, adopt it, act, tell.
+Each step keeps the order of the design: build the next value, save it, adopt it, act, announce it.
 """
 
 from __future__ import annotations

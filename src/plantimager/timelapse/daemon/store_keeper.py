@@ -1,4 +1,4 @@
-"""The keeper of the store: the one place where a next value is saved, adopted, acted on and told.
+"""The keeper of the store: the one place where a next value is saved, adopted, acted on and announced.
 
 Used on the loop thread alone; nothing else writes the store.
 """

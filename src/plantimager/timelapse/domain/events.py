@@ -36,7 +36,7 @@ class DefinitionAccepted(Event, frozen=True):
 
 
 class DraftFound(Event, frozen=True):
-    """The timelapse is a draft that nobody armed."""
+    """The timelapse is a draft, which keeps no schedule."""
 
 
 class TimelapseAmended(Event, frozen=True):
@@ -45,15 +45,19 @@ class TimelapseAmended(Event, frozen=True):
     fields: tuple[str, ...]
 
 
-class TimelapseCompleted(Event, frozen=True):
+class TimelapseEnded(Event, frozen=True):
+    """The timelapse is over."""
+
+
+class TimelapseCompleted(TimelapseEnded, frozen=True):
     """The last slot is closed."""
 
 
-class TimelapseFailed(Event, frozen=True):
+class TimelapseFailed(TimelapseEnded, frozen=True):
     """A failed slot ended the timelapse."""
 
 
-class TimelapseCancelled(Event, frozen=True):
+class TimelapseCancelled(TimelapseEnded, frozen=True):
     """The operator ended the timelapse."""
 
 
@@ -135,7 +139,7 @@ SETTINGS: Final = (
 )
 """The fields of a timelapse that no transition changes."""
 
-_ENDINGS: Final[Mapping[TimeLapseState, type[Event]]] = {
+_ENDINGS: Final[Mapping[TimeLapseState, type[TimelapseEnded]]] = {
     TimeLapseState.COMPLETED: TimelapseCompleted,
     TimeLapseState.FAILED: TimelapseFailed,
     TimeLapseState.CANCELLED: TimelapseCancelled,
@@ -151,16 +155,17 @@ def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, .
     begins = before is None or before.id != after.id
     if before is None or begins:
         before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None)
-    slots = _slots_that_changed(before, after)
+    skipped, slots = _slots_that_changed(before, after)
     events = [
         *_beginning(before, after, begins=begins),
         *(event for slot in slots for event in _attempt_events(before, after, slot)),
         *_reopened(before, after, slots),
-        *_closings(before, after, slots),
+        *_interrupted(before, after, slots),
+        *_skipped(skipped, after),
     ]
     if after.state is not before.state and after.state in _ENDINGS:
         events.append(_ENDINGS[after.state]())
-    if not events:  # nothing that the schedule being kept explains
+    if not events:  # another program may have changed anything
         amended = tuple(name for name in after.__struct_fields__ if getattr(before, name) != getattr(after, name))
         return (TimelapseAmended(amended),) if amended else ()
     return tuple(events)
@@ -178,21 +183,21 @@ def _beginning(before: TimeLapse, after: TimeLapse, *, begins: bool) -> Iterator
         yield TimelapseAmended(changed)
 
 
-def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> list[int]:
-    """Return the slots whose record differs, and those that are closed, or open, only by ``next_idx``; in order."""
+def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotRecord], list[int]]:
+    """Return the records of slots that were skipped, and all other slots that changed; both in the order of the slots.
+
+    A slot changed if its record differs, or if it is closed, or open again, only by ``next_idx``.
+    """
     passed = range(min(before.next_idx, after.next_idx), max(before.next_idx, after.next_idx))
     if before.records is after.records:
-        return [*passed]
-    find, new = before.records.get, 0
-    changed = set(passed)
-    for slot, record in after.records.items():
-        old = find(slot)
-        new += old is None
-        if old is not record and old != record:
-            changed.add(slot)
-    if len(before.records) + new != len(after.records):
-        changed |= before.records.keys() - after.records.keys()
-    return sorted(changed)
+        return [], [*passed]
+    find, skip = before.records.get, RecordStatus.SKIPPED  # looked up once, for there may be a hundred thousand slots
+    changed = [record for slot, record in after.records.items() if (old := find(slot)) is not record and old != record]
+    skipped = {record.slot: record for record in changed if record.status is skip}
+    others = {record.slot for record in changed if record.status is not skip}
+    others.update(slot for slot in passed if slot not in skipped)
+    others |= before.records.keys() - after.records.keys()
+    return [skipped[slot] for slot in sorted(skipped)], sorted(others)
 
 
 def _attempt_events(before: TimeLapse, after: TimeLapse, slot: int) -> Iterator[Event]:
@@ -214,6 +219,7 @@ def _attempt_events(before: TimeLapse, after: TimeLapse, slot: int) -> Iterator[
 
 
 def _running_events(old: SlotRecord | None, new: SlotRecord) -> Iterator[Event]:
+    """Yield what happened to a slot of which an attempt runs now."""
     if old is not None and old.status is RecordStatus.RUNNING:
         if new.interruptions > old.interruptions:
             yield AttemptInterrupted(new)
@@ -228,24 +234,28 @@ def _running_events(old: SlotRecord | None, new: SlotRecord) -> Iterator[Event]:
 
 
 def _reopened(before: TimeLapse, after: TimeLapse, slots: list[int]) -> Iterator[Event]:
+    """Yield which slots were reopened, in one event."""
     reopened = tuple(slot for slot in slots if before.is_closed(slot) and not after.is_closed(slot))
     if reopened:
         yield SlotsReopened(reopened)
 
 
-def _closings(before: TimeLapse, after: TimeLapse, slots: list[int]) -> Iterator[Event]:
-    """Yield which slots were closed without having been taken: one event for all that share a cause."""
-    find, groups = before.records.get, defaultdict[tuple[Reason | None, str], list[SlotRecord]](list)
-    skipped, interrupted = RecordStatus.SKIPPED, RecordStatus.INTERRUPTED  # a look-up for each of thousands is slow
-    merely_late = lateness_suffix(after.grace)
+def _interrupted(before: TimeLapse, after: TimeLapse, slots: list[int]) -> Iterator[Event]:
+    """Yield which slots were closed with an attempt that was cut off."""
     for slot in slots:
         record = after.records.get(slot)
-        if record is None:
+        if record is None or record.status is not RecordStatus.INTERRUPTED:
             continue
-        if record.status is skipped and find(slot) != record:
-            cause = record.error_text
-            groups[record.reason, "" if cause.endswith(merely_late) else cause].append(record)
-        elif record.status is interrupted and after.is_closed(slot) and not before.is_closed(slot):
+        if after.is_closed(slot) and not before.is_closed(slot):
             yield SlotInterrupted(record)
-    for (reason, cause), records in groups.items():
-        yield SlotsSkipped(tuple(record.slot for record in records), reason, cause, records[0].late)
+
+
+def _skipped(records: list[SlotRecord], after: TimeLapse) -> Iterator[Event]:
+    """Yield which slots were skipped: one event for all that share a cause."""
+    groups = defaultdict[tuple[Reason | None, str], list[SlotRecord]](list)
+    merely_late = lateness_suffix(after.grace)
+    for record in records:
+        cause = record.error_text
+        groups[record.reason, "" if cause.endswith(merely_late) else cause].append(record)
+    for (reason, cause), alike in groups.items():
+        yield SlotsSkipped(tuple(record.slot for record in alike), reason, cause, alike[0].late)

@@ -28,7 +28,7 @@ class TimeLapseState(StrEnum):
     """
 
     CONFIGURED = "configured"
-    """A draft that nobody armed; it is left alone."""
+    """A draft that was never armed; the daemon leaves it alone."""
     SCHEDULED = "scheduled"
     RUNNING = "running"
     COMPLETED = "completed"

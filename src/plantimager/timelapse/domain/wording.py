@@ -69,7 +69,7 @@ def format_status_line(
     """Return what the timelapse is doing, in `STATUS_LENGTH` characters at most.
 
     ``progress`` is done and total of the running scan. The time until the next slot is given only where the line is
-    refreshed (``fresh``), since it must be true whenever somebody reads it.
+    refreshed (``fresh``), since the line must be true whenever it is read.
     """
     if timelapse is None:
         return "no timelapse; define one with timelapsectl start FILE"
