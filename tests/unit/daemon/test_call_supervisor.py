@@ -13,7 +13,7 @@ from plantimager.timelapse.support.errors import ScanFailed
 
 
 def test_scan_without_progress_is_cancelled_and_the_next_slot_taken(rig):
-    """A stall costs its slot; nothing else."""
+    """A stall costs one slot."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=HOUR, n=2)
     world.behaviour = lambda request: Behaviour(takes=None, progress=None) if request.index == 0 else Behaviour()
@@ -25,8 +25,8 @@ def test_scan_without_progress_is_cancelled_and_the_next_slot_taken(rig):
     assert record.error["type"] == "DriverStalled"
 
 
-def test_scan_that_goes_on_for_ever_is_cancelled_when_its_time_is_over(rig):
-    """Progress alone isn't an end."""
+def test_scan_that_never_ends_is_cancelled_at_its_time_out(rig):
+    """Progress doesn't extend ``scan_timeout``."""
     world = rig(scan_timeout=20 * MINUTE)
     world.define()
     world.behaviour = lambda _: Behaviour(takes=None, progress=MINUTE)
@@ -36,8 +36,8 @@ def test_scan_that_goes_on_for_ever_is_cancelled_when_its_time_is_over(rig):
 
 
 @pytest.mark.parametrize("watchdog", [None, 30 * SECOND], ids=["alone", "under systemd"])
-def test_driver_deaf_to_its_cancellation_is_abandoned_and_the_next_start_goes_on(rig, watchdog):
-    """The thread can't be killed, so the process is: by itself, or by the watchdog that it stops feeding."""
+def test_call_that_ignores_its_cancellation_is_abandoned_and_the_next_start_goes_on(rig, watchdog):
+    """The thread can't be killed, so the process ends: by itself, or by the watchdog."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=HOUR, n=2)
     deaf = Behaviour(takes=None, progress=None, stops_in=None)

@@ -12,8 +12,8 @@ from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import Reason
 
 
-def test_slot_waits_for_a_directory_that_its_dataset_can_be_put_into(rig, tmp_path):
-    """It is told when the timelapse begins; a slot that comes due meanwhile is taken when somebody has mended it."""
+def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
+    """The trouble is logged when the timelapse begins; a slot that comes due is taken once a person has mended it."""
     disk = tmp_path / "disk"
     disk.write_text("where a disk is to be mounted")
     world = rig()
@@ -34,8 +34,8 @@ def test_slot_waits_for_a_directory_that_its_dataset_can_be_put_into(rig, tmp_pa
     assert world.stored().records[0].attempt == 1
 
 
-def test_datasets_disk_that_goes_and_comes_is_told_once_each_time_before_a_slot(rig, tmp_path):
-    """With each warm-up it is looked at, and shown to whoever asks while it is away."""
+def test_datasets_disk_that_disappears_is_logged_once_each_time_before_a_slot(rig, tmp_path):
+    """It is checked at each warm-up, and the live status shows the trouble as long as it lasts."""
     disk, shown = tmp_path / "disk", []
     world = rig()
     world.configure(datasets=disk)
@@ -59,8 +59,8 @@ def test_datasets_disk_that_goes_and_comes_is_told_once_each_time_before_a_slot(
     assert world.reasons()[1] is Reason.RIG_NOT_READY
 
 
-def test_network_disk_that_does_not_answer_holds_up_nobody(rig, monkeypatch):
-    """The look at it is given up after a while, and is told; the rest of the start goes on."""
+def test_network_disk_that_does_not_answer_delays_no_start(rig, monkeypatch):
+    """The check times out and is logged; the start goes on."""
     server_is_back = threading.Event()
     monkeypatch.setattr(dataset_probe, "PROBE_TIMEOUT", timedelta(0))
     monkeypatch.setattr(dataset_probe, "write_refusal", lambda _: str(server_is_back.wait()))

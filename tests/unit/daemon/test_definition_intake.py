@@ -14,8 +14,8 @@ from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.support.errors import ScanFailed
 
 
-def test_definition_that_was_told_to_wait_begins_when_the_other_has_ended(rig):
-    """As its refusal says; and its own one is not told to be done at that moment."""
+def test_definition_that_waits_begins_when_the_active_timelapse_has_ended(rig):
+    """As its refusal says. The ended timelapse's own definition is not logged as done."""
     world = rig()
     world.define(every=HOUR, n=2, name="a")
     following = [lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR), Life.reload]
@@ -25,8 +25,8 @@ def test_definition_that_was_told_to_wait_begins_when_the_other_has_ended(rig):
     assert world.said("definition_done") == []
 
 
-def test_definition_that_lies_ready_begins_when_the_other_is_cancelled(rig):
-    """By one and the same reload."""
+def test_definition_that_waits_begins_when_the_active_timelapse_is_cancelled(rig):
+    """In the same reload."""
     world = rig()
     world.define(every=HOUR, n=3, name="a")
     following = [lambda _: world.define(every=HOUR, n=3, name="b", start=3 * HOUR), Life.cancel]
@@ -35,8 +35,8 @@ def test_definition_that_lies_ready_begins_when_the_other_is_cancelled(rig):
     assert world.said("definition_refused") == []
 
 
-def test_definition_that_is_refused_with_a_cancellation_is_told_once(rig):
-    """It has a name that was used before."""
+def test_definition_that_is_refused_at_a_cancellation_is_logged_once(rig):
+    """Its name was used before."""
     world = rig()
     world.define(every=HOUR, n=3)
     changed = [lambda _: world.define(every=HOUR, n=4), Life.cancel]
@@ -46,8 +46,8 @@ def test_definition_that_is_refused_with_a_cancellation_is_told_once(rig):
 
 @pytest.mark.parametrize("lie", [8 * HOUR, YEAR])
 @pytest.mark.parametrize("missed", Missed)
-def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_ended(rig, lie, missed):
-    """The slots come back with the right time; a line says how to begin the other all the same."""
+def test_definition_that_waits_does_not_replace_a_timelapse_that_a_wrong_clock_ended(rig, lie, missed):
+    """Its slots are reopened with the right time. A line says how a person can begin the definition all the same."""
     world = rig(missed=missed)
     world.define(every=HOUR, n=10, name="a")
     there, back = (lambda life: life.shift(lie)), (lambda life: life.shift(-lie))
@@ -62,8 +62,8 @@ def test_definition_that_lies_ready_does_not_push_aside_what_a_lying_clock_has_e
     assert announced.endswith("; systemctl reload begins it")
 
 
-def test_restart_while_the_clock_lies_begins_nothing_either(rig):
-    """Power cuts and the watchdog ask nobody."""
+def test_restart_under_a_wrong_clock_accepts_no_definition(rig):
+    """A power cut or the watchdog is no request of a person."""
     world = rig()
     world.define(every=HOUR, n=5, name="a")
     world.live(
@@ -77,8 +77,8 @@ def test_restart_while_the_clock_lies_begins_nothing_either(rig):
     assert first == second
 
 
-def test_definition_that_lies_ready_begins_when_no_slot_of_the_other_can_come_back(rig):
-    """A failure has ended that, though the clock was once set forward over a slot of it."""
+def test_definition_that_waits_begins_where_no_slot_can_be_reopened(rig):
+    """A failure has ended the timelapse, though the clock was once set forward over a slot of it."""
     world = rig()
     world.define(every=HOUR, n=4, name="a", policy="fail_timelapse")
     world.behaviour = lambda request: Behaviour(problem=ScanFailed("blurred") if request.index == 2 else None)
@@ -90,8 +90,8 @@ def test_definition_that_lies_ready_begins_when_no_slot_of_the_other_can_come_ba
     assert world.taken("b") == [0, 1]
 
 
-def test_history_that_can_not_be_searched_ends_no_timelapse(rig, monkeypatch):
-    """Root once ran a daemon by hand, and the directory is root's: the slots that a lying clock closed come back."""
+def test_archive_that_can_not_be_searched_ends_no_timelapse(rig, monkeypatch):
+    """The directory may belong to root. The slots that a wrong clock has closed are reopened all the same."""
     world = rig()
     world.define(every=HOUR, n=10, name="a")
     exists = type(world.places.history).exists
@@ -111,7 +111,7 @@ def test_history_that_can_not_be_searched_ends_no_timelapse(rig, monkeypatch):
 
 
 def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
-    """A year mistyped is mended in a minute."""
+    """A mistyped year is corrected in a minute."""
     world = rig()
     world.define(every=HOUR, n=3, start=-YEAR)
     world.live((MINUTE, lambda _: world.define(every=HOUR, n=3)), (MINUTE, Life.reload))
@@ -121,8 +121,8 @@ def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
     assert world.taken() == [0, 1, 2]
 
 
-def test_definition_that_only_a_wrong_clock_called_over_begins_when_that_is_set_right(rig):
-    """Nobody has to reload anything for it."""
+def test_definition_that_was_over_by_a_wrong_clock_begins_when_the_clock_is_set_right(rig):
+    """Without a reload."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live(boot=Boot(wrong_by=YEAR, evidence=FROM_RTC, ntp_after=MINUTE))
@@ -130,16 +130,16 @@ def test_definition_that_only_a_wrong_clock_called_over_begins_when_that_is_set_
     assert world.taken() == [0, 1, 2]
 
 
-def test_what_had_to_be_understood_of_a_definition_is_in_the_journal(rig):
-    """A person who starts it by hand is told at the terminal."""
+def test_notes_on_a_definition_are_in_the_journal(rig):
+    """The file is read without a person at a terminal."""
     world = rig()
     world.define(at=[2 * HOUR, HOUR])
     world.live((MINUTE, Life.kill))
     assert world.said("definition_accepted")[0].endswith("; the dates were not in order of time and have been sorted")
 
 
-def test_draft_that_made_room_leaves_its_name_to_the_definition(rig):
-    """It is archived as a draft, and no timelapse of that name has ended there."""
+def test_name_of_a_draft_stays_free_for_a_definition(rig):
+    """It is archived as a draft, not as a timelapse that has ended."""
     world = rig()
     world.define(every=HOUR, n=2)
     draft = {"timelapse_id": "tl", "mode": "one_shot", "state": "configured", "schedule_times": [START.isoformat()]}

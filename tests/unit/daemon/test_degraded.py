@@ -8,7 +8,7 @@ from simulation import HOUR, MINUTE, Life
 
 
 def test_scans_go_on_while_the_store_can_not_be_written(rig):
-    """CRITICAL once, STATUS all the time, and saved again when there is room: nothing is missing in it."""
+    """CRITICAL once, STATUS all the time, and a complete store as soon as there is space."""
     world = rig()
     world.define(every=10 * MINUTE, n=4)
     full = (69 * MINUTE, lambda life: life.disk_fills(20 * MINUTE))
@@ -18,12 +18,12 @@ def test_scans_go_on_while_the_store_can_not_be_written(rig):
     assert len(world.said("store_saved_again")) == 1
     degraded = [status for status in life.notices.statuses if status.startswith("DEGRADED")]
     assert degraded == ["DEGRADED: store can't be written (File too large), scans go on"]
-    told = world.actions()
-    assert told[told.index("store_not_saved") : told.index("store_saved_again")].count("scan_succeeded") == 2
+    actions = world.actions()
+    assert actions[actions.index("store_not_saved") : actions.index("store_saved_again")].count("scan_succeeded") == 2
 
 
-def test_save_that_fails_while_nothing_moves_is_told_and_tried_again_at_once_nevertheless(rig):
-    """A suspended machine wakes up with a full disk: the next try must not wait for the next slot."""
+def test_save_that_fails_while_no_slot_is_near_is_logged_and_tried_again_at_once(rig):
+    """A suspended machine may wake up with a full disk; the next try doesn't wait for the next slot."""
     world = rig()
     world.define(every=HOUR, n=8, grace=MINUTE)
 

@@ -55,7 +55,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):
-    """With those above it."""
+    """Its parents, too."""
     driver, datasets = Driver(), tmp_path / "disk" / "scans"
     assert scan_into(datasets, driver).problem is None
     assert driver.asked == [datasets / "tl_0"]

@@ -14,14 +14,14 @@ from plantimager.timelapse.domain.wording import STATUS_LENGTH
 
 
 class Manager:
-    """The receiving end, as systemd has it."""
+    """The receiving end of the socket, in place of systemd."""
 
     def __init__(self, address):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address)
         self._socket.setblocking(False)
 
-    def heard(self):
+    def received(self):
         """Return the next message; a test fails here if there is none."""
         return self._socket.recv(4096).decode()
 
@@ -50,7 +50,7 @@ def notifier(manager):
 def test_ready_comes_with_its_status(manager, notifier):
     """In one message, so that systemd never shows the one without the other."""
     notifier.ready("scheduled: slot 4 of 24 at 14:00")
-    assert manager.heard() == "READY=1\nSTATUS=scheduled: slot 4 of 24 at 14:00"
+    assert manager.received() == "READY=1\nSTATUS=scheduled: slot 4 of 24 at 14:00"
 
 
 def test_each_notification_has_the_words_of_sd_notify(manager, notifier):
@@ -60,7 +60,7 @@ def test_each_notification_has_the_words_of_sd_notify(manager, notifier):
     notifier.stopping()
     notifier.feed_watchdog()
     notifier.extend_timeout(timedelta(minutes=1, milliseconds=1))
-    assert [manager.heard() for _ in range(5)] == [
+    assert [manager.received() for _ in range(5)] == [
         "STATUS=resuming",
         "RELOADING=1\nMONOTONIC_USEC=12345678",
         "STOPPING=1",
@@ -73,21 +73,21 @@ def test_status_that_is_shown_already_is_not_sent_again(manager, notifier):
     """The loop gives it with every turn."""
     for text in ("waiting", "waiting", "scanning"):
         notifier.status(text)
-    assert [manager.heard(), manager.heard()] == ["STATUS=waiting", "STATUS=scanning"]
+    assert [manager.received(), manager.received()] == ["STATUS=waiting", "STATUS=scanning"]
     with pytest.raises(BlockingIOError):
-        manager.heard()
+        manager.received()
 
 
 def test_status_arrives_as_utf_8(manager, notifier):
     """Accents, arrows and emoji are sent as they are; half of a surrogate pair is left out."""
     notifier.status("scène 3 → 🌱 \udcff.jpg")
-    assert manager.heard() == "STATUS=scène 3 → 🌱 .jpg"
+    assert manager.received() == "STATUS=scène 3 → 🌱 .jpg"
 
 
 def test_status_can_not_carry_another_notification(manager, notifier):
     """A line break in an error's text would otherwise end the status and begin an assignment."""
     notifier.status("camera said:\nSTOPPING=1\r\n\x00gone\u2028")
-    assert manager.heard() == "STATUS=camera said: STOPPING=1 gone"
+    assert manager.received() == "STATUS=camera said: STOPPING=1 gone"
 
 
 @settings(deadline=None)
@@ -127,7 +127,7 @@ def test_deaf_service_manager_does_not_hold_up_the_loop(manager, notifier):
     notifier._systemd.socket.settimeout(0)  # the moment itself isn't what is tested
     for _ in range(2000):
         notifier.feed_watchdog()
-    assert manager.heard() == "WATCHDOG=1"
+    assert manager.received() == "WATCHDOG=1"
 
 
 def test_socket_has_a_time_out(notifier):
@@ -140,7 +140,7 @@ def test_nothing_is_sent_after_close(manager, notifier):
     notifier.close()
     notifier.status("late")
     with pytest.raises(BlockingIOError):
-        manager.heard()
+        manager.received()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def watched(monkeypatch, notifier):
 def test_watchdog_is_fed_twice_in_its_interval(manager, watched, events):
     """While the schedule is kept, and while the service stops."""
     assert Watchdog(watched, lifecycle_after(*events)).watch() == 15.0
-    assert manager.heard() == "WATCHDOG=1"
+    assert manager.received() == "WATCHDOG=1"
 
 
 @pytest.mark.parametrize("events", [(), (PhaseEvent.CLOCK_DOUBTED,)], ids=["starting", "waiting"])
@@ -193,7 +193,7 @@ def test_watchdog_is_not_fed_before_the_service_is_ready(manager, watched, event
     """A start has a time limit of its own."""
     assert Watchdog(watched, lifecycle_after(*events)).watch() is None
     with pytest.raises(BlockingIOError):
-        manager.heard()
+        manager.received()
 
 
 def test_watchdog_replaces_a_process_whose_driver_hangs(manager, watched):
@@ -201,7 +201,7 @@ def test_watchdog_replaces_a_process_whose_driver_hangs(manager, watched):
     lifecycle = lifecycle_after(*KEEPING)
     lifecycle.abandon("the driver hangs")
     assert Watchdog(watched, lifecycle).watch() is None
-    assert manager.heard() == "WATCHDOG=trigger"
+    assert manager.received() == "WATCHDOG=trigger"
     assert lifecycle.phase is DaemonPhase.ABANDONED
 
 

@@ -11,7 +11,7 @@ from plantimager.timelapse.support.errors import ScannerNotReady
 
 
 def test_clock_set_forward_over_slots(rig):
-    """Those still within their grace are taken, the rest recorded as skipped because of it, in one line."""
+    """Slots within their grace period are taken; the others are skipped for this reason, in one line."""
     world = rig()
     world.define(every=HOUR, n=6, grace=10 * MINUTE)
     world.live((90 * MINUTE, lambda life: life.shift(3 * HOUR - 25 * MINUTE)))
@@ -25,7 +25,7 @@ def test_clock_set_forward_over_slots(rig):
 
 
 def test_clock_set_backward_takes_nothing_twice(rig):
-    """What was taken stays taken; the schedule is kept by the clock as it is set now."""
+    """A slot that was taken stays taken; the schedule is kept by the clock as it is set now."""
     world = rig()
     world.define(every=HOUR, n=4)
     world.live((150 * MINUTE, lambda life: life.shift(-2 * HOUR)))
@@ -37,7 +37,7 @@ def test_clock_set_backward_takes_nothing_twice(rig):
 
 @pytest.mark.parametrize("shift", [3 * HOUR, -3 * HOUR, 100 * YEAR, -40 * YEAR], ids=str)
 def test_duration_of_a_running_scan_stays_right(rig, shift):
-    """The journal and the record tell how long it took, not how far the clock was set."""
+    """The journal and the record have its duration, without the shift of the clock."""
     world = rig()
     world.define(every=12 * HOUR, n=2)
     world.behaviour = lambda _: Behaviour(takes=388 * SECOND)
@@ -58,8 +58,8 @@ def test_clock_set_to_its_beginning_in_mid_scan_leaves_a_store_that_can_be_read(
     assert world.stored().records[0].finished_at.year == 1970
 
 
-def test_clock_is_not_blamed_for_what_a_slow_scan_made_late(rig):
-    """In one scan: three slots go by for its slowness, then the clock jumps over four more."""
+def test_clock_is_no_reason_for_slots_that_a_slow_scan_made_late(rig):
+    """During one scan three slots become late, then the clock is set forward over four more."""
     world = rig()
     world.define(every=MINUTE, n=10, grace=5 * SECOND)
     slow = iter([Behaviour(takes=260 * SECOND)])
@@ -70,8 +70,8 @@ def test_clock_is_not_blamed_for_what_a_slow_scan_made_late(rig):
     assert len(world.said("slot_skipped")) == 2
 
 
-def test_clock_that_lied_and_was_corrected_within_one_scan_is_not_blamed_at_all(rig):
-    """In the end nothing was moved."""
+def test_clock_that_was_wrong_and_set_right_within_one_scan_is_no_reason(rig):
+    """In the end the clock was not moved."""
     world = rig()
     world.define(every=MINUTE, n=4, grace=5 * SECOND)
     world.behaviour = lambda _: Behaviour(takes=100 * SECOND)
@@ -80,8 +80,8 @@ def test_clock_that_lied_and_was_corrected_within_one_scan_is_not_blamed_at_all(
     assert world.reasons() == [None, Reason.MISSED, None, Reason.MISSED]
 
 
-def test_slots_skipped_by_a_wrong_answer_from_the_network_are_given_back(rig):
-    """Forward by ten years, and back a minute later: the rest of the schedule is kept as if nothing had been."""
+def test_slots_skipped_by_a_wrong_answer_from_the_network_are_reopened(rig):
+    """Forward by ten years, and back a minute later: the rest of the schedule is kept."""
     world = rig()
     world.define(every=HOUR, n=5)
     lie, truth = (lambda life: life.shift(10 * YEAR)), (lambda life: life.shift(-10 * YEAR))
@@ -95,8 +95,8 @@ def test_slots_skipped_by_a_wrong_answer_from_the_network_are_given_back(rig):
     assert life.notices.statuses[-1].startswith("tl: completed; 5 taken")
 
 
-def test_slots_are_given_back_when_the_scan_is_over_in_which_the_clock_was_set_right(rig):
-    """While a scan runs the schedule isn't touched; afterwards nothing may be forgotten."""
+def test_slots_are_reopened_after_the_scan_in_which_the_clock_was_set_right(rig):
+    """While a scan runs, no slot is closed or reopened; that is done at its end."""
     world = rig()
     world.define(every=HOUR, n=6)
     world.behaviour = lambda _: Behaviour(takes=MINUTE)
@@ -106,8 +106,8 @@ def test_slots_are_given_back_when_the_scan_is_over_in_which_the_clock_was_set_r
     assert world.taken() == [0, 4, 1, 2, 3, 5]
 
 
-def test_slot_that_waited_for_its_rig_when_the_clock_lied_is_given_back(rig):
-    """It was given up by the lie, and not by the rig, which came in time."""
+def test_slot_that_waited_for_its_rig_under_a_wrong_clock_is_reopened(rig):
+    """The wrong clock closed it, and the rig became ready in time."""
     world = rig()
     world.define(every=HOUR, n=3, grace=30 * MINUTE)
     ready_at = HOUR + 10 * MINUTE
@@ -120,7 +120,7 @@ def test_slot_that_waited_for_its_rig_when_the_clock_lied_is_given_back(rig):
 
 
 def test_scan_that_was_cut_off_before_a_boot_with_a_wrong_clock_is_attempted_again(rig):
-    """The clock of the board says tomorrow; half a minute later the network knows better, and grace isn't over."""
+    """The board's clock is a day ahead until the network sets it right, and the grace period isn't over."""
     world = rig()
     world.define(every=HOUR, n=3, grace=30 * MINUTE)
     world.behaviour = lambda _: Behaviour(takes=MINUTE)
@@ -132,7 +132,7 @@ def test_scan_that_was_cut_off_before_a_boot_with_a_wrong_clock_is_attempted_aga
 
 
 @pytest.mark.parametrize("years", [1, 100])
-def test_slots_are_given_back_by_a_restart_after_the_clock_was_set_right(rig, years):
+def test_slots_are_reopened_by_a_restart_after_the_clock_was_set_right(rig, years):
     """Also by the next boot, and also when the timelapse had completed under the wrong clock."""
     world = rig()
     world.define(every=HOUR, n=4)
@@ -155,8 +155,8 @@ def test_clock_that_was_set_right_is_trusted_by_the_next_start(rig):
     assert life.notices.is_ready
 
 
-def test_hundred_years_forward_over_a_hundred_thousand_slots(rig):
-    """One line of summary and one save, and then nothing more."""
+def test_clock_set_forward_over_a_hundred_thousand_slots_costs_one_save_and_one_line(rig):
+    """And further settings of the clock cost nothing."""
     world = rig()
     world.define(every=HOUR, n=100_000)
     saves = []
@@ -167,15 +167,15 @@ def test_hundred_years_forward_over_a_hundred_thousand_slots(rig):
 
     life = world.live((90 * MINUTE, jump), (91 * MINUTE, lambda life: life.shift(YEAR)))
     assert life.saves == saves[0] + 1
-    told = world.actions()[world.actions().index("clock_moved") :]
-    assert told == ["clock_moved", "slot_skipped", "timelapse_completed", "clock_moved"]
+    actions = world.actions()[world.actions().index("clock_moved") :]
+    assert actions == ["clock_moved", "slot_skipped", "timelapse_completed", "clock_moved"]
     missed = "99999 slots from 22 Jun 2026 10:00 to 18 Nov 2037 00:00 were missed"
     assert world.said("slot_skipped") == [f"{missed}: the clock was set forward by 36500 d (grace 2 min)"]
     assert len(world.stored().records) == 100_000
 
 
-def test_suspended_machine_looks_at_its_schedule_when_it_wakes(rig):
-    """What went by is skipped at once, the rig isn't warmed up for it, and STATUS is true."""
+def test_machine_that_was_suspended_skips_missed_slots_when_it_wakes_up(rig):
+    """At once, without a warm-up for them, and with a true STATUS."""
     world = rig()
     world.define(every=HOUR, n=6, grace=MINUTE)
     asleep = (90 * MINUTE, lambda life: life.clock.suspend(3 * HOUR))

@@ -37,8 +37,8 @@ def at_ready(monkeypatch, world, do):
     monkeypatch.setattr(Notices, "ready", ready)
 
 
-def test_start_waits_for_no_disk_to_keep_what_went_by(rig, monkeypatch):
-    """It is written right after READY=1; killed in between, the next start finds the same."""
+def test_start_is_ready_before_missed_slots_are_saved(rig, monkeypatch):
+    """They are saved right after READY=1; after a kill in between, the next start finds the same store."""
     world = rig()
     world.define(every=HOUR, n=5)
     world.live((61 * MINUTE, Life.kill))
@@ -53,7 +53,7 @@ def test_start_waits_for_no_disk_to_keep_what_went_by(rig, monkeypatch):
 
 
 def test_scan_that_was_cut_off_is_recorded_once_though_the_start_that_found_it_was_killed(rig, monkeypatch):
-    """Nothing was written yet: the next start asks the driver again."""
+    """Nothing was saved yet: the next start asks the driver again."""
     world = rig()
     world.define(every=HOUR, n=2)
     world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
@@ -93,7 +93,7 @@ def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(
 
 
 def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):
-    """What the driver said is kept, and the slot is still next."""
+    """The driver's answer is saved, and the slot stays next."""
     world = rig()
     world.define(every=HOUR, n=3, grace=30 * MINUTE)
     world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
@@ -106,8 +106,8 @@ def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, mon
     assert (record.status, record.interruptions) == (RecordStatus.INTERRUPTED, 1)
 
 
-def test_status_says_no_longer_that_the_clock_is_not_trusted_once_it_is(rig, monkeypatch):
-    """The driver may take minutes to answer, and the disk to keep what went by, before there is a schedule to tell."""
+def test_status_says_that_the_clock_is_trusted_as_soon_as_it_is(rig, monkeypatch):
+    """The driver may take minutes to answer, and the disk to save, before there is a schedule to show."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
@@ -122,7 +122,7 @@ def test_status_says_no_longer_that_the_clock_is_not_trusted_once_it_is(rig, mon
     assert seen == [("clock trusted, looking back at what went by", "trusted")]
 
 
-def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence(rig, monkeypatch):
+def test_outage_is_no_reason_for_a_slot_that_was_missed_while_the_driver_was_asked(rig, monkeypatch):
     """The daemon was there again when it was due."""
     world = rig()
     world.define(every=5 * MINUTE, n=5)
@@ -141,8 +141,8 @@ def test_slot_that_went_by_while_the_driver_was_asked_is_not_laid_to_the_absence
     ]
 
 
-def test_slot_that_went_by_while_the_clock_was_not_trusted_is_not_laid_to_the_absence(rig):
-    """The rig was on when it was due, though nobody knew that it was."""
+def test_outage_is_no_reason_for_a_slot_that_was_missed_while_the_clock_was_not_trusted(rig):
+    """The rig was on when it was due."""
     world = rig(clock_wait=10 * MINUTE)
     world.define(every=5 * MINUTE, n=5)
     world.live((61 * MINUTE, Life.kill))
@@ -153,8 +153,8 @@ def test_slot_that_went_by_while_the_clock_was_not_trusted_is_not_laid_to_the_ab
     ]
 
 
-def test_what_somebody_writes_while_the_start_looks_further_is_kept(rig, monkeypatch):
-    """Between the reading of the store and the first save lie the definition and the driver."""
+def test_store_that_another_program_writes_during_the_start_is_kept(rig, monkeypatch):
+    """Between the reading of the store and the first save, the definition is read and the driver asked."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live((MINUTE, Life.kill))
@@ -173,8 +173,8 @@ def test_what_somebody_writes_while_the_start_looks_further_is_kept(rig, monkeyp
     assert len(world.said("store_changed")) == 1
 
 
-def test_what_makes_room_is_archived_as_it_ended(rig):
-    """The slots that went by included, though the store itself was not written yet."""
+def test_timelapse_that_makes_room_is_archived_as_it_ended(rig):
+    """With the missed slots, though the store itself was not saved yet."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live((61 * MINUTE, Life.kill))
@@ -187,7 +187,7 @@ def test_what_makes_room_is_archived_as_it_ended(rig):
 
 
 def test_newest_missed_slot_is_taken_at_once_with_run_latest(rig):
-    """The plant has grown meanwhile: a late picture of it is better than none."""
+    """The plant has grown meanwhile: a late picture is better than none."""
     world = rig(missed=Missed.RUN_LATEST)
     world.define(every=HOUR, n=6)
     world.live((61 * MINUTE, Life.kill))
@@ -197,7 +197,7 @@ def test_newest_missed_slot_is_taken_at_once_with_run_latest(rig):
 
 
 def test_slot_that_was_cut_off_is_not_run_as_the_latest(rig):
-    """Else a scan that takes the process with it would be attempted for ever."""
+    """Else a scan that ends the process would be attempted again and again."""
     world = rig(missed=Missed.RUN_LATEST)
     world.define(every=HOUR, n=1)
     world.behaviour = lambda _: Behaviour(takes=10 * MINUTE)
@@ -209,7 +209,7 @@ def test_slot_that_was_cut_off_is_not_run_as_the_latest(rig):
 
 
 def test_rig_that_is_absent_for_the_latest_slot_is_asked_until_the_next_is_due(rig):
-    """Its grace period is over; no line says that it is asked until then."""
+    """Its grace period is over, and the journal doesn't name its end."""
     world = rig(missed=Missed.RUN_LATEST)
     world.define(every=HOUR, n=3)
     world.live((61 * MINUTE, Life.kill))
@@ -219,7 +219,7 @@ def test_rig_that_is_absent_for_the_latest_slot_is_asked_until_the_next_is_due(r
 
 
 def test_newest_missed_slot_gives_way_to_one_that_is_due(rig):
-    """Two pictures within a minute help nobody."""
+    """Two scans within a minute are of no use."""
     world = rig(missed=Missed.RUN_LATEST)
     world.define(every=HOUR, n=4, grace=10 * MINUTE)
     world.live((61 * MINUTE, Life.kill))

@@ -1,4 +1,4 @@
-"""What stands in APScheduler: whatever the length of the schedule, the next slot and its warm-up."""
+"""The jobs in APScheduler: the next slot and its warm-up, however long the schedule is."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def armed():
 
 
 def test_next_slot_and_its_warm_up_are_what_get_jobs_shows(armed):
-    """By names that a person understands, and nothing of the twenty slots after them."""
+    """With names for people, and without the twenty slots after them."""
     armed.arm()
     assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT)]
 
@@ -64,7 +64,7 @@ def test_both_are_called_with_the_slot_at_their_times(armed):
 
 
 def test_rig_that_is_asked_again_is_warmed_up_for_the_slot_itself(armed):
-    """The slot is put off, not what is known of it."""
+    """The slot is postponed; its number and warm-up stay."""
     armed.arm(AT + MINUTE, AT)
     assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT + MINUTE)]
 
@@ -84,8 +84,8 @@ def test_rig_without_a_warm_up_has_no_job_for_it(armed):
     assert armed.jobs == [("tl slot 3", AT)]
 
 
-def test_what_is_cleared_is_never_called(armed):
-    """Nor does it matter how often, or whether there was anything."""
+def test_job_that_was_removed_is_never_called(armed):
+    """Removing is harmless where there are no jobs."""
     armed.slot_jobs.clear()
     armed.arm()
     armed.slot_jobs.clear()

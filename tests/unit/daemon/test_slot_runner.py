@@ -11,7 +11,7 @@ from plantimager.timelapse.support.errors import ScannerNotReady
 
 
 def test_rig_is_warmed_up_before_a_slot_and_powered_down_between_far_apart_ones(rig):
-    """At their very moments, and not between slots that are near each other."""
+    """At the right moments, and not between slots that are near each other."""
     world = rig()
     world.define(at=[HOUR, HOUR + 5 * MINUTE, 3 * HOUR], warmup=MINUTE, standby_threshold=10 * MINUTE)
     world.live()
@@ -29,7 +29,7 @@ def test_rig_is_warmed_up_before_a_slot_and_powered_down_between_far_apart_ones(
 
 
 def test_loop_sleeps_through_a_day_without_slots(rig):
-    """It wakes for the warm-up and the slot, and for what the rig says, and for nothing else."""
+    """It wakes up for the warm-up, the slot and the rig's outcomes alone."""
     world = rig()
     world.define(start=DAY, warmup=MINUTE)
     world.behaviour = lambda _: Behaviour(progress=None)
@@ -40,7 +40,7 @@ def test_loop_sleeps_through_a_day_without_slots(rig):
 
 
 def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_time(rig):
-    """The last time a second before the end, told once however often it is warmed up, and no attempt is used up."""
+    """The last time a second before the end; logged once, and without using an attempt."""
     world = rig()
     world.define(every=2 * MINUTE, n=2, grace=2 * MINUTE - 5 * SECOND, warmup=10 * SECOND)
     absent = Behaviour(takes=NONE, progress=None, problem=ScannerNotReady("no answer on /dev/ttyACM0"))
@@ -57,7 +57,7 @@ def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_tim
 
 
 def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_slot_is_due_again(rig):
-    """Neither before, nor over and over at once."""
+    """Neither before, nor again and again at once."""
     world = rig()
     world.define(every=HOUR, n=1)
     asleep = iter([Behaviour(takes=5 * SECOND, problem=ScannerNotReady("asleep"))])
@@ -67,8 +67,8 @@ def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_sl
     assert world.statuses() == ["succeeded"]
 
 
-def test_warm_up_is_not_lost_to_a_slow_standby(rig):
-    """It waits its turn behind it."""
+def test_warm_up_waits_behind_a_slow_standby(rig):
+    """The calls are made one after the other."""
     world = rig()
     world.define(start=2 * MINUTE, warmup=20 * SECOND, standby_threshold=MINUTE)
     world.slow = {Call.STANDBY: 105 * SECOND}
@@ -92,7 +92,7 @@ def test_driver_changed_in_mid_scan_takes_the_next_slot(rig):
 
 
 def test_cancelled_timelapse_leaves_the_rig_in_standby(rig):
-    """The scan comes to its safe point first, and its result changes nothing any more."""
+    """The scan comes to its safe point first, and its result changes nothing."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.behaviour = lambda _: Behaviour(takes=10 * MINUTE, stops_in=7 * SECOND)

@@ -9,11 +9,11 @@ from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.settings.config import ClockPolicy
 
 WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
-"""A Raspberry Pi boots in the past and nobody tells it the time."""
+"""A Raspberry Pi boots in the past, and no network sets its clock."""
 
 
 def test_nothing_is_decided_while_the_clock_is_not_trusted(rig):
-    """Slots are due by the wrong clock and missed by the right one: neither counts, and STATUS says why."""
+    """Slots are due by the wrong clock and missed by the right one: nothing is done, and STATUS says why."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live((MINUTE, Life.kill))
@@ -26,8 +26,8 @@ def test_nothing_is_decided_while_the_clock_is_not_trusted(rig):
     assert world.calls() == [("standby", NONE)]
 
 
-def test_schedule_stands_as_soon_as_the_network_tells_the_time(rig):
-    """What was missed meanwhile is judged by the right clock, and the setting itself is no event any more."""
+def test_schedule_is_kept_as_soon_as_the_network_has_set_the_clock(rig):
+    """Missed slots are judged by the right clock, and the setting of it is not logged."""
     world = rig()
     world.define(every=HOUR, n=3, grace=MINUTE)
     world.live((MINUTE, Life.kill))
@@ -39,7 +39,7 @@ def test_schedule_stands_as_soon_as_the_network_tells_the_time(rig):
     assert world.said("clock_moved") == []
 
 
-def test_clock_that_nobody_vouches_for_is_trusted_when_clock_wait_is_over(rig):
+def test_clock_without_evidence_is_trusted_when_clock_wait_is_over(rig):
     """Counted from the machine's boot, so that a restart of the service alone does not wait a second time."""
     world = rig(clock_wait=10 * MINUTE)
     world.define(start=20 * MINUTE)
@@ -56,7 +56,7 @@ def test_clock_that_nobody_vouches_for_is_trusted_when_clock_wait_is_over(rig):
 
 
 def test_clock_behind_the_last_write_is_not_trusted_even_after_clock_wait(rig):
-    """It can't be right: the daemon waits until it has passed that moment."""
+    """It is wrong: the daemon waits until it has passed the last write."""
     world = rig(clock_wait=MINUTE)
     world.define(start=12 * HOUR)
     world.live((HOUR, Life.kill))
@@ -78,7 +78,7 @@ def test_operator_can_vouch_for_the_clock(rig):
 
 
 def test_ntp_only_waits_for_the_network_however_long_that_takes(rig):
-    """Neither clock_wait nor a real-time clock will do."""
+    """Neither clock_wait nor a real-time clock is enough."""
     world = rig(clock=ClockPolicy.NTP_ONLY, clock_wait=MINUTE)
     world.define(start=6 * HOUR)
     life = world.live(boot=Boot(evidence=FROM_RTC, ntp_after=5 * HOUR))
@@ -91,7 +91,7 @@ def test_ntp_only_waits_for_the_network_however_long_that_takes(rig):
 
 
 def test_reload_lets_the_operator_end_the_wait_for_the_clock(rig):
-    """The way out for somebody in front of a rig without network, at once."""
+    """For a person in front of a rig without network, and at once."""
     world = rig(clock=ClockPolicy.NTP_ONLY)
     world.define()
 
@@ -106,7 +106,7 @@ def test_reload_lets_the_operator_end_the_wait_for_the_clock(rig):
 
 
 def test_request_waits_for_a_clock_that_can_be_trusted(rig):
-    """To cancel writes when: that can't be undone either."""
+    """A cancellation records its time, which can't be undone either."""
     world = rig()
     world.define()
     world.live((MINUTE, Life.kill))

@@ -8,7 +8,7 @@ from virtual_time import UNSYNCHRONISED
 from plantimager.timelapse.domain.states import TimeLapseState
 
 WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
-"""A Raspberry Pi boots in the past and nobody tells it the time."""
+"""A Raspberry Pi boots in the past, and no network sets its clock."""
 
 
 def test_stop_while_waiting_for_the_clock_is_immediate(rig):
@@ -38,7 +38,7 @@ def test_stop_in_mid_scan_is_a_pause(rig):
 
 
 def test_cancellation_that_could_not_be_saved_is_saved_by_the_stop(rig):
-    """The disk had room again; the next start would have taken the slots of a timelapse that was cancelled."""
+    """Else the next start would take the slots of a timelapse that was cancelled."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live(

@@ -1,4 +1,4 @@
-"""The order of truth: disk first, then memory; and memory when there is no disk. With real files."""
+"""The keeper of the store, with real files: first the disk, then memory; memory alone while the disk fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STAMP = "20260622T080030Z"
 
 @pytest.fixture(autouse=True)
 def said(caplog):
-    """Return a function that gives what was said since the last call."""
+    """Return a function that gives the lines since its last call."""
     caplog.set_level(logging.DEBUG, "timelapsed")
 
     def since():
@@ -95,7 +95,7 @@ def foreign(path, name="theirs"):
 
 
 def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
-    """Whoever acts on what is held can be sure that it is durable."""
+    """A part that acts on the value can be sure that it is durable."""
     real, seen = store_file.write_durably, []
 
     def write(*arguments, **options):
@@ -112,7 +112,7 @@ def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
 
 
 def test_what_is_held_is_what_is_on_disk(keeper, path):
-    """After every commit; with the time of the write, and the generation before as backup."""
+    """After every commit, with the time of the save, and with the generation before as ``.bak``."""
     first = keeper.timelapse
     running = first.begin(AT, "b")
     assert keeper.commit(running, LATER)
@@ -123,14 +123,14 @@ def test_what_is_held_is_what_is_on_disk(keeper, path):
 
 
 def test_logbook_of_a_commit_is_kept(keeper):
-    """The next commit goes on with it."""
+    """The next commit saves it, too."""
     keeper.commit(keeper.timelapse, AT, logbook=keeper.logbook.came_back(AT, "boot"))
     keeper.commit(keeper.timelapse, LATER)
     assert (keeper.logbook.boot_id, keeper.logbook.boots, keeper.logbook.saved_at) == ("boot", 1, LATER)
 
 
 def test_keeper_that_holds_nothing_has_nothing_to_save(path):
-    """Asking for it is a mistake of ours."""
+    """To ask for it is a mistake of the program."""
     keeper = StoreKeeper(path)
     assert (keeper.timelapse, keeper.logbook) == (None, Logbook())
     assert keeper.retry(AT)
@@ -142,8 +142,8 @@ def test_keeper_that_holds_nothing_has_nothing_to_save(path):
 # --- the order of a transition --------------------------------------------------------------------
 
 
-def test_transition_is_saved_adopted_acted_on_and_then_told(keeper, path):
-    """In this order, so that nothing is done or told that a power cut could undo."""
+def test_transition_is_saved_adopted_acted_on_and_then_announced(keeper, path):
+    """In this order, so that a power cut undoes nothing that was done or announced."""
     steps = []
     running = keeper.timelapse.begin(AT, "b")
 
@@ -173,7 +173,7 @@ def test_subscribers_are_given_the_events_of_every_transition(keeper):
 
 
 def test_timelapse_that_begins_is_a_transition_too(keeper):
-    """From the one that made room for it."""
+    """Its value before is the timelapse that made room for it."""
     seen = []
     keeper.subscribe(seen.append)
     ended = keeper.timelapse.cancel(AT, "ada", "why")
@@ -187,7 +187,7 @@ def test_timelapse_that_begins_is_a_transition_too(keeper):
     assert seen[-1].events == (DefinitionAccepted(),)
 
 
-def test_transition_whose_save_fails_is_acted_on_and_told_all_the_same(keeper, broken):
+def test_transition_whose_save_fails_is_acted_on_and_announced_all_the_same(keeper, broken):
     """The scan goes on; the daemon is degraded."""
     steps = []
     keeper.subscribe(lambda transition: steps.append(transition.events))
@@ -199,7 +199,7 @@ def test_transition_whose_save_fails_is_acted_on_and_told_all_the_same(keeper, b
 # --- when the disk fails --------------------------------------------------------------------------
 
 
-def test_save_that_fails_is_told_once_and_the_value_held_all_the_same(keeper, path, broken, said):
+def test_save_that_fails_is_logged_once_and_the_value_adopted_all_the_same(keeper, path, broken, said):
     """A duplicate scan can be deleted, a missed time point can't be taken again."""
     said()
     before = path.read_bytes()
@@ -215,8 +215,8 @@ def test_save_that_fails_is_told_once_and_the_value_held_all_the_same(keeper, pa
     assert names(path) == ["store.json"]
 
 
-def test_other_reason_is_told_again(keeper, broken, said):
-    """It may need another remedy."""
+def test_another_reason_is_logged_again(keeper, broken, said):
+    """It may have another cure."""
     for number in (errno.ENOSPC, errno.EROFS, errno.EROFS):
         broken(number)
         keeper.retry(AT)
@@ -238,7 +238,7 @@ def test_store_is_brought_up_to_date_when_the_disk_works_again(keeper, path, bro
 
 
 def test_store_whose_directory_could_not_be_synced_is_still_ours(keeper, path, broken, said, monkeypatch):
-    """The new file was in place already: the next save must not take it for somebody else's."""
+    """The new file is in place: the next save must not take it for another program's."""
     calls = []
     real = durable.sync_directory
 
@@ -275,11 +275,11 @@ def test_failed_save_is_tried_again_every_ten_seconds(keeper, path, broken):
     assert on_disk(path).timelapse == keeper.timelapse
 
 
-# --- somebody else's hand -------------------------------------------------------------------------
+# --- other programs -------------------------------------------------------------------------
 
 
-def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
-    """Ours goes on, theirs is kept, and the backup is still the generation before of ours."""
+def test_store_that_another_program_wrote_is_kept_aside(keeper, path, said):
+    """The timelapse goes on, their version is kept, and the ``.bak`` is still our generation before."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     foreign(path)
     said()
@@ -295,7 +295,7 @@ def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
 
 
 def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
-    """An editor may write into the very file."""
+    """Some editors write into the same file."""
     with path.open("ab") as file:
         file.write(b"\n")
     keeper.commit(keeper.timelapse, AT)
@@ -303,7 +303,7 @@ def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
 
 
 def test_store_that_appeared_where_there_was_none_is_kept_aside(path, keeper, said, tmp_path):
-    """While the daemon had nothing to do, another program began something."""
+    """Another program may have written one while the daemon was idle."""
     idle = StoreKeeper(tmp_path / "other.json")
     foreign(idle.file.path)
     idle.start(keeper.stored, AT)
@@ -311,8 +311,8 @@ def test_store_that_appeared_where_there_was_none_is_kept_aside(path, keeper, sa
     assert on_disk(idle.file.path).timelapse == keeper.timelapse
 
 
-def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
-    """And that is said."""
+def test_store_that_was_deleted_is_written_again(keeper, path, said):
+    """One line says so."""
     path.unlink()
     said()
     assert keeper.commit(keeper.timelapse, AT)
@@ -321,7 +321,7 @@ def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
 
 
 def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, monkeypatch, said):
-    """Every ten seconds another copy would fill the rest of the disk."""
+    """A copy every ten seconds would fill the disk."""
     foreign(path)
     said()
     with monkeypatch.context() as patch:
@@ -334,8 +334,8 @@ def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, 
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo])
-def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path, make, said):
-    """A directory keeps it degraded, a FIFO is kept aside like any file of others."""
+def test_store_path_that_is_no_file_never_hangs_the_daemon(keeper, path, make, said):
+    """A directory keeps it degraded; a FIFO is kept aside like any foreign file."""
     path.unlink()
     make(path)
     keeper.commit(keeper.timelapse, AT)
@@ -348,7 +348,7 @@ def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path
 
 
 def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said):
-    """With its backup, which can't be used either: nothing that could not be read is ever overwritten."""
+    """With its ``.bak``, which can't be used either: a file that could not be read is never overwritten."""
     path.write_bytes(b"{")
     backup_path(path).write_bytes(b"[")
     keeper = StoreKeeper(path)
@@ -390,7 +390,7 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
 
 
 def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keeper, path, said, broken):
-    """A dying card does both at once. The backup is spared until then, and the timelapse goes on."""
+    """A dying card may do both. The ``.bak`` is kept until then, and the timelapse goes on."""
     before = keeper.timelapse
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
@@ -416,7 +416,7 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
 
 
 def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_written_over(keeper, path, said):
-    """Somebody has tidied up meanwhile: what is in memory is written all the same."""
+    """The ``.bak`` is gone by then: the value in memory is saved all the same."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     fresh, loaded = StoreKeeper(path), load_timelapse(path)
@@ -433,8 +433,8 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
 # --- the archive's text ---------------------------------------------------------------------------
 
 
-def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
-    """A store that others wrote, and that we only hold, is archived as it was written."""
+def test_text_is_that_of_the_file_as_long_as_the_file_is_our_own(keeper, path):
+    """A store that was only read is archived as it was written."""
     path.write_text(json.dumps(json.loads(path.read_bytes())))
     keeper.file.note_version()
     keeper.hold(on_disk(path))
@@ -442,8 +442,8 @@ def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
 
 
 @pytest.mark.parametrize("spoil", ["foreign", "deleted", "degraded"])
-def test_text_is_what_is_held_where_the_file_is_not_up_to_date(keeper, path, broken, spoil):
-    """No generation is lost to the archive."""
+def test_text_is_that_of_the_value_where_the_file_is_not_up_to_date(keeper, path, broken, spoil):
+    """The archive has the last generation."""
     if spoil == "foreign":
         foreign(path)
     elif spoil == "deleted":
