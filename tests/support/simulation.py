@@ -71,22 +71,22 @@ SPINNING = 100
 
 
 class Killed(BaseException):
-    """SIGKILL, or the power cut: nothing is said and nothing is done any more."""
+    """SIGKILL, or a power cut."""
 
 
 class End(StrEnum):
     """How a run of the daemon ended."""
 
     IDLE = "idle"
-    """It sleeps, and nothing is ever going to wake it."""
+    """It sleeps, and nothing will wake it."""
     KILLED = "killed"
     STOPPED = "stopped"
     ABANDONED = "abandoned"
-    """It ended itself, since the rig hung."""
+    """It ended itself, since the driver hung."""
 
 
 class Death(StrEnum):
-    """On which side of a save the daemon is killed: the disk has the step that was to be made, or hasn't."""
+    """Whether the daemon is killed before or after a save."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -107,21 +107,21 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What the rig does when it is asked to scan."""
+    """What the rig does in a scan."""
 
     takes: timedelta | None = 30 * SECOND
-    """None: it never comes to an end by itself."""
+    """None: it never ends by itself."""
     problem: BaseException | None = None
-    """How it ends; None with a whole dataset."""
+    """The exception with which it ends; None: with a whole dataset."""
     progress: timedelta | None = 10 * SECOND
     """Between two signs of life; None: silent."""
     stops_in: timedelta | None = SECOND
-    """How long it takes to its safe point when it is cancelled; None: deaf."""
+    """How long it takes to its safe point when it is cancelled; None: it ignores that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that the hardware was made to do."""
+    """One call of the driver."""
 
     call: Call
     at: datetime
@@ -131,7 +131,7 @@ class Entry:
     attempt: int | None = None
     driver: str = ""
     finished: bool = False
-    """Whether a whole dataset was left, of which this is the time then."""
+    """Whether this is the end of a scan that left a whole dataset."""
     timelapse_id: str = ""
 
 
@@ -157,25 +157,25 @@ class World:
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
-        """When by true time the network is going to set the clock right."""
+        """When, by true time, the network will set the clock right."""
         self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
         """Asked whenever a scan begins."""
         self.hangs: set[Call] = set()
         """Calls other than scans that never come back."""
         self.slow: dict[Call, timedelta] = {}
-        """How long calls other than scans take, where it isn't a second."""
+        """How long calls other than scans take, where that isn't a second."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
         self.forgetful = False
-        """Whether a run ended while the store could not be written: what is on disk may be older than the ledger."""
+        """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
 
-    # What is asked of it
+    # Its files
 
     def define(self, **commands: object) -> None:
-        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when.
+        """Write a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) give its times.
 
         The timelapse is called ``tl`` unless ``name`` says otherwise.
         """
@@ -198,7 +198,7 @@ class World:
             (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
 
     def configure(self, **changes: object) -> None:
-        """Write another configuration; a reload or the next start takes it up."""
+        """Write another configuration, for a reload or the next start."""
         config = self.config = replace(self.config, **changes)
         durations = {
             key: format_exact_duration(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")
@@ -209,7 +209,7 @@ class World:
         with room_on_disk():
             (self.directory / "config" / "timelapsed.toml").write_text("\n".join(lines))
 
-    # What happens in it
+    # Its runs
 
     def live(
         self,
@@ -218,7 +218,7 @@ class World:
         boot: Boot | None = None,
         watchdog: timedelta | None = None,
     ) -> Life:
-        """Run the daemon once, ``off`` after the last run, and return what that was like.
+        """Run the daemon once, ``off`` after the last run, and return that run.
 
         Each of ``happenings`` is called with the run, so long after its start.
         """
@@ -251,14 +251,14 @@ class World:
         assert loaded is not None
         return read_timelapse(loaded.store, None).timelapse
 
-    # What it remembers
+    # Its ledger and journal
 
     def scans(self) -> list[tuple[int, int]]:
         """Return (slot, attempt) of every scan that was begun."""
         return [(entry.slot, entry.attempt) for entry in self.ledger if entry.call is Call.SCAN and not entry.finished]
 
     def taken(self, timelapse_id: str = "tl") -> list[int]:
-        """Return the slots of which a whole dataset was left, in that order."""
+        """Return the slots with a whole dataset, in the order of their scans."""
         return [entry.slot for entry in self.ledger if entry.finished and entry.timelapse_id == timelapse_id]
 
     def archived(self) -> list[TimeLapse]:
@@ -266,11 +266,11 @@ class World:
         return [read_timelapse(load_store(path).store, None).timelapse for path in self.places.history.glob("*.json")]
 
     def calls(self) -> list[tuple[str, timedelta]]:
-        """Return every call of the driver, and how long after START by the wall clock it was made."""
+        """Return every call of the driver, and its time after START by the wall clock."""
         return [(entry.call.value, entry.at - START) for entry in self.ledger if not entry.finished]
 
     def scans_at(self) -> list[timedelta]:
-        """Return when, after START by the wall clock, each scan was begun."""
+        """Return the beginning of each scan, as a time after START by the wall clock."""
         return [after for call, after in self.calls() if call == Call.SCAN]
 
     def statuses(self) -> list[str]:
@@ -291,7 +291,7 @@ class World:
 
 
 class Life:
-    """One run of the daemon, and all that must hold meanwhile."""
+    """One run of the daemon, and the invariants that hold meanwhile."""
 
     def __init__(self, world: World, watchdog: timedelta | None) -> None:
         self.world = world
@@ -302,14 +302,14 @@ class Life:
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
         self.acted = False
-        """Whether anything irreversible was done yet."""
+        """Whether the daemon has done anything irreversible."""
         self.last_write: datetime | None = None
         if world.places.store.exists():
             loaded = load_store(world.places.store)
             self.last_write = read_timelapse(loaded.store, None).logbook.saved_at
         self.seen: TimeLapse | None = None
         self.shift_unjudged = NONE
-        """How far the clock was set since the daemon last was asleep without a scan to wait for."""
+        """How far the clock was set since the daemon last judged the schedule by it."""
         self.set_back = True
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
@@ -328,7 +328,7 @@ class Life:
                 world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
 
-    # What may happen to it
+    # What a test does to it
 
     def kill(self) -> None:
         raise Killed
@@ -355,7 +355,7 @@ class Life:
         self.reload()
 
     def ask(self, action: str = "home", **more: object) -> Path:
-        """Do what ``timelapsectl rig`` does; return where the request lies."""
+        """Do what ``timelapsectl rig`` does; return the file of the request."""
         token = f"r{next(_tokens)}"
         body = json.dumps({"action": action, "who": "anna", **more}).encode()
         with room_on_disk():
@@ -364,7 +364,7 @@ class Life:
         return path
 
     def define(self, name: str, every: timedelta, n: int) -> None:
-        """Do what a person does who wants another timelapse, which is to begin in a moment."""
+        """Write another definition, which begins in a second, and reload."""
         begins = self.clock.now() + SECOND - START
         self.world.define(name=name, every=every, n=n, start=timedelta(seconds=round(begins.total_seconds())))
         self.reload()
@@ -384,11 +384,11 @@ class Life:
         self.shift(true_now - self.clock.now())
 
     def disk_fills(self, duration: timedelta) -> None:
-        """Let no file be written for so long."""
+        """Fail every write for so long."""
         fill_disk(full=True)
         self.clock.at(duration, lambda: fill_disk(full=False))
 
-    # What must hold
+    # The invariants
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -399,7 +399,7 @@ class Life:
         return self.notices.is_ready
 
     def will_act(self) -> None:
-        """Check, before the first thing that can't be undone, that the clock was to be trusted with it."""
+        """Check, before the first thing that can't be undone, that the clock can be trusted."""
         if self.acted:
             return
         self.acted = True
@@ -414,7 +414,7 @@ class Life:
             assert not behind or (synchronised and waited), "acted on a clock that is behind the store"
 
     def scan_begins(self, request: ScanRequest) -> None:
-        """Check that this slot may be taken, now."""
+        """Check that this slot may be taken now."""
         world, slot, now = self.world, request.index, self.clock.now()
         timelapse = self.timelapse
         assert self.standing, "fired before the clock was trusted"
@@ -439,7 +439,7 @@ class Life:
             self._is_judged()
 
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
-        """Check everything that must hold whenever the daemon has done what there was to do."""
+        """Check everything that holds whenever the daemon goes to sleep."""
         keeper, rig = self.daemon.keeper, self.daemon.rig
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
@@ -461,7 +461,7 @@ class Life:
         self.shift_unjudged, self.set_back = NONE, False
 
     def _look_for_lost_slots(self) -> None:
-        """Check that no slot counts as missed that can be taken after all."""
+        """Check that no slot is closed that can still be taken."""
         timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or timelapse.ending is not None:
             return
@@ -499,7 +499,7 @@ class Life:
                 assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
 
     def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
-        """Check that a slot that was skipped was late, and that the clock is blamed if, and only if, it is to blame."""
+        """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]
@@ -527,7 +527,7 @@ _tokens = itertools.count()
 
 
 class WatchedClock(VirtualClock):
-    """A virtual clock that has everything checked before each sleep."""
+    """A virtual clock that has the invariants checked before each sleep."""
 
     def __init__(self, life: Life, world: World) -> None:
         super().__init__(
@@ -553,7 +553,7 @@ class WatchedClock(VirtualClock):
 
 
 class SimulatedDaemon(Daemon):
-    """The daemon, with a keeper that can be killed at a save and a rig that follows the script."""
+    """The daemon, with a keeper that can be killed at a save, and a scripted rig."""
 
     def __init__(self, life: Life) -> None:
         world = life.world
@@ -590,7 +590,7 @@ class MortalKeeper(StoreKeeper):
 
 
 class ScriptedDriver(ScannerDriver, ManualControl):
-    """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
+    """The calls that the loop makes itself; `ScriptedRig` makes the others."""
 
     def __init__(self, world: World, name, options) -> None:
         super().__init__(options)
@@ -608,8 +608,8 @@ class ScriptedDriver(ScannerDriver, ManualControl):
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
-class ScriptedWatch(CallMonitor):
-    """A watch whose call notices that it is cancelled."""
+class ScriptedMonitor(CallMonitor):
+    """A monitor whose call notices that it is cancelled."""
 
     def __init__(self, clock, request, manual, on_cancel) -> None:
         super().__init__(clock, request, manual)
@@ -622,12 +622,12 @@ class ScriptedWatch(CallMonitor):
 
 
 class ScriptedRig:
-    """A `Rig` whose calls take virtual time and end as the script has it."""
+    """A `CallThread` whose calls take virtual time and end as the script says."""
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
         self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, ManualRequest | None]] = []
-        self.monitor: ScriptedWatch | None = None
+        self.monitor: ScriptedMonitor | None = None
         self._behaviour = Behaviour()
 
     def join(self, _clock, post):
@@ -667,7 +667,7 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call
-        self.monitor = watch = ScriptedWatch(self._clock, request, manual, self._cancelled)
+        self.monitor = watch = ScriptedMonitor(self._clock, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
@@ -701,7 +701,7 @@ class ScriptedRig:
 
 
 class Notices(Notifier):
-    """What systemd would hear."""
+    """The notices that systemd would receive."""
 
     def __init__(self, life: Life, watchdog: timedelta | None) -> None:
         super().__init__({})
@@ -731,7 +731,7 @@ def fill_disk(*, full: bool) -> None:
 
 @contextmanager
 def room_on_disk() -> Iterator[None]:
-    """Let somebody else write, whose disk is another one."""
+    """Let another program write, which has a disk of its own."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     fill_disk(full=False)
     try:
@@ -742,7 +742,7 @@ def room_on_disk() -> Iterator[None]:
 
 @contextmanager
 def _journal(lines: list[Line]) -> Iterator[None]:
-    """Collect what the daemon says, and keep it from everybody else: a simulation says a lot."""
+    """Collect the journal, and keep its many lines from all other handlers."""
     handler = _Collector(lines)
     propagated, level = logger.propagate, logger.level
     logger.addHandler(handler)
