@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from event_fold import EventFold
 from msgspec.structs import replace
 from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
@@ -308,6 +309,7 @@ class Life:
             loaded = load_store(world.places.store)
             self.last_write = read_timelapse(loaded.store, None).logbook.saved_at
         self.seen: TimeLapse | None = None
+        self.fold = EventFold()
         self.shift_unjudged = NONE
         """How far the clock was set since the daemon last judged the schedule by it."""
         self.set_back = True
@@ -476,6 +478,7 @@ class Life:
         """Check the next value, which is about to be saved."""
         self.will_act()
         before, self.seen = self.seen, timelapse
+        self.fold.follow(timelapse)
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
         following = timelapse.records.get(timelapse.next_idx)
