@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,12 +33,12 @@ from measuring import memory, milliseconds, options_for, write_numbers
 from virtual_time import START, VirtualClock
 
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.daemon import Daemon, Host
+from plantimager.timelapse.daemon.driver_calls import CallOutcome
 from plantimager.timelapse.daemon.journal import set_up_logging
-from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.rig_thread import CallOutcome
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.settings.config import Config
@@ -66,13 +67,13 @@ STEPS = {
 class StillRig:
     """A rig whose calls are over at once; no scan is among them."""
 
-    watch = None
-    idle = True
+    monitor = None
+    is_idle = True
 
     def __init__(self, _: Clock, post: Callable[[CallOutcome], None]) -> None:
         self._post = post
 
-    def submit(self, _: ScannerDriver, call: Call, request: ScanRequest | None = None) -> None:
+    def submit(self, _: ScannerDriver, call: Call, request: ScanRequest | None = None, __: object = None) -> None:
         self._post(CallOutcome(call, request))
 
 
@@ -99,7 +100,7 @@ def step_the_daemon(directory: Path, step: timedelta) -> None:
     set_up_logging()
     path, gauge, clock = directory / STORE, Gauge(), VirtualClock()
     places = Places(store=path, config_directories=())
-    daemon = Daemon(places, Config(), clock, Notifier({}), LiveFile(path), make_rig=StillRig)
+    daemon = Daemon(Host(places, clock, Notifier({}), LiveFile(path), make_thread=StillRig), Config())
 
     def set_forward() -> None:
         gauge.start()
@@ -107,7 +108,7 @@ def step_the_daemon(directory: Path, step: timedelta) -> None:
 
     clock.at(BEFORE, set_forward)
     clock.at(BEFORE + timedelta(microseconds=1), gauge.stop)  # time passes only while the daemon sleeps
-    clock.at(BEFORE + timedelta(microseconds=2), daemon.request_stop)
+    clock.at(BEFORE + timedelta(microseconds=2), lambda: daemon.signals.send(signal.SIGTERM))
     daemon.run()
 
 
@@ -154,7 +155,7 @@ def write_store(directory: Path, n_slots: int) -> None:
         schedule_times=times,
         grace=GRACE,
     )
-    Keeper(directory / STORE).start(new_stored_timelapse(timelapse, {}, None))
+    StoreKeeper(directory / STORE).start(new_stored_timelapse(timelapse, {}, None), START)
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:

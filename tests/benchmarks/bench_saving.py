@@ -5,8 +5,8 @@ Run it on a machine that does nothing else::
     python tests/benchmarks/bench_saving.py [--slots 10 100 1000 10000 100000] [--rounds 40] [--json FILE]
 
 Half of the slots have their record. All ways are measured in turns, in a random order, in the same directory; medians
-are told. A save is what `Keeper.commit` does with the next value of a timelapse, by turns a slot that runs and one that
-is taken: its text, whether somebody else changed the file, and both generations durable on disk.
+are told. A save is what `StoreKeeper.commit` does with the next value of a timelapse, by turns a slot that runs and one
+that is taken: its text, whether somebody else changed the file, and both generations durable on disk.
 
 The bare write puts the same bytes on disk, ready made and in one piece, durable, and nothing else; beside it stands
 the same with the generation before kept as ``.bak``, which is what the daemon's way of saving costs without the
@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from measuring import milliseconds, options_for, write_numbers
 
-from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.main import MANY_VALUES
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
@@ -75,9 +75,9 @@ def half_done(n_slots: int, begin: datetime = BEGIN) -> TimeLapse:
     )
 
 
-def write_store(directory: Path, n_slots: int) -> Keeper:
+def write_store(directory: Path, n_slots: int) -> StoreKeeper:
     """Put such a store on disk, and return its keeper."""
-    keeper = Keeper(directory / STORE)
+    keeper = StoreKeeper(directory / STORE)
     configuration = {"ScanPath": {"class_name": "Circle", "kwargs": {"radius": 350, "n_points": 36}}}
     keeper.start(new_stored_timelapse(half_done(n_slots), configuration, DIGEST), BEGIN)
     return keeper

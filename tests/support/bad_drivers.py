@@ -1,4 +1,4 @@
-"""Drivers that do what no driver should: registered like any other, from a distribution of their own."""
+"""A driver that breaks its contract, registered like any other, from a distribution of its own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RAISED: dict[str, object] = {
 
 
 class BadDriver(ScannerDriver):
-    """Does in slot N what the N-th entry of ``does`` says: raise something, or one of the deeds below."""
+    """Does in slot N what the N-th entry of ``does`` says: raises an exception, or calls one of the methods below."""
 
     def __init__(self, options: Mapping[str, object]) -> None:
         super().__init__(options)
@@ -116,14 +116,14 @@ class BadDriver(ScannerDriver):
             raise AssertionError(f"{len(hoard)} MB were granted")
 
     def eat_memory(self) -> None:
-        """Ask for more than there is."""
+        """Allocate more memory than there is."""
         hoard = []
         while True:
             hoard.append(bytearray(64 * MEGABYTE))
 
     def hang(self) -> None:
-        """Never come back."""
+        """Never return."""
         threading.Event().wait()
 
     def work(self) -> None:
-        """Be good, for once."""
+        """Do nothing wrong."""

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 60.0
-"""Seconds after which something that should happen counts as not happening; never waited out in a good run."""
+"""Seconds after which an expected event counts as missing; a good run never waits so long."""
 
 STORE = "timelapse_storage.json"
 
 DAEMON = [sys.executable, "-m", "plantimager.timelapse.daemon.main"]
 STRICT_DAEMON = [sys.executable, "-X", "dev", "-W", "error", *DAEMON[1:]]
-"""The same, to which a warning is an error."""
+"""The same, with warnings as errors."""
 CTL = [sys.executable, "-m", "plantimager.timelapse.cli.main"]
 
 PLAINLY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-"""What to put before a command so that file modes hold for it: root may read and write everything otherwise."""
+"""The prefix of a command that has to obey file modes, which root otherwise need not."""
 
 
 class NeverHappened(AssertionError):
-    """A condition didn't come true in time; carries what the daemon said."""
+    """A condition didn't come true in time; the message has the lines of the daemon."""
 
 
 class DaemonProcess:
@@ -71,7 +71,7 @@ class DaemonProcess:
         self._arrived.put(None)
 
     def wait_for(self, text: str) -> str:
-        """Return the next line that holds ``text``, in the order in which they come."""
+        """Return the next line with ``text``."""
         while True:
             while self._seen < len(self.lines):
                 self._seen += 1
@@ -89,7 +89,7 @@ class DaemonProcess:
         self.lines.append(line)
 
     def kill(self) -> None:
-        """Cut the power: SIGKILL, no goodbye. A program that the driver started goes on, as after a real kill."""
+        """Kill the daemon as a power cut does. A program that the driver started goes on, as after a real kill."""
         self.process.kill()
         self.process.wait(PATIENCE)
 
@@ -115,7 +115,7 @@ class DaemonProcess:
 
 
 class NotifySocket:
-    """What systemd would hear."""
+    """A notification socket in place of systemd's."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "notify"
@@ -130,7 +130,7 @@ class NotifySocket:
         self._socket.close()
 
     def wait_for(self, text: str) -> str:
-        """Return the next message that holds ``text``."""
+        """Return the next message with ``text``."""
         while True:
             ready, _, _ = select.select([self._socket], [], [], PATIENCE)
             if not ready:
@@ -170,7 +170,7 @@ class Place:
         return DaemonProcess(self, *arguments, environment=environment)
 
     def run_until(self, text: str) -> DaemonProcess:
-        """Have the daemon run until it says ``text``, and stop; return it for what else it said."""
+        """Run the daemon until it logs ``text``, and stop it; return it with all its lines."""
         with self.start() as daemon:
             daemon.wait_for(text)
             assert daemon.stop() == 0
@@ -186,5 +186,5 @@ def statuses(store: dict) -> list[str]:
 
 
 def attempt_of(store: dict, slot: int) -> int:
-    """Return the number of a slot's last attempt; the first needs no word in the store."""
+    """Return the number of a slot's last attempt; the store leaves out the first."""
     return store["extra"]["timelapsed"]["slots"].get(str(slot), {}).get("attempt", 1)

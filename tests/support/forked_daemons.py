@@ -1,4 +1,4 @@
-"""The real daemon, forked off a process that has imported it already: a start takes milliseconds.
+"""The real daemon, forked from a process that has imported it already: a start takes milliseconds.
 
 For programs of one thread, such as `power_cuts` and `races`.
 """
@@ -14,7 +14,7 @@ from tracing import fork
 
 import plantimager.timelapse.daemon.service
 
-# What a start loads only where it is needed is loaded before the fork, too.
+# Modules that a start loads only where they are needed are loaded before the fork, too.
 import plantimager.timelapse.drivers.painted_plant
 import plantimager.timelapse.drivers.simulated  # noqa: F401 - likewise
 from plantimager.timelapse.daemon.main import main as timelapsed
@@ -34,7 +34,7 @@ def expect(holds: object, words: str) -> None:
 
 
 class ForkedDaemon:
-    """One run of the daemon in a place of its own; what it says comes through a pipe."""
+    """One run of the daemon in a place of its own, whose lines come through a pipe."""
 
     def __init__(self, place: Place) -> None:
         self.said = b""
@@ -44,23 +44,23 @@ class ForkedDaemon:
         os.set_blocking(self._pipe, False)
 
     def body(self) -> None:
-        """Be the daemon. In the child."""
+        """Run the daemon. In the child."""
         os.dup2(self._stderr, 2)
         os.environ.clear()
         os.environ.update(self._place.environment)
         timelapsed([])
 
     def start(self) -> None:
-        """Fork it off."""
+        """Fork the daemon."""
         self.pid = fork(self.body)
         self.started()
 
     def started(self) -> None:
-        """Leave the writing end of the pipe to the child."""
+        """Close the writing end of the pipe in this process."""
         os.close(self._stderr)
 
     def listen(self) -> bytes:
-        """Return all that it has said by now."""
+        """Return its lines so far."""
         try:
             while heard := os.read(self._pipe, 65536):
                 self.said += heard
@@ -69,7 +69,7 @@ class ForkedDaemon:
         return self.said
 
     def wait_until(self, *texts: bytes) -> None:
-        """Wait until it says one of ``texts``."""
+        """Wait until one of ``texts`` is in its lines."""
         while not any(text in self.said for text in texts):
             ready, _, _ = select.select([self._pipe], [], [], PATIENCE)
             expect(ready, f"the daemon hangs:\n{self.said.decode()}")
@@ -78,5 +78,5 @@ class ForkedDaemon:
             self.said += heard
 
     def close(self) -> None:
-        """Hear no more of it."""
+        """Close the pipe."""
         os.close(self._pipe)

@@ -1,7 +1,7 @@
 """Random histories of a rig: schedules, scans, clocks, power cuts and people, played against the real daemon.
 
-The invariants stand in `simulation`, which checks them whenever the daemon scans or goes to sleep. Here is what is
-thrown at it, and what must hold at the end. The tests play some; to play more, run this file:
+`simulation` has the invariants, and checks them whenever the daemon scans or goes to sleep. This module has the random
+histories, and what must hold at their end. The tests play some; to play more, run this file:
 
     python tests/support/histories.py 100000 --seed 7
 """
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 TEMPORARY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-"""Memory, where there is some: so many stores are written that a disk would be worn for nothing."""
+"""A directory in memory, where there is one: so many stores are written that a disk would wear out."""
 
 RESTART = 5 * SECOND
-"""What systemd waits before it starts a daemon again that ended itself."""
-MOST_LIVES = 60
+"""The time that systemd waits before it restarts a daemon that ended itself."""
+MAX_LIVES = 60
 
 
 @dataclass
 class Cut:
-    """The end of one run of the daemon, and the beginning of the next."""
+    """The end of one run of the daemon, and the start of the next."""
 
     how: str
     off: timedelta = RESTART
@@ -51,11 +51,11 @@ class History:
     config: Config
     definition: dict[str, Any]
     slots: list[timedelta]
-    """When they are due, from `simulation.START` on."""
+    """When they are due, after `simulation.START`."""
     scans: list[Behaviour]
-    """What the rig does each time, then it works."""
+    """What the rig does at each scan; afterwards it works."""
     events: list[tuple[timedelta, Any]]
-    """When by true time, from `simulation.START` on, and what."""
+    """When, by true time after `simulation.START`, and what."""
     hangs: set[Call] = field(default_factory=set)
 
 
@@ -63,7 +63,7 @@ def seconds(*numbers):
     return st.sampled_from([timedelta(seconds=number) for number in numbers])
 
 
-# --- what is thrown at it ---------------------------------------------------------------------------
+# --- random histories -------------------------------------------------------------------------------
 
 WORKS = Behaviour(takes=10 * SECOND, progress=None)
 
@@ -83,7 +83,7 @@ BOOTS = st.builds(
     Boot,
     wrong_by=WRONG,
     evidence=st.sampled_from([UNSYNCHRONISED, UNSYNCHRONISED, FROM_RTC]),
-    ntp_after=seconds(3, 59, 200),  # in the end, lest a rig waits for years whose store was written in the next century
+    ntp_after=seconds(3, 59, 200),  # at last, or a rig would wait for years whose store was written in the next century
 ) | st.just(Boot(evidence=SYNCHRONISED))
 
 EVENTS = st.one_of(
@@ -106,7 +106,7 @@ EVENTS = st.one_of(
 
 @st.composite
 def schedules(draw):
-    """Return what a definition says of its times, and what these are."""
+    """Return the times of a definition in its own terms, and as times after START."""
     if draw(st.booleans()):
         every, n = draw(seconds(1, 10, 60, 600, 7200)), draw(st.sampled_from([2, 3, 5, 8]))
         start = draw(seconds(-30, 0, 60, 3600))
@@ -146,31 +146,31 @@ def histories(draw):
     return History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
 
 
-# --- how it is played -------------------------------------------------------------------------------
+# --- playing them ------------------------------------------------------------------------------------
 
 
 def play(world: World, history: History) -> None:
-    """Play a history until nothing more is going to happen."""
+    """Play a history until nothing is left to happen."""
     scans = iter(history.scans)
     world.behaviour = lambda _: next(scans, WORKS)
     world.hangs = history.hangs
     world.define(**history.definition)
     ahead = sorted(history.events, key=lambda event: event[0])
     began, cut = world.truth, Cut("start", NONE)
-    for _ in range(MOST_LIVES):
+    for _ in range(MAX_LIVES):
         cuts: list[Cut] = []
         passed = world.truth - began + cut.off
         happenings = [(max(event[0] - passed, NONE), _happening(event, ahead, cuts)) for event in ahead]
         life = world.live(*happenings, off=cut.off, boot=cut.boot)
         if life.ended is End.IDLE:
             return
-        world.hangs = set()  # systemd, or a person, has it repaired
+        world.hangs = set()  # repaired by a person, or by the restart
         cut = cuts[-1] if cuts else Cut("restart")
-    raise AssertionError("it never comes to an end")
+    raise AssertionError("it never ends")
 
 
 def _happening(event, ahead, cuts):
-    """Return what does to a run of the daemon what an event says, and takes that off the list."""
+    """Return a function that applies an event to a run of the daemon, and removes it from the list."""
 
     def do(life: Life) -> None:
         ahead.remove(event)
@@ -192,7 +192,7 @@ def _happening(event, ahead, cuts):
             case ("disk fills", duration):
                 life.disk_fills(duration)
             case ("define", name, every, n):
-                if life.timelapse is not None:  # else it would be instead of the first one, not after it
+                if life.timelapse is not None:  # else it would take the place of the first one
                     life.define(name, every, n)
             case ("by hand", duration):
                 life.world.slow[Call.MANUAL] = duration
@@ -209,11 +209,11 @@ def _happening(event, ahead, cuts):
     return do
 
 
-# --- what must hold at the end ----------------------------------------------------------------------
+# --- what holds at their end ------------------------------------------------------------------------
 
 
 def ended_well(world: World) -> None:
-    """Check that every slot has its record, and that the records and what the hardware did agree."""
+    """Check that every slot has its record, and that the records agree with the ledger of the hardware."""
     if not world.places.store.exists():
         assert "its last slot was" in world.said("definition_refused")[0]
         return
@@ -229,12 +229,12 @@ def has_ended_well(world: World, timelapse: TimeLapse) -> None:
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
-        if timelapse.state is not TimeLapseState.CANCELLED:  # it may have finished after that
+        if timelapse.state is not TimeLapseState.CANCELLED:  # the scan may have finished after that
             assert set(taken) == succeeded
 
 
 def simulate(number_of_cases: int, number: int) -> None:
-    """Play so many histories; the same ones for the same ``number``."""
+    """Play so many histories, the same ones for the same ``number``."""
 
     @seed(number)
     @settings(

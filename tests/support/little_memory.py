@@ -1,4 +1,4 @@
-"""A control group with little memory: what gets into it and asks for more is killed by the kernel. Takes root."""
+"""A control group with little memory: the kernel kills a process in it that needs more. Takes root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_MEMORY = UNIFIED / "memory"
 
 @contextmanager
 def little_memory(limit: int) -> Iterator[Path]:
-    """Return a group that may use so many bytes; who writes its PID into its ``cgroup.procs`` is in it."""
+    """Return a group that may use so many bytes; a process joins it by writing its PID into ``cgroup.procs``."""
     of_its_own = OF_MEMORY.is_dir()
     if not of_its_own:
         (UNIFIED / "cgroup.subtree_control").write_text("+memory")
@@ -31,6 +31,6 @@ def little_memory(limit: int) -> Iterator[Path]:
 
 
 def kills(group: Path) -> int:
-    """Return how many processes the kernel killed for want of memory."""
-    told = next(path for name in ("memory.events", "memory.oom_control") if (path := group / name).exists())
-    return int(dict(line.split() for line in told.read_text().splitlines())["oom_kill"])
+    """Return how many processes the kernel killed because they needed more."""
+    events = next(path for name in ("memory.events", "memory.oom_control") if (path := group / name).exists())
+    return int(dict(line.split() for line in events.read_text().splitlines())["oom_kill"])

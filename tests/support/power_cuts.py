@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from tiny_scan import configuration, one_shot, scan
 from tracing import Traced
 
-from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
@@ -70,7 +70,7 @@ def three_slots(now: datetime) -> TimeLapse:
 
 def saved(place: Place, timelapse: TimeLapse) -> None:
     """Save it twice, so that there is a generation before."""
-    keeper = Keeper(place.store)
+    keeper = StoreKeeper(place.store)
     at = timelapse.schedule_times[0]
     keeper.start(new_stored_timelapse(timelapse, {}, None), at)
     keeper.commit(timelapse, at)
@@ -208,7 +208,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     """Cut a save off: the store is the old generation or the new one, whole, and sweeping leaves nothing else."""
     place = Place(directory)
     before = three_slots(CLOCK.now())
-    keeper = Keeper(place.store)
+    keeper = StoreKeeper(place.store)
     now = before.schedule_times[1]
     keeper.start(new_stored_timelapse(before, {}, None), now)
     prepare(place)

@@ -1,6 +1,6 @@
-"""Daemons started on one store at the very same moment: ``python tests/support/races.py DIRECTORY ROUNDS RUNNERS``.
+"""Daemons started on one store at the same moment: ``python tests/support/races.py DIRECTORY ROUNDS RUNNERS``.
 
-A program of its own, since it forks. It prints for each round how many stand, and how many were turned away.
+A program of its own, since it forks. It prints for each round how many daemons run, and how many refused to.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from forked_daemons import ForkedDaemon, expect
 
 
 class Runner(ForkedDaemon):
-    """A daemon that waits for the shot."""
+    """A daemon that waits for the start signal."""
 
     def __init__(self, place: Place, shot: int, trigger: int) -> None:
         super().__init__(place)
         self._shot, self._trigger = shot, trigger
 
     def body(self) -> None:
-        """Wait until nobody holds the trigger any more, then be the daemon."""
+        """Wait until the trigger is closed, then run the daemon."""
         os.close(self._trigger)
         os.read(self._shot, 1)
         super().body()
 
 
 def race(place: Place, runners: int) -> tuple[int, int]:
-    """Start so many at once; return how many stand, and how many said that another one does."""
+    """Start so many at once; return how many run, and how many refused because another one does."""
     shot, trigger = os.pipe()
     daemons = [Runner(place, shot, trigger) for _ in range(runners)]
     for daemon in daemons:

@@ -11,22 +11,24 @@ import itertools
 import json
 import logging
 import resource
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from event_fold import EventFold
 from msgspec.structs import replace
 from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, leave_request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.daemon import Daemon, Host
+from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.keeper import Keeper
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.rig_thread import CallMonitor, CallOutcome, make_directory
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.daemon.manual_hold import ManualRequest
+    from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 
 NONE = timedelta(0)
@@ -69,22 +71,22 @@ SPINNING = 100
 
 
 class Killed(BaseException):
-    """SIGKILL, or the power cut: nothing is said and nothing is done any more."""
+    """SIGKILL, or a power cut."""
 
 
 class End(StrEnum):
     """How a run of the daemon ended."""
 
     IDLE = "idle"
-    """It sleeps, and nothing is ever going to wake it."""
+    """It sleeps, and nothing will wake it."""
     KILLED = "killed"
     STOPPED = "stopped"
     ABANDONED = "abandoned"
-    """It ended itself, since the rig hung."""
+    """It ended itself, since the driver hung."""
 
 
 class Death(StrEnum):
-    """On which side of a save the daemon is killed: the disk has the step that was to be made, or hasn't."""
+    """Whether the daemon is killed before or after a save."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -105,21 +107,21 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What the rig does when it is asked to scan."""
+    """What the rig does in a scan."""
 
     takes: timedelta | None = 30 * SECOND
-    """None: it never comes to an end by itself."""
+    """None: it never ends by itself."""
     problem: BaseException | None = None
-    """How it ends; None with a whole dataset."""
+    """The exception with which it ends; None: with a whole dataset."""
     progress: timedelta | None = 10 * SECOND
     """Between two signs of life; None: silent."""
     stops_in: timedelta | None = SECOND
-    """How long it takes to its safe point when it is cancelled; None: deaf."""
+    """How long it takes to its safe point when it is cancelled; None: it ignores that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that the hardware was made to do."""
+    """One call of the driver."""
 
     call: Call
     at: datetime
@@ -129,7 +131,7 @@ class Entry:
     attempt: int | None = None
     driver: str = ""
     finished: bool = False
-    """Whether a whole dataset was left, of which this is the time then."""
+    """Whether this is the end of a scan that left a whole dataset."""
     timelapse_id: str = ""
 
 
@@ -155,25 +157,25 @@ class World:
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
-        """When by true time the network is going to set the clock right."""
+        """When, by true time, the network will set the clock right."""
         self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
         """Asked whenever a scan begins."""
         self.hangs: set[Call] = set()
         """Calls other than scans that never come back."""
         self.slow: dict[Call, timedelta] = {}
-        """How long calls other than scans take, where it isn't a second."""
+        """How long calls other than scans take, where that isn't a second."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
         self.forgetful = False
-        """Whether a run ended while the store could not be written: what is on disk may be older than the ledger."""
+        """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
 
-    # What is asked of it
+    # Its files
 
     def define(self, **commands: object) -> None:
-        """Leave a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) say when.
+        """Write a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) give its times.
 
         The timelapse is called ``tl`` unless ``name`` says otherwise.
         """
@@ -196,7 +198,7 @@ class World:
             (self.directory / "config" / "timelapse.toml").write_text(DEFINITION.format(times=times, **values))
 
     def configure(self, **changes: object) -> None:
-        """Write another configuration; a reload or the next start takes it up."""
+        """Write another configuration, for a reload or the next start."""
         config = self.config = replace(self.config, **changes)
         durations = {
             key: format_exact_duration(getattr(config, key)) for key in ("clock_wait", "scan_timeout", "stall_timeout")
@@ -207,7 +209,7 @@ class World:
         with room_on_disk():
             (self.directory / "config" / "timelapsed.toml").write_text("\n".join(lines))
 
-    # What happens in it
+    # Its runs
 
     def live(
         self,
@@ -216,7 +218,7 @@ class World:
         boot: Boot | None = None,
         watchdog: timedelta | None = None,
     ) -> Life:
-        """Run the daemon once, ``off`` after the last run, and return what that was like.
+        """Run the daemon once, ``off`` after the last run, and return that run.
 
         Each of ``happenings`` is called with the run, so long after its start.
         """
@@ -249,14 +251,14 @@ class World:
         assert loaded is not None
         return loaded.stored.timelapse
 
-    # What it remembers
+    # Its ledger and journal
 
     def scans(self) -> list[tuple[int, int]]:
         """Return (slot, attempt) of every scan that was begun."""
         return [(entry.slot, entry.attempt) for entry in self.ledger if entry.call is Call.SCAN and not entry.finished]
 
     def taken(self, timelapse_id: str = "tl") -> list[int]:
-        """Return the slots of which a whole dataset was left, in that order."""
+        """Return the slots with a whole dataset, in the order of their scans."""
         return [entry.slot for entry in self.ledger if entry.finished and entry.timelapse_id == timelapse_id]
 
     def archived(self) -> list[TimeLapse]:
@@ -264,8 +266,20 @@ class World:
         return [load_timelapse(path).stored.timelapse for path in self.places.history.glob("*.json")]
 
     def calls(self) -> list[tuple[str, timedelta]]:
-        """Return every call of the driver, and how long after START by the wall clock it was made."""
+        """Return every call of the driver, and its time after START by the wall clock."""
         return [(entry.call.value, entry.at - START) for entry in self.ledger if not entry.finished]
+
+    def scans_at(self) -> list[timedelta]:
+        """Return the beginning of each scan, as a time after START by the wall clock."""
+        return [after for call, after in self.calls() if call == Call.SCAN]
+
+    def statuses(self) -> list[str]:
+        """Return what became of the slots, as words."""
+        return [record.status.value for _, record in sorted(self.stored().records.items())]
+
+    def reasons(self) -> list[Reason | None]:
+        """Return why slots were not taken, ``None`` for the others."""
+        return [record.reason for _, record in sorted(self.stored().records.items())]
 
     def said(self, action: str) -> list[str]:
         """Return the sentences of one action."""
@@ -277,25 +291,25 @@ class World:
 
 
 class Life:
-    """One run of the daemon, and all that must hold meanwhile."""
+    """One run of the daemon, and the invariants that hold meanwhile."""
 
     def __init__(self, world: World, watchdog: timedelta | None) -> None:
         self.world = world
         self.clock = WatchedClock(self, world)
-        self.notices = Notices(self)
+        self.notices = Notices(self, watchdog)
         self.dies_at_save: Death | None = None
         self.saves = 0
-        self.watchdog = watchdog
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
         self.acted = False
-        """Whether anything irreversible was done yet."""
+        """Whether the daemon has done anything irreversible."""
         self.last_write: datetime | None = None
         if world.places.store.exists():
             self.last_write = load_timelapse(world.places.store).stored.logbook.saved_at
         self.seen: TimeLapse | None = None
+        self.fold = EventFold()
         self.shift_unjudged = NONE
-        """How far the clock was set since the daemon last was asleep without a scan to wait for."""
+        """How far the clock was set since the daemon last judged the schedule by it."""
         self.set_back = True
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
@@ -314,7 +328,7 @@ class Life:
                 world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
 
-    # What may happen to it
+    # What a test does to it
 
     def kill(self) -> None:
         raise Killed
@@ -326,12 +340,12 @@ class Life:
         self.dies_at_save = Death.AFTER
 
     def stop(self) -> None:
-        self.daemon.request_stop()
+        self.daemon.signals.send(signal.SIGTERM)
 
     def reload(self) -> None:
         if not (self.world.directory / "config" / "timelapsed.toml").exists():
             self.world.configure()
-        self.daemon.request_reload()
+        self.daemon.signals.send(signal.SIGHUP)
 
     def cancel(self) -> None:
         """Do what ``timelapsectl cancel`` does."""
@@ -341,7 +355,7 @@ class Life:
         self.reload()
 
     def ask(self, action: str = "home", **more: object) -> Path:
-        """Do what ``timelapsectl rig`` does; return where the request lies."""
+        """Do what ``timelapsectl rig`` does; return the file of the request."""
         token = f"r{next(_tokens)}"
         body = json.dumps({"action": action, "who": "anna", **more}).encode()
         with room_on_disk():
@@ -350,7 +364,7 @@ class Life:
         return path
 
     def define(self, name: str, every: timedelta, n: int) -> None:
-        """Do what a person does who wants another timelapse, which is to begin in a moment."""
+        """Write another definition, which begins in a second, and reload."""
         begins = self.clock.now() + SECOND - START
         self.world.define(name=name, every=every, n=n, start=timedelta(seconds=round(begins.total_seconds())))
         self.reload()
@@ -370,11 +384,11 @@ class Life:
         self.shift(true_now - self.clock.now())
 
     def disk_fills(self, duration: timedelta) -> None:
-        """Let no file be written for so long."""
+        """Fail every write for so long."""
         fill_disk(full=True)
         self.clock.at(duration, lambda: fill_disk(full=False))
 
-    # What must hold
+    # The invariants
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -382,10 +396,10 @@ class Life:
 
     @property
     def standing(self) -> bool:
-        return self.daemon._standing
+        return self.notices.is_ready
 
     def will_act(self) -> None:
-        """Check, before the first thing that can't be undone, that the clock was to be trusted with it."""
+        """Check, before the first thing that can't be undone, that the clock can be trusted."""
         if self.acted:
             return
         self.acted = True
@@ -400,7 +414,7 @@ class Life:
             assert not behind or (synchronised and waited), "acted on a clock that is behind the store"
 
     def scan_begins(self, request: ScanRequest) -> None:
-        """Check that this slot may be taken, now."""
+        """Check that this slot may be taken now."""
         world, slot, now = self.world, request.index, self.clock.now()
         timelapse = self.timelapse
         assert self.standing, "fired before the clock was trusted"
@@ -425,21 +439,21 @@ class Life:
             self._is_judged()
 
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
-        """Check everything that must hold whenever the daemon has done what there was to do."""
+        """Check everything that holds whenever the daemon goes to sleep."""
         keeper, rig = self.daemon.keeper, self.daemon.rig
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
             return
         if keeper.stored is not None and keeper.trouble is None:
             self._look_at_disk()
-        stopping = self.daemon._stop_deadline is not None
-        goes_on = stopping or self.watchdog is not None or self.clock.is_woken
-        goes_on |= self.daemon.conductor.manual_hold.on  # which ends when its time is over
-        if rig.idle and keeper.trouble is None and not goes_on:
+        phase = self.daemon.lifecycle.phase
+        goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
+        goes_on |= self.daemon.hold.is_on  # which ends when its time is over
+        if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
-        if not self.daemon.conductor.scanning:
+        if not keeper.is_scanning:
             self._is_judged()
-            if not stopping and self.daemon.conductor.abandoned is None:  # else the next start sees to it
+            if phase.keeps_schedule:  # else the next start sees to it
                 self._look_for_lost_slots()
 
     def _is_judged(self) -> None:
@@ -447,7 +461,7 @@ class Life:
         self.shift_unjudged, self.set_back = NONE, False
 
     def _look_for_lost_slots(self) -> None:
-        """Check that no slot counts as missed that can be taken after all."""
+        """Check that no slot is closed that can still be taken."""
         timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or timelapse.ending is not None:
             return
@@ -462,6 +476,7 @@ class Life:
         """Check the next value, which is about to be saved."""
         self.will_act()
         before, self.seen = self.seen, timelapse
+        self.fold.follow(timelapse)
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
         following = timelapse.records.get(timelapse.next_idx)
@@ -485,7 +500,7 @@ class Life:
                 assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
 
     def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
-        """Check that a slot that was skipped was late, and that the clock is blamed if, and only if, it is to blame."""
+        """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]
@@ -500,7 +515,7 @@ class Life:
         if keeper.stored is keeper.checked:
             return
         keeper.checked = keeper.stored
-        found = load_timelapse(keeper.path).stored
+        found = load_timelapse(keeper.file.path).stored
         assert found.timelapse == keeper.timelapse
         assert found.logbook == keeper.logbook
 
@@ -513,7 +528,7 @@ _tokens = itertools.count()
 
 
 class WatchedClock(VirtualClock):
-    """A virtual clock that has everything checked before each sleep."""
+    """A virtual clock that has the invariants checked before each sleep."""
 
     def __init__(self, life: Life, world: World) -> None:
         super().__init__(
@@ -539,26 +554,23 @@ class WatchedClock(VirtualClock):
 
 
 class SimulatedDaemon(Daemon):
-    """The daemon, with a keeper that can be killed at a save and a rig that follows the script."""
+    """The daemon, with a keeper that can be killed at a save, and a scripted rig."""
 
     def __init__(self, life: Life) -> None:
         world = life.world
-        live = LiveFile(world.places.store)
         self.rig = ScriptedRig(life)
-        super().__init__(
+        host = Host(
             world.places,
-            world.config,
             life.clock,
             life.notices,
-            live,
-            watchdog=life.watchdog,
+            LiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
-            make_rig=self.rig.join,
+            make_thread=self.rig.join,
         )
-        self.keeper = MortalKeeper(world.places.store, life)
+        super().__init__(host, world.config, MortalKeeper(world.places.store, life))
 
 
-class MortalKeeper(Keeper):
+class MortalKeeper(StoreKeeper):
     """A keeper that is killed right before or right after a save."""
 
     def __init__(self, path: Path, life: Life) -> None:
@@ -579,7 +591,7 @@ class MortalKeeper(Keeper):
 
 
 class ScriptedDriver(ScannerDriver, ManualControl):
-    """What the loop itself asks of the driver; the rest is `ScriptedRig`'s."""
+    """The calls that the loop makes itself; `ScriptedRig` makes the others."""
 
     def __init__(self, world: World, name, options) -> None:
         super().__init__(options)
@@ -597,8 +609,8 @@ class ScriptedDriver(ScannerDriver, ManualControl):
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
-class ScriptedWatch(CallMonitor):
-    """A watch whose call notices that it is cancelled."""
+class ScriptedMonitor(CallMonitor):
+    """A monitor whose call notices that it is cancelled."""
 
     def __init__(self, clock, request, manual, on_cancel) -> None:
         super().__init__(clock, request, manual)
@@ -611,12 +623,12 @@ class ScriptedWatch(CallMonitor):
 
 
 class ScriptedRig:
-    """A `Rig` whose calls take virtual time and end as the script has it."""
+    """A `CallThread` whose calls take virtual time and end as the script says."""
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock
         self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, ManualRequest | None]] = []
-        self.watch: ScriptedWatch | None = None
+        self.monitor: ScriptedMonitor | None = None
         self._behaviour = Behaviour()
 
     def join(self, _clock, post):
@@ -624,16 +636,16 @@ class ScriptedRig:
         return self
 
     @property
-    def idle(self) -> bool:
-        return self.watch is None and not self._calls
+    def is_idle(self) -> bool:
+        return self.monitor is None and not self._calls
 
     def submit(self, driver, call, request=None, manual=None) -> None:
         if request is not None:
             self._life.scan_begins(request)
         if manual is not None:
-            assert not self._life.daemon.conductor.scanning, "a person has the rig in mid-scan"
+            assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
         self._calls.append((driver, call, request, manual))
-        if self.watch is None:
+        if self.monitor is None:
             self._next()
 
     def _note(self, driver, call, request, *, finished=False) -> None:
@@ -656,7 +668,7 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         self._made = driver, call
-        self.watch = watch = ScriptedWatch(self._clock, request, manual, self._cancelled)
+        self.monitor = watch = ScriptedMonitor(self._clock, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
         if does.takes is not None:
@@ -665,7 +677,7 @@ class ScriptedRig:
             self._clock.at(does.progress, lambda: self._progress(watch))
 
     def _progress(self, watch) -> None:
-        if watch is self.watch:
+        if watch is self.monitor:
             watch.progress(1, 2)
             self._clock.at(self._behaviour.progress, lambda: self._progress(watch))
 
@@ -674,7 +686,7 @@ class ScriptedRig:
             self._clock.at(self._behaviour.stops_in, lambda: self._end(watch, ScanCancelled("as told")))
 
     def _end(self, watch, problem) -> None:
-        if watch is not self.watch:
+        if watch is not self.monitor:
             return
         driver, call = self._made
         request, result = watch.request, None
@@ -682,7 +694,7 @@ class ScriptedRig:
             result = ScanResult(pictures=1)
             self._world.datasets.add(request.scan_id)
             self._note(driver, call, request, finished=True)
-        self.watch = None
+        self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
         self._post(CallOutcome(call, request, result, problem, answer))
         if self._calls:
@@ -690,11 +702,12 @@ class ScriptedRig:
 
 
 class Notices(Notifier):
-    """What systemd would hear."""
+    """The notices that systemd would receive."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, watchdog: timedelta | None) -> None:
         super().__init__({})
         self._life = life
+        self.watchdog_interval = watchdog
         self.sent: list[str] = []
 
     def _send(self, *assignments: str) -> None:
@@ -719,7 +732,7 @@ def fill_disk(*, full: bool) -> None:
 
 @contextmanager
 def room_on_disk() -> Iterator[None]:
-    """Let somebody else write, whose disk is another one."""
+    """Let another program write, which has a disk of its own."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     fill_disk(full=False)
     try:
@@ -730,7 +743,7 @@ def room_on_disk() -> Iterator[None]:
 
 @contextmanager
 def _journal(lines: list[Line]) -> Iterator[None]:
-    """Collect what the daemon says, and keep it from everybody else: a simulation says a lot."""
+    """Collect the journal, and keep its many lines from all other handlers."""
     handler = _Collector(lines)
     propagated, level = logger.propagate, logger.level
     logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""How long the tests may take that can take any time: short in ``tests/run``, as long as asked in ``tests/soak``."""
+"""How long the tests run that can run for any time: short in ``tests/run``, as long as asked in ``tests/soak``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from typing import Final
 
 SOAK: Final = float(os.environ.get("TIMELAPSED_SOAK", "0"))
-"""Minutes that each of them may take; 0 stands for the short run, which is the same every time."""
+"""The minutes of each test; 0 stands for the short run, which is the same every time."""
 
 
 def scaled(short: int, long: int) -> int:
-    """Return how often to do a thing."""
+    """Return a number of repetitions: ``long`` in a soak test."""
     return long if SOAK else short

@@ -1,4 +1,4 @@
-"""A clock for tests: years pass in a moment, and the script sets it, suspends it and wakes it."""
+"""A virtual clock for tests: years pass in a moment, and a script sets, suspends and wakes it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ UNSYNCHRONISED = ClockEvidence(kernel_synchronised=False, set_from_rtc=False, de
 
 
 class ScriptEnded(Exception):
-    """A wait would last for ever (or beyond the limit), and nothing in the script will end it."""
+    """A wait would never end, or only beyond the limit."""
 
 
 class VirtualClock:
-    """A `Clock` whose time passes only in `wait` and `pass_time`, and there at once.
+    """A `Clock` whose time passes only in `wait` and `pass_time`, where it passes at once.
 
     A wait goes straight to the earliest of: its own end, its time-out, the next entry of the script. Like the
-    kernel's timer it tells of a setting of the clock, or a suspend, exactly once, also of one between two waits.
+    kernel's timer it reports a setting of the clock, or a suspend, exactly once, also one between two waits.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VirtualClock:
         of the test is at work: then time stands still, and `wait` really waits for its `wake`.
         """
         self._awake, self._asleep = since_boot, timedelta(0)
-        self._booted_at = self._told_booted_at = now - since_boot
+        self._booted_at = self._reported_booted_at = now - since_boot
         self._started = since_boot
         self._limit = limit
         self._busy = busy
@@ -61,7 +61,7 @@ class VirtualClock:
         self.wakes: list[Wake] = []
         """What every wait so far returned; its length counts the wake-ups."""
 
-    # What the script does
+    # The script
 
     def at(self, after: timedelta, do: Callable[[], object]) -> None:
         """Have ``do`` called when ``after`` more have passed; on the waiting thread, before it looks at the clock."""
@@ -94,7 +94,7 @@ class VirtualClock:
         """How long the clock has been running, suspends included."""
         return self._boottime - self._started
 
-    # What a Clock does
+    # The interface of a Clock
 
     def now(self) -> datetime:
         return self._booted_at + self._boottime
@@ -143,10 +143,10 @@ class VirtualClock:
         return -1
 
     def step(self) -> ClockStep | None:
-        shift = self._booted_at - self._told_booted_at
+        shift = self._booted_at - self._reported_booted_at
         if abs(shift) < MIN_STEP:
             return None
-        self._told_booted_at = self._booted_at
+        self._reported_booted_at = self._booted_at
         return ClockStep(before=self.now() - shift, after=self.now())
 
     def close(self) -> None:

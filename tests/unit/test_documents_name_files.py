@@ -22,36 +22,6 @@ DOCUMENTS: Final = sorted(
 OF_A_RIG: Final = {"history", "timelapsed.toml", "timelapse.toml"}
 """What a document may name that is a file of a rig and not of this tree."""
 
-NOT_YET: Final = {
-    "cli/daemon_request.py",
-    "daemon/call_supervisor.py",
-    "daemon/definition_intake.py",
-    "daemon/journal_events.py",
-    "daemon/phases.py",
-    "daemon/planner.py",
-    "daemon/request_handler.py",
-    "daemon/slot_jobs.py",
-    "daemon/slot_runner.py",
-    "daemon/start.py",
-    "daemon/status_publisher.py",
-    "daemon/store_keeper.py",
-    "daemon/transition.py",
-    "domain/events.py",
-    "domain/records.py",
-    "integration/daemon/test_daemon_simulated.py",
-    "plantimager.timelapse.drivers.testing",
-    "store/loading.py",
-    "store/schema.py",
-    "support/keys.py",
-    "tests/support/completions.py",
-    "tests/support/documents.py",
-    "tests/support/third_party_driver",
-    "tests/unit/settings/test_documents.py",
-    "tests/unit/store/test_schema.py",
-    "unit/daemon/test_dataset_probe.py",
-}
-"""Files and modules that other branches of this release bring; to be empty when all of them are in."""
-
 MAX_WORDS_IN_README: Final = 1500
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -98,7 +68,7 @@ def test_link_leads_to_a_file_and_heading_that_exist(document: Path) -> None:
     for target, heading in _LINK.findall(prose_of(document)):
         file = document.parent / target if target else document
         exists = file.exists() and (not heading or heading in anchors_of(file))
-        if not exists and target not in NOT_YET:
+        if not exists:
             dead.append(f"{target}#{heading}")
     assert dead == []
 
@@ -106,7 +76,7 @@ def test_link_leads_to_a_file_and_heading_that_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=label)
 def test_named_file_exists(document: Path) -> None:
     """Paths in backticks; those of a rig apart."""
-    names = set(named_files(document)) - NOT_YET
+    names = set(named_files(document))
     assert {name for name in names if name.rstrip("/") not in OF_A_RIG and not in_tree(name, document)} == set()
 
 
@@ -119,7 +89,7 @@ def test_named_module_exists(document: Path) -> None:
             place = TREE / "src" / quoted.replace(".", "/")
             if not (place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists()):
                 absent.add(quoted)
-    assert absent - NOT_YET == set()
+    assert absent == set()
 
 
 def test_every_row_of_the_reliability_table_names_its_test() -> None:

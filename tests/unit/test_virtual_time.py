@@ -1,4 +1,4 @@
-"""The virtual clock itself, where it does more than a clock."""
+"""The virtual clock of the tests."""
 
 import threading
 from datetime import timedelta
@@ -12,7 +12,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_time_passes_only_in_waits():
-    """And there at once, on all three clocks."""
+    """At once, and on all three clocks."""
     clock = VirtualClock()
     assert clock.now() == clock.now() == START
     assert clock.wait(START + 1000 * HOUR, None) == Wake.DUE
@@ -20,8 +20,8 @@ def test_time_passes_only_in_waits():
     assert clock.monotonic() == clock.since_boot() == 1001 * 3600
 
 
-def test_setting_of_the_clock_ends_a_wait_and_is_told_as_a_step():
-    """As the kernel's timer does; over the time that is waited for, that is due as well."""
+def test_setting_of_the_clock_ends_a_wait_and_is_reported_as_a_step():
+    """As by the kernel's timer; where it is set over the time that is waited for, that is due as well."""
     clock = VirtualClock()
     clock.at(HOUR, lambda: clock.shift(2 * HOUR))
     clock.at(2 * HOUR, lambda: clock.set_to(START))
@@ -43,7 +43,7 @@ def test_suspend_ends_a_wait_and_is_no_step():
     assert clock.since_boot() - clock.monotonic() == 5 * 3600
 
 
-def test_setting_between_two_waits_is_told_by_the_next():
+def test_setting_between_two_waits_is_reported_by_the_next():
     """Once."""
     clock = VirtualClock()
     clock.shift(HOUR)
@@ -52,7 +52,7 @@ def test_setting_between_two_waits_is_told_by_the_next():
 
 
 def test_script_goes_on_while_time_is_passed_elsewhere():
-    """A scan that takes hours doesn't stop the world."""
+    """Also during a scan of hours."""
     clock = VirtualClock()
     seen = []
     clock.at(HOUR, lambda: seen.append(clock.now()))
@@ -63,7 +63,7 @@ def test_script_goes_on_while_time_is_passed_elsewhere():
 
 
 def test_wait_that_nothing_would_end_raises():
-    """For ever, or beyond the limit."""
+    """Whether it would never end, or beyond the limit."""
     with pytest.raises(ScriptEnded):
         VirtualClock().wait(None, None)
     clock = VirtualClock(limit=HOUR)

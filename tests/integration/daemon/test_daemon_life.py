@@ -1,4 +1,4 @@
-"""The daemon in the foreground: start, signals, requests, troubles - as a process, with real files and sockets."""
+"""The daemon as a process in the foreground, with real files and sockets: start, signals, requests, troubles."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def define(place: Place, name: str = "tl", **values: object) -> None:
     place.define(DEFINITION.format(name=name, **{**known, **values}))
 
 
-def test_definition_is_taken_up_and_every_slot_becomes_a_dataset(place: Place) -> None:
+def test_definition_is_accepted_and_every_slot_becomes_a_dataset(place: Place) -> None:
     """From a definition to whole datasets and a completed store, with the configuration kept in the store."""
     configure(place)
     define(place)
@@ -74,7 +74,7 @@ def test_definition_is_taken_up_and_every_slot_becomes_a_dataset(place: Place) -
     assert len(list((place.datasets / "tl_0" / "images").iterdir())) == 4
 
 
-def test_finished_definition_is_not_taken_up_again(place: Place) -> None:
+def test_finished_definition_is_not_accepted_again(place: Place) -> None:
     """The definition stays in its directory; the next start must not run it a second time."""
     configure(place)
     define(place, n_shots=1)
@@ -85,7 +85,7 @@ def test_finished_definition_is_not_taken_up_again(place: Place) -> None:
 
 
 def test_new_definition_archives_the_ended_store(place: Place) -> None:
-    """The ended timelapse goes to history, the next one begins, at a reload."""
+    """At a reload the ended timelapse is archived, and the next one begins."""
     configure(place)
     define(place, n_shots=1)
     with place.start() as daemon:
@@ -127,8 +127,8 @@ def test_second_daemon_on_the_same_store_names_the_first(place: Place) -> None:
     assert running_daemon(place.store) is None
 
 
-def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> None:
-    """READY when the store is read, STATUS when the schedule stands; a reload is framed by RELOADING and READY."""
+def test_systemd_is_sent_ready_status_reload_and_stop(place: Place, tmp_path) -> None:
+    """READY when the store is read, STATUS when the schedule is kept, RELOADING and READY around a reload."""
     configure(place)
     define(place, interval=3600)
     with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
@@ -143,8 +143,8 @@ def test_systemd_hears_ready_status_reload_and_stop(place: Place, tmp_path) -> N
         assert daemon.wait() == 0
 
 
-def test_status_shows_the_last_picture_of_a_scan_that_stands_still(place: Place, tmp_path) -> None:
-    """Pictures that come faster than a person reads are passed over, but never the last one before a stall."""
+def test_status_shows_the_last_picture_of_a_scan_that_stalls(place: Place, tmp_path) -> None:
+    """Progress that comes faster than a person reads is left out, but never the last one before a stall."""
     configure(place, "stall = [0]")
     define(place, n_shots=1)
     with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
@@ -190,8 +190,8 @@ def test_interrupted_slot_whose_grace_is_over_stays_interrupted(place: Place) ->
     assert (store["state"], statuses(store)) == ("completed", ["interrupted"])
 
 
-def test_dataset_that_was_whole_when_the_power_went_counts_as_taken(place: Place) -> None:
-    """A kill between the end of the scan and the save costs nothing: the driver recognises its dataset."""
+def test_dataset_that_was_whole_at_the_power_cut_counts_as_taken(place: Place) -> None:
+    """A kill between the end of the scan and the save costs nothing: the driver finds its dataset."""
     configure(place)
     define(place, n_shots=1)
     place.run_until("timelapse_completed: ")
@@ -221,7 +221,7 @@ def test_failed_attempt_is_retried_and_the_record_keeps_why(place: Place) -> Non
 
 
 def test_exhausted_slot_is_skipped_over_or_ends_the_timelapse(place: Place) -> None:
-    """fail_timelapse ends it, and the slots that will never come have their record too."""
+    """fail_timelapse ends it, and the slots after it have their record, too."""
     configure(place, "fail = [1]")
     define(place, policy="fail_timelapse")
     with place.start() as daemon:
@@ -255,7 +255,7 @@ def test_rig_that_stays_absent_has_its_slot_skipped_with_that_reason(place: Plac
 
 
 def test_stalled_scan_is_cancelled_and_costs_its_slot_alone(place: Place) -> None:
-    """A driver that hears the cancellation fails its attempt; the next slot is taken by the same process."""
+    """A driver that stops when cancelled has failed one attempt; the same process takes the next slot."""
     configure(place, "stall = [0]", stall_timeout="1s")
     define(place, n_shots=2)
     with place.start() as daemon:
@@ -266,7 +266,7 @@ def test_stalled_scan_is_cancelled_and_costs_its_slot_alone(place: Place) -> Non
 
 
 def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
-    """The answer comes back, what ran is recorded interrupted, what remained skipped, all with the reason."""
+    """The request is answered; the running slot is interrupted and the others skipped, all with the reason."""
     configure(place, time_per_position=0.05)
     define(place, points=2000)
     with place.start() as daemon:
@@ -287,7 +287,7 @@ def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
 
 
 def test_broken_configuration_ends_with_78_and_names_the_key(place: Place) -> None:
-    """Systemd must not restart on what only a person can mend."""
+    """Systemd must not restart where only a person can help."""
     place.configure('driver = "simulatd"\nclock = "maybe"\n')
     with place.start() as daemon:
         assert daemon.wait() == 78
@@ -298,7 +298,7 @@ def test_broken_configuration_ends_with_78_and_names_the_key(place: Place) -> No
 
 
 def test_reload_of_a_broken_configuration_keeps_the_old_one(place: Place) -> None:
-    """The fault is told; the daemon goes on as before."""
+    """The fault is logged; the daemon goes on as before."""
     configure(place)
     define(place, interval=3600)
     with place.start() as daemon:
@@ -310,8 +310,8 @@ def test_reload_of_a_broken_configuration_keeps_the_old_one(place: Place) -> Non
         assert daemon.stop() == 0
 
 
-def test_foreign_change_of_the_store_is_kept_aside_and_told(place: Place) -> None:
-    """Whatever somebody else wrote over our file is not lost, and neither is our timelapse."""
+def test_foreign_change_of_the_store_is_kept_aside_and_logged(place: Place) -> None:
+    """Neither the other program's version nor the timelapse is lost."""
     configure(place)
     define(place, interval=2, n_shots=2)
     with place.start() as daemon:
@@ -327,7 +327,7 @@ def test_foreign_change_of_the_store_is_kept_aside_and_told(place: Place) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 300, b"[1]"], ids=["empty", "cut off", "zeros", "array"])
 def test_corrupt_store_falls_back_to_the_generation_before(place: Place, content: bytes) -> None:
-    """The .bak goes on with the timelapse, the corrupt file is kept, and both are told."""
+    """The .bak takes its place, the corrupt file is kept, and both are logged."""
     configure(place)
     define(place, n_shots=2)
     place.run_until("timelapse_completed: ")
@@ -342,9 +342,9 @@ def test_corrupt_store_falls_back_to_the_generation_before(place: Place, content
     assert statuses(place.read()) == ["succeeded", "succeeded"]
 
 
-def test_secret_of_a_store_is_never_said(place: Place) -> None:
-    """An api_token in the store's extra stays in the store, and is nowhere in what the daemon says."""
-    secret = "tok-do-not-tell"
+def test_secret_of_a_store_is_never_logged(place: Place) -> None:
+    """An api_token in the store's extra stays in the store, and is in no line of the journal."""
+    secret = "tok-do-not-show"
     configure(place)
     define(place)
     place.run_until("timelapse_completed: ")
@@ -360,8 +360,8 @@ def test_secret_of_a_store_is_never_said(place: Place) -> None:
             assert secret.encode() not in path.read_bytes(), path
 
 
-def test_storage_that_can_not_be_made_is_told_in_one_line(place: Place) -> None:
-    """Without a traceback: nothing is wrong with the program."""
+def test_storage_that_can_not_be_made_is_logged_in_one_line(place: Place) -> None:
+    """Without a traceback: the program has no fault."""
     place.storage.rmdir()
     place.storage.write_text("")
     with place.start() as daemon:
@@ -392,7 +392,7 @@ def test_group_may_read_datasets_where_the_umask_says_so_and_others_never(place:
 
 
 def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on(place: Place) -> None:
-    """The oldest stores hold none: it is the definition's of that name, and after one save the store is enough."""
+    """The oldest stores hold none: that of the definition is used, and saved with the store."""
     configure(place)
     define(place)
     place.run_until("timelapse_completed: ")

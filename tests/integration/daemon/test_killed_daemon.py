@@ -1,4 +1,4 @@
-"""The main promise: whatever moment the power is cut at, every slot ends with one true record."""
+"""The main promise: whenever the power is cut, every slot ends with one true record."""
 
 from __future__ import annotations
 

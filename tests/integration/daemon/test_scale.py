@@ -1,4 +1,4 @@
-"""Large and many: costs grow as they should. Numbers of things are bounded here, never times: those are benchmarks."""
+"""Long schedules and many daemons: bounds on numbers and sizes. Times are measured by the benchmarks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from plantimager.timelapse.domain.schedule import MAX_SLOTS
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.store.store_file import MAX_STORE_BYTES
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ScanFailed
@@ -45,7 +45,7 @@ DECADE = 10 * 365 * 24
 
 
 def half_taken(n_slots: int) -> TimeLapse:
-    """Return a timelapse whose first half is over, and whose next slot is due in half an hour."""
+    """Return a timelapse whose first half is taken, and whose next slot is due in half an hour."""
     begin = SystemClock().now() - n_slots // 2 * EVERY + EVERY
     times = tuple(begin + slot * EVERY for slot in range(n_slots))
     records = {
@@ -75,7 +75,7 @@ def put(place: Place, timelapse: TimeLapse) -> None:
 
 
 def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> None:
-    """The longest timelapse that can be asked for: resumed, waiting for its next slot, shown, and whole afterwards."""
+    """The longest timelapse that a definition may ask for."""
     place.configure(configuration())
     put(place, half_taken(N_SLOTS))
     with place.start() as daemon:
@@ -89,7 +89,7 @@ def test_hundred_thousand_slots_are_resumed_saved_and_shown(place: Place) -> Non
 
 @pytest.mark.parametrize("sign", ["x", "é", "\0", "\ud800"])
 def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
-    """What a record keeps is bounded, so that what the daemon writes it can also read again: counted for the worst."""
+    """The text of a record is bounded, so that the daemon can read again what it has written."""
     n_slots, sample = MAX_SLOTS, 50
     problem = ScanFailed(sign * 1_000_000)
     begin = SystemClock().now()
@@ -109,7 +109,7 @@ def test_megabytes_of_error_text_in_every_slot_still_fit_a_store(sign) -> None:
 
 
 def test_fifty_daemons_on_one_host_share_nothing_but_the_code(tmp_path) -> None:
-    """One instance a rig: they all stand at once, and each takes its own slot once, and nobody else's."""
+    """One instance for each rig: all are ready at once, and each takes its own slot once."""
     rigs = [rig(tmp_path / str(number), number) for number in range(DAEMONS)]
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(NotifySocket(place.data)) for place in rigs]
@@ -144,7 +144,7 @@ def start(place: Place, systemd: NotifySocket) -> subprocess.Popen[bytes]:
 
 
 def private_memory(pid: int) -> int:
-    """Return what a process has for itself alone, in kB."""
+    """Return the private memory of a process, in kB."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
 
@@ -166,7 +166,7 @@ def ten_years() -> bytes:
 
 @pytest.fixture
 def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
-    """Return what makes a rig whose timelapse has ended after ten years, with so many in its history."""
+    """Return how to make a rig whose timelapse has ended after ten years, with so many stores in its archive."""
 
     def make(archived: int) -> Place:
         place.configure(configuration())
@@ -183,8 +183,8 @@ def old_rig(place: Place, ten_years: bytes) -> Callable[[int], Place]:
 
 
 @NO_STRACE
-def test_ten_years_of_history_cost_the_next_timelapse_nothing(old_rig, tmp_path) -> None:
-    """A start, a definition taken up, ten years of slots archived: the system calls are those without history."""
+def test_ten_years_of_archives_cost_the_next_timelapse_nothing(old_rig, tmp_path) -> None:
+    """A start, an accepted definition, an archived store: the system calls are the same as without archives."""
     calls = []
     for archived in (0, ARCHIVED):
         place = old_rig(archived)
@@ -201,8 +201,8 @@ def test_ten_years_of_history_cost_the_next_timelapse_nothing(old_rig, tmp_path)
 
 
 @NO_STRACE
-def test_ten_years_of_history_are_looked_at_within_bounds(old_rig, tmp_path) -> None:
-    """What a person is shown fits a screen, or has a row a day, and no archive but the one asked for is read."""
+def test_ten_years_of_archives_are_shown_within_bounds(old_rig, tmp_path) -> None:
+    """The output fits a screen, or has a row for each day; no archive but the one asked for is read."""
     place = old_rig(ARCHIVED)
     for word, most in (("status", PAGE), ("timeline", DECADE / 24 * ROW)):
         assert not on_history(file_calls(place, tmp_path, [*CTL, word])), word
@@ -215,17 +215,17 @@ def test_ten_years_of_history_are_looked_at_within_bounds(old_rig, tmp_path) -> 
 
 
 def on_history(calls: list[str]) -> list[str]:
-    """Return the names of those calls that have to do with archived timelapses."""
+    """Return the names of the calls on archived stores."""
     return [call.partition("(")[0] for call in calls if "/history" in call]
 
 
 def file_calls(place: Place, directory: Path, command: list[str], until: str = "") -> list[str]:
-    """Return the calls of a program that name a file or list a directory; what it prints goes into a file ``said``.
+    """Return the calls of a program that name a file or list a directory; its output goes into a file ``said``.
 
-    With ``until`` it is a daemon, which is stopped when it says that.
+    With ``until`` it is a daemon, which is stopped when that text appears.
     """
-    told = directory / "calls"
-    strace = ["strace", "--follow-forks", "--seccomp-bpf", "--output", str(told), "--trace", "%file,getdents64"]
+    traced = directory / "calls"
+    strace = ["strace", "--follow-forks", "--seccomp-bpf", "--output", str(traced), "--trace", "%file,getdents64"]
     with (
         (directory / "said").open("wb") as said,
         subprocess.Popen([*strace, *command], env=place.environment, stderr=subprocess.PIPE, stdout=said) as run,
@@ -234,4 +234,4 @@ def file_calls(place: Place, directory: Path, command: list[str], until: str = "
             if until and until in line.decode():
                 os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
     assert run.returncode == 0
-    return [line.partition(" ")[2] for line in told.read_text().splitlines()]
+    return [line.partition(" ")[2] for line in traced.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""A driver that does what no driver should: its slot fails, says why, and the timelapse goes on."""
+"""Drivers that break their contract: the slot fails with a reason, and the timelapse goes on."""
 
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ def begin(
 
 
 def test_whatever_a_scan_raises_fails_its_slot_alone(place: Place, tmp_path) -> None:
-    """SystemExit and KeyboardInterrupt included: one record each that names it, and a last slot that is taken."""
+    """SystemExit and KeyboardInterrupt included: each has a record that names it, and the last slot is taken."""
     does = [*RAISED, "return_nonsense", "work"]
     with begin(place, tmp_path, does) as daemon:
         daemon.wait_for(f"timelapse_completed: tl: 1 taken, {len(does) - 1} failed")
         assert daemon.stop() == 0
     store = place.read()
     assert statuses(store) == ["failed"] * (len(does) - 1) + ["succeeded"]
-    told = {what: scan["error"]["msg"] for what, scan in zip(does, store["scans"], strict=True) if scan["error"]}
+    errors = {what: scan["error"]["msg"] for what, scan in zip(does, store["scans"], strict=True) if scan["error"]}
     for what in ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "MemoryError", "StopIteration"):
-        assert what in told[what]
-    assert "not a ScanResult" in told["return_nonsense"]
-    assert "Unprintable" in told["an unprintable error"]
+        assert what in errors[what]
+    assert "not a ScanResult" in errors["return_nonsense"]
+    assert "Unprintable" in errors["an unprintable error"]
 
 
 def test_numbers_that_json_does_not_know_cost_nothing(place: Place, tmp_path) -> None:
-    """The scan is whole, and the daemon goes on to save that."""
+    """The scan is whole, and the daemon saves that."""
     with begin(place, tmp_path, ["count_in_fractions", "work"]) as daemon:
         daemon.wait_for("timelapse_completed: tl: 2 taken")
         assert daemon.stop() == 0
@@ -84,8 +84,8 @@ def test_numbers_that_json_does_not_know_cost_nothing(place: Place, tmp_path) ->
 
 
 @pytest.mark.parametrize("raised", ["RecursionError", "SystemExit", "a megabyte", "an unprintable error"])
-def test_driver_that_can_not_be_made_is_told_and_a_reload_keeps_the_old_one(place: Place, tmp_path, raised) -> None:
-    """A sentence; and since another start may work, not the exit code after which systemd starts no other."""
+def test_driver_that_can_not_be_made_is_logged_and_a_reload_keeps_the_old_one(place: Place, tmp_path, raised) -> None:
+    """One sentence, and an exit code after which systemd restarts the daemon: another start may work."""
     with begin(place, tmp_path, ["work", "work"]) as daemon:
         daemon.wait_for("timelapse_completed")
         place.configure(CONFIGURATION.format(stall_timeout="5m") + f'does = ["work"]\nmake = "{raised}"\n')
@@ -100,7 +100,7 @@ def test_driver_that_can_not_be_made_is_told_and_a_reload_keeps_the_old_one(plac
 
 
 def test_megabyte_of_error_text_is_bounded_and_says_so(place: Place, tmp_path) -> None:
-    """In the store, or a hundred thousand slots would not fit; and in the journal."""
+    """In the store, where a hundred thousand slots must fit, and in the journal."""
     with begin(place, tmp_path, ["a megabyte"]) as daemon:
         daemon.wait_for("timelapse_completed: ")
         assert daemon.stop() == 0
@@ -110,8 +110,8 @@ def test_megabyte_of_error_text_is_bounded_and_says_so(place: Place, tmp_path) -
     assert max(map(len, daemon.lines)) < LONGEST_LINE
 
 
-def test_what_another_call_raises_is_told_and_costs_nothing(place: Place, tmp_path) -> None:
-    """Prepare, standby and close: the scans are taken all the same, and the stop is clean."""
+def test_failure_of_another_call_is_logged_and_costs_nothing(place: Place, tmp_path) -> None:
+    """Prepare, standby and close: the slots are taken all the same, and the stop is clean."""
     does, raises = ["work", "work"], "SystemExit"
     with begin(place, tmp_path, does, warmup=1, prepare=raises, standby=raises, close="an unprintable error") as daemon:
         daemon.wait_for("rig_trouble: prepare")
@@ -121,8 +121,8 @@ def test_what_another_call_raises_is_told_and_costs_nothing(place: Place, tmp_pa
     assert statuses(place.read()) == ["succeeded"] * 2
 
 
-def test_leaked_threads_and_a_changed_directory_keep_nothing_from_ending(place: Place, tmp_path) -> None:
-    """A hundred threads that never end don't hold up the next slot or the stop, and the store stays where it was."""
+def test_leaked_threads_and_a_changed_directory_delay_no_stop(place: Place, tmp_path) -> None:
+    """A hundred threads that never end delay neither the next slot nor the stop, and the store keeps its place."""
     with begin(place, tmp_path, ["leak_threads", "change_directory_and_mask", "work"]) as daemon:
         daemon.wait_for("timelapse_completed: tl: 3 taken")
         assert daemon.stop() == 0
@@ -150,7 +150,7 @@ def test_kernel_that_runs_out_of_memory_costs_an_attempt(place: Place, tmp_path)
 
 
 def takes_slot_1_again(place: Place, tmp_path, does: list[str]) -> None:
-    """Start again after the daemon's death in slot 1, and see everything taken."""
+    """Start again after the daemon's death in slot 1, and check that all slots are taken."""
     with begin(place, tmp_path, does) as daemon:
         daemon.wait_for("slot_interrupted: slot 1")
         daemon.wait_for("timelapse_completed: tl: 3 taken")
@@ -170,8 +170,8 @@ def test_driver_that_eats_all_memory_fails_its_slot(place: Place, tmp_path) -> N
         assert daemon.stop() == 0
 
 
-def test_recover_that_raises_is_told_and_the_slot_is_attempted_again(place: Place, tmp_path) -> None:
-    """A driver that can't say what became of the attempt must not keep the daemon from starting."""
+def test_recover_that_raises_is_logged_and_the_slot_is_attempted_again(place: Place, tmp_path) -> None:
+    """A driver that fails to say what became of the attempt must not prevent the start."""
     does = ["exit_once", "work"]
     with begin(place, tmp_path, does, mark=str(tmp_path / "mark"), recover="an unprintable error") as daemon:
         daemon.wait()
@@ -180,7 +180,7 @@ def test_recover_that_raises_is_told_and_the_slot_is_attempted_again(place: Plac
         assert daemon.stop() == 0
 
 
-def test_recover_that_hangs_is_given_up_and_not_asked_again(place: Place, tmp_path) -> None:
+def test_recover_that_hangs_is_abandoned_and_not_called_again(place: Place, tmp_path) -> None:
     """The attempt counts as cut off, the process is replaced, and the next one takes the slot."""
     does = ["exit_once", "work"]
     options = {"mark": str(tmp_path / "mark"), "recover": "hang", "stall_timeout": "2s"}
@@ -197,7 +197,7 @@ def test_recover_that_hangs_is_given_up_and_not_asked_again(place: Place, tmp_pa
 
 @pytest.mark.parametrize("action", ["SystemExit", "an unprintable error"])
 def test_check_that_raises_refuses_the_definition(place: Place, tmp_path, action) -> None:
-    """In a sentence; the daemon stays, and a driver that is mended can be asked again."""
+    """In one sentence; the daemon goes on, and a corrected driver is asked again."""
     with begin(place, tmp_path, ["work"], check=action) as daemon:
         refusal = daemon.wait_for("definition_refused: tl: the driver bad failed to check it: ")
         assert action in refusal or "Unprintable" in refusal
@@ -232,8 +232,8 @@ stop_grace = 0.2
 """
 
 
-def test_flood_of_output_and_a_deaf_program_cost_their_own_slots_at_most(place: Place, tmp_path) -> None:
-    """Hundreds of megabytes on stdout are read and forgotten; a program that ignores SIGTERM is killed."""
+def test_flood_of_output_and_a_program_deaf_to_sigterm_cost_their_own_slots_at_most(place: Place, tmp_path) -> None:
+    """Hundreds of megabytes on stdout are read and dropped; a program that ignores SIGTERM is killed."""
     program = tmp_path / "take-scan"
     program.write_text(PROGRAM.format(python=sys.executable, megabytes=scaled(200, 1000)))
     program.chmod(0o755)

@@ -28,17 +28,17 @@ def races(directory: Path, rounds: int, runners: int) -> list[str]:
 
 
 def test_two_daemons_started_at_once_a_hundred_times(tmp_path) -> None:
-    """Exactly one stands each time, the other names it and ends with 1."""
+    """Exactly one runs each time; the other names it and ends with 1."""
     assert races(tmp_path, 100, 2) == ["1 1"] * 100
 
 
 def test_many_daemons_started_at_once(tmp_path) -> None:
-    """However many there are."""
+    """Exactly one runs, however many there are."""
     assert races(tmp_path, scaled(3, 100), 20) == ["1 19"] * scaled(3, 100)
 
 
 def test_storm_of_reloads_costs_no_slot(place: Place) -> None:
-    """Thousands of SIGHUPs are looked into as fast as they can be, and the slots are taken in between."""
+    """Thousands of SIGHUPs are handled as fast as possible, and the slots are taken in between."""
     place.configure(configuration())
     place.define(definition(4))
     with place.start() as daemon:

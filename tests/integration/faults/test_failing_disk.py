@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, broken or over quota while the daemon runs: scans go on, and the store catches up."""
+"""A disk that is full, read-only, broken or over quota: scans go on, and the store is saved later."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def begin(place: Place, datasets, n_shots: int, **environment: str) -> DaemonPro
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
 def test_each_call_of_a_save_may_fail_and_nothing_is_lost(place: Place, tmp_path) -> None:
-    """Degraded while it fails and says why, the file whole all the while; up to date with the first save that works."""
+    """The daemon is degraded and says why, the file stays whole, and the first save that works has everything."""
     n_shots = 90
     with (
         NotifySocket(tmp_path) as systemd,
@@ -73,15 +73,15 @@ def test_each_call_of_a_save_may_fail_and_nothing_is_lost(place: Place, tmp_path
 
 
 def fill(path: Path) -> None:
-    """Write until there is no room for a byte more."""
+    """Write until there is no space for one more byte."""
     with path.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(512))
 
 
 @pytest.mark.system
-def test_full_disk_is_told_and_the_store_catches_up_when_there_is_room_again(place: Place, tmp_path) -> None:
-    """Not a byte is truncated, and the save is tried again though nothing else happens."""
+def test_full_disk_is_logged_and_the_store_is_saved_when_there_is_space_again(place: Place, tmp_path) -> None:
+    """Nothing is truncated, and the save is tried again though nothing else happens."""
     with small_disk(place.storage, "1m"):
         with begin(place, tmp_path / "scans", 3) as daemon:
             daemon.wait_for("scan_started: tl_0")
@@ -102,8 +102,8 @@ def test_full_disk_is_told_and_the_store_catches_up_when_there_is_room_again(pla
 
 
 @pytest.mark.system
-def test_slot_waits_until_its_datasets_have_room_again(place: Place, tmp_path) -> None:
-    """Below `keep_free` no scan is begun; that is told with its cure, and no attempt is used before there is room."""
+def test_slot_waits_until_there_is_space_for_its_dataset(place: Place, tmp_path) -> None:
+    """Below `keep_free` no scan begins; the line names the cure, and no attempt is used."""
     scans = tmp_path / "scans"
     scans.mkdir()
     with small_disk(scans, "8m"):
@@ -125,7 +125,7 @@ def test_slot_waits_until_its_datasets_have_room_again(place: Place, tmp_path) -
 
 @pytest.mark.system
 def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_path) -> None:
-    """What Linux does to a failing memory card: the file system is read-only from one moment to the next."""
+    """As Linux does with a failing memory card: the file system becomes read-only at any moment."""
     image = tmp_path / "card"
     with image.open("wb") as file:
         file.truncate(16 << 20)

@@ -1,4 +1,4 @@
-"""SIGKILL at every system call of a save and of whole runs of the daemon: enumerated, nothing left to chance."""
+"""SIGKILL at every system call of a save and of whole runs of the daemon, one by one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def cut_everywhere(scenario: str, directory: Path) -> int:
         command = [sys.executable, PROGRAM, scenario, own, "--share", f"{share}/{SHARES}"]
         environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parent)}
         programs.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment))
-    told = [program.communicate()[0] for program in programs]
-    found = [json.loads(line) for output in told for line in output.splitlines()]
+    outputs = [program.communicate()[0] for program in programs]
+    found = [json.loads(line) for output in outputs for line in output.splitlines()]
     assert [row for row in found if row["problem"]] == []
     assert all(program.returncode == 0 for program in programs)
     assert [row["cut"] for row in found].count(False) == SHARES, "each share goes on until a run isn't cut any more"
@@ -42,11 +42,11 @@ def cut_everywhere(scenario: str, directory: Path) -> int:
 
 @pytest.mark.parametrize("scenario", SAVES)
 def test_save_cut_off_anywhere_leaves_the_old_store_or_the_new_one(tmp_path, scenario) -> None:
-    """Whole, with a sound .bak; the sweep at the next start removes what the save left, and nothing of anybody's."""
+    """Whole, with a sound .bak; the sweep at the next start removes the temporary files of the save, and no other."""
     assert cut_everywhere(scenario, tmp_path) >= 10
 
 
 @pytest.mark.parametrize("scenario", IN_CI + LONG)
 def test_daemon_cut_off_anywhere_is_resumed_without_a_loss(tmp_path, scenario) -> None:
-    """From its first system call to its last: the store is sound at each, and the next start takes what is left."""
+    """From its first system call to its last: the store is sound at each, and the next start takes the other slots."""
     assert cut_everywhere(scenario, tmp_path) >= 100

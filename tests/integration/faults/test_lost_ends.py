@@ -1,4 +1,4 @@
-"""The daemon's lines to the world cut off one by one: what nobody hears costs no time point."""
+"""The daemon without its streams, service manager, status file or journal, one by one: no slot is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ends_well(place: Place, daemon: subprocess.Popen[bytes], systemd: NotifySock
 
 @pytest.mark.parametrize("descriptors", ["1", "2", "012"])
 def test_daemon_started_without_its_standard_streams_takes_every_slot(place: Place, tmp_path, descriptors) -> None:
-    """Its own files get those numbers then; nothing that would have been printed may end up in them."""
+    """Its own files may get these descriptors; no output may be written into them."""
     set_up(place)
     with NotifySocket(tmp_path) as systemd:
         environment = {**place.environment, "NOTIFY_SOCKET": str(systemd.path)}
@@ -48,7 +48,7 @@ def test_daemon_started_without_its_standard_streams_takes_every_slot(place: Pla
 
 
 def test_broken_pipe_behind_stdout_and_stderr_is_no_reason_to_stop(place: Place, tmp_path) -> None:
-    """A terminal that was closed, a `| less` that was left."""
+    """As of a terminal that was closed, or a `| less` that was quit."""
     set_up(place)
     reader, writer = os.pipe()
     os.close(reader)
@@ -61,7 +61,7 @@ def test_broken_pipe_behind_stdout_and_stderr_is_no_reason_to_stop(place: Place,
 
 @pytest.mark.parametrize("what", ["unlinked", "closed", "never there", "no address"])
 def test_service_manager_that_does_not_listen_is_no_reason_to_stop(place: Place, tmp_path, what) -> None:
-    """READY may go unheard; the slots are taken."""
+    """READY isn't received; the slots are taken."""
     set_up(place)
     address = str(tmp_path / "notify") if what != "no address" else "nonsense"
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
@@ -79,13 +79,13 @@ def test_service_manager_that_does_not_listen_is_no_reason_to_stop(place: Place,
 
 
 def fill(queue: socket.socket) -> None:
-    """Send until there is no room for one message more."""
+    """Send until the queue is full."""
     while True:
         queue.send(b"STATUS=more than anybody reads")
 
 
-def test_service_manager_that_is_deaf_holds_nothing_up_for_long(place: Place, tmp_path) -> None:
-    """A queue that nobody empties is waited for half a second at a time, and the slots are taken."""
+def test_service_manager_with_a_full_queue_causes_no_long_delay(place: Place, tmp_path) -> None:
+    """Each message to a full queue waits half a second, and the slots are taken."""
     set_up(place)
     address = str(tmp_path / "notify")
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
@@ -101,7 +101,7 @@ def test_service_manager_that_is_deaf_holds_nothing_up_for_long(place: Place, tm
 
 
 def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
-    """What `timelapsectl status` reads is a courtesy: a directory in its place costs nothing else."""
+    """Only `timelapsectl status` needs the file: a directory in its place costs nothing else."""
     set_up(place)
     live_path(place.store).mkdir()
     place.run_until("timelapse_completed: tl: 3 taken")
@@ -110,7 +110,7 @@ def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
 
 @pytest.mark.system
 def test_journal_that_goes_away_is_no_reason_to_stop(place: Place, tmp_path) -> None:
-    """Journald restarts, or its socket is lost: entries are, slots are not."""
+    """Journald restarts, or its socket is lost: lines are lost, slots aren't."""
     set_up(place)
     null = Path("/dev/null").stat()
     stream = f"{null.st_dev}:{null.st_ino}"

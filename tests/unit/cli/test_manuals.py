@@ -35,7 +35,7 @@ def words_of(parser):
 
 def words_of_timelapsed():
     """Return the options of the daemon."""
-    return set(words_of(timelapsed.build_parser()))
+    return set(words_of(timelapsed.argument_parser()))
 
 
 @pytest.mark.parametrize("word", sorted(set(words_of(build_parser()))))

@@ -1,4 +1,4 @@
-"""What reaches the journal: fields, levels, message ids - and that every id is explained in the catalog."""
+"""The journal's entries: fields, levels, message ids, each of which is explained in the catalog."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_summary_of_many_slots_is_found_by_each_of_them(journald) -> None:
 
 
 def test_exception_chain_is_in_the_same_entry(journald) -> None:
-    """A traceback is a field, not forty lines of journal."""
+    """A traceback is a field, not forty lines of the journal."""
     try:
         try:
             raise ValueError("inner")
@@ -104,14 +104,14 @@ def test_exception_chain_is_in_the_same_entry(journald) -> None:
         (logging.DEBUG, 7),
     ],
 )
-def test_levels_are_syslog_priorities_and_none_wakes_every_terminal(journald, level, priority) -> None:
+def test_levels_are_syslog_priorities_and_none_is_broadcast(journald, level, priority) -> None:
     """CRITICAL is 2, not 0: an emergency is broadcast to all who are logged in."""
     journal.logger.log(level, "x")
     assert journald()["PRIORITY"] == [str(priority)]
 
 
 def test_without_journald_lines_go_to_stderr_with_their_level_where_it_matters(capsys, monkeypatch) -> None:
-    """A person in front of a terminal sees plain lines."""
+    """For a person at a terminal."""
     monkeypatch.setattr(journal.logger, "handlers", [StderrHandler()])
     monkeypatch.setattr(journal.logger, "propagate", False)
     monkeypatch.setattr(journal.logger, "level", logging.INFO)
@@ -121,7 +121,7 @@ def test_without_journald_lines_go_to_stderr_with_their_level_where_it_matters(c
 
 
 def test_every_message_id_is_explained_in_the_catalog_and_no_other() -> None:
-    """`journalctl -x` has an entry for all that a person must act on, with what happened and what to do."""
+    """`journalctl -x` says of everything that a person must act on what happened and what to do."""
     text = CATALOG.read_text()
     entries = dict(re.findall(r"^-- ([0-9a-f]{32})\n(.*?)(?=^-- |\Z)", text, re.MULTILINE | re.DOTALL))
     ids = [action.message_id for action in Action if action.message_id is not None]
@@ -132,6 +132,6 @@ def test_every_message_id_is_explained_in_the_catalog_and_no_other() -> None:
         assert "\nWhat to do: " in body
 
 
-def test_whatever_needs_a_person_has_a_message_id() -> None:
-    """A line at ERR or above that nobody explains leaves the person alone with it."""
+def test_every_line_that_needs_a_person_has_a_message_id() -> None:
+    """A line at ERR or above has its explanation in the catalog."""
     assert [action for action in Action if action.level >= logging.ERROR and action.message_id is None] == []

@@ -1,34 +1,23 @@
-"""`timelapsectl rig` as the daemon sees it: the timelapse comes first, and a person isn't left without an answer."""
+"""Manual commands in the daemon: the timelapse comes first, and every request is answered."""
 
 import json
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life, World
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life
 from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import collect_answer
-from plantimager.timelapse.daemon.conductor import CANCEL_PATIENCE
-from plantimager.timelapse.daemon.manual_hold import REST, ROOM
+from plantimager.timelapse.daemon.call_supervisor import CANCEL_TIMEOUT
+from plantimager.timelapse.daemon.manual_hold import HOLD_TIME, MIN_TIME_BEFORE_SLOT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 # --- a person and a timelapse ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def rig(tmp_path):
-    """Return how to make a rig with a configuration."""
-
-    def make(**config):
-        return World(tmp_path / "rig", Config(**config))
-
-    return make
-
-
 class Person:
-    """Asks for something, and hears what comes of it."""
+    """A person who makes one request."""
 
     def __init__(self, action="home", **more):
         self._action, self._more = action, more
@@ -51,7 +40,7 @@ def when(world, call):
 
 
 def test_rig_is_moved_between_scans_and_the_person_is_answered(rig):
-    """With one line in the journal."""
+    """One line of the journal says so."""
     world = rig()
     world.define(every=HOUR, n=2)
     anna = Person("goto", x=5)
@@ -63,8 +52,8 @@ def test_rig_is_moved_between_scans_and_the_person_is_answered(rig):
     assert world.said("request_refused") == []
 
 
-def test_scan_is_not_disturbed_and_the_person_hears_when_to_come_again(rig):
-    """Reckoned from how far the scan is."""
+def test_scan_is_not_disturbed_and_the_refusal_says_when_to_try_again(rig):
+    """Estimated from the progress of the scan."""
     world = rig()
     world.define(every=HOUR, n=2)
     world.behaviour = lambda _: Behaviour(takes=10 * MINUTE, progress=2 * MINUTE)
@@ -76,12 +65,12 @@ def test_scan_is_not_disturbed_and_the_person_hears_when_to_come_again(rig):
     assert world.taken() == [0]
 
 
-def test_rig_that_is_about_to_get_ready_is_not_given_away(rig):
+def test_rig_that_is_about_to_be_prepared_is_not_given_to_a_person(rig):
     """The warm-up begins half a minute before the slot."""
     world = rig()
     world.define(every=HOUR, n=2, warmup=30 * SECOND)
     in_time, too_late, waiting = Person(), Person(), Person()
-    last = HOUR - 30 * SECOND - ROOM
+    last = HOUR - 30 * SECOND - MIN_TIME_BEFORE_SLOT
     world.live((last, in_time), (last + 2 * SECOND, too_late), (HOUR - SECOND, waiting), (90 * MINUTE, Life.kill))
     assert in_time.answer.accepted
     for person in (too_late, waiting):
@@ -91,8 +80,8 @@ def test_rig_that_is_about_to_get_ready_is_not_given_away(rig):
     assert when(world, "scan") == [HOUR]
 
 
-def test_rig_that_a_slot_waits_for_is_the_slots(rig):
-    """It is asked every few seconds, and the person hears why they can't."""
+def test_rig_that_a_slot_waits_for_is_not_given_to_a_person(rig):
+    """The slot asks it every few seconds."""
     world = rig()
     world.define(grace=10 * MINUTE)
     world.behaviour = lambda _: Behaviour(takes=SECOND, progress=None, problem=ScannerNotReady("asleep"))
@@ -104,8 +93,8 @@ def test_rig_that_a_slot_waits_for_is_the_slots(rig):
     assert when(world, "by hand") == []
 
 
-def test_second_person_waits_for_the_first(rig):
-    """Two hands at one arm are one too many."""
+def test_second_person_is_refused_while_the_first_has_the_rig(rig):
+    """One manual command at a time."""
     world = rig()
     world.slow = {Call.MANUAL: 20 * SECOND}
     anna, bert = Person(), Person("check", who="bert")
@@ -115,7 +104,7 @@ def test_second_person_waits_for_the_first(rig):
 
 
 @pytest.mark.parametrize("warmup", [30 * SECOND, NONE], ids=["with a warm-up", "without"])
-def test_slot_that_comes_due_breaks_a_call_off_and_is_on_time(rig, warmup):
+def test_slot_that_comes_due_breaks_off_a_manual_command_and_is_on_time(rig, warmup):
     """A person can ask again; a time point can't be taken again."""
     world = rig()
     world.define(every=HOUR, n=2, warmup=warmup)
@@ -131,35 +120,35 @@ def test_slot_that_comes_due_breaks_a_call_off_and_is_on_time(rig, warmup):
     assert world.taken() == [0]
 
 
-def test_call_that_hangs_costs_no_slot(rig):
-    """It is broken off for the slot, given up when it doesn't hear, and the next start takes the slot."""
+def test_manual_command_that_hangs_costs_no_slot(rig):
+    """It is broken off for the slot and abandoned; the next start takes the slot."""
     world = rig()
     world.define(every=HOUR, n=2, grace=10 * MINUTE)
     world.hangs = {Call.MANUAL}
     anna = Person()
     life = world.live((HOUR - 2 * MINUTE, anna))
     assert life.ended is End.ABANDONED
-    assert life.clock.elapsed <= HOUR - 30 * SECOND + CANCEL_PATIENCE + SECOND
+    assert life.clock.elapsed <= HOUR - 30 * SECOND + CANCEL_TIMEOUT + SECOND
     assert "abandoned; the daemon is restarted" in anna.answer.message
     world.hangs = set()
     world.live(off=5 * SECOND)
     assert world.taken() == [0, 1]
 
 
-def test_call_that_hangs_while_nothing_is_due_ends_with_the_process(rig):
+def test_manual_command_that_hangs_while_nothing_is_due_ends_the_process(rig):
     """Like any call of a driver that makes no progress."""
     world = rig(stall_timeout=5 * MINUTE)
     world.hangs = {Call.MANUAL}
     anna = Person()
     life = world.live((MINUTE, anna))
     assert life.ended is End.ABANDONED
-    assert life.clock.elapsed == MINUTE + 5 * MINUTE + CANCEL_PATIENCE
+    assert life.clock.elapsed == MINUTE + 5 * MINUTE + CANCEL_TIMEOUT
     assert not anna.answer.accepted
     assert world.actions()[-3:] == ["driver_stalled", "rig_by_hand", "driver_abandoned"]
 
 
-def test_call_that_makes_no_progress_but_hears_is_answered_with_why(rig):
-    """The rig is fine afterwards."""
+def test_manual_command_that_stalls_and_is_cancelled_is_answered_with_the_reason(rig):
+    """The rig is used again afterwards."""
     world = rig(stall_timeout=5 * MINUTE)
     world.slow = {Call.MANUAL: HOUR}
     anna = Person()
@@ -168,8 +157,8 @@ def test_call_that_makes_no_progress_but_hears_is_answered_with_why(rig):
     assert anna.answer.message == "as told, because driver simulated made no progress for 300 s and was cancelled"
 
 
-def test_person_who_gives_up_stops_the_arm(rig):
-    """Ctrl-C in front of a rig means: stand still."""
+def test_request_that_is_withdrawn_stops_the_arm(rig):
+    """As Ctrl-C at the command does."""
     world = rig()
     world.slow = {Call.MANUAL: 4 * MINUTE}
     anna = Person("goto", x=700)
@@ -179,8 +168,8 @@ def test_person_who_gives_up_stops_the_arm(rig):
     assert world.said("rig_by_hand") == ["goto x 700, by anna: as told, because nobody waits for it any more"]
 
 
-def test_stop_does_not_wait_for_a_call_by_hand(rig):
-    """It is broken off, answered, and the rig powered down."""
+def test_stop_does_not_wait_for_a_manual_command(rig):
+    """The command is broken off and answered, and the rig powered down."""
     world = rig()
     world.define(start=DAY)
     world.slow = {Call.MANUAL: 4 * MINUTE}
@@ -195,46 +184,46 @@ def test_stop_does_not_wait_for_a_call_by_hand(rig):
 # --- and afterwards -----------------------------------------------------------------------------------------
 
 
-def test_rig_stays_as_a_person_left_it_for_a_while_and_goes_to_standby_then(rig):
-    """Not a second after it was homed, and not never: a growth light may be off."""
+def test_rig_stays_as_a_person_left_it_for_the_hold_time_and_goes_to_standby_then(rig):
+    """A person needs time to look; but a growth light may be off meanwhile."""
     world = rig()
     world.define(start=DAY)
     world.live((MINUTE, Person("lights", on=True)), (5 * MINUTE, Life.reload), (HOUR, Life.kill))
-    assert when(world, "standby") == [NONE, MINUTE + SECOND + REST]
+    assert when(world, "standby") == [NONE, MINUTE + SECOND + HOLD_TIME]
 
 
-def test_each_further_wish_begins_the_while_anew(rig):
-    """Somebody is at work there."""
+def test_each_manual_command_restarts_the_hold_time(rig):
+    """The person is still at work."""
     world = rig()
     world.define(start=DAY)
     world.live((MINUTE, Person()), (10 * MINUTE, Person("goto", x=1)), (HOUR, Life.kill))
-    assert when(world, "standby") == [NONE, 10 * MINUTE + SECOND + REST]
+    assert when(world, "standby") == [NONE, 10 * MINUTE + SECOND + HOLD_TIME]
 
 
-def test_rig_that_stays_warm_is_got_ready_when_that_while_is_over(rig):
-    """A light that somebody forgot is given back also where the next slot is too near for standby."""
+def test_rig_that_stays_warm_is_prepared_after_the_hold_time(rig):
+    """A light that was left on is switched back also where the next slot is too near for standby."""
     world = rig()
     world.define(start=20 * MINUTE, standby_threshold=HOUR)
     world.live((MINUTE, Person("lights", on=True)), (21 * MINUTE, Life.kill))
     assert world.calls()[:4] == [
         ("by hand", MINUTE),
-        ("prepare", MINUTE + SECOND + REST),
+        ("prepare", MINUTE + SECOND + HOLD_TIME),
         ("prepare", 20 * MINUTE - 30 * SECOND),
         ("scan", 20 * MINUTE),
     ]
 
 
 @pytest.mark.parametrize("shift", [-DAY, 30 * DAY], ids=str)
-def test_setting_the_clock_does_not_change_how_long_that_is(rig, shift):
+def test_setting_the_clock_does_not_change_the_hold_time(rig, shift):
     """A plant must not stand in the dark for a day."""
     world = rig()
     world.live((MINUTE, Person()), (2 * MINUTE, lambda life: life.shift(shift)), (HOUR, Life.kill))
     assert world.ledger[-1].call is Call.STANDBY
-    assert world.ledger[-1].true_at == world.ledger[0].true_at + MINUTE + SECOND + REST
+    assert world.ledger[-1].true_at == world.ledger[0].true_at + MINUTE + SECOND + HOLD_TIME
 
 
-def test_slot_within_that_while_finds_the_rig_warm_and_leaves_it_in_standby(rig):
-    """The timelapse has it back."""
+def test_slot_within_the_hold_time_ends_it(rig):
+    """The rig is the timelapse's again."""
     world = rig()
     world.define(at=[10 * MINUTE, 5 * HOUR])
     world.live((MINUTE, Person()), (HOUR, Life.kill))
@@ -246,14 +235,14 @@ def test_slot_within_that_while_finds_the_rig_warm_and_leaves_it_in_standby(rig)
     ]
 
 
-def test_status_says_that_a_person_is_at_the_rig(rig):
-    """Whoever else looks wonders why it moves."""
+def test_live_status_says_that_a_person_has_the_rig(rig):
+    """Another person may wonder why it moves."""
     world = rig()
     world.slow = {Call.MANUAL: 20 * SECOND}
     words = []
 
     def look(life):
-        words.append(json.loads(life.daemon.live.path.read_text())["rig"])
+        words.append(json.loads(life.daemon.host.live.path.read_text())["rig"])
 
     looks = [(MINUTE + after * SECOND, look) for after in (-1, 1, 30)]
     world.live((MINUTE, Person()), *looks, (HOUR, Life.kill))
@@ -263,8 +252,8 @@ def test_status_says_that_a_person_is_at_the_rig(rig):
 # --- when not to ----------------------------------------------------------------------------------------
 
 
-def test_wish_that_a_dead_daemon_left_moves_nothing(rig):
-    """Nobody stands beside the rig any more."""
+def test_manual_command_that_a_killed_daemon_has_left_is_dropped(rig):
+    """Its person may not stand beside the rig any more."""
     world = rig()
     anna = Person()
 
@@ -280,7 +269,7 @@ def test_wish_that_a_dead_daemon_left_moves_nothing(rig):
 
 
 def test_nothing_moves_before_the_clock_is_trusted(rig):
-    """A scan may have to be resumed then, of which nobody knows yet; and the person is told."""
+    """A scan may have to be resumed first. The refusal says so."""
     world = rig()
     anna = Person()
     world.live((10 * SECOND, anna), (20 * SECOND, Life.kill), boot=Boot(evidence=UNSYNCHRONISED))
@@ -291,8 +280,8 @@ def test_nothing_moves_before_the_clock_is_trusted(rig):
     assert when(world, "by hand") == []
 
 
-def test_call_by_hand_is_nothing_that_the_store_knows_of(rig):
-    """Not a byte of it."""
+def test_manual_command_does_not_change_the_store(rig):
+    """Not one byte of it."""
     world = rig()
     world.define(start=DAY)
     before = []

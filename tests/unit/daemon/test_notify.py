@@ -1,4 +1,4 @@
-"""What reaches the service manager, read from a real notification socket."""
+"""The notices that reach the service manager, read from a real notification socket, and the watchdog."""
 
 import os
 import socket
@@ -8,19 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantimager.timelapse.daemon.notify import Notifier, status_text, watchdog_interval
+from plantimager.timelapse.daemon.notify import Notifier, Watchdog, status_text, watchdog_interval
+from plantimager.timelapse.daemon.phases import DaemonPhase, Lifecycle, PhaseEvent
 from plantimager.timelapse.domain.wording import STATUS_LENGTH
 
 
 class Manager:
-    """The receiving end, as systemd has it."""
+    """The receiving end of the socket, in place of systemd."""
 
     def __init__(self, address):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address)
         self._socket.setblocking(False)
 
-    def heard(self):
+    def received(self):
         """Return the next message; a test fails here if there is none."""
         return self._socket.recv(4096).decode()
 
@@ -47,19 +48,19 @@ def notifier(manager):
 
 
 def test_ready_comes_with_its_status(manager, notifier):
-    """One message, so that nobody sees the one without the other."""
+    """In one message, so that systemd never shows the one without the other."""
     notifier.ready("scheduled: slot 4 of 24 at 14:00")
-    assert manager.heard() == "READY=1\nSTATUS=scheduled: slot 4 of 24 at 14:00"
+    assert manager.received() == "READY=1\nSTATUS=scheduled: slot 4 of 24 at 14:00"
 
 
 def test_each_notification_has_the_words_of_sd_notify(manager, notifier):
-    """The protocol of sd_notify(3), word by word."""
+    """As sd_notify(3) documents them."""
     notifier.status("resuming")
     notifier.reloading(12.345678)
     notifier.stopping()
-    notifier.watchdog()
+    notifier.feed_watchdog()
     notifier.extend_timeout(timedelta(minutes=1, milliseconds=1))
-    assert [manager.heard() for _ in range(5)] == [
+    assert [manager.received() for _ in range(5)] == [
         "STATUS=resuming",
         "RELOADING=1\nMONOTONIC_USEC=12345678",
         "STOPPING=1",
@@ -68,21 +69,30 @@ def test_each_notification_has_the_words_of_sd_notify(manager, notifier):
     ]
 
 
+def test_status_that_is_shown_already_is_not_sent_again(manager, notifier):
+    """The loop gives it with every turn."""
+    for text in ("waiting", "waiting", "scanning"):
+        notifier.status(text)
+    assert [manager.received(), manager.received()] == ["STATUS=waiting", "STATUS=scanning"]
+    with pytest.raises(BlockingIOError):
+        manager.received()
+
+
 def test_status_arrives_as_utf_8(manager, notifier):
-    """An accent, an arrow or an emoji in a note is no reason to be silent, nor is an undecodable file name."""
+    """Accents, arrows and emoji are sent as they are; half of a surrogate pair is left out."""
     notifier.status("scène 3 → 🌱 \udcff.jpg")
-    assert manager.heard() == "STATUS=scène 3 → 🌱 .jpg"
+    assert manager.received() == "STATUS=scène 3 → 🌱 .jpg"
 
 
-def test_status_can_not_smuggle_in_another_notification(manager, notifier):
+def test_status_can_not_carry_another_notification(manager, notifier):
     """A line break in an error's text would otherwise end the status and begin an assignment."""
     notifier.status("camera said:\nSTOPPING=1\r\n\x00gone\u2028")
-    assert manager.heard() == "STATUS=camera said: STOPPING=1 gone"
+    assert manager.received() == "STATUS=camera said: STOPPING=1 gone"
 
 
 @given(st.text())
 def test_status_is_always_one_line_of_at_most_80_characters(text):
-    """Whatever a driver's error says."""
+    """Whatever text a driver's error has."""
     line = status_text(text)
     assert len(line) <= STATUS_LENGTH
     assert line.splitlines() in ([], [line])
@@ -97,7 +107,7 @@ def test_long_status_shows_that_it_was_cut():
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}])
 def test_without_a_service_manager_nothing_is_sent(environment, monkeypatch):
-    """The daemon in a terminal says the same things to nobody."""
+    """The daemon may run in a terminal."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notifier = Notifier(environment)
     notifier.ready("")
@@ -108,19 +118,19 @@ def test_without_a_service_manager_nothing_is_sent(environment, monkeypatch):
 def test_vanished_service_manager_stops_nothing(manager, notifier):
     """A time point is worth more than a status."""
     manager.close()
-    notifier.watchdog()
+    notifier.feed_watchdog()
 
 
 def test_deaf_service_manager_does_not_hold_up_the_loop(manager, notifier):
-    """When nobody empties the queue, messages are dropped after a moment instead of waited on for ever."""
+    """When the queue is full, messages are dropped after a moment; the loop doesn't wait for it."""
     notifier._systemd.socket.settimeout(0)  # the moment itself isn't what is tested
     for _ in range(2000):
-        notifier.watchdog()
-    assert manager.heard() == "WATCHDOG=1"
+        notifier.feed_watchdog()
+    assert manager.received() == "WATCHDOG=1"
 
 
 def test_socket_has_a_time_out(notifier):
-    """It is what the test above relies on."""
+    """The test above relies on it."""
     assert 0 < notifier._systemd.socket.gettimeout() <= 1
 
 
@@ -129,7 +139,7 @@ def test_nothing_is_sent_after_close(manager, notifier):
     notifier.close()
     notifier.status("late")
     with pytest.raises(BlockingIOError):
-        manager.heard()
+        manager.received()
 
 
 @pytest.mark.parametrize(
@@ -145,6 +155,58 @@ def test_nothing_is_sent_after_close(manager, notifier):
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "me"}, None),
     ],
 )
-def test_watchdog_interval_is_what_systemd_tells_this_process(environment, interval):
-    """A variable that was meant for a parent, or is damaged, means no watchdog."""
+def test_watchdog_interval_is_that_of_this_process(environment, interval):
+    """A variable for another process, or without a number, means no watchdog."""
     assert watchdog_interval(environment) == interval
+
+
+# --- the watchdog -------------------------------------------------------------------------------------------
+
+
+def lifecycle_after(*events):
+    lifecycle = Lifecycle()
+    for event in events:
+        lifecycle.advance(event)
+    return lifecycle
+
+
+KEEPING = (PhaseEvent.CLOCK_TRUSTED, PhaseEvent.STORE_READ)
+
+
+@pytest.fixture
+def watched(monkeypatch, notifier):
+    """Return the notifier of a process with a watchdog of 30 s."""
+    monkeypatch.setattr(notifier, "watchdog_interval", timedelta(seconds=30))
+    return notifier
+
+
+@pytest.mark.parametrize("events", [KEEPING, (*KEEPING, PhaseEvent.STOP_REQUESTED)], ids=["keeping", "stopping"])
+def test_watchdog_is_fed_twice_in_its_interval(manager, watched, events):
+    """While the schedule is kept, and while the service stops."""
+    assert Watchdog(watched, lifecycle_after(*events)).watch() == 15.0
+    assert manager.received() == "WATCHDOG=1"
+
+
+@pytest.mark.parametrize("events", [(), (PhaseEvent.CLOCK_DOUBTED,)], ids=["starting", "waiting"])
+def test_watchdog_is_not_fed_before_the_service_is_ready(manager, watched, events):
+    """A start has a time limit of its own."""
+    assert Watchdog(watched, lifecycle_after(*events)).watch() is None
+    with pytest.raises(BlockingIOError):
+        manager.received()
+
+
+def test_watchdog_replaces_a_process_whose_driver_hangs(manager, watched):
+    """At once, not after the interval."""
+    lifecycle = lifecycle_after(*KEEPING)
+    lifecycle.abandon("the driver hangs")
+    assert Watchdog(watched, lifecycle).watch() is None
+    assert manager.received() == "WATCHDOG=trigger"
+    assert lifecycle.phase is DaemonPhase.ABANDONED
+
+
+def test_process_whose_driver_hangs_ends_by_itself_without_a_watchdog(notifier):
+    """Nothing else would replace it."""
+    lifecycle = lifecycle_after(*KEEPING)
+    lifecycle.abandon("the driver hangs")
+    Watchdog(notifier, lifecycle).watch()
+    assert (lifecycle.phase, lifecycle.exit_code) == (DaemonPhase.ENDED, 1)

@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 
 class Rig:
-    """A scheduler on a virtual clock, and a ledger of what it did."""
+    """A scheduler on a virtual clock, and a list of what it ran."""
 
     def __init__(self, **clock):
         self.clock = VirtualClock(**clock)
@@ -49,7 +49,7 @@ class Rig:
             self.clock.at(moment, functools.partial(getattr(self.clock, what), *amount))
 
     def run(self):
-        """Run until nothing more is going to happen."""
+        """Run until nothing is left to happen."""
         with pytest.raises(ScriptEnded):
             self.scheduler.start()
 
@@ -68,7 +68,7 @@ def rig():
 
 
 def test_job_runs_at_its_time_and_once(rig):
-    """Neither early nor late on a clock that nobody sets."""
+    """Neither early nor late on a clock that isn't set."""
     rig.arm("slot", HOUR)
     rig.run()
     assert rig.ran == [("slot", HOUR, START + HOUR)]
@@ -77,7 +77,7 @@ def test_job_runs_at_its_time_and_once(rig):
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1), timedelta(days=36_500)])
 def test_job_that_is_late_runs_at_once(rig, late):
-    """Whether it still makes sense isn't the scheduler's to judge."""
+    """The caller judges lateness."""
     rig.arm("slot", -late)
     rig.run()
     assert rig.ran == [("slot", timedelta(0), START)]
@@ -99,7 +99,7 @@ def test_clock_set_forward_brings_a_job_nearer(rig):
     assert rig.ran == [("slot", HOUR, START + 5 * HOUR)]
 
 
-def test_clock_set_back_puts_a_job_off(rig):
+def test_clock_set_back_postpones_a_job(rig):
     """It waits for the wall clock to show its time."""
     rig.arm("slot", HOUR)
     rig.clock.at(MINUTE, lambda: rig.clock.shift(-4 * HOUR))
@@ -108,7 +108,7 @@ def test_clock_set_back_puts_a_job_off(rig):
 
 
 def test_clock_set_back_after_a_job_does_not_repeat_it(rig):
-    """A job that ran is gone."""
+    """A job that ran is removed."""
     rig.arm("slot", HOUR)
     rig.clock.at(2 * HOUR, lambda: rig.clock.shift(-4 * HOUR))
     rig.run()
@@ -116,7 +116,7 @@ def test_clock_set_back_after_a_job_does_not_repeat_it(rig):
 
 
 def test_clock_set_back_between_the_wake_up_and_the_look_at_it(rig):
-    """What a turn had to look at first is judged by the clock of now, not by the reason for the wake-up."""
+    """Whether a job is due is judged by the clock as it is now, not by the reason for the wake-up."""
     rig.arm("slot", HOUR)
     rig.clock.at(HOUR, rig.clock.wake)
 
@@ -130,7 +130,7 @@ def test_clock_set_back_between_the_wake_up_and_the_look_at_it(rig):
 
 
 def test_job_that_came_due_in_a_suspend_runs_on_resume(rig):
-    """Not an amount of waking time later."""
+    """At once, not later by the time of the suspend."""
     rig.arm("slot", HOUR)
     rig.clock.at(30 * MINUTE, lambda: rig.clock.suspend(3 * HOUR))
     rig.run()
@@ -162,7 +162,7 @@ def test_naive_time_is_refused(rig):
 
 
 def test_jobs_run_by_time_and_then_in_the_order_in_which_they_came(rig):
-    """A warm-up that was armed before its slot goes before it, whatever their ids."""
+    """A warm-up that was armed before its slot runs before it, whatever their ids."""
     for job_id, after in (("z", HOUR), ("b", MINUTE), ("a", HOUR), ("y", MINUTE), ("past", -HOUR)):
         rig.arm(job_id, after)
     rig.run()
@@ -170,7 +170,7 @@ def test_jobs_run_by_time_and_then_in_the_order_in_which_they_came(rig):
 
 
 def test_job_armed_anew_takes_the_place_of_the_old_one_and_goes_last(rig):
-    """One job to an id; among those of the same time it is the latest to have come."""
+    """One job for each id; among those of the same time it is the latest."""
     rig.arm("slot", 2 * HOUR)
     rig.arm("other", HOUR)
     rig.arm("slot", HOUR)
@@ -179,7 +179,7 @@ def test_job_armed_anew_takes_the_place_of_the_old_one_and_goes_last(rig):
 
 
 def test_job_may_arm_itself_anew(rig):
-    """As a slot that is tried again does; APScheduler would remove it after the run."""
+    """As a slot does that is attempted again; APScheduler would remove it after the run."""
 
     def slot(attempt):
         rig.job(attempt)
@@ -192,14 +192,14 @@ def test_job_may_arm_itself_anew(rig):
 
 
 def test_job_may_remove_itself(rig):
-    """What it asks for has happened when it ends."""
+    """It is removed by then, and not once more afterwards."""
     rig.scheduler.arm("slot", START, lambda: rig.scheduler.remove_job("slot"))
     rig.run()
     assert rig.scheduler.get_jobs() == []
 
 
-def test_job_may_put_itself_off(rig):
-    """By APScheduler's own means, too."""
+def test_job_may_postpone_itself(rig):
+    """With APScheduler's own methods, too."""
 
     def slot():
         rig.job("slot")
@@ -211,15 +211,15 @@ def test_job_may_put_itself_off(rig):
     assert [at for _, at, _ in rig.ran] == [HOUR, 2 * HOUR]
 
 
-def test_job_may_take_back_another_that_is_due(rig):
-    """A cancelled timelapse takes nothing more."""
+def test_job_may_remove_another_that_is_due(rig):
+    """After a cancellation no slot is taken."""
     rig.scheduler.arm("cancel", START, lambda: rig.scheduler.remove_job("slot"))
     rig.arm("slot", timedelta(0))
     rig.run()
     assert rig.ran == []
 
 
-def test_job_may_put_off_another_that_is_due(rig):
+def test_job_may_postpone_another_that_is_due(rig):
     """It runs at its new time only."""
     rig.scheduler.arm("first", START, lambda: rig.arm("slot", HOUR))
     rig.arm("slot", timedelta(0))
@@ -248,7 +248,7 @@ def test_turn_is_taken_before_the_first_job(rig):
 
 
 def test_job_whose_time_alone_ends_the_sleep_runs_before_the_turn(rig):
-    """Nothing else happened that it would have to know of, and the turn would make it late."""
+    """Nothing else has happened, and the turn would make it late."""
     rig.scheduler._turn = lambda _: rig.job("turn")
     rig.arm("slot", HOUR)
     rig.run()
@@ -265,7 +265,7 @@ def test_turn_is_taken_before_a_job_if_anything_else_happened(rig):
 
 
 def test_turn_is_taken_before_a_job_that_is_late_without_a_reason(rig):
-    """The news that the clock was set may come an instant after the timer has run out for it."""
+    """The kernel may report that the clock was set an instant after the timer has run out for it."""
 
     def set_without_telling():
         rig.clock.shift(2 * HOUR)
@@ -278,8 +278,8 @@ def test_turn_is_taken_before_a_job_that_is_late_without_a_reason(rig):
     assert [job_id for job_id, at, _ in rig.ran if at == HOUR] == ["turn", "slot"]
 
 
-def test_job_that_is_put_off_as_its_time_comes_runs_at_its_new_time(rig):
-    """By another thread, of whose wake-up the sleep doesn't know yet."""
+def test_job_that_is_postponed_as_its_time_comes_runs_at_its_new_time(rig):
+    """Another thread postponed it, and its wake-up has not come yet."""
     rig.arm("slot", HOUR)
     rig.clock.at(
         HOUR, lambda: (rig.scheduler.modify_job("slot", next_run_time=START + 2 * HOUR), rig.clock._woken.clear())
@@ -288,7 +288,7 @@ def test_job_that_is_put_off_as_its_time_comes_runs_at_its_new_time(rig):
     assert [at for _, at, _ in rig.ran] == [2 * HOUR]
 
 
-def test_turn_may_take_back_what_is_due(rig):
+def test_turn_may_remove_a_job_that_is_due(rig):
     """While the clock isn't trusted, nothing runs that a wrong clock made due."""
 
     def turn(wake):
@@ -302,8 +302,8 @@ def test_turn_may_take_back_what_is_due(rig):
     assert rig.ran == []
 
 
-def test_turn_learns_why_it_is_taken(rig):
-    """Once at the start (and for APScheduler's own wake-up there), then for each thing that happened."""
+def test_turn_is_given_its_reason(rig):
+    """Once at the start (and for APScheduler's own wake-up there), then for each wake-up."""
     rig.arm("slot", HOUR)
     rig.clock.at(2 * HOUR, lambda: rig.clock.shift(-MINUTE))
     rig.clock.at(3 * HOUR, rig.scheduler.wakeup)
@@ -313,7 +313,7 @@ def test_turn_learns_why_it_is_taken(rig):
 
 
 def test_turn_is_taken_again_after_the_time_it_asks_for():
-    """Seconds that the machine was awake, whatever happens to the wall clock: the watchdog's measure."""
+    """In seconds of the monotonic clock, which the watchdog uses, too."""
     rig = Rig(limit=timedelta(seconds=100))
     rig.timeout = 15.0
     rig.clock.at(timedelta(seconds=20), lambda: rig.clock.shift(-HOUR))
@@ -329,8 +329,8 @@ def test_idle_scheduler_sleeps(rig):
     assert rig.clock.wakes == [Wake.WOKEN, Wake.DUE]
 
 
-def test_scheduler_without_jobs_sleeps_for_ever(rig):
-    """It has nothing to look at."""
+def test_scheduler_without_jobs_never_wakes_up(rig):
+    """There is nothing to wait for."""
     rig.run()
     assert rig.clock.wakes == [Wake.WOKEN]
 
@@ -340,8 +340,8 @@ def test_scheduler_without_jobs_sleeps_for_ever(rig):
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("who", ["job", "turn"])
-def test_failure_comes_out_of_start(rig, who, error):
-    """APScheduler would log it and go on; the daemon's own failures must end it, so that systemd starts it again."""
+def test_failure_is_raised_by_start(rig, who, error):
+    """APScheduler would log it and go on. A mistake of the daemon must end it, so that systemd restarts it."""
 
     def fail(*_):
         raise error("no space left")
@@ -358,7 +358,7 @@ def test_failure_comes_out_of_start(rig, who, error):
 
 
 def test_shutdown_in_a_job_ends_the_loop_after_it(rig):
-    """What is due with it stays undone."""
+    """Other jobs that are due don't run."""
     rig.scheduler.arm("last", START + HOUR, rig.scheduler.shutdown)
     rig.arm("slot", HOUR)
     rig.scheduler.start()
@@ -381,7 +381,7 @@ def test_shutdown_of_a_scheduler_that_does_not_run_is_refused(rig):
 
 
 def test_scheduler_can_be_started_again(rig):
-    """What the first run left isn't there any more."""
+    """The jobs of the first run are gone."""
     rig.scheduler.arm("last", START, rig.scheduler.shutdown)
     rig.arm("left over", HOUR)
     rig.scheduler.start()
@@ -421,7 +421,7 @@ def test_other_threads_arm_and_end_a_sleeping_scheduler():
 
 
 def test_other_threads_see_the_jobs_while_one_runs(rig):
-    """APScheduler's own loop would keep them waiting until it is over."""
+    """APScheduler's own loop would lock them out until it is over."""
     seen = []
 
     def long_job():
@@ -458,7 +458,7 @@ def test_plain_add_job_works(rig):
 
 
 def test_repeated_job_counts_many_missed_times_as_one(rig):
-    """After an outage it runs once, then goes on in its step."""
+    """After an outage it runs once, then at its next regular time."""
     trigger = IntervalTrigger(hours=1, start_date=START, timezone=UTC)
     rig.scheduler.add_job(rig.job, trigger, ["tick"], id="tick", next_run_time=START)
     rig.clock.at(150 * MINUTE, lambda: rig.clock.suspend(10 * HOUR))
@@ -487,7 +487,7 @@ def test_paused_job_waits_until_it_is_resumed(rig):
     assert [(job_id, at) for job_id, at, _ in rig.ran] == [("other", HOUR), ("slot", 3 * HOUR)]
 
 
-def test_listeners_hear_of_a_job_that_ran(rig):
+def test_listeners_are_notified_of_a_job_that_ran(rig):
     """Ended, then taken off the list."""
     heard = []
     rig.scheduler.add_listener(
@@ -529,7 +529,7 @@ def test_operating_system_is_not_asked_for_the_time(rig, monkeypatch):
 
 
 def test_good_run_logs_nothing_at_warning(rig, caplog):
-    """APScheduler tells of each job at INFO; from WARNING on it is silent."""
+    """APScheduler logs each job at INFO, and nothing from WARNING on."""
     rig.arm("slot", HOUR)
     rig.run()
     assert {record.name for record in caplog.records} <= {"apscheduler.scheduler"}
@@ -537,7 +537,7 @@ def test_good_run_logs_nothing_at_warning(rig, caplog):
 
 
 def test_nothing_is_left_of_jobs_that_ran(rig):
-    """A slot has an id of its own; ten thousand of them leave no trace in the scheduler or its executor."""
+    """Ten thousand ids leave no trace in the scheduler or its executor."""
     for slot in range(10_000):
         rig.scheduler.arm(f"slot {slot}", START, int)
     rig.run()
@@ -545,8 +545,8 @@ def test_nothing_is_left_of_jobs_that_ran(rig):
     assert not rig.scheduler._executors["default"]._instances
 
 
-def test_apscheduler_is_what_the_override_was_written_for():
-    """Of APScheduler's inside we use these; if one goes, this test and not a rig finds out."""
+def test_apscheduler_has_what_the_scheduler_overrides():
+    """These private parts of APScheduler are used; if one goes, this test finds out before a rig does."""
     assert callable(BaseScheduler._process_jobs)  # else ours overrides nothing
     assert callable(BaseScheduler._create_default_executor)
     assert callable(BaseScheduler._create_default_jobstore)
@@ -561,7 +561,7 @@ def test_apscheduler_is_what_the_override_was_written_for():
 
 
 def test_import_costs_no_more_than_apscheduler_itself():
-    """Boot time: beyond APScheduler's core, its date trigger and msgspec, what is loaded is small or our own."""
+    """For a fast boot: beside APScheduler's core, its date trigger and msgspec, only small modules are loaded."""
     program = (
         "import sys, apscheduler.schedulers.base, apscheduler.triggers.date, msgspec\n"
         "before = set(sys.modules)\n"

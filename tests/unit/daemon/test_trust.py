@@ -1,4 +1,4 @@
-"""When the wall clock is trusted with decisions that can't be taken back."""
+"""Whether the wall clock can be trusted with decisions that can't be taken back."""
 
 from datetime import timedelta
 
@@ -37,20 +37,20 @@ def test_clock_set_from_a_real_time_clock_is_trusted_at_once():
 
 
 def test_unsynchronised_clock_is_waited_for_until_the_limit():
-    """What is left of clock_wait counts from the machine's boot."""
+    """The rest of clock_wait counts from the machine's boot."""
     verdict = judged(AUTO, UNSYNCHRONISED)
     assert verdict == Trust(trusted=False, why="kernel: unsynchronised", wait=CLOCK_WAIT - timedelta(seconds=20))
 
 
 def test_unsynchronised_clock_goes_on_after_the_limit_and_says_so():
-    """A rig that never gets network time isn't held up for ever, nor again by a restart of the service."""
+    """A rig that never gets network time waits once, and not again after a restart of the service."""
     verdict = judged(AUTO, UNSYNCHRONISED, since_boot=LONG_AFTER_BOOT)
     assert verdict.trusted
     assert verdict.why == "kernel: unsynchronised, but nothing better came within 10 min of boot"
 
 
 def test_unsynchronised_clock_goes_on_exactly_at_the_limit():
-    """The wait that was told is the wait that is needed."""
+    """The announced wait is exactly the one that is needed."""
     first = judged(AUTO, UNSYNCHRONISED)
     assert judged(AUTO, UNSYNCHRONISED, since_boot=JUST_BOOTED + first.wait.total_seconds()).trusted
 
@@ -74,7 +74,7 @@ def test_network_time_before_the_last_write_is_believed_after_the_limit():
 
 
 def test_network_time_shortly_before_the_last_write_is_believed_when_it_has_passed_it():
-    """Nobody waits longer than the doubt lasts."""
+    """The wait is no longer than the doubt."""
     assert judged(AUTO, SYNCHRONISED, behind=timedelta(seconds=2)).wait == timedelta(seconds=2)
 
 
@@ -103,8 +103,8 @@ def test_policy_words_are_those_of_the_configuration():
     since_boot=st.timedeltas(timedelta(0), timedelta(days=4000)),
     clock_wait=st.timedeltas(timedelta(0), timedelta(days=4000)),
 )
-def test_told_wait_is_exact(policy, evidence, behind, since_boot, clock_wait):
-    """As long as the evidence stays, the clock is trusted after the told wait and not a microsecond before."""
+def test_wait_is_exact(policy, evidence, behind, since_boot, clock_wait):
+    """As long as the evidence stays, the clock is trusted after the announced wait and not a microsecond before."""
 
     def verdict_after(wait):
         last_write = None if behind is None else NOW + behind

@@ -1,4 +1,4 @@
-"""When the rig is powered."""
+"""When the rig is prepared, goes to standby, and is asked again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.domain.power import wants_standby, warmup_at
+from plantimager.timelapse.domain.power import RigWait, wait_for_rig, wants_standby, warmup_at
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
 
@@ -20,7 +20,7 @@ def timelapse(**changes):
 
 
 def test_rig_is_warmed_up_before_the_next_slot():
-    """So long before it as the timelapse says."""
+    """By the time that the timelapse has for it."""
     assert warmup_at(timelapse()) == AT - MINUTE
 
 
@@ -54,3 +54,40 @@ def test_rig_is_powered_down_when_nothing_is_to_come(idle):
     """And nothing is warmed up for it."""
     assert wants_standby(idle, AT)
     assert idle is None or warmup_at(idle) is None
+
+
+# --- a rig that isn't ready -------------------------------------------------------------------------
+
+
+SECOND = timedelta(seconds=1)
+
+
+def waits(timelapse, late, tries):
+    """Return after how many seconds the rig is asked again each time, when it answers at once."""
+    now, wait, pauses = AT + late, None, []
+    for _ in range(tries):
+        wait = wait_for_rig(timelapse, now, wait)
+        pauses.append((wait.again_at - now).total_seconds())
+        now = wait.again_at
+    return pauses
+
+
+def test_rig_that_is_not_ready_is_asked_ever_more_slowly():
+    """Twice as slowly each time, up to half a minute."""
+    assert waits(timelapse(grace=10 * MINUTE), timedelta(0), 7) == [2, 4, 8, 16, 30, 30, 30]
+
+
+def test_rig_is_asked_once_more_right_before_the_grace_period_is_over():
+    """At its very end it would be too late."""
+    assert waits(timelapse(grace=20 * SECOND), timedelta(0), 5)[:4] == [2, 4, 8, 5]
+
+
+def test_slot_is_looked_at_again_when_its_grace_period_is_over():
+    """Then it is skipped."""
+    wait = wait_for_rig(timelapse(grace=MINUTE), AT + 59.5 * SECOND, RigWait(0, 5, AT))
+    assert (wait.slot, wait.tries, wait.again_at) == (0, 6, AT + MINUTE + timedelta.resolution)
+
+
+def test_rig_of_a_slot_that_is_late_anyway_is_asked_at_the_usual_pace():
+    """The newest of the missed slots may be taken however late."""
+    assert waits(timelapse(grace=MINUTE), 5 * MINUTE, 3) == [2, 4, 8]

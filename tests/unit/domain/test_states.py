@@ -1,4 +1,4 @@
-"""The words for states, and the table of transitions."""
+"""The states, and the table of transitions."""
 
 import itertools
 
@@ -26,19 +26,19 @@ S = TimeLapseState
         ("configured", S.CONFIGURED),
     ],
 )  # fmt: skip
-def test_the_words_of_every_age_are_read(word, state):
+def test_words_of_every_age_are_read(word, state):
     """Stores of older controllers use other words for the same states."""
     assert TimeLapseState(word) is state
 
 
 @pytest.mark.parametrize("word", ["", "Scheduled", "IDLE", "done", "name", "__members__", None, 3, ["idle"]])
 def test_any_other_word_is_refused(word):
-    """A word that nobody wrote isn't guessed."""
+    """An unknown word isn't guessed."""
     with pytest.raises(ValueError):
         TimeLapseState(word)
 
 
-def test_the_names_that_programs_import_are_there():
+def test_names_that_programs_import_are_there():
     """`STANDBY` and `SCHEDULED` are one state, and the older words are the first names of none."""
     assert TimeLapseState.STANDBY is TimeLapseState.SCHEDULED
     assert TimeLapseState.SCANNING is TimeLapseState.RUNNING
@@ -61,7 +61,7 @@ def test_every_state_is_ended_active_or_a_draft():
     assert {state for state in S if state.is_active} == {S.SCHEDULED, S.RUNNING}
 
 
-def test_a_slot_that_was_interrupted_may_be_tried_again():
+def test_slot_that_was_interrupted_may_be_attempted_again():
     """Of the statuses that end an attempt, `interrupted` alone leaves the slot open."""
     assert {status for status in RecordStatus if status.is_final} == {
         RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED,
@@ -69,8 +69,8 @@ def test_a_slot_that_was_interrupted_may_be_tried_again():
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(S, Trigger)))
-def test_a_transition_is_in_the_table_or_refused(state, event):
-    """One function refuses whatever the table has no row for, and names both."""
+def test_transition_is_in_the_table_or_refused(state, event):
+    """One function refuses every pair without a row, and names both."""
     allowed = TRANSITIONS.get((state, event), ())
     for to in S:
         if to in allowed:
@@ -82,10 +82,10 @@ def test_a_transition_is_in_the_table_or_refused(state, event):
 
 @pytest.mark.parametrize("state", [S.CONFIGURED, S.FAILED, S.CANCELLED])
 def test_nothing_leads_out_of_a_draft_or_a_definite_end(state):
-    """A draft is armed by nobody here; failed and cancelled are for good."""
+    """The daemon arms no draft; failed and cancelled are for good."""
     assert not [key for key in TRANSITIONS if key[0] is state]
 
 
-def test_a_completed_timelapse_only_takes_back_slots():
-    """After a wrong clock has skipped them to the end, they are given back."""
-    assert [event for state, event in TRANSITIONS if state is S.COMPLETED] == [Trigger.SLOTS_GIVEN_BACK]
+def test_completed_timelapse_can_only_have_its_slots_reopened():
+    """A wrong clock may have skipped them to the end."""
+    assert [event for state, event in TRANSITIONS if state is S.COMPLETED] == [Trigger.SLOTS_REOPENED]

@@ -1,59 +1,27 @@
-"""The state machine: every transition, what it leaves on record, and what always holds."""
+"""The state machine: every transition and its records, and the invariants."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
+from event_fold import EventFold
+from example_timelapse import CALLS, FAILURE, IN_STATE, LOOKS, START, at, taken, timelapse
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus, Trigger
-from plantimager.timelapse.domain.timelapse import (
-    MAX_REPEATED_TEXT_BYTES,
-    MAX_TEXT_BYTES,
-    MINIMUM_GRACE,
-    SlotRecord,
-    TimeLapse,
-    TimeLapseMode,
-    TimeLapseState,
-)
+from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, MAX_TEXT_BYTES, SlotRecord
+from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapseState
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.logbook import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
 
-START = datetime(2026, 6, 22, 8, tzinfo=UTC)
-EVERY = timedelta(minutes=30)
-GRACE = timedelta(minutes=2)
-FAILURE = ScanFailed("camera time-out")
-
 S, R = TimeLapseState, RecordStatus
-
-
-def timelapse(n_slots=4, **changes):
-    values = {
-        "id": "tl",
-        "mode": TimeLapseMode.INTERVAL,
-        "state": S.SCHEDULED,
-        "schedule_times": tuple(START + EVERY * slot for slot in range(n_slots)),
-        "grace": GRACE,
-        **changes,
-    }
-    return TimeLapse(**values)
-
-
-def at(slot, late=0):
-    """Return the instant ``late`` seconds after a slot is due."""
-    return START + EVERY * slot + timedelta(seconds=late)
-
-
-def taken(timelapse, *, boot_id="b"):
-    now = timelapse.next_at
-    return timelapse.begin(now, boot_id).succeed(now + timedelta(minutes=5), 72)
 
 
 def statuses(timelapse):
@@ -64,7 +32,7 @@ def statuses(timelapse):
 
 
 def test_due_slot_is_on_record_as_running_before_anything_happens():
-    """Attempt, boot and start are known to whoever finds the store after a power cut."""
+    """A start after a power cut finds attempt, boot and time in the store."""
     running = timelapse().begin(at(0, 1), "boot-1")
     assert running.state is S.RUNNING
     assert running.current == SlotRecord(
@@ -159,7 +127,7 @@ def test_rig_that_is_not_ready_uses_no_attempt():
 
 
 def test_tally_that_was_counted_once_is_counted_anew_for_the_next_value():
-    """It is kept with the value, not with what follows from it."""
+    """It is cached with one value, not with the next."""
     before = timelapse(3)
     assert str(before.tally) == "0 taken, 0 failed, 0 skipped"
     assert str(taken(before).tally) == "1 taken, 0 failed, 0 skipped"
@@ -195,7 +163,7 @@ def test_interrupted_slot_stays_next_and_costs_no_retry():
 
 
 def test_interrupted_slot_later_than_grace_keeps_its_record():
-    """What became of it is that it was interrupted; that it is late now adds nothing."""
+    """It was interrupted; its lateness adds nothing to that."""
     cut = timelapse().begin(at(0), "b").interrupt(None, "the power went while it was being taken")
     after = cut.skip_late_slots(at(2, 1), Reason.MISSED, "the rig was off")
     assert statuses(after) == [R.INTERRUPTED, R.SKIPPED, None, None]
@@ -203,7 +171,7 @@ def test_interrupted_slot_later_than_grace_keeps_its_record():
     assert (after.tally.interrupted, after.tally.skipped, after.tally.done) == (1, 1, 2)
 
 
-def test_slots_later_than_grace_are_passed_in_one_step():
+def test_slots_later_than_grace_are_skipped_in_one_step():
     """Each says how late it was and why, and the first that can be taken is next."""
     after = timelapse().skip_late_slots(at(2, 60), Reason.MISSED, "the rig was off")
     assert statuses(after) == [R.SKIPPED, R.SKIPPED, None, None]
@@ -231,15 +199,15 @@ def test_grace_of_zero_still_lets_slots_start():
     assert timelapse(grace=timedelta(0)).late_slots(at(0) + MINIMUM_GRACE * 1.001) == [0]
 
 
-def test_run_latest_leaves_the_newest_late_slot():
-    """It is taken at once, however late; the others are passed."""
+def test_run_latest_leaves_the_newest_late_slot_open():
+    """It is taken at once, however late; the others are skipped."""
     after = timelapse().skip_late_slots(at(2, 300), Reason.MISSED, "", run_latest=True)
     assert after.next_idx == 2
     assert after.skip_late_slots(at(2, 900), Reason.MISSED, "", run_latest=True) is after
 
 
 def test_run_latest_gives_way_to_a_slot_that_is_due():
-    """Two scans of one moment help nobody: the one that is in time is taken."""
+    """Of two scans at one moment, the one that is in time is taken."""
     after = timelapse().skip_late_slots(at(3, 10), Reason.MISSED, "", run_latest=True)
     assert (after.next_idx, after.tally.skipped) == (3, 3)
 
@@ -252,7 +220,7 @@ def test_run_latest_leaves_the_newest_slot_that_is_open():
 
 
 def test_cancelling_gives_every_slot_its_record():
-    """What is taken stays taken; the rest says who ended it and why."""
+    """A slot that was taken stays taken; the others say who ended the timelapse, and why."""
     after = taken(timelapse(3)).cancel(at(1), "ada", "the plant wilted")
     assert (after.state, after.next_idx) == (S.CANCELLED, 3)
     assert statuses(after) == [R.SUCCEEDED, R.SKIPPED, R.SKIPPED]
@@ -268,14 +236,14 @@ def test_cancelling_a_running_scan_records_it_as_interrupted():
     assert after.records[0].finished_at == at(0, 9)
 
 
-def test_reason_of_a_person_is_cut_to_what_many_records_can_carry():
+def test_reason_of_a_person_is_cut_to_fit_many_records():
     """Megabytes of reason in each of a hundred thousand records would fill the disk."""
     after = timelapse().cancel(at(0), "a" * 9000, "w" * 9000)
     assert len(after.ending.why) < MAX_TEXT_BYTES + 40
     assert len(after.records[3].error_text) < MAX_REPEATED_TEXT_BYTES + 40
 
 
-def test_text_that_no_file_can_carry_is_mended():
+def test_text_that_no_file_can_hold_is_corrected():
     """A command line may hold bytes that are no text; they must not make the store unwritable."""
     after = timelapse().cancel(at(0), "ada\udcff", "wilted\ud800")
     assert (after.ending.who, after.ending.why) == ("ada?", "wilted?")
@@ -285,13 +253,13 @@ def test_text_that_no_file_can_carry_is_mended():
 
 
 def test_error_without_words_is_named_by_its_type():
-    """An empty message helps nobody."""
+    """An empty message is no explanation."""
     failed = timelapse().begin(at(0), "b").fail_attempt(at(0), TimeoutError())
     assert failed.records[0].error == {"type": "TimeoutError", "msg": "TimeoutError"}
 
 
-def test_slots_skipped_under_a_wrong_clock_are_given_back():
-    """The clock ran ahead, slots went by, the clock was set right: they can be taken after all."""
+def test_slots_skipped_under_a_wrong_clock_are_reopened():
+    """The clock was ahead, slots were skipped, the clock was set right: the slots can be taken after all."""
     wrong = timelapse().skip_late_slots(at(9), Reason.MISSED, "")
     assert wrong.state is S.COMPLETED
     back = wrong.reopen_slots(at(1, 60))
@@ -299,7 +267,7 @@ def test_slots_skipped_under_a_wrong_clock_are_given_back():
     assert statuses(back) == [R.SKIPPED, None, None, None]
 
 
-def test_attempts_of_a_slot_that_is_given_back_stay_on_record():
+def test_attempts_of_a_slot_that_is_reopened_stay_on_record():
     """One that was cut off stays so while it is next; one that waited for its rig waits again."""
     cut = timelapse().begin(at(0), "b").interrupt(None, "the power went").skip_late_slots(at(0, 300), Reason.MISSED, "")
     back = cut.reopen_slots(at(0, 60))
@@ -311,15 +279,15 @@ def test_attempts_of_a_slot_that_is_given_back_stay_on_record():
     assert back.begin(at(0, 70), "b").current.attempt == 2
 
 
-def test_nothing_is_given_back_under_a_clock_that_only_goes_on():
-    """What was late stays late."""
+def test_nothing_is_reopened_under_a_clock_that_only_goes_on():
+    """A late slot stays late."""
     after = timelapse().skip_late_slots(at(2, 1), Reason.MISSED, "")
     assert after.reopen_slots(at(2, 1)) is after
     assert after.reopen_slots(at(9)) is after
 
 
 @pytest.mark.parametrize("end", [lambda t: t.cancel(at(0), "ada", "why"), lambda t: replace(t, state=S.CONFIGURED)])
-def test_nothing_is_given_back_to_a_timelapse_that_was_ended(end):
+def test_nothing_is_reopened_in_a_timelapse_that_was_ended(end):
     """Only the schedule's own end can turn out to have been a mistake of the clock."""
     ended = end(timelapse().skip_late_slots(at(1, 300), Reason.MISSED, ""))
     assert ended.reopen_slots(at(0)) is ended
@@ -334,8 +302,8 @@ def test_slot_taken_under_a_wrong_clock_is_not_taken_again():
     assert taken(back).next_idx == 3
 
 
-def test_unknown_keys_of_a_record_survive_what_happens_to_its_slot():
-    """They are somebody's; whatever becomes of the slot, they stay in its record."""
+def test_unknown_keys_of_a_record_survive_every_transition():
+    """They are another program's, and stay in the record."""
     before = replace(
         timelapse(),
         records={slot: SlotRecord(slot=slot, scan_id=f"x{slot}", unknown_keys={"theirs": slot}) for slot in (0, 1)},
@@ -351,34 +319,11 @@ def test_unknown_keys_of_a_record_survive_what_happens_to_its_slot():
 
 # --- what is refused ----------------------------------------------------------------------------
 
-IN_STATE = {
-    S.CONFIGURED: timelapse(state=S.CONFIGURED),
-    S.SCHEDULED: timelapse(),
-    S.RUNNING: timelapse().begin(at(0), "b"),
-    S.COMPLETED: timelapse().skip_late_slots(at(9), Reason.NOT_RECORDED, ""),
-    S.FAILED: timelapse(on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b").fail_attempt(at(0), FAILURE),
-    S.CANCELLED: timelapse().cancel(at(0), "ada", "why"),
-}
-CALLS = {
-    Trigger.SLOT_DUE: lambda t: t.begin(at(0), "b"),
-    Trigger.SCAN_OK: lambda t: t.succeed(at(0), 1),
-    Trigger.ATTEMPT_FAILED: lambda t: replace(t, scan_retries=9).fail_attempt(at(0), FAILURE),
-    Trigger.RIG_NOT_READY: lambda t: t.rig_not_ready(FAILURE),
-    Trigger.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
-    Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
-    Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
-}
-LOOKS = {
-    Trigger.SLOTS_LATE: lambda t: t.skip_late_slots(at(0, 300), Reason.MISSED, ""),
-    Trigger.SLOTS_GIVEN_BACK: lambda t: t.reopen_slots(at(0)),
-}
-"""What looks whether there is anything to do, and gives the same value where there isn't."""
-
 
 @pytest.mark.parametrize("event", CALLS)
 @pytest.mark.parametrize("state", S)
 def test_every_event_leads_where_the_table_says_or_is_refused(state, event):
-    """The methods and the table say the same, in both directions."""
+    """The methods and the table agree, in both directions."""
     allowed = TRANSITIONS.get((state, event))
     if allowed:
         assert CALLS[event](IN_STATE[state]).state in allowed
@@ -396,8 +341,8 @@ def test_looking_at_the_schedule_changes_nothing_where_the_table_has_no_row(stat
     assert after is before or after.state in TRANSITIONS[state, event]
 
 
-def test_every_row_of_the_table_is_walked_by_a_method():
-    """No transition is there that nothing leads over."""
+def test_every_row_of_the_table_has_a_method():
+    """The table has no unused row."""
     assert {event for _, event in TRANSITIONS} == {*CALLS, *LOOKS}
 
 
@@ -432,13 +377,13 @@ def test_value_that_contradicts_itself_is_never_made(changes):
     ],
 )
 def test_error_of_any_controller_has_words(error, text, reason):
-    """Whatever JSON stands there, a person can read it."""
+    """A person can read any JSON in its place."""
     record = SlotRecord(slot=0, scan_id="x", error=error)
     assert (record.error_text, record.reason) == (text, reason)
 
 
 def test_tally_counts_what_is_final_and_words_it():
-    """An interrupted slot counts once it has gone by, and is named only where there is one."""
+    """An interrupted slot counts once it is closed, and is named only where there is one."""
     done = taken(timelapse(5)).begin(at(1), "b").fail_attempt(at(1, 9), FAILURE)
     cut = done.begin(at(2), "b").interrupt(at(2, 9), "stopped")
     assert str(cut.tally) == "1 taken, 1 failed, 0 skipped"
@@ -451,7 +396,7 @@ def test_tally_counts_what_is_final_and_words_it():
 
 
 class AnyLife(RuleBasedStateMachine):
-    """A timelapse to which anything may happen in any order, the clock set forward and back included."""
+    """A timelapse with any transitions in any order, under a clock that is set forward and back."""
 
     @initialize(
         n_slots=st.integers(1, 6),
@@ -465,6 +410,8 @@ class AnyLife(RuleBasedStateMachine):
             timelapse(n_slots, scan_retries=retries, on_scan_failed=policy), {"ScanPath": {}}, "digest"
         )
         self.run_latest = run_latest
+        self.fold = EventFold()
+        self.fold.follow(self.value)
         self.failures = dict.fromkeys(range(n_slots), 0)
         self.successes = dict.fromkeys(range(n_slots), 0)
 
@@ -473,6 +420,7 @@ class AnyLife(RuleBasedStateMachine):
         return self.stored.timelapse
 
     def become(self, value):
+        self.fold.follow(value)
         self.stored = self.stored.evolved(value, Logbook(saved_at=self.now))
 
     def is_(self, state):
@@ -485,7 +433,9 @@ class AnyLife(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 90))
     def clock_is_set_back(self, minutes):
         self.now -= timedelta(minutes=minutes)
-        if not self.is_(S.RUNNING):
+        if self.is_(S.RUNNING):
+            self.become(self.value.redate(-timedelta(minutes=minutes)))
+        else:
             self.become(self.value.reopen_slots(self.now))
 
     @precondition(lambda self: not self.is_(S.RUNNING))

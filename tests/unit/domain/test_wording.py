@@ -1,4 +1,4 @@
-"""How things are worded for people."""
+"""Words for people."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_slots_are_named_as_on_record():
     assert describe_timelapse(timelapse(1)) == "col0_ld, 1 slot, 0 done"
 
 
-def test_what_comes_next():
+def test_next_slot():
     """Ahead, late, or not at all."""
     assert describe_next_slot(timelapse(), AT - 17 * MINUTE) == "next slot 0 at 08:00 (in 17 min)"
     assert describe_next_slot(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (now, 1 min late)"
@@ -81,12 +81,12 @@ def test_what_comes_next():
                          (21, "21st"), (22, "22nd"), (103, "103rd"), (111, "111th")],
 )  # fmt: skip
 def test_ordinals(number, word):
-    """As people say them."""
+    """As in English."""
     assert ordinal(number) == word
 
 
 def test_status_says_what_the_timelapse_is_at():
-    """One line for each thing that it can be at."""
+    """One line for each state."""
     done = timelapse().begin(AT, "b").succeed(AT)
     failed = done.begin(AT + HOUR, "b").fail_attempt(AT + HOUR, ScanFailed("x"))
     running = failed.begin(AT + 2 * HOUR, "b")
@@ -104,7 +104,7 @@ def test_status_says_what_the_timelapse_is_at():
 
 
 def test_status_that_is_not_refreshed_says_nothing_that_time_makes_false():
-    """It must be true whenever somebody looks."""
+    """It must be true whenever it is read."""
     line = status(timelapse(), fresh=False)
     assert line == "col0_ld: waiting for slot 0 of 48 at 08:00; 0 taken"
     assert "(in" not in status(timelapse(), AT + MINUTE)

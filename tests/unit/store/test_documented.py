@@ -34,7 +34,7 @@ from plantimager.controller.scanner.timelapse_store import (
 )
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.store.location import backup_path
-from plantimager.timelapse.store.store_file import MAX_STORE_BYTES
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from stores import JSON, UNKNOWN_KEYS, scan
 
 LOCAL = timezone(timedelta(hours=2))

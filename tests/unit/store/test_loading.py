@@ -18,7 +18,7 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store import loading
 from plantimager.timelapse.store.loading import load_timelapse, read_timelapse
 from plantimager.timelapse.store.location import backup_path
-from plantimager.timelapse.store.store_file import MAX_STORE_BYTES
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import ScanFailed, StoreCorrupt, StoreUnreadable
 from plantimager.timelapse.support.json_text import dumps

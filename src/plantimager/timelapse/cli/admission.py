@@ -17,7 +17,7 @@ from plantimager.timelapse.channel.inbox import Inbox
 from plantimager.timelapse.cli.findings import check_configuration, check_rig_can
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, read_definition
+from plantimager.timelapse.settings.acceptance import check_may_start, check_not_over, load_definition
 from plantimager.timelapse.settings.config import Missed, read_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, StoreCorrupt, TimelapsedError
@@ -103,7 +103,7 @@ def _startable(
 ) -> Definition | None:
     """Return the definition in a file if the daemon will take it up, else ``None``."""
     with suppress(TimelapsedError, OSError):
-        definition = read_definition(path)
+        definition = load_definition(path)
         check_may_start(definition, held, history)
         if skips:
             check_not_over(definition, definition.schedule(now), now)

@@ -1,7 +1,7 @@
-"""What the daemon says: one line an event, with a stable action name, a level that means something, and fields.
+"""The journal: one line for each thing that the daemon reports, with a stable action word, a level, and fields.
 
-Under journald the fields arrive natively (``journalctl SLOT=7``, ``ACTION=slot_skipped``), and
-an event that a person must act on carries the MESSAGE_ID of its entry in the message catalog
+Under journald the fields are native (``journalctl SLOT=7``, ``ACTION=slot_skipped``), and a line
+that a person must act on carries the MESSAGE_ID of its entry in the message catalog
 (``journalctl -x``). Without journald the same lines go to stderr.
 """
 
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
+from plantimager.timelapse.support.errors import DriverError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 NOTICE: Final = 25
-"""Between INFO and WARNING, as syslog has it: normal, but worth a look. Every transition is one."""
+"""Between INFO and WARNING, as in syslog: normal, but worth a look. Most transitions have this level."""
 logging.addLevelName(NOTICE, "NOTICE")
 
 LEVELS: Final = MappingProxyType(
@@ -35,7 +37,7 @@ LEVELS: Final = MappingProxyType(
         logging.DEBUG: 7,
     }
 )
-"""Python's levels as syslog priorities; 0 and 1 would wake every terminal, and nothing here is worth that."""
+"""Python's levels as syslog priorities; 0 and 1, which write to every terminal, are not used."""
 
 _INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
 
@@ -45,7 +47,7 @@ logger = logging.getLogger("timelapsed")
 
 
 class Action(Enum):
-    """Everything that the daemon reports: (name, level, MESSAGE_ID where a person may have to act)."""
+    """Everything that the daemon reports: (word, level, MESSAGE_ID where a person may have to act)."""
 
     IDLE = ("idle", _INFO, None)
     RESUMED = ("resumed", NOTICE, None)
@@ -118,8 +120,8 @@ def log_event(
     """Write one line to the journal. Any thread.
 
     ``timelapse`` and ``slot`` become TIMELAPSE_ID, STATE, SLOT, SCAN_ID and ATTEMPT; several slots become
-    as many SLOT fields. ``fields`` are added in capitals, and go before those; the chain of ``error`` goes into the
-    same entry.
+    as many SLOT fields. ``fields`` are added in capitals, and replace those. The traceback of ``error`` is part of the
+    line, unless it is a `DriverError`, of which the sentence says everything.
     """
     extra: dict[str, Any] = {"ACTION": action.word}
     if action.message_id is not None:
@@ -134,14 +136,14 @@ def log_event(
         elif slot is not None:
             extra["SLOT"] = list(slot)
     extra |= {key.upper(): value for key, value in fields.items()}
-    exc_info = error if error is not None else False
+    exc_info = error if error is not None and not isinstance(error, DriverError) else False
     logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
 
 
 def set_up_logging(level: str = "info") -> None:
     """Send everything to journald where it listens on our stderr, else to stderr as plain lines."""
     root = logging.getLogger()
-    root.setLevel(logging.WARNING)  # of libraries only what went wrong
+    root.setLevel(logging.WARNING)  # of libraries only their warnings and errors
     handler: logging.Handler
     try:
         handler = JournalHandler() if check_journal_stream() else StderrHandler()
@@ -150,37 +152,37 @@ def set_up_logging(level: str = "info") -> None:
     root.handlers = [handler]
     set_level(level)
     logging.captureWarnings(capture=True)
-    # Its one INFO or WARNING line per job would repeat what is said here in better words.
+    # Its INFO or WARNING line for each job would repeat a line of the daemon's.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def set_level(name: str) -> None:
-    """Say from which level on lines are written: ``debug``, ``info``, ``notice``, ``warning`` or ``error``."""
+    """Set the lowest level that is written: ``debug``, ``info``, ``notice``, ``warning`` or ``error``."""
     level = logging.getLevelName(name.upper())
     logger.setLevel(level)
     logging.getLogger("plantimager").setLevel(level)
 
 
 class StderrHandler(logging.StreamHandler[Any]):
-    """Plain lines for a person in front of a terminal, the level where it matters."""
+    """Plain lines on stderr, with their level where that is above NOTICE."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
         self.setFormatter(_PlainFormatter())
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Go on without a line: a terminal that was closed must not end the timelapse."""
+        """Drop a line that can't be written: a terminal that was closed must not end the timelapse."""
 
 
 class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return ``NOTICE`` and lower bare, the rest with its level in front."""
+        """Return the line, with its level in front where that is above NOTICE."""
         prefix = f"{record.levelname} " if record.levelno > NOTICE else ""
         return prefix + super().format(record).replace("\n", "\n  ")
 
 
 class JournalHandler(JournaldLogHandler):
-    """Native journal entries with exactly the fields that are documented, and no others."""
+    """Native journal entries with the documented fields, and no others."""
 
     def __init__(self) -> None:
         super().__init__(IDENTIFIER, facility=Facility.DAEMON, use_message_id=False)

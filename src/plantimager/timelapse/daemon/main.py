@@ -15,28 +15,28 @@ PROGRAM = "timelapsed"
 DISTRIBUTION = "plantimager-timelapse"
 
 MANY_VALUES = 100_000
-"""New values after which Python looks for cycles of garbage: modules and stores make as many, and all of them stay."""
+"""New objects after which Python looks for cycles of garbage: modules and stores make as many, and all of them stay."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit code: 0 stopped, 1 failed, 2 usage, 78 configuration."""
-    gc.set_threshold(MANY_VALUES)  # first of all: what is loaded below makes most of them
+    gc.set_threshold(MANY_VALUES)  # first of all: the modules that are loaded below make most of them
     arguments = sys.argv[1:] if arguments is None else arguments
     config_file, rig = None, None
     if arguments:
-        options = build_parser().parse_args(arguments)
+        options = argument_parser().parse_args(arguments)
         if options.version:
-            print(_version())  # noqa: T201 - because this is what was asked for
+            print(_version())  # noqa: T201 - the output that was asked for
             return 0
         config_file, rig = options.config, options.rig
-    from plantimager.timelapse.daemon.service import serve  # noqa: PLC0415 - because --help needn't wait for it
+    from plantimager.timelapse.daemon.service import serve  # noqa: PLC0415 - --help need not wait for it
 
     return serve(config_file, rig)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    import argparse  # noqa: PLC0415 - because it takes time, and a service starts without any argument
+    import argparse  # noqa: PLC0415 - it takes time, and a service starts without any argument
 
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - because the look-up takes as long as reading a store
+    from importlib.metadata import version  # noqa: PLC0415 - the look-up takes as long as reading a store
 
     return f"{PROGRAM} {version(DISTRIBUTION)}"
 

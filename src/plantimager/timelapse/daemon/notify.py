@@ -1,4 +1,4 @@
-"""What systemd is told: ready, stopping, alive, and one line for ``systemctl status``.
+"""Notices to systemd: ready, stopping, alive, and one line for ``systemctl status``.
 
 A thin face over `sdnotify`, which sends to ``$NOTIFY_SOCKET`` and swallows every error: a service manager
 that can't be reached is no reason to lose a time point. Outside systemd nothing is sent.
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from sdnotify import SystemdNotifier
 
+from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
 from plantimager.timelapse.domain.wording import STATUS_LENGTH
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plantimager.timelapse.daemon.phases import Lifecycle
+
 SEND_TIMEOUT: Final = 0.5
-"""Seconds that a full queue may hold up the loop. PID 1 reads it in no time unless the machine is in trouble."""
+"""Seconds that a full queue may hold up the loop; PID 1 reads it at once unless the machine is in trouble."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -29,44 +32,48 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Connect where ``environment``, which is the process's own, has a ``NOTIFY_SOCKET``."""
+        self.watchdog_interval = watchdog_interval(environment)
+        self._status = ""
         # sdnotify reads os.environ itself, and leaks a socket when it finds nothing there.
         self._systemd = SystemdNotifier() if environment.get("NOTIFY_SOCKET") else None
         if self._systemd is not None and self._systemd.socket is not None:
             self._systemd.socket.settimeout(SEND_TIMEOUT)
 
     def ready(self, status: str | None = None) -> None:
-        """Say that the schedule is kept from now on; with ``status`` after `reloading`, when it stands again."""
+        """Announce that the schedule is kept from now on; with ``status`` at the end of a `reloading`."""
         self._send("READY=1", *([] if status is None else [f"STATUS={status_text(status)}"]))
 
     def status(self, text: str) -> None:
-        """Show ``text`` in ``systemctl status``; it is cut to one line of `STATUS_LENGTH` characters."""
-        self._send(f"STATUS={status_text(text)}")
+        """Show ``text`` in ``systemctl status``, unless it is the last one; it is cut to `STATUS_LENGTH` characters."""
+        if text != self._status:
+            self._status = text
+            self._send(f"STATUS={status_text(text)}")
 
     def reloading(self, monotonic: float) -> None:
-        """Say that the configuration is being read again; `ready` ends that.
+        """Announce that the configuration is being read again; `ready` ends that.
 
-        ``monotonic`` is the time of now, seconds of ``CLOCK_MONOTONIC``: systemd tells by it which reload is meant.
+        ``monotonic`` is the present time in seconds of ``CLOCK_MONOTONIC``, by which systemd identifies the reload.
         """
         self._send("RELOADING=1", f"MONOTONIC_USEC={round(monotonic * 1e6)}")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
+        """Announce that the service stops."""
         self._send("STOPPING=1")
 
-    def watchdog(self) -> None:
-        """Say that the loop is alive, at least once every `watchdog_interval`."""
+    def feed_watchdog(self) -> None:
+        """Show that the loop is alive; wanted at least once every `watchdog_interval`."""
         self._send("WATCHDOG=1")
 
     def trigger_watchdog(self) -> None:
-        """Have systemd act at once as if `watchdog` had been missing: for a process that can only be replaced."""
+        """Have systemd act as if the watchdog had not been fed: for a process that can only be replaced."""
         self._send("WATCHDOG=trigger")
 
     def extend_timeout(self, by: timedelta) -> None:
-        """Ask for so much time from now on to start, reload or stop before systemd gives up."""
+        """Ask systemd to wait so long from now on for the start, reload or stop."""
         self._send(f"EXTEND_TIMEOUT_USEC={by // _MICROSECOND}")
 
     def close(self) -> None:
-        """Hang up; what is said later is not sent."""
+        """Close the socket; later notices are not sent."""
         if self._systemd is not None and self._systemd.socket is not None:
             self._systemd.socket.close()
         self._systemd = None
@@ -74,13 +81,33 @@ class Notifier:
     def _send(self, *assignments: str) -> None:
         if self._systemd is not None:
             message = "\n".join(assignments).encode()
-            self._systemd.notify(message.decode("latin-1"))  # which sdnotify turns into the same bytes again
+            self._systemd.notify(message.decode("latin-1"))  # sdnotify encodes it into the same bytes again
+
+
+class Watchdog:
+    """Feeds systemd's watchdog while the loop keeps the schedule, and has it replace a process whose driver hangs."""
+
+    def __init__(self, notifier: Notifier, lifecycle: Lifecycle) -> None:
+        self._notifier, self._lifecycle = notifier, lifecycle
+
+    def watch(self) -> float | None:
+        """Feed the watchdog, or have it act; return in how many seconds to call this again. Loop thread."""
+        interval, phase = self._notifier.watchdog_interval, self._lifecycle.phase
+        if phase is DaemonPhase.ABANDONED:
+            if interval is None:  # then the process ends by itself
+                self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
+            else:
+                self._notifier.trigger_watchdog()
+        elif interval is not None and (phase.keeps_schedule or phase.is_stopping):
+            self._notifier.feed_watchdog()
+            return interval.total_seconds() / 2
+        return None
 
 
 def status_text(text: str) -> str:
     """Return ``text`` on one line of at most `STATUS_LENGTH` printable characters.
 
-    A line break would end ``STATUS=`` and begin another assignment; half of a surrogate pair (an undecodable
+    A line break would end ``STATUS=`` and begin another assignment. Half of a surrogate pair (an undecodable
     file name) would make systemd drop the line.
     """
     line = one_line(text)
@@ -88,9 +115,9 @@ def status_text(text: str) -> str:
 
 
 def watchdog_interval(environment: Mapping[str, str]) -> timedelta | None:
-    """Return how long systemd lets this process be silent before it kills it; `None`: there is no watchdog.
+    """Return how long systemd waits for a sign of life before it kills this process; `None`: there is no watchdog.
 
-    Feed it twice as often. Variables meant for another process, or that aren't numbers, count as none.
+    Feed it twice as often. Variables for another process, or without a number, count as none.
     """
     try:
         interval = int(environment["WATCHDOG_USEC"]) * _MICROSECOND

@@ -1,116 +1,158 @@
-"""Resume: what a start makes of the store that it finds, before the rest of the schedule is armed.
+"""The resume: what a start makes of the store that it finds.
 
-`recover_interrupted` asks the driver what became of the slot that was being taken when the power went; then the daemon
-is ready. `resume_schedule` skips the slots that are late by now, in one pass and one save: no start waits for that,
-however many they are. After a kill in between, the next start finds the same store. Loop thread.
+First the driver is asked what became of the attempt that was cut off; then the daemon is ready. After that the slots
+that are late by now are skipped, in one pass and one save, for which no start waits. Where the daemon is killed in
+between, the next start finds the same store.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.daemon import reports
+from plantimager.timelapse.daemon.attempt_request import request_of
+from plantimager.timelapse.daemon.driver_calls import CallOutcome, call_with_timeout, make_call
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.daemon.rig_thread import CallOutcome, call_with_timeout, make_call
+from plantimager.timelapse.daemon.phases import PhaseEvent
+from plantimager.timelapse.daemon.rig import log_trouble
+from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.settings.acceptance import scan_configuration_for
 from plantimager.timelapse.support.errors import DriverStalled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from plantimager.timelapse.daemon.conductor import Conductor
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
+    from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+    from plantimager.timelapse.daemon.planner import Planner
+    from plantimager.timelapse.daemon.request_handler import RequestHandler
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.store.loading import LoadedTimelapse
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+    from plantimager.timelapse.support.errors import StoreCorrupt
 
-RECOVER_LIMIT: Final = timedelta(minutes=5)
-"""What a driver gets at most to say what became of an attempt; less than a service may take to start."""
+RECOVER_TIMEOUT: Final = timedelta(minutes=5)
+"""For a driver to say what became of an attempt, at most; less than a service may take to start."""
 
 
-class Found(Struct, frozen=True):
-    """What `recover_interrupted` found."""
+class Resume:
+    """Goes on with the timelapse in the store, or begins the one that a definition asks for. Loop thread, once."""
+
+    def __init__(
+        self,
+        common: Common,
+        planner: Planner,
+        intake: DefinitionIntake,
+        probe: DatasetProbe,
+        requests: RequestHandler,
+    ) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._notifier = common.active, common.notifier
+        self._planner, self._intake, self._probe, self._requests = planner, intake, probe, requests
+        self._began = common.clock.since_boot()
+        """When the start began, in seconds since boot: the wall clock may have been wrong."""
+
+    def run(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
+        """Keep the schedule of the store, or of a definition, from now on; then handle the requests that waited."""
+        stored = self._keeper.settle(loaded, self._clock.now())
+        definition = self._intake.look()
+        since = self._clock.now() - timedelta(seconds=self._clock.since_boot() - self._began)
+        found = None if stored is None else self._recover(stored, definition)
+        self._lifecycle.advance(PhaseEvent.STORE_READ)
+        self._notifier.ready()
+        if found is not None:
+            self._go_on(found, since)
+        if definition is not None:
+            self._intake.accept_by_itself(definition)
+        if self._keeper.timelapse is None:
+            self._planner.plan()
+            store = self._keeper.file.path
+            log_event(Action.IDLE, f"no timelapse in {store}; define one with timelapsectl start FILE")
+        self._probe.look()
+        self._requests.handle_all()
+
+    def _recover(self, stored: StoredTimelapse, definition: Definition | None) -> _Found:
+        """Hold the timelapse of the store, and find out what became of an attempt that was cut off."""
+        before = stored.timelapse
+        configuration = scan_configuration_for(stored, definition, self._active.config.scan)
+        self._keeper.hold(stored.with_configuration(configuration))
+        for note in stored.notes:
+            log_event(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
+        if before.state is not TimeLapseState.RUNNING:
+            return _Found(before, before)
+        outcome = self._ask_driver(before)
+        hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
+        if outcome.problem is not None:
+            log_trouble(outcome)
+        if outcome.result is not None:
+            return _Found(before, before.succeed(self._clock.now(), outcome.result.pictures))
+        cut = _describe_cut(self._keeper.logbook.boot_id, self._clock.boot_id())
+        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung)
+
+    def _ask_driver(self, running: TimeLapse) -> CallOutcome:
+        """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
+        config, driver = self._active.config, self._active.driver
+        request = request_of(running, self._keeper.configuration, self._active.datasets)
+        limit = min(config.stall_timeout, RECOVER_TIMEOUT)
+        try:
+            return call_with_timeout(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
+        except DriverStalled as stalled:
+            return CallOutcome(Call.RECOVER, request, problem=stalled)
+
+    def _go_on(self, found: _Found, since: datetime) -> None:
+        """Save what was found, with the slots that are late by now, and arm the next one.
+
+        The daemon was there again from ``since`` on, though it may have waited for the clock, and then for the driver.
+        """
+        if found.hung is not None:  # the call holds the rig; the next start won't repeat it, as the attempt is settled
+            self._lifecycle.abandon(str(found.hung))
+        now, boot_id, logbook = self._clock.now(), self._clock.boot_id(), self._keeper.logbook
+        timelapse = found.settled.reopen_slots(now)
+        if timelapse is found.before and not timelapse.state.is_active:
+            _log_ended(timelapse)
+            self._planner.plan()
+            return
+        absence = _describe_absence(logbook.boot_id, boot_id)
+        timelapse = self._planner.judge(timelapse, min(since, now), absence)  # the clock may have been set back
+        timelapse = self._planner.judge(timelapse, now)
+        circumstances = Circumstances(cut_off_by=_describe_cut(logbook.boot_id, boot_id))
+        self._keeper.commit(timelapse, now, circumstances, logbook=logbook.came_back(now, boot_id))
+        self._planner.plan_afresh()
+
+
+class _Found(Struct, frozen=True):
+    """The timelapse as it is in the store, and as it is when the attempt that was cut off has been settled."""
 
     before: TimeLapse
-    """As it stands in the store."""
-    since: datetime
-    """From when on the daemon was there again, though it may have waited for the clock, and then for the driver."""
     settled: TimeLapse
-    """Without an attempt that was cut off."""
-    recovered: bool
-    """Whether that attempt had in fact been finished."""
-    configuration: Mapping[str, Any]
+    hung: DriverStalled | None = None
+    """Set where the driver didn't answer, and its call never ends."""
 
 
-def recover_interrupted(
-    conductor: Conductor, stored: StoredTimelapse, configuration: Mapping[str, Any], since: datetime
-) -> Found:
-    """Hold a timelapse that was read from the store, and find out what became of the attempt that was cut off."""
-    conductor.configuration = configuration
-    conductor.keeper.hold(stored)
-    before = stored.timelapse
-    for note in stored.notes:
-        log_event(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
-    settled, recovered = before, False
-    if before.state is TimeLapseState.RUNNING:
-        settled, recovered = _settle_running(conductor, before)
-    return Found(before, since, settled, recovered, configuration)
+def _log_ended(timelapse: TimeLapse) -> None:
+    """Log that nothing is left to do in the store."""
+    draft = ", a draft that nobody armed; it is left alone until a timelapse begins"
+    draft = "" if timelapse.state.is_terminal else draft
+    words = f"{describe_timelapse(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
+    log_event(Action.STORE_FOUND, words, timelapse=timelapse)
 
 
-def resume_schedule(conductor: Conductor, found: Found) -> None:
-    """Have the conductor go on: what went by is settled and saved, what comes next is armed."""
-    keeper, clock = conductor.keeper, conductor.clock
-    now, boot_id = clock.now(), clock.boot_id()
-    before, log = found.before, keeper.logbook
-    settled = found.settled.reopen_slots(now)
-    if not settled.state.is_active and settled is before:
-        reports.store_held(before)
-        conductor.settle_rig()
-        return
-    away = _away_words(log.boot_id, boot_id)
-    since = min(found.since, now)  # the clock may have been set back
-    absent = conductor.judge(settled, since, away)
-    after = conductor.judge(absent, now)
-    keeper.commit(after, now, logbook=log.came_back(now, boot_id))
-    reports.resumed(before, after, now, _cut_words(log.boot_id, boot_id), recovered=found.recovered)
-    reports.slots_given_back(before, after, now)
-    reports.slots_passed(settled, absent, since, away)
-    reports.slots_passed(absent, after, now)
-    reports.timelapse_over(before, after, conductor.datasets)
-    conductor.begin(found.configuration)
-
-
-def _settle_running(conductor: Conductor, timelapse: TimeLapse) -> tuple[TimeLapse, bool]:
-    """Find out what became of the attempt that was cut off: finished after all (and so recovered), or interrupted."""
-    driver, config = conductor.driver, conductor.config
-    request = conductor.scan_request(timelapse)
-    limit = min(config.stall_timeout, RECOVER_LIMIT)
-    try:
-        outcome = call_with_timeout(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
-    except DriverStalled as stalled:
-        outcome = CallOutcome(Call.RECOVER, request, problem=stalled)
-        # What hangs holds the rig; the next process won't ask again, since the attempt counts as cut off now.
-        conductor.abandoned = str(stalled)
-    if outcome.problem is not None:  # then the attempt counts as cut off
-        reports.rig_trouble(outcome.call, outcome.problem)
-    if outcome.result is not None:
-        return timelapse.succeed(conductor.clock.now(), outcome.result.pictures), True
-    cut = _cut_words(conductor.keeper.logbook.boot_id, conductor.clock.boot_id())
-    return timelapse.interrupt(None, f"{cut} while it was being taken"), False
-
-
-def _cut_words(boot_then: str | None, boot_now: str) -> str:
-    """Return what cut a scan off, to go behind "when"."""
+def _describe_cut(boot_then: str | None, boot_now: str) -> str:
+    """Return what cut a scan off, to follow "when"."""
     if boot_then is None:
         return "its controller ended"
     return "the daemon was killed" if boot_then == boot_now else "the power went"
 
 
-def _away_words(boot_then: str | None, boot_now: str) -> str:
-    """Return why slots went by, to go behind "while"."""
+def _describe_absence(boot_then: str | None, boot_now: str) -> str:
+    """Return why slots were missed, to follow "while"."""
     if boot_then is None:
         return "no daemon kept the schedule"
     return "the daemon was not running" if boot_then == boot_now else "the rig was off"

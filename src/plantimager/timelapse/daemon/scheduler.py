@@ -1,8 +1,8 @@
 """APScheduler, bound to the wall clock and to one thread.
 
-APScheduler 3 works out how long to sleep and then sleeps that long, so it fires late after a suspend or a clock set
-forward; it runs jobs in threads, and logs what they raise and goes on. The scheduler here waits for an *instant*,
-looks at everything afresh when the clock is set, and runs jobs in its own loop, whose failure is the caller's.
+APScheduler 3 computes how long to sleep and then sleeps that long, so it fires late after a suspend or a clock set
+forward. It runs jobs in threads, and logs and drops what they raise. The scheduler here waits for an *instant*, wakes
+up when the clock is set, and runs jobs in its own loop, which lets through what they raise.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class WallClockScheduler(BaseScheduler):
     """A scheduler whose `start` keeps the schedule in the calling thread until `shutdown`.
 
     After every wake-up, and once before the first sleep, it calls ``turn`` with the reason, then runs the jobs that
-    are due, the earliest first. Only where a job's time is all that ended the sleep, that job comes before the turn.
-    ``turn`` returns after how many seconds (of the monotonic clock) it wants to be called again even if nothing
-    happens, `None` for not at all. Both run on the loop's thread, and what they raise ends the loop and comes out of
-    `start`. Everything else is for any thread.
+    are due, the earliest first. A job runs before the turn where its time alone ended the sleep. ``turn`` returns
+    after how many seconds (of the monotonic clock) to call it again even if nothing happens, `None` for not at all.
+    Both run on the loop's thread; what they raise ends the loop and is raised by `start`. All other methods are for
+    any thread.
 
-    Lateness is no concern of this class: a job whose time is past runs at once, however late.
+    A job whose time is past runs at once, however late: the caller judges lateness.
     """
 
     def __init__(self, clock: Clock, *, turn: Callable[[Wake], float | None], **options: Any) -> None:
@@ -53,7 +53,7 @@ class WallClockScheduler(BaseScheduler):
         Raises
         ------
         ValueError
-            ``at`` is naive: it would be an instant nobody meant.
+            ``at`` is naive, and so no instant.
 
         """
         if at.tzinfo is None:
@@ -65,7 +65,7 @@ class WallClockScheduler(BaseScheduler):
             args,
             id=job_id,
             name=name or job_id,
-            next_run_time=at,  # or APScheduler would ask the OS for the time
+            next_run_time=at,  # else APScheduler would ask the OS for the time
             replace_existing=True,
         )
 
@@ -75,7 +75,7 @@ class WallClockScheduler(BaseScheduler):
         Raises
         ------
         BaseException
-            Whatever ``turn`` or a job raised. The scheduler is shut down by then.
+            ``turn`` or a job raised it. The scheduler is shut down by then.
 
         """
         super().start(paused)
@@ -86,7 +86,7 @@ class WallClockScheduler(BaseScheduler):
                 self.shutdown()
 
     def shutdown(self, wait: bool = True) -> None:
-        """End the loop after the job or turn that it is at, if any; this doesn't wait for that."""
+        """End the loop after the job or turn that is running, without waiting for it."""
         super().shutdown(wait)
         self.wakeup()
 
@@ -97,8 +97,8 @@ class WallClockScheduler(BaseScheduler):
     def _loop(self) -> None:
         """Sleep, run jobs and take turns until `shutdown`.
 
-        What comes next is looked up before the sleep, so that next to nothing is done between a job's time and its
-        call: there every microsecond is one of lateness.
+        The next job is looked up before the sleep, so that little is done between its time and its call: every
+        microsecond there is one of lateness.
         """
         wake, following = Wake.WOKEN, None
         while True:
@@ -116,8 +116,8 @@ class WallClockScheduler(BaseScheduler):
     def _run_on_time(self, job: Job, at: datetime) -> None:
         """Run a job whose time alone ended the sleep, before the turn.
 
-        One that is late all the same has to wait for the turn: when the clock is set over a timer, or the machine wakes
-        up after it, the kernel may let the timer run out an instant before it tells why.
+        A job that is late all the same waits for the turn: when the clock is set over a timer, or the machine wakes
+        up after it, the kernel may let the timer run out an instant before it reports the cause.
         """
         now = self._clock.now()
         if now - at < MIN_STEP:
@@ -126,8 +126,8 @@ class WallClockScheduler(BaseScheduler):
     def _process_jobs(self) -> None:
         """Run the jobs that are due, the earliest first.
 
-        Replaces APScheduler's own, which asks the OS for the time, keeps other threads from the jobs while one runs,
-        removes what a job armed under its own id, and logs what executors raise.
+        This replaces APScheduler's own method, which asks the OS for the time, locks out other threads while a job
+        runs, removes a job that was armed anew under its own id, and logs what executors raise.
         """
         now = self._clock.now()
         with self._jobstores_lock:
@@ -137,7 +137,7 @@ class WallClockScheduler(BaseScheduler):
             now = self._clock.now()
 
     def _next_job(self) -> tuple[Job, datetime] | None:
-        """Return the job that comes next and its time, `None` if there is none or the scheduler is paused."""
+        """Return the next job and its time, `None` if there is none or the scheduler is paused."""
         if self.state != STATE_RUNNING:
             return None
         with self._jobstores_lock:
@@ -148,16 +148,16 @@ class WallClockScheduler(BaseScheduler):
     def _run_if_due(self, job: Job, now: datetime) -> None:
         """Run a job that was found due, if it still is.
 
-        Not if meanwhile this one was removed, put off or armed anew, the scheduler paused or stopped, or the clock set
-        back: while a job ran before it, or by another thread.
+        A job before it, or another thread, may have removed, postponed or armed it anew, paused or stopped the
+        scheduler, or set the clock back.
         """
         if self.state == STATE_RUNNING and self.get_job(job.id) is job and _run_time(job) <= now:
             run_time = job.next_run_time
             self._lookup_executor(job.executor).submit_job(job, [run_time])
-            self._go_on(job, run_time, self._clock.now())
+            self._reschedule(job, run_time, self._clock.now())
 
-    def _go_on(self, job: Job, run_time: datetime, now: datetime) -> None:
-        """Take a job that ran off the list, or on to its next time, unless it has seen to that itself."""
+    def _reschedule(self, job: Job, run_time: datetime, now: datetime) -> None:
+        """Remove a job that ran, or move it to its next time, unless it has done so itself."""
         with self._jobstores_lock:
             if self.get_job(job.id) is not job or job.next_run_time != run_time:
                 return
@@ -177,27 +177,27 @@ class WallClockScheduler(BaseScheduler):
 
 
 class InlineExecutor(BaseExecutor):
-    """Runs a job where it is submitted, on the loop's thread, and lets through what it raises.
+    """An executor that runs a job at once, on the loop's thread, and lets through what it raises.
 
-    APScheduler's own `DebugExecutor` catches even `SystemExit`, and keeps a count for every job id it ever saw.
+    APScheduler's own `DebugExecutor` catches even `SystemExit`, and keeps a count for every job id that it has seen.
     """
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        """Run ``job`` now; no count of instances is needed, since there is never a second one."""
+        """Run ``job`` now; no instances are counted, since there is never a second one."""
         self._do_submit_job(job, run_times)
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         result = job.func(*job.args, **job.kwargs)
-        alias = job._jobstore_alias  # noqa: SLF001 - because APScheduler hands it to executors in no other way
+        alias = job._jobstore_alias  # noqa: SLF001 - APScheduler has no other way for executors
         for run_time in run_times:
             event = JobExecutionEvent(EVENT_JOB_EXECUTED, job.id, alias, run_time, retval=result)
-            self._scheduler._dispatch_event(event)  # noqa: SLF001 - because this is how executors tell listeners
+            self._scheduler._dispatch_event(event)  # noqa: SLF001 - the way in which executors notify listeners
 
 
 class OrderedJobStore(BaseJobStore):
-    """Jobs in memory, by time and then in the order in which they came; APScheduler's own has them by id then.
+    """Jobs in memory, sorted by time and then by the order of their arming, where APScheduler's own sorts by id.
 
-    Made for the few jobs of a daemon that arms only what comes next: each look at it sorts them.
+    Each look sorts them: the daemon has only the jobs of the next slot.
     """
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class OrderedJobStore(BaseJobStore):
         self._jobs[job.id] = job
 
     def update_job(self, job: Job) -> None:
-        """Put ``job`` in the place of the one with its id, as the latest to have come."""
+        """Put ``job`` in the place of the one with its id, as the latest in the order."""
         self.remove_job(job.id)
         self._jobs[job.id] = job
 
@@ -241,10 +241,10 @@ class OrderedJobStore(BaseJobStore):
         self._jobs.clear()
 
     def shutdown(self) -> None:
-        """Forget the jobs: a scheduler that is started again starts without any."""
+        """Remove all jobs: a scheduler that is started again starts without any."""
         self.remove_all_jobs()
 
 
 def _run_time(job: Job) -> datetime:
-    """Return the time to sort a job by; a paused job has none."""
+    """Return the time by which a job is sorted; a paused job comes last."""
     return NEVER if job.next_run_time is None else job.next_run_time

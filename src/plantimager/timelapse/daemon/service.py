@@ -1,4 +1,4 @@
-"""The process from its first line in the journal to its exit code: it runs the daemon, and words what goes wrong."""
+"""The process from its first line in the journal to its exit code: it runs the daemon, and logs why that failed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon.daemon import Daemon
+from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.journal import Action, log_event, set_level, set_up_logging
-from plantimager.timelapse.daemon.notify import Notifier, watchdog_interval
+from plantimager.timelapse.daemon.notify import Notifier
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -36,7 +36,7 @@ _ACTIONS = (
 def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
     open_missing_streams()
-    os.umask(os.umask(0o077) | 0o007)  # whatever is made here may hold an api_token; the group is for UMask= to decide
+    os.umask(os.umask(0o077) | 0o007)  # a file made here may hold an api_token; UMask= decides on the group
     set_up_logging()
     try:
         code = _run(config_file, rig)
@@ -46,16 +46,16 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
         log_event(action, f"{problem}{hint}")
         code = problem.exit_code
     except OSError as problem:
-        # The system's own refusals say all in a sentence; any other is for its programmer.
+        # An error of the system is explained by its sentence; any other needs its traceback.
         chain = problem if problem.errno is None else None
         log_event(Action.START_FAILED, f"{problem.filename or 'system'}: {problem.strerror or problem}", error=chain)
         code = EXIT_FAILED
-    except Exception as problem:  # noqa: BLE001 - the last line of defence: told with its chain, and restarted by systemd
+    except Exception as problem:  # noqa: BLE001 - a mistake of the program: logged with its traceback, and restarted by systemd
         log_event(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
     logging.shutdown()
     sys.stdout.flush()
-    # The rig thread may hang in a driver; nothing after this line is worth waiting for it.
+    # The rig thread may hang in a driver, and nothing is left to wait for.
     os._exit(code)
 
 
@@ -63,13 +63,6 @@ def _run(config_file: Path | None, rig: str | None) -> int:
     places = find_places(os.environ, rig=rig, config_file=config_file)
     config = read_config(places.find_config())
     set_level(config.log_level)
-    daemon = Daemon(
-        places,
-        config,
-        SystemClock(),
-        Notifier(os.environ),
-        LiveFile(places.store),
-        watchdog=watchdog_interval(os.environ),
-    )
-    daemon.handle_signals()
+    daemon = Daemon(Host(places, SystemClock(), Notifier(os.environ), LiveFile(places.store)), config)
+    daemon.signals.install()
     return daemon.run()

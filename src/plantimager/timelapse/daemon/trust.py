@@ -1,7 +1,7 @@
 """Whether the wall clock can be trusted with decisions that can't be taken back.
 
 A Raspberry Pi without a real-time clock boots in the past and jumps when the network answers. Until then
-no slot may be fired and none skipped. Pure: what was seen and the time are arguments.
+no slot may be fired and none skipped. Pure: the evidence and the time are arguments.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Trust(Struct, frozen=True):
 
     trusted: bool
     why: str
-    """On which evidence, as a part of a sentence: ``clock not trusted yet (kernel: unsynchronised)``."""
+    """The evidence, as a part of a sentence: ``clock not trusted yet (kernel: unsynchronised)``."""
     wait: timedelta | None = None
-    """How long until the clock is trusted even if no better evidence comes; `None` when it is, or never will be."""
+    """How long until the clock is trusted without better evidence; `None` where it is, or where that never happens."""
 
 
 def judge_clock(
@@ -42,10 +42,10 @@ def judge_clock(
 ) -> Trust:
     """Judge the wall clock ``now``, ``since_boot`` s after the machine's boot.
 
-    ``last_write`` is when the store was last written, `None` if there is no store. A clock that stands before it is
-    wrong now, or was wrong then. The network gets until ``clock_wait`` after boot to correct itself and is believed
-    from then on. Any other clock is believed only when it has passed the last write, and one that nobody vouches for
-    only after ``clock_wait``, too.
+    ``last_write`` is when the store was last written, `None` without a store. A clock that is earlier is wrong now, or
+    was wrong then. A clock that is synchronised to the network is trusted at once, or, where it is earlier than the
+    last write, when ``clock_wait`` is over. Any other clock is trusted only when it has passed the last write; without
+    any evidence for it, ``clock_wait`` must be over, too.
     """
     if policy is ClockPolicy.TRUST:
         return Trust(trusted=True, why='clock = "trust"')

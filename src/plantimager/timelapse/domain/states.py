@@ -1,4 +1,4 @@
-"""The words for what a timelapse and its slots are in, and the table of allowed transitions."""
+"""The states of a timelapse and of its slots, and the table of allowed transitions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TimeLapseMode(StrEnum):
-    """How the slots of a timelapse came about."""
+    """How the slots of a timelapse are laid out."""
 
     ONE_SHOT = "one_shot"
     INTERVAL = "interval"
@@ -21,14 +21,14 @@ class TimeLapseMode(StrEnum):
 
 
 class TimeLapseState(StrEnum):
-    """What a timelapse is in.
+    """The state of a timelapse.
 
-    The second and later names of a member are those that other programs import; they are
-    aliases (``TimeLapseState.STANDBY is TimeLapseState.SCHEDULED``), and `read` knows their words.
+    The second and later names of a member are those that other programs import. They are
+    aliases (``TimeLapseState.STANDBY is TimeLapseState.SCHEDULED``), and their words are read, too.
     """
 
     CONFIGURED = "configured"
-    """A draft that nobody armed; it is left alone."""
+    """A draft that was never armed; the daemon leaves it alone."""
     SCHEDULED = "scheduled"
     RUNNING = "running"
     COMPLETED = "completed"
@@ -45,7 +45,7 @@ class TimeLapseState(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> TimeLapseState | None:
-        """Read the words of older controllers: ``TimeLapseState("scanning") is RUNNING``."""
+        """Return the state of an older controller's word: ``TimeLapseState("scanning") is RUNNING``."""
         if isinstance(value, str):
             member = cls.__members__.get(value.upper())
             if member is not None and value == value.lower():
@@ -54,7 +54,7 @@ class TimeLapseState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more will happen to the timelapse by itself."""
+        """Whether the timelapse has ended."""
         return self in (TimeLapseState.COMPLETED, TimeLapseState.FAILED, TimeLapseState.CANCELLED)
 
     @property
@@ -75,7 +75,7 @@ class RecordStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether this status always is the slot's last word; an interrupted slot may still be tried again."""
+        """Whether the slot is closed for good; an interrupted slot may be attempted again."""
         return self in FINAL
 
 
@@ -83,7 +83,7 @@ FINAL: Final = (RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPE
 
 
 class OnScanFailed(StrEnum):
-    """What an exhausted slot does to its timelapse."""
+    """What becomes of the timelapse when all attempts at a slot have failed."""
 
     SKIP_SCAN = "skip_scan"
     FAIL_TIMELAPSE = "fail_timelapse"
@@ -99,15 +99,20 @@ class Reason(StrEnum):
     CLOCK_MOVED = "clock_moved"
     """The clock was set forward over it."""
     NOT_RECORDED = "not_recorded"
-    """An older controller went past it without leaving a record."""
+    """An older controller passed over it without leaving a record."""
     CANCELLED = "cancelled"
     """The operator cancelled the timelapse before it, or while it was being taken."""
     TIMELAPSE_FAILED = "timelapse_failed"
     """A slot before it failed, and ``on_scan_failed`` is ``fail_timelapse``."""
 
+    @property
+    def ends_timelapse(self) -> bool:
+        """Whether the slot was given up together with the whole timelapse."""
+        return self in (Reason.CANCELLED, Reason.TIMELAPSE_FAILED)
+
 
 class Trigger(StrEnum):
-    """What happens to a timelapse."""
+    """What causes a transition."""
 
     SLOT_DUE = "slot due"
     SCAN_OK = "scan ok"
@@ -117,7 +122,8 @@ class Trigger(StrEnum):
     SLOTS_LATE = "slots later than grace"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled by the operator"
-    SLOTS_GIVEN_BACK = "slots given back"
+    SLOTS_REOPENED = "slots reopened"
+    CLOCK_SET = "clock set in mid-scan"
 
 
 _S = TimeLapseState
@@ -132,13 +138,14 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.RUNNING, Trigger.EXHAUSTED): (*_AFTER_A_SLOT, _S.FAILED),
         (_S.RUNNING, Trigger.INTERRUPTED): (_S.SCHEDULED,),
         (_S.RUNNING, Trigger.CANCELLED): (_S.CANCELLED,),
+        (_S.RUNNING, Trigger.CLOCK_SET): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.SLOTS_LATE): _AFTER_A_SLOT,
         (_S.SCHEDULED, Trigger.CANCELLED): (_S.CANCELLED,),
-        (_S.SCHEDULED, Trigger.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
-        (_S.COMPLETED, Trigger.SLOTS_GIVEN_BACK): (_S.SCHEDULED,),
+        (_S.SCHEDULED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
+        (_S.COMPLETED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
     }
 )
-"""Every transition there is: (state, event) to the states it may lead to."""
+"""Every allowed transition: from (state, trigger) to the states that it may lead to."""
 
 
 def check_transition(state: TimeLapseState, event: Trigger, to: TimeLapseState | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How the daemon words things for people: local times, slots, and the one line of ``systemctl status``."""
+"""Words for people: local times, slots, and the one line of ``systemctl status``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import TimeLapseState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 STATUS_LENGTH: Final = 80
@@ -16,7 +18,7 @@ STATUS_LENGTH: Final = 80
 
 
 def format_local_time(at: datetime, now: datetime) -> str:
-    """Return an instant as people at the rig read it: ``14:30``, ``22 Jun 08:00`` on another day."""
+    """Return an instant in local time: ``14:30``, ``22 Jun 08:00`` on another day."""
     here, today = at.astimezone(), now.astimezone()
     time = here.strftime("%H:%M:%S" if here.second else "%H:%M")
     if here.date() == today.date():
@@ -36,7 +38,7 @@ def describe_timelapse(timelapse: TimeLapse) -> str:
 
 
 def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:
-    """Return what comes next: ``next slot 6 at 10:00 (in 17 min)``, or that nothing does."""
+    """Return the next slot: ``next slot 6 at 10:00 (in 17 min)``, or that there is none."""
     if timelapse.next_at is None:
         return "no slot is left"
     ahead = timelapse.next_at - now
@@ -46,8 +48,8 @@ def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:
     return f"next slot {timelapse.next_idx} at {format_local_time(timelapse.next_at, now)} ({when})"
 
 
-def describe_slots(timelapse: TimeLapse, slots: list[int], now: datetime) -> str:
-    """Return which slots: ``slot 5 (09:30)``, ``17 slots from 22:00 to 06:00``."""
+def describe_slots(timelapse: TimeLapse, slots: Sequence[int], now: datetime) -> str:
+    """Return some slots in words: ``slot 5 (09:30)``, ``17 slots from 22:00 to 06:00``."""
     times = timelapse.schedule_times
     if len(slots) == 1:
         return f"slot {slots[0]} ({format_local_time(times[slots[0]], now)})"
@@ -64,10 +66,10 @@ def ordinal(number: int) -> str:
 def format_status_line(
     timelapse: TimeLapse | None, now: datetime, *, progress: tuple[int, int] | None, fresh: bool
 ) -> str:
-    """Return what the timelapse is at, in `STATUS_LENGTH` characters.
+    """Return what the timelapse is doing, in `STATUS_LENGTH` characters at most.
 
-    How long it is until the next slot is said only where the line is refreshed (``fresh``): it must be true
-    whenever somebody looks.
+    ``progress`` is done and total of the running scan. The time until the next slot is given only where the line is
+    refreshed (``fresh``), since the line must be true whenever it is read.
     """
     if timelapse is None:
         return "no timelapse; define one with timelapsectl start FILE"
@@ -89,7 +91,7 @@ def format_status_line(
 
 
 def _counts(taken: int, failed: int, skipped: int) -> str:
-    """Return the counts, of the bad ones only those there are."""
+    """Return the counts; failed and skipped only where there are some."""
     parts = [f"{taken} taken"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{skipped} skipped"] if skipped else []
@@ -97,7 +99,7 @@ def _counts(taken: int, failed: int, skipped: int) -> str:
 
 
 def _fitting(name: str, text: str, *tails: str) -> str:
-    """Return the longest line that fits: with the first tail that does, else the name cut."""
+    """Return the longest line that fits: with the first tail that does, else with the name cut short."""
     for tail in (*tails, ""):
         line = f"{name}: {text}{tail}"
         if len(line) <= STATUS_LENGTH:

@@ -23,7 +23,7 @@ class DefinitionAlreadyAccepted(DefinitionRefused):
     """The definition was accepted before, unchanged; nothing is wrong."""
 
 
-def read_definition(path: Path) -> Definition:
+def load_definition(path: Path) -> Definition:
     """Return the definition in a file; loads the module that reads it only now, since most starts read none.
 
     Raises

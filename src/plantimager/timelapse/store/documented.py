@@ -57,8 +57,8 @@ from plantimager.timelapse.store.location import (
     get_storage_dir,
     is_bare_file_name,
 )
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, read_object, read_text
 from plantimager.timelapse.store.schema import VERSION
-from plantimager.timelapse.store.store_file import MAX_STORE_BYTES, read_object, read_text
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.durable import keep_copy, make_private_directory, write_durably

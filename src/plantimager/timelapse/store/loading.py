@@ -21,10 +21,10 @@ from plantimager.timelapse.store.checks import faults_of
 from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.placement import Placement, place_scans, place_usual_scans
+from plantimager.timelapse.store.raw_text import read_object, read_text
 from plantimager.timelapse.store.reconcile import Progress, reconcile
 from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
-from plantimager.timelapse.store.store_file import read_object, read_text
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
 from plantimager.timelapse.support.json_text import fits_orjson

@@ -34,7 +34,7 @@ class CameraFault(Exception):
     """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
 
-class Camera(ABC):
+class CameraDevice(ABC):
     """One camera, open from its construction until `close`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:

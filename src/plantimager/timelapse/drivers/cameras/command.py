@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.find import ProgramMissing
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
@@ -31,7 +31,7 @@ MEMORY_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - the directory made in it is
 """Where pictures are written if no disk is writable; only then, because systemd empties it when a user logs out."""
 
 
-class CommandCamera(Camera):
+class CommandCamera(CameraDevice):
     """A camera behind a program."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gphoto2
 
-from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ CURES: Final = {
 _SERIAL: Final = "serialnumber"
 
 
-class Gphoto2Camera(Camera):
+class Gphoto2Camera(CameraDevice):
     """A camera that libgphoto2 supports."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:

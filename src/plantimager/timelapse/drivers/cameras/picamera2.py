@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from picamera2 import Picamera2
 
-from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ SETTLING_FRAMES: Final = 5
 """Frames that are dropped after a start, until exposure and white balance have settled."""
 
 
-class PiCamera(Camera):
+class PiCamera(CameraDevice):
     """A camera on the Raspberry Pi's ribbon cable; untested on hardware."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 
 from plantimager.timelapse.drivers.cameras import SKIP
-from plantimager.timelapse.drivers.cameras.base import Camera, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 
 
-class V4l2Camera(Camera):
+class V4l2Camera(CameraDevice):
     """A video device, used for single frames."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:

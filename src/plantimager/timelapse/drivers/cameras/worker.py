@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
 
 from plantimager.timelapse.drivers import install_hint
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, Camera, CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraDevice, CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.pictures import fit
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(kind: str, options: str) -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that the output of a library doesn't get between the answers
     requests: SimpleQueue[Exposure | None] = SimpleQueue()
-    opened: list[Camera] = []
+    opened: list[CameraDevice] = []
     threading.Thread(target=_listen, args=(requests, opened), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the daemon was killed
         try:
@@ -45,7 +45,7 @@ def main(kind: str, options: str) -> None:
         camera.close()
 
 
-def _serve(camera: Camera, requests: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
+def _serve(camera: CameraDevice, requests: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
     _answer(out)
     while (exposure := requests.get()) is not None:
         try:
@@ -56,17 +56,17 @@ def _serve(camera: Camera, requests: SimpleQueue[Exposure | None], out: BinaryIO
             _answer(out, picture)
 
 
-def _open(kind: str, options: dict[str, object]) -> Camera:
+def _open(kind: str, options: dict[str, object]) -> CameraDevice:
     try:
         camera_class = importlib.import_module(f"{PACKAGE}.{kind}").CAMERA
     except ImportError as missing:
         problem = f"can't be used without its library ({missing}); {install_hint(kind)}"
         raise CameraFault(problem) from missing
-    camera: Camera = camera_class(options)
+    camera: CameraDevice = camera_class(options)
     return camera
 
 
-def _listen(requests: SimpleQueue[Exposure | None], opened: Sequence[Camera]) -> None:
+def _listen(requests: SimpleQueue[Exposure | None], opened: Sequence[CameraDevice]) -> None:
     for line in sys.stdin.buffer:
         requests.put(Exposure(**json.loads(line)))
     requests.put(None)

@@ -34,10 +34,10 @@ from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
 from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
-from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.switches import SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of

@@ -10,7 +10,7 @@ from plantimager.timelapse.drivers.base import Part
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.motion import format_position
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
-from plantimager.timelapse.drivers.grbl.rig import RIG_FAULTS
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.lights import Role
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plantimager.timelapse.drivers.base import ScanMonitor
-    from plantimager.timelapse.drivers.grbl.rig import GrblRig
+    from plantimager.timelapse.drivers.grbl.hardware import GrblRig
     from plantimager.timelapse.scan.pose import Pose
 
 LIGHTS: Final = frozenset({Role.GROWTH_LIGHT, Role.SCAN_LIGHT})

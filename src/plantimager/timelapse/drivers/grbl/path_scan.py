@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
     from plantimager.timelapse.drivers.base import ScanMonitor
-    from plantimager.timelapse.drivers.grbl.rig import GrblRig
+    from plantimager.timelapse.drivers.grbl.hardware import GrblRig
     from plantimager.timelapse.scan.cameras import Camera
 
 

@@ -1,4 +1,4 @@
-"""What the rig thread makes of a call; how it is watched is in test_conductor and test_daemon_simulated."""
+"""Calls of a driver, and their outcomes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon.rig_thread import CallMonitor, make_call
+from plantimager.timelapse.daemon.driver_calls import CallMonitor, make_call
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import ScannerNotReady
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Driver(ScannerDriver):
-    """Notes where it is to put its datasets."""
+    """Notes the directories of its datasets."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -30,16 +30,16 @@ class Driver(ScannerDriver):
     standby = close = prepare
 
     def scan(self, request, _monitor):
-        """Take nothing."""
+        """Take no picture."""
         self.asked.append(request.dataset_dir)
         return ScanResult()
 
     def recover(self, _request):
-        """Know nothing."""
+        """Find nothing."""
 
 
 def scan_into(datasets: Path, driver: ScannerDriver):
-    """Return the outcome of a scan whose dataset goes there."""
+    """Return the outcome of a scan into ``datasets``."""
     at = datetime(2026, 6, 22, 8, tzinfo=UTC)
     request = ScanRequest(
         scan_id="tl_0",
@@ -55,7 +55,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):
-    """With those above it."""
+    """Its parents, too."""
     driver, datasets = Driver(), tmp_path / "disk" / "scans"
     assert scan_into(datasets, driver).problem is None
     assert driver.asked == [datasets / "tl_0"]
@@ -64,7 +64,7 @@ def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_pa
 
 @pytest.mark.parametrize("below", ["", "scans"])
 def test_directory_that_cannot_be_made_is_a_rig_that_is_not_ready(tmp_path, below):
-    """The driver isn't asked, and the slot waits."""
+    """The driver isn't called, and the slot waits."""
     (tmp_path / "disk").write_text("nothing is mounted here")
     driver, datasets = Driver(), tmp_path / "disk" / below
     problem = scan_into(datasets, driver).problem
@@ -74,7 +74,7 @@ def test_directory_that_cannot_be_made_is_a_rig_that_is_not_ready(tmp_path, belo
 
 
 class Index:
-    """A whole number as libraries have it."""
+    """A whole number of a library's type."""
 
     def __index__(self):
         return 72
@@ -84,7 +84,7 @@ class Index:
     ("said", "kept"), [(72, 72), (Index(), 72), (None, None), (-1, None), ("72", None), (7.5, None), (1 << 70, None)]
 )
 def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
-    """A scan is whole, whatever its driver counts in."""
+    """A scan is whole, whatever type its driver counts in."""
     driver = Driver()
     driver.scan = lambda *_: ScanResult(pictures=said, note=None)
     outcome = scan_into(tmp_path, driver)

@@ -1,4 +1,4 @@
-"""The order of truth: disk first, then memory; and memory when there is no disk. With real files."""
+"""The keeper of the store, with real files: first the disk, then memory; memory alone while the disk fails."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
+from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon import keeper as keeper_module
-from plantimager.timelapse.daemon.keeper import Keeper
+from plantimager.timelapse.daemon import store_file
+from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
+from plantimager.timelapse.daemon.transition import Circumstances, Transition
+from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.archive import file_stamp
@@ -29,7 +33,7 @@ STAMP = "20260622T080030Z"
 
 @pytest.fixture(autouse=True)
 def said(caplog):
-    """Return a function that gives what was said since the last call."""
+    """Return a function that gives the lines since its last call."""
     caplog.set_level(logging.DEBUG, "timelapsed")
 
     def since():
@@ -48,7 +52,7 @@ def path(tmp_path):
 @pytest.fixture
 def keeper(path):
     """Return a keeper that has just begun a timelapse of three slots."""
-    keeper = Keeper(path)
+    keeper = StoreKeeper(path)
     times = tuple(AT + timedelta(hours=slot) for slot in range(3))
     value = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times)
     keeper.start(new_stored_timelapse(value, {"ScanPath": {}}, "digest"), AT)
@@ -88,8 +92,8 @@ def foreign(path, name="theirs"):
 
 
 def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
-    """Whoever acts on what is held can be sure that it is durable."""
-    real, seen = keeper_module.write_durably, []
+    """A part that acts on the value can be sure that it is durable."""
+    real, seen = store_file.write_durably, []
 
     def write(*arguments, **options):
         seen.append(keeper.timelapse.state)
@@ -97,7 +101,7 @@ def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
         seen.append((keeper.timelapse.state, on_disk(path).timelapse.state))
         return result
 
-    monkeypatch.setattr(keeper_module, "write_durably", write)
+    monkeypatch.setattr(store_file, "write_durably", write)
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     scheduled, running = TimeLapseState.SCHEDULED, TimeLapseState.RUNNING
     assert seen == [scheduled, (scheduled, running)]
@@ -105,7 +109,7 @@ def test_value_is_on_disk_before_it_is_held(keeper, path, monkeypatch):
 
 
 def test_what_is_held_is_what_is_on_disk(keeper, path):
-    """After every commit; with the time of the write, and the generation before as backup."""
+    """After every commit, with the time of the save, and with the generation before as ``.bak``."""
     first = keeper.timelapse
     running = first.begin(AT, "b")
     assert keeper.commit(running, LATER)
@@ -116,15 +120,15 @@ def test_what_is_held_is_what_is_on_disk(keeper, path):
 
 
 def test_logbook_of_a_commit_is_kept(keeper):
-    """The next commit goes on with it."""
+    """The next commit saves it, too."""
     keeper.commit(keeper.timelapse, AT, logbook=keeper.logbook.came_back(AT, "boot"))
     keeper.commit(keeper.timelapse, LATER)
     assert (keeper.logbook.boot_id, keeper.logbook.boots, keeper.logbook.saved_at) == ("boot", 1, LATER)
 
 
 def test_keeper_that_holds_nothing_has_nothing_to_save(path):
-    """Asking for it is a mistake of ours."""
-    keeper = Keeper(path)
+    """To ask for it is a mistake of the program."""
+    keeper = StoreKeeper(path)
     assert (keeper.timelapse, keeper.logbook) == (None, Logbook())
     assert keeper.retry(AT)
     with pytest.raises(LookupError):
@@ -132,10 +136,67 @@ def test_keeper_that_holds_nothing_has_nothing_to_save(path):
     assert names(path) == []
 
 
+# --- the order of a transition --------------------------------------------------------------------
+
+
+def test_transition_is_saved_adopted_acted_on_and_then_announced(keeper, path):
+    """In this order, so that a power cut undoes nothing that was done or announced."""
+    steps = []
+    running = keeper.timelapse.begin(AT, "b")
+
+    def act():
+        steps.append("act")
+        assert on_disk(path).timelapse == keeper.timelapse == running
+
+    keeper.subscribe(lambda _: steps.append("first"))
+    keeper.subscribe(lambda _: steps.append("second"))
+    keeper.commit(running, AT, act=act)
+    assert steps == ["act", "first", "second"]
+
+
+def test_subscribers_are_given_the_events_of_every_transition(keeper):
+    """With both values, the time, and what the values don't hold."""
+    seen = []
+    keeper.subscribe(seen.append)
+    before = keeper.timelapse
+    running = before.begin(AT, "b")
+    keeper.commit(running, AT, Circumstances(is_repeated=True))
+    keeper.retry(LATER)
+    started, retried = seen
+    assert started == Transition(
+        before, running, AT, (AttemptStarted(running.current),), Circumstances(is_repeated=True)
+    )
+    assert (retried.before, retried.after, retried.events) == (running, running, ())
+
+
+def test_timelapse_that_begins_is_a_transition_too(keeper):
+    """Its value before is the timelapse that made room for it."""
+    seen = []
+    keeper.subscribe(seen.append)
+    ended = keeper.timelapse.cancel(AT, "ada", "why")
+    keeper.commit(ended, AT)
+    following = replace(
+        keeper.stored,
+        timelapse=replace(ended, id="next", state=TimeLapseState.SCHEDULED, next_idx=0, records={}, ending=None),
+    )
+    keeper.start(following, LATER)
+    assert seen[-1].before == ended
+    assert seen[-1].events == (DefinitionAccepted(),)
+
+
+def test_transition_whose_save_fails_is_acted_on_and_announced_all_the_same(keeper, broken):
+    """The scan goes on; the daemon is degraded."""
+    steps = []
+    keeper.subscribe(lambda transition: steps.append(transition.events))
+    broken(errno.ENOSPC)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT, act=lambda: steps.append("act"))
+    assert steps == ["act", (AttemptStarted(keeper.timelapse.current),)]
+
+
 # --- when the disk fails --------------------------------------------------------------------------
 
 
-def test_save_that_fails_is_told_once_and_the_value_held_all_the_same(keeper, path, broken, said):
+def test_save_that_fails_is_logged_once_and_the_value_adopted_all_the_same(keeper, path, broken, said):
     """A duplicate scan can be deleted, a missed time point can't be taken again."""
     said()
     before = path.read_bytes()
@@ -151,8 +212,8 @@ def test_save_that_fails_is_told_once_and_the_value_held_all_the_same(keeper, pa
     assert names(path) == ["store.json"]
 
 
-def test_other_reason_is_told_again(keeper, broken, said):
-    """It may need another remedy."""
+def test_another_reason_is_logged_again(keeper, broken, said):
+    """It may have another cure."""
     for number in (errno.ENOSPC, errno.EROFS, errno.EROFS):
         broken(number)
         keeper.retry(AT)
@@ -174,7 +235,7 @@ def test_store_is_brought_up_to_date_when_the_disk_works_again(keeper, path, bro
 
 
 def test_store_whose_directory_could_not_be_synced_is_still_ours(keeper, path, broken, said, monkeypatch):
-    """The new file was in place already: the next save must not take it for somebody else's."""
+    """The new file is in place: the next save must not take it for another program's."""
     calls = []
     real = durable.sync_directory
 
@@ -193,11 +254,29 @@ def test_store_whose_directory_could_not_be_synced_is_still_ours(keeper, path, b
     assert names(path) == ["store.json", "store.json.bak"]
 
 
-# --- somebody else's hand -------------------------------------------------------------------------
+def test_failed_save_is_tried_again_every_ten_seconds(keeper, path, broken):
+    """And not any more once it has succeeded."""
+    clock = VirtualClock(AT)
+    retry = SaveRetry(keeper, clock)
+    assert retry.watch() is None
+    broken(errno.EIO)
+    keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    assert retry.watch() == 10.0
+    clock.pass_time(timedelta(seconds=4))
+    assert retry.watch() == 6.0
+    clock.pass_time(timedelta(seconds=6))
+    assert retry.watch() == 10.0
+    broken(None)
+    clock.pass_time(timedelta(seconds=10))
+    assert retry.watch() is None
+    assert on_disk(path).timelapse == keeper.timelapse
 
 
-def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
-    """Ours goes on, theirs is kept, and the backup is still the generation before of ours."""
+# --- other programs -------------------------------------------------------------------------
+
+
+def test_store_that_another_program_wrote_is_kept_aside(keeper, path, said):
+    """The timelapse goes on, their version is kept, and the ``.bak`` is still our generation before."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     foreign(path)
     said()
@@ -213,7 +292,7 @@ def test_store_that_somebody_else_wrote_is_kept_aside(keeper, path, said):
 
 
 def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
-    """An editor may write into the very file."""
+    """Some editors write into the same file."""
     with path.open("ab") as file:
         file.write(b"\n")
     keeper.commit(keeper.timelapse, AT)
@@ -221,16 +300,16 @@ def test_store_that_was_changed_in_place_is_kept_aside(keeper, path, said):
 
 
 def test_store_that_appeared_where_there_was_none_is_kept_aside(path, keeper, said, tmp_path):
-    """While the daemon had nothing to do, another program began something."""
-    idle = Keeper(tmp_path / "other.json")
-    foreign(idle.path)
+    """Another program may have written one while the daemon was idle."""
+    idle = StoreKeeper(tmp_path / "other.json")
+    foreign(idle.file.path)
     idle.start(keeper.stored, AT)
     assert json.loads((tmp_path / f"other.json.foreign-{STAMP}").read_bytes()) == {"timelapse_id": "theirs"}
-    assert on_disk(idle.path).timelapse == keeper.timelapse
+    assert on_disk(idle.file.path).timelapse == keeper.timelapse
 
 
-def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
-    """And that is said."""
+def test_store_that_was_deleted_is_written_again(keeper, path, said):
+    """One line says so."""
     path.unlink()
     said()
     assert keeper.commit(keeper.timelapse, AT)
@@ -239,11 +318,11 @@ def test_store_that_somebody_deleted_is_written_again(keeper, path, said):
 
 
 def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, monkeypatch, said):
-    """Every ten seconds another copy would fill the rest of the disk."""
+    """A copy every ten seconds would fill the disk."""
     foreign(path)
     said()
     with monkeypatch.context() as patch:
-        patch.setattr(keeper_module, "write_durably", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
+        patch.setattr(store_file, "write_durably", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
         for _ in range(3):
             assert not keeper.commit(keeper.timelapse, AT)
     assert keeper.retry(LATER)
@@ -252,8 +331,8 @@ def test_foreign_store_is_kept_once_though_saving_goes_on_to_fail(keeper, path, 
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo])
-def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path, make, said):
-    """A directory keeps it degraded, a FIFO is kept aside like any file of others."""
+def test_store_path_that_is_no_file_never_hangs_the_daemon(keeper, path, make, said):
+    """A directory keeps it degraded; a FIFO is kept aside like any foreign file."""
     path.unlink()
     make(path)
     keeper.commit(keeper.timelapse, AT)
@@ -266,12 +345,11 @@ def test_what_is_no_file_in_the_stores_place_never_hangs_the_daemon(keeper, path
 
 
 def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said):
-    """With its backup, which can't be used either: nothing that could not be read is ever overwritten."""
+    """With its ``.bak``, which can't be used either: a file that could not be read is never overwritten."""
     path.write_bytes(b"{")
     backup_path(path).write_bytes(b"[")
-    with pytest.raises(StoreCorrupt) as raised:
-        load_timelapse(path, UTC)
-    Keeper(path).quarantine(raised.value, AT)
+    keeper = StoreKeeper(path)
+    assert keeper.settle(keeper.file.load(), AT) is None
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"{",
         f"store.json.bak.corrupt-{STAMP}": b"[",
@@ -284,7 +362,7 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
 def test_store_without_a_backup_is_moved_alone(path, said):
     """There is nothing else to move."""
     path.write_bytes(b"{")
-    Keeper(path).quarantine(StoreCorrupt(path, "not JSON"), AT)
+    StoreKeeper(path).settle(StoreCorrupt(path, "not JSON"), AT)
     assert names(path) == [f"store.json.corrupt-{STAMP}"]
     assert said() == [f"store_quarantined: {path}: not JSON; kept as store.json.corrupt-{STAMP}"]
 
@@ -295,8 +373,8 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     said()
-    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
-    fresh.fall_back(loaded, AT)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
+    fresh.settle(loaded, AT)
     assert on_disk(path).timelapse == before
     assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
     quarantined, going_on = said()
@@ -309,15 +387,15 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
 
 
 def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keeper, path, said, broken):
-    """A dying card does both at once. The backup is spared until then, and the timelapse goes on."""
+    """A dying card may do both. The ``.bak`` is kept until then, and the timelapse goes on."""
     before = keeper.timelapse
     keeper.commit(before.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
     generation = backup_path(path).read_bytes()
-    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
     broken(errno.EROFS)
     said()
-    fresh.fall_back(loaded, AT)
+    fresh.settle(loaded, AT)
     not_saved, going_on = said()
     assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
@@ -335,13 +413,13 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
 
 
 def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_written_over(keeper, path, said):
-    """Somebody has tidied up meanwhile: what is in memory is written all the same."""
+    """The ``.bak`` is gone by then: the value in memory is saved all the same."""
     keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
     path.write_bytes(b"garbage")
-    fresh, loaded = Keeper(path), load_timelapse(path, UTC)
+    fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
     backup_path(path).unlink()
     said()
-    fresh.fall_back(loaded, AT)
+    fresh.settle(loaded, AT)
     fresh.hold(loaded.stored)
     assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
     assert fresh.retry(LATER)
@@ -352,17 +430,17 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
 # --- the archive's text ---------------------------------------------------------------------------
 
 
-def test_text_is_the_files_as_long_as_that_is_ours(keeper, path):
-    """A store that others wrote, and that we only hold, is archived as it was written."""
+def test_text_is_that_of_the_file_as_long_as_the_file_is_our_own(keeper, path):
+    """A store that was only read is archived as it was written."""
     path.write_text(json.dumps(json.loads(path.read_bytes())))
-    keeper.look()
+    keeper.file.note_version()
     keeper.hold(on_disk(path))
     assert keeper.text() == path.read_bytes()
 
 
 @pytest.mark.parametrize("spoil", ["foreign", "deleted", "degraded"])
-def test_text_is_what_is_held_where_the_file_is_not_up_to_date(keeper, path, broken, spoil):
-    """No generation is lost to the archive."""
+def test_text_is_that_of_the_value_where_the_file_is_not_up_to_date(keeper, path, broken, spoil):
+    """The archive has the last generation."""
     if spoil == "foreign":
         foreign(path)
     elif spoil == "deleted":

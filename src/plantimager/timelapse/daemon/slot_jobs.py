@@ -1,7 +1,7 @@
-"""The agenda: what stands in APScheduler, which is the next slot and the warm-up before it. Loop thread.
+"""What is in APScheduler: the jobs of the next slot, which are the slot itself and the warm-up before it.
 
-Only these two, however long the schedule is: what comes after them is known from the timelapse, and two lists of it
-could disagree.
+Only these two, however long the schedule is. The timelapse alone knows the slots after them; a second list could
+disagree with it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SLOT_JOB: Final = "slot"
 WARMUP_JOB: Final = "warm-up"
 
 
-class Agenda:
-    """The jobs of a timelapse. Both callables are given the number of the slot that the job is for."""
+class SlotJobs:
+    """The jobs of the next slot; both callables are given its number. Loop thread."""
 
     def __init__(
         self, scheduler: WallClockScheduler, slot_due: Callable[[int], object], warm_up: Callable[[int], object]
@@ -30,13 +30,13 @@ class Agenda:
         self._scheduler, self._slot_due, self._warm_up = scheduler, slot_due, warm_up
 
     def clear(self) -> None:
-        """Arm nothing any more."""
+        """Remove both jobs, where they are there."""
         for job_id in (SLOT_JOB, WARMUP_JOB):
             if self._scheduler.get_job(job_id) is not None:
                 self._scheduler.remove_job(job_id)
 
-    def put(self, timelapse: TimeLapse, at: datetime, now: datetime, *, warm: bool) -> None:
-        """Arm the next slot for ``at`` where nothing stands, and its warm-up unless it is time and the rig ``warm``."""
+    def arm(self, timelapse: TimeLapse, at: datetime, now: datetime, *, warm: bool) -> None:
+        """Add the job of the next slot for ``at``, and the one of its warm-up unless the rig is ``warm`` by then."""
         slot = timelapse.next_idx
         self._scheduler.arm(SLOT_JOB, at, self._slot_due, slot, name=f"{timelapse.id} slot {slot}")
         warm_at = warmup_at(timelapse)

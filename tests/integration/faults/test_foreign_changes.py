@@ -1,4 +1,4 @@
-"""The store under other people's hands: deleted, replaced, edited, half-written, locked away, copied back."""
+"""Changes of the store by others: deleted, replaced, edited, half-written, made unreadable, copied back."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def make_a_dangling_link_of_it(place: Place) -> None:
     place.store.symlink_to(place.storage / "nowhere")
 
 
-HANDS = [delete, delete_both, replace_by_another, edit, write_half, empty, make_a_dangling_link_of_it]
+CHANGES = [delete, delete_both, replace_by_another, edit, write_half, empty, make_a_dangling_link_of_it]
 
 
-def test_what_somebody_does_to_the_store_is_told_kept_and_undone_by_the_next_save(place: Place) -> None:
-    """Whatever it is: their file is never silently overwritten, and our timelapse goes on."""
+def test_foreign_change_of_the_store_is_logged_kept_and_undone_by_the_next_save(place: Place) -> None:
+    """A foreign file is never silently overwritten, and the timelapse goes on."""
     theirs = []
-    with begin(place, n_shots=20 * len(HANDS)) as daemon:
-        for do in HANDS:
+    with begin(place, n_shots=20 * len(CHANGES)) as daemon:
+        for do in CHANGES:
             daemon.wait_for("scan_succeeded: ")
             do(place)
             if place.store.exists():
@@ -80,14 +80,14 @@ def test_what_somebody_does_to_the_store_is_told_kept_and_undone_by_the_next_sav
             assert load_timelapse(place.store).trouble is None, do
         assert daemon.stop() == 0
     store = place.read()
-    assert store["next_idx"] >= 2 * len(HANDS)
+    assert store["next_idx"] >= 2 * len(CHANGES)
     assert statuses(store)[: store["next_idx"]] == ["succeeded"] * store["next_idx"]
     kept = [path.read_bytes() for path in place.storage.glob("*.foreign-*") if path.exists()]
     assert sorted(kept) == sorted(theirs)
 
 
 def test_store_that_became_a_directory_is_degraded_until_it_is_gone(place: Place) -> None:
-    """Nobody's directory is removed; the scans go on, and so does the store when the way is free."""
+    """The directory isn't removed; the scans go on, and the store is saved when the directory is gone."""
     with begin(place) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
         make_a_directory_of_it(place)
@@ -102,7 +102,7 @@ def test_store_that_became_a_directory_is_degraded_until_it_is_gone(place: Place
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
 @pytest.mark.parametrize("call", ["/^rename", "fsync"])
 def test_foreign_file_is_kept_once_however_often_the_save_fails(place: Place, call: str) -> None:
-    """Neither a file for each try, nor a .bak that is somebody else's: a kill between two tries would have nothing."""
+    """Not a copy for each try; and the .bak stays ours, which a start needs after a kill between two tries."""
     with begin(place, n_shots=60) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
         before = backup_path(place.store).read_bytes()
@@ -122,7 +122,7 @@ def test_foreign_file_is_kept_once_however_often_the_save_fails(place: Place, ca
 
 
 def test_store_whose_mode_was_changed_is_private_again_after_the_next_save(place: Place) -> None:
-    """An api_token may be in it."""
+    """It may hold an api_token."""
     with begin(place) as daemon:
         daemon.wait_for("scan_succeeded: tl_0")
         place.store.chmod(0o666)
@@ -132,7 +132,7 @@ def test_store_whose_mode_was_changed_is_private_again_after_the_next_save(place
 
 
 def test_directory_that_may_not_be_written_any_more_is_degraded_until_it_may(place: Place) -> None:
-    """Somebody changed its mode or its owner: scans go on, with the reason told, and the store catches up."""
+    """Its mode or owner was changed: the reason is logged, scans go on, and the store is saved later."""
     place.configure(configuration(f'datasets = "{place.data / "scans"}"'))
     place.define(definition(4))
     with DaemonProcess(place, by=PLAINLY) as daemon:
@@ -159,7 +159,7 @@ def ended(place: Place) -> bytes:
 
 
 def test_backup_newer_than_the_store_stays_a_backup(place: Place) -> None:
-    """Somebody copied or touched it: a store that is sound is the truth, whatever its .bak's date."""
+    """It may have been copied or touched: a sound store counts, whatever the date of its .bak."""
     content = ended(place)
     backup_path(place.store).write_bytes(b'{"somebody": "else"}')
     later = place.store.stat().st_mtime + 3600
@@ -170,8 +170,8 @@ def test_backup_newer_than_the_store_stays_a_backup(place: Place) -> None:
     assert place.store.read_bytes() == content
 
 
-def test_store_and_backup_both_corrupt_are_kept_and_the_daemon_is_loudly_idle(place: Place) -> None:
-    """Nothing is overwritten: a person may still mend them."""
+def test_store_and_backup_that_are_both_corrupt_are_kept_and_the_daemon_is_idle(place: Place) -> None:
+    """Nothing is overwritten: a person may be able to repair them."""
     ended(place)
     (place.settings / "timelapse.toml").unlink()
     broken = {"one": b'{"version": 1, "timelapse_id"', "two": b"\0" * 200}
@@ -197,8 +197,8 @@ def test_corrupt_backup_of_a_sound_store_is_replaced_by_the_next_save(place: Pla
     assert load_timelapse(backup_path(place.store)).trouble is None
 
 
-def test_clock_that_is_before_the_last_write_decides_nothing(place: Place) -> None:
-    """A store from the future means a clock that is wrong: no slot is skipped and none is taken until it is right."""
+def test_nothing_is_decided_by_a_clock_before_the_last_write(place: Place) -> None:
+    """A store from the future means a wrong clock: no slot is skipped or taken until it is right."""
     content = json.loads(ended(place))
     ahead = SystemClock().now() + timedelta(days=1)
     content.update(state="scheduled", next_idx=2, scans=content["scans"][:2])

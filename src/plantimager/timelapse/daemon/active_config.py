@@ -1,0 +1,79 @@
+"""The configuration in use, and the driver that was made from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plantimager.timelapse.settings.config import Config, Missed, read_config
+from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.settings.places import Places
+
+
+class ActiveConfig:
+    """The configuration in use; another one takes its place when it was read again without a fault. Loop thread."""
+
+    def __init__(
+        self, places: Places, config: Config, make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver]
+    ) -> None:
+        """Make the driver.
+
+        Raises
+        ------
+        FaultsFound
+            There is no such driver, or it refuses its options.
+        DriverBroken
+            It fails to be made.
+
+        """
+        self._places, self._make_driver = places, make_driver
+        self.config = config
+        self.driver = self._make_driver_of(config)
+        self.trouble: str | None = None
+        """Why the configuration in use isn't the one on disk."""
+
+    @property
+    def datasets(self) -> Path:
+        """The directory of all datasets."""
+        return self.config.datasets or self._places.datasets
+
+    @property
+    def run_latest(self) -> bool:
+        """Whether the newest of the slots that were missed is taken at once."""
+        return self.config.missed is Missed.RUN_LATEST
+
+    def read_again(self) -> bool:
+        """Read the file again, and use it from now on; return whether it differs.
+
+        Raises
+        ------
+        ConfigurationError, DriverBroken
+            It is faulty, or its driver can't be made. The configuration before stays in use, see `trouble`.
+
+        """
+        try:
+            config = read_config(self._places.find_config())
+            if _driver_choice(config) != _driver_choice(self.config):
+                self.driver = self._make_driver_of(config)
+        except TimelapsedError as faulty:
+            first, *_ = str(faulty).split("\n")
+            self.trouble = f"{first}; the configuration before is in use, with the {self.config.driver} driver"
+            raise
+        self.trouble = None
+        before, self.config = self.config, config
+        return config != before
+
+    def _make_driver_of(self, config: Config) -> ScannerDriver:
+        try:
+            return self._make_driver(config.driver, config.driver_options)
+        except FaultsFound as faulty:
+            raise faulty.named(config.source or "no configuration file") from faulty
+
+
+def _driver_choice(config: Config) -> tuple[str, Mapping[str, Any]]:
+    return config.driver, config.driver_options

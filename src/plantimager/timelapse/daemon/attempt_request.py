@@ -1,0 +1,47 @@
+"""The running attempt as the driver is asked for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.domain.schedule import format_instant
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.scan.request import ScanRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+
+def request_of(timelapse: TimeLapse, configuration: Mapping[str, Any], datasets: Path) -> ScanRequest:
+    """Return the request for the running attempt."""
+    slot = timelapse.next_idx
+    record = timelapse.records[slot]
+    begin = timelapse.start_at or timelapse.schedule_times[0]
+    about = configuration.get("timelapse")
+    about = {**(about if isinstance(about, dict) else {}), "start_at": format_instant(begin)}
+    return ScanRequest(
+        scan_id=record.scan_id,
+        timelapse_id=timelapse.id,
+        index=slot,
+        attempt=record.attempt,
+        scheduled_at=timelapse.schedule_times[slot],
+        started_at=record.started_at,
+        dataset_dir=datasets / record.scan_id,
+        configuration={**configuration, "timelapse": about},
+    )
+
+
+def is_running_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
+    """Whether a request is for the attempt that is running; not where the operator has cancelled it meanwhile."""
+    if timelapse is None or timelapse.state is not TimeLapseState.RUNNING:
+        return False
+    record = timelapse.current
+    return record is not None and (timelapse.id, record.slot, record.attempt) == (
+        request.timelapse_id,
+        request.index,
+        request.attempt,
+    )

@@ -1,0 +1,99 @@
+"""The supervision of driver calls: one that stalls is cancelled, and one that never ends is abandoned."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt
+from plantimager.timelapse.daemon.driver_calls import PROGRESS_INTERVAL
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.stop import record_stop
+from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.support.errors import DriverStalled, ScanFailed, ScanTimedOut
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.driver_calls import CallMonitor
+    from plantimager.timelapse.scan.request import ScanRequest
+
+CANCEL_TIMEOUT: Final = timedelta(seconds=30)
+"""What a driver gets to come to its next safe point before its call is abandoned."""
+
+
+class CallSupervisor:
+    """Follows the call that is being made. Loop thread."""
+
+    def __init__(self, common: Common) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._rig, self._hold = common.active, common.rig, common.hold
+        self._verdict: tuple[ScanRequest, ScanFailed] | None = None
+        """The last attempt that was cancelled here, and why."""
+
+    def verdict_on(self, request: ScanRequest) -> ScanFailed | None:
+        """Return why an attempt was cancelled here; ``None`` where it wasn't."""
+        return self._verdict[1] if self._verdict is not None and self._verdict[0] is request else None
+
+    def watch(self) -> float | None:
+        """Cancel or abandon the call if it is time; return in how many seconds to call this again."""
+        monitor = self._rig.monitor
+        if monitor is None or self._lifecycle.trouble is not None:
+            return None
+        if self._must_end(monitor):
+            monitor.cancel()
+        now = self._clock.monotonic()
+        if monitor.cancelled_at is not None:
+            left = monitor.cancelled_at + CANCEL_TIMEOUT.total_seconds() - now
+            if left > 0:
+                return left
+            self._abandon(monitor)
+            return None
+        config = self._active.config
+        stalled_in = monitor.last_sign + config.stall_timeout.total_seconds() - now
+        over_in = monitor.began + config.scan_timeout.total_seconds() - now
+        if min(stalled_in, over_in) > 0:
+            # Progress that came too soon after the last to wake the loop is shown a moment later.
+            unseen = [PROGRESS_INTERVAL] if now - monitor.last_sign < PROGRESS_INTERVAL else []
+            return min(stalled_in, over_in, *unseen)
+        verdict: ScanFailed = ScanTimedOut(config.driver, config.scan_timeout)
+        if stalled_in <= 0:
+            verdict = DriverStalled(config.driver, config.stall_timeout, abandoned=False)
+        self._cancel(monitor, verdict)
+        return CANCEL_TIMEOUT.total_seconds()
+
+    def _must_end(self, monitor: CallMonitor) -> bool:
+        """Whether the call gives way: to the end of the service, to a cancellation, or as a manual one to a slot."""
+        stopping = self._lifecycle.phase.is_stopping
+        if monitor.manual is not None and self._hold.must_end(self._keeper.timelapse, stopping=stopping):
+            return True
+        return stopping or (monitor.request is not None and not self._is_current(monitor.request))
+
+    def _is_current(self, request: ScanRequest) -> bool:
+        return is_running_attempt(self._keeper.timelapse, request)
+
+    def _cancel(self, monitor: CallMonitor, verdict: ScanFailed) -> None:
+        monitor.cancel()
+        slot = None
+        if monitor.request is not None:  # a stall of any other call says nothing about a scan that waits behind it
+            slot, self._verdict = monitor.request.index, (monitor.request, verdict)
+        if monitor.manual is not None:
+            self._hold.break_off(str(verdict))
+        log_event(Action.DRIVER_STALLED, str(verdict), timelapse=self._keeper.timelapse, slot=slot)
+
+    def _abandon(self, monitor: CallMonitor) -> None:
+        """Give up a call that doesn't end: record it, and have the process replaced."""
+        config, stopping = self._active.config, self._lifecycle.phase.is_stopping
+        stalled = DriverStalled(config.driver, config.stall_timeout, abandoned=True)
+        self._lifecycle.abandon(str(stalled))
+        self._hold.abandon(f"{stalled}; the daemon is restarted")
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is not None and self._keeper.is_scanning:
+            if stopping:
+                record_stop(self._keeper, now)
+            elif monitor.request is None or not self._is_current(monitor.request):
+                self._keeper.commit(timelapse.interrupt(now, "the driver hung in the call before it"), now)
+            else:
+                failed = timelapse.fail_attempt(now, stalled, give_up=True)
+                self._keeper.commit(failed, now, Circumstances(problem=stalled))
+        words = f"{stalled}; the daemon must be restarted"
+        log_event(Action.DRIVER_ABANDONED, words, timelapse=self._keeper.timelapse)

@@ -1,0 +1,30 @@
+"""What the parts of the loop share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.daemon.active_config import ActiveConfig
+    from plantimager.timelapse.daemon.manual_hold import ManualHold
+    from plantimager.timelapse.daemon.notify import Notifier
+    from plantimager.timelapse.daemon.phases import Lifecycle
+    from plantimager.timelapse.daemon.rig import Rig
+    from plantimager.timelapse.daemon.signals import Signals
+    from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+    from plantimager.timelapse.support.clock import Clock
+
+
+class Common(Struct, frozen=True):
+    """The objects that most parts of the loop need; each part takes out what it uses."""
+
+    clock: Clock
+    notifier: Notifier
+    signals: Signals
+    lifecycle: Lifecycle
+    keeper: StoreKeeper
+    active: ActiveConfig
+    rig: Rig
+    hold: ManualHold

@@ -1,0 +1,186 @@
+"""The intake of definitions: whether one may become the timelapse, what store it makes, where the last one goes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.daemon.driver_calls import bound_error, call_with_timeout
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.domain.events import TimelapseEnded
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.settings.acceptance import (
+    DefinitionAlreadyAccepted,
+    check_may_start,
+    check_not_over,
+    describe_start,
+    load_definition,
+    plan_timelapse,
+)
+from plantimager.timelapse.store.archive import archive_store, file_stamp
+from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
+    from plantimager.timelapse.daemon.planner import Planner
+    from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+
+CHECK_TIMEOUT: Final = timedelta(seconds=10)
+"""For a driver to check a definition without its rig; well below the watchdog's interval."""
+
+
+class DefinitionIntake:
+    """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
+
+    def __init__(self, common: Common, places: Places, requests: Path, planner: Planner, probe: DatasetProbe) -> None:
+        """Take definitions from ``places`` and, as requests, from the directory ``requests``."""
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._places, self._requests = common.active, places, requests
+        self._planner, self._probe = planner, probe
+        self._has_ended = False
+        """Whether a timelapse has ended since the last look; a definition may have waited for that."""
+
+    def accept(self, definition: Definition) -> str:
+        """Make a definition the timelapse; return the sentence for the person.
+
+        Raises
+        ------
+        DefinitionRefused, FaultsFound
+            It can't be accepted.
+        OSError
+            The store of the last timelapse can't be archived.
+
+        """
+        held, history, now = self._keeper.stored, self._places.history, self._clock.now()
+        check_may_start(definition, held, history)
+        schedule = definition.schedule(now)
+        if not self._active.run_latest:
+            check_not_over(definition, schedule, now)
+        self._ask_driver(definition)
+        planned = plan_timelapse(definition, schedule)
+        if held is not None:
+            self._archive(held, now)
+        stored = planned.evolved(planned.timelapse, planned.logbook.came_back(now, self._clock.boot_id()))
+        source = definition.source
+        handed_in = source.parent == self._requests  # then the file is gone when the line is read
+        origin = "timelapsectl start" if handed_in else str(source)
+        self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(schedule.notes)))
+        self._planner.plan_afresh()
+        self._probe.look()
+        return describe_start(stored.timelapse, source, now)
+
+    def _ask_driver(self, definition: Definition) -> None:
+        """Have the driver check whether its rig can make the scans that a definition asks for.
+
+        Raises
+        ------
+        FaultsFound
+            It can't.
+        DefinitionRefused
+            The driver failed to check it.
+
+        """
+        driver, name = self._active.driver, self._active.config.driver
+        try:
+            faults = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.check(definition.configuration))
+        except BaseException as problem:  # whatever a driver raises, it doesn't end the daemon
+            kind = "" if isinstance(problem, TimelapsedError) else f"{type(problem).__name__}: "
+            words = f"the driver {name} failed to check it: {kind}{bound_error(problem)}"
+            raise DefinitionRefused(f"{definition.name}: {words}") from problem
+        if faults:
+            raise FaultsFound(faults, definition.source)
+
+    def _archive(self, held: StoredTimelapse, now: datetime) -> None:
+        """Put the store of the last timelapse into the archive; the name of a draft stays free."""
+        timelapse = held.timelapse
+        stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id
+        archived = archive_store(self._keeper.text(), stem, self._places.history, file_stamp(now))
+        log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
+
+    # --- the definition in the configuration directory ------------------------------------------------
+
+    def look(self) -> Definition | None:
+        """Return the definition in the configuration directory; a faulty one is logged."""
+        try:
+            path = self._places.find_definition()
+            return None if path is None else load_definition(path)
+        except TimelapsedError as faulty:
+            log_event(Action.DEFINITION_FAULTY, str(faulty))
+            return None
+
+    def accept_found(self, *, quiet: bool = False) -> None:
+        """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
+        self._has_ended = False
+        definition = self.look()
+        if definition is not None:
+            self._accept_or_log(definition, quiet=quiet)
+
+    def accept_if_idle(self) -> None:
+        """Accept the definition in the configuration directory where there is no schedule to keep.
+
+        For a clock that was set back: by the clock as it was before, the definition may have been over.
+        """
+        if self._keeper.active is None:
+            self.accept_found(quiet=True)
+
+    def accept_waiting(self) -> None:
+        """Accept the definition in the configuration directory if a timelapse has ended since the last look."""
+        has_ended, self._has_ended = self._has_ended, False
+        if has_ended and self._lifecycle.phase.keeps_schedule and self._keeper.active is None:
+            definition = self.look()
+            if definition is not None:
+                self.accept_by_itself(definition, quiet=True)
+
+    def accept_by_itself(self, definition: Definition, *, quiet: bool = False) -> None:
+        """Accept a definition without a person having asked for it.
+
+        Not where the clock was set forward over slots of the last timelapse: if that clock was wrong, they come back.
+        """
+        self._has_ended = False
+        last = self._keeper.timelapse
+        if last is not None and _may_come_back(last):
+            self._announce(definition, last)
+        else:
+            self._accept_or_log(definition, quiet=quiet)
+
+    def take(self, transition: Transition) -> None:
+        """Note that the timelapse has ended, so that `accept_waiting` looks again."""
+        if any(isinstance(event, TimelapseEnded) for event in transition.events):
+            self._has_ended = True
+
+    def _announce(self, definition: Definition, last: TimeLapse) -> None:
+        """Log of a new definition that a person has to begin it, and why."""
+        with suppress(DefinitionRefused, OSError):  # a reload logs these
+            check_may_start(definition, self._keeper.stored, self._places.history)
+            why = f"the clock was set forward over slots of {last.id}, which come back should it be set right"
+            words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
+            log_event(Action.DEFINITION_WAITS, words)
+
+    def _accept_or_log(self, definition: Definition, *, quiet: bool) -> None:
+        try:
+            self.accept(definition)
+        except DefinitionAlreadyAccepted as done:
+            if not quiet:
+                log_event(Action.DEFINITION_DONE, str(done))
+        except FaultsFound as faulty:
+            log_event(Action.DEFINITION_FAULTY, str(faulty))
+        except (DefinitionRefused, OSError) as refusal:
+            hint = getattr(refusal, "hint", None)
+            log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+
+
+def _may_come_back(timelapse: TimeLapse) -> bool:
+    """Whether a timelapse is completed only because the clock was set forward over slots of it."""
+    return timelapse.state is TimeLapseState.COMPLETED and any(
+        record.reason is Reason.CLOCK_MOVED for record in timelapse.records.values()
+    )

@@ -1,0 +1,167 @@
+"""Calls of a driver: how one is made, what comes of it, and how the loop can follow it."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from msgspec import Struct
+
+from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
+from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.support.errors import (
+    DriverError,
+    DriverStalled,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.inbox import Answer
+    from plantimager.timelapse.daemon.manual_request import ManualRequest
+    from plantimager.timelapse.support.clock import Clock
+
+T = TypeVar("T")
+
+PROGRESS_INTERVAL: Final = 1.0
+"""Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
+
+MAX_ERROR_CHARACTERS: Final = 2000
+"""Of what a driver raised, in the journal; records keep fewer."""
+
+MAX_PICTURES: Final = 1_000_000_000
+"""In a dataset; a larger number is no count."""
+
+
+class CallOutcome(Struct, frozen=True):
+    """How a call ended: with a result (of a scan), an answer (to a person), neither, or with an exception."""
+
+    call: Call
+    request: ScanRequest | None = None
+    result: ScanResult | None = None
+    problem: BaseException | None = None
+    answer: Answer | None = None
+
+
+class CallMonitor(EventMonitor):
+    """The monitor of one call: keeps the time of the last progress, and wakes the loop for it now and then."""
+
+    def __init__(self, clock: Clock, request: ScanRequest | None = None, manual: ManualRequest | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+        self.request = request
+        """The attempt, where the call is a scan."""
+        self.manual = manual
+        """The manual command, where the call is one."""
+        self.began = self.last_sign = clock.monotonic()
+        self.cancelled_at: float | None = None
+        self._last_wake = float("-inf")
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Note a sign of life. Rig thread."""
+        super().progress(int(done), int(total), note)  # a driver may count in any type; JSON takes integers
+        self.last_sign = self._clock.monotonic()
+        if self.last_sign - self._last_wake >= PROGRESS_INTERVAL:
+            self._last_wake = self.last_sign
+            self._clock.wake()
+
+    def cancel(self) -> None:
+        """Ask for the end, and start counting how long it takes. Loop thread."""
+        if self.cancelled_at is None:
+            self.cancelled_at = self._clock.monotonic()
+        super().cancel()
+
+
+def make_call(
+    driver: ScannerDriver, call: Call, request: ScanRequest | None = None, monitor: CallMonitor | None = None
+) -> CallOutcome:
+    """Make one call of a driver and return its outcome, which is also any exception, `SystemExit` included."""
+    try:
+        if call is Call.SCAN and request is not None and monitor is not None:
+            make_directory(request.dataset_dir.parent)
+            return CallOutcome(call, request, _check_result(call, driver.scan(request, monitor)))
+        if call is Call.MANUAL and monitor is not None and monitor.manual is not None:
+            return CallOutcome(call, answer=monitor.manual.run(driver, monitor))
+        if call is Call.RECOVER and request is not None:
+            found = driver.recover(request)
+            return CallOutcome(call, request, None if found is None else _check_result(call, found))
+        {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
+    except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
+        return CallOutcome(call, request, problem=bound_error(problem))
+    return CallOutcome(call, request)
+
+
+def call_with_timeout(limit: timedelta, who: str, call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, or raise what it raises: for the few calls that the loop itself waits for.
+
+    Raises
+    ------
+    DriverStalled
+        It takes longer. The thread that makes it can't be killed, and goes on.
+
+    """
+    end: Future[T] = Future()
+
+    def make() -> None:
+        try:
+            end.set_result(call())
+        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; it is raised again below
+            end.set_exception(problem)
+
+    threading.Thread(target=make, name="driver", daemon=True).start()
+    if not wait([end], limit.total_seconds()).done:
+        raise DriverStalled(who, limit, abandoned=True)
+    return end.result()
+
+
+def make_directory(datasets: Path) -> None:
+    """Make the directory of all datasets. Rig thread, since a network disk may hang as a rig may.
+
+    Raises
+    ------
+    ScannerNotReady
+        It can't be made now.
+
+    """
+    try:
+        datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ScannerNotReady(f"{datasets}: datasets can't be put there: {problem.strerror}") from problem
+
+
+def bound_error(problem: BaseException) -> BaseException:
+    """Return what a driver raised where a person can be shown it; else a `DriverError` with what can be shown."""
+    kind = type(problem)
+    try:
+        words = str(problem)
+    except Exception:  # noqa: BLE001 - the exception can't be shown, for whatever reason
+        return ScanFailed(f"{kind.__name__}, which can't even say what it is")
+    if len(words) <= MAX_ERROR_CHARACTERS:
+        return problem
+    cut = f"{words[:MAX_ERROR_CHARACTERS]}… ({len(words)} characters in all)"
+    if kind in (DriverError, ScannerNotReady, ScanFailed, ScanCancelled):
+        return kind(cut)
+    return ScanFailed(f"{kind.__name__}: {cut}")
+
+
+def _check_result(call: Call, result: object) -> ScanResult:
+    if not isinstance(result, ScanResult):
+        raise TypeError(f"the driver's {call} returned {type(result).__name__}, not a ScanResult")
+    note = result.note if isinstance(result.note, str) else ""
+    return ScanResult(pictures=_check_count(result.pictures), note=note)
+
+
+def _check_count(pictures: Any) -> int | None:
+    """Return a number of pictures that the store can hold; ``None`` for any other value, which fails no scan."""
+    try:
+        count = operator.index(pictures)
+    except TypeError:
+        return None
+    return count if 0 <= count < MAX_PICTURES else None

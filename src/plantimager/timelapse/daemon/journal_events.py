@@ -1,0 +1,201 @@
+"""The journal's sentences for the events of a timelapse; no other module words them.
+
+A line is written when its transition is on disk, and when the daemon has acted on it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.domain import events
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.domain.wording import (
+    describe_next_slot,
+    describe_slot,
+    describe_slots,
+    describe_timelapse,
+    format_local_time,
+    ordinal,
+)
+from plantimager.timelapse.settings.acceptance import describe_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from plantimager.timelapse.daemon.active_config import ActiveConfig
+    from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.domain.records import SlotRecord
+
+MAX_SLOTS_NAMED: Final = 500
+"""SLOT fields of one entry; journald takes a thousand fields."""
+
+SILENT: Final = (events.AttemptRedated, events.SlotInterrupted, events.DraftFound, events.TimelapseAmended)
+"""Events without a line: the clock that was set, and the attempt that was interrupted, have had theirs; the daemon
+makes none of the others."""
+
+
+class EventJournal:
+    """Writes the lines of every transition; subscribed to the store keeper."""
+
+    def __init__(self, active: ActiveConfig) -> None:
+        self._active = active
+
+    def take(self, transition: Transition) -> None:
+        """Write the lines of a transition, in the order of its events."""
+        if transition.circumstances.cut_off_by:
+            _log_resumed(transition)
+        for event in transition.events:
+            if isinstance(event, events.TimelapseCompleted):
+                self._log_completed(transition)
+            elif not isinstance(event, SILENT):
+                _LINES[type(event)](event, transition)
+
+    def _log_completed(self, transition: Transition) -> None:
+        after = transition.after
+        words = f"{after.id}: {after.tally}; datasets in {self._active.datasets}"
+        log_event(Action.TIMELAPSE_COMPLETED, words, timelapse=after)
+
+
+# --- a timelapse ----------------------------------------------------------------------------------------
+
+
+def _log_accepted(_: events.DefinitionAccepted, transition: Transition) -> None:
+    origin, note = transition.circumstances.origin, transition.circumstances.note
+    words = describe_start(transition.after, origin, transition.at)
+    log_event(Action.DEFINITION_ACCEPTED, f"{words}{f'; {note}' if note else ''}", timelapse=transition.after)
+
+
+def _log_resumed(transition: Transition) -> None:
+    """Log what a start found in the store; what became of the running slot is an event."""
+    before, words = transition.before, ""
+    if before is None:
+        return
+    if before.state is TimeLapseState.RUNNING:
+        since = before.records[before.next_idx].started_at
+        ago = f", begun {format_duration(transition.at - since)} ago" if since is not None else ""
+        words = f"; was scanning slot {before.next_idx} when {transition.circumstances.cut_off_by}{ago}"
+    log_event(Action.RESUMED, f"{describe_timelapse(before)}{words}", timelapse=transition.after)
+
+
+def _log_timelapse_failed(_: events.TimelapseFailed, transition: Transition) -> None:
+    after = transition.after
+    why = f"{after.ending.why}; " if after.ending is not None else ""
+    log_event(Action.TIMELAPSE_FAILED, f"{after.id}: {why}{after.tally}", timelapse=after)
+
+
+def _log_cancelled(_: events.TimelapseCancelled, transition: Transition) -> None:
+    after = transition.after
+    why = f" by {after.ending.who}: {after.ending.why}" if after.ending is not None else ""
+    log_event(Action.TIMELAPSE_CANCELLED, f"{after.id}{why}; {after.tally}", timelapse=after)
+
+
+# --- an attempt -----------------------------------------------------------------------------------------
+
+
+def _log_started(event: events.AttemptStarted, transition: Transition) -> None:
+    if transition.circumstances.is_repeated:
+        return
+    running, record, slot = transition.after, event.record, event.record.slot
+    late = running.lateness(slot, transition.at)
+    words = f"{record.scan_id}, {describe_slot(running, slot)}"
+    words += f", {ordinal(record.attempt)} attempt" if record.attempt > 1 else ""
+    words += f", {format_duration(late)} late" if late >= timedelta(seconds=1) else ""
+    log_event(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
+
+
+def _log_attempt_failed(event: events.AttemptFailed, transition: Transition) -> None:
+    after, record, problem = transition.after, event.record, transition.circumstances.problem
+    words = f"{record.scan_id}: {_words_of(problem, record)}; {ordinal(record.attempt)} attempt starts now"
+    attempt = event.attempt  # the record has that of the next
+    log_event(Action.ATTEMPT_FAILED, words, timelapse=after, slot=record.slot, error=problem, attempt=attempt)
+
+
+def _log_interrupted(event: events.AttemptInterrupted, transition: Transition) -> None:
+    """Log that an attempt was cut off, and whether another follows; that of a cancelled timelapse needs no line."""
+    after, now, record, slot = transition.after, transition.at, event.record, event.record.slot
+    if record.reason is Reason.CANCELLED:
+        return
+    grace = format_duration(after.grace)
+    words = f"slot {slot} ({format_local_time(after.schedule_times[slot], now)}): {record.error_text}"
+    if after.next_idx == slot:
+        words += f"; it is attempted again within its grace of {grace}"
+    else:
+        words += f"; {format_duration(after.lateness(slot, now))} after its time, its grace of {grace} is over"
+    log_event(Action.SLOT_INTERRUPTED, words, timelapse=after, slot=slot)
+
+
+def _log_not_ready(event: events.RigNotReady, transition: Transition) -> None:
+    if transition.circumstances.is_repeated:
+        return
+    after, now, record, slot = transition.after, transition.at, event.record, event.record.slot
+    over_at = after.latest_start(slot)
+    end = format_local_time(over_at, now) if now <= over_at else "the next slot is due"
+    words = f"{_words_of(transition.circumstances.problem, record)}; it is asked again until {end}"
+    log_event(Action.RIG_NOT_READY, f"{describe_slot(after, slot)}: {words}", timelapse=after, slot=slot)
+
+
+# --- the end of a slot ----------------------------------------------------------------------------------
+
+
+def _log_taken(event: events.SlotTaken, transition: Transition) -> None:
+    after, record, note = transition.after, event.record, transition.circumstances.note
+    if transition.circumstances.cut_off_by:
+        words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken"
+        log_event(Action.SCAN_RECOVERED, words, timelapse=after, slot=record.slot)
+        return
+    took = f" in {format_duration(record.took)}" if record.took is not None else ""
+    pictures = f", {record.pictures} pictures" if record.pictures is not None else ""
+    words = f"{record.scan_id}{took}{pictures}{f' ({note})' if note else ''}"
+    words += f"; {describe_next_slot(after, transition.at)}"
+    log_event(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=record.slot)
+
+
+def _log_failed(event: events.SlotFailed, transition: Transition) -> None:
+    after, record = transition.after, event.record
+    words = f"{record.scan_id}: {record.error_text}; {describe_next_slot(after, transition.at)}"
+    log_event(Action.SCAN_FAILED, words, timelapse=after, slot=record.slot, error=transition.circumstances.problem)
+
+
+def _log_skipped(event: events.SlotsSkipped, transition: Transition) -> None:
+    """Log which slots were skipped for one cause; where that ended the timelapse, its line is enough."""
+    after, slots, now = transition.after, event.slots, transition.at
+    if event.reason is not None and event.reason.ends_timelapse:
+        return
+    why = f": {event.cause}" if event.cause else ""
+    if event.cause and event.reason is Reason.MISSED:
+        why = f" while {event.cause}"
+    were, late = "were", ""
+    if len(slots) == 1:
+        were, late = "was", f"{format_duration(event.late or after.lateness(slots[0], now))} late, "
+    words = f"{describe_slots(after, slots, now)} {were} missed{why} ({late}grace {format_duration(after.grace)})"
+    log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+
+
+def _log_reopened(event: events.SlotsReopened, transition: Transition) -> None:
+    after, slots = transition.after, event.slots
+    words = f"{describe_slots(after, slots, transition.at)}, passed over under a wrong clock, can still be taken"
+    log_event(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+
+
+def _words_of(problem: BaseException | None, record: SlotRecord) -> str:
+    """Return what the driver said, which may be longer than the record of it."""
+    return str(problem) if problem is not None else record.error_text
+
+
+_LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = {
+    events.DefinitionAccepted: _log_accepted,
+    events.AttemptStarted: _log_started,
+    events.AttemptFailed: _log_attempt_failed,
+    events.AttemptInterrupted: _log_interrupted,
+    events.RigNotReady: _log_not_ready,
+    events.SlotTaken: _log_taken,
+    events.SlotFailed: _log_failed,
+    events.SlotsSkipped: _log_skipped,
+    events.SlotsReopened: _log_reopened,
+    events.TimelapseFailed: _log_timelapse_failed,
+    events.TimelapseCancelled: _log_cancelled,
+}
+"""What words an event: all but `SILENT`, and the one that `EventJournal` words itself."""

@@ -1,0 +1,124 @@
+"""The schedule by the clock as it is set now: which slots are late, which can be taken after all, which is armed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.rig import Power
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.power import RigWait, wait_for_rig
+from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.domain.wording import format_local_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.rig_power import RigPower
+    from plantimager.timelapse.daemon.slot_jobs import SlotJobs
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.support.clock import ClockStep
+
+
+class Planner:
+    """Closes late slots, reopens those that a wrong clock has closed, and arms the next one. Loop thread."""
+
+    def __init__(self, common: Common, power: RigPower, jobs: SlotJobs) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._rig = common.active, common.rig
+        self._power, self._jobs = power, jobs
+        self._shift = timedelta(0)
+        """How far the clock was set since the schedule was last judged by it; negative for backward."""
+        self._wait: RigWait | None = None
+        """The wait for a rig that isn't ready for the next slot."""
+
+    # --- the plan -------------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Look at the schedule afresh: close late slots, settle the rig, arm the next slot.
+
+        Harmless at any time, also twice.
+        """
+        self._jobs.clear()
+        if self._keeper.is_scanning or not self._lifecycle.phase.keeps_schedule:
+            return
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is not None:
+            judged = self.judge(timelapse, now)
+            if judged is not timelapse:
+                self._keeper.commit(judged, now)
+            timelapse = judged
+        self._power.settle()
+        if timelapse is not None and timelapse.next_at is not None:
+            at = self._time_of_next(timelapse, timelapse.next_at)
+            self._jobs.arm(timelapse, at, now, warm=self._rig.power is Power.WARM)
+
+    def plan_afresh(self) -> None:
+        """Plan without regard to a rig that wasn't ready: for another timelapse, or another clock."""
+        self._wait = None
+        self.plan()
+
+    def watch(self) -> None:
+        """Arm nothing any more once the schedule isn't kept."""
+        if not self._lifecycle.phase.keeps_schedule:
+            self._jobs.clear()
+
+    def judge(self, timelapse: TimeLapse, now: datetime, absence: str = "") -> TimeLapse:
+        """Return what the timelapse is by the clock as it is set now, with late slots skipped and others reopened.
+
+        Slots that were late before the clock was set forward don't have that as their reason; ``absence`` is why they
+        were missed, to follow "while".
+        """
+        shift, self._shift = self._shift, timedelta(0)
+        if shift < timedelta(0):
+            timelapse = timelapse.reopen_slots(now)
+        run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
+        timelapse = timelapse.skip_late_slots(unshifted, Reason.MISSED, absence, run_latest=run_latest)
+        why = f"the clock was set forward by {format_duration(shift)}"
+        return timelapse.skip_late_slots(now, Reason.CLOCK_MOVED, why, run_latest=run_latest)
+
+    def follow_clock(self) -> ClockStep | None:
+        """Plan afresh if the clock was set since the last look; return how, or ``None``.
+
+        Slots that it was set over say so in their records.
+        """
+        step = self._clock.step()
+        if step is None or not self._lifecycle.phase.keeps_schedule:
+            return None
+        now, direction = self._clock.now(), "forward" if step.shift > timedelta(0) else "backward"
+        before, after = format_local_time(step.before, now), format_local_time(step.after, now)
+        words = f"{direction} by {format_duration(step.shift)} ({before} → {after})"
+        log_event(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
+        self._shift += step.shift
+        timelapse = self._keeper.timelapse
+        if timelapse is not None and self._keeper.is_scanning:
+            self._keeper.commit(timelapse.redate(step.shift), now)
+        self.plan_afresh()
+        saved_at = self._keeper.logbook.saved_at
+        if saved_at is not None and saved_at > now:
+            self._keeper.retry(now)  # else the next start would not trust a clock that is behind the last write
+        return step
+
+    # --- a rig that isn't ready -----------------------------------------------------------------------
+
+    @property
+    def is_waiting_for_rig(self) -> bool:
+        """Whether the rig wasn't ready for the next slot, and is asked again."""
+        return self._wait is not None
+
+    def wait_for_rig(self, timelapse: TimeLapse, now: datetime) -> None:
+        """Plan to ask the rig again, which wasn't ready ``now`` for the next slot of ``timelapse``."""
+        self._wait = wait_for_rig(timelapse, now, self._wait)
+        self.plan()
+
+    def end_wait(self) -> None:
+        """Note that the rig has answered."""
+        self._wait = None
+
+    def _time_of_next(self, timelapse: TimeLapse, next_at: datetime) -> datetime:
+        """Return when to begin the next slot: at its time, or when its rig is asked again."""
+        if self._wait is not None and self._wait.slot != timelapse.next_idx:
+            self._wait = None
+        return next_at if self._wait is None else max(next_at, self._wait.again_at)

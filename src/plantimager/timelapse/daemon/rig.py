@@ -1,0 +1,116 @@
+"""The rig as the loop sees it: the calls that it is given, their outcomes, and whether it is powered."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.rig_thread import CallThread, RigThread
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.drivers.manual_control import ManualControl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from plantimager.timelapse.daemon.active_config import ActiveConfig
+    from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome
+    from plantimager.timelapse.daemon.manual_request import ManualRequest
+    from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.scan.request import ScanRequest
+    from plantimager.timelapse.support.clock import Clock
+
+
+class Power(StrEnum):
+    """Whether the rig is powered, as far as the daemon knows."""
+
+    WARM = "warm"
+    STANDBY = "standby"
+    UNKNOWN = "unknown"
+
+
+class Rig:
+    """Gives the driver its calls, which the rig thread makes one after the other. Loop thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        active: ActiveConfig,
+        make_thread: Callable[[Clock, Callable[[CallOutcome], None]], CallThread] = RigThread,
+    ) -> None:
+        self._clock, self._active = clock, active
+        self._outcomes: deque[CallOutcome] = deque()
+        self._thread = make_thread(clock, self._post)
+        self.power = Power.UNKNOWN
+
+    @property
+    def monitor(self) -> CallMonitor | None:
+        """The monitor of the call that is being made now."""
+        return self._thread.monitor
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no call is being made or queued, and no outcome is left to be taken."""
+        return self._thread.is_idle and not self._outcomes  # in this order: a call that ends in between has its outcome
+
+    @property
+    def offers_manual_control(self) -> bool:
+        """Whether the driver lets a person move the rig."""
+        return isinstance(self._active.driver, ManualControl)
+
+    def prepare(self) -> None:
+        """Have the rig powered up and homed."""
+        self.power = Power.WARM
+        self._submit(Call.PREPARE)
+
+    def scan(self, request: ScanRequest) -> None:
+        """Have an attempt made."""
+        self.power = Power.WARM
+        self._submit(Call.SCAN, request)
+
+    def run(self, manual: ManualRequest) -> None:
+        """Have a manual command carried out; a driver without manual control is only looked at."""
+        if self.offers_manual_control:
+            self.power = Power.WARM
+        self._submit(Call.MANUAL, manual=manual)
+
+    def stand_by(self) -> None:
+        """Have the rig powered down."""
+        self.power = Power.STANDBY
+        self._submit(Call.STANDBY)
+
+    def close(self) -> None:
+        """Have the driver let go of everything; the last call of it."""
+        self._submit(Call.CLOSE)
+
+    def close_replaced(self, driver: ScannerDriver) -> None:
+        """Have a driver closed in whose place there is another one by now."""
+        self._thread.submit(driver, Call.CLOSE)
+        self.power = Power.UNKNOWN
+
+    def doubt_power(self) -> None:
+        """Note that the rig may be powered or not: a call of it failed."""
+        self.power = Power.UNKNOWN
+
+    def take_outcomes(self) -> Iterator[CallOutcome]:
+        """Yield the outcomes of the calls that ended since they were last taken."""
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            if outcome.problem is not None and outcome.call in (Call.PREPARE, Call.MANUAL):
+                self.doubt_power()
+            yield outcome
+
+    def _submit(self, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None) -> None:
+        self._thread.submit(self._active.driver, call, request, manual)
+
+    def _post(self, outcome: CallOutcome) -> None:
+        """Hand an outcome over to the loop. Rig thread."""
+        self._outcomes.append(outcome)
+        self._clock.wake()
+
+
+def log_trouble(outcome: CallOutcome) -> None:
+    """Log that a call other than a scan failed."""
+    problem = outcome.problem
+    log_event(Action.RIG_TROUBLE, f"{outcome.call}: {problem or type(problem).__name__}", error=problem)

@@ -1,0 +1,155 @@
+"""The walk of a slot: from the job that comes due, over the driver's scan, to the record of how the slot ended.
+
+Each step keeps the order of the design: build the next value, save it, adopt it, act, announce it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt, request_of
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.planner import Planner
+from plantimager.timelapse.daemon.rig import log_trouble
+from plantimager.timelapse.daemon.slot_jobs import SlotJobs
+from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.wording import describe_slot
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
+    from plantimager.timelapse.daemon.driver_calls import CallOutcome
+    from plantimager.timelapse.daemon.rig_power import RigPower
+    from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import ScanRequest
+
+
+class SlotRunner:
+    """Takes the slots of the timelapse, one after the other. Loop thread."""
+
+    def __init__(
+        self,
+        common: Common,
+        scheduler: WallClockScheduler,
+        power: RigPower,
+        supervisor: CallSupervisor,
+        probe: DatasetProbe,
+    ) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._rig, self._hold = common.active, common.rig, common.hold
+        self._supervisor, self._probe = supervisor, probe
+        self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up))
+
+    # --- what comes due -------------------------------------------------------------------------------
+
+    def _warm_up(self, slot: int) -> None:
+        """Prepare the rig for a slot: the job before it."""
+        timelapse = self._confirm(slot)
+        if timelapse is None:
+            return
+        self._probe.look()
+        self._rig.prepare()
+        if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first
+            log_event(Action.RIG_WARMUP, f"for {describe_slot(timelapse, slot)}", timelapse=timelapse, slot=slot)
+
+    def _slot_due(self, slot: int) -> None:
+        """Begin a slot: the job at its time."""
+        timelapse, now = self._confirm(slot), self._clock.now()
+        if timelapse is not None:
+            circumstances = Circumstances(is_repeated=self.planner.is_waiting_for_rig)
+            self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)
+
+    def _confirm(self, slot: int) -> TimeLapse | None:
+        """Return the timelapse if the slot of a job is still next and in time; else plan afresh.
+
+        Either way the loop takes another turn, which follows the call that the job led to.
+        """
+        self._clock.wake()
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        is_next = timelapse is not None and timelapse.next_idx == slot
+        if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self._active.run_latest):
+            self.planner.plan()
+            return None
+        return timelapse
+
+    def _begin_attempt(self, running: TimeLapse, now: datetime, circumstances: Circumstances) -> None:
+        """Save that an attempt runs, and have the driver make it."""
+        request = request_of(running, self._keeper.configuration, self._active.datasets)
+        self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
+
+    # --- what comes back ------------------------------------------------------------------------------
+
+    def take_outcomes(self) -> None:
+        """Take in how driver calls have ended."""
+        for outcome in self._rig.take_outcomes():
+            if outcome.request is not None:
+                self._end_attempt(outcome, outcome.request)
+            elif outcome.call is Call.MANUAL:
+                self._hold.end(outcome)
+                if not self._rig.offers_manual_control:  # then the rig was only looked at
+                    self._hold.release()
+            elif outcome.problem is not None:
+                self._log_trouble(outcome)
+
+    def _end_attempt(self, outcome: CallOutcome, request: ScanRequest) -> None:
+        """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is None or not is_running_attempt(timelapse, request):
+            return
+        problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
+        if isinstance(problem, ScannerNotReady) and not stopping:
+            self._wait_for_rig(timelapse, problem, now)
+            return
+        self.planner.end_wait()
+        if problem is None:
+            ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
+        elif stopping:
+            ended = timelapse.interrupt(now, "the service was stopped")
+        else:
+            failure = self._failure(problem, request)
+            ended = timelapse.fail_attempt(now, failure)
+            if ended.state is TimeLapseState.RUNNING:
+                self._begin_attempt(ended, now, Circumstances(problem=failure))
+                return
+        circumstances = Circumstances(note=outcome.result.note if outcome.result else "", problem=problem)
+        if stopping:
+            self._keeper.commit(ended, now, circumstances)
+            return
+        self._keeper.commit(self.planner.judge(ended, now), now, circumstances)  # one save, not two
+        self._hold.release()
+        self.planner.plan()
+
+    def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
+        """Have the rig asked again within the grace period of the slot; no attempt is used."""
+        circumstances = Circumstances(problem=problem, is_repeated=self.planner.is_waiting_for_rig)
+        waiting = timelapse.rig_not_ready(problem)
+        self._keeper.commit(waiting, now, circumstances)
+        self._rig.doubt_power()
+        self.planner.wait_for_rig(waiting, now)
+
+    def _failure(self, problem: BaseException, request: ScanRequest) -> Exception:
+        """Return the error with which a failed attempt is recorded."""
+        verdict = self._supervisor.verdict_on(request)
+        if verdict is not None:
+            return verdict
+        if isinstance(problem, ScanCancelled):
+            return ScanFailed("the driver stopped the scan, though nobody had cancelled it")
+        if isinstance(problem, DriverError):
+            return problem
+        words = str(problem)
+        return ScanFailed(f"{type(problem).__name__}{': ' if words else ''}{words}")
+
+    def _log_trouble(self, outcome: CallOutcome) -> None:
+        """Log that a call other than a scan failed; not that the rig isn't ready once more."""
+        if not isinstance(outcome.problem, ScannerNotReady):
+            log_trouble(outcome)
+        elif not self.planner.is_waiting_for_rig:
+            log_event(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self._keeper.timelapse)

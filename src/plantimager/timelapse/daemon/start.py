@@ -1,0 +1,79 @@
+"""The start of the daemon: it reads the store, and waits for a clock by which it may go on with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.phases import DaemonPhase
+from plantimager.timelapse.daemon.resume import RECOVER_TIMEOUT
+from plantimager.timelapse.daemon.trust import judge_clock
+from plantimager.timelapse.store.loading import LoadedTimelapse
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.resume import Resume
+    from plantimager.timelapse.daemon.status_publisher import StatusPublisher
+    from plantimager.timelapse.support.errors import StoreCorrupt
+
+JUDGE_INTERVAL: Final = 5.0
+"""Seconds between two looks at the kernel's verdict on the clock; no event announces a change of it."""
+START_MARGIN: Final = timedelta(seconds=90)
+"""What the start may take besides the wait for the clock."""
+MAX_WAIT: Final = timedelta(days=3650)
+"""What systemd is asked to wait for a clock that nothing but the network can vouch for."""
+
+
+class Start:
+    """Leads the daemon to the resume, which waits for a clock that can be trusted. Loop thread."""
+
+    def __init__(self, common: Common, status: StatusPublisher, resume: Resume) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._notifier = common.active, common.notifier
+        self._status, self._resume = status, resume
+        self._loaded: LoadedTimelapse | StoreCorrupt | None = None
+
+    def go_on(self) -> None:
+        """Resume if the clock can be trusted by now: everything that can't be taken back waits for that.
+
+        Called every turn until then.
+        """
+        has_waited = self._lifecycle.phase is DaemonPhase.WAITING_FOR_CLOCK
+        if not has_waited:
+            self._loaded = self._keeper.file.load()
+        if not self._trusts_clock(_last_write(self._loaded)):
+            return
+        if has_waited:
+            self._status.publish("clock trusted, judging the slots since the last save")
+            self._notifier.extend_timeout(RECOVER_TIMEOUT + START_MARGIN)
+            self._loaded = self._keeper.file.load()  # it may have changed meanwhile
+        self._clock.step()  # nothing was decided by the clock as it was set before
+        loaded, self._loaded = self._loaded, None
+        self._resume.run(loaded)
+
+    def watch(self) -> float | None:
+        """Return in how many seconds to judge the clock again, while that is awaited."""
+        return JUDGE_INTERVAL if self._lifecycle.phase.awaits_clock else None
+
+    def _trusts_clock(self, last_write: datetime | None) -> bool:
+        """Judge the clock now; ``last_write`` is the store's."""
+        evidence, config, now = self._clock.evidence(), self._active.config, self._clock.now()
+        trust = judge_clock(config.clock, evidence, now, last_write, self._clock.since_boot(), config.clock_wait)
+        if trust.trusted:
+            log_event(Action.CLOCK_TRUSTED, f"{trust.why} ({evidence.detail})")
+            self._lifecycle.trust_clock()
+            return True
+        if self._lifecycle.phase is DaemonPhase.STARTING:
+            wait = MAX_WAIT if trust.wait is None else min(trust.wait, MAX_WAIT)
+            self._notifier.extend_timeout(wait + START_MARGIN)
+            log_event(Action.CLOCK_WAIT, f"clock not trusted yet ({trust.why}; {evidence.detail}); nothing is decided")
+        self._lifecycle.doubt_clock(f"clock not trusted yet ({trust.why}), nothing is decided")
+        return False
+
+
+def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | None:
+    """Return when the store was last written: as it says itself, or else as its file says."""
+    if not isinstance(loaded, LoadedTimelapse):
+        return None
+    return loaded.stored.logbook.saved_at or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)

@@ -1,0 +1,148 @@
+"""The file of the store: written durably, and never over anything that the daemon hasn't read. Loop thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.store.archive import file_stamp
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
+from plantimager.timelapse.support.durable import keep_copy, move_aside, read_regular, restore_file, write_durably
+from plantimager.timelapse.support.errors import StoreCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.store.loading import LoadedTimelapse
+
+_Signature = tuple[int, int, int]
+
+
+class StoreFile:
+    """The file of the store and its ``.bak``; a version that another program wrote is kept aside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._signature: _Signature | None = None
+        """Identifies the version that was read or written last; ``None`` where there was no file."""
+        self._foreign = False
+        """Whether the present version is foreign or corrupt, and kept aside: it must not become the ``.bak``."""
+        self._corrupt: StoreCorrupt | None = None
+        """What is wrong with a corrupt version that is still in place, since it couldn't be kept aside yet."""
+
+    def note_version(self) -> None:
+        """Take the present version for our own; whoever changes the file from here on is another program."""
+        self._signature = _signature_of(self.path)
+
+    def load(self) -> LoadedTimelapse | StoreCorrupt | None:
+        """Return what the file holds, or why it can't be used; ``None`` where there is no file.
+
+        Raises
+        ------
+        StoreUnreadable
+            It can't be read now.
+
+        """
+        self.note_version()
+        try:
+            return load_timelapse(self.path)
+        except StoreCorrupt as corrupt:
+            return corrupt
+
+    def quarantine(self, corrupt: StoreCorrupt, at: datetime) -> None:
+        """Move a corrupt file, and a corrupt ``.bak``, to names under which a person finds them.
+
+        Raises
+        ------
+        OSError
+            They can't be moved.
+
+        """
+        aside = [move_aside(self.path, "corrupt", file_stamp(at))]
+        self._signature = None
+        with contextlib.suppress(FileNotFoundError):
+            aside.append(move_aside(backup_path(self.path), "corrupt", file_stamp(at)))
+        log_event(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
+
+    def restore_backup(self, loaded: LoadedTimelapse, corrupt: StoreCorrupt, at: datetime) -> str | None:
+        """Put the ``.bak`` that was read in the place of a corrupt file, which is kept; return why that failed.
+
+        Afterwards another power cut changes nothing. On a disk that can't be written both files stay as they are
+        until the first save that succeeds.
+        """
+        self._corrupt, trouble = corrupt, None
+        try:
+            self._keep_corrupt_aside(at)
+            restore_file(self.path, loaded.path)
+        except OSError as problem:
+            trouble = problem.strerror or str(problem)
+            log_event(Action.STORE_NOT_SAVED, f"{corrupt}; {loaded.path} can't take its place ({trouble})")
+        else:
+            self._signature, self._foreign = _signature_of(self.path), False
+        log_event(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
+        return trouble
+
+    def write(self, content: Sequence[bytes], at: datetime, timelapse: TimeLapse | None) -> None:
+        """Write the next version, and keep the one before as ``.bak``; ``timelapse`` is that of the present version.
+
+        Raises
+        ------
+        OSError
+            It can't be written.
+
+        """
+        try:
+            self._keep_corrupt_aside(at)
+            foreign = self._keep_foreign_aside(at, timelapse)
+            written = write_durably(self.path, content, backup=None if foreign else backup_path(self.path))
+        except OSError:
+            with contextlib.suppress(OSError):
+                # The file may be in place though its directory could not be synced: then it is ours.
+                if read_regular(self.path, sum(map(len, content))) == b"".join(content):
+                    self._signature, self._foreign = _signature_of(self.path), False
+            raise
+        self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
+
+    def read_own(self) -> bytes | None:
+        """Return the text of the file where that is the version that was read or written last; else ``None``."""
+        if self._signature == _signature_of(self.path):
+            with contextlib.suppress(OSError):
+                return read_regular(self.path, MAX_STORE_BYTES)
+        return None
+
+    def _keep_corrupt_aside(self, at: datetime) -> None:
+        """Copy the corrupt version that `restore_backup` has found, once; then it may be written over."""
+        if self._corrupt is None:
+            return
+        aside = keep_copy(self.path, "corrupt", file_stamp(at))
+        log_event(Action.STORE_QUARANTINED, f"{self._corrupt}; kept as {aside.name}")
+        self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
+
+    def _keep_foreign_aside(self, at: datetime, timelapse: TimeLapse | None) -> bool:
+        """Copy a version that another program wrote; return whether the present version is such a one."""
+        now = _signature_of(self.path)
+        if now == self._signature:
+            return self._foreign
+        if now is None:
+            sentence = f"{self.path} was deleted by somebody else; it is written again"
+        else:
+            aside = keep_copy(self.path, "foreign", file_stamp(at))
+            sentence = f"{self.path} was written by somebody else; that version is kept as {aside.name}"
+        self._signature, self._foreign = now, now is not None  # kept and logged once, however often a save is tried
+        log_event(Action.STORE_CHANGED, sentence, timelapse=timelapse)
+        return self._foreign
+
+
+def _signature_of(path: Path) -> _Signature | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one system call per save
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,0 +1,200 @@
+"""The keeper of the store: the one place where a next value is saved, adopted, acted on and announced.
+
+Used on the loop thread alone; nothing else writes the store.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.store_file import StoreFile
+from plantimager.timelapse.daemon.transition import Circumstances, Transition
+from plantimager.timelapse.domain.events import events_between
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.writing import StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.daemon.transition import Subscriber
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.store.loading import LoadedTimelapse
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+    from plantimager.timelapse.support.clock import Clock
+    from plantimager.timelapse.support.errors import StoreCorrupt
+
+SAVE_INTERVAL: Final = timedelta(seconds=10)
+"""Between two tries to write a store that couldn't be written."""
+
+PLAIN: Final = Circumstances()
+
+
+class StoreKeeper:
+    """Holds the timelapse: on disk, and in memory, which is ahead only while the disk can't be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = StoreFile(path)
+        self._writer = StoreWriter()
+        self.stored: StoredTimelapse | None = None
+        self.trouble: str | None = None
+        """Why the last save failed; the daemon is degraded until one succeeds."""
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have every transition handed to ``subscriber`` from now on, after those who subscribed before."""
+        self._subscribers.append(subscriber)
+
+    # --- what is held ---------------------------------------------------------------------------------
+
+    @property
+    def timelapse(self) -> TimeLapse | None:
+        """The timelapse as it is now."""
+        return None if self.stored is None else self.stored.timelapse
+
+    @property
+    def active(self) -> TimeLapse | None:
+        """The timelapse if there is one with a schedule to keep."""
+        timelapse = self.timelapse
+        return timelapse if timelapse is not None and timelapse.state.is_active else None
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether an attempt is running."""
+        return self.timelapse is not None and self.timelapse.state is TimeLapseState.RUNNING
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """The scan configuration of the timelapse; empty where it has none."""
+        return (self.stored.configuration if self.stored is not None else None) or {}
+
+    @property
+    def logbook(self) -> Logbook:
+        """What the daemon knows of its own past."""
+        return Logbook() if self.stored is None else self.stored.logbook
+
+    def text(self) -> bytes:
+        """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        text = self.file.read_own() if self.trouble is None else None
+        return self.stored.encode() if text is None else text
+
+    # --- what a start finds ---------------------------------------------------------------------------
+
+    def settle(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
+        """Return what can be used of what was loaded; what can't be used is set aside.
+
+        Raises
+        ------
+        OSError
+            It can't be set aside.
+
+        """
+        if loaded is None:
+            return None
+        if isinstance(loaded, Exception):
+            self.file.quarantine(loaded, at)
+            return None
+        if loaded.trouble is not None:
+            self.trouble = self.file.restore_backup(loaded, loaded.trouble, at)
+        return loaded.stored
+
+    def hold(self, stored: StoredTimelapse) -> None:
+        """Hold what was loaded from the file."""
+        self.stored = stored
+
+    # --- transitions ----------------------------------------------------------------------------------
+
+    def start(self, stored: StoredTimelapse, at: datetime, circumstances: Circumstances = PLAIN) -> bool:
+        """Begin a timelapse, as `commit` goes on with it."""
+        return self._make_transition(replace(stored, logbook=replace(stored.logbook, saved_at=at)), at, circumstances)
+
+    def commit(
+        self,
+        timelapse: TimeLapse,
+        at: datetime,
+        circumstances: Circumstances = PLAIN,
+        *,
+        logbook: Logbook | None = None,
+        act: Callable[[], None] | None = None,
+    ) -> bool:
+        """Save the next value, adopt it, ``act``, and hand the events to the subscribers; return whether it is on disk.
+
+        A save that fails is logged once, and the value is adopted all the same: a duplicate scan can be
+        deleted, a missed time point can't be taken again. `retry` brings the disk up to date.
+        """
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        logbook = replace(logbook if logbook is not None else self.logbook, saved_at=at)
+        return self._make_transition(self.stored.evolved(timelapse, logbook), at, circumstances, act)
+
+    def retry(self, at: datetime) -> bool:
+        """Try again to save what is in memory; return whether it is on disk."""
+        return self.timelapse is None or self.commit(self.timelapse, at)
+
+    def _make_transition(
+        self,
+        following: StoredTimelapse,
+        at: datetime,
+        circumstances: Circumstances,
+        act: Callable[[], None] | None = None,
+    ) -> bool:
+        before = self.timelapse
+        is_saved = self._save(following, at)
+        self.stored = following
+        if act is not None:
+            act()
+        if self._subscribers:
+            events = events_between(before, following.timelapse)
+            transition = Transition(before, following.timelapse, at, events, circumstances)
+            for subscriber in self._subscribers:
+                subscriber(transition)
+        return is_saved
+
+    def _save(self, following: StoredTimelapse, at: datetime) -> bool:
+        """Write a value to disk; return whether that succeeded. Every save of the daemon is this one."""
+        try:
+            self.file.write(self._writer.encode(following), at, self.timelapse)
+        except OSError as problem:
+            self._degrade(problem.strerror or str(problem), following)
+            return False
+        if self.trouble is not None:
+            self.trouble = None
+            log_event(Action.STORE_SAVED_AGAIN, f"{self.file.path} is up to date again", timelapse=following.timelapse)
+        return True
+
+    def _degrade(self, reason: str, following: StoredTimelapse) -> None:
+        if self.trouble == reason:
+            return
+        self.trouble = reason
+        sentence = f"{self.file.path} can't be written ({reason}); scans go on, and saving is tried again"
+        log_event(Action.STORE_NOT_SAVED, sentence, timelapse=following.timelapse)
+
+
+class SaveRetry:
+    """Tries a failed save again every `SAVE_INTERVAL`. Loop thread."""
+
+    def __init__(self, keeper: StoreKeeper, clock: Clock) -> None:
+        self._keeper, self._clock = keeper, clock
+        self._retry_at: float | None = None
+        """On the monotonic clock; ``None`` where the store is up to date."""
+
+    def watch(self) -> float | None:
+        """Save if it is time; return in how many seconds to call this again."""
+        now = self._clock.monotonic()
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            self._keeper.retry(self._clock.now())
+        if self._keeper.trouble is None:
+            self._retry_at = None
+            return None
+        if self._retry_at is None:
+            self._retry_at = now + SAVE_INTERVAL.total_seconds()
+        return self._retry_at - now

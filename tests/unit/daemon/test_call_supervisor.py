@@ -1,0 +1,76 @@
+"""Driver calls that stall or never end."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from simulation import HOUR, MINUTE, SECOND, Behaviour, End, Life
+
+from plantimager.timelapse.daemon.call_supervisor import CANCEL_TIMEOUT
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.errors import ScanFailed
+
+
+def test_scan_without_progress_is_cancelled_and_the_next_slot_taken(rig):
+    """A stall costs one slot."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda request: Behaviour(takes=None, progress=None) if request.index == 0 else Behaviour()
+    life = world.live()
+    assert life.ended is End.IDLE
+    assert world.statuses() == ["failed", "succeeded"]
+    record = world.stored().records[0]
+    assert record.took == 5 * MINUTE + SECOND
+    assert record.error["type"] == "DriverStalled"
+
+
+def test_scan_that_never_ends_is_cancelled_at_its_time_out(rig):
+    """Progress doesn't extend ``scan_timeout``."""
+    world = rig(scan_timeout=20 * MINUTE)
+    world.define()
+    world.behaviour = lambda _: Behaviour(takes=None, progress=MINUTE)
+    world.live()
+    assert world.stored().records[0].error["type"] == "ScanTimedOut"
+    assert world.stored().records[0].took == 20 * MINUTE + SECOND
+
+
+@pytest.mark.parametrize("watchdog", [None, 30 * SECOND], ids=["alone", "under systemd"])
+def test_call_that_ignores_its_cancellation_is_abandoned_and_the_next_start_goes_on(rig, watchdog):
+    """The thread can't be killed, so the process ends: by itself, or by the watchdog."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=2)
+    deaf = Behaviour(takes=None, progress=None, stops_in=None)
+    world.behaviour = lambda request: deaf if request.index == 0 else Behaviour()
+    killed = HOUR + 5 * MINUTE + CANCEL_TIMEOUT + SECOND
+    life = world.live((killed, Life.kill), watchdog=watchdog)
+    assert life.ended is (End.ABANDONED if watchdog is None else End.KILLED)
+    assert ("WATCHDOG=trigger" in life.notices.sent) == (watchdog is not None)
+    assert world.statuses() == ["failed"]
+    assert world.journal[-1].action == "driver_abandoned"
+    assert world.journal[-1].level == logging.CRITICAL
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["failed", "succeeded"]
+
+
+def test_call_that_hangs_before_the_scan_does_not_cost_the_slot(rig):
+    """The warm-up hangs, the process is replaced, and the slot is taken within its grace."""
+    world = rig(stall_timeout=2 * MINUTE)
+    world.define(grace=10 * MINUTE, warmup=30 * SECOND)
+    world.hangs = {Call.PREPARE}
+    life = world.live()
+    assert life.ended is End.ABANDONED
+    world.hangs = set()
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded"]
+    assert world.scans() == [(0, 2)]  # the first attempt was queued behind the warm-up and never began
+
+
+def test_failure_of_a_scan_is_not_explained_by_an_earlier_call_that_stalled(rig):
+    """The warm-up hangs for a while; then the scan fails for a reason of its own."""
+    world = rig(stall_timeout=MINUTE)
+    world.define(warmup=30 * SECOND)
+    world.slow = {Call.PREPARE: 70 * SECOND}
+    world.behaviour = lambda _: Behaviour(takes=SECOND, problem=ScanFailed("lens cap"))
+    world.live()
+    assert world.stored().records[0].error == {"type": "ScanFailed", "msg": "lens cap"}

@@ -1,0 +1,164 @@
+"""The definition in the configuration directory: when it begins, waits, or is refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Life
+from virtual_time import FROM_RTC
+
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.settings.config import Missed
+from plantimager.timelapse.support.errors import ScanFailed
+
+
+def test_definition_that_waits_begins_when_the_active_timelapse_has_ended(rig):
+    """As its refusal says. The ended timelapse's own definition is not logged as done."""
+    world = rig()
+    world.define(every=HOUR, n=2, name="a")
+    following = [lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR), Life.reload]
+    world.live(*((HOUR + MINUTE, do) for do in following))
+    assert world.taken("a") == [0, 1]
+    assert world.taken("b") == [0, 1, 2]
+    assert world.said("definition_done") == []
+
+
+def test_definition_that_waits_begins_when_the_active_timelapse_is_cancelled(rig):
+    """In the same reload."""
+    world = rig()
+    world.define(every=HOUR, n=3, name="a")
+    following = [lambda _: world.define(every=HOUR, n=3, name="b", start=3 * HOUR), Life.cancel]
+    world.live(*((HOUR + MINUTE, do) for do in following))
+    assert (world.taken("a"), world.taken("b")) == ([0], [0, 1, 2])
+    assert world.said("definition_refused") == []
+
+
+def test_definition_that_is_refused_at_a_cancellation_is_logged_once(rig):
+    """Its name was used before."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    changed = [lambda _: world.define(every=HOUR, n=4), Life.cancel]
+    world.live(*((HOUR + MINUTE, do) for do in changed))
+    assert len(world.said("definition_refused")) == 1
+
+
+@pytest.mark.parametrize("lie", [8 * HOUR, YEAR])
+@pytest.mark.parametrize("missed", Missed)
+def test_definition_that_waits_does_not_replace_a_timelapse_that_a_wrong_clock_ended(rig, lie, missed):
+    """Its slots are reopened with the right time. A line says how a person can begin the definition all the same."""
+    world = rig(missed=missed)
+    world.define(every=HOUR, n=10, name="a")
+    there, back = (lambda life: life.shift(lie)), (lambda life: life.shift(-lie))
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=lie + DAY)),
+        (90 * MINUTE, there),
+        (121 * MINUTE, back),
+    )
+    assert sorted(world.taken("a")) == list(range(10))
+    announced = world.said("definition_waits")[0]
+    assert announced.startswith("b isn't begun by itself: the clock was set forward over slots of a, ")
+    assert announced.endswith("; systemctl reload begins it")
+
+
+def test_restart_under_a_wrong_clock_accepts_no_definition(rig):
+    """A power cut or the watchdog is no request of a person."""
+    world = rig()
+    world.define(every=HOUR, n=5, name="a")
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=3 * DAY)),
+        (90 * MINUTE, lambda life: life.shift(DAY)),
+        (91 * MINUTE, Life.kill),
+    )
+    world.live((20 * MINUTE, lambda life: life.shift(-DAY)), off=5 * SECOND)
+    assert (world.taken("a"), world.taken("b")) == ([0, 1, 2, 3, 4], [0, 1, 2])
+    first, second = world.said("definition_waits")
+    assert first == second
+
+
+def test_definition_that_waits_begins_where_no_slot_can_be_reopened(rig):
+    """A failure has ended the timelapse, though the clock was once set forward over a slot of it."""
+    world = rig()
+    world.define(every=HOUR, n=4, name="a", policy="fail_timelapse")
+    world.behaviour = lambda request: Behaviour(problem=ScanFailed("blurred") if request.index == 2 else None)
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=2, name="b", start=DAY)),
+        (90 * MINUTE, lambda life: life.shift(HOUR)),
+    )
+    assert world.archived()[0].state is TimeLapseState.FAILED
+    assert world.taken("b") == [0, 1]
+
+
+def test_archive_that_can_not_be_searched_ends_no_timelapse(rig, monkeypatch):
+    """The directory may belong to root. The slots that a wrong clock has closed are reopened all the same."""
+    world = rig()
+    world.define(every=HOUR, n=10, name="a")
+    exists = type(world.places.history).exists
+
+    def refused(path):
+        if path.parent == world.places.history:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=8 * HOUR + DAY)),
+        (HOUR + MINUTE, lambda _: monkeypatch.setattr(type(world.places.history), "exists", refused)),
+        (90 * MINUTE, lambda life: life.shift(8 * HOUR)),
+        (121 * MINUTE, lambda life: life.shift(-8 * HOUR)),
+    )
+    assert sorted(world.taken("a")) == list(range(10))
+
+
+def test_definition_that_is_over_is_refused_and_its_name_stays_free(rig):
+    """A mistyped year is corrected in a minute."""
+    world = rig()
+    world.define(every=HOUR, n=3, start=-YEAR)
+    world.live((MINUTE, lambda _: world.define(every=HOUR, n=3)), (MINUTE, Life.reload))
+    assert world.said("definition_refused") == [
+        "tl can't start: its last slot was 22 Jun 2025 10:00; look at the dates in it, the year included"
+    ]
+    assert world.taken() == [0, 1, 2]
+
+
+def test_definition_that_was_over_by_a_wrong_clock_begins_when_the_clock_is_set_right(rig):
+    """Without a reload."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(boot=Boot(wrong_by=YEAR, evidence=FROM_RTC, ntp_after=MINUTE))
+    assert world.said("definition_refused") != []
+    assert world.taken() == [0, 1, 2]
+
+
+def test_notes_on_a_definition_are_in_the_journal(rig):
+    """The file is read without a person at a terminal."""
+    world = rig()
+    world.define(at=[2 * HOUR, HOUR])
+    world.live((MINUTE, Life.kill))
+    assert world.said("definition_accepted")[0].endswith("; the dates were not in order of time and have been sorted")
+
+
+def test_name_of_a_draft_stays_free_for_a_definition(rig):
+    """It is archived as a draft, not as a timelapse that has ended."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    draft = {"timelapse_id": "tl", "mode": "one_shot", "state": "configured", "schedule_times": [START.isoformat()]}
+    world.places.store.parent.mkdir()
+    world.places.store.write_text(json.dumps(draft))
+    world.live()
+    assert world.taken() == [0, 1]
+    assert [path.name for path in world.places.history.iterdir()] == ["tl-draft.json"]
+
+
+def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
+    """A person may still be writing it; the loop's next turn is no reason to read it."""
+    world = rig()
+    world.define(name="a")
+    world.live(
+        (2 * HOUR, lambda _: world.define(start=DAY, name="b")),
+        (3 * HOUR, lambda life: life.clock.wake()),
+        (4 * HOUR, lambda life: life.kill()),
+    )
+    assert world.stored().id == "a"
+    world.live((HOUR, Life.reload), (2 * HOUR, Life.kill))
+    assert world.stored().id == "b"

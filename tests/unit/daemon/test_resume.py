@@ -1,0 +1,227 @@
+"""The resume after an outage: which slots are recovered, attempted again, skipped and taken."""
+
+from __future__ import annotations
+
+import json
+
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, End, Life, Notices, ScriptedDriver
+from virtual_time import UNSYNCHRONISED
+
+from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.settings.config import Missed
+from plantimager.timelapse.support.errors import ScannerNotReady
+
+
+def test_missed_slots_are_skipped_with_one_line_for_the_whole_outage(rig):
+    """Seventeen slots, one save, one line."""
+    world = rig()
+    world.define(every=30 * MINUTE, n=20)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=8 * HOUR + 40 * MINUTE, boot=Boot())
+    assert world.statuses() == ["succeeded"] + ["skipped"] * 17 + ["succeeded"] * 2
+    assert world.said("slot_skipped") == [
+        "17 slots from 09:30 to 17:30 were missed while the rig was off (grace 2 min)"
+    ]
+
+
+def at_ready(monkeypatch, world, do):
+    """Have ``do`` called with each run that says READY=1."""
+    real = Notices.ready
+
+    def ready(notices, *status):
+        real(notices, *status)
+        do(world.lives[-1])
+
+    monkeypatch.setattr(Notices, "ready", ready)
+
+
+def test_start_is_ready_before_missed_slots_are_saved(rig, monkeypatch):
+    """They are saved right after READY=1; after a kill in between, the next start finds the same store."""
+    world = rig()
+    world.define(every=HOUR, n=5)
+    world.live((61 * MINUTE, Life.kill))
+    with monkeypatch.context() as patch:
+        at_ready(patch, world, Life.die_before_save)
+        life = world.live(off=150 * MINUTE, boot=Boot())
+    assert (life.notices.is_ready, life.ended, life.saves) == (True, End.KILLED, 0)
+    assert world.statuses() == ["succeeded"]
+    world.live(boot=Boot())
+    assert world.statuses() == ["succeeded", "skipped", "skipped", "succeeded", "succeeded"]
+    assert len(world.said("slot_skipped")) == 1
+
+
+def test_scan_that_was_cut_off_is_recorded_once_though_the_start_that_found_it_was_killed(rig, monkeypatch):
+    """Nothing was saved yet: the next start asks the driver again."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((65 * MINUTE, Life.kill))
+    with monkeypatch.context() as patch:
+        at_ready(patch, world, Life.die_before_save)
+        life = world.live(off=30 * MINUTE, boot=Boot())
+    assert (life.notices.is_ready, life.saves) == (True, 0)
+    world.live(boot=Boot())
+    first, second = world.stored().records.values()
+    assert (first.status, first.attempt, first.interruptions) == (RecordStatus.INTERRUPTED, 1, 1)
+    assert second.status is RecordStatus.SUCCEEDED
+
+
+def recover_takes(monkeypatch, world, duration):
+    """Have the driver take its time to say what became of an attempt."""
+    real = ScriptedDriver.recover
+
+    def recover(driver, request):
+        world.lives[-1].clock.pass_time(duration)
+        return real(driver, request)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+
+
+def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(rig, monkeypatch):
+    """The network may answer while the driver looks for the dataset that was cut off."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: world.lives[-1].shift(50 * MINUTE))
+    world.live(off=10 * MINUTE)
+    assert len(world.said("clock_moved")) == 1
+    second = world.stored().records[1]
+    assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE, 20 * MINUTE + SECOND)  # of warm-up
+
+
+def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):
+    """The driver's answer is saved, and the slot stays next."""
+    world = rig()
+    world.define(every=HOUR, n=3, grace=30 * MINUTE)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: world.lives[-1].stop())
+    life = world.live(off=MINUTE)
+    assert life.ended is End.STOPPED
+    assert world.scans() == [(0, 1)]
+    record = world.stored().records[0]
+    assert (record.status, record.interruptions) == (RecordStatus.INTERRUPTED, 1)
+
+
+def test_status_says_that_the_clock_is_trusted_as_soon_as_it_is(rig, monkeypatch):
+    """The driver may take minutes to answer, and the disk to save, before there is a schedule to show."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    seen = []
+
+    def recover(*_):
+        seen.append((world.lives[-1].notices.statuses[-1], read_live(world.places.store)["clock"]))
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world.live(off=MINUTE, boot=Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED, ntp_after=40 * SECOND))
+    assert seen == [("clock trusted, judging the slots since the last save", "trusted")]
+
+
+def test_outage_is_no_reason_for_a_slot_that_was_missed_while_the_driver_was_asked(rig, monkeypatch):
+    """The daemon was there again when it was due."""
+    world = rig()
+    world.define(every=5 * MINUTE, n=5)
+    world.behaviour = lambda _: Behaviour(takes=4 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    recover_takes(monkeypatch, world, 4 * MINUTE)
+    world.live(off=7 * MINUTE + 30 * SECOND)
+    assert [record.error["msg"] for record in world.stored().records.values() if record.error] == [
+        "the daemon was killed while it was being taken",
+        "the daemon was not running",
+        "2 min 30 s late, grace 2 min",
+    ]
+    assert world.said("slot_skipped") == [
+        "slot 1 (09:05) was missed while the daemon was not running (3 min 30 s late, grace 2 min)",
+        "slot 2 (09:10) was missed (2 min 30 s late, grace 2 min)",
+    ]
+
+
+def test_outage_is_no_reason_for_a_slot_that_was_missed_while_the_clock_was_not_trusted(rig):
+    """The rig was on when it was due."""
+    world = rig(clock_wait=10 * MINUTE)
+    world.define(every=5 * MINUTE, n=5)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=8 * MINUTE, boot=Boot(evidence=UNSYNCHRONISED))
+    assert world.said("slot_skipped") == [
+        "slot 1 (09:05) was missed while the rig was off (4 min 20 s late, grace 2 min)",
+        "2 slots from 09:10 to 09:15 were missed (grace 2 min)",
+    ]
+
+
+def test_store_that_another_program_writes_during_the_start_is_kept(rig, monkeypatch):
+    """Between the reading of the store and the first save, the definition is read and the driver asked."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, Life.kill))
+    store, real = world.places.store, DefinitionIntake.look
+    theirs = json.dumps({**json.loads(store.read_bytes()), "theirs": 1})
+
+    def look(pickup):
+        store.write_text(theirs)
+        return real(pickup)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefinitionIntake, "look", look)
+        world.live((MINUTE, Life.kill), off=MINUTE)
+    (kept,) = store.parent.glob("*.foreign-*")
+    assert kept.read_text() == theirs
+    assert len(world.said("store_changed")) == 1
+
+
+def test_timelapse_that_makes_room_is_archived_as_it_ended(rig):
+    """With the missed slots, though the store itself was not saved yet."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((61 * MINUTE, Life.kill))
+    world.define(start=DAY, name="next")
+    world.live((NONE, Life.kill), off=6 * HOUR, boot=Boot())
+    (ended,) = world.archived()
+    assert [record.status.value for record in ended.records.values()] == ["succeeded", "skipped", "skipped"]
+    assert ended.state is TimeLapseState.COMPLETED
+    assert world.stored().id == "next"
+
+
+def test_newest_missed_slot_is_taken_at_once_with_run_latest(rig):
+    """The plant has grown meanwhile: a late picture is better than none."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=6)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=3 * HOUR + 10 * MINUTE, boot=Boot())
+    assert world.statuses() == ["succeeded", "skipped", "skipped", "succeeded", "succeeded", "succeeded"]
+    assert world.scans_at()[1] == 4 * HOUR + 11 * MINUTE + 20 * SECOND + SECOND  # the boot, and the warm-up
+
+
+def test_slot_that_was_cut_off_is_not_run_as_the_latest(rig):
+    """Else a scan that ends the process would be attempted again and again."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=1)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE)
+    world.live((HOUR + 30 * SECOND, Life.kill))
+    world.live((30 * SECOND, Life.kill), off=SECOND)
+    world.live(off=2 * MINUTE)
+    assert world.statuses() == ["interrupted"]
+    assert world.stored().state is TimeLapseState.COMPLETED
+
+
+def test_rig_that_is_absent_for_the_latest_slot_is_asked_until_the_next_is_due(rig):
+    """Its grace period is over, and the journal doesn't name its end."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=3)
+    world.live((61 * MINUTE, Life.kill))
+    world.behaviour = lambda _: Behaviour(takes=SECOND, problem=ScannerNotReady("no USB device"))
+    world.live((2 * MINUTE, Life.kill), off=90 * MINUTE, boot=Boot())
+    assert world.said("rig_not_ready")[-1].endswith("; it is asked again until the next slot is due")
+
+
+def test_newest_missed_slot_gives_way_to_one_that_is_due(rig):
+    """Two scans within a minute are of no use."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=4, grace=10 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=2 * HOUR + 3 * MINUTE, boot=Boot())
+    assert world.statuses() == ["succeeded", "skipped", "succeeded", "succeeded"]

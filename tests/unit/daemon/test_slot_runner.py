@@ -1,0 +1,103 @@
+"""The slots of a timelapse with a rig that is warm, absent, slow or replaced."""
+
+from __future__ import annotations
+
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Life
+from virtual_time import Wake
+
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.errors import ScannerNotReady
+
+
+def test_rig_is_warmed_up_before_a_slot_and_powered_down_between_far_apart_ones(rig):
+    """At the right moments, and not between slots that are near each other."""
+    world = rig()
+    world.define(at=[HOUR, HOUR + 5 * MINUTE, 3 * HOUR], warmup=MINUTE, standby_threshold=10 * MINUTE)
+    world.live()
+    assert world.calls() == [
+        ("standby", NONE),
+        ("prepare", 59 * MINUTE),
+        ("scan", HOUR),
+        ("prepare", 64 * MINUTE),
+        ("scan", 65 * MINUTE),
+        ("standby", 65 * MINUTE + 30 * SECOND),
+        ("prepare", 179 * MINUTE),
+        ("scan", 180 * MINUTE),
+        ("standby", 180 * MINUTE + 30 * SECOND),
+    ]
+
+
+def test_loop_sleeps_through_a_day_without_slots(rig):
+    """It wakes up for the warm-up, the slot and the rig's outcomes alone."""
+    world = rig()
+    world.define(start=DAY, warmup=MINUTE)
+    world.behaviour = lambda _: Behaviour(progress=None)
+    life = world.live()
+    assert [wake for wake in life.clock.wakes if wake & Wake.DUE] == [Wake.DUE] * 2
+    after_jobs, of_calls = 2, 2 * len(world.calls())
+    assert len(life.clock.wakes) <= 2 + after_jobs + of_calls
+
+
+def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_time(rig):
+    """The last time a second before the end; logged once, and without using an attempt."""
+    world = rig()
+    world.define(every=2 * MINUTE, n=2, grace=2 * MINUTE - 5 * SECOND, warmup=10 * SECOND)
+    absent = Behaviour(takes=NONE, progress=None, problem=ScannerNotReady("no answer on /dev/ttyACM0"))
+    world.behaviour = lambda request: absent if request.index == 0 else Behaviour()
+    world.live()
+    assert world.statuses() == ["skipped", "succeeded"]
+    assert world.reasons()[0] is Reason.RIG_NOT_READY
+    begun = world.scans_at()
+    assert begun[-2] == HOUR + 2 * MINUTE - 6 * SECOND
+    assert begun[-1] == HOUR + 2 * MINUTE
+    assert len(world.said("rig_not_ready")) == 1
+    assert world.said("rig_warmup") == ["for slot 0 of 2"]
+    assert world.said("scan_started") == ["tl_0, slot 0 of 2", "tl_1, slot 1 of 2"]
+
+
+def test_rig_that_is_not_ready_after_the_clock_was_set_back_is_asked_when_the_slot_is_due_again(rig):
+    """Neither before, nor again and again at once."""
+    world = rig()
+    world.define(every=HOUR, n=1)
+    asleep = iter([Behaviour(takes=5 * SECOND, problem=ScannerNotReady("asleep"))])
+    world.behaviour = lambda _: next(asleep, Behaviour())
+    world.live((HOUR + SECOND, lambda life: life.shift(-MINUTE)))
+    assert world.scans_at() == [HOUR, HOUR]
+    assert world.statuses() == ["succeeded"]
+
+
+def test_warm_up_waits_behind_a_slow_standby(rig):
+    """The calls are made one after the other."""
+    world = rig()
+    world.define(start=2 * MINUTE, warmup=20 * SECOND, standby_threshold=MINUTE)
+    world.slow = {Call.STANDBY: 105 * SECOND}
+    world.live()
+    assert [call for call, _ in world.calls()][:3] == ["standby", "prepare", "scan"]
+
+
+def test_driver_changed_in_mid_scan_takes_the_next_slot(rig):
+    """The running scan ends under the driver it began with, which is then closed."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=MINUTE)
+
+    def change(life):
+        life.world.configure(driver="command", driver_options={"argv": ["/bin/true"]})
+        life.reload()
+
+    world.live((HOUR + SECOND, change))
+    assert [entry.driver for entry in world.ledger if not entry.finished] == ["simulated"] * 4 + ["command"] * 4
+    assert world.statuses() == ["succeeded"] * 2
+
+
+def test_cancelled_timelapse_leaves_the_rig_in_standby(rig):
+    """The scan comes to its safe point first, and its result changes nothing."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE, stops_in=7 * SECOND)
+    world.live((HOUR + MINUTE, Life.cancel))
+    assert world.statuses() == ["interrupted", "skipped", "skipped"]
+    assert world.reasons() == [Reason.CANCELLED] * 3
+    assert world.calls()[-1] == ("standby", HOUR + MINUTE + 7 * SECOND)
+    assert world.stored().state is TimeLapseState.CANCELLED

@@ -1,0 +1,116 @@
+"""The start: nothing is decided before the clock can be trusted."""
+
+from __future__ import annotations
+
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Boot, End, Life
+from virtual_time import FROM_RTC, UNSYNCHRONISED
+
+from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.settings.config import ClockPolicy
+
+WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
+"""A Raspberry Pi boots in the past, and no network sets its clock."""
+
+
+def test_nothing_is_decided_while_the_clock_is_not_trusted(rig):
+    """Slots are due by the wrong clock and missed by the right one: nothing is done, and STATUS says why."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, Life.kill))
+    before = world.places.store.read_bytes()
+    life = world.live((9 * MINUTE, Life.kill), boot=WITHOUT_NETWORK)
+    assert life.notices.statuses == ["clock not trusted yet (9 d 23 h before the last write), nothing is decided"]
+    assert not life.notices.is_ready
+    assert world.said("clock_wait")[0].endswith("nothing is decided")
+    assert world.places.store.read_bytes() == before
+    assert world.calls() == [("standby", NONE)]
+
+
+def test_schedule_is_kept_as_soon_as_the_network_has_set_the_clock(rig):
+    """Missed slots are judged by the right clock, and the setting of it is not logged."""
+    world = rig()
+    world.define(every=HOUR, n=3, grace=MINUTE)
+    world.live((MINUTE, Life.kill))
+    boot = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED, ntp_after=40 * SECOND)
+    life = world.live(off=90 * MINUTE, boot=boot)
+    assert world.statuses() == ["skipped", "succeeded", "succeeded"]
+    assert world.reasons()[0] is Reason.MISSED
+    assert life.notices.is_ready
+    assert world.said("clock_moved") == []
+
+
+def test_clock_without_evidence_is_trusted_when_clock_wait_is_over(rig):
+    """Counted from the machine's boot, so that a restart of the service alone does not wait a second time."""
+    world = rig(clock_wait=10 * MINUTE)
+    world.define(start=20 * MINUTE)
+    boot = Boot(evidence=UNSYNCHRONISED)
+    first = world.live((10 * MINUTE, Life.kill), boot=boot)
+    assert first.notices.is_ready
+    assert world.said("clock_trusted") == [
+        "kernel: unsynchronised, but nothing better came within 10 min of boot (kernel: unsynchronised)"
+    ]
+    second = world.live(off=SECOND)
+    assert world.said("clock_wait")[1:] == []
+    assert second.ended is End.IDLE
+    assert world.statuses() == ["succeeded"]
+
+
+def test_clock_behind_the_last_write_is_not_trusted_even_after_clock_wait(rig):
+    """It is wrong: the daemon waits until it has passed the last write."""
+    world = rig(clock_wait=MINUTE)
+    world.define(start=12 * HOUR)
+    world.live((HOUR, Life.kill))
+    world.live(boot=Boot(wrong_by=-2 * HOUR, evidence=UNSYNCHRONISED))
+    first, second = [at for call, at in world.calls() if call == "standby"][:2]
+    assert first == NONE, "the last write was then, too"
+    assert NONE <= second < 10 * SECOND
+    assert world.statuses() == ["succeeded"]
+
+
+def test_operator_can_vouch_for_the_clock(rig):
+    """``clock = "trust"``: no wait, whatever the kernel says."""
+    world = rig(clock=ClockPolicy.TRUST)
+    world.define()
+    life = world.live(boot=Boot(evidence=UNSYNCHRONISED))
+    assert life.notices.is_ready
+    assert world.said("clock_wait") == []
+    assert world.statuses() == ["succeeded"]
+
+
+def test_ntp_only_waits_for_the_network_however_long_that_takes(rig):
+    """Neither clock_wait nor a real-time clock is enough."""
+    world = rig(clock=ClockPolicy.NTP_ONLY, clock_wait=MINUTE)
+    world.define(start=6 * HOUR)
+    life = world.live(boot=Boot(evidence=FROM_RTC, ntp_after=5 * HOUR))
+    waited = next(index for index, text in enumerate(life.notices.sent) if text == "READY=1")
+    *waiting, trusted, extended = life.notices.sent[:waited]
+    assert all("not trusted" in text or "EXTEND" in text for text in waiting)
+    assert (trusted.startswith("STATUS=clock trusted"), extended.startswith("EXTEND")) == (True, True)
+    assert world.ledger[0].true_at >= START + 5 * HOUR
+    assert world.statuses() == ["succeeded"]
+
+
+def test_reload_lets_the_operator_end_the_wait_for_the_clock(rig):
+    """For a person in front of a rig without network, and at once."""
+    world = rig(clock=ClockPolicy.NTP_ONLY)
+    world.define()
+
+    def vouch(life):
+        life.world.configure(clock=ClockPolicy.TRUST)
+        life.reload()
+
+    world.live((61 * SECOND, vouch), boot=Boot(evidence=UNSYNCHRONISED))
+    assert world.said("clock_trusted") == ['clock = "trust" (kernel: unsynchronised)']
+    assert world.ledger[0].true_at - START == 61 * SECOND + 20 * SECOND
+    assert world.statuses() == ["succeeded"]
+
+
+def test_request_waits_for_a_clock_that_can_be_trusted(rig):
+    """A cancellation records its time, which can't be undone either."""
+    world = rig()
+    world.define()
+    world.live((MINUTE, Life.kill))
+    boot = Boot(evidence=UNSYNCHRONISED, ntp_after=MINUTE)
+    world.live((10 * SECOND, Life.cancel), boot=boot)
+    assert world.actions()[-1] == "timelapse_cancelled"
+    assert world.stored().ending.at == START + 2 * MINUTE + 20 * SECOND
