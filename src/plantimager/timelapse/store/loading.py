@@ -121,6 +121,8 @@ def _decode_todays(text: bytes) -> _Contents | None:
 
 
 def _any_pending_is_over(scans: Sequence[Scan]) -> bool:
+    if RecordStatus.PENDING not in map(attrgetter("status"), scans):  # as in nearly all files
+        return False
     pending = [scan for scan in scans if scan.status is RecordStatus.PENDING]
     return any(scan.started_at is not None and scan.finished_at is not None for scan in pending)
 

@@ -67,12 +67,12 @@ def _succeeded(store: Store, position: int) -> bool:
 def _find_slots(store: Store, own: Own, older_ids: Mapping[str, int]) -> Sequence[int | None]:
     """Return the slot that each scan names, ``None`` where it names none; two may name the same."""
     scan_ids, n_slots = [scan.scan_id for scan in store.scans], len(store.schedule_times)
-    noted = {slot: entry.scan_id for slot, entry in sorted(own.slots.items()) if entry.scan_id is not None}
+    noted = {slot: entry.scan_id for slot, entry in own.slots.items() if entry.scan_id is not None}
     in_order = range(len(scan_ids))
     if not noted and len(scan_ids) <= n_slots and scan_ids == scan_ids_of(store.timelapse_id, in_order, n_slots):
         return in_order  # as in nearly all files
     slots_noted: dict[str, list[int]] = {}
-    for slot, scan_id in noted.items():
+    for slot, scan_id in sorted(noted.items()):
         if slot in range(n_slots):
             slots_noted.setdefault(scan_id, []).append(slot)
     todays_ids = zip(scan_ids_of(store.timelapse_id, range(n_slots), n_slots), range(n_slots), strict=True)
