@@ -39,6 +39,7 @@ DOCUMENTED_CLASSES: Final = {"Definition", "Store", "TimelapseStore"}
 
 LIBRARY_ATTRIBUTES: Final = {
     "element.text",
+    "package.submodule_search_locations",
     "problem.filename",
     "root.handlers",
     "self._arrival.daemon",
