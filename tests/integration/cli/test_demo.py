@@ -18,7 +18,7 @@ from plantimager.timelapse.cli.demo_claims import find_false_claims
 from plantimager.timelapse.cli.demo_daemon import DemoFailed
 from plantimager.timelapse.cli.demo_home import Home, slot_interval
 from plantimager.timelapse.cli.terminal import Screen
-from plantimager.timelapse.store.stored_timelapse import load_timelapse
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import SystemClock
 
 
