@@ -27,11 +27,14 @@ unknown keys             dropped at the top level, an error in a      kept, at e
 later keys               unknown                                      ``on_scan_failed`` and ``scan_retries`` are
                                                                       fields, and written where they have a value
 `new_store_from_last`    ``None`` for a file that can't be read       the same; the log also says when the ``.bak``
-                                                                      could stand in for it
+                                                                      could stand in for it, and calls a directory of
+                                                                      that name an error
 `from_scan` of seconds   local time without an offset                 the same instant as UTC, with its offset
 since the epoch
-`from_scan`              ``_start_time`` in seconds, ``error`` as it  also a datetime; an exception as its type and
-                         is                                           words; a record stays as it is
+`from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime; an exception as its type and
+                         ``status`` as they are                       words; no status as ``pending``; a record stays
+                                                                      as it is
+`from_timelapse`         an error where ``scans`` is ``None``         no scans
 enums                    only members whose value is a text           any enum, and the text itself
 ======================== ============================================ ===============================================
 """
