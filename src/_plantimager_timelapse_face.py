@@ -34,7 +34,8 @@ class FaceFinder:
 
         portions: list[str] = []
         for finder in sys.meta_path:
-            spec = None if finder is cls else finder.find_spec(name, path, target)
+            find = None if finder is cls else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find and find(name, path, target)
             if spec is not None and spec.loader is not None:
                 return spec
             portions += (spec and spec.submodule_search_locations) or ()
