@@ -232,9 +232,7 @@ stop_grace = 0.2
 """
 
 
-def test_flood_of_output_and_a_program_deaf_to_sigterm_cost_their_own_slots_at_most(
-    place: Place, tmp_path
-) -> None:
+def test_flood_of_output_and_a_program_deaf_to_sigterm_cost_their_own_slots_at_most(place: Place, tmp_path) -> None:
     """Hundreds of megabytes on stdout are read and dropped; a program that ignores SIGTERM is killed."""
     program = tmp_path / "take-scan"
     program.write_text(PROGRAM.format(python=sys.executable, megabytes=scaled(200, 1000)))
