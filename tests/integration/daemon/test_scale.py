@@ -234,4 +234,4 @@ def file_calls(place: Place, directory: Path, command: list[str], until: str = "
             if until and until in line.decode():
                 os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
     assert run.returncode == 0
-    return [line.partition(" ")[2] for line in traced.read_text().splitlines()]
+    return [line.partition(" ")[2].lstrip() for line in traced.read_text().splitlines()]  # strace pads short PIDs

@@ -104,14 +104,14 @@ def test_attempt_that_had_been_finished_after_all(lines):
 
 
 def test_slots_that_were_skipped_have_a_line_for_each_cause(lines):
-    """A single one says how late it was by its record."""
+    """A single one says how late it is; with a start, how late it was when the daemon was there again."""
     absent = timelapse(5).skip_late_slots(at(1, 180), Reason.MISSED, "the rig was off")
     after = absent.skip_late_slots(at(2, 180), Reason.MISSED, "")
     after = after.skip_late_slots(at(3, 180), Reason.CLOCK_MOVED, "the clock was set forward by 1 h")
     assert lines(timelapse(5), after, at(3, 200)) == [
         "slot_skipped: 2 slots from 08:00 to 08:30 were missed while the rig was off (grace 2 min)",
-        "slot_skipped: slot 2 (09:00) was missed (3 min late, grace 2 min)",
-        "slot_skipped: slot 3 (09:30) was missed: the clock was set forward by 1 h (3 min late, grace 2 min)",
+        "slot_skipped: slot 2 (09:00) was missed (33 min 20 s late, grace 2 min)",
+        "slot_skipped: slot 3 (09:30) was missed: the clock was set forward by 1 h (3 min 20 s late, grace 2 min)",
     ]
 
 

@@ -167,10 +167,11 @@ def _log_skipped(event: events.SlotsSkipped, transition: Transition) -> None:
     why = f": {event.cause}" if event.cause else ""
     if event.cause and event.reason is Reason.MISSED:
         why = f" while {event.cause}"
-    were, late = "were", ""
-    if len(slots) == 1:
-        were, late = "was", f"{format_duration(event.late or after.lateness(slots[0], now))} late, "
-    words = f"{describe_slots(after, slots, now)} {were} missed{why} ({late}grace {format_duration(after.grace)})"
+    were, lateness = "were", ""
+    if len(slots) == 1:  # at a start: how late it was when the daemon was there again; else: by now
+        late = event.late if transition.circumstances.cut_off_by else None
+        were, lateness = "was", f"{format_duration(late or after.lateness(slots[0], now))} late, "
+    words = f"{describe_slots(after, slots, now)} {were} missed{why} ({lateness}grace {format_duration(after.grace)})"
     log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
 
 

@@ -1,9 +1,9 @@
 """What happened to a timelapse, as frozen values: the events between one value and the next.
 
 `events_between` is pure and total: two values that differ in anything yield at least one event. The daemon derives the
-events of every transition once it is on disk, and passes them to the journal and the live status. Two values may be
-many transitions apart, as those of a store that is read now and then; then the events give what became of each slot,
-not each step on the way.
+events of every transition once it is on disk, for the journal and the live status. Two values may also be many
+transitions apart, as those of a store that is read now and then; then the events give what became of each slot, not
+each step on the way.
 """
 
 from __future__ import annotations
