@@ -1,4 +1,4 @@
-"""The virtual clock itself, where it does more than a clock."""
+"""The virtual clock, as far as it does more than a clock."""
 
 import threading
 from datetime import timedelta
@@ -12,7 +12,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_time_passes_only_in_waits():
-    """And there at once, on all three clocks."""
+    """There it passes at once, on all three clocks."""
     clock = VirtualClock()
     assert clock.now() == clock.now() == START
     assert clock.wait(START + 1000 * HOUR, None) == Wake.DUE
@@ -20,8 +20,8 @@ def test_time_passes_only_in_waits():
     assert clock.monotonic() == clock.since_boot() == 1001 * 3600
 
 
-def test_setting_of_the_clock_ends_a_wait_and_is_told_as_a_step():
-    """As the kernel's timer does; over the time that is waited for, that is due as well."""
+def test_setting_the_clock_ends_a_wait_and_is_a_step():
+    """So does the kernel's timer. If the clock is set beyond the end of the wait, that is due as well."""
     clock = VirtualClock()
     clock.at(HOUR, lambda: clock.shift(2 * HOUR))
     clock.at(2 * HOUR, lambda: clock.set_to(START))
@@ -34,7 +34,7 @@ def test_setting_of_the_clock_ends_a_wait_and_is_told_as_a_step():
 
 
 def test_suspend_ends_a_wait_and_is_no_step():
-    """The monotonic clock stood still meanwhile, and so did the time-out."""
+    """The monotonic clock and the time-out do not go on in a suspend."""
     clock = VirtualClock()
     clock.at(HOUR, lambda: clock.suspend(5 * HOUR))
     assert clock.wait(START + 100 * HOUR, 7200.0) == Wake.CLOCK_SET
@@ -43,8 +43,8 @@ def test_suspend_ends_a_wait_and_is_no_step():
     assert clock.since_boot() - clock.monotonic() == 5 * 3600
 
 
-def test_setting_between_two_waits_is_told_by_the_next():
-    """Once."""
+def test_setting_between_two_waits_ends_the_next_one():
+    """It ends only one."""
     clock = VirtualClock()
     clock.shift(HOUR)
     assert clock.wait(None, 1.0) == Wake.CLOCK_SET
@@ -52,7 +52,7 @@ def test_setting_between_two_waits_is_told_by_the_next():
 
 
 def test_script_goes_on_while_time_is_passed_elsewhere():
-    """A scan that takes hours doesn't stop the world."""
+    """The script runs during a scan that takes hours."""
     clock = VirtualClock()
     seen = []
     clock.at(HOUR, lambda: seen.append(clock.now()))
@@ -62,8 +62,8 @@ def test_script_goes_on_while_time_is_passed_elsewhere():
     assert clock.now() == START + 3 * HOUR
 
 
-def test_wait_that_nothing_would_end_raises():
-    """For ever, or beyond the limit."""
+def test_wait_that_nothing_ends_raises():
+    """A wait without an end raises, and one that ends beyond the limit."""
     with pytest.raises(ScriptEnded):
         VirtualClock().wait(None, None)
     clock = VirtualClock(limit=HOUR)
@@ -73,7 +73,7 @@ def test_wait_that_nothing_would_end_raises():
 
 
 def test_time_stands_still_while_another_thread_is_at_work():
-    """Its wake-up ends the wait, and only then does time pass."""
+    """The wake-up of that thread ends the wait; only after that does time pass."""
     working = threading.Event()
     working.set()
     clock = VirtualClock(busy=working.is_set)
