@@ -112,7 +112,7 @@ from hiding import hide
 
 directory = Path(sys.argv[1])
 hide([directory])
-print(os.listdir(directory), os.getuid() == os.geteuid() == int(sys.argv[2]))
+print(os.listdir(directory), os.getuid() == os.geteuid() == int(sys.argv[2]), flush=True)
 os.execvp("ls", ["ls", directory, sys.argv[3]])
 """
 
