@@ -176,6 +176,8 @@ class World:
         """The scan ids whose dataset is whole."""
         self.calm_since: datetime | None = None
         """By the wall clock, from when on nothing disturbs the rig any more."""
+        self.closed_before: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
         self.lost_lines = False
         """Whether the daemon was killed between a save and the lines about it."""
         self.forgetful = False
@@ -324,6 +326,8 @@ class Life:
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
         self._last_scan: ScanRequest | None = None
+        self.has_hung = False
+        """Whether a call was made that never ends."""
 
     def run(self) -> None:
         world = self.world
@@ -334,6 +338,8 @@ class Life:
                 self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
             else:
                 self.ended = End.ABANDONED if code else End.STOPPED
+                assert self.has_hung or not code, "abandoned, though every call of the driver comes to its end"
+                assert code or world.ledger[-1].call is Call.CLOSE or not self.standing, "the rig was left as it was"
             finally:
                 world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
@@ -395,13 +401,23 @@ class Life:
             self.set_back = self.set_back_since_scan = True
         self.clock.shift(by)
         if self.world.calm_since is not None:
-            self.world.calm_since = self.clock.now()
+            self._note_calm()
 
     def calm_down(self) -> None:
         """End all faults of the rig, from now on."""
         world = self.world
         world.behaviour, world.hangs, world.slow = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set(), {}
-        world.prepares, world.calm_since = iter(()), self.clock.now()
+        world.prepares = iter(())
+        self._note_calm()
+
+    def _note_calm(self) -> None:
+        """Note from when on nothing disturbs the rig, and which slots are closed by then for good."""
+        world = self.world
+        world.calm_since = self.clock.now()
+        timelapse = self.timelapse or (world.stored() if world.places.store.exists() else None)
+        if timelapse is not None:
+            closed = (slot for slot in timelapse.records if timelapse.is_closed(slot))
+            world.closed_before |= {(timelapse.id, slot) for slot in closed if not timelapse.records[slot].may_reopen}
 
     def ntp_answers(self) -> None:
         """Set the clock right, and have the kernel say so."""
@@ -706,6 +722,7 @@ class ScriptedRig:
         self.monitor = watch = ScriptedMonitor(self._clock, call, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
+        self._life.has_hung |= does.takes is None and does.stops_in is None
         if does.takes is not None:
             self._clock.at(does.takes, lambda: self._end(watch, does.problem))
         if does.progress is not None:
