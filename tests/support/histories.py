@@ -9,6 +9,7 @@ histories, and what must hold at their end. The tests play some; to play more, r
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, YEAR, Behaviour, Boot, End, Life, World
+from simulation import DAY, HOUR, MINUTE, NONE, PROMISE, SECOND, YEAR, Behaviour, Boot, End, Life, World
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
@@ -27,6 +28,8 @@ from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
+    from simulation import Line
+
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 TEMPORARY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -35,6 +38,8 @@ TEMPORARY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 RESTART = 5 * SECOND
 """The time that systemd waits before it restarts a daemon that ended itself."""
 MAX_LIVES = 60
+AFTERMATH = 3 * HOUR
+"""How long what the faults caused may last: a scan that is being taken, a call that hangs, a wait for the clock."""
 
 
 @dataclass
@@ -57,6 +62,14 @@ class History:
     events: list[tuple[timedelta, Any]]
     """When, by true time after `simulation.START`, and what."""
     hangs: set[Call] = field(default_factory=set)
+    prepares: list[BaseException | None] = field(default_factory=list)
+    """With what each prepare ends; afterwards they succeed."""
+    never_prepared: BaseException | None = None
+    """What every prepare after those raises, until the faults stop."""
+    lengths: dict[Call, timedelta] = field(default_factory=dict)
+    """How long calls other than scans take, until the faults stop."""
+    calm_after: timedelta = NONE
+    """How long after the last event the faults stop."""
 
 
 def seconds(*numbers):
@@ -75,6 +88,8 @@ SCANS = st.one_of(
     st.just(Behaviour(takes=SECOND, progress=None, problem=ScannerNotReady("asleep"))),
     st.builds(Behaviour, takes=st.none(), progress=seconds(80) | st.none(), stops_in=seconds(1, 29) | st.none()),
 )
+
+PREPARE_PROBLEMS = st.sampled_from([ScannerNotReady("no relay"), OSError(5, "relay"), SystemExit(3)])
 
 SHIFTS = st.sampled_from([1, 10, 60, 61, 600, 3600, 21_600, 86_400, 31_536_000, 3_153_600_000])
 
@@ -97,7 +112,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("by hand"), seconds(1, 70, 500)),
     st.builds(
         Cut,
-        how=st.sampled_from(["kill", "kill", "before save", "after save", "stop"]),
+        how=st.sampled_from(["kill", "kill", "before save", "after save", "stop", "stop"]),
         off=seconds(0, 5, 50, 1000, 10_000),
         boot=st.none() | BOOTS,
     ),
@@ -143,7 +158,28 @@ def histories(draw):
     )
     events = draw(st.lists(st.tuples(moments, EVENTS), max_size=6))
     hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.MANUAL}]))
-    return History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
+    history = History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
+    history.prepares = draw(st.lists(st.none() | PREPARE_PROBLEMS, max_size=8))
+    history.never_prepared = draw(st.none() | st.none() | PREPARE_PROBLEMS)
+    history.lengths = {call: draw(seconds(1, 0, 5, 20, 80, 80)) for call in (Call.PREPARE, Call.STANDBY, Call.CLOSE)}
+    history.calm_after = draw(seconds(0, 600, 7200))
+    return without(history, draw(st.sets(st.sampled_from(KINDS))))
+
+
+KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "define", "by hand")
+KINDS += ("cut", "scans", "hangs", "prepares", "lengths")
+
+
+def without(history: History, kinds: set[str]) -> History:
+    """Return a history without some kinds of fault: where all are at work, each hides what another would show."""
+    kind = lambda happening: "cut" if isinstance(happening, Cut) else happening[0]  # noqa: E731
+    history.events = [event for event in history.events if kind(event[1]) not in kinds]
+    history.scans = [] if "scans" in kinds else history.scans
+    history.hangs = set() if "hangs" in kinds else history.hangs
+    history.lengths = {} if "lengths" in kinds else history.lengths
+    if "prepares" in kinds:
+        history.prepares, history.never_prepared = [], None
+    return history
 
 
 # --- playing them ------------------------------------------------------------------------------------
@@ -153,7 +189,9 @@ def play(world: World, history: History) -> None:
     """Play a history until nothing is left to happen."""
     scans = iter(history.scans)
     world.behaviour = lambda _: next(scans, WORKS)
-    world.hangs = history.hangs
+    world.hangs, world.slow = history.hangs, dict(history.lengths)
+    world.prepares = itertools.chain(history.prepares, itertools.repeat(history.never_prepared))
+    calm_at = max((at for at, _ in history.events), default=NONE) + history.calm_after
     world.define(**history.definition)
     ahead = sorted(history.events, key=lambda event: event[0])
     began, cut = world.truth, Cut("start", NONE)
@@ -161,6 +199,11 @@ def play(world: World, history: History) -> None:
         cuts: list[Cut] = []
         passed = world.truth - began + cut.off
         happenings = [(max(event[0] - passed, NONE), _happening(event, ahead, cuts)) for event in ahead]
+        if world.calm_since is None:
+            happenings.append((max(calm_at - passed, NONE), Life.calm_down))
+        else:
+            world.calm_since = None
+            happenings.append((NONE, Life.calm_down))
         life = world.live(*happenings, off=cut.off, boot=cut.boot)
         if life.ended is End.IDLE:
             return
@@ -231,10 +274,52 @@ def has_ended_well(world: World, timelapse: TimeLapse) -> None:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
         if timelapse.state is not TimeLapseState.CANCELLED:  # the scan may have finished after that
             assert set(taken) == succeeded
+        calm_is_used(world, timelapse)
+    if not world.lost_lines:
+        journal_agrees(world, timelapse)
 
 
-def simulate(number_of_cases: int, number: int) -> None:
-    """Play so many histories, the same ones for the same ``number``."""
+def calm_is_used(world: World, timelapse: TimeLapse) -> None:
+    """Check that every slot was taken that is due once the faults have stopped, and what they caused is over."""
+    if timelapse.ending is not None or world.calm_since is None or timelapse.id != world.stored().id:
+        return  # one in the archive may have ended before
+    before = None
+    for slot, at in enumerate(timelapse.schedule_times):
+        is_to_come = at >= world.calm_since + AFTERMATH and (timelapse.id, slot) not in world.closed_before
+        if is_to_come and (before is None or at - before >= MINUTE):
+            assert timelapse.records[slot].status is RecordStatus.SUCCEEDED, f"slot {slot} could have been taken"
+        before = at
+
+
+def journal_agrees(world: World, timelapse: TimeLapse) -> None:
+    """Check that the last line about each slot says what became of it."""
+    last: dict[int, Line] = {}
+    for line in world.journal:
+        if line.action in ABOUT_SLOTS and line.fields.get("TIMELAPSE_ID") == timelapse.id:
+            slots = line.fields.get("SLOT", ())
+            last |= dict.fromkeys([slots] if isinstance(slots, int) else slots, line)
+    for slot, record in timelapse.records.items():
+        if record.reason is not None and record.reason.ends_timelapse:
+            continue
+        line = last.get(slot)
+        assert line is not None, f"no line about slot {slot}"
+        assert line.action in LAST_LINES[record.status], f"slot {slot} is {record.status}: {line}"
+        assert PROMISE not in line.sentence, f"slot {slot} is {record.status}: {line}"
+
+
+LAST_LINES = {
+    RecordStatus.SUCCEEDED: {"scan_succeeded", "scan_recovered"},
+    RecordStatus.FAILED: {"scan_failed"},
+    RecordStatus.SKIPPED: {"slot_skipped"},
+    RecordStatus.INTERRUPTED: {"slot_interrupted"},
+}
+"""The action of the last line about a slot, for each end of it."""
+ABOUT_SLOTS = {"scan_started", "attempt_failed", "rig_not_ready", "slots_given_back"}.union(*LAST_LINES.values())
+
+
+def simulate(number_of_cases: int, number: int) -> timedelta:
+    """Play so many histories, the same ones for the same ``number``; return how long the rigs have lived."""
+    lived = NONE
 
     @seed(number)
     @settings(
@@ -246,15 +331,18 @@ def simulate(number_of_cases: int, number: int) -> None:
     )
     @given(history=histories())
     def play_one(history: History) -> None:
+        nonlocal lived
         directory = Path(tempfile.mkdtemp(dir=TEMPORARY))
         try:
             world = World(directory / "rig", history.config)
             play(world, history)
             ended_well(world)
+            lived += sum((life.clock.elapsed for life in world.lives), NONE)
         finally:
             shutil.rmtree(directory)
 
     play_one()
+    return lived
 
 
 if __name__ == "__main__":
@@ -262,4 +350,4 @@ if __name__ == "__main__":
     parser.add_argument("cases", type=int)
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
-    simulate(wanted.cases, wanted.seed)
+    print(f"{simulate(wanted.cases, wanted.seed) / YEAR:.1f} rig-years")

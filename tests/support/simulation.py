@@ -7,6 +7,7 @@ goes to sleep, and whenever it has the rig scan, the world checks what must hold
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -65,6 +66,9 @@ grace_period = "{grace}"
 scan_retries = {retries}
 on_scan_failed = "{policy}"
 """
+
+PROMISE = "can be attempted again until"
+"""In a line about a slot that was interrupted."""
 
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
@@ -164,10 +168,18 @@ class World:
         """Calls other than scans that never come back."""
         self.slow: dict[Call, timedelta] = {}
         """How long calls other than scans take, where that isn't a second."""
+        self.prepares: Iterator[BaseException | None] = iter(())
+        """With what each prepare ends; afterwards they succeed."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
+        self.calm_since: datetime | None = None
+        """By the wall clock, from when on nothing disturbs the rig any more."""
+        self.closed_before: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
+        self.lost_lines = False
+        """Whether the daemon was killed between a save and the lines about it."""
         self.forgetful = False
         """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
@@ -314,19 +326,31 @@ class Life:
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
         self._last_scan: ScanRequest | None = None
+        self.has_hung = False
+        """Whether a call was made that never ends."""
 
     def run(self) -> None:
         world = self.world
-        with _journal(world.journal):
+        with _journal(world.journal, self._judge_line):
             try:
                 code = self.daemon.run()
             except (Killed, ScriptEnded) as end:
                 self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
             else:
                 self.ended = End.ABANDONED if code else End.STOPPED
+                assert self.has_hung or not code, "abandoned, though every call of the driver comes to its end"
+                assert code or world.ledger[-1].call is Call.CLOSE or not self.standing, "the rig was left as it was"
             finally:
                 world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
+
+    def _judge_line(self, line: Line) -> None:
+        """Check that what a line promises is possible when it is written."""
+        if PROMISE not in line.sentence:
+            return
+        timelapse, slot = self.timelapse, line.fields["SLOT"]
+        assert timelapse.next_idx == slot, line
+        assert self.clock.now() <= timelapse.latest_start(slot), line
 
     # What a test does to it
 
@@ -376,6 +400,24 @@ class Life:
         if by < NONE:
             self.set_back = self.set_back_since_scan = True
         self.clock.shift(by)
+        if self.world.calm_since is not None:
+            self._note_calm()
+
+    def calm_down(self) -> None:
+        """End all faults of the rig, from now on."""
+        world = self.world
+        world.behaviour, world.hangs, world.slow = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set(), {}
+        world.prepares = iter(())
+        self._note_calm()
+
+    def _note_calm(self) -> None:
+        """Note from when on nothing disturbs the rig, and which slots are closed by then for good."""
+        world = self.world
+        world.calm_since = self.clock.now()
+        timelapse = self.timelapse or (world.stored() if world.places.store.exists() else None)
+        if timelapse is not None:
+            closed = (slot for slot in timelapse.records if timelapse.is_closed(slot))
+            world.closed_before |= {(timelapse.id, slot) for slot in closed if not timelapse.records[slot].may_reopen}
 
     def ntp_answers(self) -> None:
         """Set the clock right, and have the kernel say so."""
@@ -423,6 +465,7 @@ class Life:
         assert timelapse.next_idx == slot
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
+        assert timelapse.records[slot].started_at == now, f"slot {slot} is recorded with another start"
         last = self._last_scan
         if last is not None and last.timelapse_id != request.timelapse_id:
             last = None
@@ -586,6 +629,7 @@ class MortalKeeper(StoreKeeper):
         saved = super()._save(following, at)
         life.saves += 1
         if life.dies_at_save is Death.AFTER:
+            life.world.lost_lines = True
             raise Killed
         return saved
 
@@ -612,8 +656,8 @@ class ScriptedDriver(ScannerDriver, ManualControl):
 class ScriptedMonitor(CallMonitor):
     """A monitor whose call notices that it is cancelled."""
 
-    def __init__(self, clock, request, manual, on_cancel) -> None:
-        super().__init__(clock, request, manual)
+    def __init__(self, clock, call, request, manual, on_cancel) -> None:
+        super().__init__(clock, call, request, manual)
         self._on_cancel = on_cancel
 
     def cancel(self) -> None:
@@ -630,6 +674,8 @@ class ScriptedRig:
         self._calls: list[tuple[ScriptedDriver, Call, ScanRequest | None, ManualRequest | None]] = []
         self.monitor: ScriptedMonitor | None = None
         self._behaviour = Behaviour()
+        self.is_prepared = False
+        """Whether the last call other than a scan was a prepare that succeeded."""
 
     def join(self, _clock, post):
         self._post = post
@@ -640,8 +686,6 @@ class ScriptedRig:
         return self.monitor is None and not self._calls
 
     def submit(self, driver, call, request=None, manual=None) -> None:
-        if request is not None:
-            self._life.scan_begins(request)
         if manual is not None:
             assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
         self._calls.append((driver, call, request, manual))
@@ -656,6 +700,11 @@ class ScriptedRig:
 
     def _next(self) -> None:
         driver, call, request, manual = self._calls.pop(0)
+        if request is not None:
+            assert self.is_prepared, f"slot {request.index} is scanned by a rig that isn't prepared"
+            self._life.scan_begins(request)
+        else:
+            self.is_prepared = False
         self._note(driver, call, request)
         hears = SECOND if call is Call.MANUAL else None
         self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
@@ -667,10 +716,13 @@ class ScriptedRig:
                 self._behaviour = Behaviour(takes=timedelta(0), progress=None, problem=refused)
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
+        elif call is Call.PREPARE:
+            self._behaviour = dataclasses.replace(self._behaviour, problem=next(self._world.prepares, None))
         self._made = driver, call
-        self.monitor = watch = ScriptedMonitor(self._clock, request, manual, self._cancelled)
+        self.monitor = watch = ScriptedMonitor(self._clock, call, request, manual, self._cancelled)
         self._clock.wake()
         does = self._behaviour
+        self._life.has_hung |= does.takes is None and does.stops_in is None
         if does.takes is not None:
             self._clock.at(does.takes, lambda: self._end(watch, does.problem))
         if does.progress is not None:
@@ -694,6 +746,7 @@ class ScriptedRig:
             result = ScanResult(pictures=1)
             self._world.datasets.add(request.scan_id)
             self._note(driver, call, request, finished=True)
+        self.is_prepared = problem is None if call is Call.PREPARE else self.is_prepared
         self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
         self._post(CallOutcome(call, request, result, problem, answer))
@@ -742,9 +795,9 @@ def room_on_disk() -> Iterator[None]:
 
 
 @contextmanager
-def _journal(lines: list[Line]) -> Iterator[None]:
-    """Collect the journal, and keep its many lines from all other handlers."""
-    handler = _Collector(lines)
+def _journal(lines: list[Line], judge: Callable[[Line], None]) -> Iterator[None]:
+    """Collect the journal, have each line judged, and keep its many lines from all other handlers."""
+    handler = _Collector(lines, judge)
     propagated, level = logger.propagate, logger.level
     logger.addHandler(handler)
     logger.propagate = False
@@ -758,12 +811,13 @@ def _journal(lines: list[Line]) -> Iterator[None]:
 
 
 class _Collector(logging.Handler):
-    def __init__(self, lines: list[Line]) -> None:
+    def __init__(self, lines: list[Line], judge: Callable[[Line], None]) -> None:
         super().__init__()
-        self._lines = lines
+        self._lines, self._judge = lines, judge
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "journal", {})
         action = fields.get("ACTION", "")
         sentence = record.getMessage().removeprefix(f"{action}: ")
         self._lines.append(Line(action, sentence, record.levelno, fields))
+        self._judge(self._lines[-1])

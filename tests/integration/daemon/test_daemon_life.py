@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
-from daemon_process import DaemonProcess, NotifySocket, Place, attempt_of, statuses
+from daemon_process import PATIENCE, DaemonProcess, NotifySocket, Place, attempt_of, statuses
+from waiting import wait_until
 
 from plantimager.timelapse.channel.inbox import collect_answer, leave_request
 from plantimager.timelapse.channel.lock import running_daemon
@@ -159,7 +161,7 @@ def test_stop_in_mid_scan_is_pause(place: Place) -> None:
     with place.start() as daemon:
         daemon.wait_for("scan_started: tl, slot 0 of 1")
         assert daemon.stop() == 0
-        assert "it is attempted again within its grace" in daemon.said("slot_interrupted")[0]
+        assert "it can be attempted again until" in daemon.said("slot_interrupted")[0]
     store = place.read()
     assert (store["state"], store["next_idx"], statuses(store)) == ("scheduled", 0, ["interrupted"])
     configure(place)
@@ -402,3 +404,57 @@ def test_scan_configuration_that_a_store_lacks_is_kept_in_the_store_from_then_on
     place.store.write_text(json.dumps(store))
     place.run_until("timelapse_completed: ")
     assert place.read()["extra"]["config_snapshot"]["ScanPath"]["kwargs"]["n_points"] == 4
+
+
+HOOK = """
+driver = "command"
+clock = "trust"
+
+[drivers.command]
+argv = ["/bin/sh", "-c", 'echo x > picture; while [ -e {gate} ]; do sleep 0.05; done']
+{key} = ["/bin/sh", "-c", 'touch {began}; while [ -e {gate} ]; do sleep 0.05; done']
+standby = ["/bin/sh", "-c", 'touch {dark}']
+keep_free = "1 MB"
+"""
+
+
+def test_stop_during_prepare_lets_it_end_and_puts_the_rig_into_standby(place: Place, tmp_path) -> None:
+    """The lights are off afterwards, and the unit has not failed."""
+    gate, began, dark = tmp_path / "gate", tmp_path / "began", tmp_path / "dark"
+    gate.touch()
+    place.configure(HOOK.format(key="prepare", gate=gate, began=began, dark=dark))
+    define(place, n_shots=1, interval=60)
+    with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
+        daemon.wait_for("rig_warmup")
+        wait_until(began.exists, within=PATIENCE)
+        dark.unlink(missing_ok=True)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert "the rig gets ready to the end first" in daemon.wait_for("stopping: ")
+        systemd.wait_for("EXTEND_TIMEOUT_USEC=")
+        gate.unlink()
+        assert daemon.wait() == 0
+    assert dark.exists()
+
+
+def test_stop_while_the_driver_is_asked_about_an_attempt_is_announced_at_once(place: Place, tmp_path) -> None:
+    """To the journal and to systemd, which would otherwise kill a process that seems not to hear."""
+    gate, began, dark = tmp_path / "gate", tmp_path / "began", tmp_path / "dark"
+    gate.touch()
+    place.configure(HOOK.format(key="recover", gate=gate, began=began, dark=dark))
+    define(place, n_shots=1, interval=60)
+    with place.start() as daemon:
+        daemon.wait_for("scan_started")
+        wait_until(lambda: [*place.datasets.glob(".*/picture")], within=PATIENCE)
+        daemon.kill()
+    dark.unlink(missing_ok=True)
+    with NotifySocket(tmp_path) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path)) as daemon:
+        wait_until(began.exists, within=PATIENCE)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert "the driver first says what became of the attempt" in daemon.wait_for("stopping: ")
+        systemd.wait_for("STOPPING=1")
+        systemd.wait_for("EXTEND_TIMEOUT_USEC=")
+        assert daemon.process.poll() is None
+        gate.unlink()
+        assert daemon.wait() == 0
+        assert len(daemon.said("stopping")) == 1
+    assert dark.exists()

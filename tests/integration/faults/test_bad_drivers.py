@@ -110,11 +110,20 @@ def test_megabyte_of_error_text_is_bounded_and_says_so(place: Place, tmp_path) -
     assert max(map(len, daemon.lines)) < LONGEST_LINE
 
 
-def test_failure_of_another_call_is_logged_and_costs_nothing(place: Place, tmp_path) -> None:
-    """Prepare, standby and close: the slots are taken all the same, and the stop is clean."""
-    does, raises = ["work", "work"], "SystemExit"
-    with begin(place, tmp_path, does, warmup=1, prepare=raises, standby=raises, close="an unprintable error") as daemon:
+@pytest.mark.parametrize("raises", ["SystemExit", "an unprintable error", "half a character"])
+def test_slot_waits_for_a_prepare_that_raises_anything(place: Place, tmp_path, raises) -> None:
+    """The rig isn't ready, whatever the driver raises; no attempt is used, and the stop is clean."""
+    with begin(place, tmp_path, ["work"], warmup=1, prepare=raises) as daemon:
         daemon.wait_for("rig_trouble: prepare")
+        daemon.wait_for("rig_not_ready: slot 0 of 1: prepare: ")
+        assert daemon.stop() == 0
+    assert not daemon.said("scan_started")
+
+
+def test_failure_of_another_call_is_logged_and_costs_nothing(place: Place, tmp_path) -> None:
+    """Standby and close: the slots are taken all the same, and the stop is clean."""
+    does, raises = ["work", "work"], "SystemExit"
+    with begin(place, tmp_path, does, standby=raises, close="an unprintable error") as daemon:
         daemon.wait_for("timelapse_completed: tl: 2 taken")
         daemon.wait_for("rig_trouble: standby")
         assert daemon.stop() == 0

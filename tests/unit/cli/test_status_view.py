@@ -165,3 +165,15 @@ def test_next_slot_shows_how_late_it_is(snapshot, screen):
     """The daemon is about to begin it, or it waits for the rig."""
     late = replace(snapshot, at=snapshot.timelapse.next_at + timedelta(seconds=40))
     assert "next: slot 17 at 16:30, 40 s late" in text(late, screen())
+
+
+def test_slot_that_waits_for_its_next_attempt_shows_nothing_of_the_one_before(scanning, screen):
+    """When that began, and how long it took, is over; the rig gets ready for another."""
+    cut_off = scanning.timelapse.interrupt(scanning.at, "the service was stopped")
+    running = replace(scanning, timelapse=cut_off)
+    row = "17 16:30 – – waiting 2nd attempt waits for the rig, the service was stopped"
+    assert row in " ".join(text(running, screen(), records=1).split())
+    assert "interrupted" in text(replace(running, daemon=None), screen(), records=1)
+    again = cut_off.begin(scanning.at, "boot").rig_not_ready(ScannerNotReady("no answer"))
+    shown = text(replace(scanning, timelapse=again), screen(), records=1)
+    assert "waiting  2nd attempt waits for the rig, no answer" in shown

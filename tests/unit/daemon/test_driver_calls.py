@@ -51,7 +51,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
         dataset_dir=datasets / "tl_0",
         configuration={},
     )
-    return make_call(driver, Call.SCAN, request, CallMonitor(VirtualClock(), request))
+    return make_call(driver, Call.SCAN, request, CallMonitor(VirtualClock(), Call.SCAN, request))
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):

@@ -82,7 +82,7 @@ def test_rig_that_is_not_ready_is_logged_at_the_first_try_alone(lines):
 @pytest.mark.parametrize(
     ("late", "end"),
     [
-        (60, "it is attempted again within its grace of 2 min"),
+        (60, "it can be attempted again until 08:02, within its grace of 2 min"),
         (300, "5 min after its time, its grace of 2 min is over"),
     ],
 )
@@ -139,3 +139,19 @@ def test_timelapse_that_is_completed_says_where_its_datasets_are(lines):
 def test_transition_without_events_has_no_line(lines):
     """A save that is tried again changes nothing."""
     assert lines(timelapse(), timelapse(), at(0)) == []
+
+
+def test_attempt_that_was_cut_off_after_its_grace_is_not_promised_another(lines):
+    """A stop leaves the slot next, but nothing will take it."""
+    running = timelapse().begin(at(0, 10), "b")
+    (cut,) = lines(running, running.interrupt(at(0, 300), "the service was stopped"), at(0, 300))
+    assert cut.endswith("the service was stopped; 5 min after its time, its grace of 2 min is over")
+
+
+def test_slot_that_was_promised_another_attempt_is_said_to_be_closed(lines):
+    """The promise stops being true without any call of the driver."""
+    cut = timelapse().begin(at(0, 10), "b").interrupt(at(0, 20), "the service was stopped")
+    closed = cut.skip_late_slots(at(0, 300), Reason.MISSED, "")
+    assert lines(cut, closed, at(0, 300)) == [
+        "slot_interrupted: slot 0 (08:00) was not attempted again within its grace of 2 min; it stays interrupted"
+    ]

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Boot, End, Life
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, End, Life
 from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import collect_answer
@@ -115,8 +115,9 @@ def test_slot_that_comes_due_breaks_off_a_manual_command_and_is_on_time(rig, war
     assert not answer.accepted
     assert answer.message == "as told, because slot 0 of 2 is due at 09:00"
     begun = HOUR - warmup + SECOND  # the arm came to a stand first
-    assert when(world, "scan" if not warmup else "prepare")[:1] == [begun]
-    assert world.stored().records[0].started_at == world.stored().schedule_times[0]
+    assert when(world, "prepare")[:1] == [begun]
+    prepared = HOUR if warmup else begun + SECOND
+    assert world.stored().records[0].started_at == START + prepared
     assert world.taken() == [0]
 
 
@@ -246,7 +247,7 @@ def test_live_status_says_that_a_person_has_the_rig(rig):
 
     looks = [(MINUTE + after * SECOND, look) for after in (-1, 1, 30)]
     world.live((MINUTE, Person()), *looks, (HOUR, Life.kill))
-    assert words == ["standby", "by hand", "warm"]
+    assert words == ["standby", "by hand", "by hand"]
 
 
 # --- when not to ----------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(
     world.live(off=10 * MINUTE)
     assert len(world.said("clock_moved")) == 1
     second = world.stored().records[1]
-    assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE, 20 * MINUTE + SECOND)  # of warm-up
+    assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE + SECOND, 20 * MINUTE)  # behind its warm-up
 
 
 def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):

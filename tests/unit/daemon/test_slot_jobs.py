@@ -1,8 +1,9 @@
-"""The jobs in APScheduler: the next slot and its warm-up, however long the schedule is."""
+"""The jobs in APScheduler: those of the next slot, however long the schedule is."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from operator import itemgetter
 
 import pytest
@@ -26,17 +27,19 @@ class Armed:
         self.called = []
         self.clock = VirtualClock()
         self.scheduler = WallClockScheduler(self.clock, turn=lambda _: None)
-        self.slot_jobs = SlotJobs(
-            self.scheduler, lambda slot: self.note("slot", slot), lambda slot: self.note("warm", slot)
-        )
+        notes = (partial(self.note, what) for what in ("slot", "warm", "late"))
+        self.slot_jobs = SlotJobs(self.scheduler, *notes)
 
     def note(self, what, slot):
         self.called.append((what, slot, self.clock.now()))
 
-    def arm(self, at=AT, now=START, *, warm=False, warmup=MINUTE):
+    def arm(self):
         mode, state = TimeLapseMode.INTERVAL, TimeLapseState.SCHEDULED
-        timelapse = TimeLapse(id="tl", mode=mode, state=state, schedule_times=SLOTS, next_idx=NEXT, warmup=warmup)
-        self.slot_jobs.arm(timelapse, at, now, warm=warm)
+        timelapse = TimeLapse(id="tl", mode=mode, state=state, schedule_times=SLOTS, next_idx=NEXT)
+        self.slot_jobs.arm_warmup(timelapse, AT - MINUTE)
+        self.slot_jobs.arm_slot(timelapse, AT)
+        self.slot_jobs.arm_late(timelapse, AT + MINUTE)
+        self.slot_jobs.arm_late(timelapse, None)
 
     @property
     def jobs(self):
@@ -49,39 +52,19 @@ def armed():
     return Armed()
 
 
-def test_next_slot_and_its_warm_up_are_what_get_jobs_shows(armed):
-    """With names for people, and without the twenty slots after them."""
+def test_jobs_of_the_next_slot_are_what_get_jobs_shows(armed):
+    """With names for people, and without the twenty slots after it."""
     armed.arm()
-    assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT)]
+    expected = [("tl warm-up 3", AT - MINUTE), ("tl slot 3", AT), ("tl late 3", AT + MINUTE)]
+    assert armed.jobs == expected
 
 
-def test_both_are_called_with_the_slot_at_their_times(armed):
-    """The warm-up first."""
+def test_jobs_are_called_with_the_slot_at_their_times(armed):
+    """The warm-up first, the end of the grace period last."""
     armed.arm()
     with pytest.raises(ScriptEnded):
         armed.scheduler.start()
-    assert armed.called == [("warm", NEXT, AT - MINUTE), ("slot", NEXT, AT)]
-
-
-def test_rig_that_is_asked_again_is_warmed_up_for_the_slot_itself(armed):
-    """The slot is postponed; its number and warm-up stay."""
-    armed.arm(AT + MINUTE, AT)
-    assert armed.jobs == [("tl warm-up for slot 3", AT - MINUTE), ("tl slot 3", AT + MINUTE)]
-
-
-def test_warm_rig_is_not_warmed_up_once_more(armed):
-    """When it is time for it; one that is still warm from the slot before may go to standby until then."""
-    armed.arm(now=AT - MINUTE, warm=True)
-    assert armed.jobs == [("tl slot 3", AT)]
-    armed.slot_jobs.clear()
-    armed.arm(warm=True)
-    assert len(armed.jobs) == 2
-
-
-def test_rig_without_a_warm_up_has_no_job_for_it(armed):
-    """Zero means that there is none."""
-    armed.arm(warmup=timedelta(0))
-    assert armed.jobs == [("tl slot 3", AT)]
+    assert armed.called == [("warm", NEXT, AT - MINUTE), ("slot", NEXT, AT), ("late", NEXT, AT + MINUTE)]
 
 
 def test_job_that_was_removed_is_never_called(armed):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, Behaviour, Life
+import pytest
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 from virtual_time import Wake
 
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.support.errors import ScannerNotReady
+from plantimager.timelapse.settings.config import Missed
+from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
 def test_rig_is_warmed_up_before_a_slot_and_powered_down_between_far_apart_ones(rig):
@@ -35,7 +37,7 @@ def test_loop_sleeps_through_a_day_without_slots(rig):
     world.behaviour = lambda _: Behaviour(progress=None)
     life = world.live()
     assert [wake for wake in life.clock.wakes if wake & Wake.DUE] == [Wake.DUE] * 2
-    after_jobs, of_calls = 2, 2 * len(world.calls())
+    after_jobs, of_calls = 2, 3 * len(world.calls())  # its beginning, its end, and the plan that follows
     assert len(life.clock.wakes) <= 2 + after_jobs + of_calls
 
 
@@ -49,10 +51,10 @@ def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_tim
     assert world.statuses() == ["skipped", "succeeded"]
     assert world.reasons()[0] is Reason.RIG_NOT_READY
     begun = world.scans_at()
-    assert begun[-2] == HOUR + 2 * MINUTE - 6 * SECOND
+    assert begun[-2] == HOUR + 2 * MINUTE - 5 * SECOND  # behind its prepare
     assert begun[-1] == HOUR + 2 * MINUTE
     assert len(world.said("rig_not_ready")) == 1
-    assert world.said("rig_warmup") == ["for slot 0 of 2"]
+    assert world.said("rig_warmup") == ["for slot 0 of 2", "for slot 1 of 2"]
     assert world.said("scan_started") == ["tl_0, slot 0 of 2", "tl_1, slot 1 of 2"]
 
 
@@ -101,3 +103,112 @@ def test_cancelled_timelapse_leaves_the_rig_in_standby(rig):
     assert world.reasons() == [Reason.CANCELLED] * 3
     assert world.calls()[-1] == ("standby", HOUR + MINUTE + 7 * SECOND)
     assert world.stored().state is TimeLapseState.CANCELLED
+
+
+# --- a rig that is prepared before it scans ----------------------------------------------------------
+
+
+NO_RELAY = ScannerNotReady("prepare: the relay does not answer")
+
+
+def test_slot_is_not_taken_with_a_rig_whose_prepare_failed(rig):
+    """Its lights may be off: it is asked again within the grace period, and the slot skipped without an attempt."""
+    world = rig()
+    world.define(every=HOUR, n=2, warmup=10 * SECOND, grace=MINUTE)
+    world.prepares = iter([NO_RELAY] * 7)
+    world.live()
+    assert world.statuses() == ["skipped", "succeeded"]
+    assert world.reasons()[0] is Reason.RIG_NOT_READY
+    record = world.stored().records[0]
+    assert (record.attempt, record.error_text) == (0, "prepare: the relay does not answer")
+    assert world.scans() == [(1, 1)]
+    assert world.said("rig_not_ready") == [
+        "slot 0 of 2: prepare: the relay does not answer; it is asked again until 09:01"
+    ]
+    assert world.said("slot_skipped")[0].startswith("slot 0 (09:00) was missed: prepare: the relay does not answer")
+
+
+@pytest.mark.parametrize("problem", [NO_RELAY, OSError(5, "I/O error"), SystemExit(3)], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("warmup", [NONE, 10 * SECOND], ids=["at the slot", "ahead"])
+def test_slot_is_taken_as_soon_as_prepare_succeeds(rig, problem, warmup):
+    """Whatever it was that the driver raised before."""
+    world = rig()
+    world.define(warmup=warmup)
+    world.prepares = iter([problem] * 5)
+    world.live()
+    assert world.statuses() == ["succeeded"]
+    assert [call for call, _ in world.calls()] == ["standby", *["prepare"] * 6, "scan", "standby"]
+    assert world.scans() == [(0, 1)]
+
+
+def test_rig_without_a_warm_up_is_prepared_at_the_slot(rig):
+    """Its lights are on in the pictures all the same."""
+    world = rig()
+    world.define(every=HOUR, n=2, warmup=NONE)
+    world.live()
+    begun = [("prepare", HOUR), ("scan", HOUR + SECOND)]
+    assert world.calls()[1:3] == begun
+    assert [call for call, _ in world.calls()] == ["standby", *["prepare", "scan", "standby"] * 2]
+    assert world.stored().records[0].started_at == START + HOUR + SECOND
+
+
+@pytest.mark.parametrize("call", [Call.PREPARE, Call.STANDBY])
+def test_slot_behind_a_slow_call_is_skipped_at_the_end_of_its_grace_period(rig, call):
+    """With the true reason; it isn't begun late and recorded as on time."""
+    world = rig()
+    world.define(
+        every=10 * MINUTE, n=2, start=MINUTE, warmup=2 * SECOND, standby_threshold=20 * SECOND, grace=5 * SECOND
+    )
+    world.slow = {call: 90 * SECOND}
+    world.live((MINUTE + 8 * SECOND, lambda life: life.world.slow.clear()), (5 * MINUTE, Life.kill))
+    assert world.reasons() == [Reason.RIG_NOT_READY]
+    why = {Call.PREPARE: "getting ready", Call.STANDBY: "powering down"}[call]
+    assert world.said("slot_skipped") == [f"slot 0 (08:01) was missed: the rig was still {why} (5 s late, grace 5 s)"]
+    assert world.scans() == []
+    world.live(off=SECOND)
+    assert world.statuses() == ["skipped", "succeeded"]
+
+
+def test_slot_behind_a_slow_prepare_has_its_true_start(rig):
+    """It is judged, and its time is taken, when the driver is really called."""
+    world = rig()
+    world.define(warmup=2 * SECOND, grace=MINUTE)
+    world.slow = {Call.PREPARE: 20 * SECOND}
+    world.live()
+    record = world.stored().records[0]
+    assert world.scans_at() == [HOUR + 18 * SECOND]
+    assert (record.started_at, record.took) == (START + HOUR + 18 * SECOND, 30 * SECOND)
+    assert world.said("scan_started") == ["tl, slot 0 of 1, 18 s late"]
+
+
+def test_attempt_behind_a_driver_that_was_replaced_waits_for_its_prepare(rig):
+    """The driver is changed in mid-scan, the attempt fails, and the new driver is prepared before the next attempt."""
+    world = rig()
+    world.define(retries=1)
+    scans = iter([Behaviour(takes=MINUTE, problem=ScanFailed("blurred"))])
+    world.behaviour = lambda _: next(scans, Behaviour())
+
+    def change(life):
+        life.world.configure(driver="command", driver_options={"argv": ["/bin/true"]})
+        life.reload()
+
+    world.live((HOUR + SECOND, change))
+    calls = [(entry.driver, entry.call.value) for entry in world.ledger if not entry.finished][1:]
+    assert calls[:5] == [
+        ("simulated", "prepare"),
+        ("simulated", "scan"),
+        ("simulated", "close"),
+        ("command", "prepare"),
+        ("command", "scan"),
+    ]
+    assert world.statuses() == ["succeeded"]
+
+
+def test_missed_slot_that_is_run_after_all_waits_for_its_rig(rig):
+    """With ``missed = "run_latest"`` lateness is no reason to skip it, until the next slot is due."""
+    world = rig(missed=Missed.RUN_LATEST)
+    world.define(every=HOUR, n=2, warmup=2 * SECOND, grace=5 * SECOND)
+    world.slow = {Call.PREPARE: 20 * SECOND}
+    world.live()
+    assert world.scans_at()[0] == HOUR + 18 * SECOND
+    assert world.statuses() == ["succeeded"] * 2

@@ -24,9 +24,9 @@ def test_rig_is_warmed_up_before_the_next_slot():
     assert warmup_at(timelapse()) == AT - MINUTE
 
 
-def test_rig_without_a_warm_up_is_not_warmed_up():
-    """Zero means that there is none."""
-    assert warmup_at(timelapse(warmup=timedelta(0))) is None
+def test_rig_without_a_warm_up_is_prepared_at_the_slot():
+    """Zero means that it isn't prepared ahead."""
+    assert warmup_at(timelapse(warmup=timedelta(0))) == AT
 
 
 @pytest.mark.parametrize("ahead", [10 * MINUTE, MINUTE, timedelta(0), -MINUTE])

@@ -40,7 +40,7 @@ class RunningDaemon(Struct, frozen=True, kw_only=True):
     """Its line for ``systemctl status``; empty while it starts."""
     driver: str = ""
     rig: str = "unknown"
-    """``scanning``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
+    """``scanning``, ``preparing``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
     clock_trusted: bool = True
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""

@@ -31,7 +31,7 @@ Keys may be added, so ignore those that you don't know. ::
     outages       [{from, to}]: times without a daemon
     daemon        null where none runs, else {pid, up_since, status, driver}
     boots         boots of the machine that this timelapse has seen
-    rig           scanning, warm, standby, by hand, unknown; null without a daemon
+    rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
     troubles      [text]: problems that a person should look at
 """

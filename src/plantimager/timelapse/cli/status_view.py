@@ -152,14 +152,29 @@ def _join(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _row(facts: SlotFacts, snapshot: StatusSnapshot) -> tuple[str, ...]:
     record = facts.record
+    scheduled = format_local_time(facts.scheduled_at, snapshot.at)
+    if _waits_for_rig(facts, snapshot):
+        following = f"{ordinal(record.attempt + 1)} attempt waits for the rig" if record.attempt else ""
+        words = ", ".join(part for part in (following, facts.error) if part)
+        return str(record.slot), scheduled, "–", "–", OUTCOMES[RecordStatus.PENDING][0], words
     is_cut_off = record.status is RecordStatus.RUNNING and snapshot.daemon is None
     return (
         str(record.slot),
-        format_local_time(facts.scheduled_at, snapshot.at),
+        scheduled,
         _began(facts, snapshot),
         format_stopwatch(record.took) if record.took is not None else "–",
         "cut off" if is_cut_off else OUTCOMES[record.status][0],
         _details(facts, snapshot),
+    )
+
+
+def _waits_for_rig(facts: SlotFacts, snapshot: StatusSnapshot) -> bool:
+    """Whether the next slot waits for an attempt; what is on record of the attempt before is over."""
+    timelapse, record = snapshot.timelapse, facts.record
+    if timelapse is None or timelapse.state is not TimeLapseState.SCHEDULED or timelapse.next_idx != record.slot:
+        return False
+    return record.status is RecordStatus.PENDING or (
+        record.status is RecordStatus.INTERRUPTED and snapshot.daemon is not None
     )
 
 

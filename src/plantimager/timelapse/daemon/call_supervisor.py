@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt
 from plantimager.timelapse.daemon.driver_calls import PROGRESS_INTERVAL
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.stop import record_stop
 from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT
 from plantimager.timelapse.support.errors import DriverStalled, ScanFailed, ScanTimedOut
 
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.driver_calls import CallMonitor
     from plantimager.timelapse.scan.request import ScanRequest
-
-CANCEL_TIMEOUT: Final = timedelta(seconds=30)
-"""What a driver gets to come to its next safe point before its call is abandoned."""
 
 
 class CallSupervisor:
@@ -43,7 +41,7 @@ class CallSupervisor:
             monitor.cancel()
         now = self._clock.monotonic()
         if monitor.cancelled_at is not None:
-            left = monitor.cancelled_at + CANCEL_TIMEOUT.total_seconds() - now
+            left = monitor.cancelled_at + self._cancel_timeout(monitor) - now
             if left > 0:
                 return left
             self._abandon(monitor)
@@ -59,10 +57,20 @@ class CallSupervisor:
         if stalled_in <= 0:
             verdict = DriverStalled(config.driver, config.stall_timeout, abandoned=False)
         self._cancel(monitor, verdict)
-        return CANCEL_TIMEOUT.total_seconds()
+        return self._cancel_timeout(monitor)
+
+    def _cancel_timeout(self, monitor: CallMonitor) -> float:
+        """Return in how many seconds a call that is cancelled counts as hung."""
+        limit = self._active.driver.cancel_timeout if monitor.call.hears_cancellation else CANCEL_TIMEOUT
+        return limit.total_seconds()
 
     def _must_end(self, monitor: CallMonitor) -> bool:
-        """Whether the call gives way: to the end of the service, to a cancellation, or as a manual one to a slot."""
+        """Whether the call gives way: to the end of the service, to a cancellation, or as a manual one to a slot.
+
+        One that can't hear of it comes to its own end.
+        """
+        if not monitor.call.hears_cancellation:
+            return False
         stopping = self._lifecycle.phase.is_stopping
         if monitor.manual is not None and self._hold.must_end(self._keeper.timelapse, stopping=stopping):
             return True
@@ -82,16 +90,15 @@ class CallSupervisor:
 
     def _abandon(self, monitor: CallMonitor) -> None:
         """Give up a call that doesn't end: record it, and have the process replaced."""
-        config, stopping = self._active.config, self._lifecycle.phase.is_stopping
-        stalled = DriverStalled(config.driver, config.stall_timeout, abandoned=True)
+        stopping = self._lifecycle.phase.is_stopping
+        silence = timedelta(seconds=round(self._clock.monotonic() - monitor.last_sign))
+        stalled = DriverStalled(self._active.config.driver, silence, abandoned=True)
         self._lifecycle.abandon(str(stalled))
         self._hold.abandon(f"{stalled}; the daemon is restarted")
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is not None and self._keeper.is_scanning:
             if stopping:
                 record_stop(self._keeper, now)
-            elif monitor.request is None or not self._is_current(monitor.request):
-                self._keeper.commit(timelapse.interrupt(now, "the driver hung in the call before it"), now)
             else:
                 failed = timelapse.fail_attempt(now, stalled, give_up=True)
                 self._keeper.commit(failed, now, Circumstances(problem=stalled))

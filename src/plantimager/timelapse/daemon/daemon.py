@@ -133,8 +133,8 @@ class Daemon:
         for subscriber in (EventJournal(active), probe, intake, status):
             keeper.subscribe(subscriber.take)
 
-        start = Start(common, status, Resume(common, planner, intake, probe, requests))
         stop = Stop(common, status)
+        start = Start(common, status, Resume(common, planner, intake, probe, stop), requests)
         reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
         watched = (retry, power, supervisor, planner, watchdog, start, stop)

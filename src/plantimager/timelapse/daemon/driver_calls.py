@@ -33,6 +33,9 @@ T = TypeVar("T")
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
 
+WAIT_INTERVAL: Final = 0.5
+"""Seconds between two looks at what else is to be done while the loop itself waits for a call."""
+
 MAX_ERROR_CHARACTERS: Final = 2000
 """Of what a driver raised, in the journal; records keep fewer."""
 
@@ -53,9 +56,12 @@ class CallOutcome(Struct, frozen=True):
 class CallMonitor(EventMonitor):
     """The monitor of one call: keeps the time of the last progress, and wakes the loop for it now and then."""
 
-    def __init__(self, clock: Clock, request: ScanRequest | None = None, manual: ManualRequest | None = None) -> None:
+    def __init__(
+        self, clock: Clock, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
+    ) -> None:
         super().__init__()
         self._clock = clock
+        self.call = call
         self.request = request
         """The attempt, where the call is a scan."""
         self.manual = manual
@@ -98,8 +104,12 @@ def make_call(
     return CallOutcome(call, request)
 
 
-def call_with_timeout(limit: timedelta, who: str, call: Callable[[], T]) -> T:
+def call_with_timeout(
+    limit: timedelta, who: str, call: Callable[[], T], meanwhile: Callable[[], object] = lambda: None
+) -> T:
     """Return what ``call`` returns, or raise what it raises: for the few calls that the loop itself waits for.
+
+    ``meanwhile`` is called every `WAIT_INTERVAL` on the calling thread.
 
     Raises
     ------
@@ -116,9 +126,12 @@ def call_with_timeout(limit: timedelta, who: str, call: Callable[[], T]) -> T:
             end.set_exception(problem)
 
     threading.Thread(target=make, name="driver", daemon=True).start()
-    if not wait([end], limit.total_seconds()).done:
-        raise DriverStalled(who, limit, abandoned=True)
-    return end.result()
+    intervals, rest = divmod(limit.total_seconds(), WAIT_INTERVAL)
+    for seconds in (*[WAIT_INTERVAL] * int(intervals), rest):
+        if wait([end], seconds).done:
+            return end.result()
+        meanwhile()
+    raise DriverStalled(who, limit, abandoned=True)
 
 
 def make_directory(datasets: Path) -> None:

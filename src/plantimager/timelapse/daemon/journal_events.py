@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 MAX_SLOTS_NAMED: Final = 500
 """SLOT fields of one entry; journald takes a thousand fields."""
 
-SILENT: Final = (events.AttemptRedated, events.SlotInterrupted, events.DraftFound, events.TimelapseAmended)
-"""Events without a line: the clock that was set, and the attempt that was interrupted, have had theirs; the daemon
-makes none of the others."""
+SILENT: Final = (events.AttemptRedated, events.DraftFound, events.TimelapseAmended)
+"""Events without a line: the clock that was set has had its own; the daemon makes none of the others."""
 
 
 class EventJournal:
@@ -118,12 +117,24 @@ def _log_interrupted(event: events.AttemptInterrupted, transition: Transition) -
     after, now, record, slot = transition.after, transition.at, event.record, event.record.slot
     if record.reason is Reason.CANCELLED:
         return
-    grace = format_duration(after.grace)
+    grace, over_at = format_duration(after.grace), after.latest_start(slot)
     words = f"slot {slot} ({format_local_time(after.schedule_times[slot], now)}): {record.error_text}"
-    if after.next_idx == slot:
-        words += f"; it is attempted again within its grace of {grace}"
+    if after.next_idx == slot and now <= over_at:
+        words += f"; it can be attempted again until {format_local_time(over_at, now)}, within its grace of {grace}"
     else:
         words += f"; {format_duration(after.lateness(slot, now))} after its time, its grace of {grace} is over"
+    log_event(Action.SLOT_INTERRUPTED, words, timelapse=after, slot=slot)
+
+
+def _log_given_up(event: events.SlotInterrupted, transition: Transition) -> None:
+    """Log that a slot whose attempt was cut off before is closed; that of a timelapse which has ended needs no line."""
+    after, slot = transition.after, event.record.slot
+    cut_off = (other for other in transition.events if isinstance(other, events.AttemptInterrupted))
+    is_told = any(other.record.slot == slot for other in cut_off)
+    if is_told or after.ending is not None:
+        return
+    words = f"slot {slot} ({format_local_time(after.schedule_times[slot], transition.at)}) was not attempted again"
+    words += f" within its grace of {format_duration(after.grace)}; it stays interrupted"
     log_event(Action.SLOT_INTERRUPTED, words, timelapse=after, slot=slot)
 
 
@@ -194,6 +205,7 @@ _LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = 
     events.RigNotReady: _log_not_ready,
     events.SlotTaken: _log_taken,
     events.SlotFailed: _log_failed,
+    events.SlotInterrupted: _log_given_up,
     events.SlotsSkipped: _log_skipped,
     events.SlotsReopened: _log_reopened,
     events.TimelapseFailed: _log_timelapse_failed,

@@ -58,7 +58,6 @@ class PhaseEvent(StrEnum):
     STORE_READ = "store read"
     STOP_REQUESTED = "stop requested"
     RIG_AT_REST = "rig at rest"
-    STOP_TIMED_OUT = "stop timed out"
     DRIVER_HUNG = "driver hung"
 
 
@@ -75,10 +74,8 @@ PHASE_CHANGES: Final[Mapping[tuple[DaemonPhase, PhaseEvent], DaemonPhase]] = Map
         (_P.KEEPING, _E.STOP_REQUESTED): _P.STOPPING,
         (_P.KEEPING, _E.DRIVER_HUNG): _P.ABANDONED,
         (_P.STOPPING, _E.RIG_AT_REST): _P.POWERING_DOWN,
-        (_P.STOPPING, _E.STOP_TIMED_OUT): _P.ENDED,
         (_P.STOPPING, _E.DRIVER_HUNG): _P.ENDED,
         (_P.POWERING_DOWN, _E.RIG_AT_REST): _P.ENDED,
-        (_P.POWERING_DOWN, _E.STOP_TIMED_OUT): _P.ENDED,
         (_P.POWERING_DOWN, _E.DRIVER_HUNG): _P.ENDED,
         (_P.ABANDONED, _E.STOP_REQUESTED): _P.ENDED,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
@@ -11,6 +11,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.power import RigWait, wait_for_rig
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.slot_jobs import SlotJobs
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import ClockStep
+
+
+BUSY: Final = {
+    Call.SCAN: "the scan of a cancelled timelapse was still ending",
+    Call.PREPARE: "the rig was still getting ready",
+    Call.STANDBY: "the rig was still powering down",
+    Call.MANUAL: "a manual command was still ending",
+    Call.CLOSE: "the driver that was replaced was still closing",
+}
+"""Why the rig isn't ready while a call is being made."""
 
 
 class Planner:
@@ -52,8 +63,7 @@ class Planner:
             timelapse = judged
         self._power.settle()
         if timelapse is not None and timelapse.next_at is not None:
-            at = self._time_of_next(timelapse, timelapse.next_at)
-            self._jobs.arm(timelapse, at, now, warm=self._rig.power is Power.WARM)
+            self._arm(timelapse, timelapse.next_at, now)
 
     def plan_afresh(self) -> None:
         """Plan without regard to a rig that wasn't ready: for another timelapse, or another clock."""
@@ -108,17 +118,44 @@ class Planner:
         """Whether the rig wasn't ready for the next slot, and is asked again."""
         return self._wait is not None
 
-    def wait_for_rig(self, timelapse: TimeLapse, now: datetime) -> None:
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt was begun during the wait, for which the driver then wasn't ready."""
+        return self._wait is not None and self._wait.is_begun
+
+    def wait_for_rig(self, timelapse: TimeLapse, now: datetime, *, is_begun: bool = False) -> None:
         """Plan to ask the rig again, which wasn't ready ``now`` for the next slot of ``timelapse``."""
-        self._wait = wait_for_rig(timelapse, now, self._wait)
+        self._wait = wait_for_rig(timelapse, now, self._wait, is_begun=is_begun)
         self.plan()
+
+    def skip_behind(self, call: Call) -> None:
+        """Skip the slots that became late behind a call of the driver: the rig wasn't ready for them."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is None or not self._lifecycle.phase.keeps_schedule:
+            return
+        run_latest = self._active.run_latest
+        judged = timelapse.skip_late_slots(now, Reason.RIG_NOT_READY, BUSY[call], run_latest=run_latest)
+        if judged is not timelapse:
+            self._keeper.commit(judged, now)
 
     def end_wait(self) -> None:
         """Note that the rig has answered."""
         self._wait = None
 
-    def _time_of_next(self, timelapse: TimeLapse, next_at: datetime) -> datetime:
-        """Return when to begin the next slot: at its time, or when its rig is asked again."""
+    def _arm(self, timelapse: TimeLapse, next_at: datetime, now: datetime) -> None:
+        """Arm what comes next for the next slot: that it is begun, that its rig is prepared, or the end of its grace.
+
+        A rig that is warm when it would be prepared isn't prepared again. While it is busy, the slot waits for the
+        outcome of the call, with which the loop plans again.
+        """
         if self._wait is not None and self._wait.slot != timelapse.next_idx:
             self._wait = None
-        return next_at if self._wait is None else max(next_at, self._wait.again_at)
+        warm_at = next_at - timelapse.warmup
+        again_at = warm_at if self._wait is None else max(warm_at, self._wait.again_at)
+        is_warm = self._rig.power is Power.WARM and warm_at <= now
+        if is_warm and self._rig.is_at_rest:
+            self._jobs.arm_slot(timelapse, next_at)
+            return
+        if not is_warm and self._rig.power is not Power.PREPARING:
+            self._jobs.arm_warmup(timelapse, again_at)
+        self._jobs.arm_late(timelapse, timelapse.judge_at(now))

@@ -8,6 +8,7 @@ between, the next start finds the same store.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
     from plantimager.timelapse.daemon.planner import Planner
-    from plantimager.timelapse.daemon.request_handler import RequestHandler
+    from plantimager.timelapse.daemon.stop import Stop
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.store.loading import LoadedTimelapse
@@ -51,16 +52,16 @@ class Resume:
         planner: Planner,
         intake: DefinitionIntake,
         probe: DatasetProbe,
-        requests: RequestHandler,
+        stop: Stop,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._notifier = common.active, common.notifier
-        self._planner, self._intake, self._probe, self._requests = planner, intake, probe, requests
+        self._planner, self._intake, self._probe, self._stop = planner, intake, probe, stop
         self._began = common.clock.since_boot()
         """When the start began, in seconds since boot: the wall clock may have been wrong."""
 
     def run(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
-        """Keep the schedule of the store, or of a definition, from now on; then handle the requests that waited."""
+        """Keep the schedule of the store, or of a definition, from now on."""
         stored = self._keeper.settle(loaded, self._clock.now())
         definition = self._intake.look()
         since = self._clock.now() - timedelta(seconds=self._clock.since_boot() - self._began)
@@ -76,7 +77,6 @@ class Resume:
             store = self._keeper.file.path
             log_event(Action.IDLE, f"no timelapse in {store}; define one with timelapsectl start FILE")
         self._probe.look()
-        self._requests.handle_all()
 
     def _recover(self, stored: StoredTimelapse, definition: Definition | None) -> _Found:
         """Hold the timelapse of the store, and find out what became of an attempt that was cut off."""
@@ -102,7 +102,8 @@ class Resume:
         request = request_of(running, self._keeper.configuration, self._active.datasets)
         limit = min(config.stall_timeout, RECOVER_TIMEOUT)
         try:
-            return call_with_timeout(limit, config.driver, lambda: make_call(driver, Call.RECOVER, request))
+            ask = partial(make_call, driver, Call.RECOVER, request)
+            return call_with_timeout(limit, config.driver, ask, self._stop.announce_in_recover)
         except DriverStalled as stalled:
             return CallOutcome(Call.RECOVER, request, problem=stalled)
 

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 class Power(StrEnum):
     """Whether the rig is powered, as far as the daemon knows."""
 
+    PREPARING = "preparing"
+    """A prepare was asked for, and has not ended."""
     WARM = "warm"
+    """The last prepare succeeded."""
+    LEFT = "by hand"
+    """As a person left it: it has to be prepared before a slot."""
     STANDBY = "standby"
     UNKNOWN = "unknown"
 
@@ -43,6 +48,8 @@ class Rig:
         self._outcomes: deque[CallOutcome] = deque()
         self._thread = make_thread(clock, self._post)
         self.power = Power.UNKNOWN
+        self._prepares = 0
+        """How many prepares are being made or queued; the last of them counts."""
 
     @property
     def monitor(self) -> CallMonitor | None:
@@ -55,24 +62,33 @@ class Rig:
         return self._thread.is_idle and not self._outcomes  # in this order: a call that ends in between has its outcome
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the last prepare succeeded, and a scan that is submitted now begins at once."""
+        return self.power is Power.WARM and self.is_at_rest
+
+    @property
     def offers_manual_control(self) -> bool:
         """Whether the driver lets a person move the rig."""
         return isinstance(self._active.driver, ManualControl)
 
     def prepare(self) -> None:
-        """Have the rig powered up and homed."""
-        self.power = Power.WARM
-        self._submit(Call.PREPARE)
+        """Have the rig powered up and homed, unless that is being done."""
+        if self.power is not Power.PREPARING:
+            self.power = Power.PREPARING
+            self._prepares += 1
+            self._submit(Call.PREPARE)
 
     def scan(self, request: ScanRequest) -> None:
-        """Have an attempt made."""
-        self.power = Power.WARM
+        """Have an attempt made, by a rig that is ready."""
         self._submit(Call.SCAN, request)
 
     def run(self, manual: ManualRequest) -> None:
-        """Have a manual command carried out; a driver without manual control is only looked at."""
+        """Have a manual command carried out; a driver without manual control is only looked at.
+
+        The rig has to be prepared again after it: light and arm are as a person wants them.
+        """
         if self.offers_manual_control:
-            self.power = Power.WARM
+            self.power = Power.LEFT
         self._submit(Call.MANUAL, manual=manual)
 
     def stand_by(self) -> None:
@@ -97,8 +113,10 @@ class Rig:
         """Yield the outcomes of the calls that ended since they were last taken."""
         while self._outcomes:
             outcome = self._outcomes.popleft()
-            if outcome.problem is not None and outcome.call in (Call.PREPARE, Call.MANUAL):
-                self.doubt_power()
+            if outcome.call is Call.PREPARE:
+                self._prepares -= 1
+                if self.power is Power.PREPARING and not self._prepares:
+                    self.power = Power.WARM if outcome.problem is None else Power.UNKNOWN
             yield outcome
 
     def _submit(self, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None) -> None:

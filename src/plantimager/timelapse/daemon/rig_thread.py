@@ -73,7 +73,7 @@ class RigThread:
     def _work(self) -> None:
         while True:
             driver, call, request, manual = self._calls.get()
-            self._monitor = CallMonitor(self._clock, request, manual)
+            self._monitor = CallMonitor(self._clock, call, request, manual)
             self._clock.wake()  # the loop has a time limit to keep from now on
             outcome = make_call(driver, call, request, self._monitor)
             self._monitor = None

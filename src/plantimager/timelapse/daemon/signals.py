@@ -29,6 +29,11 @@ class Signals:
         self._received.add(number)
         self._clock.wake()
 
+    @property
+    def asks_to_stop(self) -> bool:
+        """Whether a stop waits to be taken. Loop thread."""
+        return bool(self._received & STOP_SIGNALS)
+
     def take_stop(self) -> bool:
         """Return whether the daemon was asked to stop since the last call. Loop thread."""
         return self._take(STOP_SIGNALS)

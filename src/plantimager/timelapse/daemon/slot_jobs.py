@@ -1,14 +1,12 @@
-"""What is in APScheduler: the jobs of the next slot, which are the slot itself and the warm-up before it.
+"""What is in APScheduler: the jobs of the next slot, which are its warm-up, the slot itself, and the end of its grace.
 
-Only these two, however long the schedule is. The timelapse alone knows the slots after them; a second list could
+Only these, however long the schedule is. The timelapse alone knows the slots after them; a second list could
 disagree with it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-
-from plantimager.timelapse.domain.power import warmup_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,27 +17,41 @@ if TYPE_CHECKING:
 
 SLOT_JOB: Final = "slot"
 WARMUP_JOB: Final = "warm-up"
+LATE_JOB: Final = "late"
 
 
 class SlotJobs:
-    """The jobs of the next slot; both callables are given its number. Loop thread."""
+    """The jobs of the next slot; each callable is given its number. Loop thread."""
 
     def __init__(
-        self, scheduler: WallClockScheduler, slot_due: Callable[[int], object], warm_up: Callable[[int], object]
+        self,
+        scheduler: WallClockScheduler,
+        slot_due: Callable[[int], object],
+        warm_up: Callable[[int], object],
+        slot_late: Callable[[int], object],
     ) -> None:
-        self._scheduler, self._slot_due, self._warm_up = scheduler, slot_due, warm_up
+        self._scheduler = scheduler
+        self._jobs = {SLOT_JOB: slot_due, WARMUP_JOB: warm_up, LATE_JOB: slot_late}
 
     def clear(self) -> None:
-        """Remove both jobs, where they are there."""
-        for job_id in (SLOT_JOB, WARMUP_JOB):
+        """Remove all jobs."""
+        for job_id in self._jobs:
             if self._scheduler.get_job(job_id) is not None:
                 self._scheduler.remove_job(job_id)
 
-    def arm(self, timelapse: TimeLapse, at: datetime, now: datetime, *, warm: bool) -> None:
-        """Add the job of the next slot for ``at``, and the one of its warm-up unless the rig is ``warm`` by then."""
+    def arm_slot(self, timelapse: TimeLapse, at: datetime) -> None:
+        """Have the next slot begun: the rig is ready."""
+        self._arm(SLOT_JOB, timelapse, at)
+
+    def arm_warmup(self, timelapse: TimeLapse, at: datetime) -> None:
+        """Have the rig prepared for the next slot."""
+        self._arm(WARMUP_JOB, timelapse, at)
+
+    def arm_late(self, timelapse: TimeLapse, at: datetime | None) -> None:
+        """Have the next slot judged when its grace period is over, which the rig may not be ready by."""
+        if at is not None:
+            self._arm(LATE_JOB, timelapse, at)
+
+    def _arm(self, job_id: str, timelapse: TimeLapse, at: datetime) -> None:
         slot = timelapse.next_idx
-        self._scheduler.arm(SLOT_JOB, at, self._slot_due, slot, name=f"{timelapse.id} slot {slot}")
-        warm_at = warmup_at(timelapse)
-        if warm_at is not None and not (warm and warm_at <= now):
-            name = f"{timelapse.id} warm-up for slot {slot}"
-            self._scheduler.arm(WARMUP_JOB, warm_at, self._warm_up, slot, name=name)
+        self._scheduler.arm(job_id, at, self._jobs[job_id], slot, name=f"{timelapse.id} {job_id} {slot}")

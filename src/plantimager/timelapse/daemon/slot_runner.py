@@ -14,8 +14,9 @@ from plantimager.timelapse.daemon.planner import Planner
 from plantimager.timelapse.daemon.rig import log_trouble
 from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.domain.wording import describe_slot
+from plantimager.timelapse.domain.wording import describe_slot, format_local_time
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -46,12 +47,12 @@ class SlotRunner:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold = common.active, common.rig, common.hold
         self._supervisor, self._probe = supervisor, probe
-        self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up))
+        self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up, self._slot_late))
 
     # --- what comes due -------------------------------------------------------------------------------
 
     def _warm_up(self, slot: int) -> None:
-        """Prepare the rig for a slot: the job before it."""
+        """Prepare the rig for a slot: the job before it, or at it where there is no warm-up."""
         timelapse = self._confirm(slot)
         if timelapse is None:
             return
@@ -59,13 +60,30 @@ class SlotRunner:
         self._rig.prepare()
         if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first
             log_event(Action.RIG_WARMUP, f"for {describe_slot(timelapse, slot)}", timelapse=timelapse, slot=slot)
+        self.planner.plan()
 
     def _slot_due(self, slot: int) -> None:
-        """Begin a slot: the job at its time."""
+        """Begin a slot: the job at its time, or when its rig is ready after that.
+
+        The driver's `scan` is called at once, as the rig is at rest: so the time that is judged and recorded is right.
+        """
         timelapse, now = self._confirm(slot), self._clock.now()
-        if timelapse is not None:
-            circumstances = Circumstances(is_repeated=self.planner.is_waiting_for_rig)
-            self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)
+        if timelapse is None:
+            return
+        if not self._rig.is_ready:
+            self.planner.plan()
+            return
+        circumstances = Circumstances(is_repeated=self.planner.has_begun)
+        self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)
+
+    def _slot_late(self, slot: int) -> None:
+        """Skip a slot whose rig is still busy at the end of its grace period."""
+        timelapse = self._keeper.timelapse
+        if timelapse is not None and timelapse.next_idx == slot and not self._rig.is_at_rest:
+            monitor = self._rig.monitor
+            self.planner.skip_behind(Call.PREPARE if monitor is None else monitor.call)
+        self._clock.wake()
+        self.planner.plan()
 
     def _confirm(self, slot: int) -> TimeLapse | None:
         """Return the timelapse if the slot of a job is still next and in time; else plan afresh.
@@ -74,7 +92,7 @@ class SlotRunner:
         """
         self._clock.wake()
         timelapse, now = self._keeper.timelapse, self._clock.now()
-        is_next = timelapse is not None and timelapse.next_idx == slot
+        is_next = timelapse is not None and timelapse.next_idx == slot and not self._keeper.is_scanning
         if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self._active.run_latest):
             self.planner.plan()
             return None
@@ -92,17 +110,25 @@ class SlotRunner:
         for outcome in self._rig.take_outcomes():
             if outcome.request is not None:
                 self._end_attempt(outcome, outcome.request)
-            elif outcome.call is Call.MANUAL:
+                continue
+            if outcome.call is Call.MANUAL:
                 self._hold.end(outcome)
                 if not self._rig.offers_manual_control:  # then the rig was only looked at
                     self._hold.release()
             elif outcome.problem is not None:
-                self._log_trouble(outcome)
+                self._note_trouble(outcome)
+            self._free_rig(outcome.call)
+
+    def _free_rig(self, call: Call) -> None:
+        """Plan afresh at the end of a call that the next slot may have waited for."""
+        self.planner.skip_behind(call)
+        self.planner.plan()
 
     def _end_attempt(self, outcome: CallOutcome, request: ScanRequest) -> None:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
+            self._free_rig(outcome.call)
             return
         problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
         if isinstance(problem, ScannerNotReady) and not stopping:
@@ -116,9 +142,14 @@ class SlotRunner:
         else:
             failure = self._failure(problem, request)
             ended = timelapse.fail_attempt(now, failure)
-            if ended.state is TimeLapseState.RUNNING:
+            if ended.state is TimeLapseState.RUNNING and self._rig.is_ready:
                 self._begin_attempt(ended, now, Circumstances(problem=failure))
                 return
+            if ended.state is TimeLapseState.RUNNING:  # the driver was replaced meanwhile
+                if now <= timelapse.latest_start(timelapse.next_idx):
+                    self._wait_for_rig(ended, ScannerNotReady(f"{failure}; the rig gets ready once more"), now)
+                    return
+                ended = timelapse.fail_attempt(now, failure, give_up=True)
         circumstances = Circumstances(note=outcome.result.note if outcome.result else "", problem=problem)
         if stopping:
             self._keeper.commit(ended, now, circumstances)
@@ -130,10 +161,16 @@ class SlotRunner:
     def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""
         circumstances = Circumstances(problem=problem, is_repeated=self.planner.is_waiting_for_rig)
-        waiting = timelapse.rig_not_ready(problem)
-        self._keeper.commit(waiting, now, circumstances)
-        self._rig.doubt_power()
-        self.planner.wait_for_rig(waiting, now)
+        waiting, is_begun = timelapse.rig_not_ready(problem), self._keeper.is_scanning
+        judged = self.planner.judge(waiting, now)
+        if judged.current != timelapse.current or judged is not waiting:  # the same answer once more is no news
+            self._keeper.commit(judged, now, circumstances)
+        if is_begun:
+            self._rig.doubt_power()
+        if judged.next_at is not None and judged.next_idx == waiting.next_idx:
+            self.planner.wait_for_rig(judged, now, is_begun=is_begun)
+        else:
+            self.planner.plan_afresh()
 
     def _failure(self, problem: BaseException, request: ScanRequest) -> Exception:
         """Return the error with which a failed attempt is recorded."""
@@ -147,9 +184,24 @@ class SlotRunner:
         words = str(problem)
         return ScanFailed(f"{type(problem).__name__}{': ' if words else ''}{words}")
 
-    def _log_trouble(self, outcome: CallOutcome) -> None:
-        """Log that a call other than a scan failed; not that the rig isn't ready once more."""
-        if not isinstance(outcome.problem, ScannerNotReady):
+    def _note_trouble(self, outcome: CallOutcome) -> None:
+        """Log that a call other than a scan failed, and have a rig asked again that a slot waits for."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        waits = timelapse is not None and self._lifecycle.phase.keeps_schedule and not self._keeper.is_scanning
+        warm_at = None if timelapse is None or not waits else warmup_at(timelapse)
+        if outcome.call is not Call.PREPARE or timelapse is None or warm_at is None or now < warm_at:
             log_trouble(outcome)
-        elif not self.planner.is_waiting_for_rig:
-            log_event(Action.RIG_NOT_READY, f"{outcome.call}: {outcome.problem}", timelapse=self._keeper.timelapse)
+            return
+        problem = outcome.problem
+        if not isinstance(problem, ScannerNotReady):
+            if not self.planner.is_waiting_for_rig:
+                log_trouble(outcome)
+            problem = ScannerNotReady(f"{outcome.call}: {problem or type(problem).__name__}")
+        if now >= timelapse.schedule_times[timelapse.next_idx]:
+            self._wait_for_rig(timelapse, problem, now)
+            return
+        if not self.planner.is_waiting_for_rig:
+            end = format_local_time(timelapse.latest_start(timelapse.next_idx), now)
+            words = f"{describe_slot(timelapse, timelapse.next_idx)}: {problem}; it is asked again until {end}"
+            log_event(Action.RIG_NOT_READY, words, timelapse=timelapse, slot=timelapse.next_idx)
+        self.planner.wait_for_rig(timelapse, now)

@@ -13,6 +13,7 @@ from plantimager.timelapse.store.loading import LoadedTimelapse
 
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.request_handler import RequestHandler
     from plantimager.timelapse.daemon.resume import Resume
     from plantimager.timelapse.daemon.status_publisher import StatusPublisher
     from plantimager.timelapse.support.errors import StoreCorrupt
@@ -28,15 +29,16 @@ MAX_WAIT: Final = timedelta(days=3650)
 class Start:
     """Leads the daemon to the resume, which waits for a clock that can be trusted. Loop thread."""
 
-    def __init__(self, common: Common, status: StatusPublisher, resume: Resume) -> None:
+    def __init__(self, common: Common, status: StatusPublisher, resume: Resume, requests: RequestHandler) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._notifier = common.active, common.notifier
-        self._status, self._resume = status, resume
+        self._status, self._resume, self._requests = status, resume, requests
         self._loaded: LoadedTimelapse | StoreCorrupt | None = None
 
     def go_on(self) -> None:
         """Resume if the clock can be trusted by now: everything that can't be taken back waits for that.
 
+        Then the requests that waited are handled.
         Called every turn until then.
         """
         has_waited = self._lifecycle.phase is DaemonPhase.WAITING_FOR_CLOCK
@@ -51,6 +53,7 @@ class Start:
         self._clock.step()  # nothing was decided by the clock as it was set before
         loaded, self._loaded = self._loaded, None
         self._resume.run(loaded)
+        self._requests.handle_all()
 
     def watch(self) -> float | None:
         """Return in how many seconds to judge the clock again, while that is awaited."""

@@ -9,6 +9,7 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
 from plantimager.timelapse.daemon.rig import Power
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,10 +18,21 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.status_publisher import StatusPublisher
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 
-STOP_TIMEOUT: Final = timedelta(seconds=60)
-"""For the running call to come to its safe point, and then for the rig to power down."""
-EXIT_MARGIN: Final = timedelta(seconds=90)
-"""What systemd is asked to wait beyond `STOP_TIMEOUT`."""
+EXTENSION: Final = timedelta(minutes=2)
+"""What systemd is asked to wait from now on, again and again: how long a stop takes is up to the calls of the driver,
+each of which ends, or counts as hung, by its own time-out."""
+EXTEND_INTERVAL: Final = timedelta(seconds=30)
+
+
+WAITS_FOR: Final = {
+    Call.SCAN: "the running scan comes to its next safe point",
+    Call.MANUAL: "the manual command comes to its next safe point",
+    Call.PREPARE: "the rig gets ready to the end first, then it goes to standby",
+    Call.STANDBY: "the rig powers down to the end first",
+    Call.CLOSE: "the driver that was replaced is closed first",
+    Call.RECOVER: "the driver first says what became of the attempt that was cut off",
+}
+"""What a stop waits for while a call is being made."""
 
 
 class Stop:
@@ -30,41 +42,56 @@ class Stop:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._notifier, self._signals, self._rig = common.notifier, common.signals, common.rig
         self._status = status
-        self._deadline = float("inf")
-        """When the stop times out, on the monotonic clock."""
+        self._extend_at: float | None = None
+        """When systemd is asked to wait longer, on the monotonic clock; ``None`` before the stop is announced."""
 
     def begin_if_asked(self) -> None:
         """Begin to stop if a signal has asked for it."""
         if not self._signals.take_stop() or self._lifecycle.phase.is_stopping:
             return
+        call = None if self._rig.monitor is None else self._rig.monitor.call
+        self._announce("" if call is None else f"; {WAITS_FOR[call]}")
         self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
-        self._deadline = self._clock.monotonic() + STOP_TIMEOUT.total_seconds()
-        self._notifier.stopping()
-        self._notifier.extend_timeout(STOP_TIMEOUT + EXIT_MARGIN)
-        scanning = "; the running scan comes to its next safe point" if self._keeper.is_scanning else ""
-        words = f"stop is pause: the next start goes on{scanning}"
-        log_event(Action.STOPPING, words, timelapse=self._keeper.timelapse)
+
+    def announce_in_recover(self) -> None:
+        """Announce the stop, if a signal has asked for it, while the loop itself waits for the driver's `recover`."""
+        if self._signals.asks_to_stop:
+            self._announce(f"; {WAITS_FOR[Call.RECOVER]}")
+            self._extend()
 
     def go_on(self) -> None:
         """Go on stopping as far as the rig is by now."""
-        timed_out = self._clock.monotonic() >= self._deadline
-        if not timed_out and not self._rig.is_at_rest:
+        if not self._rig.is_at_rest:
             return
         if self._lifecycle.phase is DaemonPhase.STOPPING:
             record_stop(self._keeper, self._clock.now())
-            if not timed_out and self._rig.power is not Power.STANDBY:
+            if self._rig.power is not Power.STANDBY:
                 self._rig.stand_by()
-            if not timed_out:
-                self._rig.close()
-        self._lifecycle.advance(PhaseEvent.STOP_TIMED_OUT if timed_out else PhaseEvent.RIG_AT_REST)
+            self._rig.close()
+        self._lifecycle.advance(PhaseEvent.RIG_AT_REST)
         if self._lifecycle.phase.is_over:
             log_event(Action.STOPPED, self._status.line(), timelapse=self._keeper.timelapse)
 
     def watch(self) -> float | None:
-        """Return in how many seconds the stop times out, while the daemon stops."""
-        if not self._lifecycle.phase.is_stopping:
-            return None
-        return max(self._deadline - self._clock.monotonic(), 0.0)
+        """Ask systemd to wait longer if it is time; return in how many seconds to call this again."""
+        return self._extend() if self._lifecycle.phase.is_stopping else None
+
+    def _announce(self, waits_for: str) -> None:
+        """Say once that the service stops, and what the stop waits for."""
+        if self._extend_at is not None:
+            return
+        self._extend_at = self._clock.monotonic()
+        self._notifier.stopping()
+        words = f"stop is pause: the next start goes on{waits_for}"
+        log_event(Action.STOPPING, words, timelapse=self._keeper.timelapse)
+
+    def _extend(self) -> float:
+        """Ask systemd to wait longer, now and then; return in how many seconds to do so again."""
+        now = self._clock.monotonic()
+        if self._extend_at is None or now >= self._extend_at:
+            self._notifier.extend_timeout(EXTENSION)
+            self._extend_at = now + EXTEND_INTERVAL.total_seconds()
+        return self._extend_at - now
 
 
 def record_stop(keeper: StoreKeeper, now: datetime) -> None:

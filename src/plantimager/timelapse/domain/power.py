@@ -21,10 +21,8 @@ LAST_TRY: Final = timedelta(seconds=1)
 
 
 def warmup_at(timelapse: TimeLapse) -> datetime | None:
-    """Return when to prepare the rig for the next slot; ``None`` without a next slot or a warm-up."""
-    if timelapse.next_at is None or not timelapse.warmup:
-        return None
-    return timelapse.next_at - timelapse.warmup
+    """Return when to prepare the rig for the next slot, which is its own time where it has no warm-up."""
+    return None if timelapse.next_at is None else timelapse.next_at - timelapse.warmup
 
 
 def wants_standby(timelapse: TimeLapse | None, at: datetime) -> bool:
@@ -42,20 +40,26 @@ class RigWait(Struct, frozen=True):
     """How often it was asked again."""
     again_at: datetime
     """When it is asked next."""
+    is_begun: bool = False
+    """Whether an attempt was begun during the wait, for which the driver then wasn't ready."""
 
 
-def wait_for_rig(timelapse: TimeLapse, now: datetime, before: RigWait | None) -> RigWait:
+def wait_for_rig(timelapse: TimeLapse, now: datetime, before: RigWait | None, *, is_begun: bool = False) -> RigWait:
     """Return the wait after the rig wasn't ready ``now``: ever longer, and over a moment before the grace period is.
 
-    At the end of the grace period the slot is looked at once more, and skipped.
+    The rig is asked at the time of the slot in any case. At the end of the grace period the slot is looked at once
+    more, and skipped.
     """
-    slot = timelapse.next_idx
+    slot, next_at = timelapse.next_idx, timelapse.next_at
+    is_begun |= before is not None and before.is_begun
     tries = 0 if before is None else before.tries + 1
     again_at = now + min(FIRST_PAUSE * 2 ** min(tries, 10), MAX_PAUSE)
+    if next_at is not None and now < next_at:
+        again_at = min(again_at, next_at)
     over_at = timelapse.latest_start(slot)
     last_try = over_at - LAST_TRY
     if now < last_try:
         again_at = min(again_at, last_try)
     elif now <= over_at:
         again_at = over_at + timedelta.resolution
-    return RigWait(slot, tries, again_at)
+    return RigWait(slot, tries, again_at, is_begun)

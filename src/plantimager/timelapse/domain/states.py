@@ -95,7 +95,7 @@ class Reason(StrEnum):
     MISSED = "missed"
     """It came later than its grace period: the rig was off, or a scan before it took too long."""
     RIG_NOT_READY = "rig_not_ready"
-    """The driver said `ScannerNotReady` until the grace period was over."""
+    """The rig could not be prepared, or the driver said `ScannerNotReady`, until the grace period was over."""
     CLOCK_MOVED = "clock_moved"
     """The clock was set forward over it."""
     NOT_RECORDED = "not_recorded"
@@ -132,6 +132,7 @@ _AFTER_A_SLOT: Final = (_S.SCHEDULED, _S.COMPLETED)
 TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState, ...]]] = MappingProxyType(
     {
         (_S.SCHEDULED, Trigger.SLOT_DUE): (_S.RUNNING,),
+        (_S.SCHEDULED, Trigger.RIG_NOT_READY): (_S.SCHEDULED,),
         (_S.RUNNING, Trigger.SCAN_OK): _AFTER_A_SLOT,
         (_S.RUNNING, Trigger.ATTEMPT_FAILED): (_S.RUNNING,),
         (_S.RUNNING, Trigger.RIG_NOT_READY): (_S.SCHEDULED,),

@@ -142,6 +142,12 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """Return the end of a slot's grace period."""
         return self.schedule_times[slot] + max(self.grace, MINIMUM_GRACE)
 
+    def judge_at(self, at: datetime) -> datetime | None:
+        """Return when the next slot may become late; ``None`` where time alone makes it no later than it is ``at``."""
+        following = self._open_from(self.next_idx + 1, self.records)
+        instants = [self.latest_start(self.next_idx) + timedelta.resolution, *self.schedule_times[following:][:1]]
+        return min((instant for instant in instants if instant > at), default=None)
+
     def is_closed(self, slot: int) -> bool:
         """Whether a slot has its last record; one that was interrupted has it once the schedule is past the slot."""
         record = self.records.get(slot)
@@ -220,13 +226,15 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
-        """Return the value after *rig not ready*: the slot waits for its rig, and no attempt was used."""
-        record = self._running(Trigger.RIG_NOT_READY)
+        """Return the value after *rig not ready*: the next slot waits for its rig, and no attempt was used."""
+        check_transition(self.state, Trigger.RIG_NOT_READY)
+        before = self._record(self.next_idx)
         waiting = replace(
-            record,
+            before,
             status=RecordStatus.PENDING,
-            attempt=record.attempt - 1,
+            attempt=before.attempt - (self.state is TimeLapseState.RUNNING),
             started_at=None,
+            finished_at=None,
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
             boot_id=None,
         )

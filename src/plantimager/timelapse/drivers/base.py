@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Call", "EventMonitor", "Part", "ScanMonitor", "ScanRequest", "ScanResult", "ScannerDriver"]
 
 
+CANCEL_TIMEOUT: Final = timedelta(seconds=30)
+"""For a call that was cancelled to come to its safe point, where the driver asks for no more."""
+
+
 class Call(StrEnum):
     """A call of a driver, in words for a person."""
 
@@ -35,6 +40,11 @@ class Call(StrEnum):
     """Before all other calls."""
     MANUAL = "by hand"
     """A manual command, see `manual_command`."""
+
+    @property
+    def hears_cancellation(self) -> bool:
+        """Whether the call has a monitor; any other comes to its own end, also when the service stops."""
+        return self in (Call.SCAN, Call.MANUAL)
 
 
 class Part(Struct, frozen=True):
@@ -91,6 +101,9 @@ class EventMonitor:
 class ScannerDriver(ABC):
     """A way of making a rig scan."""
 
+    cancel_timeout: timedelta = CANCEL_TIMEOUT
+    """How long a scan or manual command may take from its cancellation to its safe point; then it counts as hung."""
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Check ``options``, which are the table ``[drivers.NAME]`` of the driver; use no hardware yet.
 
@@ -122,10 +135,12 @@ class ScannerDriver(ABC):
     def prepare(self) -> None:
         """Warm up: power, lights, homing. Called ``warmup_sec`` before a slot, and may be called twice.
 
+        No slot is taken before it has succeeded. It can't be cancelled, and counts as hung after ``stall_timeout``.
+
         Raises
         ------
         ScannerNotReady
-            The rig doesn't answer (yet). It is called again before the scan.
+            The rig doesn't answer (yet). It is called again within the grace period, as after any other exception.
 
         """
 

@@ -33,7 +33,7 @@ from plantimager.timelapse.datasets.attempt import (
     is_attempt_directory,
     unfinished_attempts,
 )
-from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
@@ -69,6 +69,7 @@ class CommandDriver(ScannerDriver):
         if faults:
             raise FaultsFound(faults)
         self._environment = {**_basic_environment(), **self._options.environment}
+        self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""
