@@ -169,8 +169,8 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
     }
     slow_ways = {
         "seed way": lambda: save_the_seeds_way(seeds, seeds_store),
-        "load": lambda: load_timelapse(keeper.path),
-        "json.loads": lambda: json.loads(keeper.path.read_bytes()),
+        "load": lambda: load_timelapse(keeper.file.path),
+        "json.loads": lambda: json.loads(keeper.file.path.read_bytes()),
     }
     times: dict[str, list[float]] = {name: [] for name in (*ways, *slow_ways)}
     for way in ways.values():
@@ -181,7 +181,7 @@ def measure(directory: Path, n_slots: int, rounds: int) -> dict[str, float]:
         turn = {**ways, **slow_ways} if number < SLOW_ROUNDS or n_slots < MANY else ways
         for name in dice.sample(sorted(turn), len(turn)):
             times[name].append(milliseconds(turn[name]))
-        written.append(keeper.path.stat().st_size)
+        written.append(keeper.file.path.stat().st_size)
     row = {name: median(found) for name, found in times.items()}
     row["save by bare write"] = row["save"] / row["bare write"]
     row["save by with .bak"] = row["save"] / row["with .bak"]
