@@ -1,4 +1,4 @@
-"""Failing system calls in the loop of a running daemon, injected by strace, as a broken disk causes them."""
+"""System calls of a running daemon that fail or take long, injected by strace, as a broken disk causes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon_process import PATIENCE, NeverHappened
@@ -16,12 +17,31 @@ if TYPE_CHECKING:
 
 @contextmanager
 def failing(pid: int, call: str, error: str, when: str = "1+") -> Iterator[None]:
-    """Let a system call of a process's main thread fail with ``error`` while the context lasts.
+    """Let a system call of a daemon's loop and of its disk thread fail with ``error`` while the context lasts.
 
     ``when`` is strace's: ``1+`` is each call from now on, ``2`` only the second. Other threads are not affected.
     """
-    inject = f"inject={call}:error={error}:when={when}"
-    command = ["strace", "--attach", str(pid), "--output", "/dev/null", "--trace", call, "-e", inject]
+    threads = [pid, *(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if _name_of(task) == "disk")]
+    options = ["--follow-forks"] if len(threads) == 1 else []  # the first write starts the disk thread
+    with _injecting(threads, call, f"error={error}:when={when}", *options):
+        yield
+
+
+@contextmanager
+def stalling(pid: int, call: str, seconds: float) -> Iterator[None]:
+    """Let each such system call of any thread of a process begin ``seconds`` later while the context lasts."""
+    with _injecting([pid], call, f"delay_enter={seconds}s", "--follow-forks"):
+        yield
+
+
+def _name_of(task: Path) -> str:
+    return (task / "comm").read_text().strip()
+
+
+@contextmanager
+def _injecting(threads: list[int], call: str, fault: str, *options: str) -> Iterator[None]:
+    attach = [word for thread in threads for word in ("--attach", str(thread))]
+    command = ["strace", *options, *attach, "--output", "/dev/null", "--trace", call, "-e", f"inject={call}:{fault}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
         try:
             _wait_until_attached(strace)

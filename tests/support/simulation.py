@@ -13,6 +13,7 @@ import json
 import logging
 import resource
 import signal
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 from plantimager.timelapse.channel.inbox import Answer, leave_request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon, Host
+from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.notify import Notifier
@@ -311,6 +313,7 @@ class Life:
         self.notices = Notices(self, watchdog)
         self.dies_at_save: Death | None = None
         self.saves = 0
+        self.disk = VirtualDisk(self.clock)
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
         self.acted = False
@@ -429,6 +432,10 @@ class Life:
         """Fail every write for so long."""
         fill_disk(full=True)
         self.clock.at(duration, lambda: fill_disk(full=False))
+
+    def disk_stalls(self, duration: timedelta) -> None:
+        """Have no write of the store come back before so long has passed."""
+        self.disk.stall(duration)
 
     # The invariants
 
@@ -617,7 +624,7 @@ class MortalKeeper(StoreKeeper):
     """A keeper that is killed right before or right after a save."""
 
     def __init__(self, path: Path, life: Life) -> None:
-        super().__init__(path)
+        super().__init__(path, life.disk)
         self._life = life
         self.checked = None
 
@@ -632,6 +639,51 @@ class MortalKeeper(StoreKeeper):
             life.world.lost_lines = True
             raise Killed
         return saved
+
+
+class VirtualDisk:
+    """A `Disk` that stalls as the script says: its writes take virtual time, and are made at the end of it."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._until = NONE
+        """When, in the clock's elapsed time, the stall ends."""
+        self._stalled: Future | None = None
+
+    def stall(self, duration: timedelta) -> None:
+        self._until = max(self._until, self._clock.elapsed + duration)
+
+    def run(self, write, limit):
+        if self._stalled is not None:
+            raise DiskStalled(limit, is_first=False)
+        if self._until - self._clock.elapsed > limit:
+            self._stalled = Future()
+            self._clock.at(self._until - self._clock.elapsed, lambda: self._come_back(write))
+            self._clock.pass_time(limit)
+            raise DiskStalled(limit, is_first=True)
+        if self._until > self._clock.elapsed:
+            self._clock.pass_time(self._until - self._clock.elapsed)
+        return write()
+
+    def _come_back(self, write) -> None:
+        if self._until > self._clock.elapsed:  # it stalled once more meanwhile
+            self._clock.at(self._until - self._clock.elapsed, lambda: self._come_back(write))
+            return
+        try:
+            self._stalled.set_result(write())
+        except OSError as problem:
+            self._stalled.set_exception(problem)
+        self._clock.wake()
+
+    def take_late(self):
+        if self._stalled is None or not self._stalled.done():
+            return None
+        late, self._stalled = self._stalled, None
+        return late
+
+    def wait_late(self, limit) -> None:
+        if self._stalled is not None:
+            self._clock.pass_time(min(limit, max(self._until - self._clock.elapsed, NONE)))
 
 
 class ScriptedDriver(ScannerDriver, ManualControl):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from datetime import timedelta
 import pytest
 from ctl_host import read_until
 from daemon_process import PATIENCE
+from failing_calls import failing
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_path
@@ -38,6 +40,16 @@ def test_start_and_cancel_are_answered_by_the_daemon(host):
         assert ending["why"] == "the pot fell over"
         assert ending["who"]
     assert list(inbox_path(host.store).iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
+def test_answer_says_what_is_not_on_disk(host):
+    """Both are accepted, since the daemon goes on; exit code 1, the reason and what comes next are for the person."""
+    with host.daemon() as daemon, failing(daemon.pid, "/^rename", "EIO"):
+        started, cancelled = host.ctl("start", host.define("first")), host.ctl("cancel")
+    for done, sentence in ((started, "3 slots"), (cancelled, "first is cancelled")):
+        assert (done.returncode, sentence in done.stdout) == (1, True), done
+        assert f"error: not on disk yet: {host.store} can't be written (Input/output error)" in done.stderr
 
 
 def test_refusal_of_the_daemon_is_a_failure(host):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from simulation import HOUR, MINUTE, Life
+import pytest
+from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, End, Life
+
+from plantimager.timelapse.domain.states import TimeLapseState
 
 
 def test_scans_go_on_while_the_store_can_not_be_written(rig):
@@ -35,3 +38,75 @@ def test_save_that_fails_while_no_slot_is_near_is_logged_and_tried_again_at_once
     assert len(world.said("store_saved_again")) == 1
     assert world.statuses() == ["succeeded", "skipped", "skipped", "skipped"]
     assert life.notices.statuses[-1].startswith("tl: waiting for slot 4")
+
+
+@pytest.mark.parametrize("begins_before", [5 * SECOND, NONE])
+def test_disk_that_stalls_costs_no_slot_and_no_watchdog(rig, begins_before):
+    """A save that doesn't come back counts as failed after a few seconds; when it does, the newest value is saved."""
+    world = rig()
+    world.define(every=MINUTE, n=6, grace=20 * SECOND)
+    stall = (61 * MINUTE - begins_before, lambda life: life.disk_stalls(130 * SECOND))
+    life = world.live(stall, (2 * HOUR, Life.kill), watchdog=MINUTE)
+    assert world.statuses() == ["succeeded"] * 6
+    (line,) = world.said("store_not_saved")
+    assert line.startswith(f"{world.places.store} can't be written (no answer from the disk for 3 s); scans go on")
+    assert len(world.said("store_saved_again")) == 1
+    assert max(at - HOUR - slot * MINUTE for slot, at in enumerate(world.scans_at())) <= 3 * SECOND
+    degraded = [status for status in life.notices.statuses if status.startswith("DEGRADED")]
+    assert degraded == ["DEGRADED: store can't be written (no answer from the disk for 3 s), scans go on"]
+
+
+def test_save_that_stalls_never_costs_a_slot_its_short_grace(rig):
+    """The limit of a save is half of the grace period, where that is short."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=SECOND)
+    world.define(every=10 * SECOND, n=6, grace=SECOND, warmup=NONE)
+    world.live((HOUR - SECOND, lambda life: life.disk_stalls(30 * SECOND)))
+    assert world.statuses() == ["succeeded"] * 6
+
+
+def test_save_that_stalled_and_then_failed_is_tried_again(rig):
+    """The reason changes as soon as it is known."""
+    world = rig()
+    world.define(every=MINUTE, n=4)
+    stall = (HOUR, lambda life: (life.disk_stalls(20 * SECOND), life.disk_fills(40 * SECOND)))
+    world.live(stall)
+    assert [said.partition("(")[2].partition(")")[0] for said in world.said("store_not_saved")] == [
+        "no answer from the disk for 3 s",
+        "File too large",
+    ]
+    assert len(world.said("store_saved_again")) == 1
+    assert world.statuses() == ["succeeded"] * 4
+
+
+def test_disk_that_is_slow_for_good_is_up_to_date_after_each_save(rig):
+    """Each save takes longer than its limit: what is saved late counts, so that the daemon doesn't save for ever."""
+    world = rig()
+    world.define(every=10 * MINUTE, n=3)
+
+    def stall_again(life):
+        life.disk_stalls(5 * SECOND)
+        life.clock.at(6 * SECOND, lambda: stall_again(life))
+
+    world.live((HOUR - MINUTE, stall_again), (2 * HOUR, Life.kill))
+    assert world.statuses() == ["succeeded"] * 3
+    assert world.stored().state is TimeLapseState.COMPLETED
+
+
+def test_stop_waits_for_a_save_that_stalled(rig):
+    """What is in memory alone would be lost."""
+    world = rig()
+    world.define(every=MINUTE, n=3)
+    life = world.live((HOUR, lambda life: life.disk_stalls(50 * SECOND)), (HOUR + 40 * SECOND, Life.stop))
+    assert life.ended is End.STOPPED
+    assert world.statuses() == ["succeeded"]
+
+
+def test_kill_while_a_save_stalls_leaves_the_value_before(rig):
+    """The next start asks the driver what became of the attempt of which the disk knows nothing."""
+    world = rig()
+    world.define(every=MINUTE, n=3)
+    world.live((HOUR - SECOND, lambda life: life.disk_stalls(50 * SECOND)), (HOUR + 40 * SECOND, Life.kill))
+    assert world.statuses() == []
+    world.live()
+    assert world.stored().state is TimeLapseState.COMPLETED

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from plantimager.timelapse.support.durable import make_private_directory, read_regular, write_durably
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -77,6 +78,8 @@ class Answer(Struct, frozen=True):
     message: str
     details: Mapping[str, Any] = {}
     """The outcome of a manual command for a program; empty for other requests."""
+    not_saved: str = ""
+    """Why what was accepted is not on disk yet, so that a power cut undoes it; empty where it is."""
 
 
 def inbox_path(store: Path) -> Path:
@@ -122,7 +125,7 @@ class Inbox:
         if request.is_withdrawn:
             clear_pictures(request.path)
             return
-        text = dumps({"accepted": answer.accepted, "message": answer.message, "details": answer.details})
+        text = dumps(asdict(answer))
         with contextlib.suppress(OSError):
             _answer_path(request.path).write_bytes(text)
         with contextlib.suppress(OSError):
@@ -221,7 +224,9 @@ def collect_answer(request: Path) -> Answer | None:
     path = _answer_path(request)
     try:
         value = loads(read_regular(path, MAX_REQUEST_BYTES))
-        answer = Answer(value["accepted"] is True, printable(str(value["message"])), dict(value.get("details", {})))
+        accepted, message = value["accepted"] is True, printable(str(value["message"]))
+        not_saved = printable(str(value.get("not_saved", "")))
+        answer = Answer(accepted, message, dict(value.get("details", {})), not_saved)
     except (OSError, ValueError, TypeError, KeyError):  # absent or incomplete
         return None
     path.unlink(missing_ok=True)

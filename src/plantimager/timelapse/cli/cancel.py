@@ -22,6 +22,8 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     ------
     DefinitionRefused
         There is nothing to cancel.
+    NotSaved
+        It is cancelled, but that is not on disk yet.
     DaemonNotThere
         The request was left, but no daemon has answered it.
     StoreUnreadable, StoreCorrupt
@@ -32,11 +34,13 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     """
     loaded = load_timelapse(session.store)
     timelapse = None if loaded is None else loaded.stored.timelapse
-    if timelapse is None or not timelapse.state.is_active:
+    pid = find_daemon(session.store)
+    is_known = timelapse is not None and timelapse.state.is_active
+    if pid is None and not is_known:  # a daemon that can't write its store may have one all the same
         ended = f"; {timelapse.id} is {timelapse.state.value}" if timelapse is not None else ""
         raise DefinitionRefused(f"there is no active timelapse to cancel{ended}")
     # The request names the timelapse: another one may have begun by the time the daemon reads it.
-    body = {"timelapse_id": timelapse.id, "who": requester_name(session.environment), "why": options.why}
-    later = f"{timelapse.id} will be cancelled"
-    pid = find_daemon(session.store)
+    name = {"timelapse_id": timelapse.id} if timelapse is not None and is_known else {}
+    body = {**name, "who": requester_name(session.environment), "why": options.why}
+    later = f"{name.get('timelapse_id', 'the timelapse')} will be cancelled"
     return send_request(session, "cancel", json.dumps(body).encode(), pid, subject="cancel", later=later)

@@ -27,10 +27,23 @@ LIVENESS_SECONDS: Final = 1.0
 """Time between two checks that the daemon still runs. Its answer is noticed at once."""
 
 
+_UNTIL_SAVED: Final = (
+    "the daemon goes on with it and tries again to save it; timelapsectl status says when that is done"
+)
+
+
 class DaemonNotThere(TimelapsedError):
     """No daemon has answered a request yet."""
 
     exit_code = EXIT_UNAVAILABLE
+
+
+class NotSaved(TimelapsedError):
+    """The daemon goes on with what it has accepted, but that is not on disk yet."""
+
+
+class AnswerLost(TimelapsedError):
+    """The daemon has handled a request, and could not write its answer."""
 
 
 class NotTheDaemon(TimelapsedError):
@@ -87,6 +100,10 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
     ------
     DefinitionRefused
         The daemon refuses.
+    NotSaved
+        The daemon has accepted it, but its store can't be written.
+    AnswerLost
+        The daemon has handled the request, but its answer can't be written.
     DaemonNotThere
         No answer came. Where no daemon runs, ``later`` says what will happen when it starts.
     KeyboardInterrupt
@@ -103,11 +120,13 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
     if pid is None:
         raise DaemonNotThere(f"no daemon is running; {later} when it starts", hint=session.start_hint)
     if answer is None:
-        raise _unanswered(session, pid)
+        raise _unanswered(session, request, pid)
     message = answer.message.replace(str(request), subject)
     if not answer.accepted:
         raise DefinitionRefused(message)
     session.screen.write(message)
+    if answer.not_saved:
+        raise NotSaved(answer.not_saved, hint=_UNTIL_SAVED)
     return 0
 
 
@@ -146,7 +165,11 @@ def _withdraw(request: Path | None, subject: str) -> str:
     return sentence if answer is None else f"too late to withdraw it: {answer.message.replace(str(request), subject)}"
 
 
-def _unanswered(session: Session, pid: int) -> DaemonNotThere:
+def _unanswered(session: Session, request: Path, pid: int) -> TimelapsedError:
+    """Return why there is no answer; a request whose file is gone was handled all the same."""
+    if not os.path.lexists(request):
+        handled = f"the daemon (PID {pid}) has handled it, but its answer can't be written beside {session.store}"
+        return AnswerLost(handled, hint="timelapsectl status shows what became of it; is the disk full?")
     if running_daemon(session.store) != pid:
         ended = "the daemon ended before it answered; the request stays for its next start"
         return DaemonNotThere(ended, hint=session.start_hint)

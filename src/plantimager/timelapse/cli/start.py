@@ -25,6 +25,8 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         The definition has faults.
     DefinitionRefused
         It can't be taken up, now or by the daemon when it starts.
+    NotSaved
+        It is taken up, but that is not on disk yet.
     DaemonNotThere
         The request was left, but no daemon has answered it.
     OSError

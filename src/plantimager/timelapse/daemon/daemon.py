@@ -17,6 +17,7 @@ from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
 from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+from plantimager.timelapse.daemon.disk_thread import DiskThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.loop import Loop
@@ -68,7 +69,7 @@ class Daemon:
 
     def __init__(self, host: Host, config: Config, keeper: StoreKeeper | None = None) -> None:
         self.host, self.config = host, config
-        self.keeper = keeper or StoreKeeper(host.places.store)
+        self.keeper = keeper or StoreKeeper(host.places.store, DiskThread(host.clock.wake))
         self.lifecycle = Lifecycle()
         self.signals = Signals(host.clock)
         self.hold = ManualHold(host.clock)
@@ -96,6 +97,7 @@ class Daemon:
             where = self.config.source or "no configuration file"
             log_event(Action.STARTING, f"store {store}, driver {self.config.driver}, {where}")
             loop.run()
+            self.keeper.finish(self.host.clock.now())
         finally:
             self.host.live.remove()
             lock.release()

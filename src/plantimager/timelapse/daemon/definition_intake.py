@@ -19,7 +19,6 @@ from plantimager.timelapse.settings.acceptance import (
     load_definition,
     plan_timelapse,
 )
-from plantimager.timelapse.store.archive import archive_store, file_stamp
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
@@ -56,9 +55,7 @@ class DefinitionIntake:
         Raises
         ------
         DefinitionRefused, FaultsFound
-            It can't be accepted.
-        OSError
-            The store of the last timelapse can't be archived.
+            It can't be accepted, or the store of the last timelapse can't be archived.
 
         """
         held, history, now = self._keeper.stored, self._places.history, self._clock.now()
@@ -101,10 +98,21 @@ class DefinitionIntake:
             raise FaultsFound(faults, definition.source)
 
     def _archive(self, held: StoredTimelapse, now: datetime) -> None:
-        """Put the store of the last timelapse into the archive; the name of a draft stays free."""
+        """Put the store of the last timelapse into the archive; the name of a draft stays free.
+
+        Raises
+        ------
+        DefinitionRefused
+            It can't be archived.
+
+        """
         timelapse = held.timelapse
         stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id
-        archived = archive_store(self._keeper.text(), stem, self._places.history, file_stamp(now))
+        try:
+            archived = self._keeper.archive(stem, self._places.history, now)
+        except OSError as problem:
+            why = f"can't be put into {self._places.history}: {problem.strerror or problem}"
+            raise DefinitionRefused(f"the store of {timelapse.id} {why}") from problem
         log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
 
     # --- the definition in the configuration directory ------------------------------------------------

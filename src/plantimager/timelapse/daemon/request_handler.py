@@ -51,7 +51,13 @@ class RequestHandler:
                 log_event(Action.REQUEST_REFUSED, f"{request.kind}: {said}")
             else:
                 if message is not None:
-                    self._inbox.answer(request, Answer(accepted=True, message=message))
+                    self._inbox.answer(request, self._accepted(message))
+
+    def _accepted(self, message: str) -> Answer:
+        """Return the answer to a request that has changed the timelapse; it says so where that isn't on disk."""
+        trouble, path = self._keeper.trouble, self._keeper.file.path
+        not_saved = "" if trouble is None else f"not on disk yet: {path} can't be written ({trouble})"
+        return Answer(accepted=True, message=message, not_saved=not_saved)
 
     def _handle(self, request: Request) -> str | None:
         """Do what a request asks for; return the answer, or ``None`` where that takes a while.

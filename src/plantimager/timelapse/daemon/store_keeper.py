@@ -6,15 +6,19 @@ Used on the loop thread alone; nothing else writes the store.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.daemon.disk_thread import DiskStalled, DiskThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.store_file import StoreFile
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import events_between
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
+from plantimager.timelapse.store.archive import archive_store, file_stamp
 from plantimager.timelapse.store.logbook import Logbook
 from plantimager.timelapse.store.writing import StoreWriter
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plantimager.timelapse.daemon.disk_thread import Disk
     from plantimager.timelapse.daemon.transition import Subscriber
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.loading import LoadedTimelapse
@@ -33,14 +38,23 @@ if TYPE_CHECKING:
 SAVE_INTERVAL: Final = timedelta(seconds=10)
 """Between two tries to write a store that couldn't be written."""
 
+SAVE_TIMEOUT: Final = timedelta(seconds=3)
+"""For a save to come back before it counts as failed: a good card takes a tenth of a second."""
+LAST_SAVE_TIMEOUT: Final = timedelta(seconds=20)
+"""For a save that has stalled when the daemon ends; systemd is asked for more time than that."""
+
 PLAIN: Final = Circumstances()
 
 
 class StoreKeeper:
     """Holds the timelapse: on disk, and in memory, which is ahead only while the disk can't be written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+        """Keep the store ``path``; its writes are made by ``disk``."""
         self.file = StoreFile(path)
+        self._disk: Disk = disk or DiskThread()
+        self._late: StoredTimelapse | None = None
+        """The value whose save has stalled; what it came to is not known yet."""
         self._writer = StoreWriter()
         self.stored: StoredTimelapse | None = None
         self.trouble: str | None = None
@@ -139,6 +153,40 @@ class StoreKeeper:
         """Try again to save what is in memory; return whether it is on disk."""
         return self.timelapse is None or self.commit(self.timelapse, at)
 
+    def take_late(self, at: datetime) -> None:
+        """If a save that had stalled is back, go by what it came to; an older value is followed by the newest."""
+        outcome = self._disk.take_late()
+        if outcome is None:
+            return
+        late, self._late = self._late, None
+        try:
+            outcome.result()
+        except OSError as problem:
+            if late is not None:
+                self._degrade(problem.strerror or str(problem), late)
+            return
+        if late is not None and late is self.stored:
+            self._note_saved(late)
+        elif self.trouble is not None:
+            self.retry(at)
+
+    def finish(self, at: datetime) -> None:
+        """At the end of the daemon: wait for a save that has stalled, since what is in memory alone would be lost."""
+        self._disk.wait_late(LAST_SAVE_TIMEOUT)
+        self.take_late(at)
+
+    def archive(self, name: str, history: Path, at: datetime) -> Path:
+        """Put the text of the store into the archive ``history``; return the file.
+
+        Raises
+        ------
+        OSError
+            It can't be written, or that takes too long.
+
+        """
+        text = self.text()
+        return self._disk.run(partial(archive_store, text, name, history, file_stamp(at)), SAVE_TIMEOUT)
+
     def _make_transition(
         self,
         following: StoredTimelapse,
@@ -160,15 +208,23 @@ class StoreKeeper:
 
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
         """Write a value to disk; return whether that succeeded. Every save of the daemon is this one."""
+        # A slot that waits for its save still begins within its grace period.
+        limit = min(SAVE_TIMEOUT, max(following.timelapse.grace, MINIMUM_GRACE) / 2)
+        write = partial(self.file.write, self._writer.encode(following), at, self.timelapse)
         try:
-            self.file.write(self._writer.encode(following), at, self.timelapse)
+            self._disk.run(write, limit)
         except OSError as problem:
+            if isinstance(problem, DiskStalled) and problem.is_first:
+                self._late = following
             self._degrade(problem.strerror or str(problem), following)
             return False
+        self._note_saved(following)
+        return True
+
+    def _note_saved(self, stored: StoredTimelapse) -> None:
         if self.trouble is not None:
             self.trouble = None
-            log_event(Action.STORE_SAVED_AGAIN, f"{self.file.path} is up to date again", timelapse=following.timelapse)
-        return True
+            log_event(Action.STORE_SAVED_AGAIN, f"{self.file.path} is up to date again", timelapse=stored.timelapse)
 
     def _degrade(self, reason: str, following: StoredTimelapse) -> None:
         if self.trouble == reason:
@@ -189,6 +245,7 @@ class SaveRetry:
     def watch(self) -> float | None:
         """Save if it is time; return in how many seconds to call this again."""
         now = self._clock.monotonic()
+        self._keeper.take_late(self._clock.now())
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             self._keeper.retry(self._clock.now())
