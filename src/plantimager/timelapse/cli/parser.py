@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DISTRIBUTION: Final = "plantimager-timelapse"
-
 DESCRIPTION: Final = "See and control the timelapse that the timelapsed service keeps going."
 
 EPILOG: Final = """\
@@ -180,7 +178,7 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print the version and exit."""
-        from importlib.metadata import version  # noqa: PLC0415 - see above
+        from plantimager.timelapse.support.distribution import installed_version  # noqa: PLC0415 - see above
 
-        print(f"{parser.prog} {version(DISTRIBUTION)}")
+        print(f"{parser.prog} {installed_version()}")
         parser.exit()

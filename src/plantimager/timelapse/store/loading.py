@@ -42,7 +42,7 @@ class LoadedTimelapse(Struct, frozen=True):
     path: Path
     """The main file, or its ``.bak``."""
     trouble: StoreCorrupt | None = None
-    """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
+    """The fault of the main file, where the ``.bak`` had to stand in for it."""
 
 
 def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
@@ -88,7 +88,7 @@ def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> Store
 
 
 class _Contents(Struct, frozen=True):
-    """What a file holds, by the schema."""
+    """The contents of a file, by the schema."""
 
     store: Store
     own: Own

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Progress(NamedTuple):
-    """How far a timelapse has come; the fields are those of a `TimeLapse`."""
+    """The progress of a timelapse; the fields are those of a `TimeLapse`."""
 
     state: TimeLapseState
     next_idx: int

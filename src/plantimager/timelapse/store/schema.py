@@ -13,7 +13,7 @@ tests follow from these Structs. The file has three levels::
 A field of a domain value has the same name here. So a new field of a slot's record that ``status --json`` shows
 is an edit of four files:
 
-1. ``domain/timelapse.py``: the field of `SlotRecord`, with its default and its meaning;
+1. ``domain/records.py``: the field of `SlotRecord`, with its default and its meaning;
 2. this file: the field of `SlotDetails`, with the same name and the same default;
 3. ``cli/snapshot.py``: the field of `SlotFacts`;
 4. ``cli/status_json.py``: its key, and what it means.
@@ -70,7 +70,7 @@ class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     scan_id: str | None = None
     """The id of the slot's scan, where it isn't the usual one."""
     attempt: Count | None = None
-    """As usual: 1 for a slot that was begun, else 0."""
+    """The usual value is 1 for a slot that was begun, else 0."""
     interruptions: Count = 0
     last_error: str | None = None
     pictures: Count | None = None

@@ -28,7 +28,7 @@ STOP_GRACE: Final = timedelta(seconds=1)
 """From SIGTERM to SIGKILL. Less than `CLOSE_TIMEOUT`."""
 
 MEMORY_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - the directory made in it is private
-"""Where pictures are written if no disk is writable; only then, because systemd empties it when a user logs out."""
+"""The directory for pictures if no disk is writable; only then, because systemd empties it when a user logs out."""
 
 
 class CommandCamera(CameraDevice):
