@@ -1,4 +1,4 @@
-"""How long a save and a load of the store take, beside the bare write of the same bytes and the seed's way.
+"""How long a save and a load of the store take, beside the bare write of the same bytes and the documented store.
 
 Run it on a machine that does nothing else::
 

@@ -98,7 +98,7 @@ def panels_of(numbers: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float
     times = [
         line("start, exec to READY=1", starts, "daemon ms", ORANGE),
         line("load the store", saving, "load", GREEN),
-        line("save it, the seed's way", saving, "seed way", PURPLE, DASHED),
+        line("save it as documented", saving, "seed way", PURPLE, DASHED),
         line("save it", saving, "save", BLUE),
         line("bare durable write", saving, "bare write", GREY, DASHED),
     ]

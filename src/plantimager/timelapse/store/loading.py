@@ -95,7 +95,7 @@ class _Contents(Struct, frozen=True):
     placement: Placement
     kept: KeptParts
     unknown_keys_of_scans: Sequence[Mapping[str, Any]] | None = None
-    """Of each scan in the list; ``None`` where no scan has any."""
+    """The unknown keys of each scan in the list; ``None`` where no scan has any."""
     notes: Sequence[str] = ()
     exact: bool = True
     """Whether orjson writes what others wrote as it is: what msgspec has read, it does."""

@@ -39,7 +39,7 @@ class Key(Struct, frozen=True):
     read: Callable[[Any], Any]
     """Takes the TOML value and returns it checked; raises `ValueError` with what is allowed."""
     unit: str = ""
-    """Of the value: ``mm``, ``pixels``; ``duration`` stands for text such as "1h30m", ``size`` for "500 MB"."""
+    """The unit of the value: ``mm``, ``pixels``; ``duration`` stands for text like "1h30m", ``size`` for "500 MB"."""
     absent: str = ""
     """The meaning of an absent key, in words, where the default value doesn't give it: "as the board's $110 says",
     "Required in mode interval"."""

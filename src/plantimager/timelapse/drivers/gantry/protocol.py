@@ -125,7 +125,7 @@ class Grbl:
     def __init__(self, line: SerialLine, answer_timeout: timedelta) -> None:
         self._line, self._answer_timeout = line, answer_timeout
         self.version = ""
-        """Of its banner: ``1.1h``."""
+        """The version in its banner: ``1.1h``."""
 
     def wake(self) -> None:
         """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
