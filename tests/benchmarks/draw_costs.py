@@ -76,12 +76,12 @@ class Panel:
         return min(counts), max(counts)
 
     def x(self, count: float) -> float:
-        """Return where a number of slots lies."""
+        """Return the place of a number of slots."""
         fewest, most = map(math.log10, self.slots)
         return self.left + (math.log10(count) - fewest) / (most - fewest) * (self.right - self.left)
 
     def y(self, value: float) -> float:
-        """Return where a value lies."""
+        """Return the place of a value."""
         low, high = self.decades
         return BOTTOM - (math.log10(value) - low) / (high - low) * (BOTTOM - TOP)
 
