@@ -4,13 +4,13 @@ Run it on a machine that does nothing else::
 
     python tests/benchmarks/bench_boot.py [--slots 0 10 100 1000 10000 100000] [--rounds 15] [--json FILE]
 
-Two bare ones stand beside the daemon: both import the same packages, those of the standard library included, send
-READY=1 and wait. The second imports the daemon's own modules, too: what the daemon takes longer is what it does. That
-is to read its configuration and its store. All in turns; medians are told.
+The daemon is compared with two bare interpreters: both import the same packages, those of the standard library
+included, send READY=1 and wait. The second imports the daemon's own modules, too. The rest of the daemon's time is for
+reading its configuration and its store. They are measured in turns; medians are reported.
 
-At last the store of a year that another controller wrote (tests/stores), of which five months went by while the rig
-was off, beside ten slots of the same, of which three did: it is to take no longer than those and the reading of its
-file together. What went by is settled and saved after READY=1; how long it is until then is told, too.
+The last measurement is of the store of a year that another controller wrote (tests/stores), with five months of missed
+slots. It should take no longer than ten slots of the same store, three of them missed, and the reading of the file
+together. Missed slots are recorded and saved after READY=1; the time until then is reported, too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def importing(modules: str) -> list[str]:
 BARE = importing(PACKAGES)
 WITH_MODULES = importing(f"{PACKAGES}, {MODULES}")
 READY, SETTLED = b"READY=1", b"STATUS="
-"""What systemd is told when the store is read, and after that when what went by is saved and the next slot armed."""
+"""The notices when the store is read, and later when the missed slots are saved and the next one is armed."""
 DAEMON = [sys.executable, "-m", "plantimager.timelapse.daemon.main"]
 
 YEAR_STORE = STORES / "interval-year-8760.json"
@@ -128,7 +128,7 @@ class Start:
             return times[0], memory(pid)["now"]
 
     def measure_daemon(self) -> list[float]:
-        """Start the daemon; return how long until it is ready, and until what went by is saved, in ms."""
+        """Start the daemon; return the times until it is ready, and until the missed slots are saved, in ms."""
         with self.running(DAEMON, READY, SETTLED) as (_, times):
             return times
 

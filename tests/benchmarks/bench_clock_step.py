@@ -4,13 +4,13 @@ Run it on a machine that does nothing else::
 
     PYTHONPATH=tests/support tests/benchmarks/bench_clock_step.py [--slots 1000 10000 100000] [--rounds 3] [--json FILE]
 
-The daemon itself, with its store on disk, is put on a clock of its own (nobody touches the machine's) and on a rig that
+The daemon itself, with its store on disk, is put on a clock of its own (the machine's is not touched) and on a rig that
 has nothing to do. It sleeps before its first slot; then the clock is set. The time is that from the setting until the
 daemon is asleep again, the memory what the process has grown by meanwhile, and at its highest.
 
 Beside it: the same daemon when the clock is set over a single slot, or over none; the bare durable write of the store
 that comes out of the step; and APScheduler's own way, a BackgroundScheduler with a job for each slot, whose misfires
-it tells one by one. Each runs in a process of its own.
+it logs one by one. Each runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def step_apscheduler(n_slots: int, step: timedelta) -> None:
     scheduler.wakeup()  # which nobody does after a real setting: it would sleep on
     while scheduler.get_jobs():
         time.sleep(0.001)
-    scheduler.shutdown()  # waits for the pool of threads that tells the misfires
+    scheduler.shutdown()  # waits for the pool of threads that logs the misfires
     gauge.stop()
 
 

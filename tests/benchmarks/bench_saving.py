@@ -1,12 +1,12 @@
-"""How long a save and a load of the store take, beside the bare write of the same bytes and the seed's way.
+"""How long a save and a load of the store take, beside the bare write of the same bytes and the documented store.
 
 Run it on a machine that does nothing else::
 
     python tests/benchmarks/bench_saving.py [--slots 10 100 1000 10000 100000] [--rounds 40] [--json FILE]
 
 Half of the slots have their record. All ways are measured in turns, in a random order, in the same directory; medians
-are told. A save is what `StoreKeeper.commit` does with the next value of a timelapse, by turns a slot that runs and one
-that is taken: its text, whether somebody else changed the file, and both generations durable on disk.
+are reported. A save is what `StoreKeeper.commit` does with the next value of a timelapse, by turns a slot that runs and
+one that is taken: its text, whether somebody else changed the file, and both generations durable on disk.
 
 The bare write puts the same bytes on disk, ready made and in one piece, durable, and nothing else; beside it stands
 the same with the generation before kept as ``.bak``, which is what the daemon's way of saving costs without the

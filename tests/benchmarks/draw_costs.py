@@ -76,12 +76,12 @@ class Panel:
         return min(counts), max(counts)
 
     def x(self, count: float) -> float:
-        """Return where a number of slots lies."""
+        """Return the place of a number of slots."""
         fewest, most = map(math.log10, self.slots)
         return self.left + (math.log10(count) - fewest) / (most - fewest) * (self.right - self.left)
 
     def y(self, value: float) -> float:
-        """Return where a value lies."""
+        """Return the place of a value."""
         low, high = self.decades
         return BOTTOM - (math.log10(value) - low) / (high - low) * (BOTTOM - TOP)
 
@@ -98,7 +98,7 @@ def panels_of(numbers: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float
     times = [
         line("start, exec to READY=1", starts, "daemon ms", ORANGE),
         line("load the store", saving, "load", GREEN),
-        line("save it, the seed's way", saving, "seed way", PURPLE, DASHED),
+        line("save it as documented", saving, "seed way", PURPLE, DASHED),
         line("save it", saving, "save", BLUE),
         line("bare durable write", saving, "bare write", GREY, DASHED),
     ]

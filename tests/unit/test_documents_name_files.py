@@ -29,6 +29,8 @@ _LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _QUOTED: Final = re.compile(r"`([^`\n]+)`")
 _FILE: Final = re.compile(r"\.?\w[\w.@-]*(?:/[\w.@-]+)*/?")
 _PLACEHOLDER: Final = re.compile(r"NAME|SCAN_ID|TIME")
+_TEST_FILE: Final = re.compile(r"\b(?:unit|integration|system|support)/[\w/]+\.py\b")
+_SOURCE_FILE: Final = re.compile(r"``([\w/]+/\w+\.py)``")
 _MODULE: Final = re.compile(r"plantimager(?:\.\w+)+")
 
 
@@ -78,6 +80,20 @@ def test_named_file_exists(document: Path) -> None:
     """Paths in backticks; those of a rig apart."""
     names = set(named_files(document))
     assert {name for name in names if name.rstrip("/") not in OF_A_RIG and not in_tree(name, document)} == set()
+
+
+def test_files_that_scripts_and_docstrings_name_exist() -> None:
+    """Those of the tests in the scripts that run them, and those in double backticks in a docstring of ours."""
+    absent = {
+        f"{script.name}: {name}"
+        for script in (TESTS / "soak", TESTS / "run", TREE / ".ci/run")
+        for name in _TEST_FILE.findall(script.read_text())
+        if not (TESTS / name).exists()
+    }
+    for module in sorted(PACKAGE.rglob("*.py")):
+        names = set(_SOURCE_FILE.findall(module.read_text()))
+        absent |= {f"{module.name}: {name}" for name in names if not in_tree(name, module)}
+    assert absent == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=label)

@@ -303,6 +303,19 @@ def test_program_is_given_the_request(tmp_path, camera):
         assert (image.size, image.getpixel((0, 0))) == ((30, 20), (255, 0, 0))
 
 
+def test_program_sees_nothing_of_the_environment_of_the_service(tmp_path, camera, photograph, monkeypatch):
+    """Such as the daemon's socket to systemd: it is given the same variables as a program of the driver `command`."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    script, seen = tmp_path / "snap.py", tmp_path / "seen"
+    script.write_text(
+        "import os, shutil, sys\n"
+        f"open({str(seen)!r}, 'w').write(' '.join(os.environ))\n"
+        f"shutil.copy({str(photograph)!r}, sys.argv[1])\n"
+    )
+    camera("command", argv=[sys.executable, str(script), "{output}"]).expose(exposure(), never_stop)
+    assert set(seen.read_text().split()) <= {"PATH", "LANG", "HOME", "USER", "LOGNAME"}
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -29,7 +29,7 @@ def read():
 
     def run(values):
         faults = []
-        options = read_table(Options, values, "drivers.mine", faults)
+        options = read_table(Options, Table(values, "drivers.mine", faults))
         return options, [str(fault) for fault in faults]
 
     return run

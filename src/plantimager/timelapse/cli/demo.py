@@ -177,7 +177,7 @@ def _show_next_steps(screen: Screen) -> None:
         "  sudo systemd/install                                   # the service, up at every boot",
         "  sudo timelapsectl start config/timelapse.toml          # a timelapse; change the file first",
         "Between them, name its driver in /etc/plant-imager3-app/timelapsed.toml, or the service simulates a rig;",
-        "an example with every setting lies beside it.",
+        "an example with every setting is beside it.",
     )
 
 

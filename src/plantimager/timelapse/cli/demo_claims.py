@@ -1,4 +1,4 @@
-"""What the demo claims, checked against the store and the pictures on disk."""
+"""The claims of the demo, checked against the store and the pictures on disk."""
 
 from __future__ import annotations
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
+from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-DISTRIBUTION: Final = "plantimager-timelapse"
 
 DESCRIPTION: Final = "See and control the timelapse that the timelapsed service keeps going."
 
@@ -39,16 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
     _add_common(parser, defaults=True)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-
-    def add(name: str, sentence: str, **more: Any) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=sentence,
-            description=f"{sentence[0].upper()}{sentence[1:]}.",
-            **{"allow_abbrev": False, **more},
-        )
-        _add_common(command, defaults=False)
-        return command
+    add = partial(_add_command, commands)
 
     check = add("check", "say what is wrong with configuration and definition, all of it at once")
     check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="definitions, or a timelapsed.toml")
@@ -91,13 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_rig(rig: argparse.ArgumentParser) -> None:
     """Add the actions of ``timelapsectl rig``, such as ``timelapsectl rig home``."""
-    actions = rig.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
-
-    def add(name: str, sentence: str) -> argparse.ArgumentParser:
-        description = f"{sentence[0].upper()}{sentence[1:]}."
-        action = actions.add_parser(name, help=sentence, description=description, allow_abbrev=False)
-        _add_common(action, defaults=False)
-        return action
+    add = partial(_add_command, rig.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True))
 
     check = add("check", "talk to every part of the rig, and say what answers")
     check.add_argument("--json", action="store_true", help="the same facts for programs")
@@ -117,6 +101,16 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
 
     lights = add("lights", "switch to the light of a scan, or back to the plant's own")
     lights.add_argument("state", choices=("on", "off"), help="of the scan light")
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, sentence: str
+) -> argparse.ArgumentParser:
+    """Add a command, or an action of one, with its description; the parser for its own options is returned."""
+    description = f"{sentence[0].upper()}{sentence[1:]}."
+    command = commands.add_parser(name, help=sentence, description=description, allow_abbrev=False)
+    _add_common(command, defaults=False)
+    return command
 
 
 LOG_HELP: Final = """\
@@ -180,7 +174,7 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print the version and exit."""
-        from importlib.metadata import version  # noqa: PLC0415 - see above
+        from plantimager.timelapse.support.distribution import installed_version  # noqa: PLC0415 - see above
 
-        print(f"{parser.prog} {version(DISTRIBUTION)}")
+        print(f"{parser.prog} {installed_version()}")
         parser.exit()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli.terminal import Screen, detect_screen
-from plantimager.timelapse.settings.config import APPLICATION, SITE_DIRECTORY
+from plantimager.timelapse.settings.config import SITE_DIRECTORY
 from plantimager.timelapse.settings.places import Places, find_places
+from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.clock import Clock, SystemClock
 from plantimager.timelapse.support.errors import TimelapsedError
 
@@ -31,7 +32,7 @@ UNIT: Final = "plant-imager-timelapsed"
 
 
 class Scope(StrEnum):
-    """Whose timelapse a command is about."""
+    """The owner of the timelapse that a command is about."""
 
     SYSTEM = "system"
     """The system service's."""

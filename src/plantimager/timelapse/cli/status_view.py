@@ -35,24 +35,14 @@ STATE_STYLES: Final = {
 }
 
 OUTCOMES: Final = {
-    RecordStatus.PENDING: ("waiting", Style.YELLOW),
-    RecordStatus.RUNNING: ("scanning", Style.BLUE),
-    RecordStatus.SUCCEEDED: ("taken", Style.GREEN),
     RecordStatus.FAILED: ("failed", Style.RED),
-    RecordStatus.SKIPPED: ("skipped", Style.YELLOW),
     RecordStatus.INTERRUPTED: ("interrupted", Style.MAGENTA),
+    RecordStatus.SKIPPED: ("skipped", Style.YELLOW),
+    RecordStatus.RUNNING: ("scanning", Style.BLUE),
+    RecordStatus.PENDING: ("waiting", Style.YELLOW),
+    RecordStatus.SUCCEEDED: ("taken", Style.GREEN),
 }
-"""Word and colour of each outcome of a slot."""
-
-_WORST_FIRST: Final = (
-    RecordStatus.FAILED,
-    RecordStatus.INTERRUPTED,
-    RecordStatus.SKIPPED,
-    RecordStatus.RUNNING,
-    RecordStatus.PENDING,
-    RecordStatus.SUCCEEDED,
-)
-"""The first of these that occurs in a cell of the bar gives the cell its colour."""
+"""Word and colour of each outcome of a slot, the worst first: it gives a cell of the bar its colour."""
 
 
 def status_lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list[str]:
@@ -99,7 +89,7 @@ def _colour_of_cell(timelapse: TimeLapse, cell: int, cells: int) -> Style:
     following = max((cell + 1) * timelapse.n_slots // cells, first + 1)
     records = (timelapse.records.get(slot) for slot in range(first, following))
     statuses = {record.status for record in records if record is not None}
-    worst = next((status for status in _WORST_FIRST if status in statuses), RecordStatus.SUCCEEDED)
+    worst = next((status for status in OUTCOMES if status in statuses), RecordStatus.SUCCEEDED)
     return OUTCOMES[worst][1]
 
 
@@ -228,7 +218,7 @@ def _clock(snapshot: StatusSnapshot) -> str:
 
 
 def describe_clock(evidence: ClockEvidence) -> str:
-    """Return by what the clock was set."""
+    """Return how the clock was set, in words."""
     if evidence.kernel_synchronised:
         return "synchronised"
     return "not synchronised, but set from a real-time clock at boot" if evidence.set_from_rtc else "not synchronised"

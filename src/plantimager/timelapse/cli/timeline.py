@@ -65,7 +65,7 @@ def _find_store(name: str | None, session: Session) -> Path:
     except StoreError:
         if not is_archived:
             raise
-        present = None  # the archived one can be drawn all the same
+        present = None  # the archived one can still be drawn
     if present is not None and present.id == name:
         return session.store
     if is_archived:

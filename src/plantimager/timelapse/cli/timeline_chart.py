@@ -33,22 +33,9 @@ class MarkKind(Enum):
     TO_COME = "to come"
 
 
-WORST_FIRST: Final = (
-    MarkKind.FAILED,
-    MarkKind.INTERRUPTED,
-    MarkKind.CUT_OFF,
-    MarkKind.SKIPPED,
-    MarkKind.LATE,
-    MarkKind.RUNNING,
-    MarkKind.TAKEN,
-    MarkKind.TO_COME,
-)
-"""Where several marks coincide, the first of these is shown."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much time a row of the chart covers: a day, or less for a short timelapse."""
+    """The time that a row of the chart covers: a day, or less for a short timelapse."""
 
     row: timedelta
     tick: timedelta

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.terminal import Style, flow
-from plantimager.timelapse.cli.timeline_chart import WORST_FIRST, MarkKind
+from plantimager.timelapse.cli.timeline_chart import MarkKind
 
 if TYPE_CHECKING:
     from plantimager.timelapse.cli.terminal import Screen
@@ -21,7 +21,9 @@ SIGNS: Final = {
     MarkKind.TAKEN: ("●", Style.GREEN),
     MarkKind.TO_COME: ("·", Style.DIM),
 }
+"""Sign and colour of each kind, the worst first: where several marks coincide, the first of these is shown."""
 OFF: Final = "░"
+_WORST_FIRST: Final = tuple(SIGNS)
 
 MAX_COLUMNS_PER_TICK: Final = 12
 """In a row of a day a column is then a quarter of an hour."""
@@ -58,7 +60,7 @@ def _cells(row: Row, columns: int) -> list[tuple[str, tuple[Style, ...]]]:
     worst: dict[int, MarkKind] = {}
     for mark in row.marks:
         column = min(int(mark.position * columns), columns - 1)
-        worst[column] = min(worst.get(column, mark.kind), mark.kind, key=WORST_FIRST.index)
+        worst[column] = min(worst.get(column, mark.kind), mark.kind, key=_WORST_FIRST.index)
     for column, kind in worst.items():
         sign, style = SIGNS[kind]
         cells[column] = (sign, (style, Style.ON_GREY) if column in off else (style,))

@@ -25,6 +25,7 @@ from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.reach import check_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.faults import Table
 from plantimager.timelapse.support.keys import read_table
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         faults: list[Fault] = []
-        self._options = read_table(SimulatedOptions, options, TABLE, faults)
+        self._options = read_table(SimulatedOptions, Table(dict(options), TABLE, faults))
         if faults:
             raise FaultsFound(faults)
         self._arm = HOME

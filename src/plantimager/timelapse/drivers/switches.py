@@ -23,14 +23,15 @@ from msgspec import Struct
 
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing
+from plantimager.timelapse.drivers.programs.environment import basic_environment
+from plantimager.timelapse.drivers.programs.find import ProgramMissing
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
 
 PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
-"""Of a program that sets a switch."""
+"""The longest that a program takes to set a switch."""
 
 STOP_GRACE: Final = timedelta(seconds=2)
 """From SIGTERM to SIGKILL."""
@@ -109,9 +110,8 @@ class ProgramSwitch:
         program = self._options.on if on else self._options.off
         try:
             with Deadline(PROGRAM_TIMEOUT) as deadline:
-                environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
                 ended = run_program(
-                    program, environment=environment, stop_grace=STOP_GRACE, should_stop=deadline.passed
+                    program, environment=basic_environment(), stop_grace=STOP_GRACE, should_stop=deadline.passed
                 )
         except (ProgramMissing, ProgramHung) as problem:
             raise SwitchFault(str(problem)) from problem

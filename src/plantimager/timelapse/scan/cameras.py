@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.values import coordinate
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole_number
-from plantimager.timelapse.support.keys import Key, read_keys
+from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
 """The tables of a scan configuration that are not a camera's."""
@@ -99,13 +100,7 @@ def _read_camera(name: str, values: dict[str, Any], faults: list[Fault]) -> Came
         name=name,
         **read_keys(Camera, table),
         config=table.subtable("config").rest(),
-        offset=_read_offset(table.subtable("offset")),
+        offset=Pose(*astuple(read_table(Offset, table.subtable("offset")))),
     )
     table.finish()
     return camera
-
-
-def _read_offset(table: Table) -> Pose:
-    offset = Pose(**read_keys(Offset, table))
-    table.finish()
-    return offset

@@ -14,7 +14,7 @@ MAX_COORDINATE: Final = 1_000_000.0
 """mm or degrees. No rig is larger, and arithmetic with such numbers stays finite."""
 
 MAX_POINTS: Final = 10_000
-"""Of a path. At ten seconds a point more than a day: a larger number is a typing error, and would fill memory."""
+"""The most points of a path. At ten seconds a point they take more than a day, and more of them would fill memory."""
 
 
 def coordinate(value: object) -> float:

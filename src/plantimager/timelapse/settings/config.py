@@ -16,12 +16,12 @@ from msgspec import Struct
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
+from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
 from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, text
-from plantimager.timelapse.support.keys import Key, read_keys
+from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
-APPLICATION: Final = "plant-imager3-app"
 SITE_DIRECTORY: Final = Path("/etc") / APPLICATION
 
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error")
@@ -29,7 +29,7 @@ LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error")
 
 
 class ClockPolicy(StrEnum):
-    """What the operator makes of the rig's clock: ``clock = "…"`` in ``timelapsed.toml``."""
+    """The operator's rule for trusting the rig's clock: ``clock = "…"`` in ``timelapsed.toml``."""
 
     AUTO = "auto"
     """Judge by the evidence, and wait for it for a limited time only."""
@@ -40,7 +40,7 @@ class ClockPolicy(StrEnum):
 
 
 class Missed(StrEnum):
-    """What becomes of the slots that were missed while the rig was off."""
+    """The treatment of slots that were missed while the rig was off."""
 
     SKIP = "skip"
     RUN_LATEST = "run_latest"
@@ -51,7 +51,7 @@ class Missed(StrEnum):
 
 
 def absolute_path(value: object) -> Path:
-    """Return a path that means the same whoever starts the daemon, and from wherever."""
+    """Return an absolute path: its meaning depends neither on a user nor on a current directory."""
     path = text(value)
     if path.startswith("~"):
         raise ValueError("~ is not expanded, since the service has a user of its own; write the path from / on")
@@ -76,7 +76,7 @@ class Logging(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True):
-    """How this host runs timelapses."""
+    """The configuration of this host: driver, datasets, policies, logging."""
 
     driver: Annotated[str, Key(text)] = "simulated"
     """The installed driver: "simulated", "command", "grbl", or one of your own."""
@@ -182,7 +182,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         **own,
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
-        log_level=_read_logging(top.subtable("logging")).level,
+        log_level=read_table(Logging, top.subtable("logging")).level,
         source=source,
     )
     top.finish()
@@ -210,12 +210,6 @@ def _read_scan(table: Table) -> Mapping[str, Any]:
     if values.pop("timelapse", None) is not None:
         table.add_fault("timelapse", "belongs into a definition; [scan] says how to scan, not when")
     return read_scan_configuration(values, "scan", table.faults)
-
-
-def _read_logging(table: Table) -> Logging:
-    logging = Logging(**read_keys(Logging, table))
-    table.finish()
-    return logging
 
 
 def _home_of_the_user() -> str:

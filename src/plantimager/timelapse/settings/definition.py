@@ -77,7 +77,7 @@ def _list_of_dates(value: object) -> list[object]:
 
 
 class Definition(Struct, frozen=True, kw_only=True):
-    """What a definition asks for; sound in itself, not yet bound to the moment of its start."""
+    """The content of a definition: sound in itself, not yet bound to the moment of its start."""
 
     name: Annotated[str, Key(_timelapse_id)]
     """What the timelapse and its datasets are called: letters, digits, ".", "_", "-", at most 64, not beginning with
@@ -115,7 +115,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     """SHA-256 of the file's bytes, by which a file that was accepted before is known."""
     source: Path
     notes: tuple[str, ...] = ()
-    """How it was understood, where a person should know."""
+    """Remarks for a person on how it was understood."""
 
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
         """Return the slots of the timelapse if it starts at ``now`` (aware), with all notes.

@@ -11,6 +11,7 @@ from msgspec import Struct
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import FileUnusable
 from plantimager.timelapse.support.faults import format_value
+from plantimager.timelapse.support.json_text import is_deeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def load_toml(path: Path) -> TomlFile:
         raise _too_deep(path) from None
     except ValueError:  # of int(); tomllib doesn't give the place
         raise FileUnusable(path, "holds a number of thousands of digits") from None
-    if _is_deeper(values, MAX_DEPTH):
+    if is_deeper(values, MAX_DEPTH):
         raise _too_deep(path)
     key = next(_keys_beyond_64_bits(values), None)
     if key is not None:
@@ -109,21 +110,6 @@ def _describe_error(text: str, refusal: str) -> str:
 
 def _uncapitalised(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
-
-
-def _is_deeper(values: dict[str, Any], depth: int) -> bool:
-    """Whether tables and lists are nested deeper than ``depth``. No recursion: dotted keys nest without limit."""
-    level: list[Any] = [values]
-    for _ in range(depth):
-        level = [inner for outer in level for inner in _members(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _members(value: Any) -> list[Any]:
-    inner = value.values() if isinstance(value, dict) else value
-    return [item for item in inner if isinstance(item, dict | list)]
 
 
 def _keys_beyond_64_bits(value: Any, key: str = "") -> Iterator[str]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, to_builtins
 
+from plantimager.timelapse.domain.records import SlotRecord, scan_ids_of
 from plantimager.timelapse.domain.schedule import to_utc
-from plantimager.timelapse.domain.timelapse import Ending, SlotRecord, TimeLapse, scan_ids_of
+from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
 from plantimager.timelapse.store.logbook import Logbook
 from plantimager.timelapse.store.schema import Own, Scan, SlotDetails, Store
 

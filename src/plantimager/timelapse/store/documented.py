@@ -78,7 +78,7 @@ _E = TypeVar("_E", bound=Enum)
 
 @dataclass
 class ScanRecord:
-    """What the store keeps of one scan: only what a resume needs."""
+    """The part of a scan that the store keeps: what a resume needs."""
 
     scan_id: str
     started_at: str | None = None

@@ -42,7 +42,7 @@ class LoadedTimelapse(Struct, frozen=True):
     path: Path
     """The main file, or its ``.bak``."""
     trouble: StoreCorrupt | None = None
-    """What is wrong with the main file, where the ``.bak`` had to stand in for it."""
+    """The fault of the main file, where the ``.bak`` had to stand in for it."""
 
 
 def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
@@ -88,14 +88,14 @@ def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> Store
 
 
 class _Contents(Struct, frozen=True):
-    """What a file holds, by the schema."""
+    """The contents of a file, by the schema."""
 
     store: Store
     own: Own
     placement: Placement
     kept: KeptParts
     unknown_keys_of_scans: Sequence[Mapping[str, Any]] | None = None
-    """Of each scan in the list; ``None`` where no scan has any."""
+    """The unknown keys of each scan in the list; ``None`` where no scan has any."""
     notes: Sequence[str] = ()
     exact: bool = True
     """Whether orjson writes what others wrote as it is: what msgspec has read, it does."""

@@ -1,4 +1,4 @@
-"""Where the store is: the directory and the file name, as the environment says at the time of the call."""
+"""The place of the store: the directory and the file name, as the environment says at the time of the call."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def is_bare_file_name(name: str) -> bool:
 
 
 def backup_path(path: Path) -> Path:
-    """Return where the generation before ``path`` is kept."""
+    """Return the path of the generation before ``path``."""
     return path.with_name(f"{path.name}.bak")
 
 

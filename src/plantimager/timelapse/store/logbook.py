@@ -18,7 +18,7 @@ MAX_OUTAGES: Final = 1000
 
 
 class Logbook(Struct, frozen=True):
-    """When the store was written, by which boot of the machine, and when no daemon ran to write it."""
+    """The last write of the store, the boots of the machine, and the times in which no daemon ran."""
 
     saved_at: Instant | None = None
     """The last write; a clock that shows an earlier time can't be right."""
@@ -27,7 +27,7 @@ class Logbook(Struct, frozen=True):
     boots: Count = 0
     """Boots of the machine that this timelapse has seen."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
-    """From the last write before to the first sign of life after, for each time that the daemon did not run."""
+    """For each time that the daemon did not run: the last write before it, and the first sign of life after it."""
 
     def came_back(self, at: datetime, boot_id: str) -> Self:
         """Return the log with the time since the last write entered as an outage."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from plantimager.timelapse.domain.records import scan_ids_of
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import RecordStatus
-from plantimager.timelapse.domain.timelapse import scan_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.records import SlotRecord, scan_id_of
 from plantimager.timelapse.domain.states import FINAL, Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.timelapse import SlotRecord, scan_id_of
 from plantimager.timelapse.store.field_types import is_safe_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Progress(NamedTuple):
-    """How far a timelapse has come; the fields are those of a `TimeLapse`."""
+    """The progress of a timelapse; the fields are those of a `TimeLapse`."""
 
     state: TimeLapseState
     next_idx: int

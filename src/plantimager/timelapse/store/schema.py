@@ -10,16 +10,10 @@ tests follow from these Structs. The file has three levels::
             timelapsed  Own           the logbook, how the timelapse ended, and
                 slots   {slot: SlotDetails}   what a slot's record holds besides the documented keys of its scan
 
-A field of a domain value has the same name here. So a new field of a slot's record that ``status --json`` shows
-is an edit of four files:
-
-1. ``domain/timelapse.py``: the field of `SlotRecord`, with its default and its meaning;
-2. this file: the field of `SlotDetails`, with the same name and the same default;
-3. ``cli/snapshot.py``: the field of `SlotFacts`;
-4. ``cli/status_json.py``: its key, and what it means.
-
-The first two persist it. ``tests/unit/store/test_schema.py`` fails for a field that only one of them has, or that
-does not survive a save and a load.
+A field of a domain value has the same name here. So a new field of a slot's record is declared in
+``domain/records.py``, in `SlotRecord`, and here, in `SlotDetails`, with the same default.
+``tests/unit/store/test_schema.py`` fails for a field that only one of them has, or that does not survive a save and a
+load.
 
 Older spellings of a file are rewritten (`spellings`) before they are held against this.
 """
@@ -70,7 +64,7 @@ class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     scan_id: str | None = None
     """The id of the slot's scan, where it isn't the usual one."""
     attempt: Count | None = None
-    """As usual: 1 for a slot that was begun, else 0."""
+    """The usual value is 1 for a slot that was begun, else 0."""
     interruptions: Count = 0
     last_error: str | None = None
     pictures: Count | None = None

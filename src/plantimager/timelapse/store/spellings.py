@@ -93,14 +93,14 @@ def _rewrite_status(scan: _Object) -> Any:
 
 
 class OwnPart(Struct, frozen=True):
-    """What ``extra.timelapsed`` holds."""
+    """The content of ``extra.timelapsed``."""
 
     own: Own
     unknown_keys: Mapping[str, Any] = {}
     unknown_details: Mapping[str, Mapping[str, Any]] = {}
-    """By slot, the keys in its details that we don't know."""
+    """The unknown keys in the details of slots, by slot."""
     note: str = ""
-    """What had to be left out, for a person; empty where nothing had."""
+    """A remark for a person on what had to be left out; empty where nothing had."""
 
 
 def read_own(raw: Any) -> OwnPart:

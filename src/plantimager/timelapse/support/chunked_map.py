@@ -28,7 +28,7 @@ class ChunkedMap(Mapping[int, _V]):
 
     def __init__(self, values: Mapping[int, _V], chunks: Mapping[int, Mapping[int, _V]] | None = None) -> None:
         self.chunks = _in_chunks(values) if chunks is None else chunks
-        """By their number: chunk 2 has the keys from 64 on."""
+        """Chunks by their number: chunk 2 has the keys from 64 on."""
 
     def evolved(self, changes: Mapping[int, _V]) -> ChunkedMap[_V]:
         """Return the mapping with other values for some keys."""

@@ -64,7 +64,7 @@ class ClockStep(Struct, frozen=True):
 
     @property
     def shift(self) -> timedelta:
-        """How far the clock was set forward; negative for backward."""
+        """The time by which the clock was set forward; negative for backward."""
         return self.after - self.before
 
 

@@ -45,7 +45,7 @@ class Fault(Struct, frozen=True):
     key: str
     value: object
     problem: str
-    """What is wrong and what is allowed."""
+    """The problem, and what is allowed."""
 
     def __str__(self) -> str:
         parts = (f"[{self.table}]" if self.table else "", self.key)

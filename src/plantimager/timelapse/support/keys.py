@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields, replace
 
-from plantimager.timelapse.support.faults import MISSING, Fault, Table
+from plantimager.timelapse.support.faults import MISSING, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,9 +39,9 @@ class Key(Struct, frozen=True):
     read: Callable[[Any], Any]
     """Takes the TOML value and returns it checked; raises `ValueError` with what is allowed."""
     unit: str = ""
-    """Of the value: ``mm``, ``pixels``; ``duration`` stands for text such as "1h30m", ``size`` for "500 MB"."""
+    """The unit of the value: ``mm``, ``pixels``; ``duration`` stands for text like "1h30m", ``size`` for "500 MB"."""
     absent: str = ""
-    """What holds where the key is absent, in words, where the default value doesn't say it: "as the board's $110 says",
+    """The meaning of an absent key, in words, where the default value doesn't give it: "as the board's $110 says",
     "Required in mode interval"."""
     name: str = ""
     """The key; `keys_of` fills in the name of the field."""
@@ -74,9 +74,8 @@ def read_keys(kind: type[Struct], table: Table) -> dict[str, Any]:
     return {field: take_key(table, key) for field, key in keys_of(kind).items()}
 
 
-def read_table(kind: type[S], values: Mapping[str, Any], name: str, faults: list[Fault]) -> S:
-    """Return a struct that is a whole table; unknown keys, too, are added to ``faults``. See `read_keys`."""
-    table = Table(dict(values), name, faults)
+def read_table(kind: type[S], table: Table) -> S:
+    """Return a struct that is a whole table, and report its unknown keys, too. See `read_keys`."""
     result = kind(**read_keys(kind, table))
     table.finish()
     return result

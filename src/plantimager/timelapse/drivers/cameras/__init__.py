@@ -48,7 +48,7 @@ def _argv(value: object) -> list[str]:
 
 
 class Gphoto2Options(Struct, frozen=True):
-    """How to find a still camera on USB."""
+    """The choice of a still camera on USB."""
 
     port: Annotated[str | None, Key(text, absent="the only one there is")] = None
     model: Annotated[str | None, Key(text, absent="the only one there is")] = None
@@ -57,7 +57,7 @@ class Gphoto2Options(Struct, frozen=True):
 
 
 class V4l2Options(Struct, frozen=True):
-    """How to read a webcam."""
+    """The device of a webcam, and the pictures for it to adapt to the light."""
 
     device: Annotated[str | int, Key(_source)]
     """Its path, best one in ``/dev/v4l/by-id``, or its number, 0 to 63."""
@@ -66,7 +66,7 @@ class V4l2Options(Struct, frozen=True):
 
 
 class Picamera2Options(Struct, frozen=True):
-    """Which of the Raspberry Pi's own cameras."""
+    """The choice among the Raspberry Pi's own cameras."""
 
     number: Annotated[int, Key(whole_number(0, 7))] = 0
     """Which one, 0 to 7, as ``rpicam-hello --list-cameras`` counts them."""

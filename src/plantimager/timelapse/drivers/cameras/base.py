@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLOSE_TIMEOUT: Final = timedelta(seconds=2)
-"""In which a camera's process has to close its camera before it is killed; that of `command` takes over a second."""
+"""The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
 
 
 @dataclass(frozen=True, slots=True)

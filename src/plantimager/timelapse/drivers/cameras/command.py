@@ -7,7 +7,6 @@ asks for. ``config`` of the scan configuration is in the program's environment: 
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from datetime import timedelta
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.environment import basic_environment
 from plantimager.timelapse.drivers.programs.find import ProgramMissing
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 
@@ -28,7 +28,7 @@ STOP_GRACE: Final = timedelta(seconds=1)
 """From SIGTERM to SIGKILL. Less than `CLOSE_TIMEOUT`."""
 
 MEMORY_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - the directory made in it is private
-"""Where pictures are written if no disk is writable; only then, because systemd empties it when a user logs out."""
+"""The directory for pictures if no disk is writable; only then, because systemd empties it when a user logs out."""
 
 
 class CommandCamera(CameraDevice):
@@ -59,7 +59,7 @@ class CommandCamera(CameraDevice):
                 with Deadline(timedelta(seconds=exposure.seconds)) as deadline:
                     ended = run_program(
                         argv,
-                        environment={**os.environ, **own},
+                        environment={**basic_environment(), **own},
                         stop_grace=STOP_GRACE,
                         should_stop=lambda: deadline.passed() or self._stopped.is_set(),
                     )

@@ -19,7 +19,7 @@ TOO_DEEP: Final = {"JPEG": ("I", "F", "I;16", "I;16B"), "PNG": ("I", "F"), "TIFF
 """Pillow's modes of pictures with more bits a pixel than the format has; converted, they would be all white."""
 
 JPEG_QUALITY: Final = 95
-"""Of a picture that is encoded again; above it files grow without better pictures."""
+"""The quality of a picture that is encoded again; above it files grow without better pictures."""
 
 
 def fit(picture: bytes, exposure: Exposure) -> bytes:

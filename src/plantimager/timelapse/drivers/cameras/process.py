@@ -32,13 +32,13 @@ OPEN_TIMEOUT: Final = timedelta(seconds=30)
 """The longest that a camera takes to open: with Python and OpenCV on an SD card, and a camera that wakes up slowly."""
 
 GRACE: Final = timedelta(seconds=5)
-"""Added to the time of an exposure for fetching and converting the picture; also its time after a cancellation."""
+"""The time to fetch and convert a picture after its exposure; also that of an exposure after its cancellation."""
 
 MAX_PICTURE_BYTES: Final = 1 << 28
 """Five times a picture of the largest cameras."""
 
 MAX_STDERR_KEPT: Final = 1 << 12
-"""Bytes, the last of stderr."""
+"""Bytes of stderr that are kept, the last ones."""
 
 POLL_INTERVAL: Final = 100
 """Milliseconds between two looks at whether a wait has to end."""

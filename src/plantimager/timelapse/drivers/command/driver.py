@@ -21,7 +21,6 @@ itself can know that it had finished: ``recover`` asks it. Without ``recover`` t
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +36,8 @@ from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Part, ScanMonitor
 from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.find import SEARCH_PATH, ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.environment import basic_environment
+from plantimager.timelapse.drivers.programs.find import ProgramMissing, find_program
 from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -68,7 +68,7 @@ class CommandDriver(ScannerDriver):
         self._options = read_command_options(options, faults)
         if faults:
             raise FaultsFound(faults)
-        self._environment = {**_basic_environment(), **self._options.environment}
+        self._environment = {**basic_environment(), **self._options.environment}
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
@@ -230,13 +230,3 @@ class CommandDriver(ScannerDriver):
             raise DriverError(f"{key}: {program[0]} took longer than {timeout.total_seconds():g} s and {ended}")
         if ended.status != OK:
             raise DriverError(f"{key}: {program[0]} {ended}")
-
-
-def _basic_environment() -> dict[str, str]:
-    """Return the environment of every program: the same whether the daemon runs by hand or under systemd."""
-    environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
-    try:
-        user = pwd.getpwuid(os.getuid())
-    except KeyError:  # a user without an entry, as in some containers
-        return {**environment, "HOME": "/"}
-    return {**environment, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}

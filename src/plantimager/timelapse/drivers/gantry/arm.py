@@ -62,7 +62,7 @@ class Arm:
 
     @property
     def position(self) -> Position | None:
-        """Where the arm stood last: x and y in mm, pan in degrees; None while that is unknown."""
+        """The last known position: x and y in mm, pan in degrees; None while it is unknown."""
         return self._tracker.current
 
     @property
@@ -302,7 +302,7 @@ class Arm:
 
     @contextlib.contextmanager
     def _forgetting_on_error(self, *, moving: bool = False) -> Iterator[None]:
-        """Where the block raises an error, forget the position and reset the board, which stops the arm."""
+        """Forget the position and reset the board, which stops the arm, where the block raises an error."""
         try:
             yield
         except (GantryFault, Stopped) as problem:
@@ -321,7 +321,7 @@ class Arm:
 
 
 _CURE_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
-"""What a person does with an arm that can't home."""
+"""The cure for an arm that can't home."""
 
 _FINAL_STATES: Final = {
     "Alarm": "it is locked; `timelapsectl rig home`",
@@ -329,7 +329,7 @@ _FINAL_STATES: Final = {
     "Sleep": "it sleeps; switch it off and on",
     "Check": "it only checks G-code; switch it off and on",
 }
-"""States that a board doesn't leave by itself, and what to do about them."""
+"""States that a board doesn't leave by itself, each with its cure."""
 
 
 def wait_without_stop(seconds: float) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.motion import Limits, Position
 
 DEADLINE_FACTOR: Final = 1.5
-"""By which a deadline exceeds the calculated time: the board plans corners more slowly than straight lines."""
+"""The ratio of a deadline to the calculated time: the board plans corners more slowly than straight lines."""
 
 DEADLINE_MARGIN: Final = 5.0
 """Seconds that are added, for the line, the board's planner and a loaded host."""
@@ -56,7 +56,7 @@ class BoardSettings:
 
     @property
     def inverted(self) -> tuple[bool, bool, bool]:
-        """Which axes run in the opposite direction, by ``$3``."""
+        """The axes that run in the opposite direction, by ``$3``."""
         mask = int(self.values[3])
         return bool(mask & 1), bool(mask & 2), bool(mask & 4)
 

@@ -27,7 +27,7 @@ and grows beyond. So after a hundred turns in one direction the turntable turns 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far the arm may go: mm, and degrees for the turntable, which may have no limits."""
+    """The limits of the arm: mm, and degrees for the turntable, which may have none."""
 
     x: tuple[float, float] = (0.0, 740.0)
     y: tuple[float, float] = (0.0, 740.0)

@@ -1,4 +1,4 @@
-"""How a rig's arm is built: the keys of ``[drivers.grbl]`` that the arm needs."""
+"""The construction of a rig's arm: the keys of ``[drivers.grbl]`` that the arm needs."""
 
 # Annotations are evaluated here, since `ArmOptions` declares keys.
 
@@ -77,7 +77,7 @@ def duration_between(shortest: str, longest: str) -> Callable[[object], timedelt
 
 
 class ArmOptions(Struct, frozen=True, kw_only=True):
-    """How a rig's arm is built, of ``[drivers.grbl]``."""
+    """The construction of a rig's arm, of ``[drivers.grbl]``."""
 
     port: Annotated[str, Key(_device, absent="Required, or else ``usb``")] = ""
     """The board's device, as a whole path, best one in ``/dev/serial/by-id``."""
@@ -107,5 +107,5 @@ class ArmOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> Limits:
-        """How far the arm may go."""
+        """The limits of the arm."""
         return Limits(self.x, self.y, self.pan)

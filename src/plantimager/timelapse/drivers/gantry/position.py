@@ -1,4 +1,4 @@
-"""Where the arm stands, as far as that is known.
+"""The position of the arm, as far as it is known.
 
 A board forgets its work coordinates with every reset, and loses steps when it stops in the middle of a move. So the
 position is unknown after every connection, alarm, reset and interrupted move, and the arm doesn't move again before it
@@ -30,7 +30,7 @@ class PositionUnknown(GantryFault):
 
 
 class PositionTracker:
-    """What is known of an arm's position, in the coordinates of poses: mm, and degrees for the turntable."""
+    """The known position of an arm, in the coordinates of poses: mm, and degrees for the turntable."""
 
     def __init__(self, options: ArmOptions) -> None:
         self._options = options
@@ -44,12 +44,12 @@ class PositionTracker:
 
     @property
     def current(self) -> Position | None:
-        """Where the arm stands; None while that is unknown."""
+        """The position of the arm; None while it is unknown."""
         return self._current
 
     @property
     def signs(self) -> Position:
-        """Which way each axis of the board counts."""
+        """The direction in which each axis of the board counts, 1 or -1."""
         return self._signs
 
     @property

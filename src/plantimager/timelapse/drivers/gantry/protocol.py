@@ -37,14 +37,14 @@ QUIET_TIME: Final = 0.1
 """Seconds without a byte after which no more is on its way; at 115 200 baud a line takes 10 ms."""
 
 MAX_RESETS: Final = 4
-"""Each waits for an answer: a board that restarts when its port is opened takes two seconds before it hears one."""
+"""Each is followed by a wait for its answer: a board that restarts when its port is opened takes two seconds."""
 
 MAX_ANSWER_LINES: Final = 200
 """Lines that are kept of an answer. ``$$`` takes 34; a faulty board may send lines without end."""
 
 _BANNER: Final = re.compile(r"Grbl\s+(\S+)", re.IGNORECASE)
 _NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
-"""As a board writes one. A longer one was damaged on its way; as infinity it would spoil every calculation."""
+"""A number as a board writes it. A longer one was damaged on its way; as infinity it would spoil every calculation."""
 
 _SETTING: Final = re.compile(rf"\$(\d{{1,3}})=({_NUMBER})(?: .*)?", re.ASCII)
 _CODE: Final = re.compile(r"(error|ALARM):(\d{1,3})", re.ASCII)
@@ -125,7 +125,7 @@ class Grbl:
     def __init__(self, line: SerialLine, answer_timeout: timedelta) -> None:
         self._line, self._answer_timeout = line, answer_timeout
         self.version = ""
-        """Of its banner: ``1.1h``."""
+        """The version in its banner: ``1.1h``."""
 
     def wake(self) -> None:
         """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
