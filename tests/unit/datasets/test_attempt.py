@@ -371,6 +371,7 @@ def test_list_of_files_in_another_form_is_no_fault(request_, text):
 
 def test_every_file_and_every_chunk_on_disk_is_reported(request_, monkeypatch):
     """On a slow card the pictures of a scan take longer than a scan may go without progress."""
+    monkeypatch.setattr(syncing, "BLOCK_BYTES", 2)
     monkeypatch.setattr(syncing, "CHUNK_BYTES", 4)
     reports = []
     with begin_attempt(request_, reports.append) as attempt:
@@ -388,6 +389,7 @@ def test_refused_part_of_a_file_fails_the_attempt(request_, monkeypatch):
         ctypes.set_errno(errno.EIO)
         return -1
 
+    monkeypatch.setattr(syncing, "CHUNK_BYTES", 4)
     monkeypatch.setattr(syncing, "_sync_file_range", lambda: refuse)
     with pytest.raises(ScanFailed, match="Input/output error"):
         take(request_, "0.jpg")

@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 LIST_OF_FILES: Final = "files.json"
 """The file in which PlantDB looks for the pictures of a dataset."""
 
+PICTURE_SUFFIXES: Final = frozenset(
+    [
+        ".arw",
+        ".bmp",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".heic",
+        ".jpeg",
+        ".jpg",
+        ".nef",
+        ".png",
+        ".raw",
+        ".rw2",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+
 
 def check_contents(directory: Path, claimed: int | None = None, least: int = 1, source: str = "the driver") -> None:
     """Check before a dataset is made of ``directory`` that it has the pictures that ``source`` says it has taken.
@@ -51,6 +71,11 @@ def dataset_files(directory: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if path != directory / RECEIPT and stat.S_ISREG(path.lstat().st_mode):
                 yield path
+
+
+def count_pictures(directory: Path) -> int | None:
+    """Return the number of files that are pictures by their names, None where none is."""
+    return sum(1 for path in dataset_files(directory) if path.suffix.lower() in PICTURE_SUFFIXES) or None
 
 
 def find_differences(directory: Path) -> list[str]:
