@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -13,10 +15,11 @@ from pathlib import Path
 import pytest
 from daemon_process import PLAINLY
 
+from plantimager.timelapse.datasets.attempt import begin_attempt
 from plantimager.timelapse.drivers.command.driver import CommandDriver
-from plantimager.timelapse.drivers.programs import find
+from plantimager.timelapse.drivers.programs import find, processes, run
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request, scan_until_killed
-from plantimager.timelapse.scan.request import ScanResult
+from plantimager.timelapse.scan.request import Owner, ScanResult
 from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 
 
@@ -38,6 +41,11 @@ def runs(tmp_path):
         return {"argv": [sys.executable, "-S", str(script)], **options}
 
     return make
+
+
+def taking(pictures=1):
+    """Return the source of a program that leaves some pictures."""
+    return f"for number in range({pictures}): open(f'{{number}}.jpg', 'w').write('a picture')\n"
 
 
 def is_running(pid):
@@ -115,7 +123,7 @@ def test_driver_does_not_wait_for_a_program_that_reads_no_stdin(datasets, runs):
     """A configuration may be larger than a pipe."""
     configuration = {"Metadata": {"object": {"notes": "x" * 1_000_000}}}
     request = make_request(datasets, configuration=configuration)
-    assert CommandDriver(runs("")).scan(request, RecordingMonitor()) == ScanResult()
+    assert CommandDriver(runs(taking())).scan(request, RecordingMonitor()) == ScanResult()
 
 
 # --- what the program reports ------------------------------------------------------------------------
@@ -129,7 +137,7 @@ print('{"progress": [2, 2]}')
 print('{"pictures": 72, "note": "a bit dark"}')
 """
     monitor = RecordingMonitor()
-    result = CommandDriver(runs(source)).scan(make_request(datasets), monitor)
+    result = CommandDriver(runs(taking(72) + source)).scan(make_request(datasets), monitor)
     assert result == ScanResult(pictures=72, note="a bit dark")
     assert monitor.recorded[-1] == (2, 2, "a bit dark")
 
@@ -145,7 +153,7 @@ print('{"pictures": 72, "note": "a bit dark"}')
 def test_any_other_line_is_accepted(datasets, runs, line):
     """A program may write anything; only its exit status decides."""
     monitor = RecordingMonitor()
-    result = CommandDriver(runs(f"print({line!r})")).scan(make_request(datasets), monitor)
+    result = CommandDriver(runs(f"{taking()}print({line!r})")).scan(make_request(datasets), monitor)
     assert result.pictures is None
     assert {step[:2] for step in monitor.recorded} == {(0, 0)}
 
@@ -153,14 +161,15 @@ def test_any_other_line_is_accepted(datasets, runs, line):
 def test_any_line_is_a_sign_of_life(datasets, runs):
     """A program that only logs doesn't count as stalled."""
     monitor = RecordingMonitor()
-    CommandDriver(runs("print('homing')")).scan(make_request(datasets), monitor)
+    CommandDriver(runs(taking() + "print('homing')")).scan(make_request(datasets), monitor)
     assert (0, 0, "homing") in monitor.recorded
 
 
 def test_control_characters_do_not_reach_the_journal(datasets, runs):
     """A note is shown on terminals."""
     source = r"""print('{"note": "\\u001b[2Jgone\\u0007\\nnext"}')"""
-    assert CommandDriver(runs(source)).scan(make_request(datasets), RecordingMonitor()).note == "[2Jgone next"
+    driver = CommandDriver(runs(taking() + source))
+    assert driver.scan(make_request(datasets), RecordingMonitor()).note == "[2Jgone next"
 
 
 @pytest.mark.parametrize("ending", ["\n", ""], ids=["lines", "one line without an end"])
@@ -174,7 +183,7 @@ for _ in range(64):
 print()
 print('{{"pictures": 3}}')
 """
-    driver, request = CommandDriver(runs(source)), make_request(datasets)
+    driver, request = CommandDriver(runs(taking(3) + source)), make_request(datasets)
     tracemalloc.start()
     try:
         assert driver.scan(request, RecordingMonitor()).pictures == 3
@@ -202,7 +211,7 @@ os.write(1, b"chatter\\n" * 25_000 + b'{"pictures": 72}\\n')
 os.write(2, b"chatter\\n" * 25_000 + b"the lens is dirty\\n")
 sys.exit(int(sys.argv[1]))
 """
-    options = runs(source)
+    options = runs(taking(72) + source)
     good, bad = ({**options, "argv": [*options["argv"], status]} for status in "01")
     assert CommandDriver(good).scan(make_request(datasets), Busy()).pictures == 72
     with pytest.raises(ScanFailed, match="the lens is dirty"):
@@ -330,6 +339,132 @@ open("pid", "w").write(str(child.pid))
     assert not is_running((request.dataset_dir / "pid").read_text())
 
 
+DETACHES = """
+import os, subprocess, sys, time
+open("0.jpg", "w").write("a picture")
+child = subprocess.Popen(
+    [sys.executable, "-S", "-c", "import os, signal; signal.signal(15, signal.SIG_IGN); os.close(3); signal.pause()"],
+    start_new_session=True, env={}, pass_fds=[os.dup2(os.pipe()[1], 3)],
+)
+open("pid", "w").write(str(child.pid))
+"""
+"""Leaves a process with a session and an environment of its own, which ignores SIGTERM."""
+
+
+def test_process_without_session_and_environment_of_the_scan_is_ended(datasets, runs):
+    """It would write into the finished dataset."""
+    request = make_request(datasets)
+    assert CommandDriver(runs(DETACHES, stop_grace=0.1)).scan(request, RecordingMonitor()).note == ""
+    assert not is_running((request.dataset_dir / "pid").read_text())
+
+
+def test_whole_family_of_a_detached_process_is_ended(datasets, runs):
+    """The children of one that is ended come to the daemon."""
+    source = """
+import os, signal
+open("0.jpg", "w").write("a picture")
+ready, tell = os.pipe()
+for generation in range(4):
+    if os.fork():
+        os._exit(0) if generation else os.read(ready, 1) and os._exit(0)
+    os.setsid()
+open("pid", "w").write(str(os.getpid()))
+os.write(tell, b"x")
+signal.pause()
+"""
+    request = make_request(datasets)
+    CommandDriver(runs(source, stop_grace=0.1)).scan(request, RecordingMonitor())
+    assert not is_running((request.dataset_dir / "pid").read_text())
+
+
+def test_process_that_prepare_has_started_goes_on(datasets, runs, tmp_path):
+    """It may be a server for the lights; only what the scan has started is ended."""
+    pid = tmp_path / "pid"
+    source = f"""
+import subprocess, sys
+waits = [sys.executable, "-S", "-c", "import signal; signal.pause()"]
+child = subprocess.Popen(waits, start_new_session=True, env={{}})
+open({str(pid)!r}, "w").write(str(child.pid))
+"""
+    driver = CommandDriver(runs(taking(), prepare=runs(source)["argv"]))
+    driver.scan(make_request(datasets, index=1), RecordingMonitor())
+    driver.prepare()
+    driver.scan(make_request(datasets), RecordingMonitor())
+    try:
+        assert is_running(pid.read_text())
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_what_can_not_be_ended_is_reported_with_each_scan_until_it_has_ended(datasets, runs, monkeypatch):
+    """A process of another user refuses every signal."""
+    with monkeypatch.context() as other_user:
+        other_user.setattr(processes, "_send", lambda pidfd, _: os.close(pidfd))
+        driver = CommandDriver(runs(DETACHES, stop_grace=0.1))
+        notes = [driver.scan(make_request(datasets, index=n), RecordingMonitor()).note for n in range(2)]
+    pids = [(datasets / f"col0_{n}" / "pid").read_text() for n in range(2)]
+    assert re.fullmatch(
+        rf"1 process that it started could not be ended .*: python\S* of \w+ \(pid {pids[0]}\)", notes[0]
+    )
+    assert re.match(r"2 processes that it started could not be ended", notes[1])
+    for pid in map(int, pids):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert CommandDriver(runs(taking())).scan(make_request(datasets, index=2), RecordingMonitor()).note == ""
+    assert driver.scan(make_request(datasets, index=3), RecordingMonitor()).note == ""
+
+
+def test_program_has_no_protection_from_the_oom_killer(datasets, runs, monkeypatch, tmp_path):
+    """The service's unit protects the daemon, so that it can record what became of a program that took all memory."""
+    protected, adjusted = tmp_path / "oom_score_adj", []
+    protected.write_text("-500\n")
+    driver = CommandDriver(runs(taking()))
+    monkeypatch.setattr(run, "OOM_SCORE", protected)
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda path, text: adjusted.append((path.name, text)) or write(path, text))
+    driver.scan(make_request(datasets), RecordingMonitor())
+    assert adjusted == [("oom_score_adj", "0")]
+
+
+# --- whether it was taken --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "fault"),
+    [
+        ("", {}, r"exited with 0 and left no file$"),
+        ("open('0.jpg', 'w')", {}, r"exited with 0 and left no file$"),
+        ("import os; os.mkdir('images'); os.symlink('/dev/null', '0.jpg')", {}, r"left no file$"),
+        (
+            taking() + """print('{"pictures": 2}')""",
+            {},
+            r"exited with 0 and says that it took 2 pictures, and left 1 file",
+        ),
+        (taking(2), {"expect": 3}, r"exited with 0 and left 2 files, 3 are expected"),
+    ],
+)
+def test_exit_status_zero_without_the_pictures_is_a_failure(datasets, runs, source, options, fault):
+    """Fswebcam and gphoto2 exit with 0 after a failed capture."""
+    request = make_request(datasets)
+    with pytest.raises(ScanFailed, match=fault):
+        CommandDriver(runs(source, **options)).scan(request, RecordingMonitor())
+    assert not request.dataset_dir.exists()
+    assert CommandDriver(runs("")).recover(request) is None
+
+
+def test_as_many_files_as_expected_are_a_dataset(datasets, runs):
+    """More may be there: a log, or metadata."""
+    for index, pictures in enumerate((2, 3)):
+        CommandDriver(runs(taking(pictures), expect=2)).scan(make_request(datasets, index=index), RecordingMonitor())
+
+
+def test_files_are_reported_as_they_reach_the_disk(datasets, runs):
+    """Progress stays where the program has left it."""
+    monitor = RecordingMonitor()
+    CommandDriver(runs(taking(2) + """print('{"progress": [2, 2]}')""")).scan(make_request(datasets), monitor)
+    assert {(2, 2, f"putting file {number} of 3 on disk") for number in (1, 2, 3)} <= set(monitor.recorded)
+
+
 # --- a killed daemon -------------------------------------------------------------------------------------
 
 
@@ -348,7 +483,7 @@ def test_next_attempt_ends_the_program_of_a_killed_daemon(datasets, runs):
     request = make_request(datasets)
     scan_until_killed("command", runs(IGNORES_SIGTERM), request)
     pid = (datasets / ".col0_0.attempt-1" / "pid").read_text()
-    CommandDriver(runs("", stop_grace=0.1)).scan(request, RecordingMonitor())
+    CommandDriver(runs(taking(), stop_grace=0.1)).scan(request, RecordingMonitor())
     assert not is_running(pid)
 
 
@@ -380,8 +515,8 @@ def test_program_runs_in_a_sandbox_without_setpriv(datasets, runs, tmp_path, mon
     refused.write_text('#!/bin/sh\necho "setpriv: activate capabilities: Operation not permitted" >&2\nexit 127\n')
     refused.chmod(0o755)
     monkeypatch.setattr(find, "SEARCH_PATH", f"{refused.parent}:{find.SEARCH_PATH}")
-    CommandDriver(runs('open("taken", "w").close()')).scan(make_request(datasets), RecordingMonitor())
-    assert (datasets / "col0_0" / "taken").exists()
+    CommandDriver(runs(taking())).scan(make_request(datasets), RecordingMonitor())
+    assert (datasets / "col0_0" / "0.jpg").exists()
 
 
 def test_programs_of_other_slots_and_rigs_go_on(datasets, runs, tmp_path):
@@ -413,6 +548,46 @@ signal.pause()
     driver = CommandDriver(runs("", recover=runs(says)["argv"]))
     assert (driver.recover(request) is not None) == recovered
     assert request.dataset_dir.exists() == recovered
+
+
+@pytest.mark.parametrize(("says", "pictures"), [("", 2), ("""print('{"pictures": 1}')""", 1)], ids=["counted", "says"])
+def test_recovered_scan_has_its_picture_count(datasets, runs, says, pictures):
+    """The `recover` program may report it; else the pictures are counted."""
+    source = f"""{taking(2)}
+import signal
+open("log.txt", "w").write("all of it")
+print('{{"progress": [1, 1]}}', flush=True)
+signal.pause()
+"""
+    request = make_request(datasets)
+    scan_until_killed("command", runs(source), request)
+    result = CommandDriver(runs("", recover=runs(says)["argv"])).recover(request)
+    assert result == ScanResult(pictures=pictures)
+
+
+def test_recovered_scan_without_its_pictures_is_a_failure(datasets, runs):
+    """What the `recover` program says isn't there."""
+    request = make_request(datasets)
+    scan_until_killed("command", runs(IGNORES_SIGTERM, stop_grace=0.1), request)
+    driver = CommandDriver(runs("", stop_grace=0.1, recover=runs("""print('{"pictures": 9}')""")["argv"]))
+    with pytest.raises(ScanFailed, match="says that it took 9 pictures, and left 1 file"):
+        driver.recover(request)
+
+
+def test_program_of_another_rig_goes_on(datasets, runs):
+    """Two rigs of one host may have one directory for their datasets, and timelapses of the same name."""
+    ours, theirs = (make_request(datasets, owner=Owner(rig=rig, store=f"/{rig}.json")) for rig in "ab")
+    options = runs(IGNORES_SIGTERM, stop_grace=0.1)
+    with (
+        begin_attempt(theirs) as attempt,
+        subprocess.Popen(
+            [*options["argv"]], cwd=datasets, start_new_session=True, env={"DATASET_DIR": str(attempt.directory)}
+        ) as process,
+    ):
+        CommandDriver(options).recover(ours)
+        assert process.poll() is None
+        CommandDriver(options).recover(theirs)
+        assert process.wait(60) < 0
 
 
 def test_recover_program_that_hangs_or_is_missing_means_not_finished(datasets, runs, tmp_path):

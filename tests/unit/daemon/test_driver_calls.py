@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,3 +90,19 @@ def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
     outcome = scan_into(tmp_path, driver)
     assert (outcome.problem, outcome.result) == (None, ScanResult(pictures=kept, note=""))
     assert type(outcome.result.pictures) in (int, type(None))
+
+
+@pytest.mark.parametrize("said", [(float("nan"), 5), (None, 5), (3, None), (-1, 5), (3, float("inf")), ("many", 5)])
+def test_progress_that_is_no_count_is_ignored_with_one_line(caplog, said):
+    """It costs no scan, and it is still a sign of life."""
+    clock = VirtualClock()
+    monitor = CallMonitor(clock)
+    monitor.progress(2, 5, "picture 2 of 5")
+    clock.pass_time(timedelta(seconds=100))
+    monitor.progress(*said)
+    monitor.progress(*said, "picture 3 of 5")
+    assert monitor.steps == (2, 5, "picture 3 of 5")
+    assert monitor.last_sign == clock.monotonic()
+    assert len(caplog.records) == 1
+    monitor.progress(4.0, 5)
+    assert monitor.steps == (4, 5, "")

@@ -1,17 +1,26 @@
 """Attempts at a dataset, on a real disk."""
 
+import ctypes
 import errno
 import os
 import stat
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import receipt as receipt_module
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished, unfinished_attempts
+from plantimager.timelapse.datasets import syncing
+from plantimager.timelapse.datasets.attempt import (
+    begin_attempt,
+    find_finished,
+    is_attempt_directory,
+    unfinished_attempts,
+)
+from plantimager.timelapse.datasets.contents import find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.testing import make_request
-from plantimager.timelapse.scan.request import ScanResult
+from plantimager.timelapse.scan.request import Owner, ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
@@ -52,8 +61,8 @@ def test_pictures_of_an_interrupted_attempt_are_kept(request_, tmp_path):
     assert [path.name for path in unfinished_attempts(request_)] == [
         ".col0_0.attempt-1", ".col0_0.attempt-1.2", ".col0_0.attempt-1.3",
     ]  # fmt: skip
-    take(request_, "0.jpg")
-    assert len(unfinished_attempts(request_)) == 3
+    with begin_attempt(request_) as attempt:
+        assert attempt.directory.name == ".col0_0.attempt-1.4"
 
 
 def test_unfinished_attempts_are_listed_oldest_first_or_by_number(tmp_path):
@@ -172,7 +181,9 @@ def test_receipt_is_written_first_and_everything_is_synced_before_the_rename(req
     assert order[0].startswith(RECEIPT)
     assert order[1] == ".col0_0.attempt-1"
     assert set(order[2:4]) == {"0.jpg", RECEIPT}
-    assert order[4:] == [".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
+    assert order[4] == ".col0_0.attempt-1"
+    assert order[5].startswith(RECEIPT)  # again, with the digests
+    assert order[6:] == [".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
 
 
 def test_rig_is_not_ready_while_the_disk_takes_no_directory(request_):
@@ -225,3 +236,202 @@ def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_pat
         assert find_finished(request_) is None
     assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
+
+
+# --- rigs that share a directory ----------------------------------------------------------------------------
+
+HERE = Owner(rig="a", store="/var/lib/a.json", host="pi", machine="1")
+
+
+@pytest.fixture(
+    params=[Owner(rig="b", store="/var/lib/b.json", host="pi", machine="1"), replace(HERE, machine="2")],
+    ids=["another rig of this host", "the same rig of a cloned host"],
+)
+def other(request, request_):
+    """Return the request of another rig for the same dataset."""
+    return replace(request_, owner=request.param)
+
+
+@pytest.fixture
+def ours(request_):
+    """Return our request for it."""
+    return replace(request_, owner=HERE)
+
+
+def test_dataset_of_another_rig_is_neither_taken_nor_moved(ours, other):
+    """Our pictures stay in the directory of their attempt, and the fault says whose is what, and where."""
+    take(other, "theirs.jpg")
+    assert find_finished(ours) is None
+    with pytest.raises(ScanFailed, match=rf"is a dataset of rig {other.owner.rig} on pi .*attempt-1~a-"):
+        take(ours, "ours.jpg")
+    assert {path.name for path in ours.dataset_dir.iterdir()} == {"theirs.jpg", RECEIPT}
+    [aside] = unfinished_attempts(ours)
+    assert (aside / "ours.jpg").read_text() == "a picture"
+    assert find_finished(other) == ScanResult(pictures=1)
+
+
+def test_next_attempt_does_not_take_again_what_only_lacks_its_place(ours, other):
+    """The fault is repeated at once, before the rig moves; when the place is free, the dataset goes there."""
+    take(other, "theirs.jpg")
+    with pytest.raises(ScanFailed):
+        take(ours, "ours.jpg")
+    with pytest.raises(ScanFailed, match="is a dataset of rig"):
+        find_finished(ours)
+    other.dataset_dir.rename(other.dataset_dir.with_name("away"))
+    assert find_finished(ours) == ScanResult(pictures=1)
+
+
+def test_attempts_of_two_rigs_never_share_a_directory(ours, other):
+    """Neither completes what the other has left."""
+    with begin_attempt(ours) as mine, begin_attempt(other) as theirs:
+        for attempt in (mine, theirs):
+            (attempt.directory / "0.jpg").write_text("a picture")
+            attempt.seal(ScanResult())
+        assert (unfinished_attempts(ours), unfinished_attempts(other)) == ([mine.directory], [theirs.directory])
+        assert (is_attempt_directory(ours, mine.directory), is_attempt_directory(ours, theirs.directory)) == (1, 0)
+
+
+def test_dataset_that_can_not_be_read_is_not_moved(ours, monkeypatch):
+    """It may be that of a rig under another user."""
+    take(ours, "0.jpg")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(receipt_module, "read_regular", refuse)
+    with pytest.raises(ScanFailed, match=r"somebody else \(Permission denied\)"):
+        take(replace(ours, scheduled_at=datetime(2027, 1, 1, tzinfo=UTC)), "0.jpg")
+
+
+def test_dataset_of_an_earlier_version_is_of_this_rig(ours):
+    """Its receipt has no owner, and its attempt's directory no mark; nothing is lost at an update."""
+    take(replace(ours, owner=None), "0.jpg")
+    assert find_finished(ours) == ScanResult(pictures=1)
+    ours.dataset_dir.rename(ours.dataset_dir.with_name(".col0_0.attempt-1"))
+    assert find_finished(ours) == ScanResult(pictures=1)
+
+
+def test_renamed_host_keeps_its_datasets(ours):
+    """A network may give a host its name."""
+    take(ours, "0.jpg")
+    assert find_finished(replace(ours, owner=replace(HERE, host="pi-2", rig=""))) == ScanResult(pictures=1)
+
+
+def test_what_is_moved_for_a_dataset_is_in_its_note(ours, tmp_path):
+    """The journal has it."""
+    (tmp_path / "col0_0").mkdir()
+    with begin_attempt(ours) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        result = attempt.finish(ScanResult(note="a bit dark"))
+    assert result.note == f"a bit dark; what was in {tmp_path}/col0_0 is now in col0_0.earlier-1"
+
+
+# --- evidence -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "claimed", "fault"),
+    [
+        ({}, None, "left no file"),
+        ({"0.jpg": ""}, None, "left no file"),
+        ({"0.jpg": "x"}, 2, "took 2 pictures, and left 1 file"),
+        ({"files.json": '{"filesets": [{"id": "images", "files": [{"file": "0.jpg"}]}]}'}, None, "lists images/0.jpg"),
+    ],
+)
+def test_attempt_without_its_pictures_is_no_dataset(request_, files, claimed, fault):
+    """Many programs exit with 0 after a failed capture."""
+
+    def finish():
+        with begin_attempt(request_) as attempt:
+            for name, content in files.items():
+                (attempt.directory / name).write_text(content)
+            attempt.finish(ScanResult(pictures=claimed))
+
+    with pytest.raises(ScanFailed, match=fault):
+        finish()
+    assert not request_.dataset_dir.exists()
+    assert find_finished(request_) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"filesets": 1}', '{"filesets": [{"files": [7]}]}', '{"filesets": [{"id": 1, "files": 1}]}'],
+)
+def test_list_of_files_in_another_form_is_no_fault(request_, text):
+    """A program may call its file as it likes."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        (attempt.directory / "files.json").write_text(text)
+        attempt.finish(ScanResult())
+    assert find_finished(request_)
+
+
+# --- on disk ------------------------------------------------------------------------------------------------
+
+
+def test_every_file_and_every_chunk_on_disk_is_reported(request_, monkeypatch):
+    """On a slow card the pictures of a scan take longer than a scan may go without progress."""
+    monkeypatch.setattr(syncing, "BLOCK_BYTES", 2)
+    monkeypatch.setattr(syncing, "CHUNK_BYTES", 4)
+    reports = []
+    with begin_attempt(request_, reports.append) as attempt:
+        (attempt.directory / "0.jpg").write_text("a" * 40)
+        (attempt.directory / "1.jpg").write_text("b")
+        attempt.finish(ScanResult())
+    assert {words for words in reports if "of 3" in words} == {f"putting file {n} of 3 on disk" for n in (1, 2, 3)}
+    assert len(reports) > 3 + 10
+
+
+def test_refused_part_of_a_file_fails_the_attempt(request_, monkeypatch):
+    """The sync after it would succeed, since the kernel reports a failed write once."""
+
+    def refuse(*_):
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(syncing, "CHUNK_BYTES", 4)
+    monkeypatch.setattr(syncing, "_sync_file_range", lambda: refuse)
+    with pytest.raises(ScanFailed, match="Input/output error"):
+        take(request_, "0.jpg")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_datasets_are_readable_by_the_group_alone(request_, umask):
+    """Whatever the umask, and however private or public a program has made its files."""
+    before = os.umask(umask)
+    try:
+        with begin_attempt(request_) as attempt:
+            (attempt.directory / "images").mkdir()
+            for mode in (0o600, 0o666, 0o400, 0o777):
+                (attempt.directory / "images" / f"{mode:o}.jpg").write_text("a picture")
+                (attempt.directory / "images" / f"{mode:o}.jpg").chmod(mode)
+            attempt.finish(ScanResult())
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in request_.dataset_dir.rglob("*")}
+    assert modes == {
+        "images": 0o750, RECEIPT: 0o640, "600.jpg": 0o640, "666.jpg": 0o640, "400.jpg": 0o440, "777.jpg": 0o740,
+    }  # fmt: skip
+    assert stat.S_IMODE(request_.dataset_dir.stat().st_mode) == 0o750
+
+
+def test_change_of_a_dataset_is_found(request_):
+    """Its receipt has the SHA-256 of every other file, whatever its name."""
+    strange = os.fsdecode(b"\xff.jpg")
+    take(request_, "0.jpg", "1.jpg", "2.jpg", strange)
+    assert find_differences(request_.dataset_dir) == []
+    (request_.dataset_dir / "0.jpg").write_text("another")
+    (request_.dataset_dir / "1.jpg").unlink()
+    (request_.dataset_dir / "late.txt").write_text("late")
+    (request_.dataset_dir / strange).write_text("another")
+    assert find_differences(request_.dataset_dir) == [
+        "1.jpg is missing", "0.jpg has changed", "late.txt was added after the scan", f"{strange} has changed",
+    ]  # fmt: skip
+
+
+def test_receipt_is_read_again_however_many_files_there_are(request_, monkeypatch):
+    """A receipt that is too large to read would be none."""
+    monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", 500)
+    take(request_, *(f"{number}.jpg" for number in range(20)))
+    assert find_finished(request_) == ScanResult(pictures=20)
+    assert find_differences(request_.dataset_dir) == ["its receipt has no digests, as those of earlier versions"]

@@ -122,6 +122,19 @@ def test_name_that_was_used_before_is_refused(define, history):
         check_may_start(define("old"), None, history)
 
 
+@pytest.mark.parametrize("where", ["held", "archived"])
+def test_single_slot_with_the_name_of_an_earlier_dataset_is_refused(define, history, where):
+    """The one dataset of ``tl_1`` would have the name of slot 1 of ``tl``."""
+    held = ended(plan(define())) if where == "held" else None
+    if held is None:
+        archive_store(b"{}", "tl", history, "x")
+    with pytest.raises(DefinitionRefused, match="would have the name of slot 1 of tl, which was taken here"):
+        check_may_start(define("tl_1", n_shots=1), held, history)
+    check_may_start(define("tl_1"), held, history)  # its datasets are tl_1_0 to tl_1_3
+    check_may_start(define("tl_x", n_shots=1), held, history)
+    check_may_start(define("other_1", n_shots=1), held, history)
+
+
 def test_archive_overwrites_nothing(history):
     """However often a name comes again."""
     archived = [archive_store(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]

@@ -45,6 +45,31 @@ def test_rig_with_a_name_shares_nothing(environment):
     assert [directory.name for directory in one.config_directories] == ["a", "a"]
 
 
+def test_datasets_of_a_rig_with_a_name_have_a_directory_of_its_name(environment):
+    """Where the configuration names one directory for all rigs, as on a server."""
+    only, north = find_places(environment), find_places(environment, rig="north")
+    assert (only.datasets_in(None), north.datasets_in(None)) == (only.datasets, north.datasets)
+    assert only.datasets_in(Path("/srv/scans")) == Path("/srv/scans")
+    assert (
+        north.datasets_in(Path("/srv/scans")) == north.datasets_in(Path("/srv/scans/north")) == Path("/srv/scans/north")
+    )
+
+
+def test_owner_of_datasets_is_the_rig_with_its_store_on_this_host(environment, tmp_path, monkeypatch):
+    """A Raspberry Pi with a copy of another's card has the same name and machine id, and another serial number."""
+    files = [tmp_path / "machine-id", tmp_path / "serial-number"]
+    monkeypatch.setattr("plantimager.timelapse.settings.places.MACHINE_FILES", files)
+    unknown = find_places(environment, rig="a").owner
+    assert (unknown.rig, unknown.store, unknown.machine) == ("a", str(find_places(environment, rig="a").store), "")
+    files[0].write_text("0123\n")
+    one = find_places(environment, rig="a").owner
+    files[1].write_bytes(b"100\0")
+    other = find_places(environment, rig="a").owner
+    assert "" != one.machine != other.machine
+    assert one.key != find_places(environment, rig="b").owner.key
+    assert "0123" not in one.machine
+
+
 def test_file_name_of_the_environment_comes_first(environment):
     """It is the contract with other programs, also for a rig with a name."""
     for rig in (None, "a"):

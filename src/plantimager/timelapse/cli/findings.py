@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from plantimager.timelapse.cli.phrases import describe_schedule, format_count
 from plantimager.timelapse.drivers import load_driver
+from plantimager.timelapse.settings.acceptance import find_name_clash
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, inspect_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.faults import Fault
 
 
@@ -57,18 +61,28 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
     return Finding(subject, _describe_config(config)), driver
 
 
-def check_definition(path: Path, driver: ScannerDriver | None, now: datetime) -> Finding:
-    """Return the finding on a definition, with the judgement of ``driver`` where there is one."""
+def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places | None = None) -> Finding:
+    """Return the finding on a definition, as ``driver`` and the timelapses in ``places`` have it, if there are any."""
     try:
         definition, (slots, notes) = read_with_schedule(path, now)
         check_rig_can(definition.configuration, driver, path)
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     schedule = describe_schedule(definition.mode, slots, now)
+    clash = None if places is None else _find_clash(definition, places)
+    clashes = () if clash is None else (f"{clash}; give it another name",)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
-        str(path), f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}", (*notes, *unchecked)
+        str(path), f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}", (*notes, *clashes, *unchecked)
     )
+
+
+def _find_clash(definition: Definition, places: Places) -> str | None:
+    held = None
+    with suppress(TimelapsedError):  # the daemon reports what is wrong with its store
+        loaded = load_timelapse(places.store)
+        held = None if loaded is None else loaded.stored
+    return find_name_clash(definition, held, places.history)
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:

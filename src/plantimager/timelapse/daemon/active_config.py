@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.places import Places
 
 
@@ -40,7 +41,12 @@ class ActiveConfig:
     @property
     def datasets(self) -> Path:
         """The directory of all datasets."""
-        return self.config.datasets or self._places.datasets
+        return self._places.datasets_in(self.config.datasets)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose those datasets are."""
+        return self._places.owner
 
     @property
     def run_latest(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.scan.request import ScanRequest
+from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import Owner
 
 
-def request_of(timelapse: TimeLapse, configuration: Mapping[str, Any], datasets: Path) -> ScanRequest:
-    """Return the request for the running attempt."""
+def request_of(
+    timelapse: TimeLapse, configuration: Mapping[str, Any], datasets: Path, owner: Owner | None = None
+) -> ScanRequest:
+    """Return the request for the running attempt, without the secrets of the configuration."""
     slot = timelapse.next_idx
     record = timelapse.records[slot]
     begin = timelapse.start_at or timelapse.schedule_times[0]
@@ -31,7 +35,8 @@ def request_of(timelapse: TimeLapse, configuration: Mapping[str, Any], datasets:
         scheduled_at=timelapse.schedule_times[slot],
         started_at=record.started_at,
         dataset_dir=datasets / record.scan_id,
-        configuration={**configuration, "timelapse": about},
+        configuration=without_secrets({**configuration, "timelapse": about}),
+        owner=owner,
     )
 
 

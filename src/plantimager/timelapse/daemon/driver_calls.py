@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
+from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
@@ -69,10 +70,15 @@ class CallMonitor(EventMonitor):
         self.began = self.last_sign = clock.monotonic()
         self.cancelled_at: float | None = None
         self._last_wake = float("-inf")
+        self._has_misreported = False
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Note a sign of life. Rig thread."""
-        super().progress(int(done), int(total), note)  # a driver may count in any type; JSON takes integers
+        """Note a sign of life. Rig thread. Numbers that are no count are ignored, and logged once a call."""
+        steps = _read_steps(done, total)
+        if steps is None and not self._has_misreported:
+            self._has_misreported = True
+            log_event(Action.RIG_TROUBLE, f"the driver reported {done!r} of {total!r} as its progress; it is ignored")
+        super().progress(*(steps or self.steps[:2]), note)
         self.last_sign = self._clock.monotonic()
         if self.last_sign - self._last_wake >= PROGRESS_INTERVAL:
             self._last_wake = self.last_sign
@@ -83,6 +89,15 @@ class CallMonitor(EventMonitor):
         if self.cancelled_at is None:
             self.cancelled_at = self._clock.monotonic()
         super().cancel()
+
+
+def _read_steps(done: Any, total: Any) -> tuple[int, int] | None:
+    """Return a progress in integers, for JSON; a driver may count in any type. ``None`` for what is no count."""
+    try:
+        steps = int(done), int(total)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return steps if min(steps) >= 0 and max(steps) < MAX_PICTURES else None
 
 
 def make_call(

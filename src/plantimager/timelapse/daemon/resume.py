@@ -99,7 +99,7 @@ class Resume:
     def _ask_driver(self, running: TimeLapse) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
         config, driver = self._active.config, self._active.driver
-        request = request_of(running, self._keeper.configuration, self._active.datasets)
+        request = request_of(running, self._keeper.configuration, self._active.datasets, self._active.owner)
         limit = min(config.stall_timeout, RECOVER_TIMEOUT)
         try:
             ask = partial(make_call, driver, Call.RECOVER, request)

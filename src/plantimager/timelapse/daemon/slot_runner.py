@@ -100,7 +100,7 @@ class SlotRunner:
 
     def _begin_attempt(self, running: TimeLapse, now: datetime, circumstances: Circumstances) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        request = request_of(running, self._keeper.configuration, self._active.datasets)
+        request = request_of(running, self._keeper.configuration, self._active.datasets, self._active.owner)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------

@@ -5,8 +5,12 @@ three steps make it the dataset:
 
 1. A receipt is written into it. From here on a kill of the daemon loses nothing, because the kernel holds what was
    written: `find_finished` takes the remaining steps.
-2. Everything in it is synced to disk.
+2. Everything in it is synced to disk, with progress, and the receipt is given the digests of the files.
 3. It is renamed to ``dataset_dir``. From here on a power cut loses nothing.
+
+Two rigs may have the same directory for their datasets, and timelapses of the same name. The name of an attempt's
+directory has a mark of the rig, and the receipt its owner. What is another rig's is neither taken nor moved: the
+pictures stay where they are then, and the scan has failed.
 
 The receipt names the boot in which it was written. After a power cut between 1 and 3 nobody knows which pictures
 reached the disk, so that the attempt counts as interrupted. Its pictures are kept in the hidden directory.
@@ -17,33 +21,55 @@ A driver needs `begin_attempt` and `find_finished`, and one whose programs outli
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import re
 import stat
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.datasets.receipt import RECEIPT, boot_id, make_receipt, read_receipt, result_from_receipt
-from plantimager.timelapse.support import json_text
+from msgspec.structs import replace
+
+from plantimager.timelapse.datasets.contents import check_contents
+from plantimager.timelapse.datasets.receipt import (
+    FILES,
+    RECEIPT,
+    boot_id,
+    load_receipt,
+    make_receipt,
+    other_owner,
+    read_receipt,
+    receipt_text,
+    result_from_receipt,
+)
+from plantimager.timelapse.datasets.syncing import GROUP_FILE, open_to_group, sync_tree
 from plantimager.timelapse.support.durable import sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+
+    Report = Callable[[str], None]
 
 MAX_DIRECTORIES: Final = 1_000
 """Of attempts with the same number at one dataset. Each but the first stands for a store that was not saved."""
 
 
+def _report_nothing(_: str) -> None:
+    """Report nothing: nobody supervises the call."""
+
+
 class Attempt:
     """The directory of one attempt, which becomes the dataset when it is finished."""
 
-    def __init__(self, request: ScanRequest, directory: Path) -> None:
+    def __init__(self, request: ScanRequest, directory: Path, report: Report = _report_nothing) -> None:
         self.request, self.directory = request, directory
-        self._sealed = False
+        self._report = report
+        self._receipt: dict[str, Any] | None = None
 
     def seal(self, result: ScanResult) -> None:
         """Write the receipt: everything is taken, and a kill from here on loses nothing.
@@ -52,36 +78,42 @@ class Attempt:
 
         Raises
         ------
+        ScanFailed
+            The pictures of ``result`` are not there; there is no receipt.
         OSError
             The disk refuses; there is no receipt.
 
         """
+        check_contents(self.directory, result.pictures)
         if not os.access(self.directory, os.W_OK):  # a program has write-protected its pictures
             self.directory.chmod(stat.S_IMODE(self.directory.stat().st_mode) | stat.S_IRWXU)
-        write_durably(self.directory / RECEIPT, json_text.dumps(make_receipt(self.request, result)))
-        self._sealed = True
+        receipt = make_receipt(self.request, result)
+        _write_receipt(self.directory, receipt)
+        self._receipt = receipt
 
     def finish(self, result: ScanResult) -> ScanResult:
-        """Sync everything to disk, move it into place, and return ``result``.
+        """Sync everything to disk, move it into place, and return ``result``, with a note on what was moved for it.
 
         Raises
         ------
+        ScanFailed
+            The place is that of another rig's dataset, or as `seal`.
         OSError
             The disk refuses; the dataset is not in its place.
 
         """
-        if not self._sealed:
+        if self._receipt is None:
             self.seal(result)
-        _sync_tree_durably(self.directory)
-        _move_into_place(self.directory, self.request.dataset_dir)
-        return result
+        assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
+        return _complete(self.request, self.directory, self._receipt, result, self._report)
 
 
 @contextmanager
-def begin_attempt(request: ScanRequest) -> Iterator[Attempt]:
+def begin_attempt(request: ScanRequest, report: Report = _report_nothing) -> Iterator[Attempt]:
     """Make the directory of an attempt, to be finished within the block.
 
-    An attempt that isn't finished keeps its directory, which is removed if nothing is in it.
+    An attempt that isn't finished keeps its directory, which is removed if nothing is in it. ``report`` is called with
+    a sentence while the pictures are put on disk, which may take longer than a scan may go without progress.
 
     Raises
     ------
@@ -98,7 +130,7 @@ def begin_attempt(request: ScanRequest) -> Iterator[Attempt]:
         raise ScannerNotReady(_describe(problem, request)) from problem
     try:
         try:
-            yield Attempt(request, directory)
+            yield Attempt(request, directory, report)
         finally:
             _remove_if_empty(directory)
     except OSError as problem:
@@ -109,11 +141,17 @@ def _describe(problem: OSError, request: ScanRequest) -> str:
     return f"{problem.filename or request.dataset_dir.parent}: {problem.strerror or problem}"
 
 
-def find_finished(request: ScanRequest) -> ScanResult | None:
+def find_finished(request: ScanRequest, report: Report = _report_nothing) -> ScanResult | None:
     """Return the result of the attempt that finished this slot's dataset, None if none did.
 
-    Timelapse, slot and scheduled time of the receipt have to be those of ``request``, so that a dataset of the same
-    name that belongs to another experiment doesn't count. An `Attempt.finish` that was interrupted is completed.
+    Rig, timelapse, slot and scheduled time of the receipt have to be those of ``request``, so that a dataset of the
+    same name that belongs to another experiment doesn't count. An `Attempt.finish` that was interrupted is completed.
+
+    Raises
+    ------
+    ScanFailed
+        An attempt is whole, and the place is that of another rig's dataset.
+
     """
     receipt = read_receipt(request.dataset_dir, request)
     if receipt is not None:
@@ -122,24 +160,52 @@ def find_finished(request: ScanRequest) -> ScanResult | None:
         receipt = read_receipt(directory, request)
         if receipt is not None and receipt.get("boot") == boot_id() is not None:
             with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-                _sync_tree_durably(directory)
-                _move_into_place(directory, request.dataset_dir)
-                return result_from_receipt(receipt)
+                return _complete(request, directory, receipt, result_from_receipt(receipt), report)
     return None
 
 
+def _complete(
+    request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
+) -> ScanResult:
+    """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
+    digests = _sync_tree_durably(directory, report)
+    with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
+        _write_receipt(directory, {**receipt, FILES: digests})
+    moved = _move_into_place(directory, request)
+    return replace(result, note="; ".join(filter(None, (result.note, moved))))
+
+
+def _write_receipt(directory: Path, receipt: dict[str, Any]) -> None:
+    write_durably(directory / RECEIPT, receipt_text(receipt))
+    (directory / RECEIPT).chmod(GROUP_FILE)
+
+
+# --- directories of attempts --------------------------------------------------------------------------------
+
+
 def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list[Path]:
-    """Return the directories of a dataset's unfinished attempts, oldest first: all, or those of one ``number``."""
+    """Return the directories of a dataset's unfinished attempts, oldest first: all, or those of one ``number``.
+
+    Those without a mark, which versions before this one made, are among them.
+    """
+    found = {}
     with contextlib.suppress(OSError):
-        found = [path for path in request.dataset_dir.parent.iterdir() if is_attempt_directory(request, path, number)]
-        return sorted(found, key=lambda path: tuple(map(int, path.name.rpartition("-")[2].split("."))))
-    return []
+        for path in request.dataset_dir.parent.iterdir():
+            match = re.fullmatch(_attempt_pattern(request, f"(?:{re.escape(_mark(request))})?", number), path.name)
+            if match is not None:
+                found[path] = tuple(map(int, match[1].split(".")))
+    return sorted(found, key=lambda path: found[path])
 
 
-def is_attempt_directory(request: ScanRequest, directory: Path, number: int | None = None) -> bool:
-    """Whether `begin_attempt` made ``directory`` for this dataset, with any number or with ``number``."""
-    name = re.escape(_attempt_name(request, "")) + (r"\d+" if number is None else str(number)) + r"(\.\d+)?"
-    return directory.parent == request.dataset_dir.parent and re.fullmatch(name, directory.name, re.ASCII) is not None
+def is_attempt_directory(request: ScanRequest, directory: Path) -> bool:
+    """Whether `begin_attempt` made ``directory`` for this dataset and this rig."""
+    name = re.fullmatch(_attempt_pattern(request, re.escape(_mark(request))), directory.name)
+    return name is not None and directory.parent == request.dataset_dir.parent
+
+
+def _attempt_pattern(request: ScanRequest, mark: str, number: int | None = None) -> str:
+    numbers = r"[0-9]+" if number is None else str(number)
+    return re.escape(_attempt_name(request, "")) + rf"({numbers}(?:\.[0-9]+)?){mark}"
 
 
 def _attempt_name(request: ScanRequest, number: str) -> str:
@@ -147,13 +213,22 @@ def _attempt_name(request: ScanRequest, number: str) -> str:
     return f".{request.dataset_dir.name}.attempt-{number}"
 
 
+def _mark(request: ScanRequest) -> str:
+    """Return the end of the name of an attempt's directory, which no other rig has."""
+    if request.owner is None:
+        return ""
+    digest = hashlib.sha256("\0".join(request.owner.key).encode(errors="surrogateescape")).hexdigest()
+    return f"~{request.owner.rig}{'-' if request.owner.rig else ''}{digest[:8]}"
+
+
 def _make_directory(request: ScanRequest) -> Path:
     """Make a directory that no attempt has used, not even one whose number was lost because the store was not saved."""
     for again in range(1, MAX_DIRECTORIES + 1):
         number = f"{request.attempt}.{again}" if again > 1 else f"{request.attempt}"
-        directory = request.dataset_dir.with_name(_attempt_name(request, number))
+        directory = request.dataset_dir.with_name(_attempt_name(request, number) + _mark(request))
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
+            open_to_group(directory)
             return directory
     raise ScanFailed(f"{directory.parent}: {MAX_DIRECTORIES} attempts at {request.scan_id} stand aside; move them away")
 
@@ -164,45 +239,55 @@ def _remove_if_empty(directory: Path) -> None:
             os.rmdir(folder)  # noqa: PTH106 - os.walk gives str
 
 
-def _move_into_place(directory: Path, dataset_dir: Path) -> None:
-    """Rename a whole dataset to its place. What is there (of an earlier experiment) is kept as ``.earlier-N``."""
-    number = 1
+def _move_into_place(directory: Path, request: ScanRequest) -> str:
+    """Rename a whole dataset to its place. What is there (of an earlier experiment) is kept as ``.earlier-N``.
+
+    Returns a note on what was moved, empty where nothing was.
+
+    Raises
+    ------
+    ScanFailed
+        Another rig's dataset is there.
+
+    """
+    dataset_dir, note, number = request.dataset_dir, "", 1
     while os.path.lexists(dataset_dir):
+        other = _describe_other(request)
+        if other is not None:
+            raise ScanFailed(
+                f"{dataset_dir} is a dataset of {other}; the pictures of this scan are in {directory}: "
+                "give each rig a directory of its own for its datasets"
+            )
         earlier = dataset_dir.with_name(f"{dataset_dir.name}.earlier-{number}")
         if not os.path.lexists(earlier):
             dataset_dir.rename(earlier)
+            note = f"what was in {dataset_dir} is now in {earlier.name}"
         number += 1
     directory.rename(dataset_dir)
     sync_directory(dataset_dir.parent)
+    return note
 
 
-def _sync_tree_durably(directory: Path) -> None:
-    """Sync a sealed attempt to disk; remove its receipt where that fails.
+def _describe_other(request: ScanRequest) -> str | None:
+    """Return in words whose the dataset in the place of this one is, None where it is nobody else's."""
+    try:
+        owner = other_owner(load_receipt(request.dataset_dir), request)
+    except OSError as problem:
+        is_absent = problem.errno in (errno.ENOENT, errno.ENOTDIR)
+        return None if is_absent else f"somebody else ({problem.strerror})"
+    except ValueError:
+        return None
+    return None if owner is None else str(owner)
+
+
+def _sync_tree_durably(directory: Path, report: Report) -> dict[str, str]:
+    """Sync a sealed attempt to disk, and return the digests of its files; remove its receipt where that fails.
 
     The kernel reports a failed write to one fsync only, so that a second attempt to sync would seem to succeed.
     """
     try:
-        _sync_tree(directory)
+        return sync_tree(directory, report)
     except OSError:
         with contextlib.suppress(OSError):
             (directory / RECEIPT).unlink()
         raise
-
-
-def _sync_tree(directory: Path) -> None:
-    for folder, _, names in os.walk(directory, topdown=False):
-        for name in names:
-            _sync_file(os.path.join(folder, name))  # noqa: PTH118 - os.walk gives str
-        sync_directory(Path(folder))
-
-
-def _sync_file(path: str) -> None:
-    """Sync a regular file to disk. A link or a FIFO that a program left there is skipped."""
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        return
-    with contextlib.suppress(PermissionError):  # a file that nobody may read need not survive a power cut
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
@@ -72,16 +73,18 @@ class PlantDbLayout:
         Raises
         ------
         OSError
-            The disk refuses it.
+            The disk refuses it, or a picture is not there any more.
 
         """
+        for file in self._files:
+            (self._directory / FILESET / file["file"]).stat()
         self._write_metadata("metadata.json", self._scan_metadata())
         self._write_metadata(f"{FILESET}.json", {"channels": ["rgb"]})
         filesets = {"filesets": [{"id": FILESET, "files": self._files}]}
         (self._directory / "files.json").write_bytes(json_text.dumps(filesets))
 
     def _scan_metadata(self) -> dict[str, Any]:
-        request, configuration = self._request, json_text.jsonable(self._request.configuration)
+        request, configuration = self._request, without_secrets(json_text.jsonable(self._request.configuration))
         metadata = configuration.get("Metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
         started = request.started_at or request.scheduled_at

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 RECEIPT: Final = "timelapsed.json"
 """The name of the file."""
 
-MAX_RECEIPT_BYTES: Final = 1 << 20
-"""A receipt of ours has some hundred."""
+FILES: Final = "files"
+"""The key of the SHA-256 of every other file, by its path in the dataset."""
+
+MAX_RECEIPT_BYTES: Final = 1 << 24
+"""One of ours has some hundred, and a hundred for each file: larger ones are written without the files' digests."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def make_receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
     """Return the receipt of a whole attempt, as JSON values."""
+    owner = request.owner
     return {
         "version": 1,
         "scan_id": request.scan_id,
@@ -34,17 +38,56 @@ def make_receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
         "pictures": result.pictures,
         "note": result.note,
         "boot": boot_id(),
+        **({} if owner is None else {"owner": {name: getattr(owner, name) for name in owner.__struct_fields__}}),
     }
 
 
+def receipt_text(receipt: Mapping[str, Any]) -> bytes:
+    """Return the text of a receipt, without the digests of the files where it would be too large to read."""
+    text = json_text.dumps(receipt)
+    if len(text) > MAX_RECEIPT_BYTES:
+        text = json_text.dumps({key: value for key, value in receipt.items() if key != FILES})
+    return text
+
+
+def load_receipt(directory: Path) -> dict[str, Any]:
+    """Return the receipt in a directory, whoever wrote it.
+
+    Raises
+    ------
+    OSError
+        There is none, or it can't be read.
+    ValueError
+        It isn't one.
+
+    """
+    receipt = json_text.loads(read_regular(directory / RECEIPT, MAX_RECEIPT_BYTES))
+    if not isinstance(receipt, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - a file's content, not an argument
+    return receipt
+
+
 def read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None:
-    """Return the receipt in a directory; None if there is none, or it is not of this request's slot."""
+    """Return the receipt in a directory; None if there is none, or it is not of this rig and this request's slot."""
     try:
-        receipt: dict[str, Any] = json_text.loads(read_regular(directory / RECEIPT, MAX_RECEIPT_BYTES))
+        receipt = load_receipt(directory)
         slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return receipt if slot == (request.timelapse_id, request.index, request.scheduled_at) else None
+    is_ours = other_owner(receipt, request) is None
+    return receipt if is_ours and slot == (request.timelapse_id, request.index, request.scheduled_at) else None
+
+
+def other_owner(receipt: Mapping[str, Any], request: ScanRequest) -> Owner | None:
+    """Return whose a receipt is, None where it is of the rig of ``request``.
+
+    A receipt without an owner, which versions before this one wrote, is of this rig.
+    """
+    values = receipt.get("owner")
+    if request.owner is None or not isinstance(values, dict):
+        return None
+    owner = Owner(**{name: str(values.get(name, "")) for name in Owner.__struct_fields__})
+    return None if owner.key == request.owner.key else owner
 
 
 def result_from_receipt(receipt: Mapping[str, Any]) -> ScanResult:

@@ -75,7 +75,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Go along the path, and paint a picture for each camera at each pose."""
-        finished = find_finished(request)
+        finished = find_finished(request, lambda words: monitor.progress(0, 0, words))
         if finished is not None:
             return finished
         self.prepare()
@@ -85,7 +85,8 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         cameras = [self._limit_width(camera) for camera in cameras]
         needed = disk_space.max_picture_bytes(cameras) * len(poses)
         disk_space.check_disk_space(request, needed, self._options.keep_free)
-        with begin_attempt(request) as attempt:
+        total = len(poses) * len(cameras)
+        with begin_attempt(request, lambda words: monitor.progress(total, total, words)) as attempt:
             layout = PlantDbLayout(attempt.directory, request)
             self._take_pictures(request, monitor, poses, cameras, layout)
             layout.complete()

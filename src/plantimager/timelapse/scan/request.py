@@ -12,6 +12,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Owner(Struct, frozen=True, kw_only=True):
+    """The rig that a scan is for, by which its dataset is recognised among those of other rigs."""
+
+    rig: str = ""
+    """Its name, empty for the rig without one."""
+    store: str = ""
+    """The path of its store."""
+    host: str = ""
+    """The name of its host, for people: two hosts may have the same."""
+    machine: str = ""
+    """The identifier of its host, empty where it is unknown."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two owners the same: a host may be renamed, and a rig has one store."""
+        return self.store, self.machine
+
+    def __str__(self) -> str:
+        rig = f"rig {self.rig}" if self.rig else "the rig without a name"
+        return f"{rig} on {self.host or 'an unknown host'} (store {self.store or 'unknown'})"
+
+
 class ScanRequest(Struct, frozen=True, kw_only=True):
     """One attempt at one slot."""
 
@@ -32,6 +54,8 @@ class ScanRequest(Struct, frozen=True, kw_only=True):
     """The community's scan configuration, JSON values: ``ScanPath``, ``Metadata``, a table per camera, ``timelapse``.
     Only ``timelapse.start_at`` (ISO-8601, UTC) is always there. Without a path or a camera the driver uses its own
     default."""
+    owner: Owner | None = None
+    """Whose scan it is, None where the caller is no daemon."""
     started_at: datetime | None = None
     """Start of this attempt, UTC, None where the caller doesn't know; for the dataset's metadata."""
 

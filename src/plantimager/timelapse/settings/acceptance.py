@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -72,6 +73,21 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
             f"{name} can't start: a timelapse of that name has already ended here",
             hint="give it another name, so that its datasets don't meet those of the first",
         )
+    clash = find_name_clash(definition, held, history)
+    if clash is not None:
+        raise DefinitionRefused(f"{name} can't start: {clash}", hint="give it another name")
+
+
+def find_name_clash(definition: Definition, held: StoredTimelapse | None, history: Path) -> str | None:
+    """Return which dataset of an earlier timelapse has the name of the only one of this; None where none has.
+
+    A timelapse of one slot has one dataset, ``NAME``, and another has ``NAME_0`` and so on.
+    """
+    other, _, number = definition.name.rpartition("_")
+    if not definition.has_one_slot or not re.fullmatch("0|[1-9][0-9]*", number):
+        return None
+    is_used = (held is not None and held.timelapse.id == other) or (history / f"{other}.json").exists()
+    return f"its dataset would have the name of slot {number} of {other}, which was taken here" if is_used else None
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:

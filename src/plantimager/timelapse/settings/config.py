@@ -81,7 +81,8 @@ class Config(Struct, frozen=True):
     driver: Annotated[str, Key(text)] = "simulated"
     """The installed driver: "simulated", "command", "grbl", or one of your own."""
     datasets: Annotated[Path | None, Key(absolute_path, absent="``datasets/`` beside the store")] = None
-    """Where datasets go, an absolute path that the service may write to."""
+    """Where datasets go, an absolute path that the service may write to; those of a rig with a name (``--rig NAME``) go
+    into a directory of its name in it."""
     missed: Annotated[Missed, Key(member_of(Missed))] = Missed.SKIP
     """What becomes of slots that were missed while the rig was off: "skip" records each as skipped, "run_latest" takes
     the newest of them at once."""

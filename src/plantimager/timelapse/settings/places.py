@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.config import (
     CONFIG_FILE_NAME,
     config_directories,
@@ -18,9 +23,11 @@ from plantimager.timelapse.support.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 DEFINITION_FILE_NAME: Final = "timelapse.toml"
+
+MACHINE_FILES: Final = (Path("/etc/machine-id"), Path("/sys/firmware/devicetree/base/serial-number"))
+"""What identifies a host: the serial number tells a Raspberry Pi from another with a copy of its card."""
 
 _RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
@@ -38,6 +45,17 @@ class Places(Struct, frozen=True):
     def datasets(self) -> Path:
         """The directory of the datasets, unless the configuration names another."""
         return self.store.parent / self._own("datasets")
+
+    def datasets_in(self, named: Path | None) -> Path:
+        """Return the directory of the datasets, where the configuration names one: for a rig with a name, in that."""
+        if named is None:
+            return self.datasets
+        return named if self.rig in (None, named.name) else named / self.rig
+
+    @property
+    def owner(self) -> Owner:
+        """Whose the datasets of this rig are."""
+        return Owner(rig=self.rig or "", store=str(self.store), host=platform.node(), machine=_machine_id())
 
     @property
     def history(self) -> Path:
@@ -99,3 +117,12 @@ def find_places(
         rig=rig,
         config_file=config_file,
     )
+
+
+def _machine_id() -> str:
+    """Return an identifier of this host, empty where it has none. The machine id itself is to stay on the host."""
+    found = []
+    for path in MACHINE_FILES:
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().strip(b"\0\n "))
+    return hashlib.sha256(b"timelapsed\0" + b"\0".join(found)).hexdigest()[:16] if any(found) else ""

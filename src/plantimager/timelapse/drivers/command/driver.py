@@ -3,7 +3,8 @@
 The program of ``argv`` is given the scan in the environment (``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` from 0,
 ``ATTEMPT`` from 1, ``SCHEDULED_AT`` in UTC, ``DATASET_DIR``) and on stdin, there as one JSON object that also has the
 scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one. The files that the program leaves
-in it are the dataset, which is moved into place when the program has exited with 0.
+in it are the dataset, which is moved into place when the program has exited with 0, and has left a file, or as many as
+``expect`` and its own report say.
 
 The program may report on stdout in lines of JSON: ``{"progress": [17, 36], "note": "picamera"}`` as it goes on, and
 ``{"pictures": 72}`` at the end. Any other line counts as a sign of life. Its exit status means: 0, the scan is whole;
@@ -11,8 +12,8 @@ The program may report on stdout in lines of JSON: ``{"progress": [17, 36], "not
 stderr. Without the program the rig isn't ready: its disk may not be mounted yet.
 
 SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
-daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. Nothing that the
-program started goes on after its end.
+daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. All that the
+program started is ended before its files become the dataset. What can't be ended, being another user's, is reported.
 
 Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
 itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
@@ -24,6 +25,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import (
     Attempt,
@@ -32,15 +35,16 @@ from plantimager.timelapse.datasets.attempt import (
     is_attempt_directory,
     unfinished_attempts,
 )
-from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.datasets.contents import check_contents, count_pictures
+from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.programs.descendants import Descendants
 from plantimager.timelapse.drivers.programs.environment import basic_environment
 from plantimager.timelapse.drivers.programs.find import ProgramMissing, find_program
 from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
-from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
     DriverError,
     FaultsFound,
@@ -53,6 +57,8 @@ from plantimager.timelapse.support.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
+
+    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
 OK: Final = 0
 NOT_READY: Final = 75
@@ -68,6 +74,7 @@ class CommandDriver(ScannerDriver):
         self._options = read_command_options(options, faults)
         if faults:
             raise FaultsFound(faults)
+        self._descendants = Descendants()
         self._environment = {**basic_environment(), **self._options.environment}
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
 
@@ -118,38 +125,53 @@ class CommandDriver(ScannerDriver):
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Run the program; the files in its directory become the dataset."""
-        finished = self._end_other_attempts(request)
+        finished = self._end_other_attempts(request, lambda words: monitor.progress(0, 0, words))
         if finished is not None:
             return finished
         # How much space the program needs is unknown to the driver.
         disk_space.check_disk_space(request, 0, self._options.keep_free)
-        with begin_attempt(request) as attempt:
-            report = ProgramReport(monitor)
+        report = ProgramReport(monitor)
+        with begin_attempt(request, report.put_on_disk) as attempt:
             monitor.progress(0, 0, f"starting {self._options.argv[0]}")
+            self._descendants.begin()
             try:
                 ended = self._run_scan(request, attempt.directory, monitor, report)
-                self._require_finished(ended)
-                attempt.seal(report.result)  # at once: a kill before it makes the program scan again
             finally:
                 self._end_leftovers(request)
-            attempt.finish(report.result)
+                remaining = self._descendants.end(self._options.stop_grace)
+            self._require_finished(ended, remaining)
+            result = report.result
+            self._check_contents(attempt.directory, self._options.argv, result)
+            attempt.seal(result)  # at once: a kill before it makes the program scan again
+            result = attempt.finish(replace(result, note=_join(result.note, remaining)))
         report.complete()
-        return report.result
+        return result
 
-    def _require_finished(self, ended: ProgramExit) -> None:
+    def _require_finished(self, ended: ProgramExit, remaining: str) -> None:
         """Raise the error that the end of the program stands for, unless it has finished the scan."""
-        program = self._options.argv[0]
+        words = _join(f"{self._options.argv[0]} {ended}", remaining)
         if ended.stopped:
-            raise ScanCancelled(f"cancelled; {program} {ended}")
+            raise ScanCancelled(f"cancelled; {words}")
         if ended.status == NOT_READY:
-            raise ScannerNotReady(f"{program} {ended}")
+            raise ScannerNotReady(words)
         if ended.status != OK:
-            raise ScanFailed(f"{program} {ended}")
+            raise ScanFailed(words)
+
+    def _check_contents(self, directory: Path, program: tuple[str, ...], result: ScanResult) -> None:
+        """Raise `ScanFailed` where a program that exited with 0 has not left what it says, and what is expected."""
+        check_contents(directory, result.pictures, self._options.expect, f"{program[0]} exited with 0 and")
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
 
-        That program is given the same as the program of the scan, and the directory of the interrupted attempt.
+        That program is given the same as the program of the scan, and the directory of the interrupted attempt. It may
+        report the number of pictures as that does; otherwise they are counted.
+
+        Raises
+        ------
+        ScanFailed
+            It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
+
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:
@@ -157,20 +179,25 @@ class CommandDriver(ScannerDriver):
         left = unfinished_attempts(request, request.attempt)
         if not left:
             return None
-        directory = left[-1]
+        directory, report = left[-1], ProgramReport(EventMonitor())
         try:
             with Deadline(self._options.recover_timeout) as deadline:
-                ended = self._run(self._options.recover, request, directory, deadline.passed)
+                ended = self._run(self._options.recover, request, directory, deadline.passed, report.read)
             if ended.stopped or ended.status != OK:
                 return None
-            return Attempt(request, directory).finish(ScanResult())
+            pictures = report.result.pictures
+            result = replace(report.result, pictures=count_pictures(directory) if pictures is None else pictures)
+            self._check_contents(directory, self._options.recover, result)
+            return Attempt(request, directory).finish(result)
         except (OSError, ProgramMissing, ProgramHung):
             return None  # it is unknown whether the attempt had finished
 
-    def _end_other_attempts(self, request: ScanRequest) -> ScanResult | None:
+    def _end_other_attempts(
+        self, request: ScanRequest, report: Callable[[str], None] = lambda _: None
+    ) -> ScanResult | None:
         """End every other attempt at this dataset that still runs; return the result of one that finished it."""
         self._end_leftovers(request)
-        return find_finished(request)
+        return find_finished(request, report)
 
     def _end_leftovers(self, request: ScanRequest) -> None:
         def is_leftover(environment: Mapping[bytes, bytes]) -> bool:
@@ -230,3 +257,7 @@ class CommandDriver(ScannerDriver):
             raise DriverError(f"{key}: {program[0]} took longer than {timeout.total_seconds():g} s and {ended}")
         if ended.status != OK:
             raise DriverError(f"{key}: {program[0]} {ended}")
+
+
+def _join(*sentences: str) -> str:
+    return "; ".join(filter(None, sentences))

@@ -12,7 +12,7 @@ from msgspec import Struct
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.command.protocol import SCAN_VARIABLES
-from plantimager.timelapse.support.faults import Fault, Table, argv, text
+from plantimager.timelapse.support.faults import Fault, Table, argv, text, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
 
 TABLE: Final = "drivers.command"
@@ -47,6 +47,8 @@ class CommandOptions(Struct, frozen=True, kw_only=True):
     """The longest that each of these three may take."""
     stop_grace: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(seconds=10)
     """How long a program that has to stop gets from SIGTERM to SIGKILL."""
+    expect: Annotated[int, Key(whole_number(1), "files")] = 1
+    """How many files the program leaves at the least. With fewer the attempt has failed, whatever the exit status."""
     keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
     """With less than this free on the disk of the datasets no scan is begun."""
     environment: Mapping[str, str] = {}

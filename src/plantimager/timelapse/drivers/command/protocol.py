@@ -77,6 +77,10 @@ class ProgramReport:
         if lines:
             self._monitor.progress(self._done, self._total, remark or self._note)
 
+    def put_on_disk(self, words: str) -> None:
+        """Report that the files of the program are being put on disk."""
+        self._monitor.progress(self._done, self._total, words)
+
     def complete(self) -> None:
         """Report that all steps are done."""
         self._monitor.progress(self._total, self._total, self._note)

@@ -99,7 +99,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Move along the path, with all cameras exposing at once at each pose."""
-        finished = find_finished(request)
+        finished = find_finished(request, lambda words: monitor.progress(0, 0, words))
         if finished is not None:
             return finished
         poses, cameras = self._plan(request.configuration)
@@ -107,15 +107,21 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         disk_space.check_disk_space(request, needed, self._rig.options.keep_free)
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
-        self._make_ready(monitor, cameras, len(poses) * len(cameras))
+        total = len(poses) * len(cameras)
+        self._make_ready(monitor, cameras, total)
         notes: list[str] = []
-        with self._returning_to_zero(notes), begin_attempt(request) as attempt:
+        with (
+            self._returning_to_zero(notes),
+            begin_attempt(request, lambda words: monitor.progress(total, total, words)) as attempt,
+        ):
             layout = PlantDbLayout(attempt.directory, request)
             with self._scan_light(notes):
                 PathScan(self._rig, monitor, poses, cameras).run(layout, request.dataset_dir.parent)
             layout.complete()
-            result = attempt.finish(ScanResult(pictures=layout.pictures, note="; ".join(notes)))
-        return replace(result, note="; ".join(notes))
+            before = "; ".join(notes)
+            result = attempt.finish(ScanResult(pictures=layout.pictures, note=before))
+        moved = result.note.removeprefix(before).removeprefix("; ")
+        return replace(result, note="; ".join(filter(None, (*notes, moved))))
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """Release the growth light, and look for the whole dataset; the board ends a move that was begun."""

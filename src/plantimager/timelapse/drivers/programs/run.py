@@ -40,6 +40,8 @@ MAX_STDERR_KEPT: Final = 1 << 12
 MAX_STDERR_SHOWN: Final = 300
 """Characters of them in a message."""
 
+OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+
 KILL_TIMEOUT: Final = 5.0
 """Seconds from SIGKILL to the end of a process. One that takes longer hangs in the kernel, in a call of a driver."""
 
@@ -113,11 +115,22 @@ def run_program(
             start_new_session=True,
             bufsize=0,
         )
+    _leave_to_oom_killer(process.pid)
     try:
         stopped, stderr_tail = _attend(process, stop_grace, should_stop, on_output)
     finally:
         _end_group(process)
     return ProgramExit(process.returncode, stopped, stderr_tail)
+
+
+def _leave_to_oom_killer(pid: int) -> None:
+    """Take from a program the protection from the OOM killer that the daemon has and it has inherited.
+
+    A program that takes all memory is to be ended itself, and not the rest of the host.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if int(OOM_SCORE.read_text()) < 0:
+            Path(f"/proc/{pid}/oom_score_adj").write_text("0")
 
 
 def _signalled_at_our_death() -> Sequence[str]:

@@ -27,7 +27,7 @@ class KillPoint(StrEnum):
     FIRST_PICTURE = ""
     """The first picture is reported."""
     BEFORE_RECEIPT = "write_durably"
-    BEFORE_SYNC = "_sync_tree"
+    BEFORE_SYNC = "sync_tree"
     BEFORE_RENAME = "_move_into_place"
 
 

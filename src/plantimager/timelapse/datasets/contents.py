@@ -1,0 +1,128 @@
+"""What is in a dataset: the evidence that a scan was taken, and its comparison with the receipt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.errors import ScanFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LIST_OF_FILES: Final = "files.json"
+"""The file in which PlantDB looks for the pictures of a dataset."""
+
+PICTURE_SUFFIXES: Final = frozenset(
+    [
+        ".arw",
+        ".bmp",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".heic",
+        ".jpeg",
+        ".jpg",
+        ".nef",
+        ".png",
+        ".raw",
+        ".rw2",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+
+
+def check_contents(directory: Path, claimed: int | None = None, least: int = 1, source: str = "the driver") -> None:
+    """Check before a dataset is made of ``directory`` that it has the pictures that ``source`` says it has taken.
+
+    Files without content don't count, and neither do links.
+
+    Raises
+    ------
+    ScanFailed
+        There are no files, fewer than ``claimed`` or than ``least``, or one that `LIST_OF_FILES` has is not there.
+    OSError
+        The directory can't be read.
+
+    """
+    there = sum(1 for path in dataset_files(directory) if path.lstat().st_size)
+    if not there:
+        raise ScanFailed(f"{source} left no file")
+    if claimed is not None and claimed > there:
+        raise ScanFailed(f"{source} says that it took {_count(claimed, 'picture')}, and left {_count(there, 'file')}")
+    if there < least:
+        raise ScanFailed(f"{source} left {_count(there, 'file')}, {least} are expected")
+    for name in _listed_files(directory):
+        if not (directory / name).is_file():
+            raise ScanFailed(f"{source} lists {name} in {LIST_OF_FILES}, which is not there")
+
+
+def dataset_files(directory: Path) -> Iterator[Path]:
+    """Yield every regular file of a dataset but its receipt."""
+    for folder, _, names in os.walk(directory, onerror=_raise):
+        for name in names:
+            path = Path(folder, name)
+            if path != directory / RECEIPT and stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def count_pictures(directory: Path) -> int | None:
+    """Return the number of files that are pictures by their names, None where none is."""
+    return sum(1 for path in dataset_files(directory) if path.suffix.lower() in PICTURE_SUFFIXES) or None
+
+
+def find_differences(directory: Path) -> list[str]:
+    """Return how the files of a dataset differ from its receipt, a sentence each; empty where nothing does.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is no receipt, or it can't be read.
+
+    """
+    receipt = load_receipt(directory)
+    digests = receipt.get(FILES)
+    if not isinstance(digests, dict):
+        return ["its receipt has no digests, as those of earlier versions"]
+    there = {str(path.relative_to(directory)): path for path in dataset_files(directory)}
+    missing = [f"{name} is missing" for name in digests if name not in there]
+    return missing + [
+        difference for name, path in sorted(there.items()) if (difference := _difference(name, path, digests))
+    ]
+
+
+def _difference(name: str, path: Path, digests: Mapping[str, object]) -> str | None:
+    """Return how one file differs from its digest, None where it doesn't."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        return f"{name} can't be read: {problem.strerror or problem}"
+    if name not in digests:
+        return f"{name} was added after the scan"
+    return None if digests[name] == digest else f"{name} has changed"
+
+
+def _listed_files(directory: Path) -> Iterator[str]:
+    """Yield the paths of the files that a list of PlantDB's form names; of any other form none."""
+    try:
+        filesets = json_text.loads((directory / LIST_OF_FILES).read_bytes())["filesets"]
+        listed = [f"{fileset['id']}/{file['file']}" for fileset in filesets for file in fileset["files"]]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return
+    yield from listed
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
