@@ -35,7 +35,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
             where = " or ".join(str(directory) for directory in session.places.config_directories)
             findings.append(Finding(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE"))
     now = session.clock.now()
-    findings += [check_definition(path, driver, now) for path in definitions]
+    findings += [check_definition(path, driver, now, session.places) for path in definitions]
     if driver is not None:
         driver.close()
     for finding in findings:

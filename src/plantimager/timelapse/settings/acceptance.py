@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.fit import closest_slots, describe_gap, describe_grace, describe_misfit
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapse
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.store.past_scans import find_past_scans
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.settings.places import Places
 
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
@@ -89,6 +93,23 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
             f"{definition.name} can't start: its last slot was {format_local_time(last, now)}",
             hint="look at the dates in it, the year included",
         )
+
+
+def fit_notes(
+    definition: Definition, slots: Sequence[datetime], estimate: timedelta | None, places: Places, *, run_latest: bool
+) -> Iterator[str]:
+    """Yield what doesn't fit in a schedule: its scans, its grace period.
+
+    ``estimate`` is the driver's; without one the last scans in the store and in the archive count.
+    """
+    subject, scan_time, gap = "a scan takes", estimate, closest_slots(slots)
+    if scan_time is None and (past := find_past_scans(places.store, places.history)) is not None:
+        subject, scan_time = f"a scan of {past.timelapse_id} took", past.took
+    if gap is not None and scan_time is not None and scan_time > gap:
+        misfit = describe_misfit(slots, definition.grace, scan_time, run_latest=run_latest)
+        if misfit is not None:
+            yield f"{subject} about {format_duration(scan_time)}, {describe_gap(definition.mode, gap)}: {misfit}"
+    yield from describe_grace(definition.mode, slots, definition.grace)
 
 
 def plan_timelapse(definition: Definition, schedule: Schedule) -> StoredTimelapse:
