@@ -47,6 +47,8 @@ class RunningDaemon(Struct, frozen=True, kw_only=True):
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""
     trouble: str = ""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the storage and of the store, and may want to change."""
 
 
 class SlotFacts(Struct, frozen=True):
@@ -196,6 +198,7 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
         clock_trusted=live.get("clock") != "not trusted",
         progress=_progress(live.get("progress")),
         trouble=_text(live, "trouble"),
+        notes=_texts(live.get("notes")),
     )
 
 
@@ -210,6 +213,10 @@ def _up_since(pid: int, clock: Clock) -> datetime | None:
 def _text(live: Mapping[str, Any], key: str) -> str:
     value = live.get(key)
     return one_line(value) if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(one_line(text) for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
 def _progress(value: object) -> tuple[int, int] | None:

@@ -133,12 +133,35 @@ def scan_configuration_for(
     held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return the scan configuration of a timelapse: its store's, else its definition's, else the host's, else none."""
-    candidates: Sequence[Mapping[str, object] | None] = (
-        held.configuration,
-        definition.configuration if definition is not None and definition.name == held.timelapse.id else None,
-        default,
-    )
-    return next((candidate for candidate in candidates if candidate), {})
+    return _sources_of_scan(held, definition, default)[0][1]
+
+
+def describe_scan_source(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object], driver: str
+) -> str | None:
+    """Return how slots are scanned whose store doesn't say it; ``None`` where it does, or nothing is scanned any more.
+
+    A definition of ours may leave the path to the driver; `preview` shows that.
+    """
+    source, configuration = _sources_of_scan(held, definition, default)[0]
+    is_asked = source == "" and (held.logbook.definition_digest is not None or "ScanPath" in configuration)
+    if is_asked or not held.timelapse.state.is_active:
+        return None
+    if source:
+        return f"the store has no scan configuration; its slots are scanned as {source} says"
+    lacks = "has no scan path" if configuration else "has no scan configuration"
+    return f"the store {lacks}; its slots are scanned as the driver {driver} does by default"
+
+
+def _sources_of_scan(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
+) -> Sequence[tuple[str, Mapping[str, object]]]:
+    """Return the scan configurations that there are, the nearest first, each with its source: ``""`` is the store."""
+    sources: list[tuple[str, Mapping[str, object] | None]] = [("", held.configuration)]
+    if definition is not None and definition.name == held.timelapse.id:
+        sources.append((f"its definition {definition.source}", definition.configuration))
+    sources.append(("the table [scan] of timelapsed.toml", default))
+    return [(source, configuration) for source, configuration in sources if configuration] or [("", {})]
 
 
 def describe_start(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:
