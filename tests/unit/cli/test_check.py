@@ -11,6 +11,7 @@ from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.settings.places import Places
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.errors import EXIT_CONFIG
 
 NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
@@ -167,3 +168,51 @@ def test_missing_file_is_a_fault(check):
 def test_kind_of_a_file_follows_from_its_name(name, configuration):
     """The content of a faulty file doesn't show its kind."""
     assert is_configuration(Path(name)) is configuration
+
+
+TIGHT = (
+    '[timelapse]\nname = "a"\nmode = "interval"\ninterval = "5m"\nn_shots = 40\ngrace_period = {grace}\n'
+    'start_at = "2026-06-22T08:00:00"\n'
+    '[ScanPath]\nclass_name = "Line"\n[ScanPath.kwargs]\n'
+    "x_0 = 0\ny_0 = 0\nz_0 = 0\nx_1 = 300\ny_1 = 0\nz_1 = 0\npan = 0\ntilt = 0\nn_points = 40\n"
+)
+
+
+def test_interval_shorter_than_a_scan_is_noted(check):
+    """The driver says how long a scan takes."""
+    config = '[drivers.simulated]\ntime_per_position = "10s"'
+    code, report = check({"timelapsed.toml": config, "timelapse.toml": TIGHT.format(grace=60)})
+    assert code == 0
+    assert "  note: a scan takes about 6 min 40 s, the interval is 5 min: every second slot will be missed\n" in report
+
+
+def test_grace_longer_than_the_interval_is_noted(check):
+    """With what it means after an outage."""
+    _, report = check({"timelapse.toml": TIGHT.format(grace=1800)})
+    assert "grace_period (30 min) is longer than the interval (5 min): after an outage slots are taken" in report
+
+
+def test_past_scans_say_how_long_a_scan_takes_where_the_driver_can_not(check, half_way, tmp_path):
+    """From the store, or the newest timelapse of the archive that has a slot taken."""
+    config = 'driver = "command"\n[drivers.command]\nargv = ["/bin/true"]'
+    files = {"timelapsed.toml": config, "timelapse.toml": TIGHT.format(grace=60)}
+    _, without = check(files)
+    assert "note: " not in without
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history" / "col0_ld.json").write_bytes(new_stored_timelapse(half_way, {}, None).encode())
+    _, report = check(files)
+    assert (
+        "note: a scan of col0_ld took about 6 min 28 s, the interval is 5 min: every second slot will be missed\n"
+        in report
+    )
+
+
+def test_driver_that_fails_to_estimate_costs_no_check(check, monkeypatch):
+    """A driver by others may raise anything."""
+
+    def fail(*_):
+        raise IndexError
+
+    monkeypatch.setattr(SimulatedDriver, "estimate", fail)
+    code, report = check({"timelapse.toml": TIGHT.format(grace=60)})
+    assert (code, "note: " in report) == (0, False)

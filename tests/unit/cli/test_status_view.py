@@ -1,7 +1,7 @@
 """`timelapsectl status` for people."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -10,6 +10,9 @@ from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
+
+FIRST = datetime(2026, 6, 22, 6, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -177,3 +180,15 @@ def test_slot_that_waits_for_its_next_attempt_shows_nothing_of_the_one_before(sc
     again = cut_off.begin(scanning.at, "boot").rig_not_ready(ScannerNotReady("no answer"))
     shown = text(replace(scanning, timelapse=again), screen(), records=1)
     assert "waiting  2nd attempt waits for the rig, no answer" in shown
+
+
+def test_scan_that_outlasts_the_interval_is_trouble(snapshot, screen):
+    """Until a scan is shorter again: also while the slots after it are skipped."""
+    timelapse = replace(snapshot.timelapse, schedule_times=tuple(FIRST + 5 * MINUTE * slot for slot in range(48)))
+    timelapse = timelapse.begin(FIRST + 5 * MINUTE * 17, "boot")
+    ended = FIRST + 5 * MINUTE * 17 + timedelta(seconds=400)
+    long = timelapse.succeed(ended, 72).skip_late_slots(ended, Reason.MISSED, "slot 17 was still being taken")
+    trouble = "trouble: slot 17 took 6 min 40 s, the interval is 5 min: slots are late or missed\n"
+    assert trouble in text(replace(snapshot, timelapse=long), screen())
+    short = timelapse.succeed(FIRST + 5 * MINUTE * 17 + timedelta(seconds=299), 72)
+    assert "trouble: none now." in text(replace(snapshot, timelapse=short), screen())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, End, Life, Notices, ScriptedDriver
 from virtual_time import UNSYNCHRONISED
 
@@ -225,3 +226,62 @@ def test_newest_missed_slot_gives_way_to_one_that_is_due(rig):
     world.live((61 * MINUTE, Life.kill))
     world.live(off=2 * HOUR + 3 * MINUTE, boot=Boot())
     assert world.statuses() == ["succeeded", "skipped", "succeeded", "succeeded"]
+
+
+def foreign_store(world, configuration=None):
+    """Write the store of another controller, with a slot to come."""
+    world.define(at=[2 * HOUR])
+    world.live((MINUTE, Life.stop))
+    (world.directory / "config" / "timelapse.toml").unlink()
+    path = world.places.store
+    store = json.loads(path.read_text())
+    store["extra"] = {} if configuration is None else {"config_snapshot": configuration}
+    path.write_text(json.dumps(store))
+    path.with_name("store.json.bak").unlink(missing_ok=True)
+
+
+PATH = {"ScanPath": {"class_name": "Circle", "kwargs": {}}}
+BY_DEFAULT = "its slots are scanned as the driver simulated does by default"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "table", "said"),
+    [
+        (PATH, {}, []),
+        (None, PATH, ["the store has no scan configuration; its slots are scanned as the table [scan] of"]),
+        (None, {}, [f"the store has no scan configuration; {BY_DEFAULT}"]),
+        ({"picamera": {}}, {}, [f"the store has no scan path; {BY_DEFAULT}"]),
+    ],
+)
+def test_store_that_does_not_say_how_it_is_scanned_is_told_with_what_scans_it(rig, configuration, table, said):
+    """In the journal at the resume, and in the live status as long as the daemon runs."""
+    world = rig()
+    foreign_store(world, configuration)
+    world.configure(scan=table)
+    seen = []
+    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store)["notes"])))
+    warned = [line for line in world.journal if line.action == "scan_assumed"]
+    assert [line.sentence.startswith(f"tl: {words}") for line, words in zip(warned, said, strict=True)] == [True] * len(
+        said
+    )
+    assert [f"tl: {note}" for note in seen if "scanned as" in note] == [line.sentence for line in warned]
+
+
+def test_definition_of_the_same_name_is_named_as_the_source_of_the_scan(rig):
+    """It comes before the table [scan]."""
+    world = rig()
+    foreign_store(world)
+    world.configure(scan=PATH)
+    world.define(at=[2 * HOUR])
+    world.live((MINUTE, Life.stop))
+    (said,) = world.said("scan_assumed")
+    assert f"scanned as its definition {world.directory}/config/timelapse.toml says" in said
+
+
+def test_timelapse_whose_definition_leaves_the_path_to_the_driver_is_no_news(rig):
+    """`preview` shows it, and the person wrote it so."""
+    world = rig()
+    world.define(at=[2 * HOUR])
+    world.live((MINUTE, Life.stop))
+    world.live()
+    assert not world.said("scan_assumed")

@@ -212,3 +212,19 @@ def test_missed_slot_that_is_run_after_all_waits_for_its_rig(rig):
     world.live()
     assert world.scans_at()[0] == HOUR + 18 * SECOND
     assert world.statuses() == ["succeeded"] * 2
+
+
+def test_slot_that_was_due_in_a_long_scan_says_which_slot_was_still_being_taken(rig):
+    """Record and journal name the cause; lateness alone would look like a fault of the rig."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=400 * SECOND)
+    world.define(every=5 * MINUTE, n=4, grace=MINUTE)
+    world.live()
+    assert world.statuses() == ["succeeded", "skipped", "succeeded", "skipped"]
+    assert [world.stored().records[slot].error_text for slot in (1, 3)] == [
+        "slot 0 was still being taken",
+        "slot 2 was still being taken",
+    ]
+    assert world.said("slot_skipped")[0] == (
+        "slot 1 (09:05) was missed while slot 0 was still being taken (1 min 40 s late, grace 1 min)"
+    )

@@ -8,6 +8,7 @@ from simulation import World
 from plantimager.timelapse.cli.check import check_definition
 from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.settings.definition import IGNORED_KEYS, Definition, read_definition
+from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.keys import keys_of
 
@@ -53,7 +54,7 @@ def test_misspelt_key_is_still_a_fault(definition):
 
 def test_check_shows_the_note(definition):
     """The definition is fine, and the key is among the notes."""
-    finding = check_definition(definition, None, NOW)
+    finding = check_definition(definition, None, NOW, Places(definition.with_name("store.json"), (definition.parent,)))
     assert finding.problem is None
     assert finding.notes[0].startswith("light_policy is ignored, a key of the community's controller")
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
+from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.settings.config import CONFIG_FILE_NAME
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME
-from plantimager.timelapse.support.errors import EXIT_CONFIG
+from plantimager.timelapse.settings.storage import describe_storage
+from plantimager.timelapse.support.errors import EXIT_CONFIG, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
     from plantimager.timelapse.cli.session import Session
@@ -27,7 +34,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     driver: ScannerDriver | None = None
     for path in configurations or [session.places.find_config()]:
         finding, driver = check_configuration(path)
-        findings.append(finding)
+        findings.append(replace(finding, notes=(*finding.notes, *storage_notes(path, session))))
     if not options.files:
         default = session.places.find_definition()
         definitions = [default] if default is not None else []
@@ -41,6 +48,16 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     for finding in findings:
         session.screen.write(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
+
+
+def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
+    """Yield what will not outlive a power cut: store, datasets, journal."""
+    with suppress(TimelapsedError):  # its faults are reported already
+        datasets = read_config(path).datasets or session.places.datasets
+        yield from describe_storage(datasets, session.store.parent)
+    volatile = describe_volatile_journal() if session.scope is not Scope.OWN else None
+    if volatile is not None:
+        yield volatile
 
 
 def is_configuration(path: Path) -> bool:

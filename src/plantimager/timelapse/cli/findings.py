@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from plantimager.timelapse.cli.phrases import describe_schedule, format_count
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import find_name_clash
-from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, inspect_config
+from plantimager.timelapse.settings.acceptance import find_name_clash, fit_notes
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
@@ -61,19 +61,22 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
     return Finding(subject, _describe_config(config)), driver
 
 
-def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places | None = None) -> Finding:
-    """Return the finding on a definition, as ``driver`` and the timelapses in ``places`` have it, if there are any."""
+def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> Finding:
+    """Return the finding on a definition, with the judgement of ``driver`` where there is one."""
     try:
         definition, (slots, notes) = read_with_schedule(path, now)
         check_rig_can(definition.configuration, driver, path)
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     schedule = describe_schedule(definition.mode, slots, now)
-    clash = None if places is None else _find_clash(definition, places)
+    clash = _find_clash(definition, places)
     clashes = () if clash is None else (f"{clash}; give it another name",)
+    fit = scan_fit_notes(definition, slots, driver, places)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
-        str(path), f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}", (*notes, *clashes, *unchecked)
+        str(path),
+        f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}",
+        (*notes, *clashes, *fit, *unchecked),
     )
 
 
@@ -96,6 +99,27 @@ def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]
     """
     definition = read_definition(path)
     return definition, definition.schedule(now)
+
+
+def scan_fit_notes(
+    definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places
+) -> tuple[str, ...]:
+    """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
+    run_latest, estimate = False, None
+    with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
+        run_latest = read_config(places.find_config()).missed is Missed.RUN_LATEST
+    with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
+        estimate = None if driver is None else driver.estimate(definition.configuration)
+    return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
+
+
+def configured_fit_notes(definition: Definition, slots: Sequence[datetime], places: Places) -> tuple[str, ...]:
+    """Return `scan_fit_notes` with the driver of the configuration, which is made for that alone."""
+    _, driver = check_configuration(places.find_config())
+    notes = scan_fit_notes(definition, slots, driver, places)
+    if driver is not None:
+        driver.close()
+    return notes
 
 
 def check_rig_can(configuration: Mapping[str, Any], driver: ScannerDriver | None, source: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.support.errors import TimelapsedError
 
@@ -32,6 +33,9 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
             "journalctl is not installed; without it the daemon logs to its standard error",
             hint="on a machine with systemd it is there",
         )
+    volatile = describe_volatile_journal()
+    if volatile is not None:
+        print(f"note: {volatile}", file=sys.stderr)
     sys.stdout.flush()
     os.execvp(command[0], command)  # noqa: S606 - without a shell on purpose
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.findings import read_with_schedule
+from plantimager.timelapse.cli.findings import configured_fit_notes, read_with_schedule
 from plantimager.timelapse.cli.phrases import describe_schedule, describe_zone, format_count
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
@@ -48,6 +48,8 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         raise TimelapsedError(f"no definition in {where}", hint="name one: timelapsectl preview FILE")
     now = session.clock.now()
     definition, schedule = read_with_schedule(path, now)
+    fit = configured_fit_notes(definition, schedule.slots, session.places)
+    schedule = schedule._replace(notes=(*schedule.notes, *fit))
     session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))
     return 0
 

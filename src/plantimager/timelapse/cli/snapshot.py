@@ -14,6 +14,8 @@ from msgspec import Struct, field
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.fit import describe_gap
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.logbook import Logbook
@@ -45,6 +47,8 @@ class RunningDaemon(Struct, frozen=True, kw_only=True):
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""
     trouble: str = ""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the storage and of the store, and may want to change."""
 
 
 class SlotFacts(Struct, frozen=True):
@@ -122,6 +126,7 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
             return
         if timelapse.current is not None and timelapse.current.reason is Reason.RIG_NOT_READY:
             yield f"the rig is not ready for slot {timelapse.next_idx}: {self.redact(timelapse.current.error_text)}"
+        yield from _outlasting_scan(timelapse)
         last = timelapse.records.get(timelapse.next_idx - 1)
         if last is not None and last.status is RecordStatus.FAILED:
             yield f"the last slot, {last.slot}, failed: {self.redact(last.error_text)}"
@@ -131,6 +136,20 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         for secret in self.secrets:
             text = text.replace(secret, "[secret]")
         return one_line(text)
+
+
+def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
+    """Yield that the last slot that was taken took longer than the time to the next one, where it did."""
+    slot = timelapse.next_idx - 1
+    while slot >= 0 and (record := timelapse.records.get(slot)) is not None:
+        following = slot + 1
+        if record.status is RecordStatus.SUCCEEDED:
+            gap = timelapse.schedule_times[following] - timelapse.schedule_times[slot]
+            if record.took is not None and record.took > gap:
+                words = describe_gap(timelapse.mode, gap)
+                yield f"slot {slot} took {format_duration(record.took)}, {words}: slots are late or missed"
+            return
+        slot -= 1
 
 
 def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
@@ -179,6 +198,7 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
         clock_trusted=live.get("clock") != "not trusted",
         progress=_progress(live.get("progress")),
         trouble=_text(live, "trouble"),
+        notes=_texts(live.get("notes")),
     )
 
 
@@ -193,6 +213,10 @@ def _up_since(pid: int, clock: Clock) -> datetime | None:
 def _text(live: Mapping[str, Any], key: str) -> str:
     value = live.get(key)
     return one_line(value) if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(one_line(text) for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
 def _progress(value: object) -> tuple[int, int] | None:

@@ -34,6 +34,7 @@ Keys may be added, so ignore those that you don't know. ::
     rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
     troubles      [text]: problems that a person should look at
+    notes         [text]: what a person should know of the storage and of the store
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
             "set_from_rtc": snapshot.evidence.set_from_rtc,
         },
         "troubles": list(snapshot.troubles()),
+        "notes": [] if daemon is None else [snapshot.redact(note) for note in daemon.notes],
     }
 
 

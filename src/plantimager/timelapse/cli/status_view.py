@@ -200,6 +200,8 @@ def _details(facts: SlotFacts, snapshot: StatusSnapshot) -> str:
 def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     troubles = snapshot.troubles()
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
+    notes = snapshot.daemon.notes if snapshot.daemon is not None else ()
+    lines += [screen.paint(f"note: {snapshot.redact(note)}", Style.YELLOW) for note in notes]
     parts = [] if troubles else ["trouble: none now."]
     if snapshot.saved_at is not None:
         parts.append(f"store: saved {_ago(snapshot.at - snapshot.saved_at)}.")

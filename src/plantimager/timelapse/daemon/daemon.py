@@ -34,6 +34,7 @@ from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start
+from plantimager.timelapse.daemon.start_notes import log_start_notes
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
@@ -131,7 +132,7 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
         requests = RequestHandler(common, inbox, planner, intake)
-        status = StatusPublisher(common, host.live, probe)
+        status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
         for subscriber in (EventJournal(active), probe, intake, status):
             keeper.subscribe(subscriber.take)
 

@@ -16,6 +16,7 @@ from plantimager.timelapse.settings.acceptance import (
     check_may_start,
     check_not_over,
     describe_start,
+    fit_notes,
     load_definition,
     plan_timelapse,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
@@ -64,6 +66,7 @@ class DefinitionIntake:
         if not self._active.run_latest:
             check_not_over(definition, schedule, now)
         self._ask_driver(definition)
+        notes = (*schedule.notes, *self._fit_notes(definition, schedule))
         planned = plan_timelapse(definition, schedule)
         if held is not None:
             self._archive(held, now)
@@ -71,7 +74,7 @@ class DefinitionIntake:
         source = definition.source
         handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)
-        self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(schedule.notes)))
+        self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
         return describe_start(stored.timelapse, source, now)
@@ -96,6 +99,14 @@ class DefinitionIntake:
             raise DefinitionRefused(f"{definition.name}: {words}") from problem
         if faults:
             raise FaultsFound(faults, definition.source)
+
+    def _fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
+        """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
+        driver, name, estimate = self._active.driver, self._active.config.driver, None
+        with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse
+            estimate = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
+        run_latest = self._active.run_latest
+        return tuple(fit_notes(definition, schedule.slots, estimate, self._places, run_latest=run_latest))
 
     def _archive(self, held: StoredTimelapse, now: datetime) -> None:
         """Put the store of the last timelapse into the archive; the name of a draft stays free.

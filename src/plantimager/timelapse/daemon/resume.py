@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.driver_calls import CallOutcome, call_with_timeout, make_call
@@ -22,7 +23,7 @@ from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.settings.acceptance import scan_configuration_for
+from plantimager.timelapse.settings.acceptance import describe_scan_source, scan_configuration_for
 from plantimager.timelapse.support.errors import DriverStalled
 
 if TYPE_CHECKING:
@@ -81,10 +82,15 @@ class Resume:
     def _recover(self, stored: StoredTimelapse, definition: Definition | None) -> _Found:
         """Hold the timelapse of the store, and find out what became of an attempt that was cut off."""
         before = stored.timelapse
-        configuration = scan_configuration_for(stored, definition, self._active.config.scan)
-        self._keeper.hold(stored.with_configuration(configuration))
+        config = self._active.config
+        configuration = scan_configuration_for(stored, definition, config.scan)
+        assumed = describe_scan_source(stored, definition, config.scan, config.driver)
         for note in stored.notes:
             log_event(Action.STORE_FOUND, f"{before.id}: {note}", timelapse=before)
+        if assumed is not None:
+            log_event(Action.SCAN_ASSUMED, f"{before.id}: {assumed}", timelapse=before)
+            stored = replace(stored, notes=(*stored.notes, assumed))
+        self._keeper.hold(stored.with_configuration(configuration))
         if before.state is not TimeLapseState.RUNNING:
             return _Found(before, before)
         outcome = self._ask_driver(before)

@@ -154,7 +154,8 @@ class SlotRunner:
         if stopping:
             self._keeper.commit(ended, now, circumstances)
             return
-        self._keeper.commit(self.planner.judge(ended, now), now, circumstances)  # one save, not two
+        judged = self.planner.judge(ended, now, f"slot {request.index} was still being taken")
+        self._keeper.commit(judged, now, circumstances)  # one save, not two
         self._hold.release()
         self.planner.plan()
 

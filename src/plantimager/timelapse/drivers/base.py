@@ -19,6 +19,7 @@ from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from plantimager.timelapse.support.faults import Fault
 
@@ -122,6 +123,15 @@ class ScannerDriver(ABC):
         """
         del configuration
         return ()
+
+    def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
+        """Return about how long a scan takes, without using any hardware; ``None`` where that isn't known.
+
+        ``check``, ``preview``, ``start`` and the daemon compare it with the time between slots. Where it is ``None``
+        they take the last scans on record. Any thread; what it raises counts as ``None``.
+        """
+        del configuration
+        return None
 
     def examine(self) -> Sequence[Part]:
         """Return the state of every part of the rig. May power it up, but moves nothing. Raises nothing.

@@ -68,6 +68,11 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         """Return where the path leaves the reach of the simulated gantry."""
         return check_reach(configuration, REACH)
 
+    def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
+        """Return the time that the arm takes to all positions; painting is quick beside it."""
+        poses = path_of(configuration, [])
+        return None if poses is None else self._options.time_per_position * len(poses)
+
     def prepare(self) -> None:
         """Do nothing, unless the rig is absent."""
         if not self._present.is_set():

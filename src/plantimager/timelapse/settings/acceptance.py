@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.fit import closest_slots, describe_gap, describe_grace, describe_misfit
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapse
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.store.past_scans import find_past_scans
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.settings.places import Places
 
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
@@ -107,6 +111,23 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
         )
 
 
+def fit_notes(
+    definition: Definition, slots: Sequence[datetime], estimate: timedelta | None, places: Places, *, run_latest: bool
+) -> Iterator[str]:
+    """Yield what doesn't fit in a schedule: its scans, its grace period.
+
+    ``estimate`` is the driver's; without one the last scans in the store and in the archive count.
+    """
+    subject, scan_time, gap = "a scan takes", estimate, closest_slots(slots)
+    if scan_time is None and (past := find_past_scans(places.store, places.history)) is not None:
+        subject, scan_time = f"a scan of {past.timelapse_id} took", past.took
+    if gap is not None and scan_time is not None and scan_time > gap:
+        misfit = describe_misfit(slots, definition.grace, scan_time, run_latest=run_latest)
+        if misfit is not None:
+            yield f"{subject} about {format_duration(scan_time)}, {describe_gap(definition.mode, gap)}: {misfit}"
+    yield from describe_grace(definition.mode, slots, definition.grace)
+
+
 def plan_timelapse(definition: Definition, schedule: Schedule) -> StoredTimelapse:
     """Return the timelapse that a definition asks for, with no slot taken yet."""
     timelapse = TimeLapse(
@@ -128,12 +149,35 @@ def scan_configuration_for(
     held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return the scan configuration of a timelapse: its store's, else its definition's, else the host's, else none."""
-    candidates: Sequence[Mapping[str, object] | None] = (
-        held.configuration,
-        definition.configuration if definition is not None and definition.name == held.timelapse.id else None,
-        default,
-    )
-    return next((candidate for candidate in candidates if candidate), {})
+    return _sources_of_scan(held, definition, default)[0][1]
+
+
+def describe_scan_source(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object], driver: str
+) -> str | None:
+    """Return how slots are scanned whose store doesn't say it; ``None`` where it does, or nothing is scanned any more.
+
+    A definition of ours may leave the path to the driver; `preview` shows that.
+    """
+    source, configuration = _sources_of_scan(held, definition, default)[0]
+    is_asked = source == "" and (held.logbook.definition_digest is not None or "ScanPath" in configuration)
+    if is_asked or not held.timelapse.state.is_active:
+        return None
+    if source:
+        return f"the store has no scan configuration; its slots are scanned as {source} says"
+    lacks = "has no scan path" if configuration else "has no scan configuration"
+    return f"the store {lacks}; its slots are scanned as the driver {driver} does by default"
+
+
+def _sources_of_scan(
+    held: StoredTimelapse, definition: Definition | None, default: Mapping[str, object]
+) -> Sequence[tuple[str, Mapping[str, object]]]:
+    """Return the scan configurations that there are, the nearest first, each with its source: ``""`` is the store."""
+    sources: list[tuple[str, Mapping[str, object] | None]] = [("", held.configuration)]
+    if definition is not None and definition.name == held.timelapse.id:
+        sources.append((f"its definition {definition.source}", definition.configuration))
+    sources.append(("the table [scan] of timelapsed.toml", default))
+    return [(source, configuration) for source, configuration in sources if configuration] or [("", {})]
 
 
 def describe_start(timelapse: TimeLapse, origin: Path | str, now: datetime) -> str:

@@ -65,7 +65,11 @@ class BoardSettings:
         return 0.5 / self.values[100 + axis] + 0.01
 
     def move_deadline(self, start: Position, goal: Position, feed: float | None) -> float:
-        """Return the seconds after which a straight move from ``start`` to ``goal`` has to be over.
+        """Return the seconds after which a straight move from ``start`` to ``goal`` has to be over; as `move_time`."""
+        return DEADLINE_FACTOR * self.move_time(start, goal, feed) + DEADLINE_MARGIN
+
+    def move_time(self, start: Position, goal: Position, feed: float | None) -> float:
+        """Return the seconds of a straight move from ``start`` to ``goal``.
 
         ``feed`` is its speed, mm or degrees a minute; None is as fast as the board allows. The slowest axis counts,
         because the board slows down the others.
@@ -73,13 +77,13 @@ class BoardSettings:
         way = [abs(end - begin) for begin, end in zip(start, goal, strict=True)]
         length = math.hypot(*way)
         if not length:
-            return DEADLINE_MARGIN
+            return 0.0
         shares = [(axis, part / length) for axis, part in enumerate(way) if part]
         speed = min(self.values[110 + axis] / 60 / share for axis, share in shares)
         acceleration = min(self.values[120 + axis] / share for axis, share in shares)
         if feed is not None:
             speed = min(speed, feed / 60)
-        return DEADLINE_FACTOR * travel_time(length, speed, acceleration) + DEADLINE_MARGIN
+        return travel_time(length, speed, acceleration)
 
     def homing_deadline(self) -> float:
         """Return the seconds after which homing has to be over.

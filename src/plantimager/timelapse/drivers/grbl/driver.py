@@ -34,6 +34,7 @@ from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
+from plantimager.timelapse.drivers.grbl.estimate import estimate_scan
 from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
 from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
@@ -54,6 +55,7 @@ from plantimager.timelapse.support.faults import MISSING, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from plantimager.timelapse.scan.pose import Pose
 
@@ -84,6 +86,11 @@ class GrblDriver(ScannerDriver, ManualRigControl):
                 problem = f"{library} isn't installed; {install_hint(camera.kind)}"
                 faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
         return faults
+
+    def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
+        """Return the time of all moves, rests and exposures, where the options say how fast the board moves."""
+        poses = path_of(configuration, [])
+        return None if poses is None else estimate_scan(self._rig.options, poses)
 
     def examine(self) -> Sequence[Part]:
         """Return the state of switches, board and cameras; for that the rig is powered up. Nothing moves."""

@@ -1,0 +1,112 @@
+"""The file system that a path is on: its identity across boots and mounts, and whether it is in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MOUNTS: Final = Path("/proc/self/mountinfo")
+UDEV: Final = Path("/run/udev/data")
+"""udev's database: the UUID of each block device, also where a sandbox hides the devices themselves."""
+KERNEL_COMMAND_LINE: Final = Path("/proc/cmdline")
+
+IN_MEMORY: Final = ("tmpfs", "ramfs")
+WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
+"""Types whose ``f_fsid`` is made of their UUID; that of others is made of the device's number."""
+KINDS: Final = ("uuid", "fsid", "source")
+"""The kinds of marks, the surest first."""
+
+
+class Mount(NamedTuple):
+    """A line of ``/proc/self/mountinfo``."""
+
+    device: str
+    """``8:1``."""
+    point: str
+    type: str
+    source: str
+    options: str
+    """Those of the file system."""
+
+
+def read_mounts(text: str) -> Sequence[Mount]:
+    """Return the mounts in the text of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5)."""
+    mounts = []
+    for line in text.splitlines():
+        before, _, behind = line.partition(" - ")
+        (_, _, device, _, point, *_), (kind, source, options) = before.split(" "), behind.split(" ", 2)
+        mounts.append(Mount(device, _unescape(point), kind, _unescape(source), options))
+    return mounts
+
+
+def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
+    """Return the mount that a path without links is on; of several on one directory the last hides the others."""
+    above = [mount for mount in mounts if path.is_relative_to(mount.point)]
+    return max(reversed(above), key=lambda mount: len(mount.point), default=None)
+
+
+def identify_file_system(path: Path) -> Mapping[str, str]:
+    """Return the marks of the file system that ``path`` is on, or will be on once it is made. May hang as a disk may.
+
+    Raises
+    ------
+    OSError
+        It can't be looked at.
+
+    """
+    existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    fsid = os.statvfs(existing).f_fsid  # first, since it has an automount point mount its disk
+    mount = find_mount(Path(os.path.realpath(existing)), read_mounts(_read(MOUNTS)))
+    if mount is None:
+        return {}
+    marks = {"uuid": _uuid_of(mount.device)}
+    if mount.type in WITH_LASTING_FSID and fsid:
+        marks["fsid"] = f"{fsid:x}"
+    if not mount.source.startswith("/dev/"):
+        marks["source"] = f"{mount.type}:{mount.source}"
+    return {kind: mark for kind, mark in marks.items() if mark}
+
+
+def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether two file systems are certainly not the same one; those without marks may be."""
+    shared = next((kind for kind in KINDS if kind in before and kind in now), None)
+    return before[shared] != now[shared] if shared is not None else bool(before and now)
+
+
+def memory_reason(path: Path) -> str | None:
+    """Return why nothing under ``path`` outlives the machine's power; ``None`` where it does, as far as is known."""
+    mounts = read_mounts(_read(MOUNTS))
+    mount = find_mount(path, mounts)
+    if mount is None:
+        return None
+    if mount.type in IN_MEMORY:
+        return f"{mount.point} is in memory ({mount.type})"
+    if mount.type == "overlay":
+        upper = dict(option.partition("=")[::2] for option in mount.options.split(",")).get("upperdir")
+        below = find_mount(Path(upper), mounts) if upper else None
+        words = _read(KERNEL_COMMAND_LINE).split()
+        from_boot = any(word == "boot=overlay" or word.startswith("overlayroot=tmpfs") for word in words)
+        if from_boot or (below is not None and below.type in IN_MEMORY):
+            return f"{mount.point} is an overlay whose changes are in memory"
+    return None
+
+
+def _uuid_of(device: str) -> str:
+    found = re.search(r"^E:ID_FS_UUID=(.+)$", _read(UDEV / f"b{device}"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:  # not on this kernel, or hidden by a sandbox
+        return ""

@@ -1,0 +1,95 @@
+"""The file system that a path is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plantimager.timelapse.support import file_system
+from plantimager.timelapse.support.file_system import find_mount, identify_file_system, is_another, memory_reason
+
+ROOT = "22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw\n"
+DISK = "40 22 8:17 / /mnt/the\\040disk rw,nosuid shared:9 - xfs /dev/sdb1 rw,attr2\n"
+NFS = "41 22 0:44 / /srv/nas rw shared:8 - nfs4 nas:/export/scans rw,vers=4.2\n"
+RUN = "25 22 0:23 / /run rw,nosuid - tmpfs tmpfs rw,size=800k\n"
+RW = "26 22 0:25 / /media/root-rw rw - tmpfs tmpfs-root rw\n"
+OVERLAY = (
+    "22 1 0:24 / / rw - overlay overlayroot rw,lowerdir=/media/root-ro,upperdir=/media/root-rw/overlay,workdir=/w\n"
+)
+CONTAINER = "22 1 0:24 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/docker/diff,workdir=/w\n"
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """Return how to give the host other mounts, another database of udev, another command line of the kernel."""
+
+    def make(mounts, uuids=(), command_line=""):
+        for name, text in (("MOUNTS", mounts), ("KERNEL_COMMAND_LINE", command_line)):
+            (tmp_path / name).write_text(text)
+            monkeypatch.setattr(file_system, name, tmp_path / name)
+        for device, uuid in dict(uuids).items():
+            (tmp_path / f"b{device}").write_text(f"S:disk/by-uuid/{uuid}\nE:ID_FS_UUID={uuid}\nE:ID_FS_TYPE=xfs\n")
+        monkeypatch.setattr(file_system, "UDEV", tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("mounts", "command_line", "path", "reason"),
+    [
+        (ROOT + RUN, "", "/var/lib/x", None),
+        (ROOT + RUN, "", "/run/x", "/run is in memory (tmpfs)"),
+        (ROOT + RUN, "", "/runner/x", None),
+        (OVERLAY + RW, "", "/var/lib/x", "/ is an overlay whose changes are in memory"),
+        (OVERLAY + RW + DISK, "", "/mnt/the disk/x", None),
+        (CONTAINER, "", "/var/lib/x", None),
+        (CONTAINER, "quiet boot=overlay", "/var/lib/x", "/ is an overlay whose changes are in memory"),
+        (CONTAINER, "overlayroot=tmpfs:recurse=0", "/var/lib/x", "/ is an overlay whose changes are in memory"),
+        ("", "", "/var/lib/x", None),
+    ],
+)
+def test_storage_in_memory_is_found(host, mounts, command_line, path, reason):
+    """A tmpfs, and an overlay with its upper layer in one; the kernel's command line says it where that is hidden."""
+    host(mounts, command_line=command_line)
+    assert memory_reason(Path(path)) == reason
+
+
+def test_last_of_several_mounts_on_a_directory_counts():
+    """It hides the others, as an automount point is hidden by its disk."""
+    mounts = file_system.read_mounts(ROOT + DISK.replace("xfs", "autofs") + DISK)
+    assert find_mount(Path("/mnt/the disk/scans"), mounts).type == "xfs"
+
+
+def test_disk_is_known_by_its_uuid_whatever_its_name(host, tmp_path):
+    """A disk in another socket has another device name and number."""
+    here = f" {tmp_path} ".join
+    host(here(["40 22 8:17 /", "rw - xfs /dev/sdb1 rw\n"]), {"8:17": "one", "8:33": "one", "8:49": "two"})
+    before = identify_file_system(tmp_path / "not" / "made")
+    assert before["uuid"] == "one"
+    host(here(["40 22 8:33 /", "rw - xfs /dev/sdc1 rw\n"]))
+    assert not is_another(before, identify_file_system(tmp_path))
+    host(here(["40 22 8:49 /", "rw - xfs /dev/sdb1 rw\n"]))
+    assert is_another(before, identify_file_system(tmp_path))
+
+
+def test_network_disk_is_known_by_its_source(host, tmp_path):
+    """It has no UUID."""
+    host(NFS.replace("/srv/nas", str(tmp_path)))
+    assert identify_file_system(tmp_path) == {"source": "nfs4:nas:/export/scans"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "another"),
+    [
+        ({"uuid": "a", "fsid": "1"}, {"uuid": "a", "fsid": "2"}, False),
+        ({"uuid": "a", "fsid": "1"}, {"fsid": "1"}, False),
+        ({"uuid": "a", "fsid": "1"}, {"fsid": "2"}, True),
+        ({"uuid": "a"}, {"source": "nfs4:nas:/x"}, True),
+        ({"uuid": "a"}, {}, False),
+        ({}, {"uuid": "a"}, False),
+    ],
+)
+def test_file_systems_differ_only_where_that_is_certain(before, now, another):
+    """A slot isn't lost for a doubt."""
+    assert is_another(before, now) is another
