@@ -31,7 +31,7 @@ from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.notify import Notifier
-from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT, StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -472,7 +472,8 @@ class Life:
         assert timelapse.next_idx == slot
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
-        assert timelapse.records[slot].started_at == now, f"slot {slot} is recorded with another start"
+        saving = now - timelapse.records[slot].started_at  # the record is saved before the scan, or its save gives up
+        assert NONE <= saving <= SAVE_TIMEOUT, f"slot {slot} is recorded with another start"
         last = self._last_scan
         if last is not None and last.timelapse_id != request.timelapse_id:
             last = None

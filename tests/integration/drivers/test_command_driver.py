@@ -363,13 +363,13 @@ def test_whole_family_of_a_detached_process_is_ended(datasets, runs):
     source = """
 import os, signal
 open("0.jpg", "w").write("a picture")
-ready, tell = os.pipe()
+ready, released = os.pipe()
 for generation in range(4):
     if os.fork():
         os._exit(0) if generation else os.read(ready, 1) and os._exit(0)
     os.setsid()
 open("pid", "w").write(str(os.getpid()))
-os.write(tell, b"x")
+os.write(released, b"x")
 signal.pause()
 """
     request = make_request(datasets)

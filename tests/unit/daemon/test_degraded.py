@@ -8,6 +8,7 @@ import pytest
 from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, End, Life
 
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import Call
 
 
 def test_scans_go_on_while_the_store_can_not_be_written(rig):
@@ -57,9 +58,9 @@ def test_disk_that_stalls_costs_no_slot_and_no_watchdog(rig, begins_before):
 
 
 def test_save_that_stalls_never_costs_a_slot_its_short_grace(rig):
-    """The limit of a save is half of the grace period, where that is short."""
+    """The limit of a save is half of what is left of the grace period, where that is short."""
     world = rig()
-    world.behaviour = lambda _: Behaviour(takes=SECOND)
+    world.behaviour, world.slow = lambda _: Behaviour(takes=SECOND), {Call.PREPARE: SECOND / 2}
     world.define(every=10 * SECOND, n=6, grace=SECOND, warmup=NONE)
     world.live((HOUR - SECOND, lambda life: life.disk_stalls(30 * SECOND)))
     assert world.statuses() == ["succeeded"] * 6

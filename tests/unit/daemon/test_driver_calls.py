@@ -96,7 +96,7 @@ def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
 def test_progress_that_is_no_count_is_ignored_with_one_line(caplog, said):
     """It costs no scan, and it is still a sign of life."""
     clock = VirtualClock()
-    monitor = CallMonitor(clock)
+    monitor = CallMonitor(clock, Call.SCAN)
     monitor.progress(2, 5, "picture 2 of 5")
     clock.pass_time(timedelta(seconds=100))
     monitor.progress(*said)

@@ -9,6 +9,7 @@ from simulation import MINUTE, SECOND, Behaviour, World
 
 from plantimager.timelapse.domain.fit import describe_gap, describe_grace, describe_misfit
 from plantimager.timelapse.domain.states import TimeLapseMode
+from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import Config, Missed
 
 FIRST = datetime(2026, 6, 22, 6, tzinfo=UTC)
@@ -43,7 +44,7 @@ def test_daemon_misses_as_many_slots_as_was_said(tmp_path, scan_time, grace, mis
     n = 30
     slots, lasts, may_wait = every(1, n), scan_time * SECOND, grace * SECOND
     world = World(tmp_path / "rig", Config(missed=missed))
-    world.behaviour = lambda _: Behaviour(takes=lasts)
+    world.behaviour, world.slow = lambda _: Behaviour(takes=lasts), {Call.PREPARE: timedelta(0)}
     world.define(every=MINUTE, n=n, grace=may_wait, warmup=timedelta(0))
     world.live()
     run_latest = missed is Missed.RUN_LATEST

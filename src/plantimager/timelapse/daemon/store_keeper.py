@@ -208,11 +208,9 @@ class StoreKeeper:
 
     def _save(self, following: StoredTimelapse, at: datetime) -> bool:
         """Write a value to disk; return whether that succeeded. Every save of the daemon is this one."""
-        # A slot that waits for its save still begins within its grace period.
-        limit = min(SAVE_TIMEOUT, max(following.timelapse.grace, MINIMUM_GRACE) / 2)
         write = partial(self.file.write, self._writer.encode(following), at, self.timelapse)
         try:
-            self._disk.run(write, limit)
+            self._disk.run(write, _save_timeout(following.timelapse, at))
         except OSError as problem:
             if isinstance(problem, DiskStalled) and problem.is_first:
                 self._late = following
@@ -232,6 +230,13 @@ class StoreKeeper:
         self.trouble = reason
         sentence = f"{self.file.path} can't be written ({reason}); scans go on, and saving is tried again"
         log_event(Action.STORE_NOT_SAVED, sentence, timelapse=following.timelapse)
+
+
+def _save_timeout(timelapse: TimeLapse, at: datetime) -> timedelta:
+    """Return how long a save may take: a slot that waits for its save still begins within its grace period."""
+    grace = max(timelapse.grace, MINIMUM_GRACE)
+    late = timelapse.lateness(timelapse.next_idx, at) if timelapse.state is TimeLapseState.RUNNING else timedelta(0)
+    return min(SAVE_TIMEOUT, (grace - late if timedelta(0) < late < grace else grace) / 2)
 
 
 class SaveRetry:

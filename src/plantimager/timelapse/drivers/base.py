@@ -19,7 +19,6 @@ from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
 
     from plantimager.timelapse.support.faults import Fault
 
