@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from virtual_time import VirtualClock
 
+from plantimager.timelapse.daemon import driver_calls
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, make_call
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -38,7 +39,7 @@ class Driver(ScannerDriver):
         """Find nothing."""
 
 
-def scan_into(datasets: Path, driver: ScannerDriver):
+def scan_into(datasets: Path, driver: ScannerDriver, clock: VirtualClock | None = None):
     """Return the outcome of a scan into ``datasets``."""
     at = datetime(2026, 6, 22, 8, tzinfo=UTC)
     request = ScanRequest(
@@ -51,7 +52,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
         dataset_dir=datasets / "tl_0",
         configuration={},
     )
-    return make_call(driver, Call.SCAN, request, CallMonitor(VirtualClock(), Call.SCAN, request))
+    return make_call(driver, Call.SCAN, request, CallMonitor(clock or VirtualClock(), Call.SCAN, request))
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):
@@ -90,3 +91,13 @@ def test_number_of_pictures_is_one_that_a_store_can_hold(tmp_path, said, kept):
     outcome = scan_into(tmp_path, driver)
     assert (outcome.problem, outcome.result) == (None, ScanResult(pictures=kept, note=""))
     assert type(outcome.result.pictures) in (int, type(None))
+
+
+def test_scan_does_not_begin_late_behind_a_directory_that_is_slow(tmp_path, monkeypatch):
+    """A network disk that wakes up: the slot is judged afresh, and the time of its beginning stays true."""
+    clock, driver = VirtualClock(), Driver()
+    monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.pass_time(timedelta(seconds=9)))
+    problem = scan_into(tmp_path / "scans", driver, clock).problem
+    assert isinstance(problem, ScannerNotReady)
+    assert "took 9 s to answer" in str(problem)
+    assert driver.asked == []
