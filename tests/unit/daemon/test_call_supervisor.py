@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from simulation import HOUR, MINUTE, SECOND, Behaviour, End, Life
+from simulation import HOUR, MINUTE, SECOND, Behaviour, End, Life, ScriptedDriver
 
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
 from plantimager.timelapse.support.errors import ScanFailed
@@ -73,3 +73,14 @@ def test_failure_of_a_scan_is_not_explained_by_an_earlier_call_that_stalled(rig)
     world.behaviour = lambda _: Behaviour(takes=SECOND, problem=ScanFailed("lens cap"))
     world.live()
     assert world.stored().records[0].error == {"type": "ScanFailed", "msg": "lens cap"}
+
+
+def test_prepare_has_the_time_that_its_driver_asks_for(rig, monkeypatch):
+    """A gantry may home for longer than a scan may be silent."""
+    monkeypatch.setattr(ScriptedDriver, "call_timeout", 5 * MINUTE)
+    world = rig(stall_timeout=90 * SECOND)
+    world.define(warmup=4 * MINUTE)
+    world.slow = {Call.PREPARE: 200 * SECOND}
+    world.live()
+    assert world.said("driver_stalled") == []
+    assert world.scans_at() == [HOUR]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from virtual_time import VirtualClock
 
+from plantimager.timelapse.daemon import driver_calls
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, make_call
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -38,7 +39,7 @@ class Driver(ScannerDriver):
         """Find nothing."""
 
 
-def scan_into(datasets: Path, driver: ScannerDriver):
+def scan_into(datasets: Path, driver: ScannerDriver, clock: VirtualClock | None = None):
     """Return the outcome of a scan into ``datasets``."""
     at = datetime(2026, 6, 22, 8, tzinfo=UTC)
     request = ScanRequest(
@@ -51,7 +52,7 @@ def scan_into(datasets: Path, driver: ScannerDriver):
         dataset_dir=datasets / "tl_0",
         configuration={},
     )
-    return make_call(driver, Call.SCAN, request, CallMonitor(VirtualClock(), Call.SCAN, request))
+    return make_call(driver, Call.SCAN, request, CallMonitor(clock or VirtualClock(), Call.SCAN, request))
 
 
 def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_path):
@@ -106,3 +107,13 @@ def test_progress_that_is_no_count_is_ignored_with_one_line(caplog, said):
     assert len(caplog.records) == 1
     monitor.progress(4.0, 5)
     assert monitor.steps == (4, 5, "")
+
+
+def test_scan_does_not_begin_late_behind_a_directory_that_is_slow(tmp_path, monkeypatch):
+    """A network disk that wakes up: the slot is judged afresh, and the time of its beginning stays true."""
+    clock, driver = VirtualClock(), Driver()
+    monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.pass_time(timedelta(seconds=9)))
+    problem = scan_into(tmp_path / "scans", driver, clock).problem
+    assert isinstance(problem, ScannerNotReady)
+    assert "took 9 s to answer" in str(problem)
+    assert driver.asked == []

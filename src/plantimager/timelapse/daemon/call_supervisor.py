@@ -47,7 +47,10 @@ class CallSupervisor:
             self._abandon(monitor)
             return None
         config = self._active.config
-        stalled_in = monitor.last_sign + config.stall_timeout.total_seconds() - now
+        stall_timeout = config.stall_timeout
+        if not monitor.call.hears_cancellation:
+            stall_timeout = max(stall_timeout, self._active.driver.call_timeout)
+        stalled_in = monitor.last_sign + stall_timeout.total_seconds() - now
         over_in = monitor.began + config.scan_timeout.total_seconds() - now
         if min(stalled_in, over_in) > 0:
             # Progress that came too soon after the last to wake the loop is shown a moment later.
@@ -55,7 +58,7 @@ class CallSupervisor:
             return min(stalled_in, over_in, *unseen)
         verdict: ScanFailed = ScanTimedOut(config.driver, config.scan_timeout)
         if stalled_in <= 0:
-            verdict = DriverStalled(config.driver, config.stall_timeout, abandoned=False)
+            verdict = DriverStalled(config.driver, stall_timeout, abandoned=False)
         self._cancel(monitor, verdict)
         return self._cancel_timeout(monitor)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import operator
 import threading
 from concurrent.futures import Future, wait
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
@@ -22,7 +24,6 @@ from plantimager.timelapse.support.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
     from pathlib import Path
 
     from plantimager.timelapse.channel.inbox import Answer
@@ -39,6 +40,9 @@ WAIT_INTERVAL: Final = 0.5
 
 MAX_ERROR_CHARACTERS: Final = 2000
 """Of what a driver raised, in the journal; records keep fewer."""
+
+MAX_DELAY: Final = timedelta(seconds=2)
+"""Between the judgement that a slot is in time and the driver's scan; behind more of it the slot is judged afresh."""
 
 MAX_PICTURES: Final = 1_000_000_000
 """In a dataset; a larger number is no count."""
@@ -84,6 +88,11 @@ class CallMonitor(EventMonitor):
             self._last_wake = self.last_sign
             self._clock.wake()
 
+    @property
+    def age(self) -> timedelta:
+        """How long the call has been made by now."""
+        return timedelta(seconds=self._clock.monotonic() - self.began)
+
     def cancel(self) -> None:
         """Ask for the end, and start counting how long it takes. Loop thread."""
         if self.cancelled_at is None:
@@ -107,6 +116,9 @@ def make_call(
     try:
         if call is Call.SCAN and request is not None and monitor is not None:
             make_directory(request.dataset_dir.parent)
+            if monitor.age > MAX_DELAY:
+                where, took = request.dataset_dir.parent, format_duration(monitor.age)
+                raise ScannerNotReady(f"{where} took {took} to answer, behind which the scan would begin late")
             return CallOutcome(call, request, _check_result(call, driver.scan(request, monitor)))
         if call is Call.MANUAL and monitor is not None and monitor.manual is not None:
             return CallOutcome(call, answer=monitor.manual.run(driver, monitor))

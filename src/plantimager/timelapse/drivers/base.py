@@ -103,6 +103,8 @@ class ScannerDriver(ABC):
 
     cancel_timeout: timedelta = CANCEL_TIMEOUT
     """How long a scan or manual command may take from its cancellation to its safe point; then it counts as hung."""
+    call_timeout: timedelta = timedelta(0)
+    """How long a prepare or standby may take, which can't be cancelled; ``stall_timeout`` where that is longer."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Check ``options``, which are the table ``[drivers.NAME]`` of the driver; use no hardware yet.
@@ -144,7 +146,8 @@ class ScannerDriver(ABC):
     def prepare(self) -> None:
         """Warm up: power, lights, homing. Called ``warmup_sec`` before a slot, and may be called twice.
 
-        No slot is taken before it has succeeded. It can't be cancelled, and counts as hung after ``stall_timeout``.
+        No slot is taken before it has succeeded. It can't be cancelled, and counts as hung after ``stall_timeout``, or
+        `call_timeout`.
 
         Raises
         ------

@@ -77,6 +77,7 @@ class CommandDriver(ScannerDriver):
         self._descendants = Descendants()
         self._environment = {**basic_environment(), **self._options.environment}
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
+        self.call_timeout = max(self._options.prepare_timeout, self._options.standby_timeout) + self.cancel_timeout
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
+from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
 from plantimager.timelapse.drivers.grbl.estimate import estimate_scan
 from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, collecting
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
 
 class GrblDriver(ScannerDriver, ManualRigControl):
     """A real rig."""
+
+    call_timeout = timedelta(seconds=MAX_HOMING_TIME) + timedelta(minutes=1)
+    """Homing, and all that is opened before it."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
