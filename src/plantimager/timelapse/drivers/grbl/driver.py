@@ -57,7 +57,6 @@ from plantimager.timelapse.support.faults import MISSING, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import timedelta
 
     from plantimager.timelapse.scan.pose import Pose
 
