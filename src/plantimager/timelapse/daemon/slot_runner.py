@@ -64,6 +64,11 @@ class SlotRunner:
         """Begin a slot: the job at its time."""
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is not None:
+            self._probe.look()
+            if self._probe.is_elsewhere:
+                missing = ScannerNotReady(self._probe.trouble)
+                self._wait_for_rig(timelapse.begin(now, self._clock.boot_id()), missing, now)
+                return
             circumstances = Circumstances(is_repeated=self.planner.is_waiting_for_rig)
             self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)
 

@@ -28,6 +28,8 @@ class Logbook(Struct, frozen=True):
     """Boots of the machine that this timelapse has seen."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """From the last write before to the first sign of life after, for each time that the daemon did not run."""
+    datasets_disk: dict[str, str] = field(default_factory=dict)
+    """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
 
     def came_back(self, at: datetime, boot_id: str) -> Self:
         """Return the log with the time since the last write entered as an outage."""
