@@ -12,7 +12,7 @@ import pytest
 
 from plantimager.timelapse.channel import lock as lock_module
 from plantimager.timelapse.channel.lock import InstanceLock, lock_path, process_start, running_daemon
-from plantimager.timelapse.support.errors import AlreadyRunning
+from plantimager.timelapse.support.errors import AlreadyRunning, LocksMissing
 
 HOLDER = """
 import pathlib, sys
@@ -142,6 +142,20 @@ def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
     monkeypatch.setattr(lock_module.os, "open", read_only)
     with pytest.raises(AlreadyRunning):
         InstanceLock(store).take()
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_system_without_locks_is_named_with_the_cure(store, monkeypatch, refusal):
+    """A network disk may have none; the bare words of the system, "No locks available", would help nobody."""
+
+    def refuse(*_):
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
+    with pytest.raises(LocksMissing, match="has no locks") as missing:
+        InstanceLock(store).take()
+    assert str(store.parent) in str(missing.value)
+    assert "a disk of this machine" in missing.value.hint
 
 
 @pytest.mark.parametrize("target", ["elsewhere", "missing"])

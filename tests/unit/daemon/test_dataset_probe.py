@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-from simulation import HOUR, MINUTE, SECOND
+import pytest
+from simulation import HOUR, MINUTE, SECOND, Boot, Life
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.support import file_system
 
 
 def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
@@ -71,3 +73,103 @@ def test_network_disk_that_does_not_answer_delays_no_start(rig, monkeypatch):
     (said,) = world.said("datasets_out_of_reach")
     assert "datasets can't be put there: no answer within 0 s; slots wait for it" in said
     assert world.statuses() == ["succeeded"]
+
+
+class Disks:
+    """The mounts of a host, of which one may be below the datasets."""
+
+    def __init__(self, directory, monkeypatch):
+        self.point, self.table = directory / "disk", directory / "mountinfo"
+        self.datasets = self.point / "scans"
+        self.datasets.mkdir(parents=True)
+        monkeypatch.setattr(file_system, "MOUNTS", self.table)
+        self.mount("one")
+
+    def mount(self, *names):
+        """Have these disks on the mount point, over that of the root."""
+        lines = [f"1 0 0:{name} / {self.point} rw - nfs4 nas:/{name} rw\n" for name in names]
+        self.table.write_text("1 0 0:1 / / rw - nfs4 nas:/root rw\n" + "".join(lines))
+
+
+@pytest.fixture
+def disks(tmp_path, monkeypatch):
+    return Disks(tmp_path, monkeypatch)
+
+
+def test_disk_that_is_not_mounted_is_not_written_under(rig, disks):
+    """The directory is there and can be written; the pictures would be gone under the disk once it is mounted."""
+    world, shown = rig(), []
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=4, grace=10 * MINUTE)
+    world.live((90 * MINUTE, Life.kill))
+    disks.mount()
+
+    def show(life):
+        shown.append(read_live(life.world.places.store)["trouble"])
+
+    world.live(
+        (25 * MINUTE, show),
+        (35 * MINUTE, lambda _: disks.mount("one")),
+        off=MINUTE,
+        boot=Boot(),
+    )
+    why = f"{disks.datasets}: datasets can't be put there: its disk isn't mounted, another one is there"
+    assert shown[0].startswith(why)
+    assert world.said("datasets_out_of_reach")[0].startswith(why)
+    assert world.statuses() == ["succeeded"] * 4
+    assert world.scans_at()[1] >= 2 * HOUR + 5 * MINUTE
+    assert [record.attempt for record in world.stored().records.values()] == [1] * 4
+
+
+def test_slot_is_lost_rather_than_taken_under_a_mount_point(rig, disks):
+    """Also where the rig is warm and nothing is looked at between slots."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=5 * MINUTE, n=3, grace=MINUTE)
+    world.live((HOUR + 2 * MINUTE, lambda _: disks.mount("two")), (HOUR + 8 * MINUTE, lambda _: disks.mount("one")))
+    assert world.statuses() == ["succeeded", "skipped", "succeeded"]
+    assert world.reasons()[1] is Reason.RIG_NOT_READY
+    assert world.taken() == [0, 2]
+
+
+def test_new_disk_is_accepted_by_an_empty_file_on_it(rig, disks):
+    """The file goes, and the disk is the known one from then on; the next timelapse knows it as well."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.live((90 * MINUTE, Life.stop))
+    disks.mount("two")
+    (disks.datasets / ".new-disk").touch()
+    world.live()
+    assert world.statuses() == ["succeeded"] * 2
+    assert not [*disks.datasets.glob(".new-disk")]
+    assert not world.said("datasets_out_of_reach")
+    disks.mount("one")
+    world.define(name="next", start=5 * HOUR)
+    world.live()
+    assert "its disk isn't mounted" in world.said("datasets_out_of_reach")[0]
+    assert world.taken("next") == []
+
+
+def test_disk_of_the_store_itself_needs_no_memory(rig, disks):
+    """A store that was brought to another machine, with its datasets, is scanned on there."""
+    world = rig()
+    world.configure(datasets=world.places.store.parent / "datasets")
+    world.define(every=HOUR, n=2)
+    world.live((90 * MINUTE, Life.stop))
+    disks.mount("one")
+    disks.table.write_text("1 0 0:2 / / rw - nfs4 nas:/another rw\n")
+    world.live()
+    assert world.statuses() == ["succeeded"] * 2
+
+
+def test_other_directory_in_the_configuration_is_a_decision(rig, disks, tmp_path):
+    """A person who names another directory means another disk."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.live((90 * MINUTE, Life.stop))
+    disks.mount()
+    world.configure(datasets=tmp_path / "elsewhere")
+    world.live()
+    assert world.statuses() == ["succeeded"] * 2

@@ -182,7 +182,9 @@ def test_new_timelapse_is_laid_out_as_documented():
         "extra": {
             "config_snapshot": {"camera": {}},
             "timelapsed": {
-                "boots": 0, "boot_id": None, "definition": "abc", "ending": None, "outages": [], "saved_at": None,
+                "boots": 0,
+                "datasets_disk": {},
+                "boot_id": None, "definition": "abc", "ending": None, "outages": [], "saved_at": None,
                 "slots": {},
             },
         },

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
-from plantimager.timelapse.support.errors import AlreadyRunning
+from plantimager.timelapse.support.errors import AlreadyRunning, LocksMissing
 
 SIGNATURE_BYTES: Final = 40
 """Length of a lock file."""
@@ -36,6 +36,8 @@ class InstanceLock:
         ------
         AlreadyRunning
             Another process has it.
+        LocksMissing
+            The file system has no locks.
         OSError
             The file can't be made.
 
@@ -45,6 +47,8 @@ class InstanceLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as taken:
             os.close(descriptor)
+            if taken.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise LocksMissing(self.path.parent) from taken
             if taken.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise AlreadyRunning(self.path, _signed_by(self.path)) from None

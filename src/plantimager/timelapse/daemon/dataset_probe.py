@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.driver_calls import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
@@ -12,37 +16,50 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
+from plantimager.timelapse.support.file_system import identify_file_system, is_another
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
 
+NEW_DISK: Final = ".new-disk"
+"""The empty file by which a person says that the disk in place of the known one is meant."""
+
 
 class DatasetProbe:
     """Checks whether datasets can be written to their directory, while there is a schedule to keep. Loop thread."""
 
     def __init__(self, common: Common) -> None:
-        self._keeper, self._active = common.keeper, common.active
+        self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
+        self.is_elsewhere = False
+        """Whether the directory is on another disk than before: a driver could write there, and must not."""
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known."""
-        before, self.trouble = self.trouble, None
+        before, self.trouble, self.is_elsewhere = self.trouble, None, False
         timelapse = self._keeper.active
         if timelapse is None:
             return
-        datasets = self._active.datasets
+        datasets, storage, known = self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
         try:
-            why = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(write_refusal, datasets))
+            call = partial(_examine, datasets, storage, known.datasets_disk)
+            found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
         except DriverStalled:
-            why = f"no answer within {format_duration(PROBE_TIMEOUT)}"
-        if why is None:
+            found = _Found(f"no answer within {format_duration(PROBE_TIMEOUT)}")
+        self.is_elsewhere = found.is_elsewhere
+        if found.disk is not None and found.disk != known.datasets_disk:
+            self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
+        if found.why is None:
             return
-        self.trouble = f"{datasets}: datasets can't be put there: {why}"
+        self.trouble = f"{datasets}: datasets can't be put there: {found.why}"
         if self.trouble != before:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
@@ -51,3 +68,38 @@ class DatasetProbe:
         """Forget the trouble when a slot is taken: its dataset is there."""
         if any(isinstance(event, SlotTaken) for event in transition.events):
             self.trouble = None
+
+
+class _Found(Struct, frozen=True):
+    """What a look at the directory found."""
+
+    why: str | None = None
+    """Why datasets can't be put there."""
+    is_elsewhere: bool = False
+    disk: dict[str, str] | None = None
+    """The disk to remember; ``None`` leaves that as it is."""
+
+
+def _examine(datasets: Path, storage: Path, known: Mapping[str, str]) -> _Found:
+    """Look at the directory, and at the disk that it is on. May hang as the disk may.
+
+    The store's own disk isn't remembered: that one is there as long as there is a store, whatever becomes of its marks.
+    """
+    why = write_refusal(datasets)
+    if why is not None:
+        return _Found(why)
+    try:
+        disk, own = identify_file_system(datasets), identify_file_system(storage)
+        found = {**disk, "path": str(datasets)} if is_another(own, disk) else {}
+        if known.get("path") != str(datasets):
+            return _Found(disk=found)
+        if not is_another({kind: mark for kind, mark in known.items() if kind != "path"}, disk):
+            return _Found()
+        marker = datasets / NEW_DISK
+        if os.path.lexists(marker):
+            marker.unlink()
+            return _Found(disk=found)
+    except OSError as problem:
+        return _Found(problem.strerror or str(problem), is_elsewhere=bool(known))
+    why = f"its disk isn't mounted, another one is there; mount it, or accept this one with touch {marker}"
+    return _Found(why, is_elsewhere=True)

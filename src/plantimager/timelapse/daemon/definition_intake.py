@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.driver_calls import bound_error, call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -70,7 +72,8 @@ class DefinitionIntake:
         planned = plan_timelapse(definition, schedule)
         if held is not None:
             self._archive(held, now)
-        stored = planned.evolved(planned.timelapse, planned.logbook.came_back(now, self._clock.boot_id()))
+        logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
+        stored = planned.evolved(planned.timelapse, logbook.came_back(now, self._clock.boot_id()))
         source = definition.source
         handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)

@@ -67,11 +67,16 @@ class SlotRunner:
 
         The driver's `scan` is called at once, as the rig is at rest: so the time that is judged and recorded is right.
         """
+        self._probe.look()
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is None:
             return
         if not self._rig.is_ready:
             self.planner.plan()
+            return
+        if self._probe.is_elsewhere:
+            missing = ScannerNotReady(self._probe.trouble)
+            self._wait_for_rig(timelapse.begin(now, self._clock.boot_id()), missing, now)
             return
         circumstances = Circumstances(is_repeated=self.planner.has_begun)
         self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)

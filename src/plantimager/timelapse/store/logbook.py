@@ -28,6 +28,8 @@ class Logbook(Struct, frozen=True):
     """Boots of the machine that this timelapse has seen."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """For each time that the daemon did not run: the last write before it, and the first sign of life after it."""
+    datasets_disk: dict[str, str] = field(default_factory=dict)
+    """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
 
     def came_back(self, at: datetime, boot_id: str) -> Self:
         """Return the log with the time since the last write entered as an outage."""

@@ -104,6 +104,17 @@ class AlreadyRunning(TimelapsedError):
         )
 
 
+class LocksMissing(TimelapsedError):
+    """The file system of the storage directory has no locks, so that two daemons could write one store."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        super().__init__(
+            f"{directory}: the file system there has no locks, and without them two daemons could write one store",
+            hint="put the storage directory on a disk of this machine; datasets may be on a network disk",
+        )
+
+
 class DefinitionRefused(TimelapsedError):
     """A definition has no faults, but can't be taken up now."""
 
