@@ -455,3 +455,29 @@ def test_text_is_that_of_the_value_where_the_file_is_not_up_to_date(keeper, path
 def test_stamp_is_sortable_and_fit_for_a_file_name():
     """UTC, to the second."""
     assert file_stamp(AT) == STAMP
+
+
+def test_store_is_never_larger_than_what_is_read_again(keeper, path, monkeypatch):
+    """The generation that can be read stays, and the daemon goes on, degraded."""
+    before = path.read_bytes()
+    monkeypatch.setattr(store_file, "MAX_STORE_BYTES", 10)
+    assert not keeper.commit(keeper.timelapse.begin(AT, "boot"), LATER)
+    assert "at most 10 are read again" in keeper.trouble
+    assert keeper.is_scanning
+    assert path.read_bytes() == before
+
+
+def test_symbolic_link_stays_one_and_its_file_is_replaced(keeper, path, tmp_path):
+    """The storage may be on another disk; the generation before is kept beside the file."""
+    (tmp_path / "elsewhere").mkdir()
+    target = path.rename(tmp_path / "elsewhere" / "kept.json")
+    path.symlink_to(target)
+    assert keeper.commit(keeper.timelapse.begin(AT, "boot"), LATER)
+    assert path.is_symlink()
+    assert load_timelapse(target).stored.timelapse == keeper.timelapse
+    assert load_timelapse(backup_path(target)).stored.timelapse.state is TimeLapseState.SCHEDULED
+    target.write_bytes(b"somebody else's")
+    assert keeper.retry(LATER)
+    assert path.is_symlink()
+    (foreign,) = target.parent.glob("kept.json.foreign-*")
+    assert foreign.read_bytes() == b"somebody else's"

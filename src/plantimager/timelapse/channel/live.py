@@ -7,11 +7,10 @@ void once its process has ended.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.support.durable import read_regular
-from plantimager.timelapse.support.json_text import loads
+from plantimager.timelapse.support.json_text import dumps, loads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +38,7 @@ class LiveFile:
         self._written = view
         fresh = self.path.with_name(f"{self.path.name}.new")
         with contextlib.suppress(OSError):
-            fresh.write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
+            fresh.write_bytes(dumps(view))
             fresh.replace(self.path)
 
     def remove(self) -> None:

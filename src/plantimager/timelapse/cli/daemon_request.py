@@ -15,6 +15,7 @@ from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import lock_path, running_daemon
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +122,7 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
         raise DaemonNotThere(f"no daemon is running; {later} when it starts", hint=session.start_hint)
     if answer is None:
         raise _unanswered(session, request, pid)
-    message = answer.message.replace(str(request), subject)
+    message = answer.message.replace(printable(str(request)), subject)
     if not answer.accepted:
         raise DefinitionRefused(message)
     session.screen.write(message)
@@ -162,7 +163,11 @@ def _withdraw(request: Path | None, subject: str) -> str:
     except FileNotFoundError:
         sentence = "too late to withdraw it; timelapsectl status shows what became of it"
     answer = collect_answer(request)
-    return sentence if answer is None else f"too late to withdraw it: {answer.message.replace(str(request), subject)}"
+    return (
+        sentence
+        if answer is None
+        else f"too late to withdraw it: {answer.message.replace(printable(str(request)), subject)}"
+    )
 
 
 def _unanswered(session: Session, request: Path, pid: int) -> TimelapsedError:

@@ -39,6 +39,7 @@ from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.drivers import load_driver
+from plantimager.timelapse.store.location import follow_link
 from plantimager.timelapse.support.durable import make_private_directory, sweep_temporaries
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Daemon:
         lock = InstanceLock(store)
         lock.take()
         try:
-            swept = sweep_temporaries(store)
+            swept = sweep_temporaries(follow_link(store))
             if swept:
                 log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
             loop = self._put_together(self._open_inbox())

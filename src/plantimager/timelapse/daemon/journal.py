@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
+from plantimager.timelapse.daemon.log_thread import LogThread
 from plantimager.timelapse.support.errors import DriverError
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +97,7 @@ class Action(Enum):
     CLOCK_TRUSTED = ("clock_trusted", _INFO, None)
     CLOCK_MOVED = ("clock_moved", _WARNING, "f2666146f3914afba0be5b81f700dc98")
 
+    LINES_DROPPED = ("lines_dropped", _WARNING, None)
     CONFIG_LOADED = ("config_loaded", _INFO, None)
     CONFIG_FAULTY = ("config_faulty", _ERROR, "e94c09ad684141039b8f783893fa018e")
     REQUEST_REFUSED = ("request_refused", _WARNING, None)
@@ -139,6 +142,8 @@ def log_event(
             extra["SLOT"] = list(slot)
     extra |= {key.upper(): value for key, value in fields.items()}
     exc_info = error if error is not None and not isinstance(error, DriverError) else False
+    extra = {name: printable(value) if isinstance(value, str) else value for name, value in extra.items()}
+    sentence = printable(sentence)
     logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
 
 
@@ -151,11 +156,27 @@ def set_up_logging(level: str = "info") -> None:
         handler = JournalHandler() if check_journal_stream() else StderrHandler()
     except (OSError, ValueError):  # JOURNAL_STREAM is malformed, or stderr is closed
         handler = StderrHandler()
-    root.handlers = [handler]
+    root.handlers = [LogThread(handler, _word_dropped)]
     set_level(level)
     logging.captureWarnings(capture=True)
     # Its INFO or WARNING line for each job would repeat a line of the daemon's.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def flush_lines() -> None:
+    """Wait a little for the lines that are not out yet: before the process ends.
+
+    `logging.shutdown` would wait for ever for a handler whose other end takes nothing.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _word_dropped(count: int) -> logging.LogRecord:
+    """Return the line in the place of lines that were dropped."""
+    action, sentence = Action.LINES_DROPPED, f"{count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
+    text, extra = f"{action.word}: {sentence}", {"journal": {"ACTION": action.word}}
+    return logger.makeRecord(logger.name, action.level, __file__, 0, text, (), None, extra=extra)
 
 
 def set_level(name: str) -> None:

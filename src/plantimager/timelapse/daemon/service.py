@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon, Host
-from plantimager.timelapse.daemon.journal import Action, log_event, set_level, set_up_logging
+from plantimager.timelapse.daemon.journal import Action, flush_lines, log_event, set_level, set_up_logging
 from plantimager.timelapse.daemon.notify import Notifier
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
@@ -53,7 +52,7 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     except Exception as problem:  # noqa: BLE001 - a mistake of the program: logged with its traceback, and restarted by systemd
         log_event(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
-    logging.shutdown()
+    flush_lines()
     sys.stdout.flush()
     # The rig thread may hang in a driver, and nothing is left to wait for.
     os._exit(code)

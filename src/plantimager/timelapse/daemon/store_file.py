@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
-from plantimager.timelapse.support.durable import keep_copy, move_aside, read_regular, restore_file, write_durably
+from plantimager.timelapse.support.durable import (
+    FileTooLarge,
+    keep_copy,
+    move_aside,
+    read_regular,
+    restore_file,
+    write_durably,
+)
 from plantimager.timelapse.support.errors import StoreCorrupt
 
 if TYPE_CHECKING:
@@ -65,10 +73,11 @@ class StoreFile:
             They can't be moved.
 
         """
-        aside = [move_aside(self.path, "corrupt", file_stamp(at))]
+        target = follow_link(self.path)
+        aside = [move_aside(target, "corrupt", file_stamp(at))]
         self._signature = None
         with contextlib.suppress(FileNotFoundError):
-            aside.append(move_aside(backup_path(self.path), "corrupt", file_stamp(at)))
+            aside.append(move_aside(backup_path(target), "corrupt", file_stamp(at)))
         log_event(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
 
     def restore_backup(self, loaded: LoadedTimelapse, corrupt: StoreCorrupt, at: datetime) -> str | None:
@@ -80,7 +89,7 @@ class StoreFile:
         self._corrupt, trouble = corrupt, None
         try:
             self._keep_corrupt_aside(at)
-            restore_file(self.path, loaded.path)
+            restore_file(follow_link(self.path), loaded.path)
         except OSError as problem:
             trouble = problem.strerror or str(problem)
             log_event(Action.STORE_NOT_SAVED, f"{corrupt}; {loaded.path} can't take its place ({trouble})")
@@ -95,17 +104,21 @@ class StoreFile:
         Raises
         ------
         OSError
-            It can't be written.
+            It can't be written, or is larger than what is read.
 
         """
+        size = sum(map(len, content))
+        if size > MAX_STORE_BYTES:
+            raise FileTooLarge(errno.EFBIG, f"{size} bytes, at most {MAX_STORE_BYTES} are read again")
         try:
             self._keep_corrupt_aside(at)
             foreign = self._keep_foreign_aside(at, timelapse)
-            written = write_durably(self.path, content, backup=None if foreign else backup_path(self.path))
+            target = follow_link(self.path)
+            written = write_durably(target, content, backup=None if foreign else backup_path(target))
         except OSError:
             with contextlib.suppress(OSError):
                 # The file may be in place though its directory could not be synced: then it is ours.
-                if read_regular(self.path, sum(map(len, content))) == b"".join(content):
+                if read_regular(self.path, size) == b"".join(content):
                     self._signature, self._foreign = _signature_of(self.path), False
             raise
         self._signature, self._foreign = (written.st_ino, written.st_mtime_ns, written.st_size), False
@@ -121,7 +134,7 @@ class StoreFile:
         """Copy the corrupt version that `restore_backup` has found, once; then it may be written over."""
         if self._corrupt is None:
             return
-        aside = keep_copy(self.path, "corrupt", file_stamp(at))
+        aside = keep_copy(follow_link(self.path), "corrupt", file_stamp(at))
         log_event(Action.STORE_QUARANTINED, f"{self._corrupt}; kept as {aside.name}")
         self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
 
@@ -133,7 +146,7 @@ class StoreFile:
         if now is None:
             sentence = f"{self.path} was deleted by somebody else; it is written again"
         else:
-            aside = keep_copy(self.path, "foreign", file_stamp(at))
+            aside = keep_copy(follow_link(self.path), "foreign", file_stamp(at))
             sentence = f"{self.path} was written by somebody else; that version is kept as {aside.name}"
         self._signature, self._foreign = now, now is not None  # kept and logged once, however often a save is tried
         log_event(Action.STORE_CHANGED, sentence, timelapse=timelapse)

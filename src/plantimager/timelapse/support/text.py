@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_UNDECODABLE: Final = 0xDC00
+"""What Python adds to a byte of a file name that it can't decode (PEP 383)."""
+_BYTES: Final = range(0x80, 0x100)
+
 
 def one_line(text: str) -> str:
     """Return ``text`` on one line, with a space for each run of characters that a terminal or systemd would obey."""
@@ -9,5 +15,15 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with a space for each character that a terminal would obey, except line breaks."""
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+    r"""Return ``text`` with a space for each character that a terminal would obey, except line breaks.
+
+    A byte of a file name that isn't UTF-8 becomes ``\xff``: no journal, terminal or file takes it as it is.
+    """
+    return text if text.isascii() and text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(char: str) -> str:
+    if char.isprintable() or char == "\n":
+        return char
+    code = ord(char) - _UNDECODABLE
+    return f"\\x{code:02x}" if code in _BYTES else " "
