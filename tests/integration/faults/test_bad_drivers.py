@@ -220,6 +220,7 @@ def test_check_that_raises_refuses_the_definition(place: Place, tmp_path, action
 
 PROGRAM = """#!{python}
 import os, signal, sys
+open("0.jpg", "w").write("a picture")
 if os.environ["SLOT"] == "0":
     block = b"x" * 999999 + b"\\n"
     for number in range({megabytes}):
