@@ -23,6 +23,10 @@ WITHOUT_TIMELAPSE = {"starting", "clock_trusted", "idle", "reloaded", "rig_stand
 """Actions of a good run that belong to no timelapse."""
 
 
+IN_MEMORY = "storage_not_lasting"
+"""The action of the warning that every rig of these tests gets at its start."""
+
+
 @pytest.fixture(scope="module", params=RELEASES, ids=str)
 def good_run(request, layers, debians) -> Iterator[TimelapseService]:
     """Return the service of a rig that has taken three slots without a fault; the service is stopped, the rig on."""
@@ -42,8 +46,9 @@ def good_run(request, layers, debians) -> Iterator[TimelapseService]:
 
 @pytest.fixture(scope="module")
 def entries(good_run) -> list[Entry]:
-    """Return all entries of the daemon in that run."""
-    return good_run.rig.journal(f"_SYSTEMD_UNIT={good_run.unit}")
+    """Return all entries of the daemon in that run, but for the one about the rig's disk: that is in memory."""
+    entries = good_run.rig.journal(f"_SYSTEMD_UNIT={good_run.unit}")
+    return [entry for entry in entries if entry["ACTION"] != IN_MEMORY]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +79,9 @@ def test_every_transition_has_exactly_one_entry(entries):
 
 
 def test_nothing_in_a_good_run_is_a_warning_or_worse(good_run):
-    """Neither an entry of the daemon nor one of systemd about it."""
-    assert good_run.rig.journal_text(f"--unit={good_run.unit}", "--priority=warning") == ""
+    """Neither an entry of the daemon nor one of systemd about it, but for the rig's disk, which is in memory."""
+    lines = good_run.rig.journal_text(f"--unit={good_run.unit}", "--priority=warning").splitlines()
+    assert [line for line in lines if f"{IN_MEMORY}: " not in line] == []
 
 
 def test_every_entry_has_action_level_and_message_id_of_its_kind(entries):
