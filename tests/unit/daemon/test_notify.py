@@ -79,7 +79,7 @@ def test_status_that_is_shown_already_is_not_sent_again(manager, notifier):
 
 
 def test_status_arrives_as_utf_8(manager, notifier):
-    """Accents, arrows and emoji are sent as they are; half of a surrogate pair is left out."""
+    """Accents, arrows and emoji are sent as they are; a byte that is no text is shown as an escape."""
     notifier.status("scène 3 → 🌱 \udcff.jpg")
     assert manager.received() == "STATUS=scène 3 → 🌱 \\xff.jpg"
 
