@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from daemon_process import STORE, Place
 from forked_daemons import ForkedDaemon, expect
@@ -35,6 +35,8 @@ from plantimager.timelapse.support.durable import sweep_temporaries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+
+T = TypeVar("T")
 
 CLOCK = SystemClock()
 HOUR = timedelta(hours=1)
@@ -68,9 +70,22 @@ def three_slots(now: datetime) -> TimeLapse:
     )
 
 
+class InlineDisk:
+    """A `Disk` that writes at once: a fork has no other thread, and each call of a save is one of the fork's."""
+
+    def run(self, write: Callable[[], T], _: timedelta) -> T:
+        return write()
+
+    def take_late(self) -> None:
+        """No write is ever late."""
+
+    def wait_late(self, limit: timedelta) -> None:
+        """No write is ever late."""
+
+
 def saved(place: Place, timelapse: TimeLapse) -> None:
     """Save it twice, so that there is a generation before."""
-    keeper = StoreKeeper(place.store)
+    keeper = StoreKeeper(place.store, InlineDisk())
     at = timelapse.schedule_times[0]
     keeper.start(new_stored_timelapse(timelapse, {}, None), at)
     keeper.commit(timelapse, at)
@@ -208,7 +223,7 @@ def cut_save(prepare: Callable[[Place], None], directory: Path, at: int) -> tupl
     """Cut a save off: the store is the old generation or the new one, whole, and sweeping leaves nothing else."""
     place = Place(directory)
     before = three_slots(CLOCK.now())
-    keeper = StoreKeeper(place.store)
+    keeper = StoreKeeper(place.store, InlineDisk())
     now = before.schedule_times[1]
     keeper.start(new_stored_timelapse(before, {}, None), now)
     prepare(place)
