@@ -23,6 +23,7 @@ from simulation import DAY, HOUR, MINUTE, NONE, PROMISE, SECOND, YEAR, Behaviour
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -283,6 +284,8 @@ def calm_is_used(world: World, timelapse: TimeLapse) -> None:
     """Check that every slot was taken that is due once the faults have stopped, and what they caused is over."""
     if timelapse.ending is not None or world.calm_since is None or timelapse.id != world.stored().id:
         return  # one in the archive may have ended before
+    if world.slow.get(Call.PREPARE, SECOND) - timelapse.warmup >= max(timelapse.grace, MINIMUM_GRACE):
+        return  # the rig is ready when the slot is late
     before = None
     for slot, at in enumerate(timelapse.schedule_times):
         is_to_come = at >= world.calm_since + AFTERMATH and (timelapse.id, slot) not in world.closed_before

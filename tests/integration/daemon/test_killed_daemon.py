@@ -40,6 +40,8 @@ print(json.dumps({{"progress": [0, 1]}}), flush=True)
 with open({ledger!r}, "a") as ledger:
     print(os.environ["SLOT"], os.environ["ATTEMPT"], file=ledger, flush=True)
     os.fsync(ledger.fileno())
+with open("0.jpg", "w") as picture:
+    picture.write("a plant")
 print(json.dumps({{"progress": [1, 1]}}), flush=True)
 """
 

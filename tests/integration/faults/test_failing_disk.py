@@ -51,8 +51,8 @@ def test_each_call_of_a_save_may_fail_and_nothing_is_lost(place: Place, tmp_path
     ):
         systemd.wait_for("1 taken")
         for call, error, when in SAVE:
-            before = place.read()
             with failing(daemon.process.pid, call, error, when):
+                before = place.read()
                 line = systemd.wait_for("STATUS=DEGRADED")
                 assert os.strerror(getattr(errno, error)) in line, (call, error)
                 on_disk = load_timelapse(place.store)

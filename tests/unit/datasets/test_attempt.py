@@ -5,6 +5,8 @@ import errno
 import os
 import stat
 from datetime import UTC, datetime
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from msgspec.structs import replace
@@ -19,6 +21,7 @@ from plantimager.timelapse.datasets.attempt import (
 )
 from plantimager.timelapse.datasets.contents import find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
+from plantimager.timelapse.datasets.syncing import open_to_group
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import Owner, ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -435,3 +438,15 @@ def test_receipt_is_read_again_however_many_files_there_are(request_, monkeypatc
     take(request_, *(f"{number}.jpg" for number in range(20)))
     assert find_finished(request_) == ScanResult(pictures=20)
     assert find_differences(request_.dataset_dir) == ["its receipt has no digests, as those of earlier versions"]
+
+
+def test_directory_whose_group_is_inherited_stays_so_where_nothing_may_set_that_bit(tmp_path, monkeypatch):
+    """A unit with RestrictSUIDSGID= refuses a chmod with the bit, also one that changes nothing."""
+    directory = tmp_path / "attempt"
+    directory.mkdir()
+    directory.chmod(0o2750)
+    refuse = Mock(side_effect=PermissionError(errno.EPERM, "Operation not permitted"))
+    monkeypatch.setattr(Path, "chmod", refuse)
+    open_to_group(directory)
+    assert directory.stat().st_mode & 0o7777 == 0o2750
+    refuse.assert_not_called()

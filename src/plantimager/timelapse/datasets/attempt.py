@@ -25,7 +25,6 @@ import errno
 import hashlib
 import os
 import re
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,7 +85,7 @@ class Attempt:
         """
         check_contents(self.directory, result.pictures)
         if not os.access(self.directory, os.W_OK):  # a program has write-protected its pictures
-            self.directory.chmod(stat.S_IMODE(self.directory.stat().st_mode) | stat.S_IRWXU)
+            open_to_group(self.directory)
         receipt = make_receipt(self.request, result)
         _write_receipt(self.directory, receipt)
         self._receipt = receipt

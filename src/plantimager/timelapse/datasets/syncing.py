@@ -69,7 +69,14 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
 
 def open_to_group(directory: Path) -> None:
     """Make a directory readable by its group; a set-group-ID bit stays: what is in it inherits its group."""
-    directory.chmod(directory.stat().st_mode & stat.S_ISGID | GROUP_DIRECTORY)
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    wanted = mode & stat.S_ISGID | GROUP_DIRECTORY
+    if mode == wanted:
+        return
+    try:
+        directory.chmod(wanted)
+    except PermissionError:  # RestrictSUIDSGID= of a unit refuses the bit, also where it is set already
+        directory.chmod(GROUP_DIRECTORY)
 
 
 def _sync_file(path: Path, report: Callable[[], None]) -> str | None:
