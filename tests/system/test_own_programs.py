@@ -87,9 +87,10 @@ def test_each_slot_is_taken_by_the_program(service):
 
 
 def test_nothing_is_refused_by_the_sandbox(service):
-    """The journal has no warning, except of the death that the test caused."""
+    """The journal has no warning, except of the death that the test caused, and of the rig's disk: it is in memory."""
     warned = service.rig.journal(f"_SYSTEMD_UNIT={service.unit}", "--priority=warning")
-    assert [entry["ACTION"] for entry in warned] == ["slot_interrupted"]
+    actions = [entry["ACTION"] for entry in warned if entry["ACTION"] != "storage_not_lasting"]
+    assert actions == ["slot_interrupted"]
 
 
 def test_program_does_not_outlive_its_daemon(service):
