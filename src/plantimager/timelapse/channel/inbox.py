@@ -170,6 +170,11 @@ def clear_pictures(request: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def request_path(store: Path, kind: str, token: str) -> Path:
+    """Return the path of a request, whether it has been left or not."""
+    return inbox_path(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
+
+
 def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
     """Write a request for the daemon and return its path. The command's side.
 
@@ -182,7 +187,7 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
         write elsewhere.
 
     """
-    path = inbox_path(store) / f"{kind}-{token}.{'toml' if kind == 'start' else 'json'}"
+    path = request_path(store, kind, token)
     make_private_directory(path.parent)
     with _pinned(path.parent, os.O_DIRECTORY) as directory:
         owner = None

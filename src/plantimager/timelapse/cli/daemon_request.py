@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request
+from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request, request_path
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.channel.lock import lock_path, running_daemon
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
@@ -111,11 +111,13 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
         The person stopped waiting; the request is withdrawn.
 
     """
-    request = None
+    request, token = None, secrets.token_hex(8)
     try:
-        request = leave_request(session.store, kind, secrets.token_hex(8), content)
+        request = leave_request(session.store, kind, token, content)
         answer = wait_for_answer(session, request, pid) if pid is not None else None
     except KeyboardInterrupt:
+        if request is None:  # the interrupt may have come when the request had just been left
+            request_path(session.store, kind, token).unlink(missing_ok=True)
         session.screen.write(_withdraw(request, subject))
         raise
     if pid is None:
