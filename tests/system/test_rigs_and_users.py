@@ -70,7 +70,7 @@ def test_root_sees_and_controls_the_running_service(rig, service):
     facts = service.facts()
     assert str(facts["daemon"]["pid"]) == service.show("MainPID")
     assert (facts["timelapse"]["id"], facts["timelapse"]["taken"], facts["troubles"]) == ("mine", 1, [])
-    rig.write("/root/other.toml", definition("other"))
+    rig.write("/root/other.toml", definition("other", interval="1h"))
     refused = rig.run("timelapsectl", "start", "/root/other.toml", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "mine is active" in refused.stderr
