@@ -14,7 +14,9 @@ from tiny_scan import configuration, definition
 
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
+from plantimager.timelapse.store.raw_text import seal
 from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.json_text import dumps
 
 
 def begin(place: Place, *, n_shots: int = 3) -> DaemonProcess:
@@ -197,13 +199,35 @@ def test_corrupt_backup_of_a_sound_store_is_replaced_by_the_next_save(place: Pla
     assert load_timelapse(backup_path(place.store)).trouble is None
 
 
+def test_store_that_was_edited_between_two_runs_is_taken_and_what_differs_is_said_once(place: Place) -> None:
+    """Whether a person did it or a card that loses bits: the edited version is kept, and the good .bak stays."""
+    ended(place)
+    backup, edited = backup_path(place.store), place.read()
+    edited["scans"][1]["status"] = "failed"
+    place.store.write_bytes(dumps(edited))
+    theirs, ours = place.store.read_bytes(), backup.read_bytes()
+    with place.start() as daemon:
+        line = daemon.wait_for("store_changed: ")
+        daemon.wait_for("store_found: tl, 3 slots, 3 done")
+        assert daemon.stop() == 0
+    assert "slot 1: succeeded → failed" in line
+    (aside,) = place.storage.glob("*.foreign-*")
+    assert aside.name in line
+    assert (aside.read_bytes(), backup.read_bytes()) == (theirs, ours)
+    assert statuses(place.read()) == ["succeeded", "failed", "succeeded"]
+    with place.start() as daemon:
+        daemon.wait_for("store_found: tl, 3 slots, 3 done")
+        assert daemon.stop() == 0
+        assert not daemon.said("store_changed")
+
+
 def test_nothing_is_decided_by_a_clock_before_the_last_write(place: Place) -> None:
     """A store from the future means a wrong clock: no slot is skipped or taken until it is right."""
     content = json.loads(ended(place))
     ahead = SystemClock().now() + timedelta(days=1)
     content.update(state="scheduled", next_idx=2, scans=content["scans"][:2])
     content["extra"]["timelapsed"]["saved_at"] = ahead.isoformat()
-    place.store.write_text(json.dumps(content))
+    place.store.write_bytes(seal(dumps(content)))  # as if a daemon had written it
     before = place.store.read_bytes()
     place.configure(configuration("clock_wait = 0", clock="auto"))
     with place.start() as daemon:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -21,10 +22,13 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.errors import StoreCorrupt
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AT = datetime(2026, 6, 22, 8, 0, 30, tzinfo=UTC)
 LATER = AT + timedelta(minutes=1)
@@ -339,6 +343,64 @@ def test_store_path_that_is_no_file_never_hangs_the_daemon(keeper, path, make, s
     keeper.retry(AT)
     assert keeper.trouble in (None, "Is a directory")
     assert keeper.timelapse.id == "tl"
+
+
+# --- what a start finds changed -------------------------------------------------------------
+
+
+def damaged(keeper: StoreKeeper, path: Path) -> StoreKeeper:
+    """Return the keeper of a later daemon, after a slot was taken and its record was damaged on disk."""
+    keeper.commit(keeper.timelapse.begin(AT, "b").succeed(LATER), AT)
+    keeper.commit(keeper.timelapse, AT)
+    path.write_bytes(path.read_bytes().replace(b"succeeded", b"cancelled").replace(b"cancelled", b"failed"))
+    return StoreKeeper(path)
+
+
+def test_store_that_does_not_fit_its_digest_is_taken_kept_and_described(keeper, path, said):
+    """An edit and damage look alike: one WARNING, a copy, and the .bak of before stays."""
+    later, before = damaged(keeper, path), backup_path(path).read_bytes()
+    said()
+    later.hold(later.settle(later.file.load(), AT))
+    aside = f"store.json.foreign-{STAMP}"
+    (line,) = said()
+    assert line.startswith(
+        f"store_changed: {path} was edited while no daemon ran, or is damaged; unlike store.json.bak"
+    )
+    assert line.endswith(f"store.json.bak, one save older: slot 0: succeeded → failed; kept as {aside}")
+    assert later.commit(later.timelapse, LATER)
+    assert backup_path(path).read_bytes() == before
+    assert not load_timelapse(path).is_altered
+    assert later.commit(later.timelapse, LATER)
+    assert names(path).count(aside) == 1
+    assert said() == []
+
+
+def test_store_that_does_not_fit_is_kept_before_it_is_written_over_where_the_disk_was_full(
+    keeper, path, said, monkeypatch
+):
+    """The start says what it found, and the first save that succeeds has kept it."""
+    later = damaged(keeper, path)
+    said()
+    with monkeypatch.context() as patch:
+        patch.setattr(store_file, "keep_copy", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        later.hold(later.settle(later.file.load(), AT))
+        assert not later.commit(later.timelapse, LATER)
+    assert [line.partition(": ")[0] for line in said()] == ["store_changed", "store_not_saved"]
+    assert later.retry(LATER)
+    (aside,) = path.parent.glob("*.foreign-*")
+    assert b"failed" in aside.read_bytes()
+
+
+def test_store_without_a_digest_is_taken_without_a_warning(keeper, path, said):
+    """That of another controller, or of an older version of this one."""
+    raw = json.loads(path.read_bytes())
+    del raw["extra"]["timelapsed"]["digest"]
+    path.write_text(json.dumps(raw))
+    later = StoreKeeper(path)
+    said()
+    later.hold(later.settle(later.file.load(), AT))
+    assert later.commit(later.timelapse, LATER)
+    assert said() == []
 
 
 # --- what can't be used ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, MAX_TE
 from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapseState
 from plantimager.timelapse.store.loading import read_timelapse
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.errors import IllegalTransition, ScanFailed, ScannerNotReady, TimelapsedError
 

@@ -18,7 +18,7 @@ from plantimager.timelapse.settings.acceptance import (
 )
 from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.archive import archive_store
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import KeptParts
 from plantimager.timelapse.support.errors import DefinitionRefused
 

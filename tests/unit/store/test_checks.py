@@ -7,7 +7,7 @@ from datetime import UTC
 import pytest
 
 from plantimager.timelapse.store.checks import faults_of
-from plantimager.timelapse.store.field_types import is_safe_name
+from plantimager.timelapse.store.schema import is_safe_name
 from plantimager.timelapse.store.spellings import rewrite
 
 SCAN = {"scan_id": "tl_0", "started_at": None, "finished_at": None, "status": "pending", "error": None}

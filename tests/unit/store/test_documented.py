@@ -33,8 +33,9 @@ from plantimager.controller.scanner.timelapse_store import (
     get_storage_dir,
 )
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.location import backup_path
-from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, fits_digest
 from stores import JSON, UNKNOWN_KEYS, scan
 
 LOCAL = timezone(timedelta(hours=2))
@@ -513,6 +514,20 @@ def test_save_over_an_unreadable_file_keeps_it_and_the_good_generation(path, cap
     assert f"kept as {aside.name}" in caplog.text
     TimelapseStore(timelapse_id="fourth").save()
     assert json.loads(backup_path(path).read_bytes())["timelapse_id"] == "third"
+
+
+def test_store_of_ours_fits_its_digest_after_a_save_and_the_log_warns_of_one_that_does_not(path, caplog):
+    """A program that saves through this face is no damage; what it finds damaged it hears of."""
+    caplog.set_level(logging.INFO)
+    path.write_bytes(read_timelapse((STORES / "interval-completed.json").read_bytes(), path, UTC).encode())
+    store = TimelapseStore.new_store_from_last()
+    store.grace_period = 77
+    store.save()
+    assert fits_digest(path.read_bytes()) is True
+    assert caplog.messages == []
+    path.write_bytes(path.read_bytes().replace(b"77", b"78"))
+    assert TimelapseStore.new_store_from_last().grace_period == 78
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_symbolic_link_is_followed_to_its_file(path, tmp_path):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.store.logbook import MAX_OUTAGES, Logbook
+from plantimager.timelapse.store.schema import MAX_OUTAGES, Logbook
 from stores import read, store_of
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)

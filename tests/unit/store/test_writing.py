@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store import writing
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.store.writing import StoreWriter
 from plantimager.timelapse.support.chunked_map import ChunkedMap

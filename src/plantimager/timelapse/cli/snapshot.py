@@ -18,7 +18,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.fit import describe_gap
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.snapshot import take_snapshot
 from plantimager.timelapse.cli.timeline_chart import build_chart
-from plantimager.timelapse.store.field_types import is_safe_name
+from plantimager.timelapse.store.schema import is_safe_name
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:

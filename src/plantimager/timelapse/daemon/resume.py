@@ -124,6 +124,8 @@ class Resume:
         timelapse = found.settled.reopen_slots(now)
         if timelapse is found.before and not timelapse.state.is_active:
             _log_ended(timelapse)
+            if self._keeper.file.must_rewrite:
+                self._keeper.retry(now)
             self._planner.plan()
             return
         absence = _describe_absence(logbook.boot_id, boot_id)

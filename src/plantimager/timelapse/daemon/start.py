@@ -76,7 +76,11 @@ class Start:
 
 
 def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | None:
-    """Return when the store was last written: as it says itself, or else as its file says."""
+    """Return when the store was last written: as it says itself, or else as its file says.
+
+    What an altered store says may be damaged, and a time that never comes would be waited for.
+    """
     if not isinstance(loaded, LoadedTimelapse):
         return None
-    return loaded.stored.logbook.saved_at or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)
+    said = None if loaded.is_altered else loaded.stored.logbook.saved_at
+    return said or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)

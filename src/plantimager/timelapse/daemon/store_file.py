@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.store.archive import file_stamp
-from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.differences import describe_differences
+from plantimager.timelapse.store.loading import load_backup, load_timelapse
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.support.durable import (
@@ -42,8 +43,13 @@ class StoreFile:
         """Identifies the version that was read or written last; ``None`` where there was no file."""
         self._foreign = False
         """Whether the present version is foreign or corrupt, and kept aside: it must not become the ``.bak``."""
-        self._corrupt: StoreCorrupt | None = None
-        """What is wrong with a corrupt version that is still in place, since it couldn't be kept aside yet."""
+        self._unkept: tuple[Action, str, str] | None = None
+        """The line, the label and what is wrong, of a version that is still in place and to be kept aside."""
+
+    @property
+    def must_rewrite(self) -> bool:
+        """Whether the present version is one that the next start would find fault with again."""
+        return self._foreign or self._unkept is not None
 
     def note_version(self) -> None:
         """Take the present version for our own; whoever changes the file from here on is another program."""
@@ -86,9 +92,9 @@ class StoreFile:
         Afterwards another power cut changes nothing. On a disk that can't be written both files stay as they are
         until the first save that succeeds.
         """
-        self._corrupt, trouble = corrupt, None
+        self._unkept, trouble = (Action.STORE_QUARANTINED, "corrupt", str(corrupt)), None
         try:
-            self._keep_corrupt_aside(at)
+            self._keep_aside(at)
             restore_file(follow_link(self.path), loaded.path)
         except OSError as problem:
             trouble = problem.strerror or str(problem)
@@ -97,6 +103,19 @@ class StoreFile:
             self._signature, self._foreign = _signature_of(self.path), False
         log_event(Action.STORE_FROM_BACKUP, f"going on from {loaded.path}, one save older")
         return trouble
+
+    def keep_altered(self, loaded: LoadedTimelapse, at: datetime) -> None:
+        """Keep a copy of a version that doesn't fit its digest, and report what differs from its ``.bak``.
+
+        On a disk that can't be written that is done before the first save that succeeds.
+        """
+        words = f"{self.path} was edited while no daemon ran, or is damaged; {_describe_alteration(loaded)}"
+        self._unkept = (Action.STORE_CHANGED, "foreign", words)
+        try:
+            self._keep_aside(at)
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            log_event(Action.STORE_CHANGED, f"{words}; no copy can be kept yet ({reason})")
 
     def write(self, content: Sequence[bytes], at: datetime, timelapse: TimeLapse | None) -> None:
         """Write the next version, and keep the one before as ``.bak``; ``timelapse`` is that of the present version.
@@ -111,7 +130,7 @@ class StoreFile:
         if size > MAX_STORE_BYTES:
             raise FileTooLarge(errno.EFBIG, f"{size} bytes, at most {MAX_STORE_BYTES} are read again")
         try:
-            self._keep_corrupt_aside(at)
+            self._keep_aside(at)
             foreign = self._keep_foreign_aside(at, timelapse)
             target = follow_link(self.path)
             written = write_durably(target, content, backup=None if foreign else backup_path(target))
@@ -130,13 +149,14 @@ class StoreFile:
                 return read_regular(self.path, MAX_STORE_BYTES)
         return None
 
-    def _keep_corrupt_aside(self, at: datetime) -> None:
-        """Copy the corrupt version that `restore_backup` has found, once; then it may be written over."""
-        if self._corrupt is None:
+    def _keep_aside(self, at: datetime) -> None:
+        """Copy the version that a start has found fault with, once; then it may be written over."""
+        if self._unkept is None:
             return
-        aside = keep_copy(follow_link(self.path), "corrupt", file_stamp(at))
-        log_event(Action.STORE_QUARANTINED, f"{self._corrupt}; kept as {aside.name}")
-        self._corrupt, self._signature, self._foreign = None, _signature_of(self.path), True
+        action, label, words = self._unkept
+        aside = keep_copy(follow_link(self.path), label, file_stamp(at))
+        log_event(action, f"{words}; kept as {aside.name}")
+        self._unkept, self._signature, self._foreign = None, _signature_of(self.path), True
 
     def _keep_foreign_aside(self, at: datetime, timelapse: TimeLapse | None) -> bool:
         """Copy a version that another program wrote; return whether the present version is such a one."""
@@ -159,3 +179,13 @@ def _signature_of(path: Path) -> _Signature | None:
     except OSError:
         return None
     return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _describe_alteration(loaded: LoadedTimelapse) -> str:
+    """Return how a version that doesn't fit its digest differs from the one before it."""
+    before = load_backup(loaded.path) if loaded.trouble is None else None
+    if before is None:
+        return "there is no .bak to compare it with"
+    differences = describe_differences(before.stored, loaded.stored)
+    name = backup_path(loaded.path).name
+    return f"unlike {name}, one save older: {differences}" if differences else f"it says the same as {name}"

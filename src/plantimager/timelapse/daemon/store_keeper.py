@@ -19,7 +19,7 @@ from plantimager.timelapse.domain.events import events_between
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.store.archive import archive_store, file_stamp
-from plantimager.timelapse.store.logbook import Logbook
+from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.writing import StoreWriter
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class StoreKeeper:
             return None
         if loaded.trouble is not None:
             self.trouble = self.file.restore_backup(loaded, loaded.trouble, at)
+        if loaded.is_altered:
+            self.file.keep_altered(loaded, at)
         return loaded.stored
 
     def hold(self, stored: StoredTimelapse) -> None:

@@ -16,8 +16,7 @@ from msgspec import Struct, to_builtins
 from plantimager.timelapse.domain.records import SlotRecord, scan_ids_of
 from plantimager.timelapse.domain.schedule import to_utc
 from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
-from plantimager.timelapse.store.logbook import Logbook
-from plantimager.timelapse.store.schema import Own, Scan, SlotDetails, Store
+from plantimager.timelapse.store.schema import Logbook, Own, Scan, SlotDetails, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +30,6 @@ _SCAN_FIELDS: Final = Scan.__struct_fields__
 _scan_values: Final = attrgetter(*_SCAN_FIELDS)
 
 _NO_DETAILS: Final = SlotDetails()
-_DEPENDENT: Final = ("scan_id", "attempt")
-"""The details whose usual value depends on the rest of the record."""
-_DETAIL_FIELDS: Final = tuple(name for name in SlotDetails.__struct_fields__ if name not in _DEPENDENT)
-_detail_values: Final = attrgetter(*_DETAIL_FIELDS)
-_USUAL_DETAILS: Final = _detail_values(_NO_DETAILS)
 
 
 def read_records(
@@ -79,23 +73,14 @@ def scans_of(records: Sequence[SlotRecord]) -> list[dict[str, Any]]:
 
 def details_of(records: Sequence[SlotRecord], timelapse_id: str, n_slots: int) -> dict[str, dict[str, Any]]:
     """Return the entries of ``extra.timelapsed.slots``; a record in which all is as usual has none."""
-    details = {}
     usual_ids = scan_ids_of(timelapse_id, map(attrgetter("slot"), records), n_slots)
-    for record, usual_id, values in zip(records, usual_ids, map(_detail_values, records), strict=True):
-        entry: dict[str, Any] = {}
-        if values != _USUAL_DETAILS:
-            entry = {
-                name: value
-                for name, value, usual in zip(_DETAIL_FIELDS, values, _USUAL_DETAILS, strict=True)
-                if value != usual
-            }
-        if record.attempt != _usual_attempt(record.started_at):
-            entry["attempt"] = record.attempt
-        if record.scan_id != usual_id:
-            entry["scan_id"] = record.scan_id
-        if entry:
-            details[str(record.slot)] = entry
-    return details
+    columns: dict[str, Iterable[Any]] = {name: map(attrgetter(name), records) for name in SlotDetails.__struct_fields__}
+    columns |= {
+        "scan_id": [None if r.scan_id == usual else r.scan_id for r, usual in zip(records, usual_ids, strict=True)],
+        "attempt": [None if r.attempt == _usual_attempt(r.started_at) else r.attempt for r in records],
+    }
+    entries = to_builtins([*map(SlotDetails, *columns.values())])  # without what is as usual
+    return {str(record.slot): entry for record, entry in zip(records, entries, strict=True) if entry}
 
 
 # --- the timelapse ----------------------------------------------------------------------------------

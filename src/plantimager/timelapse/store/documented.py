@@ -28,7 +28,9 @@ later keys               unknown                                      ``on_scan_
                                                                       fields, and written where they have a value
 `new_store_from_last`    ``None`` for a file that can't be read       the same; the log also says when the ``.bak``
                                                                       could stand in for it, and calls a directory of
-                                                                      that name an error
+                                                                      that name an error; it warns of a file of the
+                                                      daemon's that doesn't fit its digest, which `save`
+                                                      renews
 `from_scan` of seconds   local time without an offset                 the same instant as UTC, with its offset
 since the epoch
 `from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime; an exception as its type and
@@ -60,7 +62,7 @@ from plantimager.timelapse.store.location import (
     get_storage_dir,
     is_bare_file_name,
 )
-from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, read_object, read_text
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, fits_digest, read_object, read_text, seal
 from plantimager.timelapse.store.schema import VERSION
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.clock import SystemClock
@@ -175,6 +177,8 @@ class TimelapseStore:
             hint = _describe_backup(path) if isinstance(problem, StoreError) else ""
             logger.error("the stored timelapse can't be used: %s%s", problem, hint)  # noqa: TRY400 - no traceback
             return None
+        if fits_digest(text) is False:
+            logger.warning("%s: not as it was written: edited by hand, or damaged", path)
         version = raw.get("version", VERSION)
         if version != VERSION:
             logger.warning("%s: version %r, not %d; reading what can be read", path, version, VERSION)
@@ -191,7 +195,7 @@ class TimelapseStore:
 
         """
         try:
-            content = json_text.dumps(self._as_serialisable_dict(), default=None)
+            content = seal(json_text.dumps(self._as_serialisable_dict(), default=None))
             if len(content) > MAX_STORE_BYTES:
                 raise ValueError(f"{len(content)} bytes, at most {MAX_STORE_BYTES} are read again")
             make_private_directory(self._full_path.parent)

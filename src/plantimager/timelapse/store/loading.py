@@ -21,7 +21,7 @@ from plantimager.timelapse.store.checks import faults_of
 from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.placement import Placement, place_scans, place_usual_scans
-from plantimager.timelapse.store.raw_text import read_object, read_text
+from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
 from plantimager.timelapse.store.reconcile import Progress, reconcile
 from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
@@ -43,6 +43,8 @@ class LoadedTimelapse(Struct, frozen=True):
     """The main file, or its ``.bak``."""
     trouble: StoreCorrupt | None = None
     """The fault of the main file, where the ``.bak`` had to stand in for it."""
+    is_altered: bool = False
+    """Whether the file doesn't fit its digest: an edit by hand, or damage; which of them is not known."""
 
 
 def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
@@ -62,16 +64,24 @@ def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | 
     try:
         return _load(path, zone)
     except StoreCorrupt as trouble:
-        with contextlib.suppress(StoreError):
-            previous = _load(backup_path(follow_link(path)), zone)
-            if previous is not None:
-                return replace(previous, trouble=trouble)
-        raise
+        previous = load_backup(path, zone)
+        if previous is None:
+            raise
+        return replace(previous, trouble=trouble)
+
+
+def load_backup(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
+    """Return the timelapse in the ``.bak`` of a store; ``None`` where there is none, or it can't be used."""
+    with contextlib.suppress(StoreError):
+        return _load(backup_path(follow_link(path)), zone)
+    return None
 
 
 def _load(path: Path, zone: tzinfo | None) -> LoadedTimelapse | None:
     text = read_text(path)
-    return None if text is None else LoadedTimelapse(read_timelapse(text, path, zone), path)
+    if text is None:
+        return None
+    return LoadedTimelapse(read_timelapse(text, path, zone), path, is_altered=fits_digest(text) is False)
 
 
 def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> StoredTimelapse:

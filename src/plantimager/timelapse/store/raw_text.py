@@ -1,15 +1,24 @@
-"""The file of a store as text and as a JSON object; unreadable and corrupt files are different errors."""
+"""The file of a store as text and as a JSON object, and the digest in it; unreadable and corrupt are different errors.
+
+The digest is an Adler-32 of the whole text but its own digits. It shows that a file was damaged, or edited by hand, and
+protects from nobody: any change of a single byte is found, and of other changes all but one in four billion. That of a
+text follows from those of its pieces by a few sums, so that a save adds up only what it changed.
+"""
 
 from __future__ import annotations
 
 import errno
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Any, Final
+from zlib import adler32
 
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MAX_STORE_BYTES: Final = 58_000_000
@@ -63,3 +72,69 @@ def read_object(text: bytes, path: Path) -> json_text.LoadedJson:
 def _kind(value: Any) -> str:
     kinds = {list: "array", str: "string", bool: "boolean", type(None): "null"}
     return kinds.get(type(value), "number")
+
+
+# --- the digest -------------------------------------------------------------------------------------
+
+SCHEME: Final = b"adler32:"
+DIGITS: Final = b"00000000"
+"""Stand for the digest until it is known."""
+NO_DIGEST: Final = (SCHEME + DIGITS).decode()
+
+_OURS: Final = b'\n    "timelapsed": {\n'
+_KEY: Final = b'\n      "digest": '
+"""Lines of our layout, which no text in the file can hold: ``extra.timelapsed``, and in it ``digest``."""
+
+_MODULUS: Final = 65521
+"""The greatest prime number of 16 bits, as Adler-32 has it."""
+
+
+def seal(text: bytes) -> bytes:
+    """Return a text of our layout with its digest in the place of the one that it has; without one it stays as it is.
+
+    So a text whose content was changed by intent, and has the digest of the one before, fits again.
+    """
+    start = _find_digits(text)
+    if start is None:
+        return text
+    parts = text[:start], text[start + len(DIGITS) :]
+    return digits_of(parts, sums_of(parts, {})).join(parts)
+
+
+def fits_digest(text: bytes) -> bool | None:
+    """Return whether a text is as it was written; ``None`` where it has no digest: another program's, or an older one.
+
+    A text that was laid out anew, or in which the digest itself was damaged, doesn't fit.
+    """
+    start = _find_digits(text)
+    if start is None:
+        return False if SCHEME in text or _find_key(text) is not None else None
+    digits = text[start : start + len(DIGITS)]
+    return digits == b"%08x" % adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start]))
+
+
+def _find_key(text: bytes) -> int | None:
+    """Return where the value of our key begins; of another's key of that name at the same depth it is not the first."""
+    start = text.find(_KEY, max(text.find(_OURS), 0))
+    return None if start < 0 else start + len(_KEY)
+
+
+def _find_digits(text: bytes) -> int | None:
+    start = _find_key(text)
+    if start is None or not text.startswith(b'"' + SCHEME, start):
+        return None
+    return start + 1 + len(SCHEME)
+
+
+def sums_of(pieces: Sequence[bytes], known: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Return the share of each piece of a text in its digest; those that are ``known`` are not added up again."""
+    found = zip(pieces, map(known.get, pieces), strict=True)
+    return {piece: adler32(piece, 0) if total is None else total for piece, total in found}
+
+
+def digits_of(pieces: Sequence[bytes], sums: Mapping[bytes, int]) -> bytes:
+    """Return the digits of the digest of a text in pieces."""
+    shares = [*map(sums.__getitem__, pieces)]
+    low = [1, *(share & 0xFFFF for share in shares)]
+    high = sum(share >> 16 for share in shares) + sum(map(mul, accumulate(low), map(len, pieces)))
+    return b"%04x%04x" % (high % _MODULUS, sum(low) % _MODULUS)

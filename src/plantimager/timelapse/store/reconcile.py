@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.domain.records import SlotRecord, scan_id_of
 from plantimager.timelapse.domain.states import FINAL, Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.store.field_types import is_safe_name
+from plantimager.timelapse.store.schema import is_safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

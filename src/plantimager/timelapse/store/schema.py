@@ -11,41 +11,91 @@ tests follow from these Structs. The file has three levels::
                 slots   {slot: SlotDetails}   what a slot's record holds besides the documented keys of its scan
 
 A field of a domain value has the same name here. So a new field of a slot's record is declared in
-``domain/records.py``, in `SlotRecord`, and here, in `SlotDetails`, with the same default.
-``tests/unit/store/test_schema.py`` fails for a field that only one of them has, or that does not survive a save and a
-load.
+``domain/records.py``, in `SlotRecord`, and here, in `SlotDetails`, with the same default; one that people see is a line
+in ``cli/status_json.py`` and one in ``cli/status_view.py`` besides. ``tests/unit/store/test_schema.py`` fails for a
+field that only one of them has, or that does not survive a save and a load.
+
+The ``description`` of a type says in a fault report what a person may write there. ``holds`` in its ``extra`` is a
+condition that msgspec can't express, and ``secret`` keeps the value out of every report.
 
 Older spellings of a file are rewritten (`spellings`) before they are held against this.
 """
 
 # Annotations are values here, not texts: msgspec would have to compile each at every start.
 
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
+from plantimager.timelapse.domain.durations import MAX_DURATION
+from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.store.field_types import (
-    Count,
-    Instant,
-    Name,
-    OptionalInstant,
-    Seconds,
-    Text,
-    WholeNumber,
-    allowed_words,
-    are_years_sound,
-    is_safe_name,
-)
-from plantimager.timelapse.store.logbook import Logbook
 
 VERSION: Final = 1
 OURS: Final = "timelapsed"
 """The key in ``extra`` of everything that the documented keys have no place for."""
+DIGEST: Final = "digest"
+"""The key in what is ours of the digest of the file; `raw_text` knows it, too."""
 CONFIG_SNAPSHOT: Final = "config_snapshot"
 """The key in ``extra`` of the scan configuration."""
+
+
+# --- types of fields --------------------------------------------------------------------------------
+
+MAX_NAME_BYTES: Final = 200
+"""With a suffix of ours still below the 255 that file systems take."""
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a timelapse id or scan id from a store may become a file name."""
+    return (
+        bool(name)
+        and name.isprintable()
+        and "/" not in name
+        and not name.startswith(".")
+        and len(name.encode()) <= MAX_NAME_BYTES
+    )
+
+
+def are_years_sound(times: Iterable[datetime]) -> bool:
+    """Whether times are far from where dates end, whatever zone a naive one is read in."""
+    return all(EARLIEST.year <= year < LATEST.year for year in set(map(attrgetter("year"), times)))
+
+
+def allowed_words(words: type[StrEnum]) -> str:
+    """Return the description of a field that holds one of these words."""
+    return f"write one of {', '.join(words)}"
+
+
+def _has_sound_year(time: datetime | None) -> bool:
+    return time is None or are_years_sound([time])
+
+
+_TIME: Final = f"write an ISO-8601 date and time of the years {EARLIEST.year} to {LATEST.year - 1}"
+_SAFE_NAME: Final = f"not empty, no '/', no leading dot, at most {MAX_NAME_BYTES} bytes"
+_MAX_SECONDS: Final = int(MAX_DURATION.total_seconds())
+
+Instant = Annotated[datetime, Meta(tz=True, description=_TIME, extra={"holds": _has_sound_year})]
+OptionalInstant = Annotated[Instant | None, Meta(description=f"{_TIME}, or null")]
+WholeNumber = Annotated[int, Meta(description="write a whole number")]
+Count = Annotated[int, Meta(ge=0, description="write a whole number of at least 0")]
+Seconds = Annotated[
+    Annotated[int, Meta(ge=0, le=_MAX_SECONDS)] | Annotated[float, Meta(ge=0, le=_MAX_SECONDS)],
+    Meta(description="write seconds: a number from 0 to 100 years"),
+]
+Name = Annotated[
+    str, Meta(description=f"write a name that can name a file: {_SAFE_NAME}", extra={"holds": is_safe_name})
+]
+Text = Annotated[str, Meta(description="write a text")]
+
+
+# --- the file, from the inside out --------------------------------------------------------------------
 
 
 class Scan(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -58,7 +108,7 @@ class Scan(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     error: Any = None
 
 
-class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """An entry of ``extra.timelapsed.slots``; a field that is as usual is not written, and of most slots none is."""
 
     scan_id: str | None = None
@@ -69,6 +119,32 @@ class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     last_error: str | None = None
     pictures: Count | None = None
     boot_id: str | None = None
+
+
+MAX_OUTAGES: Final = 1000
+"""Outages that a store remembers; the oldest are dropped first."""
+
+
+class Logbook(Struct, frozen=True):
+    """The last write of the store, the boots of the machine, and the times in which no daemon ran."""
+
+    saved_at: Instant | None = None
+    """The last write; a clock that shows an earlier time can't be right."""
+    definition_digest: str | None = field(default=None, name="definition")
+    boot_id: str | None = None
+    boots: Count = 0
+    """Boots of the machine that this timelapse has seen."""
+    outages: tuple[tuple[Instant, Instant], ...] = ()
+    """For each time that the daemon did not run: the last write before it, and the first sign of life after it."""
+    datasets_disk: dict[str, str] = field(default_factory=dict)
+    """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
+
+    def came_back(self, at: datetime, boot_id: str) -> Self:
+        """Return the log with the time since the last write entered as an outage."""
+        outages = self.outages
+        if self.saved_at is not None and at > self.saved_at:
+            outages = (*outages, (self.saved_at, at))[-MAX_OUTAGES:]
+        return replace(self, boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
 
 
 class StoredEnding(Struct, frozen=True):
@@ -84,6 +160,8 @@ class Own(Logbook, frozen=True, forbid_unknown_fields=True):
 
     slots: dict[int, SlotDetails] = field(default_factory=dict)
     ending: StoredEnding | None = None
+    digest: Any = None
+    """Written with each text, and compared with the text alone (`raw_text`)."""
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True):

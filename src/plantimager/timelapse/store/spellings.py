@@ -16,8 +16,7 @@ from msgspec import Struct, convert
 from msgspec.structs import fields
 
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, to_utc
-from plantimager.timelapse.store.field_types import OptionalInstant
-from plantimager.timelapse.store.schema import OURS, Own, SlotDetails
+from plantimager.timelapse.store.schema import OURS, OptionalInstant, Own, SlotDetails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.store.conversion import details_of, frame_of, own_of, scans_of
-from plantimager.timelapse.store.logbook import Logbook
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION
+from plantimager.timelapse.store.raw_text import NO_DIGEST, seal
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST, OURS, VERSION, Logbook
 from plantimager.timelapse.support.json_text import dumps, is_exact
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ class StoredTimelapse(Struct, frozen=True):
     def encode(self) -> bytes:
         """Return the text of the file; `writing.StoreWriter` gives the same for a tenth of the time."""
         records = [self.timelapse.records[slot] for slot in sorted(self.timelapse.records)]
-        own = {**self.own(), "slots": self.details_of(records)}
+        own = {**self.own(), DIGEST: NO_DIGEST, "slots": self.details_of(records)}
         document = {
             **self.frame(),
             "schedule_times": self.timelapse.schedule_times,
             "scans": [*scans_of(records), *self.kept.scans],
             "extra": {**self.kept.extra, OURS: own},
         }
-        return dumps(document, exact=self.exact)
+        return seal(dumps(document, exact=self.exact))
 
     def frame(self) -> dict[str, Any]:
         """Return what the file holds besides schedule, scans and extra."""

@@ -2,7 +2,7 @@
 
 The schedule never changes, and a transition changes one record of thousands. So the texts of the long lists are kept
 in blocks, and only a block with a changed record in it is made again: records that evolved from those written last
-share with them what did not change (`ChunkedMap`).
+share with them what did not change (`ChunkedMap`). Joined, the pieces are byte for byte the text of one plain dump.
 """
 
 from __future__ import annotations
@@ -10,19 +10,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from orjson import JSONEncodeError
+import orjson
 
 from plantimager.timelapse.store.conversion import scans_of
-from plantimager.timelapse.store.schema import OURS
-from plantimager.timelapse.store.text_blocks import (
-    Text,
-    array,
-    array_of_blocks,
-    mapping,
-    mapping_of_blocks,
-    without_brackets,
-)
+from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, digits_of, sums_of
+from plantimager.timelapse.store.schema import DIGEST, OURS
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
+from plantimager.timelapse.support.json_text import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,11 +37,13 @@ class StoreWriter:
 
     def __init__(self) -> None:
         self._lists: _LongLists | None = None
+        self._sums: dict[bytes, int] = {}
+        """The share of each piece of the last text in its digest."""
 
     def encode(self, stored: StoredTimelapse) -> Sequence[bytes]:
         """Return what `StoredTimelapse.encode` returns, in pieces, most of which are there already."""
         if stored.exact:
-            with suppress(JSONEncodeError):
+            with suppress(orjson.JSONEncodeError):
                 return self._encode_quickly(stored)
         return (stored.encode(),)
 
@@ -56,14 +52,19 @@ class StoreWriter:
             self._lists = _LongLists(stored)
         lists = self._lists
         lists.update(stored)
-        own = mapping({**stored.own(), "slots": lists.details()}, 2)
+        own = {**stored.own(), DIGEST: _Text([b'"' + SCHEME, DIGITS, b'"']), "slots": lists.details()}
         document = {
             **stored.frame(),
             "schedule_times": lists.schedule,
             "scans": lists.scans(),
-            "extra": mapping({**stored.kept.extra, OURS: own}, 1),
+            "extra": _mapping({**stored.kept.extra, OURS: _mapping(own, 2)}, 1),
         }
-        return mapping(document, 0).pieces
+        pieces = [*_mapping(document, 0).pieces]
+        place = pieces.index(DIGITS)
+        pieces[place] = b""
+        self._sums = sums_of(pieces, self._sums)
+        pieces[place] = digits_of(pieces, self._sums)
+        return pieces
 
 
 class _LongLists:
@@ -71,7 +72,7 @@ class _LongLists:
 
     def __init__(self, stored: StoredTimelapse) -> None:
         self._schedule_times, self._kept = stored.timelapse.schedule_times, stored.kept
-        self.schedule = array(self._schedule_times, 1)
+        self.schedule = _Text([_indented(self._schedule_times, 1)])
         digits = len(str(max(len(self._schedule_times) - 1, 0)))
         self._digits = max(digits - (len(str(DETAILS_IN_BLOCK)) - 1), 1)
         self._records: ChunkedMap[SlotRecord] = ChunkedMap({})
@@ -98,11 +99,11 @@ class _LongLists:
         for number in {slot // KEYS_IN_CHUNK for slot in changed}:
             chunk = records.chunks.get(number, {})
             _keep(self._scans, number, scans_of([chunk[slot] for slot in sorted(chunk)]), 1)
-        detailed = stored.details_of([*filter(None, map(records.get, changed))])  # of thousands of missed slots: none
+        detailed = stored.details_of(records.select(changed))  # of thousands of missed slots: none
         others = {self._first_digits(slot) for slot in changed} & self._details.keys()
         for digits in {slot[: self._digits] for slot in detailed} | others:
-            neighbours = filter(None, map(records.get, self._slots_beginning_with(digits)))
-            _keep(self._details, digits, stored.details_of([*neighbours]), 3)
+            neighbours = records.select(self._slots_beginning_with(digits))
+            _keep(self._details, digits, stored.details_of(neighbours), 3)
         self._records = records
 
     def _first_digits(self, slot: int) -> str:
@@ -118,17 +119,83 @@ class _LongLists:
             width *= 10
         return found
 
-    def scans(self) -> Text:
+    def scans(self) -> _Text:
         """Return the array of scans, in the order of their slots, and those that belong to none after them."""
-        return array_of_blocks((text for _, text in sorted(self._scans.items())), self._kept.scans, 1)
+        others = [_block(self._kept.scans, 1)] if self._kept.scans else []
+        return _joined(b"[]", [*_in_order(self._scans), *others], 1)
 
-    def details(self) -> Text:
+    def details(self) -> _Text:
         """Return the object with the details of slots."""
-        return mapping_of_blocks((text for _, text in sorted(self._details.items())), 3)
+        return _joined(b"{}", _in_order(self._details), 3)
+
+
+def _in_order(blocks: Mapping[Any, bytes]) -> list[bytes]:
+    return [text for _, text in sorted(blocks.items())]
 
 
 def _keep(blocks: dict[Any, bytes], key: Any, entries: Sequence[Any] | Mapping[str, Any], depth: int) -> None:
     if entries:
-        blocks[key] = without_brackets(entries, depth)
+        blocks[key] = _block(entries, depth)
     else:
         blocks.pop(key, None)
+
+
+# --- JSON text in pieces ----------------------------------------------------------------------------
+
+_INDENT: Final = b"  "
+
+_HOLE: Final = b"\0"
+"""Stands for a text that is there already; no JSON holds such a byte otherwise."""
+
+
+class _Text:
+    """A value that is text already, indented for its place; its pieces are joined only once, by the system call."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = pieces
+
+
+def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
+    """Return an object that stands ``depth`` levels deep in a JSON text; its values may be `_Text`.
+
+    Raises
+    ------
+    orjson.JSONEncodeError
+        orjson can't write it; likewise below.
+
+    """
+    texts = [value for _, value in sorted(values.items()) if isinstance(value, _Text)]
+    hole = orjson.Fragment(_HOLE)
+    frame = {key: hole if isinstance(value, _Text) else value for key, value in values.items()}
+    first, *others = _indented(frame, depth).split(_HOLE)
+    pieces = [first]
+    for text, after in zip(texts, others, strict=True):
+        pieces += (*text.pieces, after)
+    return _Text(pieces)
+
+
+def _block(entries: Sequence[Any] | Mapping[str, Any], depth: int) -> bytes:
+    """Return the entries, at least one, of an array or object that stands ``depth`` levels deep: each after a comma."""
+    text = _indented(entries, depth)
+    return b"," + text[1 : text.rindex(b"\n")]
+
+
+def _joined(brackets: bytes, blocks: Sequence[bytes], depth: int) -> _Text:
+    """Return the array or object of the entries in ``blocks``."""
+    if not blocks:
+        return _Text([brackets])
+    first, *others = blocks
+    return _Text([brackets[:1] + first[1:], *others, b"\n" + depth * _INDENT + brackets[1:]])
+
+
+def _indented(value: Any, depth: int) -> bytes:
+    """Return the text of a value as deep as it is to stand: written within as many arrays, which are cut off."""
+    before = after = 0
+    for level in range(depth):
+        value = [value]
+        before += len(b"[\n") + (level + 1) * len(_INDENT)
+        after += len(b"\n]") + level * len(_INDENT)
+    text = orjson.dumps(value, option=OPTIONS)
+    return text[before : len(text) - after] if depth else text

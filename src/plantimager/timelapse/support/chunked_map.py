@@ -8,7 +8,7 @@ from operator import is_not
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, ValuesView
+    from collections.abc import ItemsView, Iterable, Iterator, ValuesView
 
 _V = TypeVar("_V")
 _D = TypeVar("_D")
@@ -42,6 +42,12 @@ class ChunkedMap(Mapping[int, _V]):
         for number in compress(numbers, map(is_not, map(now.get, numbers), map(then.get, numbers))):
             values, others = now.get(number, {}), then.get(number, {})
             yield from (key for key in values.keys() | others.keys() if values.get(key) is not others.get(key))
+
+    def select(self, keys: Iterable[int]) -> list[_V]:
+        """Return the values of those keys that there are, in their order."""
+        chunks, none = self.chunks, dict[int, _V]()
+        chunks_of_keys = ((key, chunks.get(key // KEYS_IN_CHUNK, none)) for key in keys)
+        return [chunk[key] for key, chunk in chunks_of_keys if key in chunk]
 
     def __getitem__(self, key: int) -> _V:
         return self.chunks[key // KEYS_IN_CHUNK][key]
