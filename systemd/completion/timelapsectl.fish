@@ -35,6 +35,7 @@ complete -c timelapsectl -n '__timelapsectl_at' -a cancel -d 'end the timelapse 
 complete -c timelapsectl -n '__timelapsectl_at' -a status -d 'show how the timelapse goes, whether or not the daemon runs'
 complete -c timelapsectl -n '__timelapsectl_at' -a log -d 'show the daemon\'s lines in the journal'
 complete -c timelapsectl -n '__timelapsectl_at' -a timeline -d 'draw the slots, planned against taken: a row a day, a mark a slot'
+complete -c timelapsectl -n '__timelapsectl_at' -a verify -d 'look for damage in store, archive and datasets; nothing is changed'
 complete -c timelapsectl -n '__timelapsectl_at' -a rig -d 'try the rig by hand, between scans'
 complete -c timelapsectl -n '__timelapsectl_at' -a demo -d 'watch a timelapse of half a minute, with a power cut in the middle; needs no rig'
 complete -c timelapsectl -n '__timelapsectl_at' -l version -d 'say which version this is, and exit'

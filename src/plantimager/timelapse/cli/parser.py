@@ -73,6 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     timeline.add_argument("name", nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one")
     timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
+    add("verify", "look for damage in store, archive and datasets; nothing is changed")
+
     _add_rig(add("rig", "try the rig by hand, between scans"))
 
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.store.archive import file_stamp
-from plantimager.timelapse.store.differences import describe_differences
-from plantimager.timelapse.store.loading import load_backup, load_timelapse
+from plantimager.timelapse.store.differences import describe_alteration
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.support.durable import (
@@ -109,7 +109,7 @@ class StoreFile:
 
         On a disk that can't be written that is done before the first save that succeeds.
         """
-        words = f"{self.path} was edited while no daemon ran, or is damaged; {_describe_alteration(loaded)}"
+        words = f"{self.path} was edited while no daemon ran, or is damaged; {describe_alteration(loaded)}"
         self._unkept = (Action.STORE_CHANGED, "foreign", words)
         try:
             self._keep_aside(at)
@@ -179,13 +179,3 @@ def _signature_of(path: Path) -> _Signature | None:
     except OSError:
         return None
     return (status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _describe_alteration(loaded: LoadedTimelapse) -> str:
-    """Return how a version that doesn't fit its digest differs from the one before it."""
-    before = load_backup(loaded.path) if loaded.trouble is None else None
-    if before is None:
-        return "there is no .bak to compare it with"
-    differences = describe_differences(before.stored, loaded.stored)
-    name = backup_path(loaded.path).name
-    return f"unlike {name}, one save older: {differences}" if differences else f"it says the same as {name}"

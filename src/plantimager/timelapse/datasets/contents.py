@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LIST_OF_FILES: Final = "files.json"
 """The file in which PlantDB looks for the pictures of a dataset."""
 
+NO_DIGESTS: Final = "its receipt has no digests, as those of earlier versions"
+
 PICTURE_SUFFIXES: Final = frozenset(
     [
         ".arw",
@@ -90,7 +92,7 @@ def find_differences(directory: Path) -> list[str]:
     receipt = load_receipt(directory)
     digests = receipt.get(FILES)
     if not isinstance(digests, dict):
-        return ["its receipt has no digests, as those of earlier versions"]
+        return [NO_DIGESTS]
     there = {str(path.relative_to(directory)): path for path in dataset_files(directory)}
     missing = [f"{name} is missing" for name in digests if name not in there]
     return missing + [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice, zip_longest
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.loading import load_generation
+from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.support.errors import StoreError
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from plantimager.timelapse.store.loading import LoadedTimelapse
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 MAX_DIFFERENCES: Final = 8
@@ -25,6 +30,19 @@ MAX_VALUE_LENGTH: Final = 40
 """Characters of a value that are written out."""
 
 _LONG: Final = ("schedule_times", "records")
+
+
+def describe_alteration(loaded: LoadedTimelapse) -> str:
+    """Return how a file that doesn't fit its digest differs from the generation before it."""
+    backup, before = backup_path(loaded.path), None
+    with suppress(StoreError):
+        before = load_generation(backup)
+    if before is None:
+        return f"there is no sound {backup.name} to compare it with"
+    differences = describe_differences(before.stored, loaded.stored)
+    return (
+        f"unlike {backup.name}, one save older: {differences}" if differences else f"it says the same as {backup.name}"
+    )
 
 
 def describe_differences(before: StoredTimelapse, now: StoredTimelapse) -> str:

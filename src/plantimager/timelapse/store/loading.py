@@ -62,22 +62,17 @@ def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | 
 
     """
     try:
-        return _load(path, zone)
+        return load_generation(path, zone)
     except StoreCorrupt as trouble:
-        previous = load_backup(path, zone)
-        if previous is None:
-            raise
-        return replace(previous, trouble=trouble)
+        with contextlib.suppress(StoreError):
+            previous = load_generation(backup_path(follow_link(path)), zone)
+            if previous is not None:
+                return replace(previous, trouble=trouble)
+        raise
 
 
-def load_backup(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
-    """Return the timelapse in the ``.bak`` of a store; ``None`` where there is none, or it can't be used."""
-    with contextlib.suppress(StoreError):
-        return _load(backup_path(follow_link(path)), zone)
-    return None
-
-
-def _load(path: Path, zone: tzinfo | None) -> LoadedTimelapse | None:
+def load_generation(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | None:
+    """Return the timelapse in one file, as `load_timelapse` does; nothing stands in for it."""
     text = read_text(path)
     if text is None:
         return None

@@ -135,6 +135,7 @@ def sums_of(pieces: Sequence[bytes], known: Mapping[bytes, int]) -> dict[bytes, 
 def digits_of(pieces: Sequence[bytes], sums: Mapping[bytes, int]) -> bytes:
     """Return the digits of the digest of a text in pieces."""
     shares = [*map(sums.__getitem__, pieces)]
-    low = [1, *(share & 0xFFFF for share in shares)]
-    high = sum(share >> 16 for share in shares) + sum(map(mul, accumulate(low), map(len, pieces)))
-    return b"%04x%04x" % (high % _MODULUS, sum(low) % _MODULUS)
+    low = [1, *[share & 0xFFFF for share in shares]]
+    total = sum(low)
+    high = (sum(shares) - total + 1 >> 16) + sum(map(mul, accumulate(low), map(len, pieces)))
+    return b"%04x%04x" % (high % _MODULUS, total % _MODULUS)

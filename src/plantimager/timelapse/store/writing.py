@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import SlotRecord
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
-DETAILS_IN_BLOCK: Final = 111
-"""Keys are sorted as texts, so those with the same first digits are neighbours: 12, 120 to 129, 1200 to 1299. There are
-so many of them where the first digits are all but two of the longest number."""
+DIGITS_OF_BLOCK: Final = 2
+"""Keys are sorted as texts, so those with the same first digits are neighbours: 12, 120 to 129, 1200 to 1299. Ten
+thousand slots have a hundred blocks with the same two; of more slots, a block has the same number."""
 
 
 class StoreWriter:
@@ -74,7 +74,7 @@ class _LongLists:
         self._schedule_times, self._kept = stored.timelapse.schedule_times, stored.kept
         self.schedule = _Text([_indented(self._schedule_times, 1)])
         digits = len(str(max(len(self._schedule_times) - 1, 0)))
-        self._digits = max(digits - (len(str(DETAILS_IN_BLOCK)) - 1), 1)
+        self._digits = max(min(digits - 1, DIGITS_OF_BLOCK), digits - DIGITS_OF_BLOCK, 1)
         self._records: ChunkedMap[SlotRecord] = ChunkedMap({})
         self._scans: dict[int, bytes] = {}
         self._details: dict[str, bytes] = {}
