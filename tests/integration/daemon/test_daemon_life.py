@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 
 import pytest
-from daemon_process import PATIENCE, DaemonProcess, NotifySocket, Place, attempt_of, statuses
+from daemon_process import CTL, PATIENCE, DaemonProcess, NotifySocket, Place, attempt_of, statuses
 from waiting import wait_until
 
 from plantimager.timelapse.channel.inbox import collect_answer, leave_request
@@ -357,9 +359,39 @@ def test_secret_of_a_store_is_never_logged(place: Place) -> None:
     daemon = place.run_until("timelapse_completed: ")
     assert place.read()["extra"]["api_token"] == secret
     assert secret not in "\n".join(daemon.lines)
+    stores = {place.store.name, f"{place.store.name}.bak", *(path.name for path in place.storage.glob("*.foreign-*"))}
     for path in place.storage.rglob("*"):
-        if path.is_file() and path.name not in {place.store.name, f"{place.store.name}.bak"}:
+        if path.is_file() and path.name not in stores:
             assert secret.encode() not in path.read_bytes(), path
+
+
+def test_nested_secrets_of_the_scan_configuration_stay_in_the_store(place: Place) -> None:
+    """Whatever they are called, at any depth, in lists: in no dataset, no line of the journal, no status."""
+    secrets = {
+        key: f"s3cr3t-{key}"
+        for key in ("api_token", "token", "access-token", "password", "db_passwd", "Secret", "api_key", "credentials")
+    }
+    configure(place)
+    define(place)
+    place.run_until("timelapse_completed: ")
+    store = place.read()
+    snapshot = store["extra"]["config_snapshot"]
+    snapshot |= secrets
+    snapshot["upload"] = {"servers": [[{**secrets, "url": "http://plants"}], "s"], "credentials": {"user": "s3cr3t-u"}}
+    snapshot["camera"] = {**snapshot.get("camera", {}), **secrets}
+    store.update(state="scheduled", next_idx=2, scans=store["scans"][:2])
+    store["scans"][1]["error"] = {"type": "E", "msg": f"401: {secrets['password']}"}
+    place.store.write_text(json.dumps(store))
+    shutil.rmtree(place.storage / "datasets")
+    daemon = place.run_until("timelapse_completed: ")
+    assert place.read()["extra"]["config_snapshot"] == snapshot
+    texts = {path: path.read_bytes() for path in (place.storage / "datasets").rglob("*") if path.is_file()}
+    assert any(b"http://plants" in text for text in texts.values())
+    assert [path for path, text in texts.items() if b"s3cr3t" in text] == []
+    assert "s3cr3t" not in "\n".join(daemon.lines)
+    for command in (["status", "--json"], ["status"], ["timeline"], ["verify"]):
+        done = subprocess.run([*CTL, *command], env=place.environment, capture_output=True, text=True, check=False)
+        assert "s3cr3t" not in done.stdout + done.stderr, command
 
 
 def test_storage_that_can_not_be_made_is_logged_in_one_line(place: Place) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -17,6 +17,7 @@ from plantimager.timelapse.channel.lock import process_start, running_daemon
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.fit import describe_gap
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.scan.secrets import secrets_in
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.support.text import one_line
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
     from plantimager.timelapse.support.clock import Clock, ClockEvidence
-
-SECRETS: Final = ("api_token",)
-"""Keys of ``extra`` whose values are never shown, not even where an error message repeats them."""
 
 
 class RunningDaemon(Struct, frozen=True, kw_only=True):
@@ -82,6 +80,7 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
     daemon: RunningDaemon | None = None
     evidence: ClockEvidence
     secrets: tuple[str, ...] = ()
+    """Those of the store, which are never shown, not even where an error message repeats them; the longest first."""
 
     def __repr__(self) -> str:
         """Return a text without the secrets, which is safe in a log."""
@@ -177,7 +176,7 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         backup_because=str(loaded.trouble or ""),
         daemon=daemon,
         evidence=evidence,
-        secrets=tuple(_read_secrets(stored.kept.extra)),
+        secrets=tuple(sorted({*secrets_in(stored.kept.extra)}, key=len, reverse=True)),
     )
 
 
@@ -231,10 +230,3 @@ def _modified_at(path: Path) -> datetime | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
         return None
-
-
-def _read_secrets(extra: Mapping[str, Any]) -> Iterator[str]:
-    for key in SECRETS:
-        value = extra.get(key)
-        if isinstance(value, str) and value:
-            yield value
