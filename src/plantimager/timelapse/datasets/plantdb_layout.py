@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.scan.configuration import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
