@@ -272,7 +272,7 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
 def _describe_other(request: ScanRequest) -> str | None:
     """Return in words whose the dataset in the place of this one is, None where it is nobody else's."""
     try:
-        owner = other_owner(load_receipt(request.dataset_dir), request)
+        owner = other_owner(load_receipt(request.dataset_dir), request.owner)
     except OSError as problem:
         is_absent = problem.errno in (errno.ENOENT, errno.ENOTDIR)
         return None if is_absent else f"somebody else ({problem.strerror})"
