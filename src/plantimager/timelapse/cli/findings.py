@@ -97,8 +97,9 @@ def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
 def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return a note on datasets with the names of those of a definition that was never started here."""
     held, name = _held_timelapse(places), definition.name
-    if (held is not None and held.timelapse.id == name) or (places.history / f"{name}.json").exists():
-        return ()  # they are its own, or its name is refused
+    is_own = (held is not None and held.timelapse.id == name) or (places.history / f"{name}.json").exists()
+    if is_own or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
+        return ()
     return tuple(_look_for_datasets(definition, places))
 
 
