@@ -17,7 +17,7 @@ from virtual_time import VirtualClock
 from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_path
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.channel.lock import InstanceLock
-from plantimager.timelapse.cli.daemon_request import DaemonNotThere
+from plantimager.timelapse.cli.daemon_request import AnswerLost, DaemonNotThere
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.start import run_start
@@ -321,3 +321,19 @@ def test_missing_answer_is_reported_with_the_daemons_status(host, monkeypatch):
             run_start(parse(["start", str(host.define())]), session)
     assert raised.value.exit_code == 69
     assert len(list(inbox_path(host.store).glob("start-*.toml"))) == 1
+
+
+def test_lost_answer_is_no_silence(host, monkeypatch):
+    """A full disk takes the request away, but no answer: the person has to look what became of it, not to try again."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
+
+    def handle_without_answer(*_):
+        (request,) = Inbox(host.store).pending()
+        (request.path.parent / f"{request.path.name}.answer").mkdir()  # refuses the answer, as a full disk does
+        Inbox(host.store).answer(request, Answer(accepted=True, message="3 slots"))
+
+    lost = pytest.raises(AnswerLost, match="has handled it, but its answer can't be written beside")
+    with this_process_as_daemon(host, handle_without_answer) as session, lost as raised:
+        run_start(parse(["start", str(host.define())]), session)
+    assert (raised.value.exit_code, "timelapsectl status" in raised.value.hint) == (1, True)
+    assert session.screen.stream.getvalue() == ""

@@ -17,7 +17,7 @@ from daemon_process import PLAINLY
 
 from plantimager.timelapse.datasets.attempt import begin_attempt
 from plantimager.timelapse.drivers.command.driver import CommandDriver
-from plantimager.timelapse.drivers.programs import find, processes, run
+from plantimager.timelapse.drivers.programs import environment, processes, run
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request, scan_until_killed
 from plantimager.timelapse.scan.request import Owner, ScanResult
 from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
@@ -106,10 +106,10 @@ def test_request_is_in_the_environment_and_on_stdin(datasets, runs):
 def test_environment_of_the_daemon_is_not_passed_on(datasets, runs, monkeypatch):
     """A program behaves the same whoever started the daemon, and gets none of its secrets."""
     monkeypatch.setenv("API_TOKEN", "secret")
-    environment = given(datasets, runs(REPORTS_ITS_INPUT, environment={"GPIO_CHIP": "gpiochip0"}))["environment"]
-    assert "API_TOKEN" not in environment
-    assert environment["GPIO_CHIP"] == "gpiochip0"
-    assert environment["PATH"] == find.SEARCH_PATH
+    seen = given(datasets, runs(REPORTS_ITS_INPUT, environment={"GPIO_CHIP": "gpiochip0"}))["environment"]
+    assert "API_TOKEN" not in seen
+    assert seen["GPIO_CHIP"] == "gpiochip0"
+    assert seen["PATH"] == environment.SEARCH_PATH
 
 
 def test_no_shell_reads_the_arguments(datasets, runs):
@@ -514,7 +514,7 @@ def test_program_runs_in_a_sandbox_without_setpriv(datasets, runs, tmp_path, mon
     refused.parent.mkdir()
     refused.write_text('#!/bin/sh\necho "setpriv: activate capabilities: Operation not permitted" >&2\nexit 127\n')
     refused.chmod(0o755)
-    monkeypatch.setattr(find, "SEARCH_PATH", f"{refused.parent}:{find.SEARCH_PATH}")
+    monkeypatch.setattr(environment, "SEARCH_PATH", f"{refused.parent}:{environment.SEARCH_PATH}")
     CommandDriver(runs(taking())).scan(make_request(datasets), RecordingMonitor())
     assert (datasets / "col0_0" / "0.jpg").exists()
 

@@ -1,11 +1,14 @@
 """`timelapsectl check`: every fault of configuration and definition at once."""
 
+import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from virtual_time import VirtualClock
 
+from plantimager.timelapse.cli import findings
 from plantimager.timelapse.cli.check import is_configuration, run_check
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session
@@ -29,10 +32,10 @@ BEYOND_REACH = (
 def check(tmp_path, screen):
     """Return a function that writes files and checks them; it returns exit code and report."""
 
-    def run(files, *named):
+    def run(files, *named, rig=None):
         for name, content in files.items():
             (tmp_path / name).write_text(content)
-        places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
+        places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,), rig=rig)
         output = screen()
         session = Session(environment={}, scope=Scope.OWN, places=places, clock=VirtualClock(NOW), screen=output)
         code = run_check(parse(["check", *(str(tmp_path / name) for name in named)]), session)
@@ -216,3 +219,55 @@ def test_driver_that_fails_to_estimate_costs_no_check(check, monkeypatch):
     monkeypatch.setattr(SimulatedDriver, "estimate", fail)
     code, report = check({"timelapse.toml": TIGHT.format(grace=60)})
     assert (code, "note: " in report) == (0, False)
+
+
+@pytest.mark.parametrize(("rig", "directory"), [(None, "/srv/scans"), ("north", "/srv/scans/north")])
+def test_directory_of_the_datasets_is_the_one_that_is_used(check, rig, directory):
+    """Those of a named rig are in a directory of its name."""
+    _, report = check({"timelapsed.toml": 'datasets = "/srv/scans"'}, rig=rig)
+    assert f"datasets in {directory}," in report
+
+
+SEVERAL = SOUND.replace("one_shot", "interval") + 'interval = "1h"\nn_shots = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("definition", "there", "named"),
+    [
+        (SEVERAL, ["a_0", "a_2", "a_3", "a", "a_x", "b_1"], "2 datasets with names .* (a_0, a_2): "),
+        (SOUND, ["a", "a_0"], "1 dataset with names .* (a): "),
+        (SOUND, ["a_0", "b"], None),
+        (SEVERAL.replace("= 3", "= 30"), [f"a_{n}" for n in range(12)], "12 datasets .* (a_0, a_1, a_2, …): "),
+    ],
+)
+def test_datasets_with_the_names_of_a_definition_are_told(check, tmp_path, definition, there, named):
+    """Whoever left them: another rig, another store, a copy."""
+    for name in there:
+        (tmp_path / "scans" / name).mkdir(parents=True)
+    configuration = f'datasets = "{tmp_path}/scans"'
+    _, report = check({"timelapsed.toml": configuration, "timelapse.toml": definition})
+    pattern = None if named is None else named.replace("(", r"\(").replace(")", r"\)")
+    assert bool(re.search(r"note: \d+ datasets? with names", report)) == (named is not None)
+    assert pattern is None or re.search(pattern, report)
+
+
+def test_datasets_of_a_timelapse_that_was_started_here_are_its_own(check, tmp_path, half_way):
+    """`check` of the definition that runs says nothing of them."""
+    (tmp_path / "scans" / "col0_ld_3").mkdir(parents=True)
+    (tmp_path / "store.json").write_bytes(new_stored_timelapse(half_way, {}, None).encode())
+    files = {
+        "timelapsed.toml": f'datasets = "{tmp_path}/scans"',
+        "timelapse.toml": SEVERAL.replace('"a"', '"col0_ld"').replace("= 3", "= 48"),
+    }
+    assert "note:" not in check(files)[1]
+
+
+def test_datasets_directory_that_does_not_answer_costs_no_check(check, monkeypatch):
+    """It may be another computer's."""
+    answers = threading.Event()
+    monkeypatch.setattr(findings, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(findings, "existing_datasets", lambda *_: [str(answers.wait())])
+    code, report = check({"timelapse.toml": SOUND})
+    answers.set()
+    assert code == 0
+    assert "has not answered within 0.01 s" in report

@@ -60,7 +60,7 @@ def test_directory_of_datasets_is_made_private_before_the_driver_is_asked(tmp_pa
     driver, datasets = Driver(), tmp_path / "disk" / "scans"
     assert scan_into(datasets, driver).problem is None
     assert driver.asked == [datasets / "tl_0"]
-    assert datasets.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in (datasets.parent, datasets)] == [0o750, 0o750]
 
 
 @pytest.mark.parametrize("below", ["", "scans"])

@@ -21,7 +21,7 @@ from plantimager.timelapse.datasets.attempt import (
 )
 from plantimager.timelapse.datasets.contents import find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
-from plantimager.timelapse.datasets.syncing import open_to_group
+from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import Owner, ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -64,8 +64,8 @@ def test_pictures_of_an_interrupted_attempt_are_kept(request_, tmp_path):
     assert [path.name for path in unfinished_attempts(request_)] == [
         ".col0_0.attempt-1", ".col0_0.attempt-1.2", ".col0_0.attempt-1.3",
     ]  # fmt: skip
-    with begin_attempt(request_) as attempt:
-        assert attempt.directory.name == ".col0_0.attempt-1.4"
+    take(request_, "0.jpg")
+    assert len(unfinished_attempts(request_)) == 3
 
 
 def test_unfinished_attempts_are_listed_oldest_first_or_by_number(tmp_path):
@@ -416,6 +416,30 @@ def test_datasets_are_readable_by_the_group_alone(request_, umask):
         "images": 0o750, RECEIPT: 0o640, "600.jpg": 0o640, "666.jpg": 0o640, "400.jpg": 0o440, "777.jpg": 0o740,
     }  # fmt: skip
     assert stat.S_IMODE(request_.dataset_dir.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_directories_of_the_datasets_are_readable_by_the_group_alone(tmp_path, umask):
+    """With their parents; one that was there keeps its mode, which somebody has chosen."""
+    (tmp_path / "scans").mkdir(mode=0o700)
+    before = os.umask(umask)
+    try:
+        for _ in range(2):
+            make_group_directory(tmp_path / "scans" / "north" / "datasets")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "scans").rglob("*")}
+    assert modes == {"north": 0o750, "datasets": 0o750}
+    assert stat.S_IMODE((tmp_path / "scans").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["file", "link", "file/datasets"])
+def test_file_in_place_of_the_datasets_is_an_error(tmp_path, name):
+    """A link whose disk isn't mounted leads nowhere."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        make_group_directory(tmp_path / name)
 
 
 def test_change_of_a_dataset_is_found(request_):

@@ -50,3 +50,22 @@ def test_pictures_list_and_metadata_have_the_places_where_plantdb_looks(tmp_path
     assert "timelapse" not in metadata
     assert metadata["timelapsed"]["scheduled"] == "2026-06-22T08:00:00+00:00"
     assert metadata["timelapsed"]["software"].startswith("plantimager-timelapse ")
+
+
+def test_secrets_stay_out_of_the_dataset_at_any_depth(tmp_path):
+    """Datasets are delivered and shared; what is no secret stays, whatever it is called."""
+    secrets = {"api_token": "s3cret", "Password": "s3cret", "camera-token": {"a": "s3cret"}, "API-Key": ["s3cret"]}
+    harmless = {"secretary": "ann", "tokens": 3, "passage": 2, "keys": [1]}
+    metadata = {"object": {"beds": [{**secrets, **harmless}], **secrets}, "hardware": [[secrets, {"a": [secrets]}]]}
+    configuration = {"Metadata": metadata, "top": {"config": {"url": "rtsp://rig", "password": "s3cret"}}}
+    request = make_request(tmp_path, configuration=configuration)
+    with begin_attempt(request) as attempt:
+        layout = PlantDbLayout(attempt.directory, request)
+        layout.add(Camera(name="top"), 0, Pose(), b"a picture")
+        layout.complete()
+        attempt.finish(ScanResult())
+    text = b"".join(path.read_bytes() for path in request.dataset_dir.rglob("*") if path.is_file())
+    assert b"s3cret" not in text
+    assert json.loads((request.dataset_dir / "metadata" / "metadata.json").read_bytes())["object"] == {
+        "beds": [harmless]
+    }

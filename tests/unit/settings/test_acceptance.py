@@ -135,6 +135,34 @@ def test_single_slot_with_the_name_of_an_earlier_dataset_is_refused(define, hist
     check_may_start(define("other_1", n_shots=1), held, history)
 
 
+@pytest.mark.parametrize("where", ["held", "archived"])
+def test_slot_with_the_name_of_an_earlier_single_dataset_is_refused(define, history, where):
+    """The other direction: slot 1 of ``tl`` would have the name of the one dataset of ``tl_1``."""
+    held = ended(plan(define("tl_1", n_shots=1)))
+    if where == "archived":
+        archive_store(held.encode(), "tl_1", history, "x")
+        held = None
+    with pytest.raises(DefinitionRefused, match="its slot 1 would have the name of the dataset tl_1, which was taken"):
+        check_may_start(define("tl"), held, history)
+    check_may_start(define("tl", n_shots=1), held, history)  # its dataset is tl
+    check_may_start(define("t"), held, history)
+    archive_store(ended(plan(define("tl_9", n_shots=1))).encode(), "tl_9", history, "x")
+    check_may_start(replace(define("tl"), name="tl_9x"), held, history)
+
+
+def test_slots_that_an_earlier_timelapse_did_not_have_are_free(define, history):
+    """Neither direction is refused where the numbers don't meet, nor between timelapses of several slots."""
+    archive_store(ended(plan(define("a", n_shots=3))).encode(), "a", history, "x")
+    archive_store(ended(plan(define("b", n_shots=1))).encode(), "b", history, "x")
+    archive_store(ended(plan(define("c_1", n_shots=3))).encode(), "c_1", history, "x")
+    archive_store(ended(plan(define("d_7", n_shots=1))).encode(), "d_7", history, "x")
+    for name, n_shots in (("a_3", 1), ("b_0", 1), ("c", 4), ("d", 4), ("a_x", 1), ("a_01", 1)):
+        check_may_start(define(name, n_shots=n_shots), None, history)
+    for name, n_shots in (("a_2", 1), ("d", 8)):
+        with pytest.raises(DefinitionRefused, match="would have the name of"):
+            check_may_start(define(name, n_shots=n_shots), None, history)
+
+
 def test_archive_overwrites_nothing(history):
     """However often a name comes again."""
     archived = [archive_store(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]

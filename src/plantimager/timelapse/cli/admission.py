@@ -52,7 +52,7 @@ def check_admission(definition: Definition, session: Session) -> None:
         The daemon won't start.
 
     """
-    finding, driver = check_configuration(session.places.find_config())
+    finding, driver = check_configuration(session.places.find_config(), session.places)
     if finding.problem is not None:
         raise finding.problem
     check_rig_can(definition.configuration, driver, definition.source)

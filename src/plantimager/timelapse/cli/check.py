@@ -12,8 +12,7 @@ from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
-from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME
-from plantimager.timelapse.settings.storage import describe_storage
+from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.support.errors import EXIT_CONFIG, TimelapsedError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     findings: list[Finding] = []
     driver: ScannerDriver | None = None
     for path in configurations or [session.places.find_config()]:
-        finding, driver = check_configuration(path)
+        finding, driver = check_configuration(path, session.places)
         findings.append(replace(finding, notes=(*finding.notes, *storage_notes(path, session))))
     if not options.files:
         default = session.places.find_definition()
@@ -53,7 +52,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
 def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
     """Yield what will not outlive a power cut: store, datasets, journal."""
     with suppress(TimelapsedError):  # its faults are reported already
-        datasets = read_config(path).datasets or session.places.datasets
+        datasets = session.places.datasets_in(read_config(path).datasets)
         yield from describe_storage(datasets, session.store.parent)
     volatile = describe_volatile_journal() if session.scope is not Scope.OWN else None
     if volatile is not None:

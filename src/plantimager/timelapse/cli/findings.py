@@ -5,28 +5,36 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.cli.phrases import describe_schedule, format_count
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import find_name_clash, fit_notes
+from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.faults import Fault
+
+LOOK_SECONDS: Final = 5.0
+"""For the datasets' directory to answer; it may be another computer's."""
+
+MAX_NAMED: Final = 3
+"""Datasets that a note names."""
 
 
 class Finding(Struct, frozen=True):
@@ -39,7 +47,7 @@ class Finding(Struct, frozen=True):
     problem: TimelapsedError | None = None
 
 
-def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | None]:
+def check_configuration(path: Path | None, places: Places) -> tuple[Finding, ScannerDriver | None]:
     """Return the finding on a configuration (the defaults without a ``path``), and its driver if it can be made."""
     subject = str(path) if path is not None else CONFIG_FILE_NAME
     try:
@@ -58,7 +66,7 @@ def check_configuration(path: Path | None) -> tuple[Finding, ScannerDriver | Non
                 return Finding(subject, problem=problem), None
     if faults:
         return Finding(subject, problem=FaultsFound(faults, subject)), driver
-    return Finding(subject, _describe_config(config)), driver
+    return Finding(subject, _describe_config(config, places)), driver
 
 
 def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> Finding:
@@ -69,8 +77,7 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     schedule = describe_schedule(definition.mode, slots, now)
-    clash = _find_clash(definition, places)
-    clashes = () if clash is None else (f"{clash}; give it another name",)
+    clashes = clash_notes(definition, places)
     fit = scan_fit_notes(definition, slots, driver, places)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
@@ -80,12 +87,43 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     )
 
 
-def _find_clash(definition: Definition, places: Places) -> str | None:
-    held = None
+def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
+    """Return which earlier timelapse, or else which datasets, have names that those of a definition will have."""
+    held = _held_timelapse(places)
+    clash = find_name_clash(definition, held, places.history)
+    return existing_notes(definition, places) if clash is None else (f"{clash}; give it another name",)
+
+
+def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
+    """Return a note on datasets with the names of those of a definition that was never started here."""
+    held, name = _held_timelapse(places), definition.name
+    is_own = (held is not None and held.timelapse.id == name) or (places.history / f"{name}.json").exists()
+    if is_own or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
+        return ()
+    return tuple(_look_for_datasets(definition, places))
+
+
+def _held_timelapse(places: Places) -> StoredTimelapse | None:
     with suppress(TimelapsedError):  # the daemon reports what is wrong with its store
         loaded = load_timelapse(places.store)
-        held = None if loaded is None else loaded.stored
-    return find_name_clash(definition, held, places.history)
+        return None if loaded is None else loaded.stored
+    return None
+
+
+def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
+    with suppress(TimelapsedError):  # its faults are reported already
+        directory, found = places.datasets_in(read_config(places.find_config()).datasets), list[str]()
+        # On a thread: a network disk may hang.
+        look = threading.Thread(target=lambda: found.extend(existing_datasets(definition, directory)), daemon=True)
+        look.start()
+        look.join(LOOK_SECONDS)
+        if look.is_alive():
+            yield f"{directory} has not answered within {LOOK_SECONDS:g} s"
+        elif found:
+            names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
+            what = format_count(len(found), "dataset")
+            fate = "another rig's fail its slots, others are moved aside; give it another name"
+            yield f"{what} with names that its own will have in {directory} already ({names}): {fate}"
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
@@ -115,7 +153,7 @@ def scan_fit_notes(
 
 def configured_fit_notes(definition: Definition, slots: Sequence[datetime], places: Places) -> tuple[str, ...]:
     """Return `scan_fit_notes` with the driver of the configuration, which is made for that alone."""
-    _, driver = check_configuration(places.find_config())
+    _, driver = check_configuration(places.find_config(), places)
     notes = scan_fit_notes(definition, slots, driver, places)
     if driver is not None:
         driver.close()
@@ -148,8 +186,9 @@ def _driver_faults(driver: ScannerDriver, configuration: Mapping[str, Any]) -> S
         raise DriverBroken(type(driver).__name__, problem) from problem
 
 
-def _describe_config(config: Config) -> str:
+def _describe_config(config: Config, places: Places) -> str:
     source = "fine" if config.source is not None else "there is none, and everything has its default"
-    datasets = f"datasets in {config.datasets}" if config.datasets is not None else "datasets beside the store"
+    named = config.datasets is not None
+    datasets = f"datasets in {places.datasets_in(config.datasets)}" if named else "datasets beside the store"
     policies = f"missed = {config.missed.value}, clock = {config.clock.value}"
     return f"{source}; driver {config.driver}, {datasets}, {policies}"

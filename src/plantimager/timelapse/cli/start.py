@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.channel.inbox import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.admission import check_admission, zone_notes
 from plantimager.timelapse.cli.daemon_request import find_daemon, send_request
-from plantimager.timelapse.cli.findings import configured_fit_notes, read_with_schedule
+from plantimager.timelapse.cli.findings import configured_fit_notes, existing_notes, read_with_schedule
 from plantimager.timelapse.support.durable import read_regular
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     if pid is None:
         check_admission(definition, session)
     fit = configured_fit_notes(definition, schedule.slots, session.places)
-    for note in (*schedule.notes, *fit, *zone_notes(definition, schedule, now, session)):
+    clashes = existing_notes(definition, session.places)
+    for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
     content = read_regular(options.file, MAX_REQUEST_BYTES)
     later = f"{definition.name} will be taken up"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.settings.config import Config, Missed, read_config
 from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
 
@@ -11,9 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.places import Places
+
+MAX_LOOKED_AT: Final = 1000
+"""Slots whose datasets are looked for, the last ones: those before may be deleted by now."""
 
 
 class ActiveConfig:
@@ -35,12 +40,34 @@ class ActiveConfig:
         self._places, self._make_driver = places, make_driver
         self.config = config
         self.driver = self._make_driver_of(config)
+        self._kept_datasets: Path | None = None
         self.trouble: str | None = None
         """Why the configuration in use isn't the one on disk."""
 
     @property
     def datasets(self) -> Path:
         """The directory of all datasets."""
+        named = self.config.datasets
+        return named if named is not None and named == self._kept_datasets else self.later_datasets
+
+    def keep_datasets(self, timelapse: TimeLapse | None) -> bool:
+        """Have the datasets of a running timelapse where its earlier ones are; return whether that is another place.
+
+        Earlier versions put those of a named rig into the directory that the configuration names, not below it. May
+        hang as the disk may.
+        """
+        self._kept_datasets = None
+        named = self.config.datasets
+        if named is None or timelapse is None or not timelapse.state.is_active or named == self.datasets:
+            return False
+        taken = [record.scan_id for record in timelapse.records.values()][: -MAX_LOOKED_AT - 1 : -1]
+        is_there = not holds_datasets(self.datasets, taken, self.owner) and holds_datasets(named, taken, self.owner)
+        self._kept_datasets = named if is_there else None
+        return is_there
+
+    @property
+    def later_datasets(self) -> Path:
+        """The directory of the datasets of later timelapses."""
         return self._places.datasets_in(self.config.datasets)
 
     @property

@@ -77,6 +77,7 @@ class DefinitionIntake:
         source = definition.source
         handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)
+        self._active.keep_datasets(None)
         self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()

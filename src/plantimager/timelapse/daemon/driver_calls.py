@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec import Struct
 
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -171,7 +172,7 @@ def make_directory(datasets: Path) -> None:
 
     """
     try:
-        datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_group_directory(datasets)
     except OSError as problem:
         raise ScannerNotReady(f"{datasets}: datasets can't be put there: {problem.strerror}") from problem
 

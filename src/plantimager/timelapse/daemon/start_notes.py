@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.settings.storage import describe_storage
+from plantimager.timelapse.settings.places import describe_storage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+    from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
 
     Report = Callable[[str], None]
 
@@ -190,7 +190,9 @@ def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list
     found = {}
     with contextlib.suppress(OSError):
         for path in request.dataset_dir.parent.iterdir():
-            match = re.fullmatch(_attempt_pattern(request, f"(?:{re.escape(_mark(request))})?", number), path.name)
+            match = re.fullmatch(
+                _attempt_pattern(request, f"(?:{re.escape(owner_mark(request.owner))})?", number), path.name
+            )
             if match is not None:
                 found[path] = tuple(map(int, match[1].split(".")))
     return sorted(found, key=lambda path: found[path])
@@ -198,7 +200,7 @@ def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list
 
 def is_attempt_directory(request: ScanRequest, directory: Path) -> bool:
     """Whether `begin_attempt` made ``directory`` for this dataset and this rig."""
-    name = re.fullmatch(_attempt_pattern(request, re.escape(_mark(request))), directory.name)
+    name = re.fullmatch(_attempt_pattern(request, re.escape(owner_mark(request.owner))), directory.name)
     return name is not None and directory.parent == request.dataset_dir.parent
 
 
@@ -212,19 +214,19 @@ def _attempt_name(request: ScanRequest, number: str) -> str:
     return f".{request.dataset_dir.name}.attempt-{number}"
 
 
-def _mark(request: ScanRequest) -> str:
+def owner_mark(owner: Owner | None) -> str:
     """Return the end of the name of an attempt's directory, which no other rig has."""
-    if request.owner is None:
+    if owner is None:
         return ""
-    digest = hashlib.sha256("\0".join(request.owner.key).encode(errors="surrogateescape")).hexdigest()
-    return f"~{request.owner.rig}{'-' if request.owner.rig else ''}{digest[:8]}"
+    digest = hashlib.sha256("\0".join(owner.key).encode(errors="surrogateescape")).hexdigest()
+    return f"~{owner.rig}{'-' if owner.rig else ''}{digest[:8]}"
 
 
 def _make_directory(request: ScanRequest) -> Path:
     """Make a directory that no attempt has used, not even one whose number was lost because the store was not saved."""
     for again in range(1, MAX_DIRECTORIES + 1):
         number = f"{request.attempt}.{again}" if again > 1 else f"{request.attempt}"
-        directory = request.dataset_dir.with_name(_attempt_name(request, number) + _mark(request))
+        directory = request.dataset_dir.with_name(_attempt_name(request, number) + owner_mark(request.owner))
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
             open_to_group(directory)
@@ -270,7 +272,7 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
 def _describe_other(request: ScanRequest) -> str | None:
     """Return in words whose the dataset in the place of this one is, None where it is nobody else's."""
     try:
-        owner = other_owner(load_receipt(request.dataset_dir), request)
+        owner = other_owner(load_receipt(request.dataset_dir), request.owner)
     except OSError as problem:
         is_absent = problem.errno in (errno.ENOENT, errno.ENOTDIR)
         return None if is_absent else f"somebody else ({problem.strerror})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,7 @@ from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 RECEIPT: Final = "timelapsed.json"
 """The name of the file."""
@@ -74,20 +75,28 @@ def read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None
         slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    is_ours = other_owner(receipt, request) is None
+    is_ours = other_owner(receipt, request.owner) is None
     return receipt if is_ours and slot == (request.timelapse_id, request.index, request.scheduled_at) else None
 
 
-def other_owner(receipt: Mapping[str, Any], request: ScanRequest) -> Owner | None:
-    """Return whose a receipt is, None where it is of the rig of ``request``.
+def other_owner(receipt: Mapping[str, Any], ours: Owner | None) -> Owner | None:
+    """Return whose a receipt is, None where it is ours.
 
     A receipt without an owner, which versions before this one wrote, is of this rig.
     """
     values = receipt.get("owner")
-    if request.owner is None or not isinstance(values, dict):
+    if ours is None or not isinstance(values, dict):
         return None
     owner = Owner(**{name: str(values.get(name, "")) for name in Owner.__struct_fields__})
-    return None if owner.key == request.owner.key else owner
+    return None if owner.key == ours.key else owner
+
+
+def holds_datasets(directory: Path, scan_ids: Iterable[str], ours: Owner | None) -> bool:
+    """Whether one of these datasets is in a directory, and is ours."""
+    for scan_id in scan_ids:
+        with suppress(OSError, ValueError):
+            return other_owner(load_receipt(directory / scan_id), ours) is None
+    return False
 
 
 def result_from_receipt(receipt: Mapping[str, Any]) -> ScanResult:

@@ -67,6 +67,27 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     return digests
 
 
+def make_group_directory(directory: Path) -> None:
+    """Make a directory and its parents, readable by their group whatever the umask; one that exists stays as it is.
+
+    Raises
+    ------
+    OSError
+        It can't be made.
+
+    """
+    try:
+        directory.mkdir()
+    except FileNotFoundError:
+        make_group_directory(directory.parent)
+        directory.mkdir()
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+        return
+    open_to_group(directory)
+
+
 def open_to_group(directory: Path) -> None:
     """Make a directory readable by its group; a set-group-ID bit stays: what is in it inherits its group."""
     mode = stat.S_IMODE(directory.stat().st_mode)

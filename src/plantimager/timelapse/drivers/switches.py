@@ -23,8 +23,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import basic_environment
-from plantimager.timelapse.drivers.programs.find import ProgramMissing
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
@@ -111,7 +110,11 @@ class ProgramSwitch:
         try:
             with Deadline(PROGRAM_TIMEOUT) as deadline:
                 ended = run_program(
-                    program, environment=basic_environment(), stop_grace=STOP_GRACE, should_stop=deadline.passed
+                    program,
+                    environment=basic_environment(),
+                    stop_grace=STOP_GRACE,
+                    should_stop=deadline.passed,
+                    may_leave=True,
                 )
         except (ProgramMissing, ProgramHung) as problem:
             raise SwitchFault(str(problem)) from problem

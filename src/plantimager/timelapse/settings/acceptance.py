@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.fit import closest_slots, describe_gap, describe_grace, describe_misfit
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapse
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.past_scans import find_past_scans
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
-from plantimager.timelapse.support.errors import DefinitionRefused
+from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
+
+_SLOT: Final = "0|[1-9][0-9]{0,5}"
+"""The number of a slot, as the name of its dataset has it."""
 
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
@@ -83,15 +89,50 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
 
 
 def find_name_clash(definition: Definition, held: StoredTimelapse | None, history: Path) -> str | None:
-    """Return which dataset of an earlier timelapse has the name of the only one of this; None where none has.
+    """Return which dataset of an earlier timelapse has the name of one of this; None where none has.
 
     A timelapse of one slot has one dataset, ``NAME``, and another has ``NAME_0`` and so on.
     """
-    other, _, number = definition.name.rpartition("_")
-    if not definition.has_one_slot or not re.fullmatch("0|[1-9][0-9]*", number):
-        return None
-    is_used = (held is not None and held.timelapse.id == other) or (history / f"{other}.json").exists()
-    return f"its dataset would have the name of slot {number} of {other}, which was taken here" if is_used else None
+    name, n_slots = definition.name, definition.n_slots
+    several, _, slot = name.rpartition("_")
+    if n_slots == 1 and re.fullmatch(_SLOT, slot):
+        others = _slots_of(several, held, history)
+        if any(other is None or 1 < other > int(slot) for other in others):
+            return f"its dataset would have the name of slot {slot} of {several}, which was taken here"
+    earlier = {held.timelapse.id} if held is not None else set[str]()
+    with suppress(OSError):
+        earlier |= {path.stem for path in history.glob(f"{name}_*.json")}
+    for single in sorted(earlier):
+        slot = single.removeprefix(f"{name}_")
+        is_slot = single != slot and re.fullmatch(_SLOT, slot) is not None and 1 < n_slots > int(slot)
+        if is_slot and any(other in (1, None) for other in _slots_of(single, held, history)):
+            return f"its slot {slot} would have the name of the dataset {single}, which was taken here"
+    return None
+
+
+def _slots_of(name: str, held: StoredTimelapse | None, history: Path) -> list[int | None]:
+    """Return how many slots the earlier timelapses of a name have, ``None`` for one that can't be read."""
+    if held is not None and held.timelapse.id == name:
+        return [held.timelapse.n_slots]
+    path = history / f"{name}.json"
+    if not path.exists():
+        return []
+    with suppress(TimelapsedError, OSError):
+        loaded = load_timelapse(path)
+        return [None if loaded is None else loaded.stored.timelapse.n_slots]
+    return [None]
+
+
+def existing_datasets(definition: Definition, datasets: Path) -> list[str]:
+    """Return the names in a directory that datasets of a definition will have. May hang as the disk may."""
+    name, found = definition.name, []
+    with suppress(OSError), os.scandir(datasets) as entries:
+        for entry in entries:
+            slot = entry.name.removeprefix(f"{name}_")
+            is_slot = slot != entry.name and re.fullmatch(_SLOT, slot) is not None
+            if entry.name == name if definition.n_slots == 1 else is_slot and int(slot) < definition.n_slots:
+                found.append(entry.name)
+    return sorted(found, key=lambda found: (len(found), found))
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:

@@ -118,9 +118,9 @@ class Definition(Struct, frozen=True, kw_only=True):
     """Remarks for a person on how it was understood."""
 
     @property
-    def has_one_slot(self) -> bool:
-        """Whether it is a timelapse of one slot, in whatever mode."""
-        return {TimeLapseMode.ONE_SHOT: 1, TimeLapseMode.INTERVAL: self.n_shots}.get(self.mode, len(self.dates)) == 1
+    def n_slots(self) -> int:
+        """How many slots it has."""
+        return {TimeLapseMode.ONE_SHOT: 1, TimeLapseMode.INTERVAL: self.n_shots}.get(self.mode, len(self.dates))
 
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
         """Return the slots of the timelapse if it starts at ``now`` (aware), with all notes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import platform
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from plantimager.timelapse.settings.config import (
 from plantimager.timelapse.store.location import FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
+from plantimager.timelapse.support.file_system import memory_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +118,22 @@ def find_places(
         config_directories=tuple(d / rig for d in directories) if rig is not None else directories,
         rig=rig,
         config_file=config_file,
+    )
+
+
+def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:
+    """Return a sentence for each of the directories whose files are in memory; one for both where it is the same.
+
+    The directory of datasets isn't looked at: a network disk may hang.
+    """
+    resolved = Path(os.path.realpath(storage))
+    if datasets.is_relative_to(storage):
+        datasets = resolved / datasets.relative_to(storage)
+    reasons = {what: memory_reason(path) for what, path in (("the store", resolved), ("the datasets", datasets))}
+    if reasons["the store"] is not None and reasons["the store"] == reasons["the datasets"]:
+        reasons = {"store and datasets": reasons["the store"]}
+    return tuple(
+        f"{why}: {what} will not outlive a power cut or a restart" for what, why in reasons.items() if why is not None
     )
 
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import basic_environment
-from plantimager.timelapse.drivers.programs.find import ProgramMissing
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraFault, Exposure
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit
+from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit, leave_to_oom_killer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,10 +86,13 @@ class CameraProcess:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd="/",
-                start_new_session=True,  # so that Ctrl-C in a terminal ends only the daemon
+                # So that Ctrl-C in a terminal ends only the daemon. In the daemon's session, so that it isn't taken
+                # for what a program has left running.
+                process_group=0,
             )
         except OSError as problem:
             raise CameraFault(f"its process can't be started: {problem.strerror}") from problem
+        leave_to_oom_killer(process.pid)
         # The process ends with this object, even without `close`.
         self._end = weakref.finalize(self, _end, process)
         self._tail = b""

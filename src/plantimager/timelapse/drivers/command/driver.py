@@ -14,6 +14,7 @@ stderr. Without the program the rig isn't ready: its disk may not be mounted yet
 SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
 daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. All that the
 program started is ended before its files become the dataset. What can't be ended, being another user's, is reported.
+``prepare`` and ``standby`` may leave processes in sessions of their own, which hold a light on; many are reported.
 
 Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
 itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
@@ -40,10 +41,8 @@ from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Par
 from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.descendants import Descendants
-from plantimager.timelapse.drivers.programs.environment import basic_environment
-from plantimager.timelapse.drivers.programs.find import ProgramMissing, find_program
-from plantimager.timelapse.drivers.programs.leftovers import end_leftovers
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
+from plantimager.timelapse.drivers.programs.processes import end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
 from plantimager.timelapse.support.errors import (
     DriverError,
@@ -74,7 +73,6 @@ class CommandDriver(ScannerDriver):
         self._options = read_command_options(options, faults)
         if faults:
             raise FaultsFound(faults)
-        self._descendants = Descendants()
         self._environment = {**basic_environment(), **self._options.environment}
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
         self.call_timeout = max(self._options.prepare_timeout, self._options.standby_timeout) + self.cancel_timeout
@@ -134,23 +132,18 @@ class CommandDriver(ScannerDriver):
         report = ProgramReport(monitor)
         with begin_attempt(request, report.put_on_disk) as attempt:
             monitor.progress(0, 0, f"starting {self._options.argv[0]}")
-            self._descendants.begin()
-            try:
-                ended = self._run_scan(request, attempt.directory, monitor, report)
-            finally:
-                self._end_leftovers(request)
-                remaining = self._descendants.end(self._options.stop_grace)
-            self._require_finished(ended, remaining)
+            ended = self._run_scan(request, attempt.directory, monitor, report)
+            self._require_finished(ended)
             result = report.result
             self._check_contents(attempt.directory, self._options.argv, result)
             attempt.seal(result)  # at once: a kill before it makes the program scan again
-            result = attempt.finish(replace(result, note=_join(result.note, remaining)))
+            result = attempt.finish(replace(result, note="; ".join(filter(None, (result.note, ended.remaining)))))
         report.complete()
         return result
 
-    def _require_finished(self, ended: ProgramExit, remaining: str) -> None:
+    def _require_finished(self, ended: ProgramExit) -> None:
         """Raise the error that the end of the program stands for, unless it has finished the scan."""
-        words = _join(f"{self._options.argv[0]} {ended}", remaining)
+        words = f"{self._options.argv[0]} {ended}"
         if ended.stopped:
             raise ScanCancelled(f"cancelled; {words}")
         if ended.status == NOT_READY:
@@ -249,6 +242,7 @@ class CommandDriver(ScannerDriver):
                     environment=self._environment,
                     stop_grace=self._options.stop_grace,
                     should_stop=deadline.passed,
+                    may_leave=True,
                 )
         except (ProgramMissing, ProgramHung) as problem:
             raise DriverError(f"{key}: {problem}") from problem
@@ -258,7 +252,3 @@ class CommandDriver(ScannerDriver):
             raise DriverError(f"{key}: {program[0]} took longer than {timeout.total_seconds():g} s and {ended}")
         if ended.status != OK:
             raise DriverError(f"{key}: {program[0]} {ended}")
-
-
-def _join(*sentences: str) -> str:
-    return "; ".join(filter(None, sentences))

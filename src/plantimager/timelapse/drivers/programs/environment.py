@@ -1,11 +1,35 @@
-"""The environment of an operator's program: made from scratch, the same by hand as under systemd."""
+"""Where an operator's program is found, and what it sees: the same by hand as under systemd."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import shutil
+from pathlib import Path
+from typing import Final
 
-from plantimager.timelapse.drivers.programs.find import SEARCH_PATH
+SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs without a directory are searched."""
+
+
+class ProgramMissing(Exception):
+    """The program does not exist now, or isn't executable."""
+
+
+def find_program(program: str) -> str:
+    """Return the path of a program.
+
+    Raises
+    ------
+    ProgramMissing
+        It does not exist, or isn't executable.
+
+    """
+    path = shutil.which(program, path=SEARCH_PATH)
+    if path is None:
+        problem = "is not executable" if Path(program).is_file() else "is not there"
+        raise ProgramMissing(f"{program} {problem}")
+    return path
 
 
 def basic_environment() -> dict[str, str]:

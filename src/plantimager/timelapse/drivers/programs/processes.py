@@ -1,24 +1,43 @@
-"""The processes of this host: their state in ``/proc``, and ending some of them."""
+"""The processes of this host: ending some of them, and all that programs and killed daemons have left running."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import pwd
 import select
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import subprocess
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
+
+    _Key = tuple[int, int]
+    """Number and start of a process."""
 
 POLL_INTERVAL: Final = 0.1
 """Seconds between two looks at whether the time to end has passed."""
+
+ROUNDS: Final = 10
+"""How often processes to end are searched: one may be started while its parent is being ended."""
+
+MAX_NAMED: Final = 3
+"""Processes that a sentence names."""
+
+MAX_LEFT: Final = 4
+"""Processes that programs may leave running, such as one that holds a GPIO line; more of them pile up."""
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class ProcessState(Struct, frozen=True):
@@ -98,3 +117,140 @@ def _wait_for_end(pidfds: list[int], timeout: timedelta) -> list[int]:
                 os.close(pidfd)
                 left.discard(pidfd)
     return list(left)
+
+
+# --- what a killed daemon left running ----------------------------------------------------------------------
+
+
+def end_leftovers(is_leftover: Callable[[Mapping[bytes, bytes]], bool], stop_grace: timedelta) -> None:
+    """End the processes whose environment ``is_leftover``, and all others in their sessions.
+
+    A process has its environment from its first instruction on, its children inherit it, and no process has it after a
+    reboot: there is no file of process ids that could be out of date.
+    """
+    for _ in range(ROUNDS):
+        running = [process for process in list_processes() if not process.has_ended]
+        sessions = {process.session for process in running if is_leftover(_environment(process.pid))} - {os.getsid(0)}
+        leftovers = [process for process in running if process.session in sessions]
+        if not leftovers:
+            return
+        end_processes(leftovers, stop_grace)
+
+
+def _environment(pid: int) -> dict[bytes, bytes]:
+    """Return the environment of a process, empty where this user may not read it."""
+    with contextlib.suppress(OSError):
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
+    return {}
+
+
+# --- what a program left running ----------------------------------------------------------------------------
+
+
+class Descendants:
+    """All that the programs of this process leave running, in whatever session and with whatever environment.
+
+    This process becomes a child subreaper: a process whose parent has ended becomes its child. Programs run in sessions
+    of their own, so that a child in another session that is no running program is such an orphan. Any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._programs: set[int] = set()
+        """The programs that run, and whose end somebody waits for."""
+        self._left: dict[_Key, ProcessState] = {}
+        """What programs have left running that may do so."""
+        self._unended: dict[_Key, ProcessState] = {}
+
+    def start(self, start: Callable[[], subprocess.Popen[bytes]]) -> tuple[subprocess.Popen[bytes], frozenset[_Key]]:
+        """Start a program; return it, and what already runs and stays: `end` is given that."""
+        with self._lock:
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            before = {_key(process) for process in self._orphans(list_processes())} - self._unended.keys()
+            process = start()
+            self._programs.add(process.pid)
+        return process, frozenset(before)
+
+    def end(self, pid: int, before: frozenset[_Key], stop_grace: timedelta, *, may_leave: bool) -> str:
+        """End all that has started since ``before``, unless the program ``pid``, which has ended, ``may_leave`` it.
+
+        Returns in words what could not be ended, now and after earlier programs, and what piles up.
+        """
+        for _ in range(ROUNDS):
+            families = self._find(pid, before)
+            if may_leave:
+                self._left |= {_key(process): process for process in families}
+            if may_leave or not families:
+                break
+            end_processes(families, stop_grace)
+            self._unended |= {_key(process): process for process in families if _runs(process)}
+        for known in (self._unended, self._left):
+            for key in [key for key, process in [*known.items()] if not _runs(process)]:
+                known.pop(key, None)
+        piled = self._left.values() if len(self._left) > MAX_LEFT else ()
+        words = "that it started could not be ended and may go on writing", "that other programs have left still run"
+        sentences = map(_describe, ([*self._unended.values()], [*piled]), words)
+        return "; ".join(filter(None, sentences))
+
+    def _find(self, pid: int, before: frozenset[_Key]) -> list[ProcessState]:
+        """Return the new orphans and all that descends from them, without those that can't be ended."""
+        with self._lock:
+            self._programs.discard(pid)
+            processes = list_processes()
+            orphans = [process for process in self._orphans(processes) if _key(process) not in before]
+        family = [*orphans, *descendants_of({process.pid for process in orphans}, processes)]
+        return [process for process in family if not process.has_ended and _key(process) not in self._unended]
+
+    def _orphans(self, processes: Iterable[ProcessState]) -> list[ProcessState]:
+        """Return the orphans that run, and take note of the end of those that have ended."""
+        us, session = os.getpid(), os.getsid(0)
+        children = [process for process in processes if process.parent == us and process.session != session]
+        orphans = [process for process in children if process.pid not in self._programs]
+        for process in orphans:
+            if process.has_ended:
+                with contextlib.suppress(OSError):
+                    os.waitpid(process.pid, os.WNOHANG)
+        return [process for process in orphans if not process.has_ended]
+
+
+DESCENDANTS: Final = Descendants()
+"""Of this process: to be a subreaper is a property of a process as a whole."""
+
+
+def descendants_of(pids: set[int], processes: Sequence[ProcessState]) -> list[ProcessState]:
+    """Return all that descends from processes."""
+    known, family = {*pids}, list[ProcessState]()
+    while children := [child for child in processes if child.parent in known and child.pid not in known]:
+        family += children
+        known |= {child.pid for child in children}
+    return family
+
+
+def _key(process: ProcessState) -> _Key:
+    return process.pid, process.started
+
+
+def _runs(process: ProcessState) -> bool:
+    now = read_process(process.pid)
+    return now is not None and now.started == process.started and not now.has_ended
+
+
+def _describe(processes: Sequence[ProcessState], what: str) -> str:
+    """Return how many processes there are, and which; empty where there are none."""
+    if not processes:
+        return ""
+    named = [_describe_process(process.pid) for process in processes[:MAX_NAMED]]
+    more = ["…"] if len(processes) > MAX_NAMED else []
+    count = f"{len(processes)} process{'es' if len(processes) != 1 else ''}"
+    return f"{count} {what}: {', '.join([*named, *more])}"
+
+
+def _describe_process(pid: int) -> str:
+    """Return the name, user and number of a process."""
+    name, user = "a process", "an unknown user"
+    with contextlib.suppress(OSError, KeyError):
+        name = one_line(Path(f"/proc/{pid}/comm").read_text(errors="replace"))
+        user = pwd.getpwuid(Path(f"/proc/{pid}").stat().st_uid).pw_name
+    return f"{name} of {user} (pid {pid})"

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import select
-import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs import find
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, descendants_of, list_processes
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -60,20 +60,22 @@ class ProgramExit:
     """Whether it was sent SIGTERM before."""
     stderr_tail: bytes
     """The last of its stderr."""
+    remaining: str = ""
+    """What it has left running and could not be ended, and what earlier programs have left, in words."""
 
     def __str__(self) -> str:
         if self.status < 0:
             with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-self.status).name}{self._stderr_summary}"
-        return f"exited with {self.status}{self._stderr_summary}"
+                return f"was ended by {signal.Signals(-self.status).name}{self._details}"
+        return f"exited with {self.status}{self._details}"
 
     @property
-    def _stderr_summary(self) -> str:
+    def _details(self) -> str:
         text = printable(self.stderr_tail.decode(errors="replace"))
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         summary = " / ".join(lines[-3:])
         summary = summary if len(summary) <= MAX_STDERR_SHOWN else f"…{summary[-MAX_STDERR_SHOWN:]}"
-        return f": {summary}" if summary else ""
+        return (f": {summary}" if summary else "") + (f"; {self.remaining}" if self.remaining else "")
 
 
 def run_program(
@@ -85,52 +87,74 @@ def run_program(
     directory: Path = Path("/"),
     stdin: bytes = b"",
     on_output: _OnOutput = lambda _: None,
+    may_leave: bool = False,
 ) -> ProgramExit:
     """Run a program to its end, or until ``should_stop()``: then it is sent SIGTERM, and ``stop_grace`` later SIGKILL.
 
     ``on_output`` is called with the lines of its stdout as they come. Both functions are called on the calling thread.
+    All that it has started is ended after it, in the same way. One that sets something for good ``may_leave`` processes
+    in sessions of their own, such as one that holds a GPIO line.
 
     Raises
     ------
     ProgramMissing
-        See `find.find_program`.
+        See `environment.find_program`.
     ProgramHung
         It can't even be killed.
     OSError
         It can't be started.
 
     """
-    command = [*_signalled_at_our_death(), find.find_program(argv[0]), *argv[1:]]
+    command = [*_signalled_at_our_death(), find_program(argv[0]), *argv[1:]]
     # A file and not a pipe, so that nobody waits for the program to read it. In memory: no disk may be writable.
     with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
         file.write(stdin)
         file.seek(0)
-        process = subprocess.Popen(
-            command,
-            stdin=file,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=directory,
-            start_new_session=True,
-            bufsize=0,
+        process, before = DESCENDANTS.start(
+            lambda: subprocess.Popen(
+                command,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd=directory,
+                start_new_session=True,
+                bufsize=0,
+            )
         )
-    _leave_to_oom_killer(process.pid)
+    leave_to_oom_killer(process.pid)
+    remaining = ""
     try:
         stopped, stderr_tail = _attend(process, stop_grace, should_stop, on_output)
     finally:
-        _end_group(process)
-    return ProgramExit(process.returncode, stopped, stderr_tail)
+        try:
+            _end_group(process)
+        finally:
+            remaining = DESCENDANTS.end(process.pid, before, stop_grace, may_leave=may_leave)
+    return ProgramExit(process.returncode, stopped, stderr_tail, remaining)
 
 
-def _leave_to_oom_killer(pid: int) -> None:
-    """Take from a program the protection from the OOM killer that the daemon has and it has inherited.
+def leave_to_oom_killer(pid: int) -> None:
+    """Take from a process the protection from the OOM killer that the daemon has and it has inherited.
 
-    A program that takes all memory is to be ended itself, and not the rest of the host.
+    A program that takes all memory is to be ended itself, and not the rest of the host. So is what it has started in
+    the meantime, which has the protection from it.
     """
     with contextlib.suppress(OSError, ValueError):
         if int(OOM_SCORE.read_text()) < 0:
-            Path(f"/proc/{pid}/oom_score_adj").write_text("0")
+            pids = {pid}
+            while pids:
+                for each in pids:
+                    with contextlib.suppress(OSError):  # it has ended
+                        Path(f"/proc/{each}/oom_score_adj").write_text("0")
+                children = descendants_of({pid}, list_processes())
+                pids = {child.pid for child in children if _is_protected(child.pid)}
+
+
+def _is_protected(pid: int) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text()) < 0
+    return False
 
 
 def _signalled_at_our_death() -> Sequence[str]:
@@ -138,8 +162,10 @@ def _signalled_at_our_death() -> Sequence[str]:
 
     The thread that starts a program waits for its end, so that the thread ends first only if the process is killed.
     """
-    setpriv = shutil.which("setpriv", path=find.SEARCH_PATH)
-    return () if setpriv is None else _if_usable(setpriv, "--pdeathsig", "TERM", "--")
+    try:
+        return _if_usable(find_program("setpriv"), "--pdeathsig", "TERM", "--")
+    except ProgramMissing:
+        return ()
 
 
 @cache
