@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from example_timelapse import FAILURE, at, timelapse
 from zones import host_zone
 
 from plantimager.timelapse.daemon import journal_events
-from plantimager.timelapse.daemon.journal_events import SILENT, EventJournal
+from plantimager.timelapse.daemon.journal_events import READY_AFTER, SILENT, EventJournal
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.events import events_between
@@ -30,13 +31,23 @@ def utc(monkeypatch):
 def lines(caplog):
     """Return a function that gives the lines of a transition."""
     caplog.set_level(logging.DEBUG, "timelapsed")
-    journal = EventJournal(SimpleNamespace(datasets=Path("/srv/scans")))
+    rig = SimpleNamespace(monitor=None)
+    active = SimpleNamespace(datasets=Path("/srv/scans"), run_latest=False)
+    journal = EventJournal(active, rig)
 
     def lines_of(before, after, now, **circumstances):
         caplog.clear()
         journal.take(Transition(before, after, now, events_between(before, after), Circumstances(**circumstances)))
         return [record.getMessage() for record in caplog.records]
 
+    def lines_after(age):
+        """Return what is said of an attempt that has been made for so long, and in how many seconds to look again."""
+        caplog.clear()
+        rig.monitor = SimpleNamespace(age=age)
+        again_in = journal.watch()
+        return [record.getMessage() for record in caplog.records], again_in
+
+    lines_of.active, lines_of.after = active, lines_after
     return lines_of
 
 
@@ -48,7 +59,8 @@ def test_every_event_has_a_line_or_a_reason_for_having_none():
         for event in vars(events).values()
         if isinstance(event, type) and issubclass(event, events.Event) and event not in bases
     }
-    worded = {*journal_events._LINES, events.TimelapseCompleted}
+    by_itself = {events.AttemptStarted, events.RigNotReady, events.TimelapseCompleted}
+    worded = {*journal_events._LINES} | by_itself
     assert worded | {*SILENT} == all_events
     assert not worded & {*SILENT}
 
@@ -94,6 +106,66 @@ def test_attempt_that_was_cut_off_by_the_power(lines, late, end):
     resumed, cut = lines(running, after, at(0, late), cut_off_by="the power went")
     assert resumed.startswith("resumed: tl, 4 slots, 0 done; was scanning slot 0 when the power went, begun ")
     assert cut == f"slot_interrupted: slot 0 (08:00): the power went while it was being taken; {end}"
+
+
+def test_rig_that_is_not_ready_for_another_reason_is_news(lines):
+    """The line before names what is no longer the cause."""
+    waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no port"))
+    again = waiting.begin(at(0, 5), "b").rig_not_ready(ScannerNotReady("no camera"))
+    assert lines(waiting, again, at(0, 6), is_repeated=True) == [
+        "rig_not_ready: slot 0 of 4: no camera; it is asked again until 08:02"
+    ]
+    assert lines(again, again.begin(at(0, 9), "b").rig_not_ready(ScannerNotReady("no camera")), at(0, 10)) == []
+
+
+def test_attempt_that_goes_on_after_a_wait_for_the_rig_is_said_to_have_begun(lines):
+    """Else "it is asked again" would be the last word of a slot that is being taken."""
+    problem = ScannerNotReady("no port")
+    first = timelapse().begin(at(0), "b")
+    waiting = first.rig_not_ready(problem)
+    lines(None, first, at(0))
+    lines(first, waiting, at(0, 1))
+    second = waiting.begin(at(0, 5), "b")
+    assert lines(waiting, second, at(0, 5), is_repeated=True) == []
+    assert lines.after(READY_AFTER - timedelta(seconds=4)) == ([], 4)
+    assert lines.after(READY_AFTER) == (["scan_started: tl_0, slot 0 of 4, 5 s late"], None)
+    assert lines.after(READY_AFTER) == ([], None)
+    assert lines(second, second.rig_not_ready(problem), at(0, 20), is_repeated=True) == [
+        "rig_not_ready: slot 0 of 4: no port; it is asked again until 08:02"
+    ]
+
+
+def test_attempt_that_ends_at_once_after_a_wait_for_the_rig_has_its_end_alone(lines):
+    """Nothing is said of a beginning that is over."""
+    waiting = timelapse().begin(at(0), "b").rig_not_ready(ScannerNotReady("no port"))
+    second = waiting.begin(at(0, 5), "b")
+    lines(waiting, second, at(0, 5), is_repeated=True)
+    lines(second, second.succeed(at(0, 8)), at(0, 8))
+    assert lines.after(READY_AFTER) == ([], None)
+
+
+@pytest.mark.parametrize(("slot", "end"), [(0, "the next slot is due"), (1, "it is ready")])
+def test_slot_that_is_run_however_late_is_not_said_to_end_with_its_grace(lines, slot, end):
+    """With missed = run_latest the rig is asked until the next slot; for the last one until it is ready."""
+    lines.active.run_latest = True
+    running = timelapse(2, next_idx=slot).begin(at(slot), "b")
+    assert lines(running, running.rig_not_ready(ScannerNotReady("no port")), at(slot, 1)) == [
+        f"rig_not_ready: slot {slot} of 2: no port; it is asked again until {end}"
+    ]
+
+
+def test_attempt_that_began_by_a_clock_that_was_ahead_is_not_said_to_lie_so_long_ago(lines):
+    """Its distance to the present is no age."""
+    running = timelapse().begin(at(3), "b")
+    (resumed, *_) = lines(running, running.interrupt(None, "cut"), at(0), cut_off_by="the power went")
+    assert resumed == "resumed: tl, 4 slots, 0 done; was scanning slot 0 when the power went"
+
+
+def test_grace_period_of_0_is_named_as_it_is_kept(lines):
+    """A slot has a second in any case."""
+    running = timelapse(grace=timedelta(0)).begin(at(0), "b")
+    (cut,) = lines(running, running.interrupt(at(0, 1), "stopped"), at(0, 1))
+    assert cut.endswith("it can be attempted again until 08:00:01, within its grace of 1 s")
 
 
 def test_attempt_that_had_been_finished_after_all(lines):

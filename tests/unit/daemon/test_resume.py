@@ -80,6 +80,18 @@ def recover_takes(monkeypatch, world, duration):
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
 
 
+def test_slots_missed_since_the_boot_were_not_missed_while_the_rig_was_off(rig):
+    """The machine ran for hours before a person started the daemon; slot 3 could still have been taken then."""
+    world = rig()
+    world.define(every=HOUR, n=8)
+    world.live((61 * MINUTE, Life.kill))
+    world.live(off=3 * HOUR, boot=Boot(takes=3 * HOUR))
+    assert world.said("slot_skipped") == [
+        "2 slots from 10:00 to 11:00 were missed while the rig was off (grace 2 min)",
+        "3 slots from 12:00 to 14:00 were missed while the daemon was not running (grace 2 min)",
+    ]
+
+
 def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(rig, monkeypatch):
     """The network may answer while the driver looks for the dataset that was cut off."""
     world = rig()

@@ -279,6 +279,32 @@ def test_attempts_of_a_slot_that_is_reopened_stay_on_record():
     assert back.begin(at(0, 70), "b").current.attempt == 2
 
 
+def test_slot_that_is_reopened_does_not_say_any_more_why_it_was_skipped():
+    """An attempt that then succeeds would name it as its last error."""
+    waiting = timelapse().begin(at(0), "b").rig_not_ready(FAILURE)
+    waiting = replace(waiting, records={0: replace(waiting.records[0], attempt=1)})
+    skipped = waiting.skip_late_slots(at(1), Reason.CLOCK_MOVED, "the clock was set forward by 30 min")
+    record = skipped.reopen_slots(at(0, 10)).records[0]
+    assert (record.status, record.attempt, record.error) == (RecordStatus.PENDING, 1, None)
+
+
+@pytest.mark.parametrize("n_slots", [1, 3])
+@pytest.mark.parametrize("grace", [timedelta(0), timedelta(minutes=2), timedelta(hours=1)])
+@pytest.mark.parametrize("run_latest", [False, True])
+@pytest.mark.parametrize("is_cut_off", [False, True])
+def test_slot_is_open_until_it_is_late(n_slots, grace, run_latest, is_cut_off):
+    """What a person is told agrees with what is done."""
+    value = timelapse(n_slots, grace=grace)
+    value = value.begin(at(0), "b").interrupt(at(0), "cut") if is_cut_off else value
+    until = value.open_until(run_latest=run_latest)
+    instants = [at(slot, late) for slot in range(4) for late in (0, 1, 120, 121)]
+    for instant in [*instants, *([until - timedelta.resolution, until] if until is not None else [])]:
+        is_late = 0 in value.late_slots(instant, run_latest=run_latest)
+        assert not is_late or (until is not None and instant >= until), instant
+    if until is not None:
+        assert 0 in value.late_slots(until + timedelta.resolution, run_latest=run_latest)
+
+
 def test_nothing_is_reopened_under_a_clock_that_only_goes_on():
     """A late slot stays late."""
     after = timelapse().skip_late_slots(at(2, 1), Reason.MISSED, "")

@@ -134,13 +134,14 @@ class Daemon:
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
         requests = RequestHandler(common, inbox, planner, intake)
         status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
-        for subscriber in (EventJournal(active), probe, intake, status):
+        journal = EventJournal(active, rig)
+        for subscriber in (journal, probe, intake, status):
             keeper.subscribe(subscriber.take)
 
         stop = Stop(common, status)
         start = Start(common, status, Resume(common, planner, intake, probe, stop), requests)
         reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
-        watched = (retry, power, supervisor, planner, watchdog, start, stop)
+        watched = (retry, power, supervisor, planner, journal, watchdog, start, stop)
         loop = Loop(scheduler, self.lifecycle, start, stop, reload, planner, slots, intake, status, watched)
         return loop

@@ -24,38 +24,103 @@ from plantimager.timelapse.settings.acceptance import describe_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from plantimager.timelapse.daemon.active_config import ActiveConfig
+    from plantimager.timelapse.daemon.rig import Rig
     from plantimager.timelapse.daemon.transition import Transition
     from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 MAX_SLOTS_NAMED: Final = 500
 """SLOT fields of one entry; journald takes a thousand fields."""
+
+READY_AFTER: Final = timedelta(seconds=10)
+"""How long after its beginning an attempt counts as one that the driver was ready for; most drivers know at once."""
 
 SILENT: Final = (events.AttemptRedated, events.DraftFound, events.TimelapseAmended)
 """Events without a line: the clock that was set has had its own; the daemon makes none of the others."""
 
 
 class EventJournal:
-    """Writes the lines of every transition; subscribed to the store keeper."""
+    """Writes the lines of every transition; subscribed to the store keeper. Loop thread.
 
-    def __init__(self, active: ActiveConfig) -> None:
-        self._active = active
+    While a slot waits for its rig, it has one line. A further attempt that the driver isn't ready for either has none.
+    """
+
+    def __init__(self, active: ActiveConfig, rig: Rig) -> None:
+        self._active, self._rig = active, rig
+        self._unsaid: tuple[events.AttemptStarted, Transition] | None = None
+        """The beginning of an attempt during such a wait, which has no line yet."""
+        self._has_begun = False
+        """Whether the last line about the slot says that an attempt began."""
 
     def take(self, transition: Transition) -> None:
         """Write the lines of a transition, in the order of its events."""
         if transition.circumstances.cut_off_by:
             _log_resumed(transition)
+        if transition.after.state is not TimeLapseState.RUNNING:
+            self._unsaid = None
         for event in transition.events:
-            if isinstance(event, events.TimelapseCompleted):
+            if isinstance(event, events.AttemptStarted):
+                self._take_start(event, transition)
+            elif isinstance(event, events.RigNotReady):
+                self._log_not_ready(event, transition)
+            elif isinstance(event, events.TimelapseCompleted):
                 self._log_completed(transition)
             elif not isinstance(event, SILENT):
                 _LINES[type(event)](event, transition)
+
+    def watch(self) -> float | None:
+        """Log the beginning of an attempt that goes on; return in how many seconds to call this again."""
+        if self._unsaid is None:
+            return None
+        age = self._rig.monitor.age if self._rig.monitor is not None else timedelta(0)
+        if age < READY_AFTER:
+            return (READY_AFTER - age).total_seconds()
+        self._log_started(*self._unsaid)
+        return None
+
+    def _take_start(self, event: events.AttemptStarted, transition: Transition) -> None:
+        if transition.circumstances.is_repeated:
+            self._unsaid = event, transition
+        else:
+            self._log_started(event, transition)
+
+    def _log_started(self, event: events.AttemptStarted, transition: Transition) -> None:
+        running, record, slot = transition.after, event.record, event.record.slot
+        late = running.lateness(slot, transition.at)
+        words = f"{record.scan_id}, {describe_slot(running, slot)}"
+        words += f", {ordinal(record.attempt)} attempt" if record.attempt > 1 else ""
+        words += f", {format_duration(late)} late" if late >= timedelta(seconds=1) else ""
+        log_event(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
+        self._unsaid, self._has_begun = None, True
+
+    def _log_not_ready(self, event: events.RigNotReady, transition: Transition) -> None:
+        """Log that a slot waits for its rig, unless the last line about it says that, and why."""
+        before, record, circumstances = transition.before, event.record, transition.circumstances
+        known = before.records.get(record.slot) if before is not None else None
+        is_news = known is not None and known.reason is Reason.RIG_NOT_READY and known.error != record.error
+        if circumstances.is_repeated and not is_news and not self._has_begun:
+            return
+        words = _words_of(circumstances.problem, record)
+        log_rig_wait(transition.after, words, transition.at, run_latest=self._active.run_latest)
+        self._has_begun = False
 
     def _log_completed(self, transition: Transition) -> None:
         after = transition.after
         words = f"{after.id}: {after.tally}; datasets in {self._active.datasets}"
         log_event(Action.TIMELAPSE_COMPLETED, words, timelapse=after)
+
+
+def log_rig_wait(timelapse: TimeLapse, why: str, now: datetime, *, run_latest: bool) -> None:
+    """Log that the next slot waits for its rig, and until when that is asked again."""
+    slot, until = timelapse.next_idx, timelapse.open_until(run_latest=run_latest)
+    end = "it is ready" if until is None else "the next slot is due"
+    if until == timelapse.latest_start(slot):
+        end = format_local_time(until, now)
+    words = f"{describe_slot(timelapse, slot)}: {why}; it is asked again until {end}"
+    log_event(Action.RIG_NOT_READY, words, timelapse=timelapse, slot=slot)
 
 
 # --- a timelapse ----------------------------------------------------------------------------------------
@@ -74,7 +139,8 @@ def _log_resumed(transition: Transition) -> None:
         return
     if before.state is TimeLapseState.RUNNING:
         since = before.records[before.next_idx].started_at
-        ago = f", begun {format_duration(transition.at - since)} ago" if since is not None else ""
+        known = since is not None and since <= transition.at  # the clock may have been set back
+        ago = f", begun {format_duration(transition.at - since)} ago" if since is not None and known else ""
         words = f"; was scanning slot {before.next_idx} when {transition.circumstances.cut_off_by}{ago}"
     log_event(Action.RESUMED, f"{describe_timelapse(before)}{words}", timelapse=transition.after)
 
@@ -94,17 +160,6 @@ def _log_cancelled(_: events.TimelapseCancelled, transition: Transition) -> None
 # --- an attempt -----------------------------------------------------------------------------------------
 
 
-def _log_started(event: events.AttemptStarted, transition: Transition) -> None:
-    if transition.circumstances.is_repeated:
-        return
-    running, record, slot = transition.after, event.record, event.record.slot
-    late = running.lateness(slot, transition.at)
-    words = f"{record.scan_id}, {describe_slot(running, slot)}"
-    words += f", {ordinal(record.attempt)} attempt" if record.attempt > 1 else ""
-    words += f", {format_duration(late)} late" if late >= timedelta(seconds=1) else ""
-    log_event(Action.SCAN_STARTED, words, timelapse=running, slot=slot)
-
-
 def _log_attempt_failed(event: events.AttemptFailed, transition: Transition) -> None:
     after, record, problem = transition.after, event.record, transition.circumstances.problem
     words = f"{record.scan_id}: {_words_of(problem, record)}; {ordinal(record.attempt)} attempt starts now"
@@ -117,7 +172,8 @@ def _log_interrupted(event: events.AttemptInterrupted, transition: Transition) -
     after, now, record, slot = transition.after, transition.at, event.record, event.record.slot
     if record.reason is Reason.CANCELLED:
         return
-    grace, over_at = format_duration(after.grace), after.latest_start(slot)
+    over_at = after.latest_start(slot)
+    grace = format_duration(over_at - after.schedule_times[slot])
     words = f"slot {slot} ({format_local_time(after.schedule_times[slot], now)}): {record.error_text}"
     if after.next_idx == slot and now <= over_at:
         words += f"; it can be attempted again until {format_local_time(over_at, now)}, within its grace of {grace}"
@@ -136,16 +192,6 @@ def _log_given_up(event: events.SlotInterrupted, transition: Transition) -> None
     words = f"slot {slot} ({format_local_time(after.schedule_times[slot], transition.at)}) was not attempted again"
     words += f" within its grace of {format_duration(after.grace)}; it stays interrupted"
     log_event(Action.SLOT_INTERRUPTED, words, timelapse=after, slot=slot)
-
-
-def _log_not_ready(event: events.RigNotReady, transition: Transition) -> None:
-    if transition.circumstances.is_repeated:
-        return
-    after, now, record, slot = transition.after, transition.at, event.record, event.record.slot
-    over_at = after.latest_start(slot)
-    end = format_local_time(over_at, now) if now <= over_at else "the next slot is due"
-    words = f"{_words_of(transition.circumstances.problem, record)}; it is asked again until {end}"
-    log_event(Action.RIG_NOT_READY, f"{describe_slot(after, slot)}: {words}", timelapse=after, slot=slot)
 
 
 # --- the end of a slot ----------------------------------------------------------------------------------
@@ -188,7 +234,7 @@ def _log_skipped(event: events.SlotsSkipped, transition: Transition) -> None:
 
 def _log_reopened(event: events.SlotsReopened, transition: Transition) -> None:
     after, slots = transition.after, event.slots
-    words = f"{describe_slots(after, slots, transition.at)}, passed over under a wrong clock, can still be taken"
+    words = f"{describe_slots(after, slots, transition.at)}, closed under a wrong clock, can still be taken"
     log_event(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
 
 
@@ -199,10 +245,8 @@ def _words_of(problem: BaseException | None, record: SlotRecord) -> str:
 
 _LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = {
     events.DefinitionAccepted: _log_accepted,
-    events.AttemptStarted: _log_started,
     events.AttemptFailed: _log_attempt_failed,
     events.AttemptInterrupted: _log_interrupted,
-    events.RigNotReady: _log_not_ready,
     events.SlotTaken: _log_taken,
     events.SlotFailed: _log_failed,
     events.SlotInterrupted: _log_given_up,
@@ -211,4 +255,4 @@ _LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = 
     events.TimelapseFailed: _log_timelapse_failed,
     events.TimelapseCancelled: _log_cancelled,
 }
-"""What words an event: all but `SILENT`, and the one that `EventJournal` words itself."""
+"""What words an event: all but `SILENT`, and those that `EventJournal` words itself."""

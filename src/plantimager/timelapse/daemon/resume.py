@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 RECOVER_TIMEOUT: Final = timedelta(minutes=5)
 """For a driver to say what became of an attempt, at most; less than a service may take to start."""
 
+START_TIME: Final = timedelta(minutes=5)
+"""From the boot of the machine to the start of its daemon, at most; one that is started later was not enabled."""
+
 
 class Resume:
     """Goes on with the timelapse in the store, or begins the one that a definition asks for. Loop thread, once."""
@@ -138,12 +141,24 @@ class Resume:
                 self._keeper.retry(now)
             self._planner.plan()
             return
-        absence = _describe_absence(logbook.boot_id, boot_id)
-        timelapse = self._planner.judge(timelapse, min(since, now), absence)  # the clock may have been set back
+        timelapse = self._judge_absence(timelapse, min(since, now))  # the clock may have been set back
         timelapse = self._planner.judge(timelapse, now)
         circumstances = Circumstances(cut_off_by=_describe_cut(logbook.boot_id, boot_id))
         self._keeper.commit(timelapse, now, circumstances, logbook=logbook.came_back(now, boot_id))
         self._planner.plan_afresh()
+
+    def _judge_absence(self, timelapse: TimeLapse, until: datetime) -> TimeLapse:
+        """Skip the slots that were missed ``until`` the daemon was there again; those before the boot have that cause.
+
+        The daemon starts with the machine, so the seconds between the two count to the time before.
+        """
+        boot_then, boot_now = self._keeper.logbook.boot_id, self._clock.boot_id()
+        cause = "no daemon kept the schedule" if boot_then is None else "the daemon was not running"
+        booted_at = self._clock.now() - timedelta(seconds=self._clock.since_boot())
+        if boot_then is not None and boot_then != boot_now:
+            at = until if until - booted_at < START_TIME else booted_at
+            timelapse = self._planner.judge(timelapse, at, "the rig was off")
+        return self._planner.judge(timelapse, until, cause)
 
 
 class _Found(Struct, frozen=True):
@@ -168,10 +183,3 @@ def _describe_cut(boot_then: str | None, boot_now: str) -> str:
     if boot_then is None:
         return "its controller ended"
     return "the daemon was killed" if boot_then == boot_now else "the power went"
-
-
-def _describe_absence(boot_then: str | None, boot_now: str) -> str:
-    """Return why slots were missed, to follow "while"."""
-    if boot_then is None:
-        return "no daemon kept the schedule"
-    return "the daemon was not running" if boot_then == boot_now else "the rig was off"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt, request_of
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner
 from plantimager.timelapse.daemon.rig import log_trouble
 from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.domain.wording import describe_slot, format_local_time
+from plantimager.timelapse.domain.wording import describe_slot
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
 
@@ -208,7 +209,5 @@ class SlotRunner:
             self._wait_for_rig(timelapse, problem, now)
             return
         if not self.planner.is_waiting_for_rig:
-            end = format_local_time(timelapse.latest_start(timelapse.next_idx), now)
-            words = f"{describe_slot(timelapse, timelapse.next_idx)}: {problem}; it is asked again until {end}"
-            log_event(Action.RIG_NOT_READY, words, timelapse=timelapse, slot=timelapse.next_idx)
+            log_rig_wait(timelapse, str(problem), now, run_latest=self._active.run_latest)
         self.planner.wait_for_rig(timelapse, now)

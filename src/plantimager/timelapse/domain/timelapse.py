@@ -148,6 +148,13 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         instants = [self.latest_start(self.next_idx) + timedelta.resolution, *self.schedule_times[following:][:1]]
         return min((instant for instant in instants if instant > at), default=None)
 
+    def open_until(self, *, run_latest: bool) -> datetime | None:
+        """Return until when the next slot can be begun; ``None`` where it waits however long it takes."""
+        over_at, following = self.latest_start(self.next_idx), self._open_from(self.next_idx + 1, self.records)
+        if not run_latest or self._was_cut_off(self.next_idx):
+            return over_at
+        return max(over_at, self.schedule_times[following]) if following < self.n_slots else None
+
     def is_closed(self, slot: int) -> bool:
         """Whether a slot has its last record; one that was interrupted has it once the schedule is past the slot."""
         record = self.records.get(slot)
@@ -293,7 +300,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """Return the value after *slots reopened*: those closed by a wrong clock are open. This value if none is.
 
         Slots are reopened that are, by the clock as it is now, in the future or within their grace period. Their
-        attempts stay on record.
+        attempts stay on record, but not why they were skipped.
         """
         times, in_time = self.schedule_times, self._earliest_in_time(at)
         reopened = {
@@ -306,7 +313,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         records = {slot: record for slot, record in self.records.items() if slot not in reopened or record.attempt}
         for slot in reopened & records.keys():
             if records[slot].status is RecordStatus.SKIPPED:
-                records[slot] = replace(records[slot], status=RecordStatus.PENDING)
+                records[slot] = replace(records[slot], status=RecordStatus.PENDING, error=None)
         first = min(reopened)
         return self._with(Trigger.SLOTS_REOPENED, TimeLapseState.SCHEDULED, records=records, next_idx=first)
 
