@@ -35,9 +35,7 @@ from virtual_time import START, VirtualClock
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.driver_calls import CallOutcome
-from plantimager.timelapse.daemon.journal import set_up_logging
 from plantimager.timelapse.daemon.main import MANY_VALUES
-from plantimager.timelapse.daemon.notify import Notifier
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -45,6 +43,8 @@ from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.systemd.journal_lines import set_up_logging
+from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ class Gauge:
 def step_the_daemon(directory: Path, step: timedelta) -> None:
     """Run the daemon on the store in a directory, and set its clock."""
     gc.set_threshold(MANY_VALUES)  # as its main program does
-    set_up_logging()
+    set_up_logging("timelapsed")
     path, gauge, clock = directory / STORE, Gauge(), VirtualClock()
     places = Places(store=path, config_directories=())
     daemon = Daemon(Host(places, clock, Notifier({}), LiveFile(path), make_thread=StillRig), Config())

@@ -39,13 +39,18 @@ class DaemonProcess:
     """One run of ``timelapsed`` in the foreground, by way of a program like ``setpriv`` where ``by`` names one."""
 
     def __init__(
-        self, place: Place, *arguments: str, environment: dict[str, str] | None = None, by: Sequence[str] = ()
+        self,
+        place: Place,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        by: Sequence[str] = (),
+        program: Sequence[str] | None = None,
     ) -> None:
         self.lines: list[str] = []
         self._seen = 0
         self._arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            [*by, *STRICT_DAEMON, *arguments],
+            [*by, *(program or STRICT_DAEMON), *arguments],
             env={**place.environment, **(environment or {})},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -30,7 +30,6 @@ from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.notify import Notifier
 from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT, StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
@@ -43,6 +42,7 @@ from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
 from plantimager.timelapse.support.errors import ScanCancelled, ScannerNotReady
+from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

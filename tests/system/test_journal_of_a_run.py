@@ -11,7 +11,8 @@ from container import Entry, Rig
 from debian import RELEASES
 from timelapse_service import TimelapseService, half_done_store, moved
 
-from plantimager.timelapse.daemon.journal import LEVELS, NOTICE, Action
+from plantimager.timelapse.daemon.journal import Action
+from plantimager.timelapse.systemd.journal_lines import LEVELS, NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,10 @@ import pytest
 from tree import SYSTEMD
 
 from plantimager.timelapse.daemon import journal
-from plantimager.timelapse.daemon.journal import NOTICE, Action, JournalHandler, StderrHandler, log_event
+from plantimager.timelapse.daemon.journal import NOTICE, Action, log_event
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.systemd.journal_lines import JournalHandler, StderrHandler
 
 CATALOG = SYSTEMD / "plant-imager-timelapsed.catalog"
 BEGIN = datetime(2026, 6, 22, 8, tzinfo=UTC)
@@ -28,7 +29,7 @@ def journald(tmp_path, monkeypatch):
         receiver.bind(str(path))
         receiver.settimeout(30)
         monkeypatch.setattr(JournalHandler, "SOCKET_PATH", path)
-        handler = JournalHandler()
+        handler = JournalHandler("timelapsed")
         monkeypatch.setattr(journal.logger, "handlers", [handler])
         monkeypatch.setattr(journal.logger, "propagate", False)
         monkeypatch.setattr(journal.logger, "level", logging.DEBUG)

@@ -27,11 +27,20 @@ TOO_SOON = "less than twice the warm-up of 10 min; write 20m or more"
 PATHS = ("Circle", "Cylinder", "Line", "CustomPath", "CalibrationPath", "CalibrationPath2")
 CONFIGURATION_KEYS = (
     *("driver", "datasets", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout"),
-    *("drivers", "scan", "logging"),
+    *("drivers", "scan", "logging", "relay"),
 )
 CONFIGURATIONS = [
     # A text of timelapsed.toml, and the one line that it gives.
     ("driver = 5", "driver = 5: write a text in quotes"),
+    (
+        '[relay.deliver.db]\nurl = "https://rig:secret@db.example.org"',
+        "[relay.deliver.db] url: has a user or a password in it; write those as user = and password_file =",
+    ),
+    ('[relay.deliver.db]\npassword = "x"', "[relay.deliver.db] password: unknown key; did you mean password_file?"),
+    (
+        '[relay.deliver."a/b"]\nuser = "rig"',
+        "[relay.deliver] a/b: the name of a target has letters, digits, _ and -, at most 32",
+    ),
     ('driver = ""', 'driver = "": write a text in quotes'),
     ('drivr = "command"', "drivr: unknown key; did you mean driver?"),
     (

@@ -112,7 +112,7 @@ def test_the_example_shows_every_key_with_its_default(config_file):
     same = ("driver", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout", "log_level")
     assert [getattr(config, name) for name in same] == [getattr(default, name) for name in same]
     keys = tomllib.loads(uncommented()).keys()
-    assert keys == {*same, "datasets", "drivers", "logging", "scan"} - {"log_level"}
+    assert keys == {*same, "datasets", "drivers", "logging", "relay", "scan"} - {"log_level"}
 
 
 # --- where it is looked for

@@ -102,6 +102,7 @@ def declared(file):
 def table_of(name):
     """Return the name under which `documents.TABLES` has a table; names that people choose stand for any."""
     name = re.sub(r"^(drivers\.grbl\.(?:cameras|switches))\.\w+", r"\1.NAME", name)
+    name = re.sub(r"^relay\.deliver\.\w+", "relay.deliver.NAME", name)
     return re.sub(r"^picamera2?\b", "CAMERA", name)
 
 

@@ -22,7 +22,6 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
-from plantimager.timelapse.daemon.notify import Watchdog
 from plantimager.timelapse.daemon.phases import Lifecycle
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
 from plantimager.timelapse.daemon.request_handler import RequestHandler
@@ -38,6 +37,7 @@ from plantimager.timelapse.daemon.start_notes import log_start_notes
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
+from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
 from plantimager.timelapse.support.durable import make_private_directory, sweep_temporaries
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.channel.live import LiveFile
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
-    from plantimager.timelapse.daemon.notify import Notifier
     from plantimager.timelapse.daemon.rig_thread import CallThread
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
+    from plantimager.timelapse.systemd.notifier import Notifier
 
 
 class Host(Struct, frozen=True):

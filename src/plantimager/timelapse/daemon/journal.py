@@ -8,44 +8,22 @@ that a person must act on carries the MESSAGE_ID of its entry in the message cat
 from __future__ import annotations
 
 import logging
-import sys
-import traceback
 from enum import Enum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from logging_journald import Facility, JournaldLogHandler, check_journal_stream
-
-from plantimager.timelapse.daemon.log_thread import LogThread
 from plantimager.timelapse.support.errors import DriverError
-from plantimager.timelapse.support.text import printable
+from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
-NOTICE: Final = 25
-"""Between INFO and WARNING, as in syslog: normal, but worth a look. Most transitions have this level."""
-logging.addLevelName(NOTICE, "NOTICE")
-
-LEVELS: Final = MappingProxyType(
-    {
-        logging.CRITICAL: 2,
-        logging.ERROR: 3,
-        logging.WARNING: 4,
-        NOTICE: 5,
-        logging.INFO: 6,
-        logging.DEBUG: 7,
-    }
-)
-"""Python's levels as syslog priorities; 0 and 1, which write to every terminal, are not used."""
-
 _INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
 
 IDENTIFIER: Final = "timelapsed"
 
-logger = logging.getLogger("timelapsed")
+logger = logging.getLogger(IDENTIFIER)
 
 
 class Action(Enum):
@@ -128,9 +106,7 @@ def log_event(
     as many SLOT fields. ``fields`` are added in capitals, and replace those. The traceback of ``error`` is part of the
     line, unless it is a `DriverError`, of which the sentence says everything.
     """
-    extra: dict[str, Any] = {"ACTION": action.word}
-    if action.message_id is not None:
-        extra["MESSAGE_ID"] = action.message_id
+    extra: dict[str, Any] = {}
     if timelapse is not None:
         extra |= {"TIMELAPSE_ID": timelapse.id, "STATE": timelapse.state.value}
         if isinstance(slot, int):
@@ -141,92 +117,4 @@ def log_event(
         elif slot is not None:
             extra["SLOT"] = list(slot)
     extra |= {key.upper(): value for key, value in fields.items()}
-    exc_info = error if error is not None and not isinstance(error, DriverError) else False
-    extra = {name: printable(value) if isinstance(value, str) else value for name, value in extra.items()}
-    sentence = printable(sentence)
-    logger.log(action.level, "%s: %s", action.word, sentence, extra={"journal": extra}, exc_info=exc_info, stacklevel=2)
-
-
-def set_up_logging(level: str = "info") -> None:
-    """Send everything to journald where it listens on our stderr, else to stderr as plain lines."""
-    root = logging.getLogger()
-    root.setLevel(logging.WARNING)  # of libraries only their warnings and errors
-    handler: logging.Handler
-    try:
-        handler = JournalHandler() if check_journal_stream() else StderrHandler()
-    except (OSError, ValueError):  # JOURNAL_STREAM is malformed, or stderr is closed
-        handler = StderrHandler()
-    root.handlers = [LogThread(handler, _word_dropped)]
-    set_level(level)
-    logging.captureWarnings(capture=True)
-    # Its INFO or WARNING line for each job would repeat a line of the daemon's.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-
-
-def flush_lines() -> None:
-    """Wait a little for the lines that are not out yet: before the process ends.
-
-    `logging.shutdown` would wait for ever for a handler whose other end takes nothing.
-    """
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-
-
-def _word_dropped(count: int) -> logging.LogRecord:
-    """Return the line in the place of lines that were dropped."""
-    action, sentence = Action.LINES_DROPPED, f"{count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
-    text, extra = f"{action.word}: {sentence}", {"journal": {"ACTION": action.word}}
-    return logger.makeRecord(logger.name, action.level, __file__, 0, text, (), None, extra=extra)
-
-
-def set_level(name: str) -> None:
-    """Set the lowest level that is written: ``debug``, ``info``, ``notice``, ``warning`` or ``error``."""
-    level = logging.getLevelName(name.upper())
-    logger.setLevel(level)
-    logging.getLogger("plantimager").setLevel(level)
-
-
-class StderrHandler(logging.StreamHandler[Any]):
-    """Plain lines on stderr, with their level where that is above NOTICE."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-        self.setFormatter(_PlainFormatter())
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Drop a line that can't be written: a terminal that was closed must not end the timelapse."""
-
-
-class _PlainFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with its level in front where that is above NOTICE."""
-        prefix = f"{record.levelname} " if record.levelno > NOTICE else ""
-        return prefix + super().format(record).replace("\n", "\n  ")
-
-
-class JournalHandler(JournaldLogHandler):
-    """Native journal entries with the documented fields, and no others."""
-
-    def __init__(self) -> None:
-        super().__init__(IDENTIFIER, facility=Facility.DAEMON, use_message_id=False)
-
-    def _format_record(self, record: logging.LogRecord) -> list[tuple[str, Any]]:
-        entry: list[tuple[str, Any]] = [
-            ("MESSAGE", record.getMessage()),
-            ("PRIORITY", self._priority(record.levelno)),
-            ("SYSLOG_FACILITY", self._facility),
-            ("SYSLOG_IDENTIFIER", IDENTIFIER),
-            ("CODE_FILE", record.pathname),
-            ("CODE_LINE", record.lineno),
-            ("CODE_FUNC", record.funcName),
-            ("THREAD_NAME", record.threadName),
-        ]
-        for name, value in getattr(record, "journal", {}).items():
-            entry += [(name, item) for item in value] if isinstance(value, list) else [(name, value)]
-        if record.exc_info and record.exc_info[0] is not None:
-            entry.append(("EXCEPTION", "".join(traceback.format_exception(*record.exc_info))))
-        return entry
-
-    @staticmethod
-    def _priority(level: int) -> int:
-        return next((priority for floor, priority in LEVELS.items() if level >= floor), 7)
+    write_line(logger, action, sentence, extra, None if isinstance(error, DriverError) else error)

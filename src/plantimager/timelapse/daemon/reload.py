@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.daemon.journal import Action, log_event, set_level
+from plantimager.timelapse.daemon.journal import IDENTIFIER, Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.systemd.journal_lines import set_level
 
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
@@ -40,7 +41,7 @@ class ConfigReload:
             self._rig.close_replaced(driver)
         self._probe.look()
         config = self._active.config
-        set_level(config.log_level)
+        set_level(IDENTIFIER, config.log_level)
         log_event(Action.CONFIG_LOADED, f"driver {config.driver}, {config.source or 'no configuration file'}")
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon, Host
-from plantimager.timelapse.daemon.journal import Action, flush_lines, log_event, set_level, set_up_logging
-from plantimager.timelapse.daemon.notify import Notifier
+from plantimager.timelapse.daemon.journal import IDENTIFIER, Action, log_event
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -21,6 +20,8 @@ from plantimager.timelapse.support.errors import (
     TimelapsedError,
 )
 from plantimager.timelapse.support.streams import open_missing_streams
+from plantimager.timelapse.systemd.journal_lines import flush_lines, set_level, set_up_logging
+from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
     open_missing_streams()
     os.umask(os.umask(0o077) | 0o007)  # a file made here may hold an api_token; UMask= decides on the group
-    set_up_logging()
+    set_up_logging(IDENTIFIER)
     try:
         code = _run(config_file, rig)
     except TimelapsedError as problem:
@@ -61,7 +62,7 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
 def _run(config_file: Path | None, rig: str | None) -> int:
     places = find_places(os.environ, rig=rig, config_file=config_file)
     config = read_config(places.find_config())
-    set_level(config.log_level)
+    set_level(IDENTIFIER, config.log_level)
     daemon = Daemon(Host(places, SystemClock(), Notifier(os.environ), LiveFile(places.store)), config)
     daemon.signals.install()
     return daemon.run()

@@ -5,6 +5,7 @@
 import errno
 import os
 import pwd
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -13,12 +14,13 @@ from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.datasets.disk_space import read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, text
+from plantimager.timelapse.support.faults import Fault, Table, boolean, member_of, one_of, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
@@ -68,6 +70,38 @@ def positive_duration(value: object) -> timedelta:
     return duration
 
 
+def server_url(value: object) -> str:
+    """Return the URL of a server."""
+    url = text(value)
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+        raise ValueError("write http:// or https:// and the server's name")
+    return url
+
+
+class DeliverTarget(Struct, frozen=True):
+    """The table ``[relay.deliver.NAME]``: a PlantDB server to which the relay brings datasets."""
+
+    url: Annotated[
+        str | None, Key(server_url, absent="``db_url`` as the community's controller left it in the store")
+    ] = None
+    """The server, such as "https://plantdb.example.org". No password in it."""
+    user: Annotated[str | None, Key(text, absent="``api_token`` in the store")] = None
+    """The user to log in as. The password is in ``password_file``, or in the credential ``deliver-NAME`` of the unit
+    (LoadCredential=); it is never in this file."""
+    password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
+    """A file with the password of the user, that only the service can read (mode 0600)."""
+    order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
+    """Which dataset goes first of those that wait: the "oldest" or the "newest"."""
+    verify: Annotated[str, Key(one_of("bytes", "length"))] = "bytes"
+    """How each picture is compared after it was sent: "bytes" reads it back whole, "length" asks for its length."""
+    polite: Annotated[bool, Key(boolean)] = False
+    """Whether nothing is sent while a scan runs."""
+    max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
+    """The most that is sent in a second."""
+    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
+    """How long to wait for any answer of the server."""
+
+
 class Logging(Struct, frozen=True):
     """The table ``[logging]``."""
 
@@ -102,6 +136,8 @@ class Config(Struct, frozen=True):
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
+    deliver: Mapping[str, DeliverTarget] = {}
+    """The tables ``[relay.deliver.NAME]`` by their names."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
 
@@ -184,6 +220,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
         log_level=read_table(Logging, top.subtable("logging")).level,
+        deliver=_read_relay(top.subtable("relay")),
         source=source,
     )
     top.finish()
@@ -204,6 +241,21 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
         problem = f'missing beside [drivers.{first}]; write driver = "{first}", or "{driver}" to leave that unused'
         top.add_fault("driver", problem)
     return tables.get(driver, {})
+
+
+def _read_relay(relay: Table) -> Mapping[str, DeliverTarget]:
+    tables = relay.subtable("deliver")
+    relay.finish()
+    targets = {}
+    for name in tables.rest():
+        target = tables.subtable(name)
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+            tables.add_fault(name, "the name of a target has letters, digits, _ and -, at most 32")
+        elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
+            target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
+        else:
+            targets[name] = read_table(DeliverTarget, target)
+    return targets
 
 
 def _read_scan(table: Table) -> Mapping[str, Any]:

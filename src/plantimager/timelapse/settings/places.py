@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFINITION_FILE_NAME: Final = "timelapse.toml"
+RELAY: Final = "plant-imager-timelapse-relay"
+"""The relay's unit, and its state directory beside the storage directory."""
 
 MACHINE_FILES: Final = (Path("/etc/machine-id"), Path("/sys/firmware/devicetree/base/serial-number"))
 """What identifies a host: the serial number tells a Raspberry Pi from another with a copy of its card."""
@@ -63,6 +65,16 @@ class Places(Struct, frozen=True):
     def history(self) -> Path:
         """The directory of the stores of ended timelapses."""
         return self.store.parent / self._own("history")
+
+    @property
+    def relay_state(self) -> Path:
+        """The state directory of the relay: its ledgers, its status, and its lock."""
+        directory = self.store.parent.parent / RELAY
+        return directory if self.rig is None else directory / self.rig
+
+    def ledger(self, target: str) -> Path:
+        """Return the ledger of one of the relay's targets."""
+        return self.relay_state / f"{target}.ledger"
 
     def find_config(self) -> Path | None:
         """Return the configuration file, ``None`` where there is none.

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from sdnotify import SystemdNotifier
 
-from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
 from plantimager.timelapse.domain.wording import STATUS_LENGTH
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from plantimager.timelapse.daemon.phases import Lifecycle
 
 SEND_TIMEOUT: Final = 0.5
 """Seconds that a full queue may hold up the loop; PID 1 reads it at once unless the machine is in trouble."""
@@ -82,26 +79,6 @@ class Notifier:
         if self._systemd is not None:
             message = "\n".join(assignments).encode()
             self._systemd.notify(message.decode("latin-1"))  # sdnotify encodes it into the same bytes again
-
-
-class Watchdog:
-    """Feeds systemd's watchdog while the loop keeps the schedule, and has it replace a process whose driver hangs."""
-
-    def __init__(self, notifier: Notifier, lifecycle: Lifecycle) -> None:
-        self._notifier, self._lifecycle = notifier, lifecycle
-
-    def watch(self) -> float | None:
-        """Feed the watchdog, or have it act; return in how many seconds to call this again. Loop thread."""
-        interval, phase = self._notifier.watchdog_interval, self._lifecycle.phase
-        if phase is DaemonPhase.ABANDONED:
-            if interval is None:  # then the process ends by itself
-                self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
-            else:
-                self._notifier.trigger_watchdog()
-        elif interval is not None and (phase.keeps_schedule or phase.is_stopping):
-            self._notifier.feed_watchdog()
-            return interval.total_seconds() / 2
-        return None
 
 
 def status_text(text: str) -> str:

@@ -1,0 +1,189 @@
+"""The ledger of a delivery target: which datasets it has, in an append-only file of one line each.
+
+A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. A line that a power cut tore, or that the
+disk damaged, is left out: then the dataset is compared again with what the target has. `Ledger` is used by the relay,
+which records, and by ``timelapsectl deliver``, which has it forget; a lock of the file keeps them apart.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from plantimager.timelapse.support.durable import (
+    PRIVATE_FILE,
+    FileTooLarge,
+    make_private_directory,
+    read_regular,
+    sync_directory,
+    write_durably,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+MAX_LEDGER_BYTES: Final = 1 << 28
+"""A million datasets."""
+SPARE_LINES: Final = 1000
+"""Lines of earlier outcomes that may stay in the file before it is written again without them."""
+
+
+class Outcome(StrEnum):
+    """What became of a dataset at its target."""
+
+    BEGUN = "begun"
+    """The target has a part of it. It is completed before any other."""
+    DELIVERED = "delivered"
+    """The target has all of it, and it was compared."""
+    REFUSED = "refused"
+    """It can't be delivered as it is, and is not tried again until a person asks for that."""
+    FORGOTTEN = "forgotten"
+    """Nothing is known of it any more."""
+
+
+class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The last outcome of one dataset."""
+
+    key: str
+    """The dataset and its scheduled time, as `TakenScan.key` has them."""
+    outcome: Outcome
+    at: str
+    """When, ISO-8601."""
+    files: int = 0
+    bytes: int = 0
+    digest: str = ""
+    """SHA-256 of the files' names and digests."""
+    why: str = ""
+
+
+class Ledger:
+    """The ledger in a file. One thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, LedgerEntry] = {}
+        self.damaged_lines = 0
+        self._signature: tuple[int, int] | None = None
+
+    def refresh(self) -> bool:
+        """Read the file where it isn't as this object left it; return whether it was read.
+
+        Raises
+        ------
+        OSError
+            It can't be read.
+
+        """
+        if _signature(self.path) == self._signature:
+            return False
+        try:
+            content = read_regular(self.path, MAX_LEDGER_BYTES)
+        except FileNotFoundError:
+            content = b""
+        except FileTooLarge:
+            content = b"?"  # as good as lost
+        lines = content.split(b"\n")
+        read = [_decode(line) for line in lines if line]
+        self.damaged_lines = sum(entry is None for entry in read)
+        self.entries = _last_outcomes(entry for entry in read if entry is not None)
+        self._signature = _signature(self.path)
+        if self.damaged_lines or len(read) > 2 * len(self.entries) + SPARE_LINES:
+            self._compact()
+        return True
+
+    def record(self, *entries: LedgerEntry) -> None:
+        """Add outcomes, durably. They count from now on in any case.
+
+        Raises
+        ------
+        OSError
+            They are not on disk.
+
+        """
+        self.entries = _last_outcomes([*self.entries.values(), *entries])
+        make_private_directory(self.path.parent)
+        with self._locked() as descriptor:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            text = b"\n" * torn + b"".join(map(_encode, entries))
+            written = os.write(descriptor, text)
+            os.fsync(descriptor)
+            if written < len(text):
+                raise OSError(28, "the disk is full", str(self.path))
+            if not size:
+                sync_directory(self.path.parent)
+        self._signature = _signature(self.path)
+
+    def _compact(self) -> None:
+        """Write the file again, with the last outcomes only."""
+        with self._locked():
+            write_durably(self.path, [_encode(entry) for entry in self.entries.values()])
+        self._signature = _signature(self.path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Yield a descriptor of the locked file for appending to it."""
+        while True:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self.path, flags, PRIVATE_FILE)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                    yield descriptor
+                    return
+            finally:  # where the file was compacted meanwhile, the new one is opened
+                os.close(descriptor)
+
+
+def _last_outcomes(entries: Iterable[LedgerEntry]) -> dict[str, LedgerEntry]:
+    last = {entry.key: entry for entry in entries}
+    return {key: entry for key, entry in last.items() if entry.outcome is not Outcome.FORGOTTEN}
+
+
+def _encode(entry: LedgerEntry) -> bytes:
+    text = msgspec.json.encode(entry)
+    return b"%s\t%08x\n" % (text, zlib.crc32(text))
+
+
+def _decode(line: bytes) -> LedgerEntry | None:
+    """Return the entry of a line, ``None`` where it is damaged."""
+    text, _, checksum = line.rpartition(b"\t")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        return msgspec.json.decode(text, type=LedgerEntry)
+    except msgspec.DecodeError:
+        return None
+
+
+def _signature(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is appended to or replaced."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_ino, status.st_size
+
+
+def forget_datasets(ledger: Ledger, keys: Iterable[str], at: str) -> Mapping[str, LedgerEntry]:
+    """Have a ledger forget some datasets, and return what it said of them; each is compared again.
+
+    Raises
+    ------
+    OSError
+        The ledger can't be read or written.
+
+    """
+    ledger.refresh()
+    known = {key: ledger.entries[key] for key in keys if key in ledger.entries}
+    if known:
+        ledger.record(*(LedgerEntry(key, Outcome.FORGOTTEN, at) for key in known))
+    return known

@@ -1,0 +1,83 @@
+"""The status of the relay: a small file in its state directory, with what each of its targets has and waits for."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_STATUS_BYTES: Final = 100_000
+
+
+class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far one target is."""
+
+    name: str
+    taken: int
+    """Scans that the store and the archive call taken."""
+    delivered: int
+    refused: int = 0
+    oldest: datetime | None = None
+    """When the oldest dataset was taken that waits; ``None`` where none waits."""
+    trouble: str = ""
+    """Why the target gets nothing now, in words; empty where it does."""
+
+    def describe(self, now: datetime) -> str:
+        """Return ``37 of 41 delivered, oldest waits 3 h (plantdb: no route to host)``."""
+        parts = [f"{self.delivered} of {self.taken} delivered"]
+        if self.refused:
+            parts.append(f"{self.refused} refused")
+        if self.oldest is not None:
+            parts.append(f"oldest waits {format_duration(max(now - self.oldest, now - now))}")
+        return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
+
+
+class RelayStatus(Struct, frozen=True, kw_only=True):
+    """What the relay has done and waits for."""
+
+    pid: int
+    targets: tuple[TargetStatus, ...] = ()
+
+
+def relay_status_path(directory: Path) -> Path:
+    """Return the path of the status in the relay's state directory. The relay's lock is beside it."""
+    return directory / "relay.json"
+
+
+def write_relay_status(directory: Path, status: RelayStatus) -> None:
+    """Write the status. It is never synced, and a full disk is ignored: nothing depends on this file."""
+    path = relay_status_path(directory)
+    fresh = path.with_name(f"{path.name}.new")
+    with contextlib.suppress(OSError):
+        fresh.write_bytes(msgspec.json.encode(status))
+        fresh.chmod(PRIVATE_FILE)
+        fresh.replace(path)
+
+
+def read_relay_status(directory: Path) -> RelayStatus | None:
+    """Return the last status, ``None`` where there is none or it can't be read."""
+    try:
+        content = read_regular(relay_status_path(directory), MAX_STATUS_BYTES)
+        return msgspec.json.decode(content, type=RelayStatus)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
+    """Yield a sentence for each target, for ``timelapsectl status``; none where there never was a relay."""
+    status = read_relay_status(directory)
+    if status is not None:
+        stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
+        yield from (f"{target.describe(now)}{stopped}" for target in status.targets)

@@ -1,0 +1,43 @@
+"""Everything that the relay reports in the journal."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import Any, Final
+
+from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
+
+PROGRAM: Final = "timelapse-relay"
+"""The program, and its identifier in the journal."""
+
+_INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
+
+
+class RelayAction(Enum):
+    """One kind of line: (word, level, MESSAGE_ID where a person may have to act)."""
+
+    RELAY_STARTED = ("relay_started", _INFO, None)
+    RELAY_STOPPED = ("relay_stopped", _INFO, None)
+    STORE_NOT_READ = ("store_not_read", _WARNING, None)
+
+    DELIVERED = ("delivered", NOTICE, None)
+    DELIVERY_STUCK = ("delivery_stuck", _WARNING, "5a3d0ba3f6ab4d5cb8cb29d63c1e0a52")
+    DELIVERY_RESUMED = ("delivery_resumed", NOTICE, None)
+    DELIVERY_REFUSED = ("delivery_refused", _ERROR, "e1f74c3f9b9c4f0f9f6f7cb2d07c4a16")
+    DATASET_GONE = ("dataset_gone", _WARNING, "0b6f6d3a41c54e2f8b3a8df6c2b1d8e7")
+    LEDGER_DAMAGED = ("ledger_damaged", _WARNING, "7c9be2b6a0d8435d9d56c8f3a1e40b9f")
+    LEDGER_NOT_WRITTEN = ("ledger_not_written", _ERROR, "3f2a8c5d7e914b06a4d1c9e8b7f60a35")
+
+    RELAY_CONFIG_FAULTY = ("relay_config_faulty", _ERROR, "9d84e1b2c35f4a7c8e06f7d9a2b3c41e")
+    RELAY_FAILED = ("relay_failed", _CRITICAL, "b7e5c0d91a2f4863957d8e4f6a1c2b3d")
+    LINES_DROPPED = ("lines_dropped", _WARNING, None)
+
+    def __init__(self, word: str, level: int, message_id: str | None) -> None:
+        self.word, self.level, self.message_id = word, level, message_id
+
+
+def log_relay(action: RelayAction, sentence: str, *, error: BaseException | None = None, **fields: Any) -> None:
+    """Write one line to the journal, with ``fields`` in capitals. Any thread."""
+    in_capitals = {name.upper(): value for name, value in fields.items()}
+    write_line(logging.getLogger(PROGRAM), action, sentence, in_capitals, error)

@@ -1,0 +1,196 @@
+"""A dataset as it goes out: its pictures, checked, and the metadata that PlantDB's server needs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from PIL import Image
+
+from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files, find_differences
+from plantimager.timelapse.datasets.receipt import FILES, load_receipt
+from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.errors import TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.taken_scans import TakenScan
+
+FILESET: Final = "images"
+"""The fileset without which PlantDB's list of all scans fails."""
+EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif", ".tiff": "tif"}
+"""The pictures that PlantDB takes, by their suffixes, with the extension that it knows."""
+MAX_METADATA_BYTES: Final = 1 << 22
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A file id; PlantDB refuses others, and answers a dot with an error of its own."""
+_OURS: Final = "timelapsed"
+
+
+class DatasetGone(TimelapsedError):
+    """There is no whole dataset of a scan here, now."""
+
+
+class DatasetRefused(TimelapsedError):
+    """A dataset can't be delivered as it is."""
+
+
+class OutgoingFile(Struct, frozen=True):
+    """One picture."""
+
+    file_id: str
+    path: Path
+    extension: str
+    size: int
+    digest: str
+    """SHA-256."""
+    metadata: Mapping[str, Any]
+
+
+class OutgoingDataset(Struct, frozen=True):
+    """One scan."""
+
+    scan_id: str
+    metadata: Mapping[str, Any]
+    files: tuple[OutgoingFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all pictures."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all names and digests."""
+        listing = "".join(f"{file.file_id} {file.digest}\n" for file in self.files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
+    """Return the dataset of a scan, compared with its receipt, its pictures decoded.
+
+    Raises
+    ------
+    DatasetGone
+        It isn't there, or not whole, or that of another scan.
+    DatasetRefused
+        It has changed since the scan, or has something that PlantDB doesn't take.
+    OSError
+        It can't be read.
+
+    """
+    receipt = _receipt_of(directory, scan)
+    if isinstance(receipt.get(FILES), dict):
+        differences = find_differences(directory)
+        if differences:
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+            raise DatasetRefused(f"{differences[0]}{more}")
+    pictures = sorted(path for path in dataset_files(directory) if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not pictures:
+        raise DatasetRefused("it has no picture")
+    files = tuple(_outgoing_file(directory, path) for path in pictures)
+    ids = [file.file_id for file in files]
+    if len(set(ids)) < len(ids):
+        twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
+        raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
+    return OutgoingDataset(scan.scan_id, scan_metadata(_read_object(directory / "metadata/metadata.json"), scan), files)
+
+
+def _receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:
+    try:
+        receipt = load_receipt(directory)
+        slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
+    except FileNotFoundError:
+        raise DatasetGone(f"{directory} is not there, or has no receipt") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise DatasetGone(f"{directory}: its receipt can't be read ({problem})") from None
+    if slot != (scan.timelapse_id, scan.slot, scan.scheduled_at):
+        raise DatasetGone(f"{directory} belongs to another scan")
+    return receipt
+
+
+def _outgoing_file(directory: Path, path: Path) -> OutgoingFile:
+    name = path.relative_to(directory)
+    if path.suffix.lower() not in EXTENSIONS:
+        raise DatasetRefused(f"{name}: PlantDB takes no {path.suffix} files")
+    file_id = path.stem
+    if not _ID.fullmatch(file_id):
+        raise DatasetRefused(f"{name}: PlantDB takes names of letters, digits, _ and - only")
+    try:
+        with Image.open(path) as picture:
+            picture.draft("L", (1, 1))  # a JPEG is decoded whole, but kept at an eighth of its size
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    about = file_metadata(_read_object(directory / "metadata" / FILESET / f"{file_id}.json"))
+    return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, about)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return a file of metadata; empty where there is none, as in datasets of an operator's own program."""
+    try:
+        value = json_text.loads(read_regular(path, MAX_METADATA_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as problem:
+        raise DatasetRefused(f"{path.name} can't be read: {problem}") from None
+    return value if isinstance(value, dict) else {}
+
+
+def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
+    """Return the metadata of a scan as PlantDB's server needs it, made from that of its dataset.
+
+    The server splits ``acquisition_date`` at a blank, and looks for a directory where there is a key ``timelapse``. It
+    shows workspace and plant from the top level, where the community's controller writes the whole configuration.
+    """
+    ours = dict(about.get(_OURS) or {})
+    configuration = ours.get("configuration")
+    configuration = configuration if isinstance(configuration, dict) else {}
+    plant = configuration.get("Metadata")
+    plant = plant if isinstance(plant, dict) else {}
+    merged = {**_miappe(plant), **plant, **configuration, **about}
+    merged.pop("timelapse", None)
+    named = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
+    merged[_OURS] = {**ours, **named}
+    merged["acquisition_date"] = _date_of(about.get("acquisition_date"), scan)
+    result: dict[str, Any] = without_secrets(json_text.jsonable(merged))
+    return result
+
+
+def _miappe(plant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the MIAPPE tables that PlantDB shows, made from the older ``object``."""
+    older = plant.get("object")
+    older = older if isinstance(older, dict) else {}
+    material: dict[str, Any] = {}
+    if "species" in older:
+        material["organism"] = {"species": older["species"]}
+    if "plant_id" in older:
+        material["biologicalMaterialId"] = older["plant_id"]
+    study = {"growthFacility": {"name": older["environment"]}} if "environment" in older else {}
+    return {**({"biologicalMaterial": material} if material else {}), **({"study": study} if study else {})}
+
+
+def _date_of(text: object, scan: TakenScan) -> str:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else scan.scheduled_at
+    except ValueError:
+        at = scan.scheduled_at
+    return (at.astimezone(UTC) if at.tzinfo else at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def file_metadata(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a picture: ``shot_id`` is a number, and a picture without ``channel`` isn't counted."""
+    result = {"channel": "rgb", **about}
+    shot = result.get("shot_id")
+    if isinstance(shot, str) and shot.isdecimal():
+        result["shot_id"] = int(shot)
+    return result

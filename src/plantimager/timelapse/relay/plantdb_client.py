@@ -1,0 +1,268 @@
+"""Requests to PlantDB's server, which answers by its own rules: see `PlantDbClient.call`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import httpx
+from msgspec import Struct
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from plantimager.timelapse.relay.outgoing import FILESET
+from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
+
+PREFIX: Final = "/api/v1"
+
+OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
+GATEWAY_ERRORS: Final = range(502, 505)
+"""What a proxy answers for a server that is not there."""
+PIECE: Final = 1 << 16
+
+_LOGIN_NEEDED: Final = re.compile(r"Signature|not active|segments")
+"""In the text of a 500: the token has expired, is unknown since the server restarted, or is none."""
+
+MAX_WAIT: Final = 20.0
+MAX_WAITS: Final = 150.0
+"""Seconds between two tries of a request that came too early, and in all; the server counts by the minute."""
+MAX_WORDS: Final = 200
+"""The part of an answer that is repeated."""
+
+
+class Unreachable(TimelapsedError):
+    """The server doesn't answer, or lets nobody in; later it may."""
+
+
+class ServerFailed(TimelapsedError):
+    """The server answers a request about one dataset with an error of its own."""
+
+
+class Account(Struct, frozen=True):
+    """How the server knows us: by a name and its password, or by a token."""
+
+    user: str = ""
+    password: str = ""
+    token: str = ""
+
+    def __repr__(self) -> str:
+        """Return a text without the secrets, which is safe in a log."""
+        return f"Account({self.user})"
+
+
+class PlantDbClient:
+    """A connection to one server. One thread; ``stop`` ends its waits."""
+
+    def __init__(self, url: str, account: Account, timeout: float, stop: threading.Event) -> None:
+        self._account, self._timeout = account, timeout
+        self._token = account.token
+        self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
+        self._too_early = Retrying(
+            retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
+            wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
+            stop=stop_after_delay(MAX_WAITS) | stop_when_event_set(stop),
+            sleep=sleep_using_event(stop),
+        )
+
+    def close(self) -> None:
+        """Log out, since the server has room for ten sessions, and close the connection."""
+        if self._token and not self._account.token:
+            with contextlib.suppress(httpx.HTTPError):
+                self._http.post("/auth/logout", headers=self._headers(), timeout=1)
+        self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        contents: Callable[[], dict[str, Any]] = dict,
+        take: Callable[[bytes], object] | None = None,
+    ) -> httpx.Response:
+        """Return the answer to a request, after a login where the server asks for one.
+
+        It asks by 401, and by a 500 that speaks of the token. A request that came too early (429) is repeated. Each try
+        has ``contents`` of its own, since a file can be sent once. ``take`` is given a good answer's body in pieces.
+
+        Raises
+        ------
+        Unreachable
+            No connection, no answer in time, or no login.
+
+        """
+        if not self._token:
+            self._log_in()
+        answer = self._try(method, path, contents, take)
+        if _asks_for_login(answer):
+            self._log_in()
+            answer = self._try(method, path, contents, take)
+            if _asks_for_login(answer):
+                raise Unreachable(f"{self._account.user or 'the token'} has no access: {_words_of(answer)}")
+        return answer
+
+    def _try(
+        self,
+        method: str,
+        path: str,
+        contents: Callable[[], dict[str, Any]],
+        take: Callable[[bytes], object] | None = None,
+    ) -> httpx.Response:
+        try:
+            answer: httpx.Response = self._too_early(self._exchange, method, path, contents, take)
+        except RetryError:
+            raise Unreachable("too many requests") from None
+        except httpx.HTTPError as problem:
+            raise Unreachable(self._reason(problem)) from None
+        if answer.status_code in GATEWAY_ERRORS:
+            raise Unreachable(_words_of(answer))
+        return answer
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        contents: Callable[[], dict[str, Any]],
+        take: Callable[[bytes], object] | None,
+    ) -> httpx.Response:
+        """Send a request once; the answer is read whole unless it is given to ``take``."""
+        with self._http.stream(method, path, headers=self._headers(), **contents()) as answer:
+            if take is not None and answer.status_code == OK:
+                for piece in answer.iter_bytes(PIECE):
+                    take(piece)
+            else:
+                answer.read()
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+    def _log_in(self) -> None:
+        if self._account.token:
+            raise Unreachable("the api_token in the store is not accepted (any more)")
+        self._token = ""
+        account = {"username": self._account.user, "password": self._account.password}
+        answer = self._try("POST", "/auth/login", lambda: {"json": account})
+        if answer.status_code == UNAUTHORIZED:
+            raise Unreachable(f"{self._account.user} or its password is refused, or the server has its ten sessions")
+        try:
+            self._token = str(answer.json()["access_token"])
+        except (ValueError, KeyError, TypeError):
+            raise Unreachable(f"no login: {_words_of(answer)}") from None
+
+    def _reason(self, problem: Exception) -> str:
+        """Return why there is no answer, in words without numbers of the system."""
+        if isinstance(problem, httpx.TimeoutException):
+            return f"no answer within {self._timeout:g} s"
+        text = re.sub(r"^\[Errno -?\d+\] ", "", one_line(str(problem))) or type(problem).__name__
+        return text[:1].lower() + text[1:]
+
+    # --- what a delivery asks for -----------------------------------------------------------------
+
+    def scan_metadata_there(self, scan_id: str) -> dict[str, Any] | None:
+        """Return the metadata of a scan on the server; ``None`` where it has no such scan."""
+        answer = self.call("GET", f"/scans/{scan_id}/metadata")
+        if answer.status_code == NOT_FOUND:
+            return None
+        metadata = _value_of(answer, "metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    def files_there(self, scan_id: str) -> list[str] | None:
+        """Return the ids of the pictures that the server has of a scan; ``None`` where it has no fileset for them."""
+        answer = self.call("GET", f"/filesets/{scan_id}/{FILESET}/files")
+        return None if answer.status_code == NOT_FOUND else list(_value_of(answer, "files"))
+
+    def create(self, dataset: OutgoingDataset) -> None:
+        """Make the scan and its fileset, where they aren't there. A picture must follow at once."""
+        scan = {"metadata": dict(dataset.metadata)}
+        fileset = {"metadata": {"channels": ["rgb"]}}
+        for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
+            answer = self.call("POST", path, lambda body=body: {"json": body})  # type: ignore[misc]
+            if answer.status_code not in (CREATED, CONFLICT):
+                _fail(answer)
+
+    def upload(self, scan_id: str, file: OutgoingFile, open_file: Callable[[], BinaryIO]) -> str:
+        """Send a picture; return what the server says against it, empty where it has taken it.
+
+        What it says proves nothing: `has_same` looks.
+        """
+        opened: list[BinaryIO] = []
+
+        def contents() -> dict[str, Any]:
+            opened.append(open_file())
+            form = {"ext": file.extension, "metadata": json.dumps(dict(file.metadata))}
+            return {"data": form, "files": {"file": (file.path.name, opened[-1], "application/octet-stream")}}
+
+        try:
+            answer = self.call("POST", _file_path(scan_id, file), contents)
+        finally:
+            for one in opened:
+                one.close()
+        return "" if answer.status_code == CREATED else _words_of(answer)
+
+    def has_same(self, scan_id: str, file: OutgoingFile, *, by_length: bool) -> bool | None:
+        """Return whether the server has a picture as it is here; ``None`` where it has none of that id."""
+        path = _file_path(scan_id, file)
+        if by_length:
+            answer = self.call("HEAD", path)
+            length = answer.headers.get("content-length", "")
+            if answer.status_code == OK:
+                return bool(length == str(file.size))
+        else:
+            digest = hashlib.sha256()
+            answer = self.call("GET", path, take=digest.update)
+            if answer.status_code == OK:
+                return digest.hexdigest() == file.digest
+        if answer.status_code != NOT_FOUND:
+            _fail(answer)
+        return None
+
+
+def _file_path(scan_id: str, file: OutgoingFile) -> str:
+    return f"/files/{scan_id}/{FILESET}/{file.file_id}"
+
+
+def _asks_for_login(answer: httpx.Response) -> bool:
+    if answer.status_code == UNAUTHORIZED:
+        return True
+    if answer.request.method == "HEAD":  # its errors have no text
+        return answer.status_code == SERVER_ERROR
+    return answer.status_code == SERVER_ERROR and _LOGIN_NEEDED.search(_words_of(answer)) is not None
+
+
+def _words_of(answer: httpx.Response) -> str:
+    """Return what the server says of an error, with the number of its kind."""
+    try:
+        words = str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        words = answer.text
+    return f"{answer.status_code} {one_line(words)[:MAX_WORDS]}"
+
+
+def _value_of(answer: httpx.Response, key: str) -> Any:
+    if answer.status_code != OK:
+        _fail(answer)
+    try:
+        return answer.json()[key]
+    except (ValueError, KeyError, TypeError):
+        raise ServerFailed(f"the answer is none of PlantDB: {_words_of(answer)}") from None
+
+
+def _fail(answer: httpx.Response) -> NoReturn:
+    raise ServerFailed(f"{answer.request.method} {answer.request.url.path}: {_words_of(answer)}")

@@ -1,0 +1,83 @@
+"""The delivery of one dataset to PlantDB: it may be cut off anywhere, and be done again from its beginning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from plantimager.timelapse.relay.outgoing import DatasetRefused
+from plantimager.timelapse.relay.plantdb_client import ServerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
+    from plantimager.timelapse.relay.plantdb_client import PlantDbClient
+
+SENT: Final = "sent"
+
+
+class Pace(Protocol):
+    """When and how fast to send."""
+
+    def wait_for_turn(self) -> None:
+        """Wait until something may be sent."""
+
+    def open_paced(self, file: OutgoingFile, *, whole: bool) -> BinaryIO:
+        """Open a picture for reading at the speed that is allowed; ``whole``: don't stop in its middle."""
+
+
+def deliver_dataset(
+    client: PlantDbClient, dataset: OutgoingDataset, pace: Pace, begin: Callable[[], None], *, by_length: bool
+) -> int:
+    """Bring a dataset to the server, and return how many pictures were sent for it.
+
+    What the server has already is compared, not trusted. Scan, fileset and first picture are sent one after the other,
+    because a scan without pictures makes the server's list of all scans fail; ``begin`` is called before.
+
+    Raises
+    ------
+    DatasetRefused
+        The server has something else of that name, which it lets nobody change.
+    ServerFailed
+        It answers with an error of its own.
+    Unreachable
+        It doesn't answer.
+
+    """
+    present = _files_of_ours(client, dataset)
+    if not present:
+        pace.wait_for_turn()
+        begin()
+        client.create(dataset)
+    sent = 0
+    for file in dataset.files:
+        objection = ""
+        if file.file_id not in present:
+            if present or sent:
+                pace.wait_for_turn()
+            whole = not (present or sent)
+            objection = client.upload(dataset.scan_id, file, lambda f=file, w=whole: pace.open_paced(f, whole=w))  # type: ignore[misc]
+            sent += 1
+        same = client.has_same(dataset.scan_id, file, by_length=by_length)
+        if same is None:
+            raise ServerFailed(f"{file.path.name} is not there after it was sent; {objection or 'it was taken'}")
+        if not same:
+            raise DatasetRefused(f"PlantDB has other bytes as {dataset.scan_id}/{file.file_id}, and changes no file")
+    return sent
+
+
+def _files_of_ours(client: PlantDbClient, dataset: OutgoingDataset) -> set[str]:
+    """Return what the server has of a dataset, after it was made sure that the scan there is the same one."""
+    there = client.scan_metadata_there(dataset.scan_id)
+    if there is None:
+        return set()
+    theirs, ours = there.get("timelapsed"), dataset.metadata["timelapsed"]
+    names = ("timelapse_id", "index", "scheduled")
+    files = set(client.files_there(dataset.scan_id) or ())
+    if isinstance(theirs, dict) and all(theirs.get(name) == ours[name] for name in names):
+        return files
+    raise DatasetRefused(
+        f"PlantDB has another scan called {dataset.scan_id} already ({len(files)} pictures, of"
+        f" {there.get('acquisition_date', 'an unknown time')}, owner {there.get('owner', 'unknown')})"
+    )

@@ -1,0 +1,111 @@
+"""The relay's loop: it sees changes of the store and the archive, and has the sinks look at them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.channel.relay_status import RelayStatus, write_relay_status
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.taken_scans import TakenScans, TakenScansReader
+from plantimager.timelapse.support.inotify import FileWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.deliver_sink import DeliverSink
+    from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.systemd.notifier import Notifier
+
+LONGEST_WAIT: Final = 600.0
+"""Seconds between two looks where no directory could be watched, because it isn't there yet."""
+STOP_TIMEOUT: Final = 5.0
+"""Seconds for the sinks to end. What they leave undone is done at the next start."""
+
+
+class Wakeup:
+    """A pipe by which sinks and signals wake the loop."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wake(self) -> None:
+        """End the present wait, or the next one. Any thread."""
+        with suppress(BlockingIOError):  # full: a wake-up is pending
+            os.write(self.writer, b"\0")
+
+    def clear(self) -> None:
+        """Take all wake-ups."""
+        with suppress(BlockingIOError):
+            os.read(self.reader, 1 << 16)
+
+
+class Relay:
+    """The running relay. Main thread."""
+
+    def __init__(self, places: Places, notifier: Notifier, stop: threading.Event, wakeup: Wakeup) -> None:
+        self._places, self._notifier, self._stop, self._wakeup = places, notifier, stop, wakeup
+        self._reader = TakenScansReader(places)
+        self._faults: dict[Path, str] = {}
+        self._shown: RelayStatus | None = None
+
+    def run(self, sinks: Sequence[DeliverSink]) -> None:
+        """Serve the sinks until SIGTERM or SIGINT."""
+        signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        threads = [threading.Thread(target=sink.run, name=f"deliver-{sink.name}", daemon=True) for sink in sinks]
+        for thread in threads:
+            thread.start()
+        self._serve(sinks)
+        self._notifier.stopping()
+        for sink in sinks:
+            sink.wake()
+        for thread in threads:
+            thread.join(STOP_TIMEOUT)
+
+    def _serve(self, sinks: Sequence[DeliverSink]) -> None:
+        interval = self._notifier.watchdog_interval
+        timeout = LONGEST_WAIT if interval is None else interval.total_seconds() / 2
+        ready = False
+        while not self._stop.is_set():
+            directories = [path for path in self._directories() if path.is_dir()]
+            with FileWatch(*directories) as watch:  # before the look, so that no change falls between the two
+                watch.register(self._wakeup.reader)
+                while not self._stop.is_set():
+                    taken = self._look()
+                    for sink in sinks:
+                        sink.update(taken)
+                    if not ready:
+                        self._notifier.ready()
+                        ready = True
+                    self._show(sinks)
+                    self._notifier.feed_watchdog()
+                    watch.wait(timeout)
+                    self._wakeup.clear()
+                    if directories != [path for path in self._directories() if path.is_dir()]:
+                        break
+
+    def _directories(self) -> tuple[Path, ...]:
+        return self._places.store.parent, self._places.history, self._places.relay_state
+
+    def _look(self) -> TakenScans:
+        taken = self._reader.read()
+        if self._reader.faults != self._faults:
+            for path in self._reader.faults.keys() - self._faults.keys():
+                log_relay(RelayAction.STORE_NOT_READ, f"{self._reader.faults[path]}; what it said before still counts")
+            self._faults = dict(self._reader.faults)
+        return taken
+
+    def _show(self, sinks: Sequence[DeliverSink]) -> None:
+        targets = tuple(sink.status for sink in sinks if sink.status is not None)
+        status = RelayStatus(pid=os.getpid(), targets=targets)
+        if status != self._shown:
+            self._shown = status
+            write_relay_status(self._places.relay_state, status)
+            words = (f"{t.name}: {t.delivered} of {t.taken}{f' ({t.trouble})' if t.trouble else ''}" for t in targets)
+            self._notifier.status(f"delivered to {'; '.join(words)}" if targets else "reading the store")

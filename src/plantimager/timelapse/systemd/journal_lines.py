@@ -1,0 +1,154 @@
+"""Lines in the journal: under journald native entries with fields, elsewhere plain lines on stderr.
+
+Each service has a list of actions of its own, and `write_line` for each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from logging_journald import Facility, JournaldLogHandler, check_journal_stream
+
+from plantimager.timelapse.support.text import printable
+from plantimager.timelapse.systemd.log_thread import LogThread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOTICE: Final = 25
+"""Between INFO and WARNING, as in syslog: normal, but worth a look. Most transitions have this level."""
+logging.addLevelName(NOTICE, "NOTICE")
+
+LEVELS: Final = MappingProxyType(
+    {
+        logging.CRITICAL: 2,
+        logging.ERROR: 3,
+        logging.WARNING: 4,
+        NOTICE: 5,
+        logging.INFO: 6,
+        logging.DEBUG: 7,
+    }
+)
+"""Python's levels as syslog priorities; 0 and 1, which write to every terminal, are not used."""
+
+LINES_DROPPED: Final = "lines_dropped"
+
+
+class ReportedAction(Protocol):
+    """What a service reports: a word, a level, and a MESSAGE_ID where a person may have to act."""
+
+    word: str
+    level: int
+    message_id: str | None
+
+
+def write_line(
+    logger: logging.Logger,
+    action: ReportedAction,
+    sentence: str,
+    fields: Mapping[str, Any],
+    error: BaseException | None = None,
+    *,
+    stacklevel: int = 2,
+) -> None:
+    """Write one line with its ``fields``, and with the traceback of ``error``. Any thread."""
+    extra = {"ACTION": action.word, **fields}
+    if action.message_id is not None:
+        extra["MESSAGE_ID"] = action.message_id
+    extra = {name: printable(value) if isinstance(value, str) else value for name, value in extra.items()}
+    message = "%s: %s", action.word, printable(sentence)
+    logger.log(action.level, *message, extra={"journal": extra}, exc_info=error or False, stacklevel=stacklevel + 1)
+
+
+def set_up_logging(identifier: str, level: str = "info") -> None:
+    """Send everything to journald where it listens on our stderr, else to stderr as plain lines.
+
+    ``identifier`` is the program's name, and that of its logger.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)  # of libraries only their warnings and errors
+    handler: logging.Handler
+    try:
+        handler = JournalHandler(identifier) if check_journal_stream() else StderrHandler()
+    except (OSError, ValueError):  # JOURNAL_STREAM is malformed, or stderr is closed
+        handler = StderrHandler()
+    root.handlers = [LogThread(handler, lambda count: _word_dropped(identifier, count))]
+    set_level(identifier, level)
+    logging.captureWarnings(capture=True)
+    # Its INFO or WARNING line for each job would repeat a line of the daemon's.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def flush_lines() -> None:
+    """Wait a little for the lines that are not out yet: before the process ends.
+
+    `logging.shutdown` would wait for ever for a handler whose other end takes nothing.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _word_dropped(identifier: str, count: int) -> logging.LogRecord:
+    """Return the line in the place of lines that were dropped."""
+    text = f"{LINES_DROPPED}: {count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
+    extra = {"journal": {"ACTION": LINES_DROPPED}}
+    logger = logging.getLogger(identifier)
+    return logger.makeRecord(logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
+
+
+def set_level(identifier: str, name: str) -> None:
+    """Set the lowest level that is written: ``debug``, ``info``, ``notice``, ``warning`` or ``error``."""
+    level = logging.getLevelName(name.upper())
+    logging.getLogger(identifier).setLevel(level)
+    logging.getLogger("plantimager").setLevel(level)
+
+
+class StderrHandler(logging.StreamHandler[Any]):
+    """Plain lines on stderr, with their level where that is above NOTICE."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(_PlainFormatter())
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Drop a line that can't be written: a terminal that was closed must not end the timelapse."""
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its level in front where that is above NOTICE."""
+        prefix = f"{record.levelname} " if record.levelno > NOTICE else ""
+        return prefix + super().format(record).replace("\n", "\n  ")
+
+
+class JournalHandler(JournaldLogHandler):
+    """Native journal entries with the documented fields, and no others."""
+
+    def __init__(self, identifier: str) -> None:
+        self._identifier = identifier
+        super().__init__(identifier, facility=Facility.DAEMON, use_message_id=False)
+
+    def _format_record(self, record: logging.LogRecord) -> list[tuple[str, Any]]:
+        entry: list[tuple[str, Any]] = [
+            ("MESSAGE", record.getMessage()),
+            ("PRIORITY", self._priority(record.levelno)),
+            ("SYSLOG_FACILITY", self._facility),
+            ("SYSLOG_IDENTIFIER", self._identifier),
+            ("CODE_FILE", record.pathname),
+            ("CODE_LINE", record.lineno),
+            ("CODE_FUNC", record.funcName),
+            ("THREAD_NAME", record.threadName),
+        ]
+        for name, value in getattr(record, "journal", {}).items():
+            entry += [(name, item) for item in value] if isinstance(value, list) else [(name, value)]
+        if record.exc_info and record.exc_info[0] is not None:
+            entry.append(("EXCEPTION", "".join(traceback.format_exception(*record.exc_info))))
+        return entry
+
+    @staticmethod
+    def _priority(level: int) -> int:
+        return next((priority for floor, priority in LEVELS.items() if level >= floor), 7)

@@ -1,0 +1,25 @@
+"""A PlantDB server, a gate before it, and a rig whose relay delivers through the gate."""
+
+import pytest
+from plantdb_server import Gate, PlantDbServer
+from relay_rig import RelayRig
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Run the real server on an empty database."""
+    with PlantDbServer(tmp_path / "db") as server:
+        yield server
+
+
+@pytest.fixture
+def gate(server):
+    """Stand between relay and server."""
+    with Gate(server) as gate:
+        yield gate
+
+
+@pytest.fixture
+def rig(tmp_path, gate):
+    """Return a rig without any datasets yet."""
+    return RelayRig(tmp_path / "rig", gate.url)

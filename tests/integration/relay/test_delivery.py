@@ -1,0 +1,88 @@
+"""Datasets reach PlantDB's real server, and what its list and its explorer need is there."""
+
+from daemon_process import NotifySocket
+from plant_database import open_database
+from relay_rig import stored_pictures
+
+from plantimager.timelapse.channel.ledger import Outcome
+
+
+def test_datasets_arrive_and_the_list_of_all_scans_shows_them(rig, server):
+    """Species, plant, environment, workspace, the number of pictures, and a thumbnail."""
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        assert relay.stop() == 0
+    assert stored_pictures(server.directory) == rig.pictures()
+    listed = server.listed()
+    assert sorted(listed) == ["tl_0", "tl_1"]
+    shown = listed["tl_0"]["metadata"]
+    assert (shown["species"], shown["plant"], shown["environment"]) == ("Arabidopsis thaliana", "col0-1", "chamber 2")
+    assert shown["nbPhotos"] == 2
+    assert shown["date"] == "2026-06-22 08:00:01"
+    assert server.get(listed["tl_0"]["thumbnailUri"]).headers["content-type"].startswith("image/")
+    assert server.get("/api/v1/scans/tl_0").json()["workspace"]["x"] is not None
+
+
+def test_the_community_s_library_reads_what_was_delivered(rig, server):
+    """Byte by byte, with the number of the shot as a number."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+    server.kill()
+    with open_database(server.directory) as database:
+        scan = database.get_scan("tl_0")
+        files = {f"tl_0/{file.id}": file for file in scan.get_fileset("images").get_files()}
+        assert {name: file.read_raw() for name, file in files.items()} == rig.pictures()
+        assert [files[name].get_metadata("shot_id") for name in sorted(files)] == [0, 1]
+        assert scan.get_metadata("timelapsed")["timelapse_id"] == "tl"
+        assert scan.get_metadata("timelapse") == {}
+
+
+def test_a_second_pass_sends_nothing(rig, gate, server):
+    """What the ledger has is not even asked for; a lost ledger costs comparing, and no upload."""
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    gate.renew()
+    with rig.start() as relay:
+        relay.wait_for("relay_started")
+        rig.take(3)
+        relay.wait_for("delivered: tl_2")
+        relay.stop()
+    assert not [line for line in gate.requests if "tl_0" in line or "tl_1" in line]
+    rig.ledger_file.unlink()
+    gate.renew()
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_2")
+        relay.stop()
+    assert [line for line in gate.requests if line.startswith("POST")] == ["POST /api/v1/auth/login"] * 1 + [
+        "POST /api/v1/auth/logout"
+    ]
+    assert stored_pictures(server.directory) == rig.pictures()
+    assert {entry.outcome for entry in rig.ledger().values()} == {Outcome.DELIVERED}
+
+
+def test_the_relay_takes_up_what_is_taken_while_it_runs(rig, server):
+    """It sees the store change, and says so to systemd and in its status."""
+    rig.take(1)
+    with NotifySocket(rig.place.data) as manager, rig.start(NOTIFY_SOCKET=str(manager.path)) as relay:
+        manager.wait_for("READY=1")
+        relay.wait_for("delivered: tl_0")
+        rig.take(2)
+        relay.wait_for("delivered: tl_1")
+        manager.wait_for("plantdb: 2 of 2")
+        assert (rig.status().delivered, rig.status().taken, rig.status().oldest) == (2, 2, None)
+        relay.stop()
+
+
+def test_what_was_archived_while_the_relay_was_off_is_delivered(rig, server):
+    """A relay that is added later begins with the oldest."""
+    rig.take(2)
+    rig.places.history.mkdir()
+    rig.place.store.rename(rig.places.history / "tl.json")
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.wait_for("delivered: tl_1")
+    assert stored_pictures(server.directory) == rig.pictures()

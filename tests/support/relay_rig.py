@@ -1,0 +1,103 @@
+"""A rig with datasets and a store, and the relay as a process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from daemon_process import DaemonProcess, Place
+from plantdb_server import PASSWORD, USER
+
+from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.channel.relay_status import TargetStatus, read_relay_status
+from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
+from plantimager.timelapse.settings.places import find_places
+from stores import HOURS, scan, store_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from msgspec import Struct
+
+STRICT_RELAY: Final = [sys.executable, "-W", "error", "-m", "plantimager.timelapse.relay.main"]
+CONFIGURATION: Final = {
+    "ScanPath": {"class_name": "Circle", "kwargs": {"center_x": 375, "center_y": 370, "z": 80, "tilt": 0, "radius": 300,
+                                                   "n_points": 2}},
+    "Metadata": {"object": {"species": "Arabidopsis thaliana", "plant_id": "col0-1", "environment": "chamber 2"}},
+    "camera": {"res_x": 32, "res_y": 24, "encoding": "jpg"},
+}  # fmt: skip
+
+
+class RelayRig:
+    """The files of one rig, and a target called ``plantdb``."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        directory.mkdir(exist_ok=True)
+        self.place = Place(directory)
+        self.password = directory / "password"
+        self.password.write_text(f"{PASSWORD}\n")
+        self.password.chmod(0o600)
+        self.url = url
+        self.configure()
+        self.places = find_places(self.place.environment, storage=self.place.storage)
+
+    def configure(self, *settings: str, user: str = USER) -> None:
+        """Write the configuration; ``settings`` are further keys of the target."""
+        own = [f'url = "{self.url}"', f'user = "{user}"', f'password_file = "{self.password}"']
+        self.place.configure("\n".join(["[relay.deliver.plantdb]", 'timeout = "5s"', *own, *settings]))
+
+    def take(self, n_slots: int, *, state: str = "scheduled", **changes: object) -> None:
+        """Have so many slots taken: the datasets that aren't there yet, and a new store."""
+        for slot in range(n_slots):
+            if not (self.place.datasets / f"tl_{slot}").exists():
+                take_dataset(self.place.datasets, slot)
+        scans = [scan(f"tl_{slot}", finished_at=HOURS[slot]) for slot in range(n_slots)]
+        self.write_store(store_of(*scans, n_slots=len(HOURS), state=state, **changes))
+
+    def write_store(self, store: dict) -> None:
+        """Replace the store as the daemon does."""
+        fresh = self.place.store.with_name("fresh")
+        fresh.write_text(json.dumps(store))
+        fresh.rename(self.place.store)
+
+    def start(self, **environment: str) -> DaemonProcess:
+        """Start the relay."""
+        return DaemonProcess(self.place, environment={"NO_PROXY": "127.0.0.1", **environment}, program=STRICT_RELAY)
+
+    def pictures(self) -> dict[str, bytes]:
+        """Return all pictures by their scan and name."""
+        return {f"{path.parts[-3]}/{path.stem}": path.read_bytes() for path in self.place.datasets.glob("*/images/*")}
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger of the target."""
+        return self.places.ledger("plantdb")
+
+    def ledger(self) -> dict[str, Struct]:
+        """Return what the ledger says, by scan."""
+        ledger = Ledger(self.ledger_file)
+        ledger.refresh()
+        return {key.split()[0]: entry for key, entry in ledger.entries.items()}
+
+    def status(self) -> TargetStatus:
+        """Return the target's status."""
+        return read_relay_status(self.places.relay_state).targets[0]
+
+
+def take_dataset(datasets: Path, slot: int) -> Path:
+    """Have the simulated rig take one slot of the timelapse ``tl``."""
+    datasets.mkdir(exist_ok=True)
+    request = make_request(
+        datasets, index=slot, scan_id=f"tl_{slot}", timelapse_id="tl", dataset_dir=datasets / f"tl_{slot}",
+        scheduled_at=datetime.fromisoformat(HOURS[slot]), configuration=CONFIGURATION,
+    )  # fmt: skip
+    SimulatedDriver({"time_per_position": 0, "image_width": 32}).scan(request, RecordingMonitor())
+    return request.dataset_dir
+
+
+def stored_pictures(directory: Path) -> dict[str, bytes]:
+    """Return the pictures that a PlantDB directory has, by their scan and name."""
+    return {f"{path.parts[-3]}/{path.stem}": path.read_bytes() for path in directory.glob("*/images/*")}
