@@ -100,9 +100,7 @@ def test_names_are_those_that_are_documented():
     """Other programs import them from this module."""
     assert TIMELAPSE_STORAGE_JSON == "timelapse_storage.json"
     assert get_storage_dir().name == "plant-imager3-app"
-    assert sorted(timelapse_store.__all__) == sorted(
-        name for name in vars(timelapse_store) if not name.startswith("__")
-    )
+    assert all(hasattr(timelapse_store, name) for name in timelapse_store.__all__)
 
 
 def test_signatures_are_those_that_are_documented():
@@ -262,15 +260,15 @@ def test_live_object_may_be_a_mock(path):
 
 
 def test_record_of_a_live_scan():
-    """Seconds since the epoch become UTC; an attribute that the scan lacks has its default."""
+    """Seconds since the epoch become local time; an attribute that the scan lacks has its default."""
     assert ScanRecord.from_scan(SimpleNamespace(scan_id="x")) == ScanRecord("x")
-    started = datetime(2026, 6, 22, 8, 0, 30, 250000, tzinfo=UTC)
+    started = datetime(2026, 6, 22, 8, 0, 30, 250000)  # noqa: DTZ001 - as documented
     scan = SimpleNamespace(
         scan_id="x", _start_time=started.timestamp(), _stop_time=0, status=StateOfOthers.STANDBY, error=ValueError("no")
     )
     assert asdict(ScanRecord.from_scan(scan)) == {
         "scan_id": "x",
-        "started_at": "2026-06-22T08:00:30.250000+00:00",
+        "started_at": "2026-06-22T08:00:30.250000",
         "finished_at": None,
         "status": "standby",
         "error": {"type": "ValueError", "msg": "no"},
@@ -281,7 +279,8 @@ def test_record_of_a_scan_with_unusual_attributes():
     """A datetime and any number are times; no status means pending."""
     began = datetime(2026, 6, 22, 10, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     scan = SimpleNamespace(scan_id="x", _start_time=began, _stop_time=Fraction(began.timestamp()), status=None)
-    assert ScanRecord.from_scan(scan) == ScanRecord("x", "2026-06-22T10:00:30+02:00", "2026-06-22T08:00:30+00:00")
+    local = began.astimezone().replace(tzinfo=None)
+    assert ScanRecord.from_scan(scan) == ScanRecord("x", "2026-06-22T10:00:30+02:00", local.isoformat())
 
 
 @pytest.mark.parametrize("error", [None, "text", {"msg": "ALARM:1"}, ["a"], 3])
@@ -570,3 +569,31 @@ def test_secret_is_never_shown(path, caplog):
     put(path, f'{{"api_token": "{secret}"'.encode())
     assert TimelapseStore.new_store_from_last() is None
     assert secret not in caplog.text
+
+
+def test_names_replaced_on_the_documented_module_are_those_that_the_code_uses(tmp_path, monkeypatch, caplog):
+    """Tests of other programs replace the storage directory, the default name and the logger there."""
+    module = "plantimager.controller.scanner.timelapse_store"
+    monkeypatch.setattr(f"{module}.get_storage_dir", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr(f"{module}.TIMELAPSE_STORAGE_JSON", "other.json")
+    TimelapseStore(timelapse_id="tl").save()
+    assert (tmp_path / "elsewhere" / "other.json").is_file()
+    assert TimelapseStore.new_store_from_last() == TimelapseStore(timelapse_id="tl")
+    (tmp_path / "elsewhere" / "other.json").write_text("{")
+    assert TimelapseStore.new_store_from_last() is None
+    assert {record.name for record in caplog.records} == {module}
+    logger = Mock()
+    monkeypatch.setattr(f"{module}.logger", logger)
+    assert TimelapseStore.new_store_from_last() is None
+    logger.error.assert_called_once()
+
+
+def test_each_word_of_an_enum_is_read_back():
+    """Its value where that is a text, else its name."""
+
+    class Numbered(Enum):
+        ONE_SHOT = 1
+        INTERVAL = 2
+
+    for kind in (Numbered, TimeLapseMode, StateOfOthers):
+        assert [_str_to_enum(kind, _enum_to_str(member)) for member in kind] == [*kind]

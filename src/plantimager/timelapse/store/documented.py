@@ -10,8 +10,8 @@ These are all deliberate deviations from what is documented. None changes what a
 ======================== ============================================ ===============================================
 what                     documented                                   here
 ======================== ============================================ ===============================================
-file name                read from the environment at import          read at the time of the call; one with a path
-                                                                      separator is refused
+file name                read from the environment at import          read at the time of the call; an empty one is
+                                                                      the default, one with a path separator refused
 ``XDG_DATA_HOME``        used as it is                                a relative path is ignored (the XDG rule)
 `save`                   rename                                       the directory is synced as well, the generation
                                                                       before stays as ``.bak``, mode 0600 in a
@@ -21,9 +21,9 @@ can't be read                                                         ``.bak`` s
 `save` through a link    the link is replaced                         the file that it leads to is replaced
 `save` of too much       written                                      refused where it could not be read again: more
                                                                       than `MAX_STORE_BYTES`, or too deeply nested
-text                     other characters than ASCII escaped          UTF-8
-unknown keys             dropped at the top level, an error in a      kept, at every level
-                         record
+text                     other characters than ASCII escaped          UTF-8; a byte order mark is read over
+unknown keys             dropped at the top level; in a record, an    kept, at every level; `to_timelapse_kwargs`
+                         error of `to_timelapse_kwargs`               leaves those of records out
 later keys               unknown                                      ``on_scan_failed`` and ``scan_retries`` are
                                                                       fields, and written where they have a value
 `new_store_from_last`    ``None`` for a file that can't be read       the same; the log also says when the ``.bak``
@@ -31,13 +31,12 @@ later keys               unknown                                      ``on_scan_
                                                                       that name an error; it warns of a file of the
                                                       daemon's that doesn't fit its digest, which `save`
                                                       renews
-`from_scan` of seconds   local time without an offset                 the same instant as UTC, with its offset
-since the epoch
 `from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime; an exception as its type and
                          ``status`` as they are                       words; no status as ``pending``; a record stays
                                                                       as it is
 `from_timelapse`         an error where ``scans`` is ``None``         no scans
 enums                    only members whose value is a text           any enum, and the text itself
+``repr`` of a store      shows ``extra``                              leaves it out: it may hold an ``api_token``
 ======================== ============================================ ===============================================
 """
 
@@ -47,7 +46,7 @@ import logging
 from contextlib import closing
 from copy import copy
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -56,6 +55,7 @@ from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.location import (
     BARE_FILE_NAME,
+    TIMELAPSE_STORAGE_JSON,
     backup_path,
     follow_link,
     get_file_name,
@@ -73,9 +73,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "TIMELAPSE_STORAGE_JSON",
+    "ScanRecord",
+    "TimelapseStore",
+    "_dt_to_iso",
+    "_enum_to_str",
+    "_iso_to_dt",
+    "_str_to_enum",
+    "get_storage_dir",
+]
+
+logger = logging.getLogger("plantimager.controller.scanner.timelapse_store")
 
 _E = TypeVar("_E", bound=Enum)
+
+
+def _default_file_name() -> str:
+    return get_file_name(default=TIMELAPSE_STORAGE_JSON)
 
 
 @dataclass
@@ -113,7 +128,7 @@ class ScanRecord:
 class TimelapseStore:
     """A timelapse as its JSON file has it: texts, numbers and plain containers."""
 
-    _file_name: str = field(default_factory=get_file_name)
+    _file_name: str = field(default_factory=_default_file_name)
     version: int = VERSION
     timelapse_id: str = ""
     mode: str | None = ""
@@ -167,7 +182,7 @@ class TimelapseStore:
         Absent keys have their defaults. A store of another version is read as well as can be, with a warning.
         """
         try:
-            path = get_storage_dir() / get_file_name()
+            path = get_storage_dir() / _default_file_name()
             text = read_text(path)
             if text is None:
                 logger.info("%s: no timelapse is stored", path)
@@ -304,16 +319,24 @@ def _enum_to_str(e: Enum | str | None) -> str | None:
 
 
 def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
-    """Return the member of an enum that a word stands for."""
-    return None if s is None else cls(s)
+    """Return the member of an enum that a word stands for: its value, or else its name in small letters.
+
+    Raises
+    ------
+    ValueError
+        There is no such member.
+
+    """
+    by_name = next((member for member in cls if _enum_to_str(member) == s), None)
+    return None if s is None else by_name or cls(s)
 
 
 def _start_or_stop(time: Any) -> str | None:
-    """Return a scan's time as ISO-8601: seconds since the epoch in UTC, a datetime as it is."""
+    """Return a scan's time as ISO-8601: seconds since the epoch as naive local time, a datetime as it is."""
     if isinstance(time, datetime):
         return _dt_to_iso(time)
     is_time = isinstance(time, Real) and time  # the controller's 0 means not yet; numpy has floats, too
-    return _dt_to_iso(datetime.fromtimestamp(float(time), tz=UTC)) if is_time else None
+    return _dt_to_iso(datetime.fromtimestamp(float(time))) if is_time else None  # noqa: DTZ006 - as documented
 
 
 def _plain_error(error: Any) -> Any:

@@ -39,8 +39,8 @@ def get_storage_dir() -> Path:
         raise FaultsFound([Fault("", "XDG_DATA_HOME", MISSING, problem)], "environment") from None
 
 
-def get_file_name(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the store's file name: ``$PI3_TIMELAPSE_FILE_NAME``, by default ``timelapse_storage.json``.
+def get_file_name(environment: Mapping[str, str] = os.environ, default: str = TIMELAPSE_STORAGE_JSON) -> str:
+    """Return the store's file name: ``$PI3_TIMELAPSE_FILE_NAME``, or else the default one.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def get_file_name(environment: Mapping[str, str] = os.environ) -> str:
         The variable holds a path, not a bare file name.
 
     """
-    name = environment.get(FILE_NAME_VARIABLE) or TIMELAPSE_STORAGE_JSON
+    name = environment.get(FILE_NAME_VARIABLE) or default
     if not is_bare_file_name(name):
         raise FaultsFound([Fault("", FILE_NAME_VARIABLE, name, BARE_FILE_NAME)], "environment")
     return name
