@@ -2,7 +2,8 @@
 
 That package belongs to the controller, and no file can belong to two distributions. So ours is in a directory that is
 on no path. A ``.pth`` file imports this module at the start of the interpreter; the finder in it adds our directory to
-the package, unless that is a regular one: the controller's, in whatever way it is installed.
+the package, unless that is a regular one: the controller's, in whatever way it is installed. A controller that has no
+such module yet is given ours.
 """
 
 # Every start of an interpreter pays for what is imported here: nothing that `site` doesn't import anyway.
@@ -16,19 +17,22 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-FACE = os.path.join(os.path.dirname(__file__), "plantimager", "timelapse", "face")  # noqa: PTH118, PTH120 - as above
+HERE = os.path.dirname(__file__)  # noqa: PTH120 - as above
+FACE = os.path.join(HERE, "plantimager", "timelapse", "face")  # noqa: PTH118 - as above
+"""The directory of a wheel that stands for the top level; an editable installation has our module at its own place."""
 PACKAGES = ("plantimager.controller", "plantimager.controller.scanner")
+MODULE = "plantimager.controller.scanner.timelapse_store"
 
 
 class FaceFinder:
-    """The finder of the packages around our module; before all other finders, which it asks first."""
+    """The finder of our module and the packages around it; before all other finders, which it asks first."""
 
     @classmethod
     def find_spec(
         cls, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Return the regular package that another finder has, else a namespace package with our directory in it."""
-        if name not in PACKAGES:
+        """Return what another finder has, else our module, or a namespace package with our directory in it."""
+        if name != MODULE and name not in PACKAGES:
             return None
         from importlib.machinery import ModuleSpec  # noqa: PLC0415 - as above
 
@@ -39,8 +43,13 @@ class FaceFinder:
             if spec is not None and spec.loader is not None:
                 return spec
             portions += (spec and spec.submodule_search_locations) or ()
+        ours = os.path.join(FACE if os.path.isdir(FACE) else HERE, *name.split("."))  # noqa: PTH112, PTH118 - as above
+        if name == MODULE:
+            from importlib.util import spec_from_file_location  # noqa: PLC0415 - as above
+
+            return spec_from_file_location(name, f"{ours}.py")
         package = ModuleSpec(name, None, is_package=True)
-        package.submodule_search_locations = [*portions, os.path.join(FACE, *name.split("."))]  # noqa: PTH118
+        package.submodule_search_locations = [*portions, ours]
         return package
 
 

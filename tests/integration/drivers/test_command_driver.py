@@ -38,7 +38,7 @@ def runs(tmp_path):
     def make(source, **options):
         script = tmp_path / f"program-{len([*tmp_path.iterdir()])}.py"
         script.write_text(source)
-        return {"argv": [sys.executable, "-S", str(script)], **options}
+        return {"argv": [sys.executable, "-S", str(script)], "keep_free": "1 MB", **options}
 
     return make
 

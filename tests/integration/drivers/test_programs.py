@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -225,7 +224,7 @@ while ! [ -s {pids} ]; do sleep 0.01; done
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root to become another user")
+@pytest.mark.system
 def test_process_of_another_user_is_named_with_its_user(datasets, program):
     """It can't be ended, as by a daemon without privileges; the scan counts, and the next ones repeat it."""
     options = {"argv": [program("take", source=AS_ANOTHER_USER)], "keep_free": "1 MB", "stop_grace": 1}

@@ -4,7 +4,7 @@ import pytest
 
 from plantimager.timelapse.drivers.testing import DriverContract, Kit
 
-FAST = {"time_per_position": 0, "image_width": 80}
+FAST = {"time_per_position": 0, "image_width": 80, "keep_free": "1 MB"}
 
 
 class TestSimulatedDriver(DriverContract):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from daemon_process import Place, statuses
 from disks import small_disk
 from tiny_scan import configuration, definition
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a disk")
+@pytest.mark.system
 def test_pictures_go_on_the_disk_and_never_under_it(place: Place, tmp_path) -> None:
     """Unmounted at the second start; a slot waits, and is taken when the disk is mounted again."""
     disk = tmp_path / "disk"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from daemon_process import DaemonProcess, Place, statuses
 from tiny_scan import configuration, definition, scan
 
 from plantimager.timelapse.support.clock import SystemClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TAKES = """\
 #!/bin/sh
@@ -63,8 +65,6 @@ class Pair:
 @pytest.fixture
 def hosts(tmp_path):
     """Return a function that starts a rig as one of two hosts, which have the same paths and one export."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None or not Path("/etc/machine-id").exists():
-        pytest.skip("needs root, unshare and a machine id")
     pair = Pair(tmp_path)
     same = tmp_path / "same"
     same.mkdir()
@@ -84,6 +84,7 @@ def hosts(tmp_path):
     return pair, start
 
 
+@pytest.mark.system
 def test_two_hosts_with_one_export_take_their_own_slots(hosts) -> None:
     """Same path of the store, same timelapse, same moment: two machines, and each scans for itself."""
     pair, start = hosts
@@ -103,6 +104,7 @@ def test_two_hosts_with_one_export_take_their_own_slots(hosts) -> None:
     assert (aside / "whose.txt").read_text().strip() == "ab"[loser]
 
 
+@pytest.mark.system
 def test_host_that_comes_late_takes_nothing_of_the_others(hosts) -> None:
     """It is off at the slot's time and back within its grace, while the other's dataset is there already."""
     pair, start = hosts

@@ -226,3 +226,15 @@ def test_both_programs_run_where_ours_alone_is_editable(environment, sources, wh
     environment.check({OURS, THEIRS})
     environment.pip("uninstall", "--yes", OURS)
     environment.check({THEIRS})
+
+
+@pytest.mark.parametrize("is_editable", [False, True], ids=["wheel", "editable"])
+def test_a_controller_that_has_no_store_yet_is_given_ours(environment, sources, wheels, is_editable) -> None:
+    """An older one: its packages are regular, and the documented module isn't among theirs."""
+    environment.install(*(("-e", sources["ours"]) if is_editable else (wheels["ours"],)))
+    for name in STAND_IN:
+        path = environment.site / name
+        if path.name == "__init__.py":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    environment.check({OURS})
