@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import tempfile
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a
 
 Without the dot it is a temporary file of the community's controller.
 """
+_TEMPORARY_OF_OURS: Final = re.compile(r".+\.(?:json|toml)\.[a-z0-9_]{8}\.tmp")
 
 
 class FileTooLarge(OSError):
@@ -252,12 +254,23 @@ def sweep_temporaries(path: Path) -> list[Path]:
 
     Only for the holder of the lock beside ``path``: the temporary file of another writer looks the same.
     """
+    return _sweep(path.parent, re.compile(re.escape(path.name) + _TEMPORARY.pattern))
+
+
+def sweep_directory(directory: Path, before: float = inf) -> list[Path]:
+    """Delete the temporary files of interrupted writes in a directory where all files are ours, and return them.
+
+    Those written ``before`` that time alone (seconds since the epoch), where others may be writing.
+    """
+    return _sweep(directory, _TEMPORARY_OF_OURS, before)
+
+
+def _sweep(directory: Path, temporary: re.Pattern[str], before: float = inf) -> list[Path]:
     deleted = []
     with contextlib.suppress(OSError):
-        for candidate in path.parent.iterdir():
-            rest = candidate.name.removeprefix(path.name)
-            if rest != candidate.name and _TEMPORARY.fullmatch(rest) and candidate.is_file():
-                with contextlib.suppress(OSError):
-                    candidate.unlink()
-                    deleted.append(candidate)
+        for path in directory.iterdir():
+            with contextlib.suppress(OSError):
+                if temporary.fullmatch(path.name) and path.is_file() and path.lstat().st_mtime < before:
+                    path.unlink()
+                    deleted.append(path)
     return deleted
