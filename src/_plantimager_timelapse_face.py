@@ -40,7 +40,7 @@ class FaceFinder:
                 return spec
             portions += (spec and spec.submodule_search_locations) or ()
         package = ModuleSpec(name, None, is_package=True)
-        package.submodule_search_locations = [*portions, os.path.join(FACE, *name.split("."))]  # noqa: PTH118
+        package.submodule_search_locations = [*portions, os.path.join(FACE, *name.split("."))]  # noqa: PTH118 - as above
         return package
 
 

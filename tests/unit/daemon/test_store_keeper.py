@@ -19,12 +19,12 @@ from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
-from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support import durable
+from plantimager.timelapse.support.durable import file_stamp
 from plantimager.timelapse.support.errors import StoreCorrupt
 
 if TYPE_CHECKING:

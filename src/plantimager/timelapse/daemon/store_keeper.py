@@ -18,11 +18,12 @@ from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import events_between
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
-from plantimager.timelapse.store.archive import archive_store, file_stamp
+from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.shortening import shorten_records
 from plantimager.timelapse.store.writing import StoreWriter
+from plantimager.timelapse.support.durable import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
 PRIVATE_FILE: Final = 0o600
@@ -183,6 +184,11 @@ def restore_file(path: Path, backup: Path) -> None:
     """
     _link_over(backup, path)
     sync_directory(path.parent)
+
+
+def file_stamp(at: datetime) -> str:
+    """Return an instant as file names have it: ``20260622T060030Z``."""
+    return at.strftime("%Y%m%dT%H%M%SZ")
 
 
 def keep_copy(path: Path, label: str, stamp: str) -> Path:
