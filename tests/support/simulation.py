@@ -629,12 +629,12 @@ class MortalKeeper(StoreKeeper):
         self._life = life
         self.checked = None
 
-    def _save(self, following, at):
+    def _save(self, following, content, at):
         life = self._life
         life.looks_after(following.timelapse)
         if life.dies_at_save is Death.BEFORE:
             raise Killed
-        saved = super()._save(following, at)
+        saved = super()._save(following, content, at)
         life.saves += 1
         if life.dies_at_save is Death.AFTER:
             life.world.lost_lines = True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Boot, End, Life
 from virtual_time import FROM_RTC, UNSYNCHRONISED
 
+from plantimager.timelapse.channel.inbox import inbox_path
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.settings.config import ClockPolicy
 
@@ -114,3 +117,28 @@ def test_request_waits_for_a_clock_that_can_be_trusted(rig):
     world.live((10 * SECOND, Life.cancel), boot=boot)
     assert world.actions()[-1] == "timelapse_cancelled"
     assert world.stored().ending.at == START + 2 * MINUTE + 20 * SECOND
+
+
+def test_temporary_files_of_writes_that_were_cut_off_are_swept_wherever_the_daemon_has_files(rig):
+    """Of the store, in the archive, of requests; not that of a request which is just being left, nor a person's."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, Life.kill))
+    store, history = world.places.store, world.places.history
+    history.mkdir(exist_ok=True)
+    requests = inbox_path(store)
+    cut_off = [
+        store.with_name(f"{store.name}.ab12_xyz.tmp"),
+        history / "tl.json.ab12_xyz.tmp",
+        requests / "start-0123abcd.toml.ab12_xyz.tmp",
+        requests / "cancel-0123abcd.json.ab12_xyz.tmp",
+    ]
+    others = [history / "notes.tmp", history / "tl.json", requests / "start-4567cdef.toml.ab12_xyz.tmp"]
+    for path in (*cut_off, *others):
+        path.write_bytes(b"")
+        os.utime(path, (0, 0))
+    os.utime(others[-1])
+    world.live((MINUTE, Life.kill))
+    assert [path for path in cut_off if path.exists()] == []
+    assert [path for path in others if not path.exists()] == []
+    assert world.said("store_swept") == ["4 temporary file(s) of a write that was cut off deleted"]

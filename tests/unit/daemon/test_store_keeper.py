@@ -13,18 +13,18 @@ import pytest
 from msgspec.structs import replace
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon import store_file
+from plantimager.timelapse.daemon import store_file, store_keeper
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted
-from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import TimeLapse
-from plantimager.timelapse.store.archive import file_stamp
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support import durable
+from plantimager.timelapse.support.durable import file_stamp
 from plantimager.timelapse.support.errors import StoreCorrupt
 
 if TYPE_CHECKING:
@@ -343,6 +343,55 @@ def test_store_path_that_is_no_file_never_hangs_the_daemon(keeper, path, make, s
     keeper.retry(AT)
     assert keeper.trouble in (None, "Is a directory")
     assert keeper.timelapse.id == "tl"
+
+
+# --- a store that grows -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", ["x" * 900, {"type": "E", "msg": "y" * 900, "late_sec": 7}, [["z" * 900]]])
+def test_store_that_would_be_too_large_to_be_read_again_is_cut_short_before_it_is_written(
+    path, said, error, monkeypatch
+):
+    """Errors of others have any size. The oldest are cut first; what became of each slot and when is kept."""
+    times = tuple(AT + timedelta(hours=slot) for slot in range(40))
+    record = SlotRecord(slot=0, scan_id="", status=RecordStatus.FAILED, error=error, pictures=3, started_at=AT)
+    records = {slot: replace(record, slot=slot, scan_id=f"tl_{slot}") for slot in range(30)}
+    value = TimeLapse(
+        id="tl",
+        mode=TimeLapseMode.INTERVAL,
+        state=TimeLapseState.SCHEDULED,
+        schedule_times=times,
+        next_idx=30,
+        records=records,
+    )
+    stored = new_stored_timelapse(value, {}, None)
+    limit = len(stored.encode()) - 5000
+    for module in (store_keeper, store_file):
+        monkeypatch.setattr(module, "MAX_STORE_BYTES", limit)
+    keeper = StoreKeeper(path)
+    assert keeper.start(stored, AT)
+    assert path.stat().st_size < limit
+    (line,) = said()
+    assert line.startswith(f"store_shortened: {path} would have ")
+    found = on_disk(path).timelapse
+    assert found == keeper.timelapse
+    cut = [slot for slot in range(30) if found.records[slot].error != error]
+    assert cut == [*range(len(cut))]
+    assert 5 <= len(cut) < 15
+    assert [replace(found.records[slot], error=error) for slot in range(30)] == [*records.values()]
+    assert keeper.commit(keeper.timelapse.begin(times[30], "b"), AT)
+    assert said() == [], "not again at once"
+
+
+def test_store_that_can_not_be_cut_short_is_degraded_and_scans_go_on(path, keeper, said, monkeypatch):
+    """The file that was there stays, and can be read."""
+    before = path.read_bytes()
+    said()
+    for module in (store_keeper, store_file):
+        monkeypatch.setattr(module, "MAX_STORE_BYTES", 100)
+    assert not keeper.commit(keeper.timelapse.begin(AT, "b"), AT)
+    assert [line.partition(": ")[0] for line in said()] == ["store_not_saved"]
+    assert path.read_bytes() == before
 
 
 # --- what a start finds changed -------------------------------------------------------------

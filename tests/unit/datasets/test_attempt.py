@@ -95,6 +95,16 @@ def test_interrupted_rename_is_completed(request_, tmp_path):
     assert (request_.dataset_dir / "0.jpg").exists()
 
 
+def test_temporary_receipt_of_a_killed_process_is_no_file_of_the_dataset(request_, tmp_path):
+    """It was killed while it added the digests; the next process completes the dataset without it."""
+    take(request_, "0.jpg")
+    attempt = request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    (attempt / f"{RECEIPT}.ab12_xyz.tmp").write_bytes(b"")
+    assert find_finished(request_) == ScanResult(pictures=1)
+    assert sorted(path.name for path in request_.dataset_dir.iterdir()) == ["0.jpg", RECEIPT]
+    assert find_differences(request_.dataset_dir) == []
+
+
 @pytest.mark.parametrize("boot", ["another boot", None])
 def test_after_a_power_cut_only_a_dataset_in_its_place_is_whole(request_, tmp_path, monkeypatch, boot):
     """It is unknown which pictures of an attempt reached the disk."""

@@ -246,7 +246,7 @@ def test_reason_of_a_person_is_cut_to_fit_many_records():
 def test_text_that_no_file_can_hold_is_corrected():
     """A command line may hold bytes that are no text; they must not make the store unwritable."""
     after = timelapse().cancel(at(0), "ada\udcff", "wilted\ud800")
-    assert (after.ending.who, after.ending.why) == ("ada?", "wilted?")
+    assert (after.ending.who, after.ending.why) == ("ada\\xff", "wilted?")
     failed = timelapse().begin(at(0), "b").fail_attempt(at(0), ScanFailed("x\ud800" + "y" * 9000))
     assert failed.records[0].error_text.startswith("x?yyy")
     assert failed.records[0].error_text.endswith("… (9002 characters in all)")

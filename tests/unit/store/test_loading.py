@@ -182,6 +182,23 @@ def test_what_is_in_another_spelling_or_faulty_is_not(text):
     assert read_directly(text) is None
 
 
+@pytest.mark.parametrize("end", ["1970-01-01T00:30:00", "8999-12-31T23:30:00", "9000-01-01T00:30:00"])
+@pytest.mark.parametrize("offset", ["", "Z", "+01:00", "-01:00", "+14:00", "-14:00"])
+@pytest.mark.parametrize("place", ["schedule_times", "start_at", "started_at", "finished_at"])
+def test_time_at_the_end_of_the_years_is_refused_or_read_again_as_it_was_written(end, offset, place):
+    """A store that this start has read must not be refused by the next: the year counts in UTC, as it is written."""
+    at = end + offset
+    changes = {"schedule_times": {"schedule_times": [at, at]}, "start_at": {"start_at": at}}.get(place)
+    text = changed(**changes) if changes else with_scan(**{place: at})
+    year = datetime.fromisoformat(at if offset else f"{at}Z").astimezone(UTC).year
+    if 1970 <= year < 9000:
+        stored = read_timelapse(text, PATH, UTC)
+        assert read_again(stored).timelapse == stored.timelapse
+    else:
+        with pytest.raises(StoreCorrupt, match="years 1970 to 8999"):
+            read_timelapse(text, PATH, UTC)
+
+
 @pytest.mark.parametrize("levels", range(195, 204))
 def test_file_is_read_as_deep_in_any_spelling(levels):
     """Otherwise the next start could call a file corrupt that this one has read."""

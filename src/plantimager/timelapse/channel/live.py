@@ -29,6 +29,7 @@ class LiveFile:
 
     def __init__(self, store: Path) -> None:
         self.path = live_path(store)
+        self._fresh = self.path.with_name(f"{self.path.name}.new")
         self._written: dict[str, Any] | None = None
 
     def show(self, view: dict[str, Any]) -> None:
@@ -36,15 +37,15 @@ class LiveFile:
         if view == self._written:
             return
         self._written = view
-        fresh = self.path.with_name(f"{self.path.name}.new")
         with contextlib.suppress(OSError):
-            fresh.write_bytes(dumps(view))
-            fresh.replace(self.path)
+            self._fresh.write_bytes(dumps(view))
+            self._fresh.replace(self.path)
 
     def remove(self) -> None:
-        """Remove the file at the daemon's end."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        """Remove the file at the daemon's end, and what is left where it couldn't be written."""
+        for path in (self.path, self._fresh):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def read_live(store: Path) -> dict[str, Any]:

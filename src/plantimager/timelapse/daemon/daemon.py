@@ -6,11 +6,12 @@ set a flag and wake the loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.channel.inbox import Inbox
+from plantimager.timelapse.channel.inbox import Inbox, inbox_path
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.daemon.active_config import ActiveConfig
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
@@ -40,7 +41,7 @@ from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
-from plantimager.timelapse.support.durable import make_private_directory, sweep_temporaries
+from plantimager.timelapse.support.durable import make_private_directory, sweep_directory, sweep_temporaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.systemd.notifier import Notifier
+
+
+REQUEST_TIME: Final = timedelta(minutes=1)
+"""For ``timelapsectl`` to write a request: a younger temporary file may be of one that is just being left."""
 
 
 class Host(Struct, frozen=True):
@@ -92,9 +97,7 @@ class Daemon:
         lock = InstanceLock(store)
         lock.take()
         try:
-            swept = sweep_temporaries(follow_link(store))
-            if swept:
-                log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a save that was cut off deleted")
+            self._sweep()
             loop = self._put_together(self._open_inbox())
             where = self.config.source or "no configuration file"
             log_event(Action.STARTING, f"store {store}, driver {self.config.driver}, {where}")
@@ -104,6 +107,14 @@ class Daemon:
             self.host.live.remove()
             lock.release()
         return self.lifecycle.exit_code
+
+    def _sweep(self) -> None:
+        """Delete what writes that were cut off have left: of the store, in the archive, of requests."""
+        store, a_while_ago = self.host.places.store, self.host.clock.now() - REQUEST_TIME
+        requests = sweep_directory(inbox_path(store), a_while_ago.timestamp())
+        swept = [*sweep_temporaries(follow_link(store)), *sweep_directory(self.host.places.history), *requests]
+        if swept:
+            log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a write that was cut off deleted")
 
     def _open_inbox(self) -> Inbox:
         inbox = Inbox(self.host.places.store)

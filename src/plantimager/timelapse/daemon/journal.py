@@ -39,6 +39,7 @@ class Action(Enum):
     STORE_UNREADABLE = ("store_unreadable", _CRITICAL, "769ed81a71e04d31be4a2b809aab908b")
     STORE_NOT_SAVED = ("store_not_saved", _CRITICAL, "c61918ac2ec243b7b13ce78286de919b")
     STORE_SAVED_AGAIN = ("store_saved_again", NOTICE, None)
+    STORE_SHORTENED = ("store_shortened", _WARNING, "f529bdaa35294b379cb755a04676336a")
     STORE_CHANGED = ("store_changed", _WARNING, "1c0aa5c2cebe487383442e67ef9435cd")
     STORE_ARCHIVED = ("store_archived", _INFO, None)
     STORE_SWEPT = ("store_swept", _INFO, None)

@@ -8,13 +8,13 @@ import os
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.differences import describe_alteration
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.support.durable import (
     FileTooLarge,
+    file_stamp,
     keep_copy,
     move_aside,
     read_regular,

@@ -18,12 +18,15 @@ from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import events_between
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
-from plantimager.timelapse.store.archive import archive_store, file_stamp
+from plantimager.timelapse.store.archive import archive_store
+from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.store.shortening import shorten_records
 from plantimager.timelapse.store.writing import StoreWriter
+from plantimager.timelapse.support.durable import file_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -196,8 +199,11 @@ class StoreKeeper:
         circumstances: Circumstances,
         act: Callable[[], None] | None = None,
     ) -> bool:
-        before = self.timelapse
-        is_saved = self._save(following, at)
+        before, content = self.timelapse, self._writer.encode(following)
+        if (size := sum(map(len, content))) > MAX_STORE_BYTES:
+            following = self._shorten(following, size)
+            content = self._writer.encode(following)
+        is_saved = self._save(following, content, at)
         self.stored = following
         if act is not None:
             act()
@@ -208,9 +214,21 @@ class StoreKeeper:
                 subscriber(transition)
         return is_saved
 
-    def _save(self, following: StoredTimelapse, at: datetime) -> bool:
+    def _shorten(self, following: StoredTimelapse, size: int) -> StoredTimelapse:
+        """Return a value whose text is short enough to be read again, as far as that can be reached."""
+        shortened, n_slots = shorten_records(following, size, MAX_STORE_BYTES)
+        if n_slots:
+            log_event(
+                Action.STORE_SHORTENED,
+                f"{self.file.path} would have {size} bytes, and {MAX_STORE_BYTES} at most are read again: the errors "
+                f"of {n_slots} slot{'s' * (n_slots > 1)}, the oldest first, are cut short; all else is kept",
+                timelapse=following.timelapse,
+            )
+        return shortened
+
+    def _save(self, following: StoredTimelapse, content: Sequence[bytes], at: datetime) -> bool:
         """Write a value to disk; return whether that succeeded. Every save of the daemon is this one."""
-        write = partial(self.file.write, self._writer.encode(following), at, self.timelapse)
+        write = partial(self.file.write, content, at, self.timelapse)
         try:
             self._disk.run(write, _save_timeout(following.timelapse, at))
         except OSError as problem:

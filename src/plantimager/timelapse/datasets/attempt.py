@@ -43,7 +43,7 @@ from plantimager.timelapse.datasets.receipt import (
     result_from_receipt,
 )
 from plantimager.timelapse.datasets.syncing import GROUP_FILE, open_to_group, sync_tree
-from plantimager.timelapse.support.durable import sync_directory, write_durably
+from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def _complete(
     request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
 ) -> ScanResult:
     """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
+    sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     digests = _sync_tree_durably(directory, report)
     with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
         _write_receipt(directory, {**receipt, FILES: digests})

@@ -139,8 +139,14 @@ def lateness_suffix(grace: timedelta) -> str:
 
 
 def storable_text(text: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Return a text without the surrogates that no UTF-8 file can carry, cut to ``max_bytes`` of JSON."""
-    text = text.encode(errors="replace").decode()
+    r"""Return a text without the surrogates that no UTF-8 file can carry, cut to ``max_bytes`` of JSON.
+
+    A byte of a file name that isn't UTF-8 becomes ``\xff``.
+    """
+    try:
+        text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half a character that is no such byte
+        text = text.encode(errors="replace").decode()
     sizes = accumulate(len(dumps(sign, ensure_ascii=False).encode()) - len('""') for sign in text[:max_bytes])
     kept = sum(size <= max_bytes for size in sizes)
     return text if kept == len(text) else f"{text[:kept]}… ({len(text)} characters in all)"

@@ -12,8 +12,8 @@ from plantimager.timelapse.domain.fit import closest_slots, describe_gap, descri
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapse
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.store.archive import find_past_scans
 from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.store.past_scans import find_past_scans
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
 

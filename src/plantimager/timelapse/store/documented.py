@@ -52,7 +52,6 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.timelapse.domain.states import RecordStatus
-from plantimager.timelapse.store.archive import file_stamp
 from plantimager.timelapse.store.location import (
     BARE_FILE_NAME,
     TIMELAPSE_STORAGE_JSON,
@@ -66,7 +65,7 @@ from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, fits_digest, r
 from plantimager.timelapse.store.schema import VERSION
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.clock import SystemClock
-from plantimager.timelapse.support.durable import keep_copy, make_private_directory, write_durably
+from plantimager.timelapse.support.durable import file_stamp, keep_copy, make_private_directory, write_durably
 from plantimager.timelapse.support.errors import StoreError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from operator import attrgetter, gt
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct, convert
-from msgspec.json import Decoder
+from msgspec import Raw, Struct, convert
+from msgspec.json import Decoder, decode
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.states import RecordStatus
@@ -106,7 +106,14 @@ class _Contents(Struct, frozen=True):
     """Whether orjson writes what others wrote as it is: what msgspec has read, it does."""
 
 
-_STORE: Final = Decoder(Store)
+class _StoreText(Store, frozen=True, forbid_unknown_fields=True):
+    """The file with ``extra`` still as text: thousands of details are decoded only once, by their type."""
+
+    extra: dict[str, Raw] | None = None
+
+
+_STORE: Final = Decoder(_StoreText)
+_OWN: Final = Decoder(Own)
 _SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
 
 
@@ -114,8 +121,9 @@ def _decode_todays(text: bytes) -> _Contents | None:
     """Return the contents of a file in today's spelling, ``None`` for any other."""
     try:
         store = _STORE.decode(text)
-        extra = dict(store.extra or {})
-        own = convert(extra.pop(OURS, {}), Own, str_keys=True)
+        texts = dict(store.extra or {})
+        own = _OWN.decode(texts.pop(OURS, b"{}"))
+        extra = {key: decode(text) for key, text in texts.items()}
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None
     placement = place_usual_scans(store, own)

@@ -83,7 +83,8 @@ NO_DIGEST: Final = (SCHEME + DIGITS).decode()
 
 _OURS: Final = b'\n    "timelapsed": {\n'
 _KEY: Final = b'\n      "digest": '
-"""Lines of our layout, which no text in the file can hold: ``extra.timelapsed``, and in it ``digest``."""
+_BEHIND: Final = b'\n  "scans": '
+"""Lines of our layout, which no text in the file can hold: ``extra.timelapsed``, in it ``digest``, and what follows."""
 
 _MODULUS: Final = 65521
 """The greatest prime number of 16 bits, as Adler-32 has it."""
@@ -115,7 +116,9 @@ def fits_digest(text: bytes) -> bool | None:
 
 def _find_key(text: bytes) -> int | None:
     """Return where the value of our key begins; of another's key of that name at the same depth it is not the first."""
-    start = text.find(_KEY, max(text.find(_OURS), 0))
+    end = text.find(_BEHIND)  # a search through the megabytes behind it takes as long as their decoding
+    end = len(text) if end < 0 else end
+    start = text.find(_KEY, max(text.find(_OURS, 0, end), 0), end)
     return None if start < 0 else start + len(_KEY)
 
 

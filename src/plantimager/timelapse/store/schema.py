@@ -64,8 +64,11 @@ def is_safe_name(name: str) -> bool:
 
 
 def are_years_sound(times: Iterable[datetime]) -> bool:
-    """Whether times are far from where dates end, whatever zone a naive one is read in."""
-    return all(EARLIEST.year <= year < LATEST.year for year in set(map(attrgetter("year"), times)))
+    """Whether aware times are far from where dates end: in UTC, as they are written."""
+    times = [*times]
+    if all(EARLIEST.year < year < LATEST.year - 1 for year in set(map(attrgetter("year"), times))):
+        return True  # no offset is longer than a day
+    return all(EARLIEST <= time < LATEST for time in times)
 
 
 def allowed_words(words: type[StrEnum]) -> str:

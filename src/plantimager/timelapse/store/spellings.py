@@ -40,7 +40,7 @@ def rewrite(raw: Mapping[str, Any], zone: tzinfo | None) -> tuple[_Object, list[
     times, scans = store.get("schedule_times"), store.get("scans")
     if isinstance(times, list):
         store["schedule_times"] = _rewrite_times(times, zone)
-        if store["schedule_times"] is not times and any(map(_is_naive, times)):
+        if store["schedule_times"] is not times and any(map(_is_naive, _parse(times))):
             notes.append("times without an offset were read as local time")
     if "start_at" in store:
         (store["start_at"],) = _rewrite_times([store["start_at"]], zone)
@@ -53,20 +53,19 @@ def _rewrite_times(times: list[Any], zone: tzinfo | None) -> list[Any]:
     """Return times as the schema reads them; a value that is no time stays as it is."""
     if _is_sound(times, list[OptionalInstant]):
         return times
-    moments = [_parse(time) for time in times]
-    return [time if at is None else to_utc(at, zone) for time, at in zip(times, moments, strict=True)]
+    return [time if at is None else to_utc(at, zone) for time, at in zip(times, _parse(times), strict=True)]
 
 
-def _parse(time: Any) -> datetime | None:
+def _parse(times: list[Any]) -> list[datetime | None]:
+    """Return the moments of texts; ``None`` for a value that is no time, or of a year that no timelapse has."""
     try:
-        moment = datetime.fromisoformat(time)
+        moments = [*map(datetime.fromisoformat, times)]
     except (TypeError, ValueError):
-        return None
-    return moment if EARLIEST.year <= moment.year < LATEST.year else None
+        return [None] if len(times) == 1 else [moment for time in times for moment in _parse([time])]
+    return [moment if EARLIEST.year <= moment.year < LATEST.year else None for moment in moments]
 
 
-def _is_naive(time: Any) -> bool:
-    moment = _parse(time)
+def _is_naive(moment: datetime | None) -> bool:
     return moment is not None and moment.tzinfo is None
 
 

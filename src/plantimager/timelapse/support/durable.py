@@ -14,10 +14,12 @@ import os
 import re
 import stat
 import tempfile
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
 PRIVATE_FILE: Final = 0o600
@@ -31,6 +33,7 @@ _TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a
 
 Without the dot it is a temporary file of the community's controller.
 """
+_TEMPORARY_OF_OURS: Final = re.compile(r".+\.(?:json|toml)\.[a-z0-9_]{8}\.tmp")
 
 
 class FileTooLarge(OSError):
@@ -183,6 +186,11 @@ def restore_file(path: Path, backup: Path) -> None:
     sync_directory(path.parent)
 
 
+def file_stamp(at: datetime) -> str:
+    """Return an instant as file names have it: ``20260622T060030Z``."""
+    return at.strftime("%Y%m%dT%H%M%SZ")
+
+
 def keep_copy(path: Path, label: str, stamp: str) -> Path:
     """Give a file the second name ``<name>.<label>-<stamp>``, followed by ``-2`` and so on where that is taken.
 
@@ -252,12 +260,23 @@ def sweep_temporaries(path: Path) -> list[Path]:
 
     Only for the holder of the lock beside ``path``: the temporary file of another writer looks the same.
     """
+    return _sweep(path.parent, re.compile(re.escape(path.name) + _TEMPORARY.pattern))
+
+
+def sweep_directory(directory: Path, before: float = inf) -> list[Path]:
+    """Delete the temporary files of interrupted writes in a directory where all files are ours, and return them.
+
+    Those written ``before`` that time alone (seconds since the epoch), where others may be writing.
+    """
+    return _sweep(directory, _TEMPORARY_OF_OURS, before)
+
+
+def _sweep(directory: Path, temporary: re.Pattern[str], before: float = inf) -> list[Path]:
     deleted = []
     with contextlib.suppress(OSError):
-        for candidate in path.parent.iterdir():
-            rest = candidate.name.removeprefix(path.name)
-            if rest != candidate.name and _TEMPORARY.fullmatch(rest) and candidate.is_file():
-                with contextlib.suppress(OSError):
-                    candidate.unlink()
-                    deleted.append(candidate)
+        for path in directory.iterdir():
+            with contextlib.suppress(OSError):
+                if temporary.fullmatch(path.name) and path.is_file() and path.lstat().st_mtime < before:
+                    path.unlink()
+                    deleted.append(path)
     return deleted
