@@ -10,16 +10,20 @@ from plantimager.timelapse.scan.configuration import STORE_ONLY, without_secrets
 from plantimager.timelapse.scan.request import ScanRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.scan.request import Owner
+    from plantimager.timelapse.scan.request import Observation, Owner
 
 
 def request_of(
-    timelapse: TimeLapse, configuration: Mapping[str, Any], datasets: Path, owner: Owner | None = None
+    timelapse: TimeLapse,
+    configuration: Mapping[str, Any],
+    datasets: Path,
+    owner: Owner | None = None,
+    observe: Callable[[ScanRequest], Observation] | None = None,
 ) -> ScanRequest:
     """Return the request for the running attempt, without the secrets of the configuration."""
     slot = timelapse.next_idx
@@ -37,6 +41,7 @@ def request_of(
         dataset_dir=datasets / record.scan_id,
         configuration=without_secrets({**configuration, "timelapse": about}, STORE_ONLY),
         owner=owner,
+        observe=observe,
     )
 
 

@@ -112,7 +112,7 @@ class RequestHandler:
             return
         configuration = self._keeper.configuration or self._active.config.scan
         reply = partial(self._inbox.answer, request)
-        manual = read_manual_request(request, reply, self._active.config.driver, configuration)
+        manual = read_manual_request(request, reply, self._active, configuration, self._clock)
         if self._lifecycle.trouble is not None:
             raise ManualCommandRefused(f"{self._lifecycle.trouble}; the daemon is about to be restarted")
         self._hold.check_free(self._keeper.timelapse, self._rig.monitor)

@@ -70,10 +70,11 @@ def require_free_space(directory: Path, needed: int, keep_free: int) -> None:
     """
     free = shutil.disk_usage(directory).free
     if free - needed < keep_free:
-        sizes = f"{_format_bytes(free)} free, {_format_bytes(needed)} needed for this scan, and"
-        problem = f"{sizes} {_format_bytes(keep_free)} kept free; move datasets away, or lower keep_free"
+        sizes = f"{format_bytes(free)} free, {format_bytes(needed)} needed for this scan, and"
+        problem = f"{sizes} {format_bytes(keep_free)} kept free; move datasets away, or lower keep_free"
         raise OSError(errno.ENOSPC, problem, str(directory))
 
 
-def _format_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
+    """Return a number of bytes for people."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -20,6 +20,9 @@ RECEIPT: Final = "timelapsed.json"
 FILES: Final = "files"
 """The key of the SHA-256 of every other file, by its path in the dataset."""
 
+OBSERVED: Final = "observed"
+"""The key of what was observed beside the scan."""
+
 MAX_RECEIPT_BYTES: Final = 1 << 24
 """One of ours has some hundred, and a hundred for each file: larger ones are written without the files' digests."""
 

@@ -18,7 +18,7 @@ from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, text
+from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
@@ -96,6 +96,11 @@ class Config(Struct, frozen=True):
     """The longest that one attempt at a scan may take; more than 0."""
     stall_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The longest that a scan may go without progress; more than 0."""
+    observe: Annotated[tuple[str, ...] | None, Key(program)] = None
+    """A program that prints a JSON object beside each scan, such as temperature and humidity, whatever the driver. The
+    object goes into the dataset's metadata. Where the program fails, the scan counts all the same, with a note."""
+    observe_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=10)
+    """The longest that it may take; more than 0."""
     driver_options: Mapping[str, Any] = {}
     """The table ``[drivers.NAME]`` of the driver, which checks it; those of other drivers aren't looked at."""
     scan: Mapping[str, Any] = {}

@@ -136,7 +136,6 @@ class CommandDriver(ScannerDriver):
             self._require_finished(ended)
             result = report.result
             self._check_contents(attempt.directory, self._options.argv, result)
-            attempt.seal(result)  # at once: a kill before it makes the program scan again
             result = attempt.finish(replace(result, note="; ".join(filter(None, (result.note, ended.remaining)))))
         report.complete()
         return result
