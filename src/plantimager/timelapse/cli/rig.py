@@ -52,7 +52,6 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
         The daemon doesn't answer.
     OSError
         The request can't be left, or a picture can't be written.
-
     """
     command = _read_command(options, session)
     pid = find_daemon(session.store)

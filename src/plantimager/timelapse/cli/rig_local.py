@@ -51,7 +51,6 @@ def perform_locally(command: ManualCommand, session: Session) -> ManualReport:
         The configuration has faults.
     OSError
         The lock can't be made.
-
     """
     path = session.places.find_config()
     config = read_config(path)
@@ -122,7 +121,6 @@ def _rig_locked(session: Session) -> Iterator[None]:
     ------
     ManualCommandRefused
         One of them has it.
-
     """
     make_private_directory(session.store.parent)
     lock = InstanceLock(session.store)

@@ -86,7 +86,6 @@ class Attempt:
             The pictures of ``result`` are not there; there is no receipt.
         OSError
             The disk refuses; there is no receipt.
-
         """
         check_contents(self.directory, result.pictures)
         observed = Observed() if self._observation is None else self._observation.result(self._report)
@@ -113,7 +112,6 @@ class Attempt:
             The place is that of another rig's dataset, or as `seal`.
         OSError
             The disk refuses; the dataset is not in its place.
-
         """
         if self._receipt is None:
             self.seal(result)
@@ -136,7 +134,6 @@ def begin_attempt(request: ScanRequest, report: Report = _report_nothing) -> Ite
         correct it within the grace period.
     ScanFailed
         The disk refused a later write, or `MAX_DIRECTORIES` directories of this number are there.
-
     """
     try:
         directory = _make_directory(request)
@@ -167,7 +164,6 @@ def find_finished(request: ScanRequest, report: Report = _report_nothing) -> Sca
     ------
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
-
     """
     receipt = read_receipt(request.dataset_dir, request)
     if receipt is not None:
@@ -270,7 +266,6 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
     ------
     ScanFailed
         Another rig's dataset is there.
-
     """
     dataset_dir, note, number = request.dataset_dir, "", 1
     while os.path.lexists(dataset_dir):

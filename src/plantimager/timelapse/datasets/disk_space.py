@@ -51,7 +51,6 @@ def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
     ------
     ScannerNotReady
         It has not. No attempt is used: a person may free space within the grace period.
-
     """
     try:
         require_free_space(request.dataset_dir.parent, needed, keep_free)
@@ -66,7 +65,6 @@ def require_free_space(directory: Path, needed: int, keep_free: int) -> None:
     ------
     OSError
         It has not (ENOSPC, worded for a person), or it can't be read how much is free.
-
     """
     free = shutil.disk_usage(directory).free
     if free - needed < keep_free:

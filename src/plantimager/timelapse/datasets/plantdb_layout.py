@@ -55,7 +55,6 @@ class PlantDbLayout:
         ------
         OSError
             The disk refuses it.
-
         """
         file_id = f"{camera.name}-{shot:05d}"
         name = f"{file_id}.{camera.extension}"
@@ -79,7 +78,6 @@ class PlantDbLayout:
         ------
         OSError
             The disk refuses it, or a picture is not there any more.
-
         """
         for file in self._files:
             (self._directory / FILESET / file["file"]).stat()

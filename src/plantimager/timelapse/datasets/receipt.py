@@ -63,7 +63,6 @@ def load_receipt(directory: Path) -> dict[str, Any]:
         There is none, or it can't be read.
     ValueError
         It isn't one.
-
     """
     receipt = json_text.loads(read_regular(directory / RECEIPT, MAX_RECEIPT_BYTES))
     if not isinstance(receipt, dict):

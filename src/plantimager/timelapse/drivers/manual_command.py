@@ -1,4 +1,4 @@
-"""Manual commands: what a person asks of the rig between scans with ``timelapsectl rig``, read and carried out.
+"""Manual commands, which a person gives the rig between scans with ``timelapsectl rig``: reading, carrying out.
 
 `perform` is called on the rig thread of a daemon or, where none runs, by the command line itself.
 """
@@ -27,7 +27,7 @@ MAX_NAME: Final = 100
 
 
 class ManualAction(StrEnum):
-    """What a manual command does, in the words of the command line."""
+    """The actions of manual commands, in the words of the command line."""
 
     CHECK = "check"
     HOME = "home"
@@ -38,19 +38,19 @@ class ManualAction(StrEnum):
 
 
 class ManualCommand(Struct, frozen=True):
-    """What a person asks of the rig."""
+    """A manual command with its values."""
 
     action: ManualAction
     pose: Pose = Pose()
     """Of `ManualAction.GOTO`: x, y in mm, pan in degrees; an axis that it leaves out stays as it is."""
     camera: str = ""
-    """Of `ManualAction.SNAPSHOT`: which one; empty for all."""
+    """Of `ManualAction.SNAPSHOT`: the name of one; empty for all."""
     on: bool = False
     """Of `ManualAction.LIGHTS`."""
     position: int = 0
-    """Of `ManualAction.TRY`: which one of the path, from 1; 0 for all."""
+    """Of `ManualAction.TRY`: one of the path, counted from 1; 0 for all."""
     who: str = "somebody"
-    """Who asks, for the journal."""
+    """The name of the person, for the journal."""
 
     def body(self) -> dict[str, Any]:
         """Return the command as the JSON object of a request, which `read_manual_command` reads."""

@@ -47,7 +47,6 @@ class Trial(Struct, frozen=True, kw_only=True):
         ------
         ManualCommandRefused
             The path has no such position.
-
         """
         try:
             scan = at_position(configuration, position) if position else {**configuration}
@@ -80,7 +79,6 @@ def take_trial(
         The path has no such position.
     DriverError
         The rig isn't ready, the scan failed, or ``monitor`` was cancelled.
-
     """
     request = trial.request(configuration, position)
     try:

@@ -245,7 +245,6 @@ def at_position(configuration: Mapping[str, Any], position: int) -> dict[str, An
     ------
     ValueError
         The path has no such position.
-
     """
     poses = path_of(configuration, []) or ()
     if not 0 < position <= len(poses):

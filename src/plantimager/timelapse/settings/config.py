@@ -135,7 +135,6 @@ def find_file(name: str, directories: Iterable[Path]) -> Path | None:
     ------
     FileUnusable
         A directory can't be searched.
-
     """
     for directory in directories:
         candidate = directory / name
@@ -158,7 +157,6 @@ def read_config(path: Path | None) -> Config:
         It can't be read or isn't TOML.
     FaultsFound
         With everything that is wrong with it.
-
     """
     config, faults = inspect_config(path)
     if faults:
@@ -173,7 +171,6 @@ def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
     ------
     FileUnusable
         It can't be read or isn't TOML.
-
     """
     faults: list[Fault] = []
     if path is None:

@@ -118,7 +118,6 @@ class CommandDriver(ScannerDriver):
         ------
         DriverError
             It could not be run to its end, or didn't exit with 0.
-
         """
         self._run_hook("standby", self._options.standby, self._options.standby_timeout)
 
@@ -164,7 +163,6 @@ class CommandDriver(ScannerDriver):
         ------
         ScanFailed
             It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
-
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:

@@ -107,7 +107,6 @@ def read_observed(text: bytes) -> dict[str, Any]:
     ------
     ValueError
         It is none, too large, nested too deep, or has numbers that JSON can't have.
-
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"printed more than {MAX_BYTES // 1024} kB")
