@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.scan.configuration import STORE_ONLY, without_secrets
 from plantimager.timelapse.scan.request import ScanRequest
+from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ def request_of(
         scheduled_at=timelapse.schedule_times[slot],
         started_at=record.started_at,
         dataset_dir=datasets / record.scan_id,
-        configuration=without_secrets({**configuration, "timelapse": about}, STORE_ONLY),
+        configuration=without_secrets({**configuration, "timelapse": about}, for_driver=True),
         owner=owner,
         observe=observe,
     )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.scan.configuration import without_secrets
+from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 from plantimager.timelapse.support.durable import read_regular

@@ -11,9 +11,9 @@ from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.disk_space import MEGABYTE, format_bytes
 from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.scan.configuration import STORE_ONLY, without_secrets
 from plantimager.timelapse.scan.paths import at_position
 from plantimager.timelapse.scan.request import Observation, Owner, ScanRequest
+from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support.errors import ManualCommandRefused, ScanCancelled, ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Trial(Struct, frozen=True, kw_only=True):
             scheduled_at=self.at,
             started_at=self.at,
             dataset_dir=self.dataset,
-            configuration=without_secrets({**scan, "timelapse": about}, STORE_ONLY),
+            configuration=without_secrets({**scan, "timelapse": about}, for_driver=True),
             owner=self.owner,
             observe=self.observe,
         )

@@ -6,8 +6,7 @@ not checked: laboratories have their own. Faults that would cost a timelapse are
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -18,19 +17,6 @@ from plantimager.timelapse.support.json_text import jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-STORE_ONLY: Final = r"api_token"
-"""The key of the store's own secret, which no driver is given."""
-
-SECRETS: Final = r"(?i)(.*[_-])?(token|api[_-]?key|passw(or)?d|passphrase|secret|credentials?)"
-"""Keys whose values stay out of datasets. A driver is given them: a camera on the network may have a password."""
-
-
-def without_secrets(value: Any, keys: str = SECRETS) -> Any:
-    """Return a JSON value without what has one of the ``keys``, a pattern, at any depth."""
-    if isinstance(value, dict):
-        return {key: without_secrets(item, keys) for key, item in value.items() if not re.fullmatch(keys, str(key))}
-    return [without_secrets(item, keys) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_scan_configuration(values: Mapping[str, Any], name: str, faults: list[Fault]) -> dict[str, Any]:
