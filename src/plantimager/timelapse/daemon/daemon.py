@@ -132,7 +132,7 @@ class Daemon:
         slots = SlotRunner(common, scheduler, power, supervisor, probe)
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
-        requests = RequestHandler(common, inbox, planner, intake)
+        requests = RequestHandler(common, inbox, planner, intake, probe)
         status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
         for subscriber in (EventJournal(active), probe, intake, status):
             keeper.subscribe(subscriber.take)

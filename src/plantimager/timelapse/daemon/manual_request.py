@@ -32,9 +32,9 @@ class ManualRequest(Struct, frozen=True):
     trial: Trial
 
     @property
-    def only_looks(self) -> bool:
-        """Whether it leaves a rig without manual control as it is."""
-        return self.command.action == "check"
+    def is_trial(self) -> bool:
+        """Whether it takes a scan; any other leaves a rig without manual control as it is."""
+        return self.command.action == "try"
 
     def check_offered(self, driver: ScannerDriver) -> None:
         """Raise `ManualCommandRefused` where the driver doesn't offer the command."""

@@ -87,7 +87,7 @@ class Rig:
 
         The rig has to be prepared again after it: light and arm are as a person wants them.
         """
-        if self.offers_manual_control or not manual.only_looks:
+        if self.offers_manual_control or manual.is_trial:
             self.power = Power.LEFT
         self._submit(Call.MANUAL, manual=manual)
 
