@@ -5,7 +5,7 @@ _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
     local commands='check preview start cancel status rig log timeline verify demo'
-    local actions='check home goto snapshot lights'
+    local actions='check home goto snapshot try lights'
     local word command='' action='' index
 
     # The command is the first word that neither is an option nor belongs to one; that of `rig` has an action behind it.
@@ -33,7 +33,7 @@ _timelapsectl() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --rig | --why | -n | --records | --x | --y | --pan | --camera) return ;;
+        --rig | --why | -n | --records | --x | --y | --pan | --camera | --position) return ;;
         esac
     fi
 
@@ -51,6 +51,7 @@ _timelapsectl() {
     righome) options=$common ;;
     riggoto) options="$common --x --y --pan" ;;
     rigsnapshot) options="$common --camera --output" ;;
+    rigtry) options="$common --position" ;;
     riglights) options="$common on off" ;;
     log) # journalctl's, the useful ones, and our own fields
         options='--help -f -x -n -p --since= --until= SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='

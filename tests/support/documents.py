@@ -28,7 +28,7 @@ from plantimager.timelapse.drivers.cameras import (
 from plantimager.timelapse.drivers.command.options import CommandOptions
 from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.grbl.options import Park, RigOptions
-from plantimager.timelapse.drivers.simulated_options import SimulatedOptions
+from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.drivers.switches import SwitchOptions
 from plantimager.timelapse.scan.cameras import Camera, Offset
 from plantimager.timelapse.scan.paths import PATHS, ScanPath

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -176,12 +177,84 @@ def test_command_driver_can_only_be_checked(place: Place) -> None:
             "",
             (
                 "error: the driver command has no control by hand\n"
-                "hint: timelapsectl rig check says what it knows of its rig\n"
+                "hint: timelapsectl rig check says what it knows of its rig, and timelapsectl rig try takes a scan\n"
             ),
         )
 
 
 # --- with a daemon ------------------------------------------------------------------------------------------
+
+
+TRIED = """
+clock = "trust"
+driver = "command"
+observe = ["{observe}"]
+[drivers.command]
+argv = ["{take}"]
+prepare = ["{log}", "prepare"]
+standby = ["{log}", "standby"]
+keep_free = "1 MB"
+"""
+
+
+def trying(place: Place, take: str = "echo picture > 0.jpg; echo more > 1.jpg; cat > request.json") -> Path:
+    """Configure a rig of programs, which note what they do; return the file of the notes."""
+    notes = place.data.parent / "notes"
+    sources = {
+        "take": take,
+        "log": f"echo $1 >> {notes}",
+        "observe": """echo '{"temperature": 21.5}'""",
+    }
+    paths = {}
+    for name, source in sources.items():
+        paths[name] = place.data.parent / name
+        paths[name].write_text(f"#!/bin/sh\n{source}\n")
+        paths[name].chmod(0o755)
+    place.configure(TRIED.format(**paths))
+    return notes
+
+
+@pytest.mark.parametrize("way", ["with a daemon", "without a daemon"])
+def test_scan_is_tried_with_any_driver(place: Place, way: str) -> None:
+    """Outside the schedule; the dataset is like any other, and the rig goes to standby afterwards."""
+    notes = trying(place)
+    if way == "with a daemon":
+        with place.start() as daemon:
+            daemon.wait_for("idle:")
+            code, output, errors = rig(place, "try", "--position", "2")
+            assert daemon.stop() == 0
+            assert daemon.said("rig_by_hand")[0].split(": ", 2)[1].startswith("try 2, by ")
+    else:
+        code, output, errors = rig(place, "try", "--position", "2")
+    assert (code, errors) == (0, "")
+    dataset, _, rest = output.partition(": ")
+    assert re.fullmatch(r"3 files, \d+ kB, in [\d.]+ s\n", rest)
+    assert Path(dataset).parent == place.datasets
+    receipt = json.loads((Path(dataset) / "timelapsed.json").read_text())
+    assert (receipt["timelapse_id"], receipt["observed"]) == ("try", {"temperature": 21.5})
+    request = json.loads((Path(dataset) / "request.json").read_text())
+    assert request["configuration"]["ScanPath"]["class_name"] == "CustomPath"
+    assert notes.read_text().split()[-2:] == ["prepare", "standby"]
+    assert stat.S_IMODE(place.datasets.stat().st_mode) == 0o750
+
+
+def test_trial_that_fails_says_why(place: Place) -> None:
+    """As the journal would."""
+    trying(place, "echo no camera >&2; exit 3")
+    code, output, errors = rig(place, "try")
+    assert (code, output) == (1, "")
+    assert "take exited with 3: no camera" in errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_dataset_that_root_has_tried_belongs_to_the_daemons_user(place: Place) -> None:
+    """Who puts its own beside it later."""
+    trying(place, "mkdir images; echo picture > images/0.jpg")
+    os.chown(place.storage, 65534, 65534)
+    assert rig(place, "try")[0] == 0
+    made = [place.datasets, *place.datasets.rglob("*")]
+    assert len(made) == 5
+    assert {path.stat().st_uid for path in made} == {65534}
 
 
 def test_scan_is_not_disturbed(place: Place) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from ctl_host import read_until
@@ -22,6 +22,9 @@ from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.start import run_start
 from plantimager.timelapse.cli.terminal import Screen
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.inotify import FileWatch
 
 
@@ -90,6 +93,30 @@ def test_fault_that_only_the_driver_sees_has_the_persons_file_name(host):
     assert refused.returncode == 1
     assert str(path) in refused.stderr
     assert ".requests" not in refused.stderr
+
+
+def test_what_does_not_fit_is_said_by_check_preview_and_start(host):
+    """Also by the driver `command`, which knows how long a scan takes from its last ones alone."""
+    begin = datetime(2026, 6, 22, 8, tzinfo=UTC)
+    past = TimeLapse(id="past", mode=TimeLapseMode.ONE_SHOT, state=TimeLapseState.SCHEDULED, schedule_times=(begin,))
+    past = past.begin(begin, "boot").succeed(begin + timedelta(seconds=400), 72)
+    history = host.store.parent / "history"
+    history.mkdir(parents=True)
+    (history / "past.json").write_bytes(new_stored_timelapse(past, {}, None).encode())
+    host.configure('clock = "trust"\ndriver = "command"\n[drivers.command]\nargv = ["true"]\n')
+    path = host.define(interval='"5m"', n_shots="300\ngrace_period = 1800")
+    slow = "note: a scan of past took about 6 min 40 s, the interval is 5 min: "
+    grace = (
+        "note: grace_period (30 min) is longer than the interval (5 min): after an outage slots are taken back to back"
+    )
+    with host.daemon() as daemon:
+        for command in ("check", "preview", "start"):
+            done = host.ctl(command, path)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert slow in done.stdout, command
+            assert grace in done.stdout, command
+        accepted = read_until(daemon.stderr, "slots are taken back to back")
+    assert (slow.removeprefix("note: ") in accepted, grace.removeprefix("note: ") in accepted) == (True, True)
 
 
 def test_definition_with_faults_makes_no_request(host):

@@ -221,7 +221,7 @@ def test_failed_attempt_is_retried_and_the_record_keeps_why(place: Place) -> Non
         assert daemon.stop() == 0
     details = place.read()["extra"]["timelapsed"]["slots"]["1"]
     assert attempt_of(place.read(), 1) == 2
-    assert "as it was told" in details["last_error"]
+    assert "as its options say" in details["last_error"]
 
 
 def test_exhausted_slot_is_skipped_over_or_ends_the_timelapse(place: Place) -> None:

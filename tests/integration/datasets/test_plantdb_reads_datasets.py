@@ -67,7 +67,7 @@ def test_metadata_of_the_scan_is_read_back(request_, database):
 
 def test_directory_of_a_failed_attempt_is_no_scan(request_, database):
     """Its pictures are kept in a hidden directory, which the database ignores."""
-    with pytest.raises(Exception, match="as it was told"):
+    with pytest.raises(Exception, match="as its options say"):
         scan(request_, fail=[0])
     assert [path.name for path in request_.dataset_dir.parent.glob(".col0_0.attempt-*")] == [".col0_0.attempt-1"]
     assert database().list_scans(owner_only=False) == []
@@ -75,7 +75,7 @@ def test_directory_of_a_failed_attempt_is_no_scan(request_, database):
 
 def test_later_attempt_is_a_scan_and_the_failed_one_is_kept(request_, database):
     """Neither changes the other's pictures."""
-    with pytest.raises(Exception, match="as it was told"):
+    with pytest.raises(Exception, match="as its options say"):
         scan(request_, fail=[0])
     scan(make_request(request_.dataset_dir.parent, attempt=2))
     assert database().list_scans(owner_only=False) == ["col0_0"]

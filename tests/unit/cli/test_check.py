@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from virtual_time import VirtualClock
 
+from plantimager.timelapse.cli import check as check_module
 from plantimager.timelapse.cli import findings
 from plantimager.timelapse.cli.check import is_configuration, run_check
 from plantimager.timelapse.cli.parser import parse
@@ -32,12 +33,12 @@ BEYOND_REACH = (
 def check(tmp_path, screen):
     """Return a function that writes files and checks them; it returns exit code and report."""
 
-    def run(files, *named, rig=None):
+    def run(files, *named, rig=None, scope=Scope.OWN):
         for name, content in files.items():
             (tmp_path / name).write_text(content)
         places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,), rig=rig)
         output = screen()
-        session = Session(environment={}, scope=Scope.OWN, places=places, clock=VirtualClock(NOW), screen=output)
+        session = Session(environment={}, scope=scope, places=places, clock=VirtualClock(NOW), screen=output)
         code = run_check(parse(["check", *(str(tmp_path / name) for name in named)]), session)
         return code, output.stream.buffer.getvalue().decode().replace(f"{tmp_path}/", "").replace(str(tmp_path), ".")
 
@@ -271,3 +272,35 @@ def test_datasets_directory_that_does_not_answer_costs_no_check(check, monkeypat
     answers.set()
     assert code == 0
     assert "has not answered within 0.01 s" in report
+
+
+@pytest.mark.parametrize(
+    ("named", "word"),
+    [
+        ('driver = "command"\n[drivers.command]\nargv = ["{home}/take"]', "{home}/take"),
+        ('driver = "command"\n[drivers.command]\nargv = ["sh", "{home}/take"]', "{home}/take"),
+        ('observe = ["{link}"]', "{link}"),
+    ],
+)
+def test_program_in_a_home_can_not_be_seen_by_the_service(check, tmp_path, monkeypatch, named, word):
+    """It is there for the person who checks it. A service of one's own sees it."""
+    home, link = tmp_path / "home", tmp_path / "link"
+    home.mkdir()
+    (home / "take").write_text("#!/bin/sh\n")
+    (home / "take").chmod(0o755)
+    link.symlink_to(home / "take")
+    monkeypatch.setattr(check_module, "HOMES", (str(home),))
+    named, word = (text.replace("{home}", str(home)).replace("{link}", str(link)) for text in (named, word))
+    word = word.removeprefix(f"{tmp_path}/")
+    note = f"note: {word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin\n"
+    assert note in check({"timelapsed.toml": named}, scope=Scope.SYSTEM)[1]
+    assert "note" not in check({"timelapsed.toml": named})[1]
+
+
+def test_datasets_in_a_home_and_a_missing_observer_are_noted(check):
+    """The latter costs no scan."""
+    files = {"timelapsed.toml": 'datasets = "/home/pi/scans"\nobserve = ["/no/such/program"]'}
+    code, report = check(files, scope=Scope.SYSTEM)
+    assert code == 0
+    assert "note: observe: /no/such/program is not there; scans are taken all the same" in report
+    assert "note: datasets can't be put into /home/pi/scans by the service (homes are hidden from it)" in report

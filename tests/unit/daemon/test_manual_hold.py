@@ -7,6 +7,7 @@ from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, 
 from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import collect_answer
+from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.daemon.call_supervisor import CANCEL_TIMEOUT
 from plantimager.timelapse.daemon.manual_hold import HOLD_TIME, MIN_TIME_BEFORE_SLOT
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -50,6 +51,30 @@ def test_rig_is_moved_between_scans_and_the_person_is_answered(rig):
     assert (answer.accepted, answer.message) == (True, "done")
     assert world.said("rig_by_hand") == ["goto x 5, by anna: done"]
     assert world.said("request_refused") == []
+
+
+def test_trial_gives_way_to_a_slot_and_the_rig_goes_to_standby_later(rig):
+    """A time point can't be taken again. After a trial the rig is warm, whatever driver it has."""
+    world = rig()
+    world.define(every=2 * HOUR, n=2, warmup=30 * SECOND, standby_threshold=2 * MINUTE)
+    early, late = Person("try", position=2), Person("try")
+    world.live((5 * MINUTE, early), (HOUR + 30 * MINUTE, late), (2 * HOUR, Life.kill))
+    assert (early.answer.accepted, late.answer.accepted) == (True, True)
+    for asked in (5 * MINUTE, HOUR + 30 * MINUTE):
+        assert any(asked < at <= asked + HOLD_TIME + MINUTE for at in when(world, "standby"))
+    assert world.taken() == [0]
+
+
+def test_trial_does_not_go_under_a_disk_that_is_not_mounted(rig, monkeypatch):
+    """Its pictures would be gone once the disk is mounted."""
+    world, anna = rig(), Person("try")
+    world.define(every=HOUR, n=2)
+
+    monkeypatch.setattr(dataset_probe, "_examine", lambda *_: dataset_probe._Found("its disk isn't mounted", True))
+    world.live((5 * MINUTE, anna), (10 * MINUTE, Life.kill))
+    answer = anna.answer
+    assert (answer.accepted, "datasets can't be put there: its disk isn't mounted" in answer.message) == (False, True)
+    assert when(world, "by hand") == []
 
 
 def test_scan_is_not_disturbed_and_the_refusal_says_when_to_try_again(rig):

@@ -2,6 +2,10 @@
 
 import json
 import math
+import re
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +15,17 @@ from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform, read_manual_command
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.trial import Trial
+from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.pose import Pose
-from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused, ScannerNotReady
+from plantimager.timelapse.scan.request import Owner, ScanResult
+from plantimager.timelapse.support.errors import (
+    FaultsFound,
+    ManualCommandRefused,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 
 # --- reading --------------------------------------------------------------------------------------------
 
@@ -25,6 +38,8 @@ COMMANDS = [
     ManualCommand(action=ManualAction.SNAPSHOT, camera="top"),
     ManualCommand(action=ManualAction.LIGHTS, on=True),
     ManualCommand(action=ManualAction.LIGHTS),
+    ManualCommand(action=ManualAction.TRY),
+    ManualCommand(action=ManualAction.TRY, position=17),
 ]
 
 
@@ -57,6 +72,9 @@ def test_command_survives_its_json(command):
         ({"action": "lights"}, "on: required, but missing"),
         ({"action": "lights", "on": "yes"}, 'on = "yes": write true or false'),
         ({"action": "lights", "on": 1}, "on = 1: write true or false"),
+        ({"action": "try", "position": 0}, "position = 0: "),
+        ({"action": "try", "position": 1.5}, "position = 1.5: "),
+        ({"action": "try", "on": True}, "on: unknown key"),
     ],
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
 )
@@ -74,7 +92,9 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["action", "who", "x", "y", "pan", "camera", "on"]) | st.text(), JSON))
+@given(
+    st.dictionaries(st.sampled_from(["action", "who", "x", "y", "pan", "camera", "on", "position"]) | st.text(), JSON)
+)
 def test_any_request_is_read_or_refused(body):
     """No request raises another error."""
     try:
@@ -101,11 +121,14 @@ class Half(Bare):
         return [Part("gantry", True, "fine"), Part("camera top", False, "no such device")]
 
 
+TRIAL = Trial(at=datetime(2026, 6, 22, tzinfo=UTC), datasets=Path("/dev/null/scans"), owner=Owner(), monotonic=float)
+
+
 def do(driver, command, configuration=None):
-    return perform(driver, "mine", command, configuration or {}, EventMonitor())
+    return perform(driver, "mine", command, configuration or {}, EventMonitor(), TRIAL)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=str)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.action is not ManualAction.TRY], ids=str)
 def test_command_is_refused_where_the_driver_does_not_offer_it(command):
     """Manual control is an optional part of the contract."""
     with pytest.raises(ManualCommandRefused, match="the driver mine "):
@@ -152,6 +175,85 @@ class Careless(SimulatedDriver):
 @pytest.mark.parametrize("action", [ManualAction.CHECK, ManualAction.HOME])
 def test_report_is_json_whatever_the_driver_returns(action):
     """It is written long after the rig thread has caught the driver's errors."""
-    report = perform(Careless({}), "careless", ManualCommand(action=action), {}, EventMonitor())
+    report = perform(Careless({}), "careless", ManualCommand(action=action), {}, EventMonitor(), TRIAL)
     assert json.loads(json.dumps([report.sentence, report.details]))
     assert isinstance(report.sentence, str)
+
+
+# --- a trial ------------------------------------------------------------------------------------------------
+
+LINE = {"x_0": 0, "y_0": 0, "z_0": 5, "x_1": 300, "y_1": 0, "z_1": 5, "pan": 90, "tilt": 0, "n_points": 4}
+CONFIGURATION = {
+    "ScanPath": {"class_name": "Line", "kwargs": LINE},
+    "top": {"encoding": "png", "config": {"password": "of the camera"}},
+    "timelapse": {"api_token": "secret", "start_at": "2020"},
+}
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """Return a trial in an empty directory, on a clock of which two minutes pass between two looks."""
+    seconds = count(0, 120)
+    at = datetime(2026, 6, 22, 8, 0, 1, 500_000, tzinfo=UTC)
+    return Trial(at=at, datasets=tmp_path / "scans", owner=Owner(rig="a"), monotonic=lambda: next(seconds))
+
+
+def attempt(driver, trial, position=0):
+    command = ManualCommand(action=ManualAction.TRY, position=position)
+    return perform(driver, "mine", command, CONFIGURATION, EventMonitor(), trial).sentence
+
+
+@pytest.mark.parametrize(("position", "pictures"), [(0, "4 pictures, 11 files"), (3, "1 picture, 5 files")])
+def test_trial_takes_the_whole_path_or_one_position(trial, position, pictures):
+    """It says where the dataset is, how long the scan took, and how large it is."""
+    sentence = attempt(SimulatedDriver({"time_per_position": 0, "image_width": 16}), trial, position)
+    assert re.fullmatch(rf"{trial.datasets}/try-20260622T080001Z: {pictures}, \d+ kB, in 2 min", sentence)
+
+
+def test_trial_at_a_position_stands_where_the_scan_would(trial):
+    """Positions are counted from 1, as in the faults of a path."""
+    asked = []
+
+    class Asked(Bare):
+        def scan(self, request, _):
+            asked.append(request.configuration)
+            request.dataset_dir.mkdir()
+            return ScanResult(note="a bit dark")
+
+    assert attempt(Asked({}), trial, 3).endswith(": 0 files, 0 kB, in 2 min; a bit dark")
+    (configuration,) = asked
+    assert path_of(configuration, []) == (path_of(CONFIGURATION, [])[2],)
+    assert configuration["top"] == CONFIGURATION["top"]
+    assert configuration["timelapse"] == {"start_at": "2026-06-22T08:00:01.500000+00:00"}
+
+
+@pytest.mark.parametrize("position", [5, 10_000])
+def test_position_that_the_path_does_not_have_is_refused(trial, position):
+    """Before the rig does anything."""
+    with pytest.raises(ManualCommandRefused, match=f"has 4 positions, and no position {position}"):
+        attempt(Bare({}), trial, position)
+    assert not trial.datasets.exists()
+
+
+def test_trial_of_a_driver_that_leaves_no_dataset_has_failed(trial):
+    """A driver by others may put it elsewhere."""
+
+    class Elsewhere(Bare):
+        def scan(self, *_):
+            return ScanResult(pictures=3)
+
+    with pytest.raises(ScanFailed, match="the driver left no dataset"):
+        attempt(Elsewhere({}), trial)
+
+
+def test_trial_that_is_broken_off_while_the_rig_gets_ready_takes_no_scan(trial):
+    """A slot comes first."""
+    monitor = EventMonitor()
+
+    class Slow(Bare):
+        def prepare(self):
+            monitor.cancel()
+
+    command = ManualCommand(action=ManualAction.TRY)
+    with pytest.raises(ScanCancelled):
+        perform(Slow({}), "mine", command, CONFIGURATION, monitor, trial)

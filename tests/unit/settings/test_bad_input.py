@@ -27,7 +27,7 @@ TOO_SOON = "less than twice the warm-up of 10 min; write 20m or more"
 PATHS = ("Circle", "Cylinder", "Line", "CustomPath", "CalibrationPath", "CalibrationPath2")
 CONFIGURATION_KEYS = (
     *("driver", "datasets", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout"),
-    *("drivers", "scan", "logging", "relay"),
+    *("observe", "observe_timeout", "drivers", "scan", "logging", "relay"),
 )
 CONFIGURATIONS = [
     # A text of timelapsed.toml, and the one line that it gives.

@@ -109,10 +109,10 @@ def test_the_example_shows_every_key_with_its_default(config_file):
     assert config.driver_options == tomllib.loads(uncommented())["drivers"]["simulated"]
     assert config.datasets == Path("/srv/scans")
     assert list(config.scan) == ["ScanPath", "picamera"]
-    same = ("driver", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout", "log_level")
+    same = ("driver", "missed", "clock", "clock_wait", "scan_timeout", "stall_timeout", "log_level", "observe_timeout")
     assert [getattr(config, name) for name in same] == [getattr(default, name) for name in same]
     keys = tomllib.loads(uncommented()).keys()
-    assert keys == {*same, "datasets", "drivers", "logging", "relay", "scan"} - {"log_level"}
+    assert keys == {*same, "datasets", "observe", "drivers", "logging", "relay", "scan"} - {"log_level"}
 
 
 # --- where it is looked for

@@ -50,7 +50,6 @@ def check_admission(definition: Definition, session: Session) -> None:
         The driver can't be made, or its check fails.
     StoreUnreadable
         The daemon won't start.
-
     """
     finding, driver = check_configuration(session.places.find_config(), session.places)
     if finding.problem is not None:

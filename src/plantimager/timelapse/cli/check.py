@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -11,6 +13,7 @@ from plantimager.timelapse.cli.findings import Finding, check_configuration, che
 from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.support.errors import EXIT_CONFIG, TimelapsedError
@@ -18,11 +21,13 @@ from plantimager.timelapse.support.errors import EXIT_CONFIG, TimelapsedError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from pathlib import Path
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.drivers.base import ScannerDriver
+
+HOMES: Final = ("/home", "/root", "/run/user")
+"""What ``ProtectHome=`` of the unit hides."""
 
 
 def run_check(options: argparse.Namespace, session: Session) -> int:
@@ -33,7 +38,8 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     driver: ScannerDriver | None = None
     for path in configurations or [session.places.find_config()]:
         finding, driver = check_configuration(path, session.places)
-        findings.append(replace(finding, notes=(*finding.notes, *storage_notes(path, session))))
+        notes = (*finding.notes, *program_notes(path, session), *storage_notes(path, session))
+        findings.append(replace(finding, notes=notes))
     if not options.files:
         default = session.places.find_definition()
         definitions = [default] if default is not None else []
@@ -47,6 +53,38 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     for finding in findings:
         session.screen.write(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
+
+
+def program_notes(path: Path | None, session: Session) -> Iterator[str]:
+    """Yield what the service will not find: the program that observes, and what is in homes."""
+    with suppress(TimelapsedError):  # its faults are reported already
+        config = read_config(path)
+        try:
+            find_program(*(config.observe or ("true",))[:1])
+        except ProgramMissing as missing:
+            yield f"observe: {missing}; scans are taken all the same"
+        if session.scope is not Scope.SYSTEM:
+            return
+        for word in _texts([config.driver_options, config.observe]):
+            if is_in_a_home(word):
+                yield f"{word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin"
+        if config.datasets is not None and is_in_a_home(str(config.datasets)):
+            yield f"datasets can't be put into {config.datasets} by the service (homes are hidden from it)"
+
+
+def is_in_a_home(text: str) -> bool:
+    """Whether a text is a path in a home directory, or a link to one."""
+    paths = (text, os.path.realpath(text)) if text.startswith("/") and "\0" not in text else ()
+    return any(Path(path).is_relative_to(home) for path in paths for home in HOMES)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts in a value of TOML."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def storage_notes(path: Path | None, session: Session) -> Iterator[str]:

@@ -133,7 +133,6 @@ def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]
     ------
     FileUnusable, FaultsFound
         The file can't be read, or it has faults.
-
     """
     definition = read_definition(path)
     return definition, definition.schedule(now)
@@ -171,7 +170,6 @@ def check_rig_can(configuration: Mapping[str, Any], driver: ScannerDriver | None
         With every such fault.
     DriverBroken
         The driver's check fails.
-
     """
     faults = _driver_faults(driver, configuration) if driver is not None else ()
     if scan_faults := [fault for fault in faults if not fault.table.startswith("drivers.")]:

@@ -101,6 +101,9 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path(), metavar="PATH", help="a file, or a directory (default: the current one)"
     )
 
+    trial = add("try", "take one scan now, outside the schedule, and say how long it took and how large it is")
+    trial.add_argument("--position", type=_position, default=0, metavar="N", help="only this one of the path, from 1")
+
     lights = add("lights", "switch to the light of a scan, or back to the plant's own")
     lights.add_argument("state", choices=("on", "off"), help="of the scan light")
 
@@ -161,6 +164,13 @@ def _count(text: str) -> int:
         if (count := int(text)) >= 0:
             return count
     raise argparse.ArgumentTypeError(f"{text!r} is no number of slots; write 0 or more")
+
+
+def _position(text: str) -> int:
+    """Return the number of a position."""
+    if position := _count(text):
+        return position
+    raise argparse.ArgumentTypeError(f"{text!r} is no position; they are counted from 1")
 
 
 def _coordinate(text: str) -> float:

@@ -40,7 +40,6 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
     ------
     TimelapsedError
         There is no definition, or it has faults.
-
     """
     path = options.file or session.places.find_definition()
     if path is None:

@@ -52,7 +52,6 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
         The daemon doesn't answer.
     OSError
         The request can't be left, or a picture can't be written.
-
     """
     command = _read_command(options, session)
     pid = find_daemon(session.store)
@@ -64,7 +63,7 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
             session.screen.write(line)
     else:
         session.screen.write(one_line(sentence))
-    if pid is None:
+    if pid is None and command.action is not ManualAction.TRY:
         session.screen.write(session.screen.paint(f"note: {RIG_STAYS_NOTE}", Style.DIM))
     return 0
 
@@ -78,6 +77,8 @@ def _read_command(options: argparse.Namespace, session: Session) -> ManualComman
             return ManualCommand(action=action, camera=options.camera, who=who)
         case ManualAction.LIGHTS:
             return ManualCommand(action=action, on=options.state == "on", who=who)
+        case ManualAction.TRY:
+            return ManualCommand(action=action, position=options.position, who=who)
     return ManualCommand(action=action, who=who)
 
 

@@ -1,7 +1,7 @@
 """A manual command in this process, where no daemon runs.
 
 The rig is left as the person put it: arm, power and lights stay, so that one command can build on the last. `check`
-alone leaves it in standby: it changes nothing that a next command could need.
+leaves it in standby: it changes nothing that a next command could need. So does `try`: it is a whole slot.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.manual_control import ManualControl
+from plantimager.timelapse.drivers.programs.observe import ObserveProgram
+from plantimager.timelapse.drivers.trial import Trial
 from plantimager.timelapse.settings.acceptance import scan_configuration_for
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.store.loading import load_timelapse
@@ -49,7 +51,6 @@ def perform_locally(command: ManualCommand, session: Session) -> ManualReport:
         The configuration has faults.
     OSError
         The lock can't be made.
-
     """
     path = session.places.find_config()
     config = read_config(path)
@@ -59,27 +60,52 @@ def perform_locally(command: ManualCommand, session: Session) -> ManualReport:
         raise found.named(path or "") from None
     with _rig_locked(session), _interruptible() as monitor:
         try:
-            return perform(driver, config.driver, command, _scan_configuration(command, config, session), monitor)
+            configuration, trial = _scan_configuration(command, config, session), _trial(config, session)
+            return perform(driver, config.driver, command, configuration, monitor, trial)
         except (TimelapsedError, OSError):
             raise
         except Exception as problem:  # a driver by others may raise anything
             raise DriverBroken(config.driver, problem) from problem
         finally:
             _release(driver, command)
+            if os.geteuid() == 0 and command.action is ManualAction.TRY:
+                _give_to_service(trial, session)
+
+
+def _trial(config: Config, session: Session) -> Trial:
+    observe = None if config.observe is None else ObserveProgram(config.observe, config.observe_timeout)
+    return Trial(
+        at=session.clock.now(),
+        datasets=session.places.datasets_in(config.datasets),
+        owner=session.places.owner,
+        monotonic=session.clock.monotonic,
+        observe=observe,
+    )
+
+
+def _give_to_service(trial: Trial, session: Session) -> None:
+    """Have what root has made belong to the service's user, who puts datasets beside it and may move it away."""
+    storage = session.store.parent.stat()
+    made = [trial.datasets, *trial.datasets.glob(f"*{trial.dataset.name}*")]
+    for path in [*made, *(path for directory in made[1:] for path in directory.rglob("*"))]:
+        if path.lstat().st_uid == 0:
+            os.chown(path, storage.st_uid, storage.st_gid, follow_symlinks=False)
 
 
 def _release(driver: ScannerDriver, command: ManualCommand) -> None:
-    """Leave the rig as the person put it; in standby after a check."""
-    if isinstance(driver, ManualControl) and command.action is not ManualAction.CHECK:
+    """Leave the rig as the person put it; in standby after a check or a trial."""
+    if isinstance(driver, ManualControl) and command.action not in (ManualAction.CHECK, ManualAction.TRY):
         driver.leave()
         return
     with suppress(DriverError):  # of a part that doesn't answer; the check has shown it
+        if command.action is ManualAction.TRY:
+            driver.standby()
         driver.close()
 
 
 def _scan_configuration(command: ManualCommand, config: Config, session: Session) -> Mapping[str, Any]:
-    """Return the timelapse's camera settings for a picture; those of the host where its store can't be read."""
-    if command.action is ManualAction.SNAPSHOT:
+    """Return the timelapse's configuration for a picture or a trial; the host's where its store can't be read."""
+    if command.action in (ManualAction.SNAPSHOT, ManualAction.TRY):
         with suppress(TimelapsedError):
             loaded = load_timelapse(session.store)
             if loaded is not None:
@@ -95,7 +121,6 @@ def _rig_locked(session: Session) -> Iterator[None]:
     ------
     ManualCommandRefused
         One of them has it.
-
     """
     make_private_directory(session.store.parent)
     lock = InstanceLock(session.store)

@@ -31,7 +31,6 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         The request was left, but no daemon has answered it.
     OSError
         The request can't be left.
-
     """
     now = session.clock.now()
     definition, schedule = read_with_schedule(options.file, now)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.drivers.programs.observe import ObserveProgram
     from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.places import Places
 
@@ -74,6 +75,16 @@ class ActiveConfig:
     def owner(self) -> Owner:
         """Whose those datasets are."""
         return self._places.owner
+
+    @property
+    def observe(self) -> ObserveProgram | None:
+        """The program that observes something beside each scan."""
+        config = self.config
+        if config.observe is None:
+            return None
+        from plantimager.timelapse.drivers.programs.observe import ObserveProgram  # noqa: PLC0415 - for this alone
+
+        return ObserveProgram(config.observe, config.observe_timeout)
 
     @property
     def run_latest(self) -> bool:

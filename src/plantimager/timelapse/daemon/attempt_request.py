@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.scan.request import ScanRequest
-from plantimager.timelapse.scan.secrets import STORE_ONLY, without_secrets
+from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.scan.request import Owner
+    from plantimager.timelapse.scan.request import Observation, Owner
 
 
 def request_of(
-    timelapse: TimeLapse, configuration: Mapping[str, Any], datasets: Path, owner: Owner | None = None
+    timelapse: TimeLapse,
+    configuration: Mapping[str, Any],
+    datasets: Path,
+    owner: Owner | None = None,
+    observe: Callable[[ScanRequest], Observation] | None = None,
 ) -> ScanRequest:
     """Return the request for the running attempt, without the secrets of the configuration."""
     slot = timelapse.next_idx
@@ -35,8 +39,9 @@ def request_of(
         scheduled_at=timelapse.schedule_times[slot],
         started_at=record.started_at,
         dataset_dir=datasets / record.scan_id,
-        configuration=without_secrets({**configuration, "timelapse": about}, STORE_ONLY),
+        configuration=without_secrets({**configuration, "timelapse": about}, for_driver=True),
         owner=owner,
+        observe=observe,
     )
 
 

@@ -10,7 +10,7 @@ from plantimager.timelapse.daemon.driver_calls import PROGRESS_INTERVAL
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.stop import record_stop
 from plantimager.timelapse.daemon.transition import Circumstances
-from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT
+from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
 from plantimager.timelapse.support.errors import DriverStalled, ScanFailed, ScanTimedOut
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class CallSupervisor:
         return self._cancel_timeout(monitor)
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
-        """Return in how many seconds a call that is cancelled counts as hung."""
-        limit = self._active.driver.cancel_timeout if monitor.call.hears_cancellation else CANCEL_TIMEOUT
+        """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""
+        driver = self._active.driver
+        limit = driver.cancel_timeout if monitor.call.hears_cancellation else CANCEL_TIMEOUT
+        limit = max(limit, driver.call_timeout) if monitor.call is Call.MANUAL else limit
         return limit.total_seconds()
 
     def _must_end(self, monitor: CallMonitor) -> bool:

@@ -143,7 +143,7 @@ class Daemon:
         slots = SlotRunner(common, scheduler, power, supervisor, probe)
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
-        requests = RequestHandler(common, inbox, planner, intake)
+        requests = RequestHandler(common, inbox, planner, intake, probe)
         status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):

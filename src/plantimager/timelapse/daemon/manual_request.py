@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.channel.inbox import Request
+    from plantimager.timelapse.daemon.active_config import ActiveConfig
     from plantimager.timelapse.drivers.base import ScanMonitor, ScannerDriver
     from plantimager.timelapse.drivers.manual_command import ManualCommand
+    from plantimager.timelapse.drivers.trial import Trial
+    from plantimager.timelapse.support.clock import Clock
 
 
 class ManualRequest(Struct, frozen=True):
@@ -26,6 +29,12 @@ class ManualRequest(Struct, frozen=True):
     driver: str
     """The driver's name in the configuration."""
     configuration: Mapping[str, Any]
+    trial: Trial
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it takes a scan; any other leaves a rig without manual control as it is."""
+        return self.command.action == "try"
 
     def check_offered(self, driver: ScannerDriver) -> None:
         """Raise `ManualCommandRefused` where the driver doesn't offer the command."""
@@ -46,14 +55,18 @@ class ManualRequest(Struct, frozen=True):
         """
         from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_manual_request`
 
-        report = perform(driver, self.driver, self.command, self.configuration, monitor)
+        report = perform(driver, self.driver, self.command, self.configuration, monitor, self.trial)
         for number, picture in enumerate(report.pictures):
             leave_picture(self.request, number, picture.content)
         return Answer(accepted=True, message=report.sentence, details=report.details)
 
 
 def read_manual_request(
-    request: Request, reply: Callable[[Answer], None], driver: str, configuration: Mapping[str, Any]
+    request: Request,
+    reply: Callable[[Answer], None],
+    active: ActiveConfig,
+    configuration: Mapping[str, Any],
+    clock: Clock,
 ) -> ManualRequest:
     """Return the manual command that a request asks for, read by a module that most daemons never load.
 
@@ -64,6 +77,9 @@ def read_manual_request(
 
     """
     from plantimager.timelapse.drivers.manual_command import read_manual_command  # noqa: PLC0415 - see above
+    from plantimager.timelapse.drivers.trial import Trial  # noqa: PLC0415 - see above
 
     command = read_manual_command(request.body(), request.path.name)
-    return ManualRequest(command, request, reply, driver, configuration)
+    place, owner, observe = active.datasets, active.owner, active.observe
+    trial = Trial(at=clock.now(), datasets=place, owner=owner, monotonic=clock.monotonic, observe=observe)
+    return ManualRequest(command, request, reply, active.config.driver, configuration, trial)

@@ -20,6 +20,7 @@ from plantimager.timelapse.support.text import one_line
 if TYPE_CHECKING:
     from plantimager.timelapse.channel.inbox import Inbox, Request
     from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
     from plantimager.timelapse.daemon.planner import Planner
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 class RequestHandler:
     """Handles the requests in the inbox. Loop thread."""
 
-    def __init__(self, common: Common, inbox: Inbox, planner: Planner, intake: DefinitionIntake) -> None:
+    def __init__(
+        self, common: Common, inbox: Inbox, planner: Planner, intake: DefinitionIntake, probe: DatasetProbe
+    ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold = common.active, common.rig, common.hold
-        self._inbox, self._planner, self._intake = inbox, planner, intake
+        self._inbox, self._planner, self._intake, self._probe = inbox, planner, intake, probe
 
     def handle_all(self) -> None:
         """Handle every request that is there, the oldest first.
@@ -100,7 +103,8 @@ class RequestHandler:
         Raises
         ------
         ManualCommandRefused
-            The timelapse comes first, another person is at the rig, or the driver doesn't offer the command.
+            The timelapse comes first, another person is at the rig, the driver doesn't offer the command, or a trial
+            has nowhere to go.
         FaultsFound
             The command can't be understood.
 
@@ -112,10 +116,12 @@ class RequestHandler:
             return
         configuration = self._keeper.configuration or self._active.config.scan
         reply = partial(self._inbox.answer, request)
-        manual = read_manual_request(request, reply, self._active.config.driver, configuration)
+        manual = read_manual_request(request, reply, self._active, configuration, self._clock)
         if self._lifecycle.trouble is not None:
             raise ManualCommandRefused(f"{self._lifecycle.trouble}; the daemon is about to be restarted")
         self._hold.check_free(self._keeper.timelapse, self._rig.monitor)
         manual.check_offered(self._active.driver)
+        if manual.is_trial and self._probe.is_elsewhere:
+            raise ManualCommandRefused(f"{self._probe.trouble}")
         self._hold.begin(manual)
         self._rig.run(manual)

@@ -83,11 +83,11 @@ class Rig:
         self._submit(Call.SCAN, request)
 
     def run(self, manual: ManualRequest) -> None:
-        """Have a manual command carried out; a driver without manual control is only looked at.
+        """Have a manual command carried out; one that is no trial only looks at a driver without manual control.
 
         The rig has to be prepared again after it: light and arm are as a person wants them.
         """
-        if self.offers_manual_control:
+        if self.offers_manual_control or manual.is_trial:
             self.power = Power.LEFT
         self._submit(Call.MANUAL, manual=manual)
 

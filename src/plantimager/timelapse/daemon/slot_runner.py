@@ -12,7 +12,7 @@ from plantimager.timelapse.daemon.attempt_request import is_running_attempt, req
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner
-from plantimager.timelapse.daemon.rig import log_trouble
+from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.power import warmup_at
@@ -107,7 +107,8 @@ class SlotRunner:
 
     def _begin_attempt(self, running: TimeLapse, now: datetime, circumstances: Circumstances) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        request = request_of(running, self._keeper.configuration, self._active.datasets, self._active.owner)
+        place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
+        request = request_of(running, self._keeper.configuration, place, owner, observe)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ class SlotRunner:
                 continue
             if outcome.call is Call.MANUAL:
                 self._hold.end(outcome)
-                if not self._rig.offers_manual_control:  # then the rig was only looked at
+                if self._rig.power is not Power.LEFT:  # then the rig was only looked at
                     self._hold.release()
             elif outcome.problem is not None:
                 self._note_trouble(outcome)

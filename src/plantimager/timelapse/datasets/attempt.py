@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets.contents import check_contents
+from plantimager.timelapse.datasets.plantdb_layout import add_observed
 from plantimager.timelapse.datasets.receipt import (
     FILES,
+    OBSERVED,
     RECEIPT,
     boot_id,
     load_receipt,
@@ -43,6 +45,7 @@ from plantimager.timelapse.datasets.receipt import (
     result_from_receipt,
 )
 from plantimager.timelapse.datasets.syncing import GROUP_FILE, open_to_group, sync_tree
+from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
@@ -68,7 +71,9 @@ class Attempt:
     def __init__(self, request: ScanRequest, directory: Path, report: Report = _report_nothing) -> None:
         self.request, self.directory = request, directory
         self._report = report
+        self._observation = None if request.observe is None else request.observe(request)
         self._receipt: dict[str, Any] | None = None
+        self._note = ""
 
     def seal(self, result: ScanResult) -> None:
         """Write the receipt: everything is taken, and a kill from here on loses nothing.
@@ -81,14 +86,22 @@ class Attempt:
             The pictures of ``result`` are not there; there is no receipt.
         OSError
             The disk refuses; there is no receipt.
-
         """
         check_contents(self.directory, result.pictures)
+        observed = Observed() if self._observation is None else self._observation.result(self._report)
         if not os.access(self.directory, os.W_OK):  # a program has write-protected its pictures
             open_to_group(self.directory)
-        receipt = make_receipt(self.request, result)
+        receipt = make_receipt(self.request, replace(result, note=_join(result.note, observed.note)))
+        if observed.values is not None:
+            receipt[OBSERVED] = observed.values
+            add_observed(self.directory, observed.values)
         _write_receipt(self.directory, receipt)
-        self._receipt = receipt
+        self._receipt, self._note = receipt, observed.note
+
+    def stop(self) -> None:
+        """End the observation, if it still goes on: the attempt is over."""
+        if self._observation is not None:
+            self._observation.stop()
 
     def finish(self, result: ScanResult) -> ScanResult:
         """Sync everything to disk, move it into place, and return ``result``, with a note on what was moved for it.
@@ -99,11 +112,11 @@ class Attempt:
             The place is that of another rig's dataset, or as `seal`.
         OSError
             The disk refuses; the dataset is not in its place.
-
         """
         if self._receipt is None:
             self.seal(result)
         assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
+        result = replace(result, note=_join(result.note, self._note))
         return _complete(self.request, self.directory, self._receipt, result, self._report)
 
 
@@ -121,16 +134,17 @@ def begin_attempt(request: ScanRequest, report: Report = _report_nothing) -> Ite
         correct it within the grace period.
     ScanFailed
         The disk refused a later write, or `MAX_DIRECTORIES` directories of this number are there.
-
     """
     try:
         directory = _make_directory(request)
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
     try:
+        attempt = Attempt(request, directory, report)
         try:
-            yield Attempt(request, directory, report)
+            yield attempt
         finally:
+            attempt.stop()
             _remove_if_empty(directory)
     except OSError as problem:
         raise ScanFailed(_describe(problem, request)) from problem
@@ -150,7 +164,6 @@ def find_finished(request: ScanRequest, report: Report = _report_nothing) -> Sca
     ------
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
-
     """
     receipt = read_receipt(request.dataset_dir, request)
     if receipt is not None:
@@ -172,7 +185,11 @@ def _complete(
     with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
         _write_receipt(directory, {**receipt, FILES: digests})
     moved = _move_into_place(directory, request)
-    return replace(result, note="; ".join(filter(None, (result.note, moved))))
+    return replace(result, note=_join(result.note, moved))
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _write_receipt(directory: Path, receipt: dict[str, Any]) -> None:
@@ -250,7 +267,6 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
     ------
     ScanFailed
         Another rig's dataset is there.
-
     """
     dataset_dir, note, number = request.dataset_dir, "", 1
     while os.path.lexists(dataset_dir):

@@ -51,7 +51,6 @@ def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
     ------
     ScannerNotReady
         It has not. No attempt is used: a person may free space within the grace period.
-
     """
     try:
         require_free_space(request.dataset_dir.parent, needed, keep_free)
@@ -66,14 +65,14 @@ def require_free_space(directory: Path, needed: int, keep_free: int) -> None:
     ------
     OSError
         It has not (ENOSPC, worded for a person), or it can't be read how much is free.
-
     """
     free = shutil.disk_usage(directory).free
     if free - needed < keep_free:
-        sizes = f"{_format_bytes(free)} free, {_format_bytes(needed)} needed for this scan, and"
-        problem = f"{sizes} {_format_bytes(keep_free)} kept free; move datasets away, or lower keep_free"
+        sizes = f"{format_bytes(free)} free, {format_bytes(needed)} needed for this scan, and"
+        problem = f"{sizes} {format_bytes(keep_free)} kept free; move datasets away, or lower keep_free"
         raise OSError(errno.ENOSPC, problem, str(directory))
 
 
-def _format_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
+    """Return a number of bytes for people."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

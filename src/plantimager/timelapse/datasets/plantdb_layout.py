@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
+from plantimager.timelapse.support.durable import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.scan.request import ScanRequest
 
 FILESET: Final = "images"
+
+MAX_METADATA_BYTES: Final = 1 << 26
+"""Of a scan; they have the whole configuration, which is at most that of the store."""
 
 
 class PlantDbLayout:
@@ -50,7 +55,6 @@ class PlantDbLayout:
         ------
         OSError
             The disk refuses it.
-
         """
         file_id = f"{camera.name}-{shot:05d}"
         name = f"{file_id}.{camera.extension}"
@@ -74,7 +78,6 @@ class PlantDbLayout:
         ------
         OSError
             The disk refuses it, or a picture is not there any more.
-
         """
         for file in self._files:
             (self._directory / FILESET / file["file"]).stat()
@@ -106,3 +109,13 @@ class PlantDbLayout:
 
     def _write_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
         (self._metadata / name).write_bytes(json_text.dumps(metadata))
+
+
+def add_observed(directory: Path, values: Mapping[str, Any]) -> None:
+    """Add what was observed beside a scan to its metadata, if they are ours."""
+    path = directory / "metadata" / "metadata.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a program's own files are as it likes
+        metadata = json_text.loads(read_regular(path, MAX_METADATA_BYTES))
+        if not path.is_symlink():
+            metadata["timelapsed"]["observed"] = values
+            path.write_bytes(json_text.dumps(metadata))

@@ -20,6 +20,9 @@ RECEIPT: Final = "timelapsed.json"
 FILES: Final = "files"
 """The key of the SHA-256 of every other file, by its path in the dataset."""
 
+OBSERVED: Final = "observed"
+"""The key of what was observed beside the scan."""
+
 MAX_RECEIPT_BYTES: Final = 1 << 24
 """One of ours has some hundred, and a hundred for each file: larger ones are written without the files' digests."""
 
@@ -60,7 +63,6 @@ def load_receipt(directory: Path) -> dict[str, Any]:
         There is none, or it can't be read.
     ValueError
         It isn't one.
-
     """
     receipt = json_text.loads(read_regular(directory / RECEIPT, MAX_RECEIPT_BYTES))
     if not isinstance(receipt, dict):

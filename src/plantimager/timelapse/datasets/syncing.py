@@ -48,7 +48,6 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     ------
     OSError
         The disk refuses something. The kernel reports that once: another sync would seem to succeed.
-
     """
     folders = [(Path(folder), names) for folder, _, names in os.walk(directory, topdown=False)]
     paths = [folder / name for folder, names in folders for name in sorted(names)]
@@ -74,7 +73,6 @@ def make_group_directory(directory: Path) -> None:
     ------
     OSError
         It can't be made.
-
     """
     try:
         directory.mkdir()
@@ -137,7 +135,6 @@ def _write_back(descriptor: int, start: int, count: int) -> None:
     ------
     OSError
         The disk refuses it: the sync would no longer report it.
-
     """
     function = _sync_file_range()
     if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _WAIT_AND_WRITE):

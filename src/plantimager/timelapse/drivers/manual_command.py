@@ -1,4 +1,4 @@
-"""Manual commands: what a person asks of the rig between scans with ``timelapsectl rig``, read and carried out.
+"""Manual commands, which a person gives the rig between scans with ``timelapsectl rig``: reading, carrying out.
 
 `perform` is called on the rig thread of a daemon or, where none runs, by the command line itself.
 """
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.drivers.manual_control import ManualControl
+from plantimager.timelapse.drivers.trial import Trial, take_trial
 from plantimager.timelapse.scan.pose import Pose
-from plantimager.timelapse.scan.values import coordinate
+from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,27 +27,30 @@ MAX_NAME: Final = 100
 
 
 class ManualAction(StrEnum):
-    """What a manual command does, in the words of the command line."""
+    """The actions of manual commands, in the words of the command line."""
 
     CHECK = "check"
     HOME = "home"
     GOTO = "goto"
     SNAPSHOT = "snapshot"
     LIGHTS = "lights"
+    TRY = "try"
 
 
 class ManualCommand(Struct, frozen=True):
-    """What a person asks of the rig."""
+    """A manual command with its values."""
 
     action: ManualAction
     pose: Pose = Pose()
     """Of `ManualAction.GOTO`: x, y in mm, pan in degrees; an axis that it leaves out stays as it is."""
     camera: str = ""
-    """Of `ManualAction.SNAPSHOT`: which one; empty for all."""
+    """Of `ManualAction.SNAPSHOT`: the name of one; empty for all."""
     on: bool = False
     """Of `ManualAction.LIGHTS`."""
+    position: int = 0
+    """Of `ManualAction.TRY`: one of the path, counted from 1; 0 for all."""
     who: str = "somebody"
-    """Who asks, for the journal."""
+    """The name of the person, for the journal."""
 
     def body(self) -> dict[str, Any]:
         """Return the command as the JSON object of a request, which `read_manual_command` reads."""
@@ -58,6 +62,8 @@ class ManualCommand(Struct, frozen=True):
             body["camera"] = self.camera
         elif self.action is ManualAction.LIGHTS:
             body["on"] = self.on
+        elif self.action is ManualAction.TRY and self.position:
+            body["position"] = self.position
         return body
 
     def __str__(self) -> str:
@@ -66,6 +72,8 @@ class ManualCommand(Struct, frozen=True):
                 return " ".join(f"{self.action} {self.pose}".split())
             case ManualAction.LIGHTS:
                 return f"{self.action} {'on' if self.on else 'off'}"
+            case ManualAction.TRY:
+                return f"{self.action} {self.position or ''}".rstrip()
         return f"{self.action} {self.camera}".rstrip()
 
 
@@ -82,7 +90,7 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     table = Table(body, "", faults)
     action = ManualAction(table.take("action", one_of(*ManualAction)) or ManualAction.CHECK)
     who = table.take("who", _name, "somebody")
-    pose, camera, on = Pose(), "", False
+    pose, camera, on, position = Pose(), "", False, 0
     if action is ManualAction.GOTO:
         pose = Pose(**{axis: table.take(axis, coordinate, None) for axis in ("x", "y", "pan")})
         if not faults and pose == Pose():
@@ -91,10 +99,12 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
         camera = table.take("camera", _name, "")
     elif action is ManualAction.LIGHTS:
         on = bool(table.take("on", boolean))
+    elif action is ManualAction.TRY:
+        position = table.take("position", whole_number(1, MAX_POINTS), 0)
     table.finish()
     if faults:
         raise FaultsFound(faults, source)
-    return ManualCommand(action=action, pose=pose, camera=camera, on=on, who=who)
+    return ManualCommand(action=action, pose=pose, camera=camera, on=on, who=who, position=position)
 
 
 def _name(value: object) -> str:
@@ -135,7 +145,7 @@ class ManualReport(Struct, frozen=True):
 
 def check_supported(driver: ScannerDriver, name: str, command: ManualCommand) -> None:
     """Raise `ManualCommandRefused` where a driver doesn't offer a command; ``name`` is the driver's."""
-    if command.action is not ManualAction.CHECK:
+    if command.action not in (ManualAction.CHECK, ManualAction.TRY):
         _manual_control_of(driver, name)
 
 
@@ -143,12 +153,18 @@ def _manual_control_of(driver: ScannerDriver, name: str) -> ManualControl:
     if isinstance(driver, ManualControl):
         return driver
     raise ManualCommandRefused(
-        f"the driver {name} has no control by hand", hint="timelapsectl rig check says what it knows of its rig"
+        f"the driver {name} has no control by hand",
+        hint="timelapsectl rig check says what it knows of its rig, and timelapsectl rig try takes a scan",
     )
 
 
 def perform(
-    driver: ScannerDriver, name: str, command: ManualCommand, configuration: Mapping[str, Any], monitor: ScanMonitor
+    driver: ScannerDriver,
+    name: str,
+    command: ManualCommand,
+    configuration: Mapping[str, Any],
+    monitor: ScanMonitor,
+    trial: Trial,
 ) -> ManualReport:
     """Carry out a command, and return its result. It has to run on the thread that calls the driver.
 
@@ -162,6 +178,8 @@ def perform(
     """
     if command.action is ManualAction.CHECK:
         return _examine(driver, name)
+    if command.action is ManualAction.TRY:
+        return ManualReport(take_trial(driver, configuration, command.position, monitor, trial))
     control = _manual_control_of(driver, name)
     match command.action:
         case ManualAction.HOME:
@@ -171,7 +189,7 @@ def perform(
         case ManualAction.LIGHTS:
             control.light(on=command.on)
             return ManualReport("the light is that of a scan" if command.on else "the plant has its own light again")
-        case ManualAction.SNAPSHOT:
+        case _:
             return _snapshot(control, command.camera, configuration, monitor)
 
 

@@ -4,35 +4,39 @@ The default driver, for a first look, for trying a definition out, and for tests
 be absent.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here, since `SimulatedOptions` declares keys.
 
 import threading
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
+from plantimager.timelapse.datasets.disk_space import MEGABYTE, read_size
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
-from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
-from plantimager.timelapse.drivers.simulated_options import TABLE, SimulatedOptions
-from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, read_cameras
+from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.reach import check_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.faults import Table
-from plantimager.timelapse.support.keys import read_table
+from plantimager.timelapse.support.faults import Fault, Table, boolean, number, whole_number
+from plantimager.timelapse.support.keys import Key, read_table
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+TABLE: Final = "drivers.simulated"
 
-    from plantimager.timelapse.scan.cameras import Camera
-    from plantimager.timelapse.support.faults import Fault
+ALL_ATTEMPTS: Final = 1_000_000
+"""More attempts than a slot ever has."""
+
+KEEP_FREE: Final = 100 * MEGABYTE
+"""Bytes. Less than for a real rig: this one is for trying out, also in the /tmp of a small computer."""
 
 REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
 """The reach of the simulated gantry, mm: that of the usual real one."""
@@ -41,6 +45,45 @@ SNAPSHOT_AGE: Final = timedelta(days=14)
 """Of the plant in a manual snapshot: it has some leaves."""
 
 PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
+
+
+def _slots(value: object) -> frozenset[int]:
+    if not isinstance(value, list):
+        raise ValueError("write a list of slots, from 0: [2, 5]")  # noqa: TRY004 - readers raise ValueError
+    return frozenset(map(whole_number(0), value))
+
+
+def _days(value: object) -> float:
+    days = number(value)
+    if not 0 <= days <= 1000:
+        raise ValueError("write days from 0 to 1000")
+    return days
+
+
+class SimulatedOptions(Struct, frozen=True, kw_only=True):
+    """How the simulated rig scans, fails, stalls and is absent."""
+
+    time_per_position: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(seconds=0.5)
+    """How long the arm takes from one position to the next; 0 for at once."""
+    image_width: Annotated[int, Key(whole_number(0, 10_000), "pixels")] = 640
+    """How wide pictures are at most, 0 to 10000; 0 leaves them as wide as the camera's."""
+    days_per_slot: Annotated[float | None, Key(_days, "days", "as the calendar has it")] = None
+    """How many days the plant grows from slot to slot, 0 to 1000."""
+    fail: Annotated[frozenset[int], Key(_slots)] = frozenset()
+    """A list of slots that fail half-way."""
+    stall: Annotated[frozenset[int], Key(_slots)] = frozenset()
+    """A list of slots that stop half-way and report no more progress."""
+    fail_attempts: Annotated[int, Key(whole_number(1), "attempts", "all of them")] = ALL_ATTEMPTS
+    stall_attempts: Annotated[int, Key(whole_number(1), "attempts", "all of them")] = ALL_ATTEMPTS
+    """How many of the first attempts at those slots do so, 1 or more."""
+    deaf: Annotated[bool, Key(boolean)] = False
+    """Whether a scan that has stopped ignores that it is cancelled."""
+    absent: Annotated[frozenset[int], Key(_slots)] = frozenset()
+    """A list of slots in which the rig is absent."""
+    absent_for: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(0)
+    """How long after the service's start the rig is absent, too."""
+    keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
+    """With less than this free on the disk of the datasets no scan is begun."""
 
 
 class SimulatedDriver(ScannerDriver, ManualControl):
@@ -85,7 +128,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
             return finished
         self.prepare()
         if request.index in self._options.absent:
-            raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as it was told")
+            raise ScannerNotReady(f"the simulated rig is absent in slot {request.index}, as its options say")
         poses, cameras = _plan(request.configuration)
         cameras = [self._limit_width(camera) for camera in cameras]
         needed = disk_space.max_picture_bytes(cameras) * len(poses)
@@ -123,13 +166,13 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         """Fail or stall if the options say so for this slot; half-way, so that some pictures have been taken."""
         options = self._options
         if request.index in options.fail and request.attempt <= options.fail_attempts:
-            raise ScanFailed(f"the simulated rig fails in slot {request.index}, as it was told")
+            raise ScanFailed(f"the simulated rig fails in slot {request.index}, as its options say")
         if request.index in options.stall and request.attempt <= options.stall_attempts:
             if options.deaf:
                 self._closed.wait()
             while not monitor.wait(3600):
                 pass
-            raise ScanCancelled(f"stalled in slot {request.index}, as it was told, until cancelled")
+            raise ScanCancelled(f"stalled in slot {request.index}, as its options say, until cancelled")
 
     def _limit_width(self, camera: Camera) -> Camera:
         """Return a camera whose pictures are at most as wide as the option ``image_width``."""
@@ -223,7 +266,6 @@ def _plan(configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Ca
     ------
     ScanFailed
         No path can be made of its table.
-
     """
     faults: list[Fault] = []
     poses = path_of(configuration, faults)

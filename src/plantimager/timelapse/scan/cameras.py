@@ -24,7 +24,7 @@ EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png",
 MAX_PIXELS: Final = 20_000
 """Pixels of a side; a larger number is a typing error."""
 
-_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+CAMERA_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pictures are named after their camera, and PlantDB takes no other ids."""
 
 
@@ -78,7 +78,7 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
         closest = _closest_table(name)
         if closest is not None:
             faults.append(Fault("", name, MISSING, f"unknown table; did you mean [{closest}]?"))
-        elif not re.fullmatch(_NAME, name):
+        elif not re.fullmatch(CAMERA_NAME, name):
             problem = "not a camera's name; write letters, digits, _ and -, at most 64"
             faults.append(Fault("", name, MISSING, problem))
         else:

@@ -24,16 +24,12 @@ from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
 
 class BasePath(Struct, frozen=True, kw_only=True):
-    """A path and its kwargs."""
+    """A path and its kwargs. A path's `poses` come one by one: one that is far too long must not fill memory."""
 
     @classmethod
     def read(cls, kwargs: Table) -> Self:
         """Return the path of ``[ScanPath.kwargs]``. If that added faults, `poses` can't be called."""
         return cls(**read_keys(cls, kwargs))
-
-    def poses(self) -> Iterator[Pose]:
-        """Yield the poses in their order, one by one: a path that is far too long must not fill memory."""
-        raise NotImplementedError
 
 
 class _RoundPath(BasePath, frozen=True, kw_only=True):
@@ -218,7 +214,7 @@ def _evenly_spaced(start: float, stop: float, count: int) -> Iterator[float]:
     return (start + (stop - start) * i / (count - 1) for i in range(count))
 
 
-PATHS: Final[Mapping[str, type[BasePath]]] = {
+PATHS: Final[Mapping[str, type[Circle | Cylinder | Line | CustomPath | CalibrationPath | CalibrationPath2]]] = {
     kind.__name__: kind for kind in (Circle, Cylinder, Line, CustomPath, CalibrationPath, CalibrationPath2)
 }
 """The paths by their ``class_name``."""
@@ -240,6 +236,22 @@ class ScanPath(Struct, frozen=True):
 def path_of(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Pose, ...] | None:
     """Return the poses of a scan configuration, `DEFAULT_PATH` if it names no path; otherwise as `read_path`."""
     return read_path(configuration["ScanPath"], faults) if "ScanPath" in configuration else DEFAULT_PATH
+
+
+def at_position(configuration: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """Return a scan configuration with one position of its path alone, counted from 1.
+
+    Raises
+    ------
+    ValueError
+        The path has no such position.
+    """
+    poses = path_of(configuration, []) or ()
+    if not 0 < position <= len(poses):
+        raise ValueError(f"the path has {len(poses)} positions, and no position {position}")
+    at = {axis: value for axis, value in poses[position - 1]._asdict().items() if value is not None}
+    kwargs = {"waypoints": [[*at.values()]], "scheme": [*at]}
+    return {**configuration, "ScanPath": {"class_name": CustomPath.__name__, "kwargs": kwargs}}
 
 
 def read_path(table: object, faults: list[Fault], name: str = "ScanPath") -> tuple[Pose, ...] | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -34,6 +34,24 @@ class Owner(Struct, frozen=True, kw_only=True):
         return f"{rig} on {self.host or 'an unknown host'} (store {self.store or 'unknown'})"
 
 
+class Observed(Struct, frozen=True):
+    """What was observed beside a scan, such as the temperature, or a note on why it wasn't."""
+
+    values: Mapping[str, Any] | None = None
+    """JSON values."""
+    note: str = ""
+
+
+class Observation(Protocol):
+    """An observation that goes on beside a scan."""
+
+    def result(self, report: Callable[[str], None]) -> Observed:
+        """Return its result; waits for it, for a limited time, and calls ``report`` with a sentence in the meantime."""
+
+    def stop(self) -> None:
+        """End it: nobody needs its result."""
+
+
 class ScanRequest(Struct, frozen=True, kw_only=True):
     """One attempt at one slot."""
 
@@ -58,6 +76,8 @@ class ScanRequest(Struct, frozen=True, kw_only=True):
     """Whose scan it is, None where the caller is no daemon."""
     started_at: datetime | None = None
     """Start of this attempt, UTC, None where the caller doesn't know; for the dataset's metadata."""
+    observe: Callable[[ScanRequest], Observation] | None = None
+    """Begins the observation whose result goes into the dataset's metadata; `datasets.attempt` calls it."""
 
 
 class ScanResult(Struct, frozen=True):

@@ -8,28 +8,34 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STORE_ONLY: Final = r"api_token"
-"""The key of the store's own secret, which no driver is given."""
+_SECRET_KEY: Final = re.compile(
+    r"(?:.*[_-])?(?:token|password|passwd|passphrase|secret|api_?-?key|credentials?)", re.IGNORECASE
+)
 
-SECRETS: Final = r"(?i)(.*[_-])?(token|api_?-?key|passw(or)?d|passphrase|secret|credentials?)"
-"""Keys whose values stay out of datasets. A driver is given them: a camera on the network may have a password."""
+_STORES_KEY: Final = re.compile("api_token")
+"""The key of the store's own secret. A driver is given all others: a camera on the network may have a password."""
 
 MIN_SECRET_LENGTH: Final = 4
 """Characters of a secret that is searched for in texts: a shorter one is part of many words."""
 
 
-def without_secrets(value: Any, keys: str = SECRETS) -> Any:
-    """Return a JSON value without what has one of the ``keys``, a pattern, at any depth."""
+def without_secrets(value: Any, *, for_driver: bool = False) -> Any:
+    """Return a JSON value without the keys whose names say that their values are secret, at any depth."""
     if isinstance(value, dict):
-        return {key: without_secrets(item, keys) for key, item in value.items() if not re.fullmatch(keys, str(key))}
-    return [without_secrets(item, keys) for item in value] if isinstance(value, list | tuple) else value
+        pattern = _STORES_KEY if for_driver else _SECRET_KEY
+        names = {key for key in value if isinstance(key, str) and pattern.fullmatch(key)}
+        return {key: without_secrets(item, for_driver=for_driver) for key, item in value.items() if key not in names}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item, for_driver=for_driver) for item in value]
+    return value
 
 
 def secrets_in(value: Any, *, is_secret: bool = False) -> Iterator[str]:
     """Yield the texts in a JSON value that `without_secrets` leaves out."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from secrets_in(item, is_secret=is_secret or re.fullmatch(SECRETS, str(key)) is not None)
+            is_named = isinstance(key, str) and _SECRET_KEY.fullmatch(key) is not None
+            yield from secrets_in(item, is_secret=is_secret or is_named)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secrets_in(item, is_secret=is_secret)

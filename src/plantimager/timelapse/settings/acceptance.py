@@ -41,7 +41,6 @@ def load_definition(path: Path) -> Definition:
     ------
     FileUnusable, FaultsFound
         It can't be read, or has faults.
-
     """
     from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
 
@@ -59,7 +58,6 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
         This definition was accepted before, unchanged.
     DefinitionRefused
         It can't be accepted.
-
     """
     name = definition.name
     if held is not None and held.timelapse.state is TimeLapseState.CONFIGURED:
@@ -142,7 +140,6 @@ def check_not_over(definition: Definition, schedule: Schedule, now: datetime) ->
     ------
     DefinitionRefused
         All its slots are later than its grace period.
-
     """
     last = max(schedule.slots)
     if now - last > max(definition.grace, MINIMUM_GRACE):

@@ -20,7 +20,7 @@ from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import Fault, Table, boolean, member_of, one_of, text
+from plantimager.timelapse.support.faults import Fault, Table, boolean, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
@@ -130,6 +130,11 @@ class Config(Struct, frozen=True):
     """The longest that one attempt at a scan may take; more than 0."""
     stall_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The longest that a scan may go without progress; more than 0."""
+    observe: Annotated[tuple[str, ...] | None, Key(program)] = None
+    """A program that prints a JSON object beside each scan, such as temperature and humidity, whatever the driver. The
+    object goes into the dataset's metadata. Where the program fails, the scan counts all the same, with a note."""
+    observe_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=10)
+    """The longest that it may take; more than 0."""
     driver_options: Mapping[str, Any] = {}
     """The table ``[drivers.NAME]`` of the driver, which checks it; those of other drivers aren't looked at."""
     scan: Mapping[str, Any] = {}
@@ -166,7 +171,6 @@ def find_file(name: str, directories: Iterable[Path]) -> Path | None:
     ------
     FileUnusable
         A directory can't be searched.
-
     """
     for directory in directories:
         candidate = directory / name
@@ -189,7 +193,6 @@ def read_config(path: Path | None) -> Config:
         It can't be read or isn't TOML.
     FaultsFound
         With everything that is wrong with it.
-
     """
     config, faults = inspect_config(path)
     if faults:
@@ -204,7 +207,6 @@ def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
     ------
     FileUnusable
         It can't be read or isn't TOML.
-
     """
     faults: list[Fault] = []
     if path is None:

@@ -131,7 +131,6 @@ class Definition(Struct, frozen=True, kw_only=True):
         ------
         FaultsFound
             In this zone, or from now on, the times make no schedule.
-
         """
         start = self.start_at or now + self.warmup
         try:
@@ -170,7 +169,6 @@ def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
         It can't be read or isn't TOML.
     FaultsFound
         With everything that is wrong with it.
-
     """
     file = load_toml(path)
     faults: list[Fault] = []

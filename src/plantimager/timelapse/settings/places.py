@@ -83,7 +83,6 @@ class Places(Struct, frozen=True):
         ------
         FileUnusable
             A directory can't be searched.
-
         """
         return self.config_file or find_file(CONFIG_FILE_NAME, self.config_directories)
 
@@ -94,7 +93,6 @@ class Places(Struct, frozen=True):
         ------
         FileUnusable
             A directory can't be searched.
-
         """
         return find_file(DEFINITION_FILE_NAME, self.config_directories)
 
@@ -117,7 +115,6 @@ def find_places(
     ------
     FaultsFound
         The rig's name, or a file name in the environment, is not allowed.
-
     """
     if rig is not None and not re.fullmatch(_RIG, rig):
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"

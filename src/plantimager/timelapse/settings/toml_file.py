@@ -52,7 +52,6 @@ def load_toml(path: Path) -> TomlFile:
     ------
     FileUnusable
         It can't be read, is larger than `MAX_FILE_BYTES`, or isn't TOML; with the place and the problem.
-
     """
     content = _read(path)
     text = _decode(path, content)

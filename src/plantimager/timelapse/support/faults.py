@@ -220,6 +220,16 @@ def member_of(enumeration: type[E]) -> Callable[[object], E]:
     return lambda value: enumeration(read(value))
 
 
+def program(value: object) -> tuple[str, ...]:
+    """Return a program and its arguments that are run in a directory which the person doesn't know."""
+    words = argv(value)
+    if "/" in words[0] and not words[0].startswith("/"):
+        raise ValueError("write the program's whole path, or its bare name: it isn't run in your current directory")
+    if any("\0" in text(word or " ") for word in words):
+        raise ValueError("a NUL can't be in a program's argument")
+    return words
+
+
 def argv(value: object) -> tuple[str, ...]:
     """Return a program and its arguments; no shell sees them."""
     if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):

@@ -54,7 +54,7 @@ from plantimager.timelapse.support.errors import (
 from plantimager.timelapse.support.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -80,29 +80,20 @@ class CommandDriver(ScannerDriver):
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""
         del configuration
-        faults = []
-        for key, program in self._programs():
-            try:
-                find_program(program[0])
-            except ProgramMissing as missing:
-                faults.append(Fault(TABLE, key, list(program), f"{missing}"))
-        return faults
+        missing = [part for part in self.examine() if not part.answers]
+        return [Fault(TABLE, part.name, list(getattr(self._options, part.name)), part.says) for part in missing]
 
     def examine(self) -> Sequence[Part]:
         """Return a part for each program. The driver knows nothing of the rig behind them."""
         parts = []
-        for key, program in self._programs():
-            try:
-                parts.append(Part(key, answers=True, says=f"{find_program(program[0])} is there"))
-            except ProgramMissing as missing:
-                parts.append(Part(key, answers=False, says=str(missing)))
+        for key in ("argv", "prepare", "standby", "recover"):
+            program = getattr(self._options, key)
+            if program is not None:
+                try:
+                    parts.append(Part(key, answers=True, says=f"{find_program(program[0])} is there"))
+                except ProgramMissing as missing:
+                    parts.append(Part(key, answers=False, says=str(missing)))
         return parts
-
-    def _programs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each program of the options, with its key."""
-        keys = ("argv", "prepare", "standby", "recover")
-        programs = ((key, getattr(self._options, key)) for key in keys)
-        return ((key, program) for key, program in programs if program is not None)
 
     def prepare(self) -> None:
         """Run the ``prepare`` program; the rig is ready if it exits with 0."""
@@ -118,7 +109,6 @@ class CommandDriver(ScannerDriver):
         ------
         DriverError
             It could not be run to its end, or didn't exit with 0.
-
         """
         self._run_hook("standby", self._options.standby, self._options.standby_timeout)
 
@@ -134,10 +124,7 @@ class CommandDriver(ScannerDriver):
             monitor.progress(0, 0, f"starting {self._options.argv[0]}")
             ended = self._run_scan(request, attempt.directory, monitor, report)
             self._require_finished(ended)
-            result = report.result
-            self._check_contents(attempt.directory, self._options.argv, result)
-            attempt.seal(result)  # at once: a kill before it makes the program scan again
-            result = attempt.finish(replace(result, note="; ".join(filter(None, (result.note, ended.remaining)))))
+            result = attempt.finish(self._checked(report.result, attempt.directory, self._options.argv, ended))
         report.complete()
         return result
 
@@ -151,9 +138,16 @@ class CommandDriver(ScannerDriver):
         if ended.status != OK:
             raise ScanFailed(words)
 
-    def _check_contents(self, directory: Path, program: tuple[str, ...], result: ScanResult) -> None:
-        """Raise `ScanFailed` where a program that exited with 0 has not left what it says, and what is expected."""
+    def _checked(self, result: ScanResult, directory: Path, program: tuple[str, ...], ended: ProgramExit) -> ScanResult:
+        """Return the result of a program that exited with 0, with a note on what could not be ended.
+
+        Raises
+        ------
+        ScanFailed
+            It has not left what it says, or what is expected.
+        """
         check_contents(directory, result.pictures, self._options.expect, f"{program[0]} exited with 0 and")
+        return replace(result, note="; ".join(filter(None, (result.note, ended.remaining))))
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
         """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
@@ -165,7 +159,6 @@ class CommandDriver(ScannerDriver):
         ------
         ScanFailed
             It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
-
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:
@@ -181,8 +174,7 @@ class CommandDriver(ScannerDriver):
                 return None
             pictures = report.result.pictures
             result = replace(report.result, pictures=count_pictures(directory) if pictures is None else pictures)
-            self._check_contents(directory, self._options.recover, result)
-            return Attempt(request, directory).finish(result)
+            return Attempt(request, directory).finish(self._checked(result, directory, self._options.recover, ended))
         except (OSError, ProgramMissing, ProgramHung):
             return None  # it is unknown whether the attempt had finished
 
@@ -190,15 +182,13 @@ class CommandDriver(ScannerDriver):
         self, request: ScanRequest, report: Callable[[str], None] = lambda _: None
     ) -> ScanResult | None:
         """End every other attempt at this dataset that still runs; return the result of one that finished it."""
-        self._end_leftovers(request)
-        return find_finished(request, report)
 
-    def _end_leftovers(self, request: ScanRequest) -> None:
         def is_leftover(environment: Mapping[bytes, bytes]) -> bool:
             directory = environment.get(b"DATASET_DIR")
             return directory is not None and is_attempt_directory(request, Path(os.fsdecode(directory)))
 
         end_leftovers(is_leftover, self._options.stop_grace)
+        return find_finished(request, report)
 
     def _run_scan(
         self, request: ScanRequest, directory: Path, monitor: ScanMonitor, report: ProgramReport
@@ -219,7 +209,7 @@ class CommandDriver(ScannerDriver):
         request: ScanRequest,
         directory: Path,
         should_stop: Callable[[], bool],
-        on_output: Callable[[list[bytes]], None] = lambda _: None,
+        on_output: Callable[[list[bytes]], None],
     ) -> ProgramExit:
         """Run a program that is given the request, in the directory of an attempt; raises as `run_program`."""
         return run_program(

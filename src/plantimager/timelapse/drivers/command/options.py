@@ -12,7 +12,7 @@ from msgspec import Struct
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.command.protocol import SCAN_VARIABLES
-from plantimager.timelapse.support.faults import Fault, Table, argv, text, whole_number
+from plantimager.timelapse.support.faults import Fault, Table, program, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
 
 TABLE: Final = "drivers.command"
@@ -20,25 +20,16 @@ TABLE: Final = "drivers.command"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-def _program(value: object) -> tuple[str, ...]:
-    words = argv(value)
-    if "/" in words[0] and not words[0].startswith("/"):
-        raise ValueError("write the program's whole path, or its bare name: the current directory is the dataset's")
-    if any("\0" in text(word or " ") for word in words):
-        raise ValueError("a NUL can't be in a program's argument")
-    return words
-
-
 class CommandOptions(Struct, frozen=True, kw_only=True):
     """The programs of a rig, and how long each may take."""
 
-    argv: Annotated[tuple[str, ...], Key(_program)]
+    argv: Annotated[tuple[str, ...], Key(program)]
     """The program that scans; see below."""
-    prepare: Annotated[tuple[str, ...] | None, Key(_program)] = None
+    prepare: Annotated[tuple[str, ...] | None, Key(program)] = None
     """A program that gets the rig ready before a scan. The rig is ready if it exits with 0."""
-    standby: Annotated[tuple[str, ...] | None, Key(_program)] = None
+    standby: Annotated[tuple[str, ...] | None, Key(program)] = None
     """A program that powers the rig down, when the next scan is far off."""
-    recover: Annotated[tuple[str, ...] | None, Key(_program, absent="none, and the slot is attempted again")] = None
+    recover: Annotated[tuple[str, ...] | None, Key(program, absent="none, and the slot is attempted again")] = None
     """A program that says, after the daemon was killed in the middle of a scan, whether the scan had finished: it exits
     with 0 for yes. It sees what the program that scans saw, and what that left in its directory."""
     prepare_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""What a scanning program is given, and what it reports: environment and stdin, lines on stdout."""
+"""The exchange with a scanning program: its environment and stdin, and the lines of its stdout."""
 
 from __future__ import annotations
 

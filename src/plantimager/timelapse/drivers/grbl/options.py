@@ -15,13 +15,12 @@ from plantimager.timelapse.drivers.cameras import KINDS, CameraOptions, CameraTa
 from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
 from plantimager.timelapse.drivers.gantry.options import ArmOptions, duration_between
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
+from plantimager.timelapse.scan.cameras import CAMERA_NAME
 from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.faults import Fault, Table, number
 from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
 TABLE: Final = "drivers.grbl"
-
-_CAMERA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class Park(Struct, frozen=True):
@@ -115,7 +114,7 @@ def _read_cameras(rig: Table) -> Mapping[str, CameraOptions]:
     for name in table.rest():
         camera = table.subtable(name)
         kind = read_keys(CameraTable, camera)["kind"]
-        if not _CAMERA.fullmatch(name):
+        if not re.fullmatch(CAMERA_NAME, name):
             table.add_fault(name, "not a camera's name; write letters, digits, _ and -, at most 64")
         if kind is None:
             continue  # it decides which keys the table may have

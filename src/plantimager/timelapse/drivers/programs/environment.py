@@ -23,7 +23,6 @@ def find_program(program: str) -> str:
     ------
     ProgramMissing
         It does not exist, or isn't executable.
-
     """
     path = shutil.which(program, path=SEARCH_PATH)
     if path is None:

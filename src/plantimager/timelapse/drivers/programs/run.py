@@ -103,7 +103,6 @@ def run_program(
         It can't even be killed.
     OSError
         It can't be started.
-
     """
     command = [*_signalled_at_our_death(), find_program(argv[0]), *argv[1:]]
     # A file and not a pipe, so that nobody waits for the program to read it. In memory: no disk may be writable.

@@ -28,8 +28,13 @@ import pytest
 pytest.register_assert_rewrite("plantimager.timelapse.drivers.testing.contract")
 
 from plantimager.timelapse.drivers.testing.contract import DriverContract  # noqa: E402 - after the line above
-from plantimager.timelapse.drivers.testing.killed_scan import KillPoint, scan_until_killed  # noqa: E402
-from plantimager.timelapse.drivers.testing.kit import CONFIGURATION, Kit, RecordingMonitor, make_request  # noqa: E402
+from plantimager.timelapse.drivers.testing.killed_scan import KillPoint, scan_until_killed  # noqa: E402 - as above
+from plantimager.timelapse.drivers.testing.kit import (  # noqa: E402 - as above
+    CONFIGURATION,
+    Kit,
+    RecordingMonitor,
+    make_request,
+)
 
 __all__ = [
     "CONFIGURATION",

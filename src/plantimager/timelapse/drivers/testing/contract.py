@@ -25,11 +25,6 @@ class DriverContract:
     """The tests that every driver passes. A subclass, whose name begins with ``Test``, provides the fixture ``kit``."""
 
     @pytest.fixture
-    def kit(self) -> Kit:
-        """Return the driver and its options: to be overridden."""
-        raise NotImplementedError("a test of the driver contract needs a fixture `kit`")
-
-    @pytest.fixture
     def scan_request(self, tmp_path: Path, kit: Kit) -> ScanRequest:
         """Return a request for slot 0, whose dataset is alone in its directory."""
         datasets = tmp_path / "datasets"

@@ -1,4 +1,4 @@
-"""What the tests of a driver are made of: its options, a scan request, a monitor that records."""
+"""The parts of the tests of a driver: its options, a scan request, a monitor that records."""
 
 from __future__ import annotations
 
