@@ -13,6 +13,7 @@ import json
 import logging
 import resource
 import signal
+import sys
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -614,11 +615,19 @@ class SimulatedDaemon(Daemon):
             world.places,
             life.clock,
             life.notices,
-            LiveFile(world.places.store),
+            MortalLiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
             make_thread=self.rig.join,
         )
         super().__init__(host, world.config, MortalKeeper(world.places.store, life))
+
+
+class MortalLiveFile(LiveFile):
+    """A live status that a daemon which is killed leaves as it is."""
+
+    def end(self, at):
+        if not isinstance(sys.exception(), Killed):
+            super().end(at)
 
 
 class MortalKeeper(StoreKeeper):

@@ -185,6 +185,7 @@ def test_new_timelapse_is_laid_out_as_documented():
                 "boots": 0,
                 "datasets_disk": {},
                 "boot_id": None, "definition": "abc", "ending": None, "outages": [], "saved_at": None,
+                "uncertain": [],
                 "slots": {},
             },
         },

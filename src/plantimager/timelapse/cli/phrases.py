@@ -1,4 +1,4 @@
-"""Phrases that several screens of this command share: counts, modes, schedules, zones."""
+"""Phrases that several screens of this command share: modes, schedules, zones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from plantimager.timelapse.domain.wording import format_local_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-
-def format_count(number: int, noun: str, nouns: str | None = None) -> str:
-    """Return ``1 slot``, ``2 slots``."""
-    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:

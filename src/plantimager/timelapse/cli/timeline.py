@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,15 +11,20 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.cli.snapshot import take_snapshot
 from plantimager.timelapse.cli.timeline_chart import build_chart
 from plantimager.timelapse.store.field_types import is_safe_name
+from plantimager.timelapse.support.clock import EPOCH, MICROSECOND
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.domain.absence import Span
 
 MAX_NAMES: Final = 20
 """Archived timelapses that the hint of an error lists; a rig has hundreds after some years."""
+
+JOURNAL_SECONDS: Final = 5.0
+"""For journalctl to list the boots of the machine, which only make the picture more exact."""
 
 STANDARD_OUTPUT: Final = Path("-")
 
@@ -37,7 +44,8 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
         return 0
-    chart = build_chart(snapshot, snapshot.timelapse)
+    boots = read_boots() if snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None else []
+    chart = build_chart(snapshot, snapshot.timelapse, boots)
     if options.svg is not None:
         from plantimager.timelapse.cli.timeline_svg import draw_svg  # noqa: PLC0415 - imports an XML library
 
@@ -52,6 +60,17 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
 
     session.screen.write(*draw_text(chart, session.screen))
     return 0
+
+
+def read_boots() -> list[Span]:
+    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd."""
+    command = ("journalctl", "--list-boots", "--output=json", "--quiet")
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=JOURNAL_SECONDS, check=True).stdout
+        entries = [(boot["first_entry"], boot["last_entry"]) for boot in json.loads(answer)]
+        return [(EPOCH + MICROSECOND * first, EPOCH + MICROSECOND * last) for first, last in entries]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError, OverflowError):
+        return []  # an older journalctl has another format
 
 
 def _find_store(name: str | None, session: Session) -> Path:

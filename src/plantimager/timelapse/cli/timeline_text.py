@@ -22,7 +22,7 @@ SIGNS: Final = {
     MarkKind.TO_COME: ("·", Style.DIM),
 }
 """Sign and colour of each kind, the worst first: where several marks coincide, the first of these is shown."""
-OFF: Final = "░"
+OFF, UNKNOWN = "░", "?"
 _WORST_FIRST: Final = tuple(SIGNS)
 
 MAX_COLUMNS_PER_TICK: Final = 12
@@ -51,12 +51,18 @@ def draw_rows(chart: Chart, screen: Screen) -> list[str]:
 
 
 def _cells(row: Row, columns: int) -> list[tuple[str, tuple[Style, ...]]]:
-    off: set[int] = set()
-    for start, end in row.off:
-        off.update(range(int(start * columns), max(round(end * columns), int(start * columns) + 1)))
-    cells: list[tuple[str, tuple[Style, ...]]] = [
-        (OFF, (Style.DIM,)) if column in off else (" ", ()) for column in range(columns)
-    ]
+    off, unknown = (
+        {
+            column
+            for start, end in spans
+            for column in range(int(start * columns), max(round(end * columns), int(start * columns) + 1))
+        }
+        for spans in (row.off, row.unknown)
+    )
+    cells: list[tuple[str, tuple[Style, ...]]] = [(" ", ())] * columns
+    for sign, covered in ((UNKNOWN, unknown), (OFF, off)):
+        for column in covered:
+            cells[column] = (sign, (Style.DIM,))
     worst: dict[int, MarkKind] = {}
     for mark in row.marks:
         column = min(int(mark.position * columns), columns - 1)
@@ -71,4 +77,6 @@ def _legend(chart: Chart, screen: Screen) -> list[str]:
     entries = [f"{SIGNS[kind][0]} {count} {kind.value}" for kind, count in chart.counts.items()]
     if any(row.off for row in chart.rows):
         entries.append(f"{OFF} rig off")
+    if any(row.unknown for row in chart.rows):
+        entries.append(f"{UNKNOWN} not known whether it was on")
     return flow([*entries, f"times: {chart.zone}"], screen.width)

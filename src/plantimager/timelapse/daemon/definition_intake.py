@@ -73,7 +73,7 @@ class DefinitionIntake:
         if held is not None:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
-        stored = planned.evolved(planned.timelapse, logbook.came_back(now, self._clock.boot_id()))
+        stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         source = definition.source
         handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)

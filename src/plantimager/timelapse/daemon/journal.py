@@ -18,7 +18,7 @@ from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
 from plantimager.timelapse.daemon.log_thread import LogThread
 from plantimager.timelapse.support.errors import DriverError
-from plantimager.timelapse.support.text import printable
+from plantimager.timelapse.support.text import format_count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +174,7 @@ def flush_lines() -> None:
 
 def _word_dropped(count: int) -> logging.LogRecord:
     """Return the line in the place of lines that were dropped."""
-    action, sentence = Action.LINES_DROPPED, f"{count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
+    action, sentence = Action.LINES_DROPPED, f"{format_count(count, 'line')} dropped: nothing was taken for a while"
     text, extra = f"{action.word}: {sentence}", {"journal": {"ACTION": action.word}}
     return logger.makeRecord(logger.name, action.level, __file__, 0, text, (), None, extra=extra)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,7 @@ def describe_slot(timelapse: TimeLapse, slot: int) -> str:
 
 def describe_timelapse(timelapse: TimeLapse) -> str:
     """Return what a store holds: ``col0_ld, 48 slots, 5 done``."""
-    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
-    return f"{timelapse.id}, {slots}, {timelapse.tally.done} done"
+    return f"{timelapse.id}, {format_count(timelapse.n_slots, 'slot')}, {timelapse.tally.done} done"
 
 
 def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:

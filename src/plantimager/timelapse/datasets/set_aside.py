@@ -1,0 +1,78 @@
+"""What stands aside: pictures of unfinished attempts, datasets that were moved away, damaged or foreign stores."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_ENTRIES: Final = 100_000
+"""Entries of a directory that are looked at: the datasets of a timelapse with the most slots."""
+
+MAX_FOUND: Final = 100
+"""Things of one directory that are named; the rest is of no use to a person who has to look at these first."""
+
+MAX_FILES: Final = 10_000
+"""Files of one attempt that are counted."""
+
+_ATTEMPT: Final = re.compile(r"\.(?P<scan>.+)\.attempt-(?P<number>[0-9]+)(?:\.[0-9]+)?(?:~.+)?")
+_EARLIER: Final = re.compile(r"(?P<scan>.+)\.earlier-[0-9]+")
+
+
+class SetAside(Struct, frozen=True):
+    """One thing that stands aside."""
+
+    path: Path
+    what: str
+    """For people: "3 files of an attempt at col0_5 that was not finished"."""
+
+
+def find_set_aside(
+    datasets: Path, store: Path | None = None, *, running: tuple[str, int] | None = None
+) -> list[SetAside]:
+    """Return what stands aside in a directory of datasets, and beside a store; by name, at most `MAX_FOUND` of each.
+
+    ``running`` is scan id and attempt of the scan that is being taken, whose directory doesn't stand aside. Reads
+    names, and counts the files of attempts; raises nothing, but may hang as the disk may.
+    """
+    found = []
+    for path in _entries(datasets):
+        attempt, earlier = _ATTEMPT.fullmatch(path.name), _EARLIER.fullmatch(path.name)
+        if attempt is not None:
+            is_running = running == (attempt["scan"], int(attempt["number"]))
+            files = 0 if is_running else _count_files(path)
+            if files:
+                count = f"{files} file{'' if files == 1 else 's'}"
+                found.append(SetAside(path, f"{count} of an attempt at {attempt['scan']} that was not finished"))
+        elif earlier is not None:
+            found.append(SetAside(path, f"what stood in the place of {earlier['scan']} before"))
+        if len(found) == MAX_FOUND:
+            break
+    return found + ([] if store is None else [*islice(_stores_aside(store), MAX_FOUND)])
+
+
+def _stores_aside(store: Path) -> Iterator[SetAside]:
+    for path in _entries(store.parent):
+        if path.name.startswith(f"{store.name}.corrupt-"):
+            yield SetAside(path, "a store that could not be read")
+        elif path.name.startswith(f"{store.name}.foreign-"):
+            yield SetAside(path, "a store that somebody changed, or that is damaged")
+
+
+def _entries(directory: Path) -> list[Path]:
+    with suppress(OSError), os.scandir(directory) as entries:
+        return sorted(directory / entry.name for entry in islice(entries, MAX_ENTRIES))
+    return []
+
+
+def _count_files(directory: Path) -> int:
+    names = (name for _, _, names in os.walk(directory) for name in names)
+    return sum(1 for _ in islice(names, MAX_FILES))
