@@ -13,6 +13,7 @@ from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
 from plantimager.timelapse.daemon.retelling import MAX_RETOLD
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -209,6 +210,18 @@ def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(
     assert len(world.said("clock_moved")) == 1
     second = world.stored().records[1]
     assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE + SECOND, 20 * MINUTE)  # behind its warm-up
+
+
+def test_what_was_moved_for_a_dataset_that_was_found_is_told(rig, monkeypatch):
+    """As it is where the scan ends in the usual way."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    moved = ScanResult(pictures=3, note="what was at tl_0 is now at tl_0.earlier-1")
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: moved)
+    world.live((MINUTE, Life.kill), off=MINUTE)
+    assert world.said("scan_recovered") == [f"tl_0: slot 0 of 2 had been finished; recorded as taken ({moved.note})"]
 
 
 def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):

@@ -199,14 +199,15 @@ def _log_given_up(event: events.SlotInterrupted, transition: Transition) -> None
 
 
 def _log_taken(event: events.SlotTaken, transition: Transition) -> None:
-    after, record, note = transition.after, event.record, transition.circumstances.note
+    after, record = transition.after, event.record
+    note = f" ({transition.circumstances.note})" if transition.circumstances.note else ""
     if transition.circumstances.cut_off_by:
-        words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken"
+        words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken{note}"
         log_event(Action.SCAN_RECOVERED, words, timelapse=after, slot=record.slot)
         return
     took = f" in {format_duration(record.took)}" if record.took is not None else ""
     pictures = f", {format_count(record.pictures, 'picture')}" if record.pictures is not None else ""
-    words = f"{record.scan_id}{took}{pictures}{f' ({note})' if note else ''}"
+    words = f"{record.scan_id}{took}{pictures}{note}"
     words += f"; {describe_next_slot(after, transition.at)}"
     log_event(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=record.slot)
 

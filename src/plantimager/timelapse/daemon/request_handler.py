@@ -84,7 +84,7 @@ class RequestHandler:
         body = request.body()
         timelapse, now = self._keeper.active, self._clock.now()
         if timelapse is None:
-            raise DefinitionRefused("there is no active timelapse to cancel")
+            raise DefinitionRefused(f"there is no active timelapse to cancel{self._describe_last()}")
         wanted = body.get("timelapse_id", timelapse.id)
         if wanted != timelapse.id:
             raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
@@ -93,6 +93,13 @@ class RequestHandler:
         self._keeper.commit(cancelled, now)
         self._planner.plan_afresh()
         return f"{cancelled.id} is cancelled; {cancelled.tally}"
+
+    def _describe_last(self) -> str:
+        """Return what became of the last timelapse; on disk it may be active yet."""
+        last, trouble = self._keeper.timelapse, self._keeper.trouble
+        if last is None:
+            return ""
+        return f"; {last.id} is {last.state.value}" + (f", but that is not on disk yet ({trouble})" if trouble else "")
 
     def _begin_manual(self, request: Request) -> None:
         """Have the rig carry out a manual command; it is answered when that is done.

@@ -100,9 +100,10 @@ class Resume:
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
-            return _Found(before, before.succeed(self._clock.now(), outcome.result.pictures))
+            taken, note = before.succeed(self._clock.now(), outcome.result.pictures), outcome.result.note
+            return _Found(before, taken, note=note)
         cut = self._previous.describe_cut(self._keeper.logbook)
-        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung)
+        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung=hung)
 
     def _ask_driver(self, running: TimeLapse) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
@@ -134,7 +135,7 @@ class Resume:
         for until, cause in (*previous.causes(logbook, since), (now, "")):
             timelapse = self._planner.judge(timelapse, until, cause)
         came_back = logbook.came_back(self._clock.boot_id(), previous.absence(found.before, logbook, since))
-        circumstances = Circumstances(cut_off_by=previous.describe_cut(logbook))
+        circumstances = Circumstances(cut_off_by=previous.describe_cut(logbook), note=found.note)
         self._keeper.commit(timelapse, now, circumstances, logbook=came_back)
         self._planner.plan_afresh()
 
@@ -144,6 +145,8 @@ class _Found(Struct, frozen=True):
 
     before: TimeLapse
     settled: TimeLapse
+    note: str = ""
+    """What the driver said of a dataset that it found, such as what it moved away for it."""
     hung: DriverStalled | None = None
     """Set where the driver didn't answer, and its call never ends."""
 
