@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.daemon.manual_request import ManualRequest
-    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 NONE = timedelta(0)
 SECOND = timedelta(seconds=1)

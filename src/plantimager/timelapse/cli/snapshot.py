@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.datasets.set_aside import SetAside
-    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import Clock, ClockEvidence
 
 SECRETS: Final = ("api_token",)

@@ -43,23 +43,6 @@ class Schedule(NamedTuple):
 # --- instants and their text -----------------------------------------------------------------
 
 
-def parse_instant(text: str, zone: tzinfo | None) -> datetime:
-    """Return the instant of an ISO-8601 text, in UTC.
-
-    It reads all that `datetime.fromisoformat` reads. Of a local time that comes twice it returns the first.
-
-    Raises
-    ------
-    ValueError
-        Not a text, not ISO-8601, or beyond the years 1 to 9999 in UTC.
-
-    """
-    try:
-        return to_utc(datetime.fromisoformat(text), zone)
-    except (TypeError, ValueError):
-        raise ValueError("not an ISO-8601 date and time") from None
-
-
 def format_instant(instant: datetime) -> str:
     """Return an aware time in UTC as ISO-8601 with offset: ``2026-06-22T06:00:30+00:00``.
 

@@ -42,17 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = [
-    "Ending",
-    "SlotRecord",
-    "Tally",
-    "TimeLapse",
-    "TimeLapseMode",
-    "TimeLapseState",
-    "scan_id_of",
-    "scan_ids_of",
-]
-
 MINIMUM_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
 

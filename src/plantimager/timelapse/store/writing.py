@@ -27,7 +27,7 @@ from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plantimager.timelapse.domain.timelapse import SlotRecord
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 DETAILS_IN_BLOCK: Final = 111
