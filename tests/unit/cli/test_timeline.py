@@ -6,10 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.timeline import read_boots
+from plantimager.timelapse.cli.timeline import draw_text, read_boots
 from plantimager.timelapse.cli.timeline_chart import SCALES, MarkKind, build_chart, narrow_by_boots
 from plantimager.timelapse.cli.timeline_svg import NAMESPACE, draw_svg
-from plantimager.timelapse.cli.timeline_text import draw_text
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.domain.states import TimeLapseMode
 from plantimager.timelapse.support.clock import EPOCH

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from plantimager.timelapse.cli.phrases import describe_schedule
+from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import find_name_clash, fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config

@@ -6,10 +6,10 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.findings import configured_fit_notes, read_with_schedule
-from plantimager.timelapse.cli.phrases import describe_schedule, describe_zone
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
+from plantimager.timelapse.domain.wording import describe_schedule, describe_zone
 from plantimager.timelapse.scan.cameras import read_cameras
 from plantimager.timelapse.scan.paths import read_path
 from plantimager.timelapse.support.errors import TimelapsedError

@@ -171,7 +171,6 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
     ------
     StoreUnreadable, StoreCorrupt
         The store can't be read, or holds no timelapse.
-
     """
     # The daemon is read first: if it ends meanwhile, it is shown though it is gone, but no save of it is missed.
     daemon, sign = _read_daemon(store, clock), read_last_sign(store)

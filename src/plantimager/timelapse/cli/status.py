@@ -50,7 +50,6 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     ------
     StoreUnreadable, StoreCorrupt
         The store can't be shown.
-
     """
     if options.follow:
         return _follow(options, session)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.phrases import describe_schedule
 from plantimager.timelapse.cli.terminal import Style, flow, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.wording import format_local_time, ordinal
+from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from datetime import datetime, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.phrases import describe_mode, describe_zone
 from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.domain.wording import describe_mode, describe_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

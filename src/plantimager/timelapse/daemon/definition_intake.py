@@ -60,7 +60,6 @@ class DefinitionIntake:
         ------
         DefinitionRefused, FaultsFound
             It can't be accepted, or the store of the last timelapse can't be archived.
-
         """
         held, history, now = self._keeper.stored, self._places.history, self._clock.now()
         check_may_start(definition, held, history)
@@ -91,7 +90,6 @@ class DefinitionIntake:
             It can't.
         DefinitionRefused
             The driver failed to check it.
-
         """
         driver, name = self._active.driver, self._active.config.driver
         try:
@@ -118,7 +116,6 @@ class DefinitionIntake:
         ------
         DefinitionRefused
             It can't be archived.
-
         """
         timelapse = held.timelapse
         stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id

@@ -68,7 +68,6 @@ class RequestHandler:
         ------
         TimelapsedError, OSError
             The request is refused.
-
         """
         if self._active.trouble is not None and request.kind != "cancel":
             raise ConfigurationError(self._active.trouble)
@@ -110,7 +109,6 @@ class RequestHandler:
             The timelapse comes first, another person is at the rig, or the driver doesn't offer the command.
         FaultsFound
             The command can't be understood.
-
         """
         doubt = self._lifecycle.clock_trouble
         if doubt is not None:

@@ -50,7 +50,6 @@ def format_instant(instant: datetime) -> str:
     ------
     ValueError
         The time is naive, so the instant is unknown.
-
     """
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no offset")
@@ -64,7 +63,6 @@ def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
     ------
     ValueError
         Beyond the years 1 to 9999 in UTC.
-
     """
     if moment.tzinfo is UTC:
         return moment
@@ -87,7 +85,6 @@ def one_shot(start: datetime, zone: tzinfo | None) -> Schedule:
     ------
     ValueError
         ``start`` is before `EARLIEST`, or not before `LATEST`.
-
     """
     return Schedule((slot_at(start, zone),), _clock_change_notes([start], zone))
 
@@ -103,7 +100,6 @@ def interval(start: datetime, every: timedelta, n_shots: int, zone: tzinfo | Non
     ValueError
         ``every`` isn't positive, ``n_shots`` isn't from 1 to `MAX_SLOTS`, a slot is before `EARLIEST` or not before
         `LATEST`, or the last one is more than a hundred years after the first.
-
     """
     first = slot_at(start, zone)
     last_slot(first, every, n_shots)
@@ -122,7 +118,6 @@ def fixed_times(moments: Sequence[datetime], zone: tzinfo | None) -> Schedule:
     ValueError
         ``moments`` is empty or has more than `MAX_SLOTS`, one is before `EARLIEST` or not before `LATEST`, or two are
         the same instant.
-
     """
     if not 1 <= len(moments) <= MAX_SLOTS:
         raise ValueError(f"a schedule has from 1 to {MAX_SLOTS} slots")
@@ -144,7 +139,6 @@ def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
     ------
     ValueError
         As `interval` raises it.
-
     """
     if every <= timedelta(0):
         raise ValueError("an interval is longer than 0 s")
@@ -165,7 +159,6 @@ def slot_at(moment: datetime, zone: tzinfo | None) -> datetime:
     ------
     ValueError
         It is before `EARLIEST`, or not before `LATEST`.
-
     """
     instant = to_utc(moment, zone)
     if not EARLIEST <= instant < LATEST:

@@ -315,7 +315,6 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         ------
         IllegalTransition
             No attempt is running.
-
         """
         check_transition(self.state, event)
         record = self.current
