@@ -34,8 +34,7 @@ from plantimager.timelapse.daemon.rig_thread import RigThread
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
-from plantimager.timelapse.daemon.start import Start
-from plantimager.timelapse.daemon.start_notes import log_start_notes
+from plantimager.timelapse.daemon.start import Start, log_start_notes
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper

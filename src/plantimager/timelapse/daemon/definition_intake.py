@@ -181,7 +181,7 @@ class DefinitionIntake:
         """Log of a new definition that a person has to begin it, and why."""
         with suppress(DefinitionRefused, OSError):  # a reload logs these
             check_may_start(definition, self._keeper.stored, self._places.history)
-            why = f"the clock was set forward over slots of {last.id}, which come back should it be set right"
+            why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)
 

@@ -35,8 +35,7 @@ class RequestHandler:
     def handle_all(self) -> None:
         """Handle every request that is there, the oldest first.
 
-        As long as the clock isn't trusted, only people who wait at the rig are answered, with a refusal; the other
-        requests wait.
+        As long as the clock isn't trusted, manual commands are refused, and the other requests wait.
         """
         for request in self._inbox.pending():
             if self._lifecycle.phase.awaits_clock and request.kind != "rig":
