@@ -96,6 +96,18 @@ def test_slots_missed_since_the_boot_were_not_missed_while_the_rig_was_off(rig):
     ]
 
 
+def test_container_whose_host_was_on_all_the_time_was_off(rig):
+    """It has a boot id of its own, but the time since the boot is its host's."""
+    world = rig()
+    world.define(every=HOUR, n=8)
+    world.live((61 * MINUTE, Life.kill))
+    world.live((NONE, Life.kill), off=3 * HOUR, boot=Boot())
+    world.since_boot = 30 * DAY
+    world.boots += 1
+    world.live(off=3 * HOUR)
+    assert all("while the rig was off" in line for line in world.said("slot_skipped"))
+
+
 def retold(world):
     """Return action and sentence of the lines that repeat what the store holds."""
     return [(line.action, line.sentence) for line in world.journal if line.fields.get("RETOLD") == "yes"]

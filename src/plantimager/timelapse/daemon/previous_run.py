@@ -46,14 +46,17 @@ class PreviousRun:
     def causes(self, logbook: Logbook, over_at: datetime) -> list[tuple[datetime, str]]:
         """Return until when slots were missed, and why, to follow "while"; in their order.
 
-        The daemon starts with the machine, so the seconds between the two count to the time before.
+        The daemon starts with the machine, so the seconds between the two count to the time before. A container shows
+        the boot of its host, which may be older than the last save.
         """
         if logbook.boot_id is None:
             return [(over_at, "no daemon kept the schedule")]
         not_running = (over_at, "the daemon was not running")
         if logbook.boot_id == self._clock.boot_id():
             return [not_running]
-        off_until = over_at if over_at - self._booted_at < START_TIME else self._booted_at
+        booted_at, saved_at = self._booted_at, logbook.saved_at
+        is_boot_known = saved_at is None or booted_at > saved_at
+        off_until = booted_at if is_boot_known and over_at - booted_at >= START_TIME else over_at
         return [(off_until, "the rig was off"), not_running]
 
     def absence(self, before: TimeLapse, logbook: Logbook, over_at: datetime) -> Absence:
