@@ -1,5 +1,7 @@
 """`timelapsectl timeline`: scheduled against taken."""
 
+import dataclasses
+import itertools
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
@@ -7,13 +9,22 @@ import pytest
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli.timeline import draw_text, read_boots
-from plantimager.timelapse.cli.timeline_chart import SCALES, MarkKind, build_chart, narrow_by_boots
+from plantimager.timelapse.cli.timeline_chart import SCALES, Mark, MarkKind, Row, build_chart, narrow_by_boots
 from plantimager.timelapse.cli.timeline_svg import NAMESPACE, draw_svg
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.domain.states import TimeLapseMode
 from plantimager.timelapse.support.clock import EPOCH
 
 SVG = f"{{{NAMESPACE}}}"
+
+
+EVERYTHING = Row(
+    "all",
+    tuple(Mark(n, datetime(2026, 6, 22, tzinfo=UTC), n / 10, kind) for n, kind in enumerate(MarkKind)),
+    ((0.1, 0.2),),
+    ((0.3, 0.4),),
+)
+"""A row with each kind of mark, and each kind of band."""
 
 
 def chart(snapshot):
@@ -225,6 +236,17 @@ def test_svg_draws_only_within_its_canvas(snapshot):
     for element in root.iter():
         for key, limit in (("x", width), ("x1", width), ("x2", width), ("cx", width), ("y", height), ("cy", height)):
             assert 0 <= float(element.get(key, 0)) <= limit
+
+
+def test_legend_of_a_picture_with_everything_fits(snapshot):
+    """However many kinds of marks and bands there are, each begins within the picture, and none on another."""
+    everything = dataclasses.replace(chart(snapshot), rows=(EVERYTHING,))
+    root = ET.fromstring(draw_svg(everything))  # noqa: S314 - our own picture
+    height = float(root.get("height"))
+    entries = [float(text.get("x")) for text in root.iter(f"{SVG}text") if float(text.get("y")) == height - 24]
+    assert len(entries) == len(MarkKind) + 2
+    assert min(after - before for before, after in itertools.pairwise(entries)) > 80
+    assert entries[-1] < float(root.get("width")) - 70
 
 
 def test_svg_has_a_shape_of_its_own_for_every_outcome():

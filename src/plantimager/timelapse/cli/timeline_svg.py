@@ -27,7 +27,7 @@ ROW: Final = 18
 RADIUS: Final = 4.5
 LEGEND: Final = 46
 """Height below the chart."""
-LEGEND_ENTRY: Final = 112
+MAX_LEGEND_ENTRY: Final = 112
 
 INK, FAINT, OFF = "#222222", "#8a8a8a", "#d9d9d9"
 COLOURS: Final = {
@@ -139,16 +139,21 @@ def _mark_title(mark: Mark) -> str:
 
 
 def _draw_legend(root: ET.Element, chart: Chart, height: float) -> None:
-    x, y = float(_x(0)), height - MARGIN
+    bands = [
+        (words, is_known)
+        for words, is_known in (("rig off", True), ("not known", False))
+        if any(row.off if is_known else row.unknown for row in chart.rows)
+    ]
+    x, y = float(MARGIN), height - MARGIN
+    step = min((WIDTH - 2 * MARGIN) / (len(chart.counts) + len(bands)), MAX_LEGEND_ENTRY)
     for kind, count in chart.counts.items():
         _draw_mark(root, kind, x + RADIUS, y - 4)
-        _add(root, "text", f"{count} {kind.value}", x=x + 16, y=y)
-        x += LEGEND_ENTRY
-    for words, is_known in (("rig off", True), ("not known", False)):
-        if any(row.off if is_known else row.unknown for row in chart.rows):
-            _draw_band(root, x, y - 10, 12, 12, is_known=is_known)
-            _add(root, "text", words, x=x + 18, y=y)
-            x += LEGEND_ENTRY
+        _add(root, "text", f"{count} {kind.value}", x=x + 14, y=y)
+        x += step
+    for words, is_known in bands:
+        _draw_band(root, x, y - 10, 12, 12, is_known=is_known)
+        _add(root, "text", words, x=x + 18, y=y)
+        x += step
     _add(root, "text", f"times: {chart.zone}", x=WIDTH - MARGIN, y=y + 16, text_anchor="end", fill=FAINT)
 
 
