@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.status_view import MAX_ASIDE, status_lines
 from plantimager.timelapse.datasets.set_aside import SetAside
+from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
@@ -66,6 +67,10 @@ def test_scan_that_a_dead_daemon_left_is_not_shown_as_running(scanning, screen):
     assert "cut off" in shown
     assert "trouble: the daemon is not running, no slot is taken" in shown
     assert "daemon: not running." in shown
+    seen = LastSign(scanning.at - 3 * MINUTE)
+    assert "daemon: not running, last sign of life 3 min ago." in text(
+        replace(scanning, daemon=None, seen=seen), screen()
+    )
 
 
 def test_ended_timelapse_needs_no_daemon(snapshot, screen):

@@ -56,6 +56,13 @@ def test_slot_that_was_being_taken_says_nothing_of_its_end():
     assert absence.uncertain == ((at(1), at(2) + GRACE),)
 
 
+def test_scan_that_reported_progress_ended_with_its_last_sign_of_life():
+    """It would have reported more."""
+    running = WAITING.begin(at(1), "b")
+    absence = find_absence(running, at(1), LastSign(at(1, 20)), at(1, 60))
+    assert (absence.uncertain, absence.outage) == ((), ((at(1, 20), at(1, 60)),))
+
+
 def test_timelapse_without_a_slot_to_come_leaves_all_unknown():
     """Nothing was due that a daemon would have recorded."""
     last = timelapse(1).begin(at(0), "b")

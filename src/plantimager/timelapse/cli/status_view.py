@@ -237,7 +237,8 @@ def describe_clock(evidence: ClockEvidence) -> str:
 def _daemon(snapshot: StatusSnapshot) -> str:
     daemon, boots = snapshot.daemon, snapshot.logbook.boots
     if daemon is None:
-        return "not running"
+        seen_at = snapshot.seen.at
+        return "not running" + (f", last sign of life {_ago(snapshot.at - seen_at)}" if seen_at is not None else "")
     boot = f" (boot {boots})" if boots else ""
     up = f"up {format_duration(snapshot.at - daemon.up_since)}" if daemon.up_since is not None else "ending"
     return f"{up}{boot}"

@@ -17,6 +17,9 @@ Span = tuple[datetime, datetime]
 SIGN_INTERVAL: Final = timedelta(seconds=90)
 """A machine or daemon that gives signs of life beside its saves gives one at least so often."""
 
+PROGRESS_INTERVAL: Final = timedelta(seconds=1)
+"""During a scan that reports progress it is a sign of life with every picture."""
+
 
 class LastSign(Struct, frozen=True):
     """The last sign of life of a daemon."""
@@ -48,10 +51,11 @@ def find_absence(timelapse: TimeLapse, saved_at: datetime | None, sign: LastSign
     if saved_at is None or sign.at is None:
         return NO_ABSENCE
     due, seen_at = _first_due(timelapse, saved_at), sign.at
+    interval = PROGRESS_INTERVAL if timelapse.state is TimeLapseState.RUNNING else SIGN_INTERVAL
     began = seen_at if due is None else min(seen_at, due)
     if began >= now:
         return NO_ABSENCE
-    is_known = began == due or sign.has_ended or seen_at - saved_at >= SIGN_INTERVAL
+    is_known = began == due or sign.has_ended or seen_at - saved_at >= interval
     off_from = began if is_known else min(due or now, now)
     uncertain = ((began, off_from),) if began < off_from else ()
     return Absence(uncertain, ((off_from, now),) if off_from < now else ())
