@@ -31,8 +31,9 @@ from measuring import milliseconds, options_for, write_numbers
 
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse

@@ -21,6 +21,7 @@ from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
 from plantimager.timelapse.channel.inbox import Request
 from plantimager.timelapse.channel.live import live_path, read_live
+from plantimager.timelapse.domain.absence import Absence
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import (
     describe_next_slot,
@@ -111,7 +112,7 @@ def read_and_resume(content: bytes, directory: Path) -> None:
             format_status_line(value, NOW, progress=None, fresh=True)
             if value.records:
                 describe_slots(value, sorted(slot for slot in value.records if slot < value.n_slots) or [0], NOW)
-        text = stored.evolved(after, stored.logbook.came_back(NOW, "boot")).encode()
+        text = stored.evolved(after, stored.logbook.came_back("boot", Absence(((NOW, NOW),), ((NOW, NOW),)))).encode()
     path.write_bytes(text)
     again = loading.load_timelapse(path, ZONE).stored
     assert again.timelapse.next_idx == after.next_idx

@@ -24,8 +24,9 @@ from tiny_scan import configuration, one_shot, scan
 from tracing import Traced
 
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse

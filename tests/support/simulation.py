@@ -13,6 +13,7 @@ import json
 import logging
 import resource
 import signal
+import sys
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.daemon.manual_request import ManualRequest
-    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 NONE = timedelta(0)
 SECOND = timedelta(seconds=1)
@@ -614,11 +616,19 @@ class SimulatedDaemon(Daemon):
             world.places,
             life.clock,
             life.notices,
-            LiveFile(world.places.store),
+            MortalLiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
             make_thread=self.rig.join,
         )
         super().__init__(host, world.config, MortalKeeper(world.places.store, life))
+
+
+class MortalLiveFile(LiveFile):
+    """A live status that a daemon which is killed leaves as it is."""
+
+    def end(self, at):
+        if not isinstance(sys.exception(), Killed):
+            super().end(at)
 
 
 class MortalKeeper(StoreKeeper):

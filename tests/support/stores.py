@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import fields
 
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import Ending, SlotRecord
+from plantimager.timelapse.domain.timelapse import Ending
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.schema import OURS, Own, Scan, Store
 from plantimager.timelapse.support.json_text import dumps

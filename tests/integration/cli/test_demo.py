@@ -14,7 +14,7 @@ from daemon_process import PATIENCE
 
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.cli import demo as scenario
-from plantimager.timelapse.cli.demo_claims import find_false_claims
+from plantimager.timelapse.cli.demo import find_false_claims
 from plantimager.timelapse.cli.demo_daemon import DemoFailed
 from plantimager.timelapse.cli.demo_home import Home, slot_interval
 from plantimager.timelapse.cli.terminal import Screen

@@ -181,3 +181,20 @@ def test_log_without_journalctl_says_so(host, tmp_path):
         1,
         "error: journalctl is not installed; without it the daemon logs to its standard error",
     )
+
+
+def test_status_names_what_stands_aside(host):
+    """Pictures of an attempt that was cut off, what was in a dataset's place, and stores that were set aside."""
+    host.copy_store("interval-utc-interrupted.json")
+    store, datasets = host.store, host.store.parent / "datasets"
+    attempt, empty, earlier = (datasets / name for name in (".tl_3.attempt-1", ".tl_4.attempt-1", "tl_2.earlier-1"))
+    for directory in (attempt, empty, earlier, datasets / "tl_2"):
+        directory.mkdir(parents=True)
+    (attempt / "0.jpg").write_bytes(b"a picture")
+    stores = [store.with_name(f"{store.name}.{kind}-20260622T080000Z") for kind in ("corrupt", "foreign")]
+    for path in stores:
+        path.write_text("{}")
+    facts = json.loads(host.ctl("status", "--json").stdout)
+    assert sorted(thing["path"] for thing in facts["aside"]) == sorted(map(str, (attempt, earlier, *stores)))
+    shown = host.ctl("status").stdout
+    assert f"aside: {attempt}: 1 file of an attempt at tl_3 that was not finished\n" in shown

@@ -12,7 +12,7 @@ import pytest
 from ctl_host import read_until
 from daemon_process import PATIENCE
 from failing_calls import failing
-from virtual_time import VirtualClock
+from virtual_time import START, VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_path
 from plantimager.timelapse.channel.live import LiveFile
@@ -343,7 +343,7 @@ def test_missing_answer_is_reported_with_the_daemons_status(host, monkeypatch):
     """The daemon may wait for the clock; the request stays."""
     monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
     with this_process_as_daemon(host) as session:
-        LiveFile(host.store).show({"status": "clock not trusted yet"})
+        LiveFile(host.store).show({"status": "clock not trusted yet"}, START)
         with pytest.raises(DaemonNotThere, match=r"has not answered within 15 s \(clock not trusted yet\)") as raised:
             run_start(parse(["start", str(host.define())]), session)
     assert raised.value.exit_code == 69

@@ -187,7 +187,7 @@ def test_interrupted_slot_whose_grace_is_over_stays_interrupted(place: Place) ->
     store["schedule_times"] = [past or "2020-01-01T00:00:00+00:00"]
     place.store.write_text(json.dumps(store))
     with place.start() as daemon:
-        assert "its grace of 0 s is over" in daemon.wait_for("slot_interrupted: ")
+        assert "its grace of 1 s is over" in daemon.wait_for("slot_interrupted: ")
         daemon.wait_for("timelapse_completed: ")
         assert daemon.stop() == 0
     store = place.read()

@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from tiny_scan import configuration, one_shot
 
 from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.schedule import MAX_SLOTS
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse

@@ -275,3 +275,17 @@ def test_no_real_time_clock_is_no_fault(tmp_path):
     assert rtc_of_boot(tmp_path / "none") is None
     (tmp_path / "rtc0" / "hctosys").mkdir(parents=True)
     assert rtc_of_boot(tmp_path) is None
+
+
+def test_time_that_the_machine_kept_is_read_when_the_process_begins(tmp_path, monkeypatch):
+    """Once the clock is synchronised, timesyncd keeps the time of this boot in the place of the one before."""
+    kept = tmp_path / "clock"
+    monkeypatch.setattr(clock_module, "KEPT_TIME", kept)
+    clocks = [SystemClock()]
+    kept.touch()
+    os.utime(kept, (1_000_000_000, 1_000_000_000))
+    clocks.append(SystemClock())
+    os.utime(kept, (2_000_000_000, 2_000_000_000))
+    assert [clock.evidence().kept_at for clock in clocks] == [None, EPOCH + timedelta(seconds=1_000_000_000)]
+    for clock in clocks:
+        clock.close()

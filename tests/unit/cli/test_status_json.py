@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.cli import status, status_json
 from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
+from plantimager.timelapse.settings.places import find_places
 
 
 def keys_of(value):
@@ -130,7 +131,8 @@ def follow(monkeypatch, screen, tmp_path):
 
         monkeypatch.setattr(status, "take_snapshot", take_next)
         monkeypatch.setattr(status, "REFRESH_SECONDS", 0)
-        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen())
+        places = find_places({"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen(), places=places)
         assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0
         return session.screen.stream.buffer.getvalue().decode().splitlines()
 

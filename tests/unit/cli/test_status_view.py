@@ -2,12 +2,15 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli.snapshot import StatusSnapshot
-from plantimager.timelapse.cli.status_view import status_lines
+from plantimager.timelapse.cli.status_view import MAX_ASIDE, status_lines
+from plantimager.timelapse.datasets.set_aside import SetAside
+from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
@@ -64,6 +67,10 @@ def test_scan_that_a_dead_daemon_left_is_not_shown_as_running(scanning, screen):
     assert "cut off" in shown
     assert "trouble: the daemon is not running, no slot is taken" in shown
     assert "daemon: not running." in shown
+    seen = LastSign(scanning.at - 3 * MINUTE)
+    assert "daemon: not running, last sign of life 3 min ago." in text(
+        replace(scanning, daemon=None, seen=seen), screen()
+    )
 
 
 def test_ended_timelapse_needs_no_daemon(snapshot, screen):
@@ -174,12 +181,26 @@ def test_slot_that_waits_for_its_next_attempt_shows_nothing_of_the_one_before(sc
     """When that began, and how long it took, is over; the rig gets ready for another."""
     cut_off = scanning.timelapse.interrupt(scanning.at, "the service was stopped")
     running = replace(scanning, timelapse=cut_off)
-    row = "17 16:30 – – waiting 2nd attempt waits for the rig, the service was stopped"
+    row = "17 16:30 – – waiting 2nd attempt waits for the rig (1st began 16:30:00), the service was stopped"
     assert row in " ".join(text(running, screen(), records=1).split())
     assert "interrupted" in text(replace(running, daemon=None), screen(), records=1)
+    unprepared = cut_off.rig_not_ready(ScannerNotReady("prepare: no answer"))
+    shown = text(replace(scanning, timelapse=unprepared), screen(), records=1)
+    assert "waiting  2nd attempt waits for the rig (1st began 16:30:00), prepare: no answer" in shown
     again = cut_off.begin(scanning.at, "boot").rig_not_ready(ScannerNotReady("no answer"))
     shown = text(replace(scanning, timelapse=again), screen(), records=1)
     assert "waiting  2nd attempt waits for the rig, no answer" in shown
+
+
+def test_things_that_stand_aside_are_named(snapshot, screen):
+    """Pictures of an attempt that was cut off are of use to a person who knows of them; of many, some are named."""
+    paths = [Path(f"/srv/.col0_ld_{slot}.attempt-1") for slot in range(MAX_ASIDE + 2)]
+    things = tuple(SetAside(path, "3 files of an attempt") for path in paths)
+    shown = text(replace(snapshot, aside=things[:1]), screen())
+    assert "aside: /srv/.col0_ld_0.attempt-1: 3 files of an attempt\n" in shown
+    shown = text(replace(snapshot, aside=things), screen())
+    assert shown.count("3 files of an attempt") == MAX_ASIDE
+    assert "aside: 2 more; timelapsectl status --json names them\n" in shown
 
 
 def test_scan_that_outlasts_the_interval_is_trouble(snapshot, screen):

@@ -1,17 +1,30 @@
 """`timelapsectl timeline`: scheduled against taken."""
 
+import dataclasses
+import itertools
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.timeline_chart import SCALES, MarkKind, build_chart
+from plantimager.timelapse.cli.timeline import draw_text, read_boots
+from plantimager.timelapse.cli.timeline_chart import SCALES, Mark, MarkKind, Row, build_chart, narrow_by_boots
 from plantimager.timelapse.cli.timeline_svg import NAMESPACE, draw_svg
-from plantimager.timelapse.cli.timeline_text import draw_text
+from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.domain.states import TimeLapseMode
+from plantimager.timelapse.support.clock import EPOCH
 
 SVG = f"{{{NAMESPACE}}}"
+
+
+EVERYTHING = Row(
+    "all",
+    tuple(Mark(n, datetime(2026, 6, 22, tzinfo=UTC), n / 10, kind) for n, kind in enumerate(MarkKind)),
+    ((0.1, 0.2),),
+    ((0.3, 0.4),),
+)
+"""A row with each kind of mark, and each kind of band."""
 
 
 def chart(snapshot):
@@ -60,12 +73,89 @@ def test_band_over_midnight_is_cut_in_two(snapshot):
     assert [row.off for row in drawn.rows] == [((22 / 24, 1.0),), ((0.0, 0.25),)]
 
 
+def of_day(*times):
+    """Return times of the first day as positions on its row."""
+    return pytest.approx(tuple((3600 * hour + 60 * minute + second) / 86400 for hour, minute, second in times))
+
+
 def test_present_outage_is_shown_too(snapshot):
-    """The store doesn't have it yet, since no daemon runs to write it."""
-    now = replace(snapshot, daemon=None, at=snapshot.at + timedelta(hours=1))
-    assert chart(now).rows[0].off[-1] == pytest.approx(
-        ((16 * 3600 + 17 * 60 + 57) / 86400, (17 * 3600 + 18 * 60) / 86400)
-    )
+    """The store doesn't have it yet, since no daemon runs to write it: not known until slot 17 was not taken."""
+    seen = LastSign(snapshot.saved_at)
+    now = replace(snapshot, daemon=None, seen=seen, at=snapshot.at + timedelta(hours=1))
+    (row, _) = chart(now).rows
+    assert row.unknown[-1] == of_day((16, 17, 57), (16, 32, 0))
+    assert row.off[-1] == of_day((16, 32, 0), (17, 18, 0))
+
+
+def test_present_outage_begins_at_the_last_sign_of_life(snapshot):
+    """The daemon showed its status until then, or its machine kept the time."""
+    seen = snapshot.at + timedelta(minutes=7)
+    (row, _) = chart(replace(snapshot, daemon=None, seen=LastSign(seen), at=snapshot.at + timedelta(hours=1))).rows
+    assert (row.unknown, row.off[-1]) == ((), of_day((16, 25, 0), (17, 18, 0)))
+
+
+def test_daemon_that_runs_leaves_nothing_unknown(snapshot):
+    """It is known what it does."""
+    (row, _) = chart(replace(snapshot, at=snapshot.at + timedelta(hours=1))).rows
+    assert (len(row.off), row.unknown) == (1, ())
+
+
+def test_time_of_which_nothing_is_known_is_drawn_as_such(snapshot, screen):
+    """In the text and in the picture, with a word in the legend of each."""
+    morning = snapshot.timelapse.schedule_times[0] - timedelta(hours=7)
+    spans = ((morning, morning + timedelta(hours=3)),)
+    drawn = chart(replace(snapshot, logbook=replace(snapshot.logbook, outages=(), uncertain=spans)))
+    shown = draw_text(drawn, screen())
+    assert shown[5] == "Mon 22 Jun 2026 │  ??????        ●●●●●●●●●●●●●✗○◐●···············│"
+    assert "? not known whether it was on" in "\n".join(shown)
+    assert "rig off" not in "\n".join(shown)
+    root = ET.fromstring(draw_svg(drawn))  # noqa: S314 - our own picture
+    frames = [element for element in root.iter(f"{SVG}rect") if element.get("stroke-dasharray")]
+    assert len(frames) == 2  # the band, and that of the legend
+    assert "not known" in [element.text for element in root.iter(f"{SVG}text")]
+
+
+NIGHT = datetime(2026, 6, 22, 20, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("boots", "left"),
+    [
+        pytest.param([], [(0, 8)], id="no journal"),
+        pytest.param([(-9, 2), (7, 12)], [(2, 7)], id="its last line, and the first one of the next boot"),
+        pytest.param([(-9, 2), (4, 5), (7, 12)], [(2, 4), (5, 7)], id="a boot in which no daemon ran"),
+        pytest.param([(-9, -1), (8, 12)], [(0, 8)], id="an older boot"),
+        pytest.param([(-9, 12)], [], id="the machine was on throughout"),
+    ],
+)
+def test_rig_is_not_off_while_it_writes_its_journal(boots, left):
+    """The journal's last line of a boot is a sign of life."""
+    boots = [(NIGHT + first * HOUR, NIGHT + last * HOUR) for first, last in boots]
+    spans = narrow_by_boots([(NIGHT, NIGHT + 8 * HOUR)], boots)
+    assert [((start - NIGHT) / HOUR, (end - NIGHT) / HOUR) for start, end in spans] == left
+
+
+@pytest.mark.parametrize(
+    ("answer", "boots"),
+    [
+        ('[{"boot_id": "a", "first_entry": 1000000, "last_entry": 61000000}]', [(1, 61)]),
+        ("No journal files were found.", []),
+        ('[{"boot_id": "a"}]', []),
+        ('[{"first_entry": "x", "last_entry": null}]', []),
+        ("7", []),
+        ("[]", []),
+    ],
+)
+def test_boots_are_those_that_journalctl_lists(monkeypatch, tmp_path, answer, boots):
+    """A journalctl with another format, or none, leaves the picture as exact as the store."""
+    program = tmp_path / "journalctl"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert [((first - EPOCH).seconds, (last - EPOCH).seconds) for first, last in read_boots()] == boots
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert read_boots() == []
 
 
 def test_scan_of_a_daemon_that_is_gone_is_not_being_taken(scanning, screen):
@@ -146,6 +236,17 @@ def test_svg_draws_only_within_its_canvas(snapshot):
     for element in root.iter():
         for key, limit in (("x", width), ("x1", width), ("x2", width), ("cx", width), ("y", height), ("cy", height)):
             assert 0 <= float(element.get(key, 0)) <= limit
+
+
+def test_legend_of_a_picture_with_everything_fits(snapshot):
+    """However many kinds of marks and bands there are, each begins within the picture, and none on another."""
+    everything = dataclasses.replace(chart(snapshot), rows=(EVERYTHING,))
+    root = ET.fromstring(draw_svg(everything))  # noqa: S314 - our own picture
+    height = float(root.get("height"))
+    entries = [float(text.get("x")) for text in root.iter(f"{SVG}text") if float(text.get("y")) == height - 24]
+    assert len(entries) == len(MarkKind) + 2
+    assert min(after - before for before, after in itertools.pairwise(entries)) > 80
+    assert entries[-1] < float(root.get("width")) - 70
 
 
 def test_svg_has_a_shape_of_its_own_for_every_outcome():

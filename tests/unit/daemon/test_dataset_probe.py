@@ -56,6 +56,7 @@ def test_datasets_disk_that_disappears_is_logged_once_each_time_before_a_slot(ri
     )
     why = f"{disk}: datasets can't be put there: Not a directory"
     assert world.said("datasets_out_of_reach") == [f"{why}; slots wait for it, within their grace of 2 min"]
+    assert world.said("datasets_within_reach") == [f"{disk}: datasets can be put there again"]
     assert shown == [None, why, None]
     assert world.statuses() == ["succeeded", "skipped", "succeeded", "succeeded"]
     assert world.reasons()[1] is Reason.RIG_NOT_READY

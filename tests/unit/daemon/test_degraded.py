@@ -111,3 +111,14 @@ def test_kill_while_a_save_stalls_leaves_the_value_before(rig):
     assert world.statuses() == []
     world.live()
     assert world.stored().state is TimeLapseState.COMPLETED
+
+
+def test_cancel_that_is_repeated_while_it_is_not_on_disk_says_so(rig):
+    """By the store it never happened, and the person may have been told so by status."""
+    world = rig()
+    world.define(every=HOUR, n=4)
+    full = (69 * MINUTE, lambda life: life.disk_fills(20 * MINUTE))
+    world.live(full, (70 * MINUTE, Life.cancel), (71 * MINUTE, Life.cancel), (72 * MINUTE, Life.kill))
+    assert world.said("request_refused") == [
+        "cancel: there is no active timelapse to cancel; tl is cancelled, but that is not on disk yet (File too large)"
+    ]

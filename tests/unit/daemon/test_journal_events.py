@@ -175,6 +175,14 @@ def test_attempt_that_had_been_finished_after_all(lines):
     assert recovered == "scan_recovered: tl_0: slot 0 of 4 had been finished; recorded as taken"
 
 
+def test_dataset_that_was_moved_away_for_one_that_was_found_is_told(lines):
+    """Nothing is set aside without a word."""
+    running = timelapse().begin(at(0, 10), "b")
+    note = "what was at tl_0 is now at tl_0.earlier-1"
+    _, recovered = lines(running, running.succeed(at(0, 60), 72), at(0, 60), cut_off_by="the power went", note=note)
+    assert recovered.endswith(f"recorded as taken ({note})")
+
+
 def test_slots_that_were_skipped_have_a_line_for_each_cause(lines):
     """A single one says how late it is; with a start, how late it was when the daemon was there again."""
     absent = timelapse(5).skip_late_slots(at(1, 180), Reason.MISSED, "the rig was off")

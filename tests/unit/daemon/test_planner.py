@@ -43,7 +43,7 @@ def test_duration_of_a_running_scan_stays_right(rig, shift):
     world.behaviour = lambda _: Behaviour(takes=388 * SECOND)
     world.live((HOUR + MINUTE, lambda life: life.shift(shift)), (2 * HOUR, Life.kill))
     record = world.stored().records[0]
-    assert world.said("scan_succeeded")[0].startswith("tl_0 in 6 min 28 s, 1 pictures")
+    assert world.said("scan_succeeded")[0].startswith("tl_0 in 6 min 28 s, 1 picture")
     assert record.took == 388 * SECOND
     assert record.finished_at == START + HOUR + 388 * SECOND + shift
 
@@ -88,7 +88,7 @@ def test_slots_skipped_by_a_wrong_answer_from_the_network_are_reopened(rig):
     life = world.live((90 * MINUTE, lie), (91 * MINUTE, truth))
     assert "timelapse_completed" in world.actions()[: world.actions().index("slots_given_back")]
     assert world.said("slots_given_back") == [
-        "4 slots from 10:00 to 13:00, passed over under a wrong clock, can still be taken"
+        "4 slots from 10:00 to 13:00, closed under a wrong clock, can still be taken"
     ]
     assert world.statuses() == ["succeeded"] * 5
     assert world.scans_at() == [HOUR * number for number in range(1, 6)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, End, Life, Notices, ScriptedDriver
@@ -10,9 +11,12 @@ from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+from plantimager.timelapse.daemon.retelling import MAX_RETOLD
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings.config import Missed
-from plantimager.timelapse.support.errors import ScannerNotReady
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
 def test_missed_slots_are_skipped_with_one_line_for_the_whole_outage(rig):
@@ -92,6 +96,121 @@ def test_slots_missed_since_the_boot_were_not_missed_while_the_rig_was_off(rig):
     ]
 
 
+def test_container_whose_host_was_on_all_the_time_was_off(rig):
+    """It has a boot id of its own, but the time since the boot is its host's."""
+    world = rig()
+    world.define(every=HOUR, n=8)
+    world.live((61 * MINUTE, Life.kill))
+    world.live((NONE, Life.kill), off=3 * HOUR, boot=Boot())
+    world.since_boot = 30 * DAY
+    world.boots += 1
+    world.live(off=3 * HOUR)
+    assert all("while the rig was off" in line for line in world.said("slot_skipped"))
+
+
+def retold(world):
+    """Return action and sentence of the lines that repeat what the store holds."""
+    return [(line.action, line.sentence) for line in world.journal if line.fields.get("RETOLD") == "yes"]
+
+
+def test_slots_that_ended_in_the_minutes_before_a_power_cut_are_told_again(rig):
+    """The lines about them were in journald's memory, and went with the power."""
+    world = rig()
+    world.define(at=[HOUR, HOUR + 4 * MINUTE, HOUR + 20 * MINUTE, HOUR + 22 * MINUTE, 2 * HOUR])
+    world.behaviour = lambda request: Behaviour(problem=ScanFailed("no light") if request.index == 3 else None)
+    world.live((HOUR + 23 * MINUTE, Life.kill))
+    world.live(off=MINUTE, boot=Boot())
+    assert retold(world) == [
+        ("scan_succeeded", "retold from the store: tl_2 was taken at 09:20:30, 1 picture"),
+        ("scan_failed", "retold from the store: tl_3 failed at 09:22:30: no light"),
+    ]
+    assert world.actions().index("resumed") > world.actions().index("scan_failed")
+
+
+def test_power_cut_long_after_the_last_slot_has_nothing_told_again(rig):
+    """The daemon showed its status until then, and journald had written every line by that time."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((HOUR + 30 * MINUTE, Life.kill), watchdog=MINUTE)
+    world.live(off=MINUTE, boot=Boot())
+    assert retold(world) == []
+
+
+@pytest.mark.parametrize("boot", [None, Boot()])
+def test_daemon_that_was_stopped_has_nothing_told_again(rig, boot):
+    """Every line was written before it ended, and journald is stopped in order with the machine."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((61 * MINUTE, Life.stop))
+    world.live(off=MINUTE, boot=boot)
+    assert retold(world) == []
+
+
+def test_slots_that_were_saved_by_a_daemon_that_was_killed_before_it_said_so_are_told(rig, monkeypatch):
+    """The other lines are in the journal: the machine went on."""
+    world = rig()
+    world.define(every=HOUR, n=5)
+    world.live((61 * MINUTE, Life.kill))
+    with monkeypatch.context() as patch:
+        at_ready(patch, world, Life.die_after_save)
+        world.live(off=2 * HOUR + 10 * MINUTE)
+    assert not world.said("slot_skipped")
+    world.live((MINUTE, Life.kill), off=5 * SECOND)
+    words = "2 slots from 10:00 to 11:00 were missed while the daemon was not running (grace 2 min)"
+    assert retold(world) == [("slot_skipped", f"retold from the store: {words}")]
+    world.live(off=5 * SECOND)
+    assert len(retold(world)) == 1
+
+
+def test_no_more_than_some_lines_are_told_again(rig):
+    """The newest; a person finds the others in the store."""
+    world = rig()
+    world.define(every=5 * SECOND, n=60, warmup=NONE)
+    world.behaviour = lambda _: Behaviour(takes=SECOND)
+    world.live((HOUR + 4 * MINUTE, Life.kill))
+    world.live(off=MINUTE, boot=Boot())
+    slots = [line.fields["SLOT"] for line in world.journal if line.fields.get("RETOLD") == "yes"]
+    assert len(slots) == MAX_RETOLD
+    assert slots == sorted(slots)
+
+
+def absences(world):
+    """Return what the store knows of the times without a daemon: uncertain and certain ones, after START."""
+    logbook = load_timelapse(world.places.store).stored.logbook
+    return tuple([tuple(at - START for at in span) for span in spans] for spans in (logbook.uncertain, logbook.outages))
+
+
+def test_outage_begins_when_the_daemon_last_showed_its_status(rig):
+    """Under systemd it does every minute, long after its last save."""
+    world = rig()
+    world.define(every=4 * HOUR, n=3)
+    world.live((3 * HOUR, Life.kill), watchdog=MINUTE)
+    world.live((NONE, Life.kill), off=6 * HOUR, boot=Boot())
+    uncertain, ((began, over),) = absences(world)
+    assert (uncertain, over) == ([], 9 * HOUR + 20 * SECOND)
+    assert timedelta(0) <= 3 * HOUR - began <= MINUTE
+
+
+def test_outage_without_a_sign_of_life_is_uncertain_until_a_slot_was_missed(rig):
+    """Nothing was written between two slots."""
+    world = rig()
+    world.define(every=4 * HOUR, n=3)
+    world.live((3 * HOUR, Life.kill))
+    world.live((NONE, Life.kill), off=6 * HOUR, boot=Boot())
+    saved_at, due, over = HOUR + 30 * SECOND, 5 * HOUR + 2 * MINUTE, 9 * HOUR + 20 * SECOND
+    assert absences(world) == ([(saved_at, due)], [(due, over)])
+
+
+def test_restart_after_a_stop_leaves_nothing_uncertain(rig):
+    """A daemon that ends by itself leaves the time."""
+    world = rig()
+    world.define(every=4 * HOUR, n=3)
+    world.live((3 * HOUR, Life.stop))
+    world.live((NONE, Life.kill), off=5 * SECOND)
+    uncertain, ((began, over),) = absences(world)
+    assert (uncertain, over - began) == ([], 5 * SECOND)
+
+
 def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(rig, monkeypatch):
     """The network may answer while the driver looks for the dataset that was cut off."""
     world = rig()
@@ -103,6 +222,18 @@ def test_slot_begun_right_after_the_clock_was_set_during_a_start_keeps_its_time(
     assert len(world.said("clock_moved")) == 1
     second = world.stored().records[1]
     assert (second.started_at, second.took) == (START + 2 * HOUR + MINUTE + SECOND, 20 * MINUTE)  # behind its warm-up
+
+
+def test_what_was_moved_for_a_dataset_that_was_found_is_told(rig, monkeypatch):
+    """As it is where the scan ends in the usual way."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    moved = ScanResult(pictures=3, note="what was at tl_0 is now at tl_0.earlier-1")
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda *_: moved)
+    world.live((MINUTE, Life.kill), off=MINUTE)
+    assert world.said("scan_recovered") == [f"tl_0: slot 0 of 2 had been finished; recorded as taken ({moved.note})"]
 
 
 def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):

@@ -11,7 +11,8 @@ from virtual_time import START, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.slot_jobs import SlotJobs
-from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

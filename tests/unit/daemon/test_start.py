@@ -8,8 +8,10 @@ from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Boot, End, Life
 from virtual_time import FROM_RTC, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.inbox import inbox_path
+from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.settings.config import ClockPolicy
+from plantimager.timelapse.support import file_system
 
 WITHOUT_NETWORK = Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED)
 """A Raspberry Pi boots in the past, and no network sets its clock."""
@@ -142,3 +144,17 @@ def test_temporary_files_of_writes_that_were_cut_off_are_swept_wherever_the_daem
     assert [path for path in cut_off if path.exists()] == []
     assert [path for path in others if not path.exists()] == []
     assert world.said("store_swept") == ["4 temporary file(s) of a write that was cut off deleted"]
+
+
+def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path, monkeypatch):
+    """Store and datasets on one overlay are one line."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("1 0 0:1 / / rw - overlay o rw,upperdir=/rw/up\n2 1 0:2 / /rw rw - tmpfs t rw\n")
+    monkeypatch.setattr(file_system, "MOUNTS", mounts)
+    world, seen = rig(), []
+    world.define(every=HOUR, n=2)
+    world.live((MINUTE, lambda life: seen.append(read_live(life.world.places.store)["notes"])), (2 * MINUTE, Life.stop))
+    world.live()
+    note = "/ is an overlay whose changes are in memory: store and datasets will not outlive a power cut or a restart"
+    assert world.said("storage_not_lasting") == [note, note]
+    assert seen == [[note]]

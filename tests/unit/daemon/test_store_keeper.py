@@ -125,7 +125,7 @@ def test_what_is_held_is_what_is_on_disk(keeper, path):
 
 def test_logbook_of_a_commit_is_kept(keeper):
     """The next commit saves it, too."""
-    keeper.commit(keeper.timelapse, AT, logbook=keeper.logbook.came_back(AT, "boot"))
+    keeper.commit(keeper.timelapse, AT, logbook=keeper.logbook.came_back("boot"))
     keeper.commit(keeper.timelapse, LATER)
     assert (keeper.logbook.boot_id, keeper.logbook.boots, keeper.logbook.saved_at) == ("boot", 1, LATER)
 

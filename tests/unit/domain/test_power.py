@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plantimager.timelapse.domain.power import RigWait, wait_for_rig, wants_standby, warmup_at
-from plantimager.timelapse.domain.states import Reason
-from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

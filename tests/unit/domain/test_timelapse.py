@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, MAX_TEXT_BYTES, SlotRecord
-from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus
-from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE, TimeLapseState
+from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from zones import EUROPE, host_zone
 
-from plantimager.timelapse.domain.states import Reason
-from plantimager.timelapse.domain.timelapse import TimeLapse, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.domain.wording import (
     STATUS_LENGTH,
     describe_next_slot,

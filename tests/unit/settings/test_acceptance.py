@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseState
-from plantimager.timelapse.domain.timelapse import TimeLapseMode
+from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tree import STORES
 from zones import EUROPE, zone
 
+from plantimager.timelapse.domain.absence import Absence
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store import loading
@@ -57,7 +58,8 @@ def after(steps: list[str], n_slots: int = 12) -> StoredTimelapse:
             break
         at = max(at, timelapse.schedule_times[timelapse.next_idx])
         if step == "come back":
-            log = replace(log, saved_at=at).came_back(at + EVERY, "boot")
+            span = (at, at + EVERY)
+            log = replace(log, saved_at=at).came_back("boot", Absence((span,), (span,)))
         elif step == "miss":
             timelapse = timelapse.skip_late_slots(at + 3 * EVERY, Reason.MISSED, "the rig was off")
         elif step == "cancel":

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from plantimager.timelapse.domain.absence import Absence
 from plantimager.timelapse.store.schema import MAX_OUTAGES, Logbook
 from stores import read, store_of
 
@@ -13,31 +14,28 @@ AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def test_time_since_the_last_write_is_an_outage():
-    """From the last sign of life to the return."""
-    back = Logbook(saved_at=AT, boot_id="a", boots=1).came_back(AT + MINUTE, "b")
-    assert back.outages == ((AT, AT + MINUTE),)
+def test_absence_is_noted_with_the_boot():
+    """What is known of it, and what isn't."""
+    absence = Absence(uncertain=((AT, AT + MINUTE),), outage=((AT + MINUTE, AT + 2 * MINUTE),))
+    back = Logbook(saved_at=AT, boot_id="a", boots=1).came_back("b", absence)
+    assert (back.uncertain, back.outages) == (absence.uncertain, absence.outage)
     assert (back.boot_id, back.boots) == ("b", 2)
 
 
 def test_restart_within_a_boot_is_no_boot():
     """Boots are those of the machine."""
-    assert Logbook(boot_id="a", boots=1).came_back(AT, "a").boots == 1
-
-
-@pytest.mark.parametrize("saved_at", [None, AT, AT + MINUTE])
-def test_return_before_the_last_write_is_no_outage(saved_at):
-    """A first start, or a clock that was set back."""
-    assert Logbook(saved_at=saved_at).came_back(AT, "a").outages == ()
+    assert Logbook(boot_id="a", boots=1).came_back("a").boots == 1
 
 
 def test_oldest_outages_are_forgotten():
     """A rig that restarts every minute must not fill its disk with it."""
     log = Logbook()
     for number in range(MAX_OUTAGES + 5):
-        log = Logbook(saved_at=AT + number * MINUTE, outages=log.outages).came_back(AT + (number + 0.5) * MINUTE, "a")
-    assert len(log.outages) == MAX_OUTAGES
-    assert log.outages[0][0] == AT + 5 * MINUTE
+        span = (AT + number * MINUTE, AT + (number + 0.5) * MINUTE)
+        log = log.came_back("a", Absence((span,), (span,)))
+    for spans in (log.outages, log.uncertain):
+        assert len(spans) == MAX_OUTAGES
+        assert spans[0][0] == AT + 5 * MINUTE
 
 
 @pytest.mark.parametrize(

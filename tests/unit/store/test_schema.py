@@ -8,8 +8,9 @@ import pytest
 from msgspec import to_builtins
 from msgspec.structs import fields, replace
 
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import Ending, SlotRecord, TimeLapse
+from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
 from plantimager.timelapse.store import schema
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse

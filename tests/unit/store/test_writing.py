@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
-from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store import writing
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse

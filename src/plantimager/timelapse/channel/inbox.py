@@ -60,7 +60,6 @@ class Request(Struct, frozen=True):
             It holds none.
         OSError
             It can't be read.
-
         """
         try:
             value = loads(read_regular(self.path, MAX_REQUEST_BYTES))
@@ -100,7 +99,6 @@ class Inbox:
         ------
         OSError
             It can't be made.
-
         """
         make_private_directory(self.directory)
         for path in (*self.directory.glob("rig-*"), *self.directory.glob("*.answer")):
@@ -141,7 +139,6 @@ def leave_picture(request: Request, number: int, content: bytes) -> None:
     ------
     OSError
         It can't be written.
-
     """
     _picture_path(request.path, number).write_bytes(content)
 
@@ -154,7 +151,6 @@ def collect_picture(request: Path, number: int) -> bytes:
     OSError
         It isn't there, or it isn't a regular file: a link in the daemon's directory must not make root read another
         user's file.
-
     """
     path = _picture_path(request, number)
     with _pinned(path) as picture:
@@ -185,7 +181,6 @@ def leave_request(store: Path, kind: str, token: str, content: bytes) -> Path:
     OSError
         It can't be written, or a link replaces the directory: a link in the daemon's directory must not make root
         write elsewhere.
-
     """
     path = request_path(store, kind, token)
     make_private_directory(path.parent)
@@ -212,7 +207,6 @@ def _pinned(path: Path, kind: int = 0) -> Iterator[Path]:
     ------
     OSError
         It isn't there, or it isn't of that ``kind``; so does a later open of a link by the yielded name.
-
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
     try:

@@ -40,7 +40,6 @@ class InstanceLock:
             The file system has no locks.
         OSError
             The file can't be made.
-
         """
         descriptor = self._open()
         try:
@@ -63,7 +62,6 @@ class InstanceLock:
         ------
         OSError
             It can't be changed.
-
         """
         if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 1:
             os.fchown(self._descriptor, uid, gid)
@@ -117,7 +115,6 @@ def process_start(pid: int) -> str:
     ------
     OSError
         There is no such process.
-
     """
     # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -30,7 +30,6 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         The store can't be read, or holds no timelapse.
     OSError
         The request can't be left.
-
     """
     loaded = load_timelapse(session.store)
     timelapse = None if loaded is None else loaded.stored.timelapse

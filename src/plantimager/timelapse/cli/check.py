@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
-from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
+from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program

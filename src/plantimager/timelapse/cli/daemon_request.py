@@ -58,7 +58,6 @@ def find_daemon(store: Path) -> int | None:
     ------
     NotTheDaemon
         The lock names a process of another user. Whoever may write the lock must not make root signal that process.
-
     """
     pid = running_daemon(store)
     if pid is None:
@@ -109,7 +108,6 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
         No answer came. Where no daemon runs, ``later`` says what will happen when it starts.
     KeyboardInterrupt
         The person stopped waiting; the request is withdrawn.
-
     """
     request, token = None, secrets.token_hex(8)
     try:

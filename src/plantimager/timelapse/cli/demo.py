@@ -11,14 +11,15 @@ import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.demo_claims import Cut, find_false_claims
+from msgspec import Struct
+
 from plantimager.timelapse.cli.demo_daemon import DemoDaemon, DemoFailed
 from plantimager.timelapse.cli.demo_home import N_SLOTS, POSITIONS, SLOTS, TIMELAPSE_ID, Home, slot_interval
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import Style
+from plantimager.timelapse.cli.timeline import draw_rows
 from plantimager.timelapse.cli.timeline_chart import build_chart
-from plantimager.timelapse.cli.timeline_text import draw_rows
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.support.errors import EXIT_FAILED
@@ -37,6 +38,14 @@ MIN_CUT_PICTURES: Final = 4
 """Pictures that the scan has at least when the power is cut."""
 
 
+class Cut(Struct, frozen=True):
+    """The moment of the power cut."""
+
+    slot: int
+    attempt: int
+    picture: int
+
+
 def run_demo(_: argparse.Namespace, session: Session) -> int:
     """Show the demo; return 1 if one of its claims isn't true.
 
@@ -46,7 +55,6 @@ def run_demo(_: argparse.Namespace, session: Session) -> int:
         It could not be shown to its end.
     OSError
         Its directory can't be made.
-
     """
     _end_like_ctrl_c()
     home = Home.make(session.environment)
@@ -80,7 +88,6 @@ def play(home: Home, clock: Clock, screen: Screen) -> Cut:
     ------
     DemoFailed
         It can't be run to its end.
-
     """
     _narrate(screen, f"a first scan on a simulated rig, to measure it; all of it is in {home.directory} (… below)")
     with DemoDaemon(home, clock, screen) as daemon:
@@ -184,3 +191,26 @@ def _show_next_steps(screen: Screen) -> None:
 def _narrate(screen: Screen, sentence: str) -> None:
     """Write a sentence of the demo itself, marked among the daemon's log lines."""
     screen.write(screen.paint(f"» {sentence}", Style.BOLD, Style.CYAN))
+
+
+def find_false_claims(timelapse: TimeLapse | None, home: Home, cut: Cut) -> list[str]:
+    """Return a sentence for each claim that isn't true.
+
+    The claims: the timelapse is completed, every slot is taken and has all its pictures, and the attempt that the power
+    cut hit was interrupted and followed by another one.
+    """
+    if timelapse is None:
+        return ["the store holds no timelapse"]
+    problems = [] if timelapse.state is TimeLapseState.COMPLETED else [f"it is {timelapse.state.value}, not completed"]
+    for slot in range(timelapse.n_slots):
+        record = timelapse.records.get(slot)
+        if record is None or record.status is not RecordStatus.SUCCEEDED:
+            status = record.status.value if record is not None else "not recorded"
+            problems.append(f"slot {slot} is {status}, not taken")
+        elif (pictures := len(home.pictures(record.scan_id))) != POSITIONS:
+            problems.append(f"slot {slot} has {pictures} pictures, not {POSITIONS}")
+    cut_record = timelapse.records.get(cut.slot)
+    if cut_record is not None and (cut_record.attempt, cut_record.interruptions) != (cut.attempt + 1, 1):
+        found = f"{cut_record.attempt} attempts, {cut_record.interruptions} of them interrupted"
+        problems.append(f"slot {cut.slot} had {found}; not {cut.attempt + 1} and 1")
+    return problems

@@ -66,7 +66,6 @@ class DemoDaemon:
         ------
         DemoFailed
             The daemon ended or fell silent before.
-
         """
         active_at = self._clock.monotonic()
         while not condition():
@@ -107,7 +106,6 @@ class DemoDaemon:
         ------
         DemoFailed
             It doesn't end.
-
         """
         self._process.terminate()
         try:

@@ -99,7 +99,6 @@ class Home(Struct, frozen=True):
         ------
         OSError
             It can't be made.
-
         """
         directory = Path(tempfile.mkdtemp(prefix="timelapsed-demo-"))
         own = {"XDG_DATA_HOME": f"{directory}/data", "XDG_CONFIG_HOME": f"{directory}/config"}
@@ -119,7 +118,6 @@ class Home(Struct, frozen=True):
         ------
         OSError
             It can't be written.
-
         """
         text = DEFINITION.format(timelapse=timelapse.rstrip())
         (self.settings / "timelapse.toml").write_text(text, encoding="utf-8")

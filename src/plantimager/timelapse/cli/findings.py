@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.cli.phrases import describe_schedule, format_count
+from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,21 +1,30 @@
-"""``timelapsectl log``: journalctl for the rig's unit."""
+"""``timelapsectl log``: journalctl for the rig's unit, and whether the journal outlives a restart of the machine."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.journal_storage import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.file_system import memory_reason
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from plantimager.timelapse.cli.session import Session
+
+
+ROOT: Final = Path("/")
+LEVELS: Final = ("etc", "run", "usr/local/lib", "usr/lib")
+"""The directories of journald's configuration, the first outranking the others; see journald.conf(5)."""
+CURE: Final = "keep it with systemd/install --persistent-journal, or Storage=persistent in journald.conf"
 
 
 def run_log(options: argparse.Namespace, session: Session) -> int:
@@ -25,7 +34,6 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
     ------
     TimelapsedError
         There is no journal of that daemon, or no journalctl.
-
     """
     command = journal_command(session, options.arguments)
     if shutil.which(command[0]) is None:
@@ -47,7 +55,6 @@ def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
     ------
     TimelapsedError
         The daemon of this store is no service.
-
     """
     if session.scope is Scope.OWN:
         raise TimelapsedError(
@@ -56,3 +63,43 @@ def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
         )
     manager = ["--user"] if session.scope is Scope.USER else []
     return ["journalctl", *manager, f"--unit={session.unit}", *arguments]
+
+
+def describe_volatile_journal(root: Path = ROOT) -> str | None:
+    """Return that lines from before the last boot are gone, and why; ``None`` where they are kept, or without systemd.
+
+    A journal that only ends in memory by a mount of its own counts as well.
+    """
+    if not (root / "run/systemd/system").is_dir():
+        return None
+    storage, journal = _storage_setting(root), root / "var/log/journal"
+    reason = memory_reason(journal) if root == ROOT else None
+    if storage in ("volatile", "none"):
+        reason = f"Storage={storage} in journald's configuration"
+    elif storage != "persistent" and not journal.is_dir():
+        reason = f"there is no {journal}"
+    if reason is None:
+        return None
+    return f"the journal is volatile ({reason}): what it says of a boot is gone with the next one; {CURE}"
+
+
+def _storage_setting(root: Path) -> str:
+    """Return the last ``Storage=`` of journald's files, in lower case; ``auto`` is its default."""
+    setting = "auto"
+    for path in _configuration_files(root):
+        with suppress(OSError):
+            found = re.findall(r"^\s*Storage\s*=\s*(\w*)\s*$", path.read_text(errors="replace"), re.MULTILINE)
+            setting = (found[-1] if found else setting) or "auto"
+    return setting.lower()
+
+
+def _configuration_files(root: Path) -> Iterator[Path]:
+    """Yield the main file, then the drop-ins in the order of their names; of one name the highest level counts."""
+    main = (root / level / "systemd/journald.conf" for level in LEVELS)
+    yield from [path for path in main if path.exists()][:1]
+    drop_ins = {
+        path.name: path
+        for level in reversed(LEVELS)
+        for path in (root / level / "systemd/journald.conf.d").glob("*.conf")
+    }
+    yield from (drop_ins[name] for name in sorted(drop_ins))

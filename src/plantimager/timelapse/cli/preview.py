@@ -6,13 +6,14 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.findings import configured_fit_notes, read_with_schedule
-from plantimager.timelapse.cli.phrases import describe_schedule, describe_zone, format_count
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
+from plantimager.timelapse.domain.wording import describe_schedule, describe_zone
 from plantimager.timelapse.scan.cameras import read_cameras
 from plantimager.timelapse.scan.paths import read_path
 from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     import argparse

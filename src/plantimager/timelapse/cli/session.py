@@ -84,7 +84,6 @@ def open_session(options: argparse.Namespace) -> Session:
         As `session_places`.
     TimelapsedError
         As `check_service_exists`.
-
     """
     environment = dict(os.environ)
     requested = Scope(options.scope) if options.scope else None
@@ -118,7 +117,6 @@ def check_service_exists(scope: Scope, places: Places, system_storage: Path) -> 
     ------
     TimelapsedError
         The hint names both ways out.
-
     """
     if scope is not Scope.USER or places.store.parent.exists() or not os.path.lexists(system_storage):
         return
@@ -137,7 +135,6 @@ def session_places(
     ------
     FaultsFound
         The rig's name, or a file name in the environment, can't be used.
-
     """
     storage = SYSTEM_STORAGE if scope is Scope.SYSTEM else None
     places = find_places(environment, rig=rig, config_file=config_file, storage=storage)

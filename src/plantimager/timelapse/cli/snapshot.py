@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.live import last_seen, read_last_sign, read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
+from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence, LastSign, find_absence
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.fit import describe_gap
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.datasets.set_aside import SetAside
+    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import Clock, ClockEvidence
 
 
@@ -79,6 +82,9 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
     """What is wrong with the store, where its ``.bak`` is shown in its place."""
     daemon: RunningDaemon | None = None
     evidence: ClockEvidence
+    seen: LastSign = LastSign()
+    """The last sign of life of the daemon that wrote the store, or of its machine."""
+    aside: tuple[SetAside, ...] = ()
     secrets: tuple[str, ...] = ()
     """Those of the store, which are never shown, not even where an error message repeats them; the longest first."""
 
@@ -96,6 +102,12 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         """Return the facts of one record."""
         scheduled_at = timelapse.schedule_times[record.slot]
         return SlotFacts(record, scheduled_at, self.redact(record.error_text), self.redact(record.last_error or ""))
+
+    def absence(self) -> Absence:
+        """Return what is known of the time since then, where no daemon runs that keeps the schedule."""
+        if self.daemon is not None or self.timelapse is None or not self.timelapse.state.is_active:
+            return NO_ABSENCE
+        return find_absence(self.timelapse, self.logbook.saved_at, self.seen, self.at)
 
     def troubles(self) -> tuple[str, ...]:
         """Return what a person should do something about, the worst first."""
@@ -158,10 +170,9 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
     ------
     StoreUnreadable, StoreCorrupt
         The store can't be read, or holds no timelapse.
-
     """
     # The daemon is read first: if it ends meanwhile, it is shown though it is gone, but no save of it is missed.
-    daemon = _read_daemon(store, clock)
+    daemon, sign = _read_daemon(store, clock), read_last_sign(store)
     now, evidence = clock.now(), clock.evidence()
     loaded = load_timelapse(store)
     if loaded is None:
@@ -176,6 +187,7 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         backup_because=str(loaded.trouble or ""),
         daemon=daemon,
         evidence=evidence,
+        seen=last_seen(sign, stored.logbook, clock),
         secrets=tuple(sorted({*secrets_in(stored.kept.extra)}, key=len, reverse=True)),
     )
 

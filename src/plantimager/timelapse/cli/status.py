@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
 
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import detect_screen
+from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
+from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     import argparse
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 REFRESH_SECONDS: Final = 1.0
 """Longest time between two readings. No file shows that time passes, or that a daemon was killed."""
+
+ASIDE_SECONDS: Final = 3.0
+"""For the look at the datasets' directory, which may be another computer's."""
 
 FIXED_LINES: Final = 12
 """Lines of a screen beside the records: head, bar, counts, head of the table, foot."""
@@ -39,11 +50,11 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     ------
     StoreUnreadable, StoreCorrupt
         The store can't be shown.
-
     """
     if options.follow:
         return _follow(options, session)
     snapshot = take_snapshot(session.store, session.clock)
+    snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse))
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
     else:
@@ -51,10 +62,32 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside, ...]:
+    """Return what stands aside, once for a command: that takes a while where there are many datasets.
+
+    A disk that doesn't answer is left out: status is what a person looks at then.
+    """
+    found: tuple[SetAside, ...] = ()
+    current = timelapse.current if timelapse is not None and timelapse.state is TimeLapseState.RUNNING else None
+    running = (current.scan_id, current.attempt) if current is not None else None
+
+    def find() -> None:
+        nonlocal found
+        named = None
+        with suppress(TimelapsedError):
+            named = read_config(session.places.find_config()).datasets
+        found = (*find_set_aside(session.places.datasets_in(named), session.store, running=running),)
+
+    search = threading.Thread(target=find, daemon=True)
+    search.start()
+    search.join(ASIDE_SECONDS)
+    return found
+
+
 def _follow(options: argparse.Namespace, session: Session) -> int:
     """Show the status on every change. Ctrl-C (or SIGTERM) is the usual end, not a failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    drawn = session.screen.interactive and not options.json
+    drawn, aside = session.screen.interactive and not options.json, None
     with FileWatch(session.store.parent) as watch:
         try:
             if drawn:
@@ -62,6 +95,8 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
             before: object = None
             while True:
                 snapshot = take_snapshot(session.store, session.clock)
+                aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
+                snapshot = replace(snapshot, aside=aside)
                 if drawn:
                     _draw(options, session, snapshot)
                 else:
@@ -74,7 +109,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = take_snapshot(session.store, session.clock)
+        last = replace(take_snapshot(session.store, session.clock), aside=aside or ())
         session.screen.write(*status_lines(last, session.screen, options.records))
     return 0
 

@@ -29,6 +29,8 @@ Keys may be added, so ignore those that you don't know. ::
                           timelapse_failed
         error last_error  texts; last_error is that of the attempt before the one that succeeded
     outages       [{from, to}]: times without a daemon
+    uncertain     [{from, to}]: times of which nobody knows whether a daemon ran
+    aside         [{path, what}]: pictures of attempts that were cut off, and what else was set aside
     daemon        null where none runs, else {pid, up_since, status, driver}
     boots         boots of the machine that this timelapse has seen
     rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
@@ -44,9 +46,11 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
+    from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 VERSION: Final = 1
@@ -64,7 +68,9 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         "timelapse": None if timelapse is None else _timelapse(snapshot, timelapse),
         "scanning": None if timelapse is None else _scanning(snapshot, timelapse),
         "records": [_record(facts) for facts, _ in zip(snapshot.slots(), range(records), strict=False)],
-        "outages": [{"from": _time(start), "to": _time(end)} for start, end in snapshot.logbook.outages],
+        "outages": _spans(snapshot.logbook.outages),
+        "uncertain": _spans(snapshot.logbook.uncertain),
+        "aside": [{"path": str(thing.path), "what": thing.what} for thing in snapshot.aside],
         "daemon": None
         if daemon is None
         else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
@@ -136,6 +142,10 @@ def _record(facts: SlotFacts) -> dict[str, Any]:
         "error": facts.error or None,
         "last_error": facts.last_error or None,
     }
+
+
+def _spans(spans: Iterable[Span]) -> list[dict[str, str | None]]:
+    return [{"from": _time(start), "to": _time(end)} for start, end in spans]
 
 
 def _time(at: datetime | None) -> str | None:

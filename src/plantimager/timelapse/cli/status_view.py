@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.phrases import describe_schedule, format_count
 from plantimager.timelapse.cli.terminal import Style, flow, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.wording import format_local_time, ordinal
+from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,9 @@ SIMULATED: Final = "simulated"
 """The default driver. Its pictures show no real plant, so the screen says which driver it is."""
 BAR_MARGIN: Final = 14
 """Columns beside the progress bar: its brackets and ``17 of 48``."""
+
+MAX_ASIDE: Final = 5
+"""Things that stand aside and are named."""
 
 STATE_STYLES: Final = {
     TimeLapseState.CONFIGURED: (Style.DIM,),
@@ -145,6 +148,8 @@ def _row(facts: SlotFacts, snapshot: StatusSnapshot) -> tuple[str, ...]:
     scheduled = format_local_time(facts.scheduled_at, snapshot.at)
     if _waits_for_rig(facts, snapshot):
         following = f"{ordinal(record.attempt + 1)} attempt waits for the rig" if record.attempt else ""
+        if record.attempt and record.started_at is not None:
+            following += f" ({ordinal(record.attempt)} began {_began(facts, snapshot)})"
         words = ", ".join(part for part in (following, facts.error) if part)
         return str(record.slot), scheduled, "–", "–", OUTCOMES[RecordStatus.PENDING][0], words
     is_cut_off = record.status is RecordStatus.RUNNING and snapshot.daemon is None
@@ -202,6 +207,9 @@ def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
     notes = snapshot.daemon.notes if snapshot.daemon is not None else ()
     lines += [screen.paint(f"note: {snapshot.redact(note)}", Style.YELLOW) for note in notes]
+    lines += [f"aside: {snapshot.redact(f'{thing.path}: {thing.what}')}" for thing in snapshot.aside[:MAX_ASIDE]]
+    if len(snapshot.aside) > MAX_ASIDE:
+        lines.append(f"aside: {len(snapshot.aside) - MAX_ASIDE} more; timelapsectl status --json names them")
     parts = [] if troubles else ["trouble: none now."]
     if snapshot.saved_at is not None:
         parts.append(f"store: saved {_ago(snapshot.at - snapshot.saved_at)}.")
@@ -229,7 +237,8 @@ def describe_clock(evidence: ClockEvidence) -> str:
 def _daemon(snapshot: StatusSnapshot) -> str:
     daemon, boots = snapshot.daemon, snapshot.logbook.boots
     if daemon is None:
-        return "not running"
+        seen_at = snapshot.seen.at
+        return "not running" + (f", last sign of life {_ago(snapshot.at - seen_at)}" if seen_at is not None else "")
     boot = f" (boot {boots})" if boots else ""
     up = f"up {format_duration(snapshot.at - daemon.up_since)}" if daemon.up_since is not None else "ending"
     return f"{up}{boot}"

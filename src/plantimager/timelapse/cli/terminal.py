@@ -76,7 +76,6 @@ class Screen:
         ------
         BrokenPipeError
             The reader of the pipe has ended.
-
         """
         self.stream.write(self.encodable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()

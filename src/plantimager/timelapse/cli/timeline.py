@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.snapshot import take_snapshot
-from plantimager.timelapse.cli.timeline_chart import build_chart
+from plantimager.timelapse.cli.terminal import Style, flow
+from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
 from plantimager.timelapse.store.schema import is_safe_name
+from plantimager.timelapse.support.clock import EPOCH, MICROSECOND
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.cli.terminal import Screen
+    from plantimager.timelapse.cli.timeline_chart import Chart, Row
+    from plantimager.timelapse.domain.absence import Span
 
 MAX_NAMES: Final = 20
 """Archived timelapses that the hint of an error lists; a rig has hundreds after some years."""
 
+JOURNAL_SECONDS: Final = 5.0
+"""For journalctl to list the boots of the machine, which only make the picture more exact."""
+
 STANDARD_OUTPUT: Final = Path("-")
+
+
+SIGNS: Final = {
+    MarkKind.FAILED: ("✗", Style.RED),
+    MarkKind.INTERRUPTED: ("!", Style.MAGENTA),
+    MarkKind.CUT_OFF: ("▷", Style.MAGENTA),
+    MarkKind.SKIPPED: ("○", Style.YELLOW),
+    MarkKind.LATE: ("◐", Style.GREEN),
+    MarkKind.RUNNING: ("▶", Style.BLUE),
+    MarkKind.TAKEN: ("●", Style.GREEN),
+    MarkKind.TO_COME: ("·", Style.DIM),
+}
+"""Sign and colour of each kind, the worst first: where several marks coincide, the first of these is shown."""
+OFF, UNKNOWN = "░", "?"
+_WORST_FIRST: Final = tuple(SIGNS)
+
+MAX_COLUMNS_PER_TICK: Final = 12
+"""In a row of a day a column is then a quarter of an hour."""
 
 
 def run_timeline(options: argparse.Namespace, session: Session) -> int:
@@ -31,13 +59,13 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         There is no such timelapse, or its store can't be read.
     OSError
         The picture can't be written.
-
     """
     snapshot = take_snapshot(_find_store(options.name, session), session.clock)
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
         return 0
-    chart = build_chart(snapshot, snapshot.timelapse)
+    boots = read_boots() if snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None else []
+    chart = build_chart(snapshot, snapshot.timelapse, boots)
     if options.svg is not None:
         from plantimager.timelapse.cli.timeline_svg import draw_svg  # noqa: PLC0415 - imports an XML library
 
@@ -48,10 +76,19 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         options.svg.write_bytes(picture)
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
-    from plantimager.timelapse.cli.timeline_text import draw_text  # noqa: PLC0415 - not needed for SVG
-
     session.screen.write(*draw_text(chart, session.screen))
     return 0
+
+
+def read_boots() -> list[Span]:
+    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd."""
+    command = ("journalctl", "--list-boots", "--output=json", "--quiet")
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=JOURNAL_SECONDS, check=True).stdout
+        entries = [(boot["first_entry"], boot["last_entry"]) for boot in json.loads(answer)]
+        return [(EPOCH + MICROSECOND * first, EPOCH + MICROSECOND * last) for first, last in entries]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError, OverflowError):
+        return []  # an older journalctl has another format
 
 
 def _find_store(name: str | None, session: Session) -> Path:
@@ -76,3 +113,59 @@ def _find_store(name: str | None, session: Session) -> Path:
         f"no timelapse {name} in {session.store} or {session.places.history}",
         hint=f"there are {', '.join(names[:MAX_NAMES])}{more}" if names else None,
     )
+
+
+# --- as text -----------------------------------------------------------------------------------
+
+
+def draw_text(chart: Chart, screen: Screen) -> list[str]:
+    """Return the chart with its title."""
+    title = [screen.paint(chart.title, Style.BOLD), *flow(chart.subtitle.split(" "), screen.width, " ")]
+    return [*title, "", *draw_rows(chart, screen)]
+
+
+def draw_rows(chart: Chart, screen: Screen) -> list[str]:
+    """Return the axis, the rows and the legend."""
+    margin = max((len(row.label) for row in chart.rows), default=0)
+    ticks = list(chart.ticks)
+    per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MAX_COLUMNS_PER_TICK)
+    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour get equal distances
+    columns = per_tick * (len(ticks) - 1)
+    axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
+    lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
+    for row in chart.rows:
+        cells = "".join(screen.paint(sign, *styles) for sign, styles in _cells(row, columns))
+        lines.append(f"{row.label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
+    return [*lines, "", *_legend(chart, screen)]
+
+
+def _cells(row: Row, columns: int) -> list[tuple[str, tuple[Style, ...]]]:
+    off, unknown = (
+        {
+            column
+            for start, end in spans
+            for column in range(int(start * columns), max(round(end * columns), int(start * columns) + 1))
+        }
+        for spans in (row.off, row.unknown)
+    )
+    cells: list[tuple[str, tuple[Style, ...]]] = [(" ", ())] * columns
+    for sign, covered in ((UNKNOWN, unknown), (OFF, off)):
+        for column in covered:
+            cells[column] = (sign, (Style.DIM,))
+    worst: dict[int, MarkKind] = {}
+    for mark in row.marks:
+        column = min(int(mark.position * columns), columns - 1)
+        worst[column] = min(worst.get(column, mark.kind), mark.kind, key=_WORST_FIRST.index)
+    for column, kind in worst.items():
+        sign, style = SIGNS[kind]
+        cells[column] = (sign, (style, Style.ON_GREY) if column in off else (style,))
+    return cells
+
+
+def _legend(chart: Chart, screen: Screen) -> list[str]:
+    entries = [f"{SIGNS[kind][0]} {count} {kind.value}" for kind, count in chart.counts.items()]
+    if any(row.off for row in chart.rows):
+        entries.append(f"{OFF} rig off")
+    if any(row.unknown for row in chart.rows):
+        entries.append(f"{UNKNOWN} not known whether it was on")
+    return flow([*entries, f"times: {chart.zone}"], screen.width)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.phrases import describe_mode, describe_zone
 from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.domain.wording import describe_mode, describe_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from plantimager.timelapse.cli.snapshot import StatusSnapshot
+    from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 LATE_FROM: Final = timedelta(minutes=1)
@@ -76,7 +78,9 @@ class Row:
     label: str
     marks: tuple[Mark, ...]
     off: tuple[tuple[float, float], ...]
-    """The times without a daemon, as positions on the row."""
+    """The times in which the rig was off, as positions on the row."""
+    unknown: tuple[tuple[float, float], ...]
+    """The times in which it may have been off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,8 @@ class Chart:
             yield index * self.scale.tick / self.scale.row, self.scale.axis.format(index * self.scale.numbered)
 
 
-def build_chart(snapshot: StatusSnapshot, timelapse: TimeLapse) -> Chart:
-    """Return the chart of a timelapse, in the host's local time."""
+def build_chart(snapshot: StatusSnapshot, timelapse: TimeLapse, boots: Sequence[Span] = ()) -> Chart:
+    """Return the chart of a timelapse, in the host's local time; ``boots`` are those that the journal knows."""
     slots = timelapse.schedule_times
     span = slots[-1] - slots[0] if slots else timedelta(0)
     scale = next(scale for scale in SCALES if span >= scale.span) if len(slots) > 1 else SCALES[0]
@@ -111,11 +115,13 @@ def build_chart(snapshot: StatusSnapshot, timelapse: TimeLapse) -> Chart:
     for slot, at in enumerate(slots):
         start, position = _locate(at, scale)
         marks.setdefault(start, []).append(Mark(slot, at, position, _mark_kind(snapshot, timelapse, slot)))
-    off: dict[datetime, list[tuple[float, float]]] = {}
-    for start, piece in _cut_at_rows(_outages(snapshot, timelapse), scale, set(marks)):
-        off.setdefault(start, []).append(piece)
+    present = snapshot.absence()
+    known = narrow_by_boots((*snapshot.logbook.outages, *present.outage), boots)
+    unknown = narrow_by_boots((*snapshot.logbook.uncertain, *present.uncertain), boots)
+    rows_off, rows_unknown = (_cut_at_rows(spans, scale, set(marks)) for spans in (known, unknown))
     rows = tuple(
-        Row(start.strftime(scale.label), tuple(marks[start]), tuple(off.get(start, ()))) for start in sorted(marks)
+        Row(start.strftime(scale.label), tuple(marks[start]), tuple(rows_off[start]), tuple(rows_unknown[start]))
+        for start in sorted(marks)
     )
     ends = [
         slot.astimezone().strftime("%-d %b %Y %H:%M:%S").removesuffix(":00") for slot in (*slots[:1], *slots[1:][-1:])
@@ -142,12 +148,16 @@ def _mark_kind(snapshot: StatusSnapshot, timelapse: TimeLapse, slot: int) -> Mar
             return MarkKind.INTERRUPTED
 
 
-def _outages(snapshot: StatusSnapshot, timelapse: TimeLapse) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the times without a daemon, in UTC, with the present one."""
-    yield from snapshot.logbook.outages
-    saved_at = snapshot.logbook.saved_at
-    if snapshot.daemon is None and timelapse.state.is_active and saved_at is not None and saved_at < snapshot.at:
-        yield saved_at, snapshot.at
+def narrow_by_boots(spans: Iterable[Span], boots: Sequence[Span]) -> list[Span]:
+    """Return spans without the times in which the machine is known to have run: it wrote its journal before and after.
+
+    The daemon may not have run all the same; but the rig was on.
+    """
+    narrowed = [*spans]
+    for first, last in boots:
+        pieces = [((start, min(end, first)), (max(start, last), end)) for start, end in narrowed]
+        narrowed = [(start, end) for both in pieces for start, end in both if start < end]
+    return narrowed
 
 
 def _locate(at: datetime, scale: Scale) -> tuple[datetime, float]:
@@ -158,14 +168,16 @@ def _locate(at: datetime, scale: Scale) -> tuple[datetime, float]:
 
 
 def _cut_at_rows(
-    spans: Iterable[tuple[datetime, datetime]], scale: Scale, rows: set[datetime]
-) -> Iterator[tuple[datetime, tuple[float, float]]]:
-    """Cut spans at the ends of rows; yield the pieces that fall on ``rows``."""
+    spans: Iterable[Span], scale: Scale, rows: set[datetime]
+) -> defaultdict[datetime, list[tuple[float, float]]]:
+    """Return spans cut at the ends of rows: for each of ``rows`` the pieces that fall on it."""
+    pieces: defaultdict[datetime, list[tuple[float, float]]] = defaultdict(list)
     for start, end in spans:
         (row, position), (last_row, last_position) = _locate(start, scale), _locate(end, scale)
         while row < last_row:
             if row in rows:
-                yield row, (position, 1.0)
+                pieces[row].append((position, 1.0))
             row, position = row + scale.row, 0.0
         if row == last_row and row in rows and position < last_position:
-            yield row, (position, last_position)
+            pieces[row].append((position, last_position))
+    return pieces

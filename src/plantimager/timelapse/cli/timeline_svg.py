@@ -27,10 +27,9 @@ ROW: Final = 18
 RADIUS: Final = 4.5
 LEGEND: Final = 46
 """Height below the chart."""
-LEGEND_ENTRY: Final = 112
+MAX_LEGEND_ENTRY: Final = 112
 
 INK, FAINT, OFF = "#222222", "#8a8a8a", "#d9d9d9"
-
 COLOURS: Final = {
     MarkKind.TAKEN: "#009e73",
     MarkKind.LATE: "#e69f00",
@@ -84,9 +83,19 @@ def _x(position: float) -> float:
 
 
 def _draw_row(root: ET.Element, row: Row, y: float) -> None:
-    for start, end in row.off:
-        _add(root, "rect", x=_x(start), y=y, width=max(_x(end) - _x(start), 1), height=ROW, fill=OFF)
+    for spans, is_known in ((row.unknown, False), (row.off, True)):
+        for start, end in spans:
+            _draw_band(root, _x(start), y, max(_x(end) - _x(start), 1), ROW, is_known=is_known)
     _add(root, "text", row.label, x=_x(0) - 10, y=y + ROW / 2 + 4, text_anchor="end")
+
+
+def _draw_band(root: ET.Element, x: float, y: float, width: float, height: float, *, is_known: bool) -> None:
+    """Draw a time in which the rig was off: full, or a dashed frame where it may have been on."""
+    if is_known:
+        _add(root, "rect", x=x, y=y, width=width, height=height, fill=OFF)
+    else:
+        frame = {"fill": "none", "stroke": FAINT, "stroke_dasharray": "2 3"}
+        _add(root, "rect", x=x, y=y + 1, width=width, height=height - 2, **frame)
 
 
 def _draw_axis(root: ET.Element, chart: Chart) -> None:
@@ -130,14 +139,21 @@ def _mark_title(mark: Mark) -> str:
 
 
 def _draw_legend(root: ET.Element, chart: Chart, height: float) -> None:
-    x, y = float(_x(0)), height - MARGIN
+    bands = [
+        (words, is_known)
+        for words, is_known in (("rig off", True), ("not known", False))
+        if any(row.off if is_known else row.unknown for row in chart.rows)
+    ]
+    x, y = float(MARGIN), height - MARGIN
+    step = min((WIDTH - 2 * MARGIN) / (len(chart.counts) + len(bands)), MAX_LEGEND_ENTRY)
     for kind, count in chart.counts.items():
         _draw_mark(root, kind, x + RADIUS, y - 4)
-        _add(root, "text", f"{count} {kind.value}", x=x + 16, y=y)
-        x += LEGEND_ENTRY
-    if any(row.off for row in chart.rows):
-        _add(root, "rect", x=x, y=y - 10, width=12, height=12, fill=OFF)
-        _add(root, "text", "rig off", x=x + 18, y=y)
+        _add(root, "text", f"{count} {kind.value}", x=x + 14, y=y)
+        x += step
+    for words, is_known in bands:
+        _draw_band(root, x, y - 10, 12, 12, is_known=is_known)
+        _add(root, "text", words, x=x + 18, y=y)
+        x += step
     _add(root, "text", f"times: {chart.zone}", x=WIDTH - MARGIN, y=y + 16, text_anchor="end", fill=FAINT)
 
 

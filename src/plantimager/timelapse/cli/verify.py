@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.cli.phrases import format_count
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, count_pictures, find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
@@ -19,7 +18,7 @@ from plantimager.timelapse.store.differences import describe_alteration
 from plantimager.timelapse.store.loading import load_generation
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.support.errors import EXIT_FAILED, StoreError, StoreUnreadable
-from plantimager.timelapse.support.text import one_line
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     import argparse

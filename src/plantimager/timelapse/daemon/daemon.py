@@ -24,6 +24,7 @@ from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
 from plantimager.timelapse.daemon.phases import Lifecycle
+from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
 from plantimager.timelapse.daemon.request_handler import RequestHandler
 from plantimager.timelapse.daemon.resume import Resume
@@ -33,8 +34,7 @@ from plantimager.timelapse.daemon.rig_thread import RigThread
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
-from plantimager.timelapse.daemon.start import Start
-from plantimager.timelapse.daemon.start_notes import log_start_notes
+from plantimager.timelapse.daemon.start import Start, log_start_notes
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
@@ -104,7 +104,7 @@ class Daemon:
             loop.run()
             self.keeper.finish(self.host.clock.now())
         finally:
-            self.host.live.remove()
+            self.host.live.end(self.host.clock.now())
             lock.release()
         return self.lifecycle.exit_code
 
@@ -150,7 +150,9 @@ class Daemon:
             keeper.subscribe(subscriber.take)
 
         stop = Stop(common, status)
-        start = Start(common, status, Resume(common, planner, intake, probe, stop), requests)
+        start = Start(
+            common, status, Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before)), requests
+        )
         reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
         watched = (retry, power, supervisor, planner, journal, watchdog, start, stop)

@@ -43,7 +43,7 @@ class DatasetProbe:
         """Whether the directory is on another disk than before: a driver could write there, and must not."""
 
     def look(self) -> None:
-        """Try it now; log why it fails, unless that is known."""
+        """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
         before, self.trouble, self.is_elsewhere = self.trouble, None, False
         timelapse = self._keeper.active
         if timelapse is None:
@@ -58,6 +58,9 @@ class DatasetProbe:
         if found.disk is not None and found.disk != known.datasets_disk:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
+            if before is not None:
+                words = f"{datasets}: datasets can be put there again"
+                log_event(Action.DATASETS_WITHIN_REACH, words, timelapse=timelapse)
             return
         self.trouble = f"{datasets}: datasets can't be put there: {found.why}"
         if self.trouble != before:

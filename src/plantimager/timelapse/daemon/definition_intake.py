@@ -60,7 +60,6 @@ class DefinitionIntake:
         ------
         DefinitionRefused, FaultsFound
             It can't be accepted, or the store of the last timelapse can't be archived.
-
         """
         held, history, now = self._keeper.stored, self._places.history, self._clock.now()
         check_may_start(definition, held, history)
@@ -73,7 +72,7 @@ class DefinitionIntake:
         if held is not None:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
-        stored = planned.evolved(planned.timelapse, logbook.came_back(now, self._clock.boot_id()))
+        stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         source = definition.source
         handed_in = source.parent == self._requests  # then the file is gone when the line is read
         origin = "timelapsectl start" if handed_in else str(source)
@@ -92,7 +91,6 @@ class DefinitionIntake:
             It can't.
         DefinitionRefused
             The driver failed to check it.
-
         """
         driver, name = self._active.driver, self._active.config.driver
         try:
@@ -119,7 +117,6 @@ class DefinitionIntake:
         ------
         DefinitionRefused
             It can't be archived.
-
         """
         timelapse = held.timelapse
         stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id
@@ -185,7 +182,7 @@ class DefinitionIntake:
         """Log of a new definition that a person has to begin it, and why."""
         with suppress(DefinitionRefused, OSError):  # a reload logs these
             check_may_start(definition, self._keeper.stored, self._places.history)
-            why = f"the clock was set forward over slots of {last.id}, which come back should it be set right"
+            why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)
 

@@ -65,6 +65,7 @@ class Action(Enum):
     RIG_NOT_READY = ("rig_not_ready", _WARNING, "de42a71ef38d42ccacf7056141cc360c")
     RIG_TROUBLE = ("rig_trouble", _ERROR, "d69bd89c3c3642229111a876e43726cd")
     DATASETS_OUT_OF_REACH = ("datasets_out_of_reach", _ERROR, "847ce11cf33e424182341f751fc32a57")
+    DATASETS_WITHIN_REACH = ("datasets_within_reach", NOTICE, None)
     DRIVER_STALLED = ("driver_stalled", _ERROR, "bedaeed9fc3b49ac90cafdd54aca349a")
     DRIVER_ABANDONED = ("driver_abandoned", _CRITICAL, "4480c3572ecf4347923e6dfe7d549f56")
 

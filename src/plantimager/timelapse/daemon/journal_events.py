@@ -21,6 +21,7 @@ from plantimager.timelapse.domain.wording import (
     ordinal,
 )
 from plantimager.timelapse.settings.acceptance import describe_start
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -198,14 +199,15 @@ def _log_given_up(event: events.SlotInterrupted, transition: Transition) -> None
 
 
 def _log_taken(event: events.SlotTaken, transition: Transition) -> None:
-    after, record, note = transition.after, event.record, transition.circumstances.note
+    after, record = transition.after, event.record
+    note = f" ({transition.circumstances.note})" if transition.circumstances.note else ""
     if transition.circumstances.cut_off_by:
-        words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken"
+        words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken{note}"
         log_event(Action.SCAN_RECOVERED, words, timelapse=after, slot=record.slot)
         return
     took = f" in {format_duration(record.took)}" if record.took is not None else ""
-    pictures = f", {record.pictures} pictures" if record.pictures is not None else ""
-    words = f"{record.scan_id}{took}{pictures}{f' ({note})' if note else ''}"
+    pictures = f", {format_count(record.pictures, 'picture')}" if record.pictures is not None else ""
+    words = f"{record.scan_id}{took}{pictures}{note}"
     words += f"; {describe_next_slot(after, transition.at)}"
     log_event(Action.SCAN_SUCCEEDED, words, timelapse=after, slot=record.slot)
 
@@ -221,15 +223,21 @@ def _log_skipped(event: events.SlotsSkipped, transition: Transition) -> None:
     after, slots, now = transition.after, event.slots, transition.at
     if event.reason is not None and event.reason.ends_timelapse:
         return
+    # At a start: how late it was when the daemon was there again; else: by now.
+    late = event.late if transition.circumstances.cut_off_by else None
+    words = describe_skipped(event, after, now, late or after.lateness(slots[0], now))
+    log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+
+
+def describe_skipped(event: events.SlotsSkipped, after: TimeLapse, now: datetime, late: timedelta | None) -> str:
+    """Return which slots were skipped, and why; ``late`` is how late a single one was."""
     why = f": {event.cause}" if event.cause else ""
     if event.cause and event.reason is Reason.MISSED:
         why = f" while {event.cause}"
-    were, lateness = "were", ""
-    if len(slots) == 1:  # at a start: how late it was when the daemon was there again; else: by now
-        late = event.late if transition.circumstances.cut_off_by else None
-        were, lateness = "was", f"{format_duration(late or after.lateness(slots[0], now))} late, "
-    words = f"{describe_slots(after, slots, now)} {were} missed{why} ({lateness}grace {format_duration(after.grace)})"
-    log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+    were = "was" if len(event.slots) == 1 else "were"
+    lateness = f"{format_duration(late)} late, " if late is not None and len(event.slots) == 1 else ""
+    slots = describe_slots(after, event.slots, now)
+    return f"{slots} {were} missed{why} ({lateness}grace {format_duration(after.grace)})"
 
 
 def _log_reopened(event: events.SlotsReopened, transition: Transition) -> None:

@@ -28,8 +28,8 @@ MIN_TIME_BEFORE_SLOT: Final = timedelta(minutes=1)
 """Between a manual command and the preparation for a slot: a gantry homes in less."""
 
 HOLD_TIME: Final = timedelta(minutes=15)
-"""How long the rig stays as a person left it before it goes to standby: long enough to look and to walk back to the
-desk, short enough that a scan light that was forgotten costs the plant little of its day."""
+"""How long the rig stays as a person left it before it goes to standby. A scan light that is forgotten costs the plant
+no more of its day than that."""
 
 
 class ManualHold:
@@ -108,7 +108,7 @@ class ManualHold:
         self._why_broken_off = self._why_broken_off or why
 
     def must_end(self, timelapse: TimeLapse | None, *, stopping: bool) -> bool:
-        """Whether the command is to be broken off: the service stops, its person is gone, or a slot is due."""
+        """Whether the command is to be broken off: the service stops, nobody waits for the answer, or a slot is due."""
         now = self._clock.now()
         if stopping:
             self.break_off("the service stops")
@@ -122,7 +122,7 @@ class ManualHold:
     # --- after a command ------------------------------------------------------------------------------
 
     def end(self, outcome: CallOutcome) -> None:
-        """Answer, and leave the rig as it is for `HOLD_TIME`: nobody homes a gantry to see it powered down at once."""
+        """Answer, and leave the rig as it is for `HOLD_TIME`, so that the person can look at it."""
         manual = self.manual
         if manual is None:
             return

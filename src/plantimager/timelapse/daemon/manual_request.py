@@ -51,7 +51,6 @@ class ManualRequest(Struct, frozen=True):
             A picture can't be left.
         BaseException
             As `manual_command.perform`, which calls the driver.
-
         """
         from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_manual_request`
 
@@ -74,7 +73,6 @@ def read_manual_request(
     ------
     FaultsFound, RequestFaulty, OSError
         It can't be understood, or read.
-
     """
     from plantimager.timelapse.drivers.manual_command import read_manual_command  # noqa: PLC0415 - see above
     from plantimager.timelapse.drivers.trial import Trial  # noqa: PLC0415 - see above

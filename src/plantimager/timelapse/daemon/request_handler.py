@@ -38,8 +38,7 @@ class RequestHandler:
     def handle_all(self) -> None:
         """Handle every request that is there, the oldest first.
 
-        As long as the clock isn't trusted, only people who wait at the rig are answered, with a refusal; the other
-        requests wait.
+        As long as the clock isn't trusted, manual commands are refused, and the other requests wait.
         """
         for request in self._inbox.pending():
             if self._lifecycle.phase.awaits_clock and request.kind != "rig":
@@ -71,7 +70,6 @@ class RequestHandler:
         ------
         TimelapsedError, OSError
             The request is refused.
-
         """
         if self._active.trouble is not None and request.kind != "cancel":
             raise ConfigurationError(self._active.trouble)
@@ -87,7 +85,7 @@ class RequestHandler:
         body = request.body()
         timelapse, now = self._keeper.active, self._clock.now()
         if timelapse is None:
-            raise DefinitionRefused("there is no active timelapse to cancel")
+            raise DefinitionRefused(f"there is no active timelapse to cancel{self._describe_last()}")
         wanted = body.get("timelapse_id", timelapse.id)
         if wanted != timelapse.id:
             raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
@@ -96,6 +94,13 @@ class RequestHandler:
         self._keeper.commit(cancelled, now)
         self._planner.plan_afresh()
         return f"{cancelled.id} is cancelled; {cancelled.tally}"
+
+    def _describe_last(self) -> str:
+        """Return what became of the last timelapse; on disk it may be active yet."""
+        last, trouble = self._keeper.timelapse, self._keeper.trouble
+        if last is None:
+            return ""
+        return f"; {last.id} is {last.state.value}" + (f", but that is not on disk yet ({trouble})" if trouble else "")
 
     def _begin_manual(self, request: Request) -> None:
         """Have the rig carry out a manual command; it is answered when that is done.
@@ -107,7 +112,6 @@ class RequestHandler:
             has nowhere to go.
         FaultsFound
             The command can't be understood.
-
         """
         doubt = self._lifecycle.clock_trouble
         if doubt is not None:

@@ -20,6 +20,7 @@ from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.daemon.driver_calls import CallOutcome, call_with_timeout, make_call
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import PhaseEvent
+from plantimager.timelapse.daemon.retelling import log_retold
 from plantimager.timelapse.daemon.rig import log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
     from plantimager.timelapse.daemon.planner import Planner
+    from plantimager.timelapse.daemon.previous_run import PreviousRun
     from plantimager.timelapse.daemon.stop import Stop
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.definition import Definition
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
 
 RECOVER_TIMEOUT: Final = timedelta(minutes=5)
 """For a driver to say what became of an attempt, at most; less than a service may take to start."""
-
-START_TIME: Final = timedelta(minutes=5)
-"""From the boot of the machine to the start of its daemon, at most; one that is started later was not enabled."""
 
 
 class Resume:
@@ -59,18 +58,18 @@ class Resume:
         intake: DefinitionIntake,
         probe: DatasetProbe,
         stop: Stop,
+        previous: PreviousRun,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._notifier = common.active, common.notifier
         self._planner, self._intake, self._probe, self._stop = planner, intake, probe, stop
-        self._began = common.clock.since_boot()
-        """When the start began, in seconds since boot: the wall clock may have been wrong."""
+        self._previous = previous
 
     def run(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
         """Keep the schedule of the store, or of a definition, from now on."""
         stored = self._keeper.settle(loaded, self._clock.now())
         definition = self._intake.look()
-        since = self._clock.now() - timedelta(seconds=self._clock.since_boot() - self._began)
+        since = self._previous.over_at
         found = None if stored is None else self._recover(stored, definition)
         self._lifecycle.advance(PhaseEvent.STORE_READ)
         self._notifier.ready()
@@ -104,9 +103,10 @@ class Resume:
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
-            return _Found(before, before.succeed(self._clock.now(), outcome.result.pictures))
-        cut = _describe_cut(self._keeper.logbook.boot_id, self._clock.boot_id())
-        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung)
+            taken, note = before.succeed(self._clock.now(), outcome.result.pictures), outcome.result.note
+            return _Found(before, taken, note=note)
+        cut = self._previous.describe_cut(self._keeper.logbook)
+        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung=hung)
 
     def _keep_datasets(self, timelapse: TimeLapse) -> None:
         with suppress(DriverStalled):  # the disk doesn't answer
@@ -133,7 +133,10 @@ class Resume:
         """
         if found.hung is not None:  # the call holds the rig; the next start won't repeat it, as the attempt is settled
             self._lifecycle.abandon(str(found.hung))
-        now, boot_id, logbook = self._clock.now(), self._clock.boot_id(), self._keeper.logbook
+        now, logbook, previous = self._clock.now(), self._keeper.logbook, self._previous
+        retold_since, since = previous.retold_since(logbook), min(since, now)  # the clock may have been set back
+        if retold_since is not None:
+            log_retold(found.before, retold_since, now)
         timelapse = found.settled.reopen_slots(now)
         if timelapse is found.before and not timelapse.state.is_active:
             _log_ended(timelapse)
@@ -141,24 +144,12 @@ class Resume:
                 self._keeper.retry(now)
             self._planner.plan()
             return
-        timelapse = self._judge_absence(timelapse, min(since, now))  # the clock may have been set back
-        timelapse = self._planner.judge(timelapse, now)
-        circumstances = Circumstances(cut_off_by=_describe_cut(logbook.boot_id, boot_id))
-        self._keeper.commit(timelapse, now, circumstances, logbook=logbook.came_back(now, boot_id))
+        for until, cause in (*previous.causes(logbook, since), (now, "")):
+            timelapse = self._planner.judge(timelapse, until, cause)
+        came_back = logbook.came_back(self._clock.boot_id(), previous.absence(found.before, logbook, since))
+        circumstances = Circumstances(cut_off_by=previous.describe_cut(logbook), note=found.note)
+        self._keeper.commit(timelapse, now, circumstances, logbook=came_back)
         self._planner.plan_afresh()
-
-    def _judge_absence(self, timelapse: TimeLapse, until: datetime) -> TimeLapse:
-        """Skip the slots that were missed ``until`` the daemon was there again; those before the boot have that cause.
-
-        The daemon starts with the machine, so the seconds between the two count to the time before.
-        """
-        boot_then, boot_now = self._keeper.logbook.boot_id, self._clock.boot_id()
-        cause = "no daemon kept the schedule" if boot_then is None else "the daemon was not running"
-        booted_at = self._clock.now() - timedelta(seconds=self._clock.since_boot())
-        if boot_then is not None and boot_then != boot_now:
-            at = until if until - booted_at < START_TIME else booted_at
-            timelapse = self._planner.judge(timelapse, at, "the rig was off")
-        return self._planner.judge(timelapse, until, cause)
 
 
 class _Found(Struct, frozen=True):
@@ -166,6 +157,8 @@ class _Found(Struct, frozen=True):
 
     before: TimeLapse
     settled: TimeLapse
+    note: str = ""
+    """What the driver said of a dataset that it found, such as what it moved away for it."""
     hung: DriverStalled | None = None
     """Set where the driver didn't answer, and its call never ends."""
 
@@ -176,10 +169,3 @@ def _log_ended(timelapse: TimeLapse) -> None:
     draft = "" if timelapse.state.is_terminal else draft
     words = f"{describe_timelapse(timelapse)}: {timelapse.state.value}{draft}; {timelapse.tally}"
     log_event(Action.STORE_FOUND, words, timelapse=timelapse)
-
-
-def _describe_cut(boot_then: str | None, boot_now: str) -> str:
-    """Return what cut a scan off, to follow "when"."""
-    if boot_then is None:
-        return "its controller ended"
-    return "the daemon was killed" if boot_then == boot_now else "the power went"

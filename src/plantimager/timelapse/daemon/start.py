@@ -9,9 +9,12 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.daemon.resume import RECOVER_TIMEOUT
 from plantimager.timelapse.daemon.trust import judge_clock
+from plantimager.timelapse.settings.places import describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.request_handler import RequestHandler
     from plantimager.timelapse.daemon.resume import Resume
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 JUDGE_INTERVAL: Final = 5.0
 """Seconds between two looks at the kernel's verdict on the clock; no event announces a change of it."""
 START_MARGIN: Final = timedelta(seconds=90)
-"""What the start may take besides the wait for the clock."""
+"""How long the start may take, without the wait for the clock."""
 MAX_WAIT: Final = timedelta(days=3650)
-"""What systemd is asked to wait for a clock that nothing but the network can vouch for."""
+"""How long systemd is asked to wait for a clock that only the network can set right."""
 
 
 class Start:
@@ -36,10 +39,9 @@ class Start:
         self._loaded: LoadedTimelapse | StoreCorrupt | None = None
 
     def go_on(self) -> None:
-        """Resume if the clock can be trusted by now: everything that can't be taken back waits for that.
+        """Resume if the clock can be trusted by now, and handle the requests that waited. Called every turn until then.
 
-        Then the requests that waited are handled.
-        Called every turn until then.
+        Until then nothing is decided that can't be taken back.
         """
         has_waited = self._lifecycle.phase is DaemonPhase.WAITING_FOR_CLOCK
         if not has_waited:
@@ -73,6 +75,14 @@ class Start:
             log_event(Action.CLOCK_WAIT, f"clock not trusted yet ({trust.why}; {evidence.detail}); nothing is decided")
         self._lifecycle.doubt_clock(f"clock not trusted yet ({trust.why}), nothing is decided")
         return False
+
+
+def log_start_notes(datasets: Path, storage: Path) -> tuple[str, ...]:
+    """Log and return what of the storage will not outlive a power cut."""
+    notes = describe_storage(datasets, storage)
+    for note in notes:
+        log_event(Action.STORAGE_NOT_LASTING, note)
+    return notes
 
 
 def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | None:

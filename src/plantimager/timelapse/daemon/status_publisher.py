@@ -34,7 +34,7 @@ class StatusPublisher:
     def publish(self, line: str) -> None:
         """Show ``line``, and the live status as it is now; what is shown already isn't written again."""
         self._notifier.status(line)
-        self._live.show(self._view(line))
+        self._live.show(self._view(line), self._clock.now())
 
     def line(self) -> str:
         """Return the one line for ``systemctl status``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from plantimager.timelapse.datasets.attempt import owner_mark
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def find_set_aside(
             is_anothers = owner is not None and attempt["mark"] not in (None, owner_mark(owner))
             files = 0 if is_running or is_anothers else _count_files(path)
             if files:
-                count = f"{files} file{'' if files == 1 else 's'}"
+                count = format_count(files, "file")
                 found.append(SetAside(path, f"{count} of an attempt at {attempt['scan']} that was not finished"))
         elif earlier is not None:
             found.append(SetAside(path, f"what stood in the place of {earlier['scan']} before"))

@@ -35,7 +35,6 @@ def parse_duration(value: object) -> timedelta:
     ------
     ValueError
         Not a duration, negative, or longer than a hundred years.
-
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"not a duration; {ALLOWED}")  # noqa: TRY004 - readers of configuration values raise ValueError

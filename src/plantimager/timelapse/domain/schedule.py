@@ -43,23 +43,6 @@ class Schedule(NamedTuple):
 # --- instants and their text -----------------------------------------------------------------
 
 
-def parse_instant(text: str, zone: tzinfo | None) -> datetime:
-    """Return the instant of an ISO-8601 text, in UTC.
-
-    It reads all that `datetime.fromisoformat` reads. Of a local time that comes twice it returns the first.
-
-    Raises
-    ------
-    ValueError
-        Not a text, not ISO-8601, or beyond the years 1 to 9999 in UTC.
-
-    """
-    try:
-        return to_utc(datetime.fromisoformat(text), zone)
-    except (TypeError, ValueError):
-        raise ValueError("not an ISO-8601 date and time") from None
-
-
 def format_instant(instant: datetime) -> str:
     """Return an aware time in UTC as ISO-8601 with offset: ``2026-06-22T06:00:30+00:00``.
 
@@ -67,7 +50,6 @@ def format_instant(instant: datetime) -> str:
     ------
     ValueError
         The time is naive, so the instant is unknown.
-
     """
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no offset")
@@ -81,7 +63,6 @@ def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
     ------
     ValueError
         Beyond the years 1 to 9999 in UTC.
-
     """
     if moment.tzinfo is UTC:
         return moment
@@ -104,7 +85,6 @@ def one_shot(start: datetime, zone: tzinfo | None) -> Schedule:
     ------
     ValueError
         ``start`` is before `EARLIEST`, or not before `LATEST`.
-
     """
     return Schedule((slot_at(start, zone),), _clock_change_notes([start], zone))
 
@@ -120,7 +100,6 @@ def interval(start: datetime, every: timedelta, n_shots: int, zone: tzinfo | Non
     ValueError
         ``every`` isn't positive, ``n_shots`` isn't from 1 to `MAX_SLOTS`, a slot is before `EARLIEST` or not before
         `LATEST`, or the last one is more than a hundred years after the first.
-
     """
     first = slot_at(start, zone)
     last_slot(first, every, n_shots)
@@ -139,7 +118,6 @@ def fixed_times(moments: Sequence[datetime], zone: tzinfo | None) -> Schedule:
     ValueError
         ``moments`` is empty or has more than `MAX_SLOTS`, one is before `EARLIEST` or not before `LATEST`, or two are
         the same instant.
-
     """
     if not 1 <= len(moments) <= MAX_SLOTS:
         raise ValueError(f"a schedule has from 1 to {MAX_SLOTS} slots")
@@ -161,7 +139,6 @@ def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
     ------
     ValueError
         As `interval` raises it.
-
     """
     if every <= timedelta(0):
         raise ValueError("an interval is longer than 0 s")
@@ -182,7 +159,6 @@ def slot_at(moment: datetime, zone: tzinfo | None) -> datetime:
     ------
     ValueError
         It is before `EARLIEST`, or not before `LATEST`.
-
     """
     instant = to_utc(moment, zone)
     if not EARLIEST <= instant < LATEST:

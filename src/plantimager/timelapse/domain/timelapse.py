@@ -42,17 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = [
-    "Ending",
-    "SlotRecord",
-    "Tally",
-    "TimeLapse",
-    "TimeLapseMode",
-    "TimeLapseState",
-    "scan_id_of",
-    "scan_ids_of",
-]
-
 MINIMUM_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
 
@@ -235,12 +224,12 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
         """Return the value after *rig not ready*: the next slot waits for its rig, and no attempt was used."""
         check_transition(self.state, Trigger.RIG_NOT_READY)
-        before = self._record(self.next_idx)
+        before, is_begun = self._record(self.next_idx), self.state is TimeLapseState.RUNNING
         waiting = replace(
             before,
             status=RecordStatus.PENDING,
-            attempt=before.attempt - (self.state is TimeLapseState.RUNNING),
-            started_at=None,
+            attempt=before.attempt - is_begun,
+            started_at=None if is_begun else before.started_at,
             finished_at=None,
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
             boot_id=None,
@@ -326,7 +315,6 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         ------
         IllegalTransition
             No attempt is running.
-
         """
         check_transition(self.state, event)
         record = self.current

@@ -1,4 +1,4 @@
-"""Words for people: local times, slots, and the one line of ``systemctl status``."""
+"""Words for people: local times, modes, schedules, slots, and the one line of ``systemctl status``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,30 @@ def describe_slot(timelapse: TimeLapse, slot: int) -> str:
 
 def describe_timelapse(timelapse: TimeLapse) -> str:
     """Return what a store holds: ``col0_ld, 48 slots, 5 done``."""
-    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
-    return f"{timelapse.id}, {slots}, {timelapse.tally.done} done"
+    return f"{timelapse.id}, {format_count(timelapse.n_slots, 'slot')}, {timelapse.tally.done} done"
+
+
+def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
+    """Return the mode of a timelapse in words: ``interval, every 30 min``."""
+    words = mode.replace("_", " ")
+    if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
+        words += f", every {format_duration(slots[1] - slots[0])}"
+    return words
+
+
+def describe_schedule(mode: TimeLapseMode, slots: Sequence[datetime], now: datetime) -> str:
+    """Return mode, first and last slot: ``interval, every 30 min, 22 Jun 08:00 → 23 Jun 07:30``."""
+    if not slots:
+        return f"{describe_mode(mode, slots)}, no slots"
+    until = f" → {format_local_time(slots[-1], now)}" if len(slots) > 1 else ""
+    return f"{describe_mode(mode, slots)}, {format_local_time(slots[0], now)}{until}"
+
+
+def describe_zone(slots: Sequence[datetime]) -> str:
+    """Return the zones of the first and the last slot: ``CET (UTC+01:00), CEST (UTC+02:00)``."""
+    ends = (slot.astimezone() for slot in (*slots[:1], *slots[-1:]))
+    names = [f"{at:%Z} (UTC{at.isoformat()[-6:]})" if at.utcoffset() else "UTC" for at in ends]
+    return ", ".join(dict.fromkeys(names))
 
 
 def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:

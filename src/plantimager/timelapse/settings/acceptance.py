@@ -16,6 +16,7 @@ from plantimager.timelapse.store.archive import find_past_scans
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -222,5 +223,5 @@ def describe_start(timelapse: TimeLapse, origin: Path | str, now: datetime) -> s
     """Return the sentence about the start of a timelapse; ``origin`` is where its definition is from."""
     first, last = timelapse.schedule_times[0], timelapse.schedule_times[-1]
     until = f" to {format_local_time(last, now)}" if timelapse.n_slots > 1 else ""
-    slots = f"{timelapse.n_slots} slot{'s' if timelapse.n_slots != 1 else ''}"
+    slots = format_count(timelapse.n_slots, "slot")
     return f"{timelapse.id} from {origin}: {slots}, {format_local_time(first, now)}{until}"

@@ -28,6 +28,7 @@ from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
 from plantimager.timelapse.support.json_text import fits_orjson
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -215,5 +216,5 @@ def _notes_on(kept: KeptParts) -> Iterator[str]:
 def _notes_on_order(schedule: Sequence[datetime]) -> Iterator[str]:
     backward = sum(map(gt, schedule, schedule[1:]))
     if backward:
-        slots = f"{backward} slot{'s' * (backward > 1)}"
+        slots = format_count(backward, "slot")
         yield f"the schedule goes back in time at {slots}: late ones will count as missed"

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.records import SlotRecord, scan_id_of
 from plantimager.timelapse.domain.states import FINAL, Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.store.schema import is_safe_name
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def reconcile(timelapse_id: str, n_slots: int, found: Progress) -> tuple[Progres
     closed = {slot: _closed(record_of(slot)) for slot in behind}
     gaps = sum(record.reason is Reason.NOT_RECORDED for record in closed.values())
     if gaps:
-        notes.append(f"{gaps} slot{'s' * (gaps > 1)} before slot {found.next_idx} had no record")
+        notes.append(f"{format_count(gaps, 'slot')} before slot {found.next_idx} had no record")
     records |= closed
 
     next_idx = found.next_idx

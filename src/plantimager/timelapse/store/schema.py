@@ -33,6 +33,7 @@ from typing import Annotated, Any, Final, Self
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence
 from plantimager.timelapse.domain.durations import MAX_DURATION
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
@@ -138,16 +139,21 @@ class Logbook(Struct, frozen=True):
     boots: Count = 0
     """Boots of the machine that this timelapse has seen."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
-    """For each time that the daemon did not run: the last write before it, and the first sign of life after it."""
+    """The times in which no daemon ran."""
+    uncertain: tuple[tuple[Instant, Instant], ...] = ()
+    """The times of which nobody knows whether a daemon ran."""
     datasets_disk: dict[str, str] = field(default_factory=dict)
     """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
 
-    def came_back(self, at: datetime, boot_id: str) -> Self:
-        """Return the log with the time since the last write entered as an outage."""
-        outages = self.outages
-        if self.saved_at is not None and at > self.saved_at:
-            outages = (*outages, (self.saved_at, at))[-MAX_OUTAGES:]
-        return replace(self, boot_id=boot_id, boots=self.boots + (boot_id != self.boot_id), outages=outages)
+    def came_back(self, boot_id: str, absence: Absence = NO_ABSENCE) -> Self:
+        """Return the log of a daemon that is there again after an ``absence``."""
+        return replace(
+            self,
+            boot_id=boot_id,
+            boots=self.boots + (boot_id != self.boot_id),
+            outages=(*self.outages, *absence.outage)[-MAX_OUTAGES:],
+            uncertain=(*self.uncertain, *absence.uncertain)[-MAX_OUTAGES:],
+        )
 
 
 class StoredEnding(Struct, frozen=True):

@@ -16,7 +16,8 @@ from plantimager.timelapse.support.json_text import dumps, is_exact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
+    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 __all__ = ["KeptParts", "Logbook", "StoredTimelapse", "new_stored_timelapse"]
 

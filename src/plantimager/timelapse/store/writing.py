@@ -21,7 +21,7 @@ from plantimager.timelapse.support.json_text import OPTIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plantimager.timelapse.domain.timelapse import SlotRecord
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 DIGITS_OF_BLOCK: Final = 2

@@ -77,6 +77,8 @@ class ClockEvidence(Struct, frozen=True):
     """The clock was set from a real-time clock with a battery at boot."""
     detail: str
     """The same in words, for the journal."""
+    kept_at: datetime | None = None
+    """When the machine last kept the time on disk, as it was when this process began."""
 
 
 class Clock(Protocol):
@@ -131,6 +133,7 @@ class SystemClock:
         self._poll.register(self._timer, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._booted_at = _wall_clock_at_boot()
+        self._kept_at = _modified_at(KEPT_TIME)
 
     def now(self) -> datetime:  # noqa: D102 - documented by Clock, as the others
         return datetime.now(UTC)  # noqa: TID251 - the one place that asks; rounds down
@@ -150,7 +153,7 @@ class SystemClock:
         synchronised, kernel = kernel_synchronisation()
         rtc = rtc_of_boot()
         boot = f"set from {rtc} at boot" if rtc else "not set from a real-time clock at boot"
-        return ClockEvidence(synchronised, rtc is not None, f"{kernel}; {boot}")
+        return ClockEvidence(synchronised, rtc is not None, f"{kernel}; {boot}", self._kept_at)
 
     def wait(self, until: datetime | None, timeout: float | None) -> Wake:  # noqa: D102
         at_ns = None if until is None else (until - EPOCH) // MICROSECOND * 1000
@@ -206,6 +209,17 @@ PIPE_BYTES: Final = 2**16
 """The capacity of a pipe."""
 MAX_POLL_MS: Final = 2**31 - 1
 """The longest time-out that poll(2) takes: 24 days."""
+
+
+KEPT_TIME: Final = Path("/var/lib/systemd/timesync/clock")
+"""systemd-timesyncd sets the time of this file every minute while the clock is synchronised."""
+
+
+def _modified_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, ValueError, OverflowError):
+        return None
 
 
 def _poll_timeout_ms(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Text of unknown origin, made safe for a terminal, a journal line and systemd."""
+"""Text of unknown origin, made safe for a terminal, a journal line and systemd; and numbers of things."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def _printable_character(char: str) -> str:
         return char
     code = ord(char) - _UNDECODABLE
     return f"\\x{code:02x}" if code in _BYTES else " "
+
+
+def format_count(number: int, noun: str, nouns: str | None = None) -> str:
+    """Return ``1 slot``, ``2 slots``."""
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.demo_claims import Cut, find_false_claims
+from plantimager.timelapse.cli.demo import Cut, find_false_claims
 from plantimager.timelapse.cli.demo_home import POSITIONS, Home
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse

@@ -1,0 +1,86 @@
+"""The live status, and what it says of a daemon that is gone."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+from virtual_time import START, SYNCHRONISED, VirtualClock
+
+from plantimager.timelapse.channel.live import LiveFile, last_seen, live_path, read_last_sign, read_live
+from plantimager.timelapse.domain.absence import LastSign
+from plantimager.timelapse.store.schema import Logbook
+
+AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def test_daemon_that_was_killed_leaves_the_time_at_which_it_last_showed_something(tmp_path):
+    """What has not changed is not written again: the file is on an SD card."""
+    store = tmp_path / "store.json"
+    live = LiveFile(store)
+    assert live.before == LastSign()
+    live.show({"status": "waiting"}, AT)
+    live.show({"status": "waiting"}, AT + MINUTE)
+    assert LiveFile(store).before == LastSign(AT)
+    live.show({"status": "scanning"}, AT + 2 * MINUTE)
+    assert LiveFile(store).before == LastSign(AT + 2 * MINUTE)
+
+
+def test_daemon_that_ended_by_itself_says_so(tmp_path):
+    """Nothing else is left of its status."""
+    store = tmp_path / "store.json"
+    live = LiveFile(store)
+    live.show({"pid": 1, "status": "waiting"}, AT)
+    live.end(AT + MINUTE)
+    assert read_last_sign(store) == LastSign(AT + MINUTE, has_ended=True)
+    assert "status" not in read_live(store)
+
+
+def test_daemon_that_could_not_start_leaves_the_sign_of_the_one_before(tmp_path):
+    """It has kept no schedule."""
+    store = tmp_path / "store.json"
+    LiveFile(store).show({"status": "waiting"}, AT)
+    LiveFile(store).end(AT + MINUTE)
+    assert read_last_sign(store) == LastSign(AT)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"at": 3}', b'{"at": "x"}', b'{"at": "2026-06-22T08:00"}', b'{"at": null}']
+)
+def test_file_that_says_no_time_is_no_sign(tmp_path, content):
+    """It is never fsynced, so that a power cut may leave anything; an older daemon wrote no time."""
+    live_path(tmp_path / "store.json").write_bytes(content)
+    assert read_last_sign(tmp_path / "store.json").at is None
+
+
+BOOTED = START - timedelta(hours=1)
+"""When the machine of the virtual clock started."""
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "kept_at", "counts"),
+    [
+        pytest.param("another", BOOTED - MINUTE, True, id="kept in the boot before"),
+        pytest.param("another", BOOTED + MINUTE, False, id="kept since this boot"),
+        pytest.param("this", BOOTED - MINUTE, False, id="the daemon ended in this boot"),
+        pytest.param(None, BOOTED - MINUTE, False, id="the store of another program"),
+    ],
+)
+def test_time_that_the_machine_kept_is_a_sign_of_life_in_the_boot_before(boot_id, kept_at, counts):
+    """In this boot the machine runs on without its daemon."""
+    clock = VirtualClock(evidence=replace(SYNCHRONISED, kept_at=kept_at), boot_id="this")
+    saved_at = BOOTED - 30 * MINUTE
+    seen = last_seen(LastSign(), Logbook(saved_at=saved_at, boot_id=boot_id), clock)
+    assert seen == LastSign(kept_at if counts else saved_at)
+
+
+def test_last_sign_of_life_is_the_latest():
+    """Whichever that is; a store that was never saved by a daemon has none."""
+    saved_at, shown_at, kept_at = (BOOTED - number * MINUTE for number in (1, 2, 3))
+    for signs in itertools.permutations((saved_at, shown_at, kept_at)):
+        clock = VirtualClock(evidence=replace(SYNCHRONISED, kept_at=signs[2]), boot_id="this")
+        assert last_seen(LastSign(signs[1]), Logbook(saved_at=signs[0], boot_id="a"), clock) == LastSign(saved_at)
+    assert last_seen(LastSign(), Logbook(), VirtualClock()) == LastSign()
