@@ -87,13 +87,19 @@ class RelayRig:
         return read_relay_status(self.places.relay_state).targets[0]
 
 
-def take_dataset(datasets: Path, slot: int) -> Path:
+def take_dataset(datasets: Path, slot: int, *, hour: int | None = None) -> Path:
     """Have the simulated rig take one slot of the timelapse ``tl``."""
     datasets.mkdir(exist_ok=True)
+    scheduled_at = HOURS[slot] if hour is None else f"2026-06-22T{hour:02}:00:00+00:00"
     request = make_request(
-        datasets, index=slot, scan_id=f"tl_{slot}", timelapse_id="tl", dataset_dir=datasets / f"tl_{slot}",
-        scheduled_at=datetime.fromisoformat(HOURS[slot]), configuration=CONFIGURATION,
-    )  # fmt: skip
+        datasets,
+        index=slot,
+        scan_id=f"tl_{slot}",
+        timelapse_id="tl",
+        dataset_dir=datasets / f"tl_{slot}",
+        scheduled_at=datetime.fromisoformat(scheduled_at),
+        configuration=CONFIGURATION,
+    )
     SimulatedDriver({"time_per_position": 0, "image_width": 32}).scan(request, RecordingMonitor())
     return request.dataset_dir
 
