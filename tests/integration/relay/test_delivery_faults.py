@@ -318,18 +318,29 @@ def test_another_scan_of_that_name_on_the_server_is_left_alone(rig, server):
 
 
 def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
-    """It goes on when the scan is over."""
+    """It stops when a scan begins, and goes on when it is over."""
     rig.configure("polite = true")
     lock = InstanceLock(rig.place.store)
     lock.take()
-    rig.take(1, state="running", next_idx=1, extra={})
+    rig.take(1, state="running", next_idx=1)
+    during_scans, over = [], []
+
+    def act(_count, line):
+        if not over:
+            during_scans.append(line)
+        return "pass"
+
+    gate.act = act
     with NotifySocket(rig.place.data) as manager, rig.start(NOTIFY_SOCKET=str(manager.path)) as relay:
         manager.wait_for("plantdb: 0 of 1")
-        wait_until(lambda: gate.requests, within=60)
-        rig.take(1)
-        relay.wait_for("delivered: tl_0")
+        rig.take(2, state="running", next_idx=2)
+        manager.wait_for("WATCHDOG=1")
+        over.append(True)
+        rig.take(2)
+        relay.wait_for("delivered: tl_1")
         relay.stop()
     lock.release()
+    assert during_scans == []
 
 
 def test_ten_thousand_datasets_wait_and_the_first_is_out_at_once(rig, server):

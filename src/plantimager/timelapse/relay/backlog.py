@@ -30,8 +30,9 @@ class Backlog:
         """Those that may be tried now, in their order; those of which a part is delivered come first."""
         self._postponed: dict[str, tuple[float, TakenScan]] = {}
         """The others, with the time from which on they may be tried again."""
-        self._gone: dict[str, str] = {}
-        self._reported_gone: set[str] = set()
+        self._reasons: dict[str, str] = {}
+        """Why each of those was left, as it was reported."""
+        self._gone: list[str] = []
         self.failures_in_a_row = 0
         self._ledger_trouble = ""
 
@@ -122,26 +123,31 @@ class Backlog:
     def postpone_gone(self, scan: TakenScan, why: str) -> None:
         """Leave a scan whose dataset is not there for later; `report_gone` names it."""
         self._postpone(scan, GONE_AGAIN)
-        self._gone[scan.key] = why
+        if self._is_new(scan, why):
+            self._gone.append(why)
 
-    def postpone_failed(self, scan: TakenScan) -> None:
-        """Leave a scan with which the server failed for later."""
+    def postpone_failed(self, scan: TakenScan, why: str) -> bool:
+        """Leave a scan with which the server failed for later; return whether that is new."""
         self._postpone(scan, FAILED_AGAIN)
         self.failures_in_a_row += 1
+        return self._is_new(scan, why)
 
     def _postpone(self, scan: TakenScan, seconds: float) -> None:
         self._waiting.pop(scan.key, None)
         self._postponed[scan.key] = self._clock.monotonic() + seconds, scan
 
+    def _is_new(self, scan: TakenScan, why: str) -> bool:
+        is_new = self._reasons.get(scan.key) != why
+        self._reasons[scan.key] = why
+        return is_new
+
     def report_gone(self) -> None:
         """Report the datasets that are not there in one line, each once."""
-        fresh = {key: why for key, why in self._gone.items() if key not in self._reported_gone}
-        self._gone.clear()
-        if fresh:
-            self._reported_gone |= fresh.keys()
-            more = f"; and {len(fresh) - MAX_NAMES} more" if len(fresh) > MAX_NAMES else ""
-            sentence = f"not delivered to {self._name}: {'; '.join([*fresh.values()][:MAX_NAMES])}{more}"
+        if self._gone:
+            more = f"; and {len(self._gone) - MAX_NAMES} more" if len(self._gone) > MAX_NAMES else ""
+            sentence = f"not delivered to {self._name}: {'; '.join(self._gone[:MAX_NAMES])}{more}"
             log_relay(RelayAction.DATASET_GONE, sentence, target=self._name)
+            self._gone.clear()
 
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""

@@ -152,10 +152,12 @@ class DeliverSink:
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))
             log_relay(RelayAction.DELIVERY_REFUSED, f"{scan.scan_id}, by {self.name}: {problem}", **self._fields(scan))
         except ServerFailed as problem:
-            self._backlog.postpone_failed(scan)
+            is_new = self._backlog.postpone_failed(scan, str(problem))
             if self._backlog.failures_in_a_row >= MANY_FAILURES:
                 raise Unreachable(str(problem)) from None
-            self._report(f"{scan.scan_id}: {problem}")
+            if is_new:
+                sentence = f"{self.name}: {scan.scan_id}: {problem}; the others go on, and it is tried again later"
+                log_relay(RelayAction.DELIVERY_STUCK, sentence, **self._fields(scan))
         else:
             self._backlog.record(
                 scan, Outcome.DELIVERED, files=len(dataset.files), size=dataset.bytes, digest=dataset.digest

@@ -152,11 +152,9 @@ def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
     The server splits ``acquisition_date`` at a blank, and looks for a directory where there is a key ``timelapse``. It
     shows workspace and plant from the top level, where the community's controller writes the whole configuration.
     """
-    ours = dict(about.get(_OURS) or {})
-    configuration = ours.get("configuration")
-    configuration = configuration if isinstance(configuration, dict) else {}
-    plant = configuration.get("Metadata")
-    plant = plant if isinstance(plant, dict) else {}
+    ours = _table(about, _OURS)
+    configuration = _table(ours, "configuration")
+    plant = _table(configuration, "Metadata")
     merged = {**_miappe(plant), **plant, **configuration, **about}
     merged.pop("timelapse", None)
     named = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
@@ -166,10 +164,14 @@ def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
     return result
 
 
+def _table(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    table = values.get(key)
+    return table if isinstance(table, dict) else {}
+
+
 def _miappe(plant: Mapping[str, Any]) -> dict[str, Any]:
     """Return the MIAPPE tables that PlantDB shows, made from the older ``object``."""
-    older = plant.get("object")
-    older = older if isinstance(older, dict) else {}
+    older = _table(plant, "object")
     material: dict[str, Any] = {}
     if "species" in older:
         material["organism"] = {"species": older["species"]}
