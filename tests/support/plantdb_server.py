@@ -37,8 +37,9 @@ PASSWORD: Final = "admin"
 class PlantDbServer:
     """One server on one directory. It can be killed, frozen and started again."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, max_file: int | None = None, **environment: str) -> None:
+        """Refuse files larger than ``max_file`` bytes, as a full disk does."""
+        self.directory, self.max_file = directory, max_file
         directory.mkdir(exist_ok=True)
         (directory / "romidb").touch()
         self.port = free_port()
@@ -59,10 +60,11 @@ class PlantDbServer:
 
     def start(self) -> None:
         words = ["-db", str(self.directory), "--host", "127.0.0.1", "--port", str(self.port)]
+        limit = [] if self.max_file is None else ["prlimit", f"--fsize={self.max_file}"]
         log = (self.directory.parent / "plantdb.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
+                [*limit, sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
             )
         wait_until(self._is_healthy, within=PATIENCE, what="the server's health")
 

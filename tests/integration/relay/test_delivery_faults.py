@@ -14,7 +14,7 @@ from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import Outcome
+from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
 from plantimager.timelapse.channel.lock import InstanceLock
 from stores import HOURS, scan, store_of
 
@@ -51,6 +51,11 @@ def deliver_with_faults(rig, gate, server, word, heal=lambda: None):
 def has(rig, slot):
     entry = rig.ledger().get(f"tl_{slot}")
     return entry is not None and entry.outcome is Outcome.DELIVERED
+
+
+def ask_again(rig):
+    """Do what ``timelapsectl deliver --retry`` does."""
+    forget_datasets(Ledger(rig.ledger_file), lambda entry: entry.outcome is Outcome.REFUSED, "2026")
 
 
 @pytest.fixture
@@ -153,6 +158,25 @@ def test_a_request_that_came_too_early_is_repeated(rig, gate, server):
         relay.wait_for("delivered: tl_0")
         relay.stop()
     assert relay.said("delivery_stuck") == []
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_server_whose_disk_is_full_gets_the_pictures_when_it_has_space(tmp_path, gate, rig, server):
+    """It answers each with an error, and keeps nothing half."""
+    server.kill()
+    rig.take(1, width=640)
+    full = PlantDbServer(tmp_path / "db", max_file=6000)
+    assert min(map(len, rig.pictures().values())) > full.max_file
+    gate.server = full
+    with full, rig.start() as relay:
+        assert "tl_0" in relay.wait_for("delivery_stuck")
+        assert all(len(content) == 0 for content in stored_pictures(server.directory).values())
+        full.kill()
+        gate.server = server
+        server.start()
+        ask_again(rig)
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
     assert stored_pictures(server.directory) == rig.pictures()
 
 
