@@ -4,7 +4,7 @@
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start cancel status rig log timeline verify demo'
+    local commands='check preview start cancel status rig log timeline verify deliver demo'
     local actions='check home goto snapshot try lights'
     local word command='' action='' index
 
@@ -33,7 +33,7 @@ _timelapsectl() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --rig | --why | -n | --records | --x | --y | --pan | --camera | --position) return ;;
+        --rig | --why | --forget | -n | --records | --x | --y | --pan | --camera | --position) return ;;
         esac
     fi
 
@@ -45,6 +45,7 @@ _timelapsectl() {
     cancel) options="$common --why" ;;
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;
+    deliver) options="$common --retry --forget" ;;
     verify | demo) options=$common ;;
     rig) options="$common $actions" ;;
     rigcheck) options="$common --json" ;;

@@ -147,13 +147,13 @@ def build_wheels(directory: Path, place: Path) -> Path:
 
 
 def download_wheels(release: Release, ours: Path, directory: Path) -> None:
-    """Put all wheels into ``directory`` that a rig of that release with a gantry needs, for the release's Python.
+    """Put all wheels into ``directory`` that a rig with gantry and relay needs, for the release's Python.
 
     The host's Python may be another one, so nothing is built here.
     """
     (wheel,) = ours.glob("plantimager_timelapse-*.whl")
     # The release of gphoto2 is fixed because later ones may lack libgphoto2's virtual camera.
-    packages = (f"{wheel}[grbl,gphoto2,gpio]", "gphoto2==2.6.4")
+    packages = (f"{wheel}[grbl,gphoto2,gpio,relay]", "gphoto2==2.6.4")
     only = ("--python-version", release.python, "--only-binary", ":all:")
     _pip("download", *only, "--find-links", ours, "--dest", directory, *packages)
 

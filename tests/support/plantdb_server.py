@@ -10,6 +10,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -36,8 +37,9 @@ PASSWORD: Final = "admin"
 class PlantDbServer:
     """One server on one directory. It can be killed, frozen and started again."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, max_file: int | None = None, **environment: str) -> None:
+        """Refuse files larger than ``max_file`` bytes, as a full disk does."""
+        self.directory, self.max_file = directory, max_file
         directory.mkdir(exist_ok=True)
         (directory / "romidb").touch()
         self.port = free_port()
@@ -58,10 +60,11 @@ class PlantDbServer:
 
     def start(self) -> None:
         words = ["-db", str(self.directory), "--host", "127.0.0.1", "--port", str(self.port)]
+        limit = [] if self.max_file is None else ["prlimit", f"--fsize={self.max_file}"]
         log = (self.directory.parent / "plantdb.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
+                [*limit, sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
             )
         wait_until(self._is_healthy, within=PATIENCE, what="the server's health")
 
@@ -70,9 +73,20 @@ class PlantDbServer:
             return self.get("/api/v1/health").status_code == OK
         return False
 
-    def get(self, path: str) -> httpx.Response:
-        """Return the server's answer to anybody."""
-        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, trust_env=False)
+    def get(self, path: str, token: str = "") -> httpx.Response:
+        """Return the server's answer to anybody, or to the bearer of a token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, trust_env=False, headers=headers)
+
+    def post(self, path: str, token: str = "", **body: object) -> httpx.Response:
+        """Return the server's answer to a JSON body."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.post(f"{self.url}{path}", timeout=PATIENCE, trust_env=False, headers=headers, json=body)
+
+    def log_in(self) -> str:
+        """Return a token of the administrator."""
+        answer = self.post("/api/v1/auth/login", username=USER, password=PASSWORD)
+        return answer.json()["access_token"]
 
     def listed(self) -> dict[str, dict]:
         """Return its list of all scans, by their ids; a test fails here where that list fails."""
@@ -85,6 +99,11 @@ class PlantDbServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def start_again(self) -> None:
+        """Start it once it was killed."""
+        wait_until(lambda: self._process is None, within=PATIENCE, what="the server's end")
+        self.start()
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -104,7 +123,7 @@ class Gate:
     """A TCP proxy before a server that counts requests, and may act after each.
 
     ``act(number, request_line)`` is called when a request has been read as far as its first piece, and its word says
-    what happens: ``"pass"``; ``"reset"`` cuts the connection after the first piece, before the server has it all;
+    what happens: ``"pass"``; ``"reset"`` cuts the connection when the server has half of the first piece;
     ``"mute"`` lets the server do it, but keeps its answer back; ``"kill"`` does so and kills the server then; any bytes
     are answered in the server's place.
     """
@@ -113,6 +132,8 @@ class Gate:
         self.server = server
         self.requests: list[str] = []
         self.act: Callable[[int, str], str | bytes] = lambda _number, _line: "pass"
+        self.token = ""
+        """The last one that a client had."""
         self.address = 1
         """The client's address that the server sees: its limits are per address."""
         gate = self
@@ -153,6 +174,8 @@ class Gate:
             return
         line = head.split(b"\r\n", 1)[0].decode().removesuffix(" HTTP/1.1")
         self.requests.append(line)
+        if found := re.search(rb"(?i)authorization: bearer (\S+)", head):
+            self.token = found[1].decode()
         word = self.act(len(self.requests), line)
         if isinstance(word, bytes):
             client.sendall(word)
@@ -162,9 +185,10 @@ class Gate:
         with socket.create_connection(
             ("127.0.0.1", self.server.port), timeout=PATIENCE, source_address=(f"127.0.0.{self.address}", 0)
         ) as server:
-            server.sendall(head)
             if word == "reset":
+                server.sendall(head[: len(head) // 2])
                 return
+            server.sendall(head)
             threading.Thread(target=_copy, args=(client, server), daemon=True).start()
             while piece := server.recv(1 << 16):
                 if word == "pass":

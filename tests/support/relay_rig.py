@@ -27,7 +27,6 @@ CONFIGURATION: Final = {
     "ScanPath": {"class_name": "Circle", "kwargs": {"center_x": 375, "center_y": 370, "z": 80, "tilt": 0, "radius": 300,
                                                    "n_points": 2}},
     "Metadata": {"object": {"species": "Arabidopsis thaliana", "plant_id": "col0-1", "environment": "chamber 2"}},
-    "camera": {"res_x": 32, "res_y": 24, "encoding": "jpg"},
 }  # fmt: skip
 
 
@@ -49,11 +48,11 @@ class RelayRig:
         own = [f'url = "{self.url}"', f'user = "{user}"', f'password_file = "{self.password}"']
         self.place.configure("\n".join(["[relay.deliver.plantdb]", 'timeout = "5s"', *own, *settings]))
 
-    def take(self, n_slots: int, *, state: str = "scheduled", **changes: object) -> None:
+    def take(self, n_slots: int, *, state: str = "scheduled", width: int = 32, **changes: object) -> None:
         """Have so many slots taken: the datasets that aren't there yet, and a new store."""
         for slot in range(n_slots):
             if not (self.place.datasets / f"tl_{slot}").exists():
-                take_dataset(self.place.datasets, slot)
+                take_dataset(self.place.datasets, slot, width=width)
         scans = [scan(f"tl_{slot}", finished_at=HOURS[slot]) for slot in range(n_slots)]
         self.write_store(store_of(*scans, n_slots=len(HOURS), state=state, **changes))
 
@@ -87,14 +86,20 @@ class RelayRig:
         return read_relay_status(self.places.relay_state).targets[0]
 
 
-def take_dataset(datasets: Path, slot: int) -> Path:
+def take_dataset(datasets: Path, slot: int, *, hour: int | None = None, width: int = 32) -> Path:
     """Have the simulated rig take one slot of the timelapse ``tl``."""
     datasets.mkdir(exist_ok=True)
+    scheduled_at = HOURS[slot] if hour is None else f"2026-06-22T{hour:02}:00:00+00:00"
     request = make_request(
-        datasets, index=slot, scan_id=f"tl_{slot}", timelapse_id="tl", dataset_dir=datasets / f"tl_{slot}",
-        scheduled_at=datetime.fromisoformat(HOURS[slot]), configuration=CONFIGURATION,
-    )  # fmt: skip
-    SimulatedDriver({"time_per_position": 0, "image_width": 32}).scan(request, RecordingMonitor())
+        datasets,
+        index=slot,
+        scan_id=f"tl_{slot}",
+        timelapse_id="tl",
+        dataset_dir=datasets / f"tl_{slot}",
+        scheduled_at=datetime.fromisoformat(scheduled_at),
+        configuration={**CONFIGURATION, "camera": {"res_x": width, "res_y": width * 3 // 4, "encoding": "jpg"}},
+    )
+    SimulatedDriver({"time_per_position": 0, "image_width": width}).scan(request, RecordingMonitor())
     return request.dataset_dir
 
 

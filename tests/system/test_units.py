@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PLAIN = SYSTEMD / "plant-imager-timelapsed.service"
 TEMPLATE = SYSTEMD / "plant-imager-timelapsed@.service"
 USER = SYSTEMD / "user" / "plant-imager-timelapsed.service"
+RELAY = sorted(SYSTEMD.rglob("plant-imager-timelapse-relay*.service"))
 EXAMPLES = sorted((SYSTEMD / "examples").glob("*.conf"))
 MAX_EXPOSURE = 15
 """Tenths: the highest exposure that `systemd-analyze security` may find in the service as delivered."""
@@ -77,7 +78,7 @@ def test_template_differs_only_by_the_name_of_the_rig():
     ]
 
 
-@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER, *EXAMPLES], ids=lambda path: path.name)
+@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER, *RELAY, *EXAMPLES], ids=lambda path: path.name)
 def test_every_setting_is_explained(unit):
     """Each setting, or group of settings, has a comment above it."""
     above = ""

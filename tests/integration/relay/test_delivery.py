@@ -1,10 +1,12 @@
 """Datasets reach PlantDB's real server, and what its list and its explorer need is there."""
 
+import shutil
+
 from daemon_process import NotifySocket
 from plant_database import open_database
 from relay_rig import stored_pictures
 
-from plantimager.timelapse.channel.ledger import Outcome
+from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
 
 
 def test_datasets_arrive_and_the_list_of_all_scans_shows_them(rig, server):
@@ -85,4 +87,45 @@ def test_what_was_archived_while_the_relay_was_off_is_delivered(rig, server):
     with rig.start() as relay:
         relay.wait_for("delivered: tl_0")
         relay.wait_for("delivered: tl_1")
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_directory_that_was_copied_by_hand_is_compared_and_not_sent(rig, gate, server):
+    """A person may have been faster."""
+    rig.take(1)
+    server.kill()
+    shutil.copytree(rig.place.datasets / "tl_0", server.directory / "tl_0")
+    server.start()
+    with rig.start() as relay:
+        assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert [line for line in gate.requests if line.startswith("POST") and "/auth/" not in line] == []
+
+
+def test_length_alone_may_be_compared(rig, gate, server):
+    """Over a slow network, no picture comes back; a token that expired costs one login there, too."""
+    rig.configure('verify = "length"', 'order = "newest"')
+    rig.take(3)
+    with rig.start() as relay:
+        order = [relay.wait_for("delivered: ").split()[1] for _ in range(3)]
+        assert order == ["tl_2", "tl_1", "tl_0"]
+        before = len(gate.requests)
+        server.kill()
+        server.start()
+        forget_datasets(Ledger(rig.ledger_file), lambda _: True, "2026")
+        for _ in range(3):
+            relay.wait_for("delivered: ")
+        relay.stop()
+    assert not [line for line in gate.requests if line.startswith("GET /api/v1/files/")]
+    assert len([line for line in gate.requests[before:] if line == "POST /api/v1/auth/login"]) == 1
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_slow_link_is_left_room(rig, server):
+    """The rate is that of the configuration, and the pictures are whole."""
+    rig.configure('max_rate = "1 MB"')
+    rig.take(1, width=640)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
     assert stored_pictures(server.directory) == rig.pictures()

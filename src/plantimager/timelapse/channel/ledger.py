@@ -27,7 +27,7 @@ from plantimager.timelapse.support.durable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_LEDGER_BYTES: Final = 1 << 28
@@ -53,15 +53,21 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     """The last outcome of one dataset."""
 
     key: str
-    """The dataset and its scheduled time, as `TakenScan.key` has them."""
+    """The dataset and its scheduled time, as `TakenScan.key` has them; empty for none, as a sign to try again."""
     outcome: Outcome
     at: str
     """When, ISO-8601."""
     files: int = 0
-    bytes: int = 0
+    size: int = 0
+    """Bytes."""
     digest: str = ""
     """SHA-256 of the files' names and digests."""
     why: str = ""
+
+    @property
+    def scan_id(self) -> str:
+        """The name of the dataset."""
+        return self.key.partition(" ")[0]
 
 
 class Ledger:
@@ -73,6 +79,11 @@ class Ledger:
         self.damaged_lines = 0
         self._signature: tuple[int, int] | None = None
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether the file isn't as this object left it."""
+        return _signature(self.path) != self._signature
+
     def refresh(self) -> bool:
         """Read the file where it isn't as this object left it; return whether it was read.
 
@@ -82,7 +93,7 @@ class Ledger:
             It can't be read.
 
         """
-        if _signature(self.path) == self._signature:
+        if not self.has_changed:
             return False
         try:
             content = read_regular(self.path, MAX_LEDGER_BYTES)
@@ -123,9 +134,11 @@ class Ledger:
         self._signature = _signature(self.path)
 
     def _compact(self) -> None:
-        """Write the file again, with the last outcomes only."""
-        with self._locked():
-            write_durably(self.path, [_encode(entry) for entry in self.entries.values()])
+        """Write the file again, with the last outcomes only. Its owner stays, also where root does this."""
+        with self._locked() as descriptor:
+            status = os.fstat(descriptor)
+            content = [_encode(entry) for entry in self.entries.values()]
+            write_durably(self.path, content, owner=(status.st_uid, status.st_gid))
         self._signature = _signature(self.path)
 
     @contextmanager
@@ -173,8 +186,10 @@ def _signature(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_size
 
 
-def forget_datasets(ledger: Ledger, keys: Iterable[str], at: str) -> Mapping[str, LedgerEntry]:
+def forget_datasets(ledger: Ledger, forgotten: Callable[[LedgerEntry], bool], at: str) -> Sequence[LedgerEntry]:
     """Have a ledger forget some datasets, and return what it said of them; each is compared again.
+
+    The relay notices the change, and tries at once whatever waits; where nothing is forgotten, too.
 
     Raises
     ------
@@ -183,7 +198,7 @@ def forget_datasets(ledger: Ledger, keys: Iterable[str], at: str) -> Mapping[str
 
     """
     ledger.refresh()
-    known = {key: ledger.entries[key] for key in keys if key in ledger.entries}
-    if known:
-        ledger.record(*(LedgerEntry(key, Outcome.FORGOTTEN, at) for key in known))
+    known = [entry for entry in ledger.entries.values() if forgotten(entry)]
+    if ledger.path.exists():
+        ledger.record(*(LedgerEntry(key, Outcome.FORGOTTEN, at) for key in ("", *(entry.key for entry in known))))
     return known

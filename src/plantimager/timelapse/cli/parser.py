@@ -74,6 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
     add("verify", "look for damage in store, archive and datasets; nothing is changed")
+    deliver = add("deliver", "show what the relay has delivered, and what waits")
+    again = deliver.add_mutually_exclusive_group()
+    again.add_argument("--retry", action="store_true", help="try again at once what waits, and what was refused")
+    again.add_argument("--forget", metavar="NAME", help="compare a dataset again, or all of a target")
 
     _add_rig(add("rig", "try the rig by hand, between scans"))
 

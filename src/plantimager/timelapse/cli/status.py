@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.relay_status import describe_relay
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
@@ -58,7 +59,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
     else:
-        session.screen.write(*status_lines(snapshot, session.screen, options.records))
+        session.screen.write(*status_lines(snapshot, session.screen, options.records), *_relay_lines(session))
     return 0
 
 
@@ -82,6 +83,10 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
     search.start()
     search.join(ASIDE_SECONDS)
     return found
+
+
+def _relay_lines(session: Session) -> list[str]:
+    return [f"relay: {line}" for line in describe_relay(session.places.relay_state, session.clock.now())]
 
 
 def _follow(options: argparse.Namespace, session: Session) -> int:
@@ -118,7 +123,9 @@ def _draw(options: argparse.Namespace, session: Session, snapshot: StatusSnapsho
     """Draw over the last screen, in the present size of the terminal."""
     screen = detect_screen(session.screen.stream, session.environment)
     lines = screen.lines or 24
-    shown = status_lines(snapshot, screen, min(options.records, max(lines - FIXED_LINES, 1)))
+    relay = _relay_lines(session)
+    records = min(options.records, max(lines - FIXED_LINES - len(relay), 1))
+    shown = [*status_lines(snapshot, screen, records), *relay]
     frame = "\r\n".join(f"{line}{CLEAR_LINE}" for line in shown[: lines - 1])
     screen.stream.write(screen.encodable(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}"))
     screen.stream.flush()

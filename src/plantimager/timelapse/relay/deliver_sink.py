@@ -12,24 +12,25 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    sleep_using_event,
     stop_when_event_set,
     wait_exponential_jitter,
 )
 
-from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
-from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.outgoing import DatasetGone, DatasetRefused, prepare_dataset
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, ServerFailed, Unreachable
 from plantimager.timelapse.relay.plantdb_delivery import deliver_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from plantimager.timelapse.channel.ledger import Ledger
+    from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.config import DeliverTarget
     from plantimager.timelapse.support.clock import Clock
@@ -39,13 +40,10 @@ LONGEST_WAIT: Final = 600.0
 JITTER: Final = 3.0
 """Seconds between two tries to reach a server; rigs that lost it together don't come back together."""
 
-GONE_AGAIN: Final = 1800.0
-FAILED_AGAIN: Final = 900.0
-"""Seconds until a dataset is tried again that was not there, or with which the server failed."""
+BETWEEN_STATUS: Final = 1.0
+"""Seconds."""
 MANY_FAILURES: Final = 3
 """Datasets in a row with which the server failed: then it fails with all."""
-MAX_NAMES: Final = 5
-"""Datasets that one line names."""
 
 
 class SinkHost(Struct, frozen=True):
@@ -63,12 +61,13 @@ class DeliverSink:
 
     def __init__(self, name: str, target: DeliverTarget, password: str, ledger: Ledger, host: SinkHost) -> None:
         self.name = name
-        self._target, self._password, self._host = target, password, host
-        self._backlog = _Backlog(name, ledger, host.clock)
+        self._target, self._host = target, host
+        self._connection = _Connection(target, password, host.stop)
+        self._backlog = Backlog(name, ledger, host.clock)
         self._changed = threading.Condition()
         self._taken: TakenScans | None = None
         self._trouble = ""
-        self._client: tuple[object, PlantDbClient] | None = None
+        self._shown_at = -BETWEEN_STATUS
         self.status: TargetStatus | None = None
 
     def update(self, taken: TakenScans) -> None:
@@ -89,7 +88,7 @@ class DeliverSink:
             retry=retry_if_exception_type(Unreachable),
             wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=JITTER),
             stop=stop_when_event_set(stop),
-            sleep=sleep_using_event(stop),
+            sleep=self._sleep,
             before_sleep=self._report_stuck,
             reraise=True,
         )
@@ -100,8 +99,12 @@ class DeliverSink:
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other targets nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem, target=self.name)
                 stop.wait(LONGEST_WAIT)
-        if self._client is not None:
-            self._client[1].close()
+        self._connection.close()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait before the next try, until a person asks for one, or the relay stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._host.stop.is_set() or self._backlog.is_asked_again, seconds)
 
     # --- one pass ---------------------------------------------------------------------------------
 
@@ -118,12 +121,14 @@ class DeliverSink:
             taken = self._taken
         if taken is not None:
             self._backlog.refresh(taken)
-            self._show()
+            self._show(at_once=False)
             scan = self._backlog.next(newest_first=self._target.order == "newest")
             if scan is not None:
                 self._deliver(scan)
+                self._show(at_once=False)
                 return
             self._backlog.report_gone()
+            self._show()
         with self._changed:
             if self._taken is taken and not self._host.stop.is_set():
                 self._changed.wait(self._backlog.seconds_until_next())
@@ -135,7 +140,7 @@ class DeliverSink:
         try:
             dataset = prepare_dataset(self._host.datasets / scan.scan_id, scan)
             sent = deliver_dataset(
-                self._connected(),
+                self._connection.to(self._taken.database if self._taken is not None else {}),
                 dataset,
                 self._pace(),
                 lambda: self._backlog.record(scan, Outcome.BEGUN),
@@ -147,10 +152,12 @@ class DeliverSink:
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))
             log_relay(RelayAction.DELIVERY_REFUSED, f"{scan.scan_id}, by {self.name}: {problem}", **self._fields(scan))
         except ServerFailed as problem:
-            self._backlog.postpone_failed(scan)
+            is_new = self._backlog.postpone_failed(scan, str(problem))
             if self._backlog.failures_in_a_row >= MANY_FAILURES:
                 raise Unreachable(str(problem)) from None
-            self._report(f"{scan.scan_id}: {problem}")
+            if is_new:
+                sentence = f"{self.name}: {scan.scan_id}: {problem}; the others go on, and it is tried again later"
+                log_relay(RelayAction.DELIVERY_STUCK, sentence, **self._fields(scan))
         else:
             self._backlog.record(
                 scan, Outcome.DELIVERED, files=len(dataset.files), size=dataset.bytes, digest=dataset.digest
@@ -159,28 +166,10 @@ class DeliverSink:
             known = len(dataset.files) - sent
             again = f" ({known} of them were there)" if known else ""
             pictures = f"{len(dataset.files)} picture{'s' * (len(dataset.files) != 1)}{again}"
-            waits = f"; {len(self._backlog.waiting)} wait" if self._backlog.waiting else ""
+            waits = f"; {self._backlog.n_waiting} wait" if self._backlog.n_waiting else ""
             self._report_well()
             sentence = f"{scan.scan_id} to {self.name}, {pictures}, {dataset.bytes / 1e6:.1f} MB in {took}{waits}"
             log_relay(RelayAction.DELIVERED, sentence, **self._fields(scan))
-        self._show()
-
-    def _connected(self) -> PlantDbClient:
-        """Return the connection to the server that configuration and store name now."""
-        database = self._taken.database if self._taken is not None else {}
-        url = self._target.url or database.get("db_url", "")
-        if not url:
-            raise Unreachable("neither [relay.deliver] nor the store names a url")
-        user = self._target.user
-        account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
-        if not user and not account.token:
-            raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
-        if self._client is None or self._client[0] != (url, account):
-            if self._client is not None:
-                self._client[1].close()
-            client = PlantDbClient(url, account, self._target.timeout.total_seconds(), self._host.stop)
-            self._client = (url, account), client
-        return self._client[1]
 
     def _pace(self) -> TargetPace:
         is_scanning = (lambda: self._taken is not None and self._taken.is_scanning) if self._target.polite else None
@@ -198,7 +187,8 @@ class DeliverSink:
         """Report a trouble once, until there is another."""
         if trouble != self._trouble:
             self._trouble = trouble
-            waits = f"{len(self._backlog.waiting)} dataset{'s' * (len(self._backlog.waiting) != 1)} wait"
+            n = self._backlog.n_waiting
+            waits = f"{n} datasets wait" if n != 1 else "1 dataset waits"
             log_relay(RelayAction.DELIVERY_STUCK, f"{self.name}: {trouble}; {waits}", target=self.name)
             self._show()
 
@@ -207,113 +197,48 @@ class DeliverSink:
             self._trouble = ""
             log_relay(RelayAction.DELIVERY_RESUMED, f"{self.name} takes datasets again", target=self.name)
 
-    def _show(self) -> None:
-        status = self._backlog.status(self._trouble)
-        if status != self.status:
-            self.status = status
-            self._host.report()
+    def _show(self, *, at_once: bool = True) -> None:
+        """Let the status be shown; with many datasets in a row not for each, since all are counted."""
+        now = self._host.clock.monotonic()
+        if at_once or now >= self._shown_at + BETWEEN_STATUS:
+            self._shown_at = now
+            status = self._backlog.status(self._trouble)
+            if status != self.status:
+                self.status = status
+                self._host.report()
 
 
-class _Backlog:
-    """What a target still has to get: what was taken, minus the ledger. The sink's thread."""
+class _Connection:
+    """The connection to the server that the configuration names, else the store. The sink's thread."""
 
-    def __init__(self, name: str, ledger: Ledger, clock: Clock) -> None:
-        self._name, self._ledger, self._clock = name, ledger, clock
-        self._taken: Sequence[TakenScan] = ()
-        self._not_before: dict[str, float] = {}
-        self._gone: dict[str, str] = {}
-        self._reported_gone: set[str] = set()
-        self.failures_in_a_row = 0
-        self._ledger_trouble = ""
+    def __init__(self, target: DeliverTarget, password: str, stop: threading.Event) -> None:
+        self._target, self._password, self._stop = target, password, stop
+        self._client: PlantDbClient | None = None
+        self._client_of: object = None
 
-    def refresh(self, taken: TakenScans) -> None:
-        """Take up what was taken, and what the ledger says now: ``timelapsectl deliver`` may have written there."""
-        self._taken = taken.scans
-        before = len(self._ledger.entries)
-        try:
-            read = self._ledger.refresh()
-        except OSError as problem:
-            self._report_ledger(problem)
-            return
-        path = self._ledger.path
-        if read and self._ledger.damaged_lines:
-            n = self._ledger.damaged_lines
-            sentence = f"{path}: {n} line{'s' * (n > 1)} can't be read; those datasets are compared again"
-            log_relay(RelayAction.LEDGER_DAMAGED, sentence, target=self._name)
-        elif read and before > len(self._ledger.entries) == 0 and not path.exists():
-            log_relay(RelayAction.LEDGER_DAMAGED, f"{path} is gone; all is compared again", target=self._name)
-        if read:  # a person may have asked for another try
-            self._not_before.clear()
+    def to(self, database: Mapping[str, str]) -> PlantDbClient:
+        """Return the client; ``database`` is what the store names now.
 
-    @property
-    def waiting(self) -> list[TakenScan]:
-        """The scans that the target lacks, in their order."""
-        entries = self._ledger.entries
-        return [
-            scan for scan in self._taken if (entry := entries.get(scan.key)) is None or entry.outcome is Outcome.BEGUN
-        ]
+        Raises
+        ------
+        Unreachable
+            Neither names a server, or a way to be let in.
 
-    def next(self, *, newest_first: bool) -> TakenScan | None:
-        """Return the scan whose turn it is. One that was begun goes first: until it is whole, it harms the server."""
-        now = self._clock.monotonic()
-        ready = [scan for scan in self.waiting if self._not_before.get(scan.key, now) <= now]
-        begun = [scan for scan in ready if scan.key in self._ledger.entries]
-        ordered = begun or (ready[::-1] if newest_first else ready)
-        return ordered[0] if ordered else None
+        """
+        url, user = self._target.url or database.get("db_url", ""), self._target.user
+        if not url:
+            raise Unreachable("neither [relay.deliver] nor the store names a url")
+        account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
+        if not user and not account.token:
+            raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
+        if self._client is None or self._client_of != (url, account):
+            self.close()
+            self._client = PlantDbClient(url, account, self._target.timeout.total_seconds(), self._stop)
+            self._client_of = url, account
+        return self._client
 
-    def seconds_until_next(self) -> float | None:
-        """Return when `next` may have another answer; ``None`` where that takes a change."""
-        now = self._clock.monotonic()
-        return max(min(self._not_before.values()) - now, 0.0) + 1 if self._not_before else None
-
-    def record(
-        self, scan: TakenScan, outcome: Outcome, *, files: int = 0, size: int = 0, digest: str = "", why: str = ""
-    ) -> None:
-        """Put an outcome into the ledger; where the disk refuses it, it counts until the relay stops."""
-        self.failures_in_a_row = 0
-        self._gone.pop(scan.key, None)
-        self._not_before.pop(scan.key, None)
-        at = self._clock.now().isoformat(timespec="seconds")
-        try:
-            self._ledger.record(LedgerEntry(scan.key, outcome, at, files, size, digest, why))
-            self._ledger_trouble = ""
-        except OSError as problem:
-            self._report_ledger(problem)
-
-    def postpone_gone(self, scan: TakenScan, why: str) -> None:
-        """Leave a scan whose dataset is not there for later; `report_gone` names it."""
-        self._not_before[scan.key] = self._clock.monotonic() + GONE_AGAIN
-        self._gone[scan.key] = why
-
-    def postpone_failed(self, scan: TakenScan) -> None:
-        """Leave a scan with which the server failed for later."""
-        self._not_before[scan.key] = self._clock.monotonic() + FAILED_AGAIN
-        self.failures_in_a_row += 1
-
-    def report_gone(self) -> None:
-        """Report the datasets that are not there in one line, each once."""
-        fresh = {key: why for key, why in self._gone.items() if key not in self._reported_gone}
-        if fresh:
-            self._reported_gone |= fresh.keys()
-            more = f"; and {len(fresh) - MAX_NAMES} more" if len(fresh) > MAX_NAMES else ""
-            sentence = f"not delivered to {self._name}: {'; '.join([*fresh.values()][:MAX_NAMES])}{more}"
-            log_relay(RelayAction.DATASET_GONE, sentence, target=self._name)
-
-    def status(self, trouble: str) -> TargetStatus:
-        """Return how far the target is."""
-        outcomes = [entry.outcome for scan in self._taken if (entry := self._ledger.entries.get(scan.key)) is not None]
-        return TargetStatus(
-            name=self._name,
-            taken=len(self._taken),
-            delivered=outcomes.count(Outcome.DELIVERED),
-            refused=outcomes.count(Outcome.REFUSED),
-            oldest=min((scan.taken_at for scan in self.waiting), default=None),
-            trouble=trouble,
-        )
-
-    def _report_ledger(self, problem: OSError) -> None:
-        trouble = f"{self._ledger.path}: {problem.strerror or problem}"
-        if trouble != self._ledger_trouble:
-            self._ledger_trouble = trouble
-            sentence = f"{trouble}; what it lacks is compared again after a restart"
-            log_relay(RelayAction.LEDGER_NOT_WRITTEN, sentence, target=self._name)
+    def close(self) -> None:
+        """Close it."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from PIL import Image
 
-from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files, find_differences
+from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files
 from plantimager.timelapse.datasets.receipt import FILES, load_receipt
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
@@ -86,16 +86,11 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         It can't be read.
 
     """
-    receipt = _receipt_of(directory, scan)
-    if isinstance(receipt.get(FILES), dict):
-        differences = find_differences(directory)
-        if differences:
-            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-            raise DatasetRefused(f"{differences[0]}{more}")
-    pictures = sorted(path for path in dataset_files(directory) if path.suffix.lower() in PICTURE_SUFFIXES)
+    digests = _checked_digests(directory, _receipt_of(directory, scan).get(FILES))
+    pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
     if not pictures:
         raise DatasetRefused("it has no picture")
-    files = tuple(_outgoing_file(directory, path) for path in pictures)
+    files = tuple(_outgoing_file(directory, path, digests[path]) for path in pictures)
     ids = [file.file_id for file in files]
     if len(set(ids)) < len(ids):
         twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
@@ -116,7 +111,26 @@ def _receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:
     return receipt
 
 
-def _outgoing_file(directory: Path, path: Path) -> OutgoingFile:
+def _checked_digests(directory: Path, claimed: object) -> Mapping[Path, str]:
+    """Return the SHA-256 of each file that the receipt claims, in order; of every file where it claims none.
+
+    What somebody has added since the scan is not of the scan.
+    """
+    there = {str(path.relative_to(directory)): path for path in dataset_files(directory)}
+    names = claimed if isinstance(claimed, dict) else there
+    digests = {}
+    for name in sorted(names):
+        if name not in there:
+            raise DatasetRefused(f"{name} is missing")
+        with there[name].open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if isinstance(claimed, dict) and digest != claimed[name]:
+            raise DatasetRefused(f"{name} has changed")
+        digests[there[name]] = digest
+    return digests
+
+
+def _outgoing_file(directory: Path, path: Path, digest: str) -> OutgoingFile:
     name = path.relative_to(directory)
     if path.suffix.lower() not in EXTENSIONS:
         raise DatasetRefused(f"{name}: PlantDB takes no {path.suffix} files")
@@ -129,8 +143,6 @@ def _outgoing_file(directory: Path, path: Path) -> OutgoingFile:
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     about = file_metadata(_read_object(directory / "metadata" / FILESET / f"{file_id}.json"))
     return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, about)
 
@@ -152,11 +164,9 @@ def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
     The server splits ``acquisition_date`` at a blank, and looks for a directory where there is a key ``timelapse``. It
     shows workspace and plant from the top level, where the community's controller writes the whole configuration.
     """
-    ours = dict(about.get(_OURS) or {})
-    configuration = ours.get("configuration")
-    configuration = configuration if isinstance(configuration, dict) else {}
-    plant = configuration.get("Metadata")
-    plant = plant if isinstance(plant, dict) else {}
+    ours = _table(about, _OURS)
+    configuration = _table(ours, "configuration")
+    plant = _table(configuration, "Metadata")
     merged = {**_miappe(plant), **plant, **configuration, **about}
     merged.pop("timelapse", None)
     named = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
@@ -166,10 +176,14 @@ def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
     return result
 
 
+def _table(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    table = values.get(key)
+    return table if isinstance(table, dict) else {}
+
+
 def _miappe(plant: Mapping[str, Any]) -> dict[str, Any]:
     """Return the MIAPPE tables that PlantDB shows, made from the older ``object``."""
-    older = plant.get("object")
-    older = older if isinstance(older, dict) else {}
+    older = _table(plant, "object")
     material: dict[str, Any] = {}
     if "species" in older:
         material["organism"] = {"species": older["species"]}

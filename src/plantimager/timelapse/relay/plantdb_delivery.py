@@ -45,18 +45,18 @@ def deliver_dataset(
         It doesn't answer.
 
     """
+    pace.wait_for_turn()
     present = _files_of_ours(client, dataset)
     if not present:
-        pace.wait_for_turn()
         begin()
         client.create(dataset)
     sent = 0
     for file in dataset.files:
         objection = ""
+        whole = not (present or sent)
+        if not whole:
+            pace.wait_for_turn()
         if file.file_id not in present:
-            if present or sent:
-                pace.wait_for_turn()
-            whole = not (present or sent)
             objection = client.upload(dataset.scan_id, file, lambda f=file, w=whole: pace.open_paced(f, whole=w))  # type: ignore[misc]
             sent += 1
         same = client.has_same(dataset.scan_id, file, by_length=by_length)

@@ -59,6 +59,8 @@ class TakenScansReader:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._read: dict[Path, tuple[object, _StoreContents]] = {}
+        self._merged_from: list[tuple[TakenScan, ...]] = []
+        self._merged: tuple[TakenScan, ...] = ()
         self.faults: dict[Path, str] = {}
         """Why a file can't be read now; what it said before still counts."""
 
@@ -66,10 +68,13 @@ class TakenScansReader:
         """Return what was taken by now."""
         archived = [path for path in _json_files(self._places.history) if path != self._places.store]
         contents = [self._contents(path) for path in (self._places.store, *archived)]
-        found = {scan.key: scan for content in reversed(contents) for scan in content.scans}
         present = contents[0]
+        if [content.scans for content in contents] != self._merged_from:
+            self._merged_from = [content.scans for content in contents]
+            found = {scan.key: scan for content in reversed(contents) for scan in content.scans}
+            self._merged = tuple(sorted(found.values(), key=lambda scan: (scan.scheduled_at, scan.scan_id)))
         return TakenScans(
-            tuple(sorted(found.values(), key=lambda scan: (scan.scheduled_at, scan.scan_id))),
+            self._merged,
             present.running and running_daemon(self._places.store) is not None,
             present.database,
         )

@@ -1,0 +1,86 @@
+"""``timelapsectl deliver`` and ``status`` beside a running relay."""
+
+import subprocess
+
+import pytest
+from daemon_process import CTL
+from relay_rig import stored_pictures
+
+from plantimager.timelapse.channel.ledger import Outcome
+
+
+@pytest.fixture
+def ctl(rig):
+    """Return a function that runs a command and returns its exit code and what it printed."""
+
+    def run(*words):
+        done = subprocess.run(
+            [*CTL, *words], env=rig.place.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_status_and_deliver_say_how_far_the_target_is(rig, server, ctl):
+    """Also where the relay doesn't run."""
+    rig.take(2)
+    assert "relay" not in ctl("status")[1]
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    said = ctl("status")[1]
+    assert "relay: 2 of 2 delivered (plantdb); the relay is not running" in said
+    code, said = ctl("deliver")
+    assert code == 0
+    assert said.startswith("2 of 2 delivered (plantdb), 0.00 GB\n")
+
+
+def test_retry_tries_again_what_was_refused(rig, server, ctl):
+    """After a person has put the file back; the running relay notices."""
+    rig.take(1)
+    picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
+    content = picture.read_bytes()
+    picture.write_bytes(content + b"x")
+    with rig.start() as relay:
+        relay.wait_for("delivery_refused: tl_0")
+        assert "  refused: tl_0 images/" in ctl("deliver")[1]
+        picture.write_bytes(content)
+        assert ctl("deliver", "--retry") == (0, "1 refused dataset forgotten; all that waits is tried again\n")
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_retry_wakes_a_relay_that_waits_for_its_server(rig, server, ctl):
+    """It waits up to ten minutes between two tries."""
+    rig.take(1)
+    server.kill()
+    with rig.start() as relay:
+        assert "1 dataset waits" in relay.wait_for("delivery_stuck")
+        server.start()
+        assert ctl("deliver", "--retry")[0] == 0
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+
+
+def test_a_forgotten_dataset_is_compared_and_not_sent_again(rig, gate, server, ctl):
+    """By its name, or by that of its target."""
+    rig.take(1)
+    with rig.start() as relay:
+        for name in ("tl_0", "plantdb"):
+            relay.wait_for("delivered: tl_0")
+            gate.renew()
+            assert ctl("deliver", "--forget", name) == (0, "1 dataset forgotten; each is compared again\n")
+        assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")]
+    assert rig.ledger()["tl_0"].outcome is Outcome.DELIVERED
+
+
+def test_an_unknown_name_is_an_error(rig, ctl):
+    """And so is a rig without a target."""
+    assert ctl("deliver", "--forget", "tl_7")[0] == 1
+    rig.place.configure("")
+    code, said = ctl("deliver")
+    assert (code, "no target is configured" in said) == (1, True)

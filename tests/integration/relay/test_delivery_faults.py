@@ -1,0 +1,399 @@
+"""Whatever happens on the way, nothing is lost, nothing is there twice or half, and each fault is reported.
+
+The server is PlantDB's own, the relay a process. "At every request" is meant: the requests of one delivery are counted,
+and the fault is made to happen at the first, the second and so on, until a delivery has no request of that number.
+"""
+
+import json
+import shutil
+from datetime import datetime, timedelta
+
+import pytest
+from daemon_process import NotifySocket
+from plantdb_server import PlantDbServer
+from relay_rig import RelayRig, stored_pictures, take_dataset
+from waiting import wait_until
+
+from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
+from plantimager.timelapse.channel.lock import InstanceLock
+from stores import HOURS, scan, store_of
+
+MANY_REQUESTS = 30
+"""More than a delivery of two pictures has."""
+
+TOO_EARLY = b"HTTP/1.1 429 TOO MANY REQUESTS\r\nContent-Length: 8\r\nConnection: close\r\n\r\nToo many"
+
+
+def deliver_with_faults(rig, gate, server, word, heal=lambda: None):
+    """Deliver one dataset after the other to the end, with a fault at another request each; return how many."""
+    for number in range(1, MANY_REQUESTS):
+        gate.renew()
+        struck = []
+
+        def act(count, _line, number=number, struck=struck):
+            if count == number and not struck:
+                struck.append(count)
+                return word
+            return "pass"
+
+        gate.act = act
+        slot = number - 1
+        yield slot, struck
+        if struck:
+            heal()
+        wait_until(lambda slot=slot: has(rig, slot), within=60, what=f"delivery of tl_{slot}")
+        assert stored_pictures(server.directory) == rig.pictures()
+        assert len(server.listed()) == slot + 1
+        if not struck:
+            return
+
+
+def has(rig, slot):
+    entry = rig.ledger().get(f"tl_{slot}")
+    return entry is not None and entry.outcome is Outcome.DELIVERED
+
+
+def ask_again(rig):
+    """Do what ``timelapsectl deliver --retry`` does."""
+    forget_datasets(Ledger(rig.ledger_file), lambda entry: entry.outcome is Outcome.REFUSED, "2026")
+
+
+@pytest.fixture
+def long_rig(rig):
+    """Return a rig whose store has as many slots as a test needs."""
+
+    def take(n_slots):
+        for slot in range(n_slots):
+            if not (rig.place.datasets / f"tl_{slot}").exists():
+                take_dataset(rig.place.datasets, slot, hour=slot)
+        times = [f"2026-06-22T{hour:02}:00:00+00:00" for hour in range(24)]
+        scans = [scan(f"tl_{slot}", finished_at=times[slot]) for slot in range(n_slots)]
+        rig.write_store(store_of(*scans, state="scheduled", schedule_times=times))
+
+    return take
+
+
+def test_server_killed_after_every_request(rig, long_rig, gate, server):
+    """It does what it was asked, and dies before it answers; after its restart it knows no token of before."""
+    with rig.start() as relay:
+        relay.wait_for("relay_started")
+        for slot, struck in deliver_with_faults(rig, gate, server, "kill", heal=server.start_again):
+            long_rig(slot + 1)
+            wait_until(lambda struck=struck, slot=slot: struck or has(rig, slot), within=60)
+        assert relay.stop() == 0
+    assert "delivery_resumed" in "\n".join(relay.lines)
+
+
+def test_connection_reset_in_every_request(rig, long_rig, gate, server):
+    """Half of a request, also of a picture, is none for the server."""
+    with rig.start() as relay:
+        relay.wait_for("relay_started")
+        for slot, _ in deliver_with_faults(rig, gate, server, "reset"):
+            long_rig(slot + 1)
+            wait_until(lambda slot=slot: has(rig, slot), within=60)
+        assert relay.stop() == 0
+
+
+def test_relay_killed_at_every_request(rig, long_rig, gate, server):
+    """The next one compares, and completes what was begun."""
+    relay = rig.start()
+
+    def kill_and_start():
+        nonlocal relay
+        relay.__exit__()
+        relay = rig.start()
+
+    with relay:
+        relay.wait_for("relay_started")
+        for slot, struck in deliver_with_faults(rig, gate, server, "mute", heal=kill_and_start):
+            long_rig(slot + 1)
+            wait_until(lambda struck=struck, slot=slot: struck or has(rig, slot), within=60)
+    with relay:
+        assert relay.stop() == 0
+
+
+def test_server_frozen_in_an_upload(rig, gate, server):
+    """The relay waits no longer than its time-out; what the server took after all isn't sent again."""
+    frozen = []
+
+    def act(_count, line):
+        if line.startswith("POST /api/v1/files") and not frozen:
+            frozen.append(line)
+            server.freeze()
+        return "pass"
+
+    gate.act = act
+    rig.take(1)
+    with rig.start() as relay:
+        assert "no answer within 5 s" in relay.wait_for("delivery_stuck")
+        server.thaw()
+        relay.wait_for("delivery_resumed")
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert stored_pictures(server.directory) == rig.pictures()
+    assert server.listed()["tl_0"]["metadata"]["nbPhotos"] == len(rig.pictures())
+
+
+def test_an_expired_token_costs_one_login(tmp_path, gate, rig, server):
+    """The server answers 500 "Signature has expired"."""
+    server.kill()
+    with PlantDbServer(tmp_path / "db", SESSION_TIMEOUT="1") as short:
+        gate.server = short
+        rig.take(1)
+        with rig.start() as relay:
+            relay.wait_for("delivered: tl_0")
+            wait_until(lambda: short.get("/api/v1/scans/tl_0/metadata", gate.token).status_code == 500, within=60)
+            gate.renew()
+            rig.take(2)
+            relay.wait_for("delivered: tl_1")
+            relay.stop()
+    assert gate.requests[:2] == ["GET /api/v1/scans/tl_1/metadata", "POST /api/v1/auth/login"]
+
+
+def test_a_request_that_came_too_early_is_repeated(rig, gate, server):
+    """429 has no Retry-After, and is no trouble that a person hears of."""
+    gate.act = lambda count, _line: TOO_EARLY if count % 3 == 2 else "pass"
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert relay.said("delivery_stuck") == []
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_server_whose_disk_is_full_gets_the_pictures_when_it_has_space(tmp_path, gate, rig, server):
+    """It answers each with an error, and keeps nothing half."""
+    server.kill()
+    rig.take(1, width=640)
+    full = PlantDbServer(tmp_path / "db", max_file=6000)
+    assert min(map(len, rig.pictures().values())) > full.max_file
+    gate.server = full
+    with full, rig.start() as relay:
+        assert "tl_0" in relay.wait_for("delivery_stuck")
+        assert all(len(content) == 0 for content in stored_pictures(server.directory).values())
+        full.kill()
+        gate.server = server
+        server.start()
+        ask_again(rig)
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_refused_password_is_reported_once_and_never_shown(rig, server):
+    """It takes a person."""
+    rig.password.write_text("hunter2-secret")
+    rig.take(1)
+    with rig.start() as relay:
+        assert "admin or its password is refused" in relay.wait_for("delivery_stuck")
+        assert rig.status().trouble.startswith("admin or its password is refused")
+        relay.stop()
+    assert "hunter2" not in "\n".join(relay.lines)
+    assert len(relay.said("delivery_stuck")) == 1
+
+
+def test_a_password_that_others_can_read_is_refused(rig, server):
+    """Exit code 78: systemd doesn't start it again."""
+    rig.password.chmod(0o640)
+    with rig.start() as relay:
+        assert relay.wait() == 78
+    assert "others can read this password" in "\n".join(relay.said("relay_config_faulty"))
+
+
+def test_the_password_is_a_credential_of_the_unit(rig, server, tmp_path):
+    """LoadCredential= of systemd puts it into a directory that only the service sees."""
+    (tmp_path / "deliver-plantdb").write_text("admin\n")
+    rig.place.configure(f'[relay.deliver.plantdb]\nurl = "{rig.url}"\nuser = "admin"')
+    rig.take(1)
+    with rig.start(CREDENTIALS_DIRECTORY=str(tmp_path)) as relay:
+        relay.wait_for("delivered: tl_0")
+
+
+def test_url_and_token_of_the_store(rig, gate, server):
+    """As the community's controller leaves them there; the token is never shown."""
+    answer = server.post(
+        "/api/v1/auth/token/create-api-token",
+        server.log_in(),
+        token_exp=600,
+        datasets={"tl*": ["read", "write", "create"]},
+    )
+    token = answer.json()["api_token"]
+    rig.place.configure("[relay.deliver.plantdb]")
+    rig.take(1, extra={"db_url": f"{gate.url}/", "api_token": token})
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        server.kill()
+        server.start()
+        rig.take(2, extra={"db_url": f"{gate.url}/", "api_token": token})
+        assert "the api_token in the store is not accepted" in relay.wait_for("delivery_stuck")
+        relay.stop()
+    assert token not in "\n".join(relay.lines)
+
+
+def test_two_targets_are_independent(rig, server, gate, tmp_path):
+    """One that is gone holds up no other."""
+    own = f'user = "admin"\npassword_file = "{rig.password}"'
+    rig.place.configure(
+        f'[relay.deliver.gone]\nurl = "http://127.0.0.1:1"\n{own}\n[relay.deliver.plantdb]\nurl = "{gate.url}"\n{own}'
+    )
+    rig.take(2)
+    with rig.start() as relay:
+        assert "gone: connection refused; 2 datasets wait" in relay.wait_for("delivery_stuck")
+        wait_until(lambda: has(rig, 1), within=60)
+        relay.stop()
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-7],
+        lambda text: text.replace(b"delivered", b"Delivered", 1),
+        lambda text: b"\0" * len(text),
+        lambda text: text + b"\xff\n",
+    ],
+    ids=["torn", "another byte", "zeros", "garbage"],
+)
+def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server, damage):
+    """Nothing is sent twice."""
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    gate.renew()
+    rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
+    with rig.start() as relay:
+        relay.wait_for("ledger_damaged")
+        wait_until(lambda: has(rig, 0) and has(rig, 1), within=60)
+        relay.stop()
+    assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")]
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_ledger_that_is_deleted_while_the_relay_runs(rig, gate, server):
+    """All is compared again."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        rig.ledger_file.unlink()
+        assert "is gone" in relay.wait_for("ledger_damaged")
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert has(rig, 0)
+
+
+# --- datasets ------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_is_removed_before_its_delivery_is_reported_and_holds_up_no_other(rig, server):
+    """It is not lost by the relay, and it is not called delivered."""
+    rig.take(3)
+    shutil.rmtree(rig.place.datasets / "tl_1")
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_2")
+        assert "tl_1 is not there" in relay.wait_for("dataset_gone")
+        wait_until(lambda: rig.status().delivered == 2, within=60)
+        relay.stop()
+    assert sorted(server.listed()) == ["tl_0", "tl_2"]
+
+
+def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, server):
+    """Its receipt says what the scan left."""
+    rig.take(2)
+    picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
+    picture.write_bytes(picture.read_bytes() + b"x")
+    with rig.start() as relay:
+        assert "has changed" in relay.wait_for("delivery_refused: tl_0")
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert sorted(server.listed()) == ["tl_1"]
+    assert rig.ledger()["tl_0"].outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"], ids=["empty", "text"])
+def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server, content):
+    """The server would count it for good."""
+    rig.take(1)
+    dataset = rig.place.datasets / "tl_0"
+    receipt = json.loads((dataset / "timelapsed.json").read_bytes())
+    del receipt["files"]
+    (dataset / "timelapsed.json").write_text(json.dumps(receipt))
+    next((dataset / "images").iterdir()).write_bytes(content)
+    with rig.start() as relay:
+        assert "can't be decoded" in relay.wait_for("delivery_refused: tl_0")
+        relay.stop()
+    assert server.listed() == {}
+
+
+def test_another_scan_of_that_name_on_the_server_is_left_alone(rig, server):
+    """As of another rig; a person is told, since the server changes no file."""
+    token = server.log_in()
+    server.post("/api/v1/scans/tl_0", token, metadata={"acquisition_date": "2025-01-01 10:00:00"})
+    rig.take(2)
+    with rig.start() as relay:
+        assert "another scan called tl_0" in relay.wait_for("delivery_refused: tl_0")
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert sorted(stored_pictures(server.directory)) == sorted(
+        name for name in rig.pictures() if name.startswith("tl_1")
+    )
+
+
+def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
+    """It stops when a scan begins, and goes on when it is over."""
+    rig.configure("polite = true")
+    lock = InstanceLock(rig.place.store)
+    lock.take()
+    rig.take(1, state="running", next_idx=1)
+    during_scans, over = [], []
+
+    def act(_count, line):
+        if not over:
+            during_scans.append(line)
+        return "pass"
+
+    gate.act = act
+    with NotifySocket(rig.place.data) as manager, rig.start(NOTIFY_SOCKET=str(manager.path)) as relay:
+        manager.wait_for("plantdb: 0 of 1")
+        rig.take(2, state="running", next_idx=2)
+        manager.wait_for("WATCHDOG=1")
+        over.append(True)
+        rig.take(2)
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    lock.release()
+    assert during_scans == []
+
+
+def test_ten_thousand_datasets_wait_and_the_first_is_out_at_once(rig, server):
+    """The relay was added late; those that are not there are one line."""
+    rig.take(1)
+    first = datetime.fromisoformat(HOURS[0])
+    times = [(first + timedelta(minutes=slot)).isoformat() for slot in range(10_000)]
+    scans = [scan(f"tl_{slot}", finished_at=time) for slot, time in enumerate(times)]
+    rig.write_store(store_of(*scans, schedule_times=times, state="completed"))
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        assert "and 9994 more" in relay.wait_for("dataset_gone")
+        relay.stop()
+
+
+def test_a_second_relay_on_the_same_ledgers_is_refused(rig, server):
+    """It says who has them."""
+    with rig.start() as first:
+        first.wait_for("relay_started")
+        with rig.start() as second:
+            assert second.wait() == 1
+        assert f"another relay runs already (PID {first.process.pid})" in "\n".join(second.lines)
+        first.stop()
+
+
+def test_without_a_target_the_relay_says_so(tmp_path):
+    """Exit code 78."""
+    rig = RelayRig(tmp_path / "rig", "http://127.0.0.1:1")
+    rig.place.configure("")
+    with rig.start() as relay:
+        assert relay.wait() == 78
+    assert "names no target" in "\n".join(relay.said("relay_config_faulty"))

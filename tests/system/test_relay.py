@@ -1,0 +1,158 @@
+"""The relay under a real systemd, in the sandbox of its unit as delivered, beside a daemon that takes slots.
+
+PlantDB's own server is in tests/integration/relay; here a few lines with its answers stand in for it, since the machine
+has no network and little space.
+"""
+
+from __future__ import annotations
+
+import pytest
+from container import Rig
+from debian import SOURCES
+from timelapse_service import TimelapseService, configuration
+
+RELAY = "plant-imager-timelapse-relay.service"
+PASSWORD = "s3cret-of-the-test"
+
+STAND_IN = """\
+import email, http.server, json, time
+
+FILES, SCANS, LOG = {}, {}, open("/var/tmp/requests", "a", buffering=1)
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self, code, value):
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        print(time.time(), "GET", self.path, file=LOG)
+        _, _, _, kind, *rest = self.path.split("/")
+        if kind == "scans":
+            found = SCANS.get(rest[0])
+            self.answer(*((404, {"error": "unknown"}) if found is None else (200, found)))
+        elif kind == "filesets":
+            self.answer(200, {"files": [name for scan, name in FILES if scan == rest[0]]})
+        else:
+            found = FILES.get((rest[0], rest[2]))
+            self.answer(*((404, {"error": "unknown"}) if found is None else (200, found)))
+
+    def do_POST(self):
+        print(time.time(), "POST", self.path, file=LOG)
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        _, _, _, kind, *rest = self.path.split("/")
+        if kind == "auth":
+            good = rest[0] == "logout" or json.loads(body)["password"] == "PASSWORD"
+            self.answer(*((200, {"access_token": "t"}) if good else (401, {"error": "Invalid credentials"})))
+            return
+        if kind == "scans":
+            SCANS[rest[0]] = json.loads(body)
+        elif kind == "files":
+            head = b"Content-Type: " + self.headers["Content-Type"].encode() + b"\\r\\n\\r\\n"
+            parts = email.message_from_bytes(head + body).get_payload()
+            FILES[rest[0], rest[2]] = next(p.get_payload(decode=True) for p in parts if p.get_filename())
+        self.answer(201, {"id": rest[0]})
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 5000), Handler).serve_forever()
+""".replace("PASSWORD", PASSWORD)
+
+STAND_IN_UNIT = """\
+[Service]
+ExecStart=/usr/bin/python3 /usr/local/bin/plantdb
+[Install]
+WantedBy=multi-user.target
+"""
+
+TARGET = """
+[relay.deliver.plantdb]
+url = "http://127.0.0.1:5000"
+user = "rig"
+polite = true
+"""
+
+
+@pytest.fixture(scope="module")
+def service(layers, installed):
+    """Return the service of a machine with a relay, all of whose slots are taken."""
+    rig = Rig(layers, installed, hostname="relay")
+    try:
+        rig.build(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", "--extras", "relay")
+        rig.build("systemctl", "enable", RELAY)
+        rig.write("/usr/local/bin/plantdb", STAND_IN)
+        rig.write("/etc/systemd/system/plantdb.service", STAND_IN_UNIT)
+        rig.build("systemctl", "enable", "plantdb.service")
+        rig.write("/etc/plant-imager3-app/plantdb-password", f"{PASSWORD}\n", mode=0o600)
+        drop_in = "[Service]\nLoadCredential=deliver-plantdb:/etc/plant-imager3-app/plantdb-password\n"
+        rig.write(f"/etc/systemd/system/{RELAY}.d/password.conf", drop_in)
+        service = TimelapseService(rig)
+        service.configure(configuration() + TARGET)
+        service.define(n_shots=2)
+        rig.boot()
+        service.wait_for("timelapse_completed")
+        yield service
+    finally:
+        rig.remove()
+
+
+def delivered(service, slot):
+    """Return the relay's entry for a slot."""
+    return service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", f"SLOT={slot}")
+
+
+def test_every_slot_is_delivered_and_said_so(service):
+    """By fields of the journal, the unit's status, and timelapsectl."""
+    entry = delivered(service, 1)
+    assert (entry["TARGET"], entry["TIMELAPSE_ID"], entry["SYSLOG_IDENTIFIER"]) == ("plantdb", "tl", "timelapse-relay")
+    service.rig.wait_until(lambda: "plantdb: 2 of 2" in service.rig.show(RELAY, "StatusText"), what="the status")
+    assert "relay: 2 of 2 delivered (plantdb)\n" in service.ctl("status")
+    assert service.rig.show(RELAY, "NRestarts") == "0"
+
+
+def test_the_password_is_in_no_line_of_the_journal(service):
+    """Nor in the unit's environment."""
+    delivered(service, 1)
+    assert PASSWORD not in service.rig.journal_text()
+    assert PASSWORD not in service.rig.run("systemctl", "show", RELAY).stdout
+
+
+def test_the_sandbox_has_store_and_datasets_read_only(service):
+    """And the relay is the daemon's account, without privileges."""
+    delivered(service, 1)
+    pid = service.rig.show(RELAY, "MainPID")
+    inside = ("nsenter", f"--target={pid}", "--mount")
+    for place in ("/var/lib/plant-imager3-app/x", "/var/lib/plant-imager3-app/datasets/x", "/etc/x"):
+        refused = service.rig.run(*inside, "touch", place, check=False)
+        assert "Read-only file system" in refused.stderr
+    service.rig.run(*inside, "touch", "/var/lib/plant-imager-timelapse-relay/x")
+    assert service.rig.run("cat", f"/proc/{pid}/status").stdout.count("CapEff:\t0000000000000000") == 1
+
+
+def test_retry_from_the_command_line_reaches_the_relay(service):
+    """Root writes into the ledger, which stays the service's."""
+    delivered(service, 1)
+    assert service.ctl("deliver", "--forget", "plantdb") == "2 datasets forgotten; each is compared again\n"
+    service.rig.wait_until(
+        lambda: len(service.rig.journal(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered")) == 4, what="both again"
+    )
+    owner = service.rig.run("stat", "--format=%U %a", "/var/lib/plant-imager-timelapse-relay/plantdb.ledger").stdout
+    assert owner == "plant-imager 600\n"
+
+
+def test_the_relay_sees_whether_the_daemon_runs(service):
+    """Through /proc, past the sandboxes of both: otherwise a polite one would never wait."""
+    delivered(service, 1)
+    service.configure(configuration(pace=3) + TARGET)
+    service.define("slow", n_shots=1)
+    began = len(service.rig.path("/var/tmp/requests").read_text().splitlines())
+    service.systemctl("reload")
+    service.wait_for("scan_started", "TIMELAPSE_ID=slow")
+    service.ctl("deliver", "--forget", "plantdb")
+    service.wait_for("scan_succeeded", "TIMELAPSE_ID=slow")
+    ended = float(service.wait_for("scan_succeeded", "TIMELAPSE_ID=slow")["__REALTIME_TIMESTAMP"]) / 1e6
+    later = service.rig.path("/var/tmp/requests").read_text().splitlines()[began:]
+    assert [line for line in later if float(line.split()[0]) < ended - 1] == []

@@ -1,0 +1,153 @@
+"""The ledger says of a dataset only what was recorded of it, whatever happened to its file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tracing import Traced
+from tree import SUPPORT
+
+from plantimager.timelapse.channel.ledger import SPARE_LINES, Ledger, LedgerEntry, Outcome, forget_datasets
+
+ENTRIES = [
+    LedgerEntry(f"tl_{slot} 2026", Outcome.DELIVERED, "2026", files=slot, digest=f"{slot}" * 64) for slot in range(4)
+]
+BY_KEY = {entry.key: entry for entry in ENTRIES}
+
+
+def read(path):
+    """Return what a new reader finds, and whether it found damage."""
+    ledger = Ledger(path)
+    ledger.refresh()
+    return ledger.entries, ledger.damaged_lines
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "relay" / "plantdb.ledger"
+
+
+@pytest.fixture
+def ledger(path):
+    """Return a ledger of four datasets."""
+    ledger = Ledger(path)
+    ledger.refresh()
+    for entry in ENTRIES:
+        ledger.record(entry)
+    return ledger
+
+
+def test_what_was_recorded_is_read_again(ledger, path):
+    """The file is for its owner alone."""
+    assert read(path) == (BY_KEY, 0)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_last_outcome_counts(ledger, path):
+    """A dataset that was refused may be delivered later."""
+    later = LedgerEntry(ENTRIES[0].key, Outcome.REFUSED, "2027", why="it has changed")
+    ledger.record(later)
+    assert read(path)[0][later.key] == later
+
+
+@given(st.data())
+def test_a_file_that_ends_anywhere_loses_only_what_stood_there(tmp_path_factory, data):
+    """As a power cut leaves it. The next line that is recorded is read, too."""
+    path = tmp_path_factory.mktemp("ledger") / "l"
+    ledger = Ledger(path)
+    for entry in ENTRIES:
+        ledger.record(entry)
+    whole = path.read_bytes()
+    end = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:end])
+    n_whole = whole[: end + 1].count(b"\n") if end < len(whole) and whole[end] == 10 else whole[:end].count(b"\n")
+    again = Ledger(path)
+    again.refresh()
+    assert again.entries == {entry.key: entry for entry in ENTRIES[:n_whole]}
+    last = LedgerEntry("tl_9 2026", Outcome.BEGUN, "2026")
+    again.record(last)
+    assert read(path) == (again.entries, 0)
+    assert again.entries[last.key] == last
+
+
+@given(st.data())
+def test_bytes_that_changed_make_no_other_claim(tmp_path_factory, data):
+    """A line with other bytes is left out, and never counts as another dataset's."""
+    path = tmp_path_factory.mktemp("ledger") / "l"
+    ledger = Ledger(path)
+    for entry in ENTRIES:
+        ledger.record(entry)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    found, _ = read(path)
+    assert found.items() <= BY_KEY.items()
+    assert read(path) == (found, 0)  # it was written again without the damage
+
+
+def test_a_writer_that_did_not_see_the_file_replaced_adds_to_the_new_one(ledger, path):
+    """`timelapsectl deliver` and the relay have the file open at the same time."""
+    other = Ledger(path)
+    other.refresh()
+    path.write_bytes(path.read_bytes() + b"?\n")
+    read(path)  # compacts it into a new file
+    ledger.record(LedgerEntry("a 1", Outcome.DELIVERED, "2026"))
+    other.record(LedgerEntry("b 1", Outcome.DELIVERED, "2026"))
+    assert read(path)[0].keys() == {*BY_KEY, "a 1", "b 1"}
+    assert ledger.refresh()
+    assert ledger.entries == read(path)[0]
+
+
+def test_earlier_outcomes_do_not_fill_the_disk(path):
+    """The file is written again when most of it says nothing any more."""
+    ledger = Ledger(path)
+    entry = ENTRIES[0]
+    ledger.record(*[entry] * (SPARE_LINES + 4))
+    assert read(path)[0] == {entry.key: entry}
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_forgotten_dataset_is_unknown(ledger, path):
+    """It is compared again."""
+    assert forget_datasets(Ledger(path), lambda entry: entry.scan_id == "tl_1", "2027") == [ENTRIES[1]]
+    assert read(path)[0].keys() == BY_KEY.keys() - {ENTRIES[1].key}
+    assert ledger.refresh()
+    assert not ledger.refresh()
+
+
+@pytest.mark.parametrize("what", ["record", "compact"])
+def test_a_kill_at_any_system_call_loses_nothing_that_was_recorded(tmp_path, what):
+    """And the next run records as if nothing had been."""
+    program = [sys.executable, __file__, what, tmp_path]
+    done = subprocess.run(program, env={"PYTHONPATH": str(SUPPORT)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 3
+
+
+def kill_everywhere(what: str, directory: Path) -> int:
+    """Kill a process at each of its system calls on a ledger; return at how many."""
+    for at in range(1, 1000):
+        path = directory / f"{at}.ledger"
+        Ledger(path).record(*ENTRIES)
+        if what == "compact":
+            path.write_bytes(path.read_bytes() + b"torn")
+        body = Ledger(path)
+        last = LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026")
+        run = Traced(lambda body=body, last=last: body.refresh() if what == "compact" else body.record(last))
+        was_killed = run.go_on(at)
+        found, _ = read(path)
+        assert {**BY_KEY, last.key: last}.items() >= found.items() >= BY_KEY.items(), (at, found)
+        Ledger(path).record(last)
+        assert read(path)[0] == {**BY_KEY, last.key: last}
+        if not was_killed:
+            assert run.exit_status == 0
+            return at
+    raise AssertionError("it never ends")
+
+
+if __name__ == "__main__":
+    print(kill_everywhere(sys.argv[1], Path(sys.argv[2])))

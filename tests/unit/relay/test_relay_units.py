@@ -1,0 +1,59 @@
+"""The relay's unit files: sound, hardened, and the two system units alike. No container is needed for that."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from tree import SYSTEMD
+
+PLAIN = SYSTEMD / "plant-imager-timelapse-relay.service"
+TEMPLATE = SYSTEMD / "plant-imager-timelapse-relay@.service"
+USER = SYSTEMD / "user" / "plant-imager-timelapse-relay.service"
+MAX_EXPOSURE = 20
+"""Tenths. It needs the network, and has to see other processes."""
+
+
+def settings(unit):
+    """Return the lines of a unit file that are no comments."""
+    return [line for line in unit.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def analyze(*words):
+    """Return what systemd-analyze says; its absence is a skip."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_template_differs_only_by_the_name_of_the_rig():
+    """A protection of one system unit is in the other, too."""
+    plain, template = settings(PLAIN), settings(TEMPLATE)
+    named = [re.sub(r"( --rig)?[ @/]?%i", "", line) for line in template if "PI3_" not in line]
+    assert named == plain
+    assert "Environment=PI3_TIMELAPSE_FILE_NAME=timelapse_storage-%i.json" in template
+
+
+def test_store_and_datasets_cannot_be_written():
+    """Only the relay's own state can."""
+    for unit in (PLAIN, TEMPLATE):
+        assert "ProtectSystem=strict" in settings(unit)
+        assert [line for line in settings(unit) if line.startswith(("StateDirectory=", "ReadWritePaths="))] == [
+            f"StateDirectory=plant-imager-timelapse-relay{'/%i' if unit is TEMPLATE else ''}"
+        ]
+
+
+@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER], ids=lambda path: path.name)
+def test_unit_is_sound(tmp_path, unit):
+    """`systemd-analyze verify` finds nothing once the program is there."""
+    own = tmp_path / unit.name.replace("@", "@left")
+    own.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
+    code, said = analyze("verify", "--man=no", *(["--user"] if unit is USER else []), str(own))
+    assert (code, [line for line in said.splitlines() if "timelapse-relay" in line]) == (0, [])
+
+
+def test_unit_is_hardened():
+    """Beside the network there is little that it may do."""
+    code, said = analyze("security", "--offline=yes", f"--threshold={MAX_EXPOSURE}", "--no-pager", str(PLAIN))
+    assert code == 0, said
