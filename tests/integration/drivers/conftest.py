@@ -21,7 +21,7 @@ ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s"}
 def rig(tmp_path, monkeypatch):
     """Return a function that makes a board and a driver for it, whose camera is a program that copies a picture."""
     picture = tmp_path / "picture.jpg"
-    Image.linear_gradient("L").convert("RGB").save(picture)
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(picture)
     argv = ["cp", str(picture), "{output}"]
     monkeypatch.setattr(arm, "POLL_INTERVAL", 0.01)  # a move of the board takes as many polls as it is asked for
     made = []

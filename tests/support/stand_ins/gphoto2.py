@@ -10,8 +10,11 @@ import threading
 from pathlib import Path
 
 GP_ERROR_IO, GP_ERROR_IO_USB_FIND, GP_ERROR_IO_USB_CLAIM, GP_ERROR_IO_LOCK = -7, -52, -53, -60
-GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY = -105, -110
-GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = 1
+GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY, GP_ERROR_NO_SPACE = -105, -110, -115
+GP_ERROR, GP_ERROR_BAD_PARAMETERS, GP_ERROR_NO_MEMORY = -1, -2, -3
+GP_ERROR_TIMEOUT, GP_ERROR_CAMERA_ERROR = -10, -113
+GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = GP_EVENT_TIMEOUT = 1
+GP_EVENT_FILE_ADDED = 2
 
 CAMERAS = Path(os.environ["CAMERAS"])
 
@@ -86,6 +89,9 @@ class Camera:
         if not serial:
             raise GPhoto2Error(GP_ERROR_IO)
         return _Widget(serial)
+
+    def wait_for_event(self, milliseconds):
+        return GP_EVENT_TIMEOUT, None
 
     def capture(self, kind):
         if (CAMERAS / "hang").exists():

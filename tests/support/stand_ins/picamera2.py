@@ -10,6 +10,8 @@ UNSETTLED = 3
 
 
 class Picamera2:
+    sensor_resolution = (4056, 3040)
+
     def __init__(self, number):
         self._frames = self._held = 0
 
@@ -52,6 +54,9 @@ class _Request:
 
     def save(self, name, file, *, format):  # noqa: A002 - its own name
         Image.new("RGB", self._camera.size, self._colour).save(file, format)
+
+    def get_metadata(self):
+        return {"ExposureTime": 9998, "AnalogueGain": 1.0, "SensorTimestamp": 1}
 
     def release(self):
         self._camera._held -= 1

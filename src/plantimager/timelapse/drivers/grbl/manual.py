@@ -10,7 +10,7 @@ from plantimager.timelapse.drivers.base import Part
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.motion import format_position
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
-from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, Tries
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.lights import Role
@@ -57,7 +57,8 @@ class ManualRigControl(ManualControl):
         if camera.name not in self._rig.cameras:
             raise ScannerNotReady(f"the rig has no camera {camera.name}; it has {', '.join(self._rig.cameras)}")
         with _errors_for_a_person():
-            return self._rig.expose(camera, lambda: monitor.cancelled)
+            tries = Tries(camera, self._rig.options.exposure_retries)
+            return self._rig.take(tries, lambda: monitor.cancelled, lambda words: monitor.progress(0, 1, words)).content
 
     def light(self, *, on: bool) -> None:
         """Switch the scan light on and the growth light off; or the other way round."""
