@@ -14,6 +14,7 @@ from raw_files import nef
 from tree import SUPPORT
 
 from plantimager.timelapse.drivers.cameras import process
+from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
@@ -151,6 +152,23 @@ def test_picture_of_another_size_fails_at_the_first_exposure(rig, faults, tmp_pa
     driver, _ = rig(**OPTIONS)
     with pytest.raises(ScanFailed, match="has 640 × 480 pixels, asked were 2000 × 1500"):
         driver.scan(make_request(tmp_path / "datasets", configuration=configuration), RecordingMonitor())
+
+
+@pytest.mark.parametrize(
+    ("size", "answers", "says"),
+    [
+        ({"res_x": 320, "res_y": 240}, True, "gphoto2, took a picture of 320 × 240"),
+        ({}, True, "gphoto2, took a picture of 640 × 480"),
+        ({"res_x": 2000}, False, "camera top: its picture has 640 × 480 pixels, asked were 2000 × any"),
+    ],
+)
+def test_rig_check_takes_a_picture_as_the_definition_asks_for_it(rig, faults, size, answers, says):
+    """A size that the camera doesn't give is known before the first slot."""
+    driver, board = rig(**OPTIONS)
+    report = perform(driver, "grbl", ManualCommand(action=ManualAction.CHECK), {"top": size}, RecordingMonitor())
+    (camera,) = [part for part in report.parts if part.name == "camera top"]
+    assert (camera.answers, camera.says.startswith(says)) == (answers, True)
+    assert board.moves == 0
 
 
 def test_camera_that_falls_back_to_another_size_is_asked_again(rig, faults, tmp_path):

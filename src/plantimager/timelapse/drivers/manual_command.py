@@ -161,7 +161,7 @@ def perform(
 
     """
     if command.action is ManualAction.CHECK:
-        return _examine(driver, name)
+        return _examine(driver, name, configuration, monitor)
     control = _manual_control_of(driver, name)
     match command.action:
         case ManualAction.HOME:
@@ -175,8 +175,10 @@ def perform(
             return _snapshot(control, command.camera, configuration, monitor)
 
 
-def _examine(driver: ScannerDriver, name: str) -> ManualReport:
+def _examine(driver: ScannerDriver, name: str, configuration: Mapping[str, Any], monitor: ScanMonitor) -> ManualReport:
     parts = tuple(driver.examine())
+    if isinstance(driver, ManualControl):
+        parts = tuple(driver.try_part(part, configuration, monitor) if part.answers else part for part in parts)
     if not parts:
         raise ManualCommandRefused(f"the driver {name} can't say how its rig is")
     silent = [part.name for part in parts if not part.answers]

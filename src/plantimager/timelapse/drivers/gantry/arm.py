@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Wait = Callable[[float], bool]
     """Waits that many seconds, or fewer; returns whether to stop what is waited for. `ScanMonitor.wait` is one."""
 
-POLL_INTERVAL: Final = 0.1
+POLL_INTERVAL: Final = 0.04
 """Seconds between two questions whether the arm has arrived; the board answers some hundred a second."""
 
 MAX_IDLE_POLLS: Final = 5
