@@ -1,6 +1,7 @@
 """Cameras: real libraries in real processes, without a camera."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -14,8 +15,8 @@ import pytest
 from PIL import Image
 from tree import SUPPORT
 
-from plantimager.timelapse.drivers.cameras import CameraOptions, process
-from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras import CameraOptions, base, process
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure, describe_refusal, explain_refusal
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 
@@ -210,6 +211,96 @@ def test_picamera2_reports_that_its_library_is_missing(camera):
         CameraFault, match=r"can't be used without its library .*; .*sudo apt install python3-picamera2"
     ):
         camera("picamera2").open()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "unsaid"),
+    [
+        ("list index out of range", "check its ribbon cable", "another program"),
+        ("Failed to acquire camera: Device or resource busy", "another program has it", "ribbon"),
+        ("Camera __init__ sequence did not complete.", "another program has it", "ribbon"),
+        ("Unable to load tuning file", "see what `rpicam-hello --list-cameras` says", "ribbon"),
+    ],
+)
+def test_picamera2_names_the_cure_of_each_cause(stand_ins, camera, monkeypatch, fault, said, unsaid):
+    """A camera that another program has is not unplugged."""
+    monkeypatch.setenv("PICAMERA2_FAULT", fault)
+    with pytest.raises(CameraFault, match=said) as caught:
+        camera("picamera2").open()
+    assert unsaid not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "raised", "said"),
+    [
+        (
+            "v4l2",
+            "cv2",
+            "ModuleNotFoundError(\"No module named 'cv2'\")",
+            r"without its library .*pip install '.*\[v4l2\]",
+        ),
+        (
+            "v4l2",
+            "cv2",
+            "ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+            "was built for another numpy .*force-reinstall",
+        ),
+        ("picamera2", "picamera2", "ValueError('numpy.dtype size changed')", "another numpy .*pip uninstall numpy"),
+        (
+            "v4l2",
+            "cv2",
+            "ImportError('libGL.so.1: cannot open shared object file')",
+            "a file that isn't there .*apt-file",
+        ),
+        (
+            "picamera2",
+            "picamera2",
+            "ModuleNotFoundError(\"No module named 'libcamera'\")",
+            "sudo apt install python3-pica",
+        ),
+        (
+            "v4l2",
+            "cv2",
+            "RuntimeError('illegal\\ninstruction')",
+            r"can't be loaded \(RuntimeError: illegal instruction\)",
+        ),
+    ],
+)
+def test_library_that_can_not_be_loaded_names_the_cure(tmp_path, camera, monkeypatch, kind, library, raised, said):
+    """In the real process, whose import fails so; another exposure would not help."""
+    (tmp_path / f"{library}.py").write_text(f"raise {raised}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options = {"device": "/nowhere"} if kind == "v4l2" else {}
+    with pytest.raises(CameraFault, match=said) as caught:
+        camera(kind, **options).open()
+    assert caught.value.is_lasting
+
+
+def test_refusal_of_the_device_cgroup_is_told_from_that_of_the_group():
+    """The kernel answers EPERM for the one, and EACCES for the other."""
+    cgroup = describe_refusal(PermissionError(errno.EPERM, ""), "video", "camera.conf")
+    group = describe_refusal(PermissionError(errno.EACCES, ""), "video", "camera.conf")
+    assert "systemd/examples/camera.conf" in cgroup
+    assert "restart the service" in cgroup
+    assert "group video" not in cgroup
+    assert "add them to the group video" in group
+    assert "camera.conf" not in group
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.EPERM, "systemd/examples"), (errno.EACCES, "the group video")])
+def test_device_that_may_not_be_opened_is_explained(tmp_path, monkeypatch, number, said):
+    """Those that may be, or that fail for another reason, are none of the cause."""
+    free, refused = tmp_path / "video0", tmp_path / "video1"
+    free.touch()
+
+    def open_(path, _flags, real=os.open):
+        if path == str(refused):
+            raise PermissionError(number, os.strerror(number))
+        return real(path, os.O_RDONLY)
+
+    monkeypatch.setattr(base.os, "open", open_)
+    assert explain_refusal([str(free), str(tmp_path / "gone")], "video", "camera.conf") is None
+    assert said in explain_refusal([str(free), str(refused)], "video", "camera.conf")
 
 
 def test_program_is_given_the_request(tmp_path, camera):

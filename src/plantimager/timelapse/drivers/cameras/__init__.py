@@ -62,7 +62,8 @@ class V4l2Options(Struct, frozen=True):
     """The device of a webcam, and the pictures for it to adapt to the light."""
 
     device: Annotated[str | int, Key(_source)]
-    """Its path, best one in ``/dev/v4l/by-id``, or its number, 0 to 63."""
+    """Its path, best one in ``/dev/v4l/by-id``, or in ``/dev/v4l/by-path`` where webcams are alike; or its number, 0 to
+    63, which changes."""
     skip: Annotated[int, Key(whole_number(0, 100), "pictures")] = SKIP
     """How many pictures are thrown away before each one that counts, 0 to 100."""
 

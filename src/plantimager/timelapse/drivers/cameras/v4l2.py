@@ -45,8 +45,8 @@ class V4l2Camera(CameraDevice):
             _require_access(device)
         self._capture = cv2.VideoCapture(self._source)
         if not self._capture.isOpened():
-            cure = f"it may be one of a camera's further devices, which give no pictures: `v4l2-ctl -d {device} --all`"
-            raise CameraFault(f"{self._source}: OpenCV can't open it; {cure}")
+            cure = "another program may have it (`sudo fuser` names it), or it is one of a camera's further devices"
+            raise CameraFault(f"{self._source}: OpenCV can't open it; {cure}, which give no pictures")
         self._applied: dict[str, Any] = {}
         self._encoding = "jpeg"
 
