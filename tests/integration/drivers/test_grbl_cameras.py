@@ -106,7 +106,7 @@ def test_camera_that_always_fails_is_given_up(rig, faults, request_, retries, tr
     driver, _ = rig(**OPTIONS, exposure_retries=retries)
     monitor = RecordingMonitor()
     with pytest.raises(
-        ScanFailed, match=rf"camera top: the picture was not taken: .* \(position 0, tried {tried} times"
+        ScanFailed, match=rf"camera top: the picture was not taken: .* \(position 1, tried {tried} times"
     ):
         driver.scan(request_, monitor)
     assert (len(log_of(faults, "exposure")), len(log_of(faults, "opening"))) == (tried, 2)
@@ -183,7 +183,7 @@ def test_camera_that_falls_back_to_another_size_is_asked_again(rig, faults, tmp_
     assert [facts["retries"] for facts in facts_of(request)] == [0, 0, 1, 0]
 
 
-@pytest.mark.parametrize("order", ["raw", "raw first"])
+@pytest.mark.parametrize("order", ["raw", "raw first", "raw late"])
 def test_raw_file_beside_a_picture_is_kept_with_it(rig, faults, request_, order):
     """Whichever of the two the camera announces first; both are deleted from it when both are on disk."""
     (faults / order).write_bytes(nef())
@@ -240,7 +240,9 @@ def test_metadata_says_how_each_picture_was_taken(rig, faults, tmp_path):
     assert (first["size"], first["rotation"], first["format"], first["attempt"]) == ([640, 480], 0, "jpeg", 1)
     assert first["arm_pose"][:2] == pytest.approx([25, 375], abs=0.02)
     with Image.open(request.dataset_dir / "images" / "top-00000.jpg") as image:
-        assert image.getexif()[0x010E] == f"{request.scan_id} top 00000, attempt 1"
+        assert image.getexif()[0x010E] == (
+            f"{request.scan_id} top 00000, attempt 1; x 25  y 375  z 0  pan 0  tilt 0; f-number f/3.5"
+        )
 
 
 # --- the arm does not wait for a transfer ----------------------------------------------------------
@@ -270,7 +272,7 @@ def test_fault_behind_the_arm_is_that_of_its_own_picture(rig, faults, request_):
     """The arm stands at the next position by then."""
     (faults / "lost").write_text("2 3 4 5 6 7 8 9")
     driver, _ = rig(**OPTIONS)
-    with pytest.raises(ScanFailed, match=r"the picture can't be fetched: .* \(position 1, tried 6 times\)"):
+    with pytest.raises(ScanFailed, match=r"the picture can't be fetched: .* \(position 2, tried 6 times\)"):
         driver.scan(request_, RecordingMonitor())
     (aside,) = request_.dataset_dir.parent.glob(".*")
     assert [file.name for file in (aside / "images").iterdir()] == ["top-00000.jpg"]

@@ -15,6 +15,7 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 ``wait``        the transfer waits until the file ``go`` is there
 ``raw``         the content is a raw file, which the camera makes beside every picture, announced later
 ``raw first``   likewise, but it is the picture that is announced later
+``raw late``    likewise, but only to one who waits for over a second
 ==============  ===================================================================================
 """
 
@@ -86,12 +87,18 @@ class Camera(real.Camera):
         if (FAULTS / "raw first").exists():
             self.announced.append(path)
             return raw
-        if (FAULTS / "raw").exists():
+        if next(FAULTS.glob("raw*"), None):
             self.announced.append(raw)
         return path
 
+    def get_single_config(self, name, *arguments):
+        if name == "imagequality" and next(FAULTS.glob("raw*"), None):
+            return SimpleNamespace(get_value=lambda: "NEF+Fine")
+        return super().get_single_config(name, *arguments)
+
     def wait_for_event(self, milliseconds, *arguments):
-        if self.announced:
+        late = (FAULTS / "raw late").exists() and milliseconds < 1000
+        if self.announced and not late:
             return real.GP_EVENT_FILE_ADDED, self.announced.pop(0)
         return super().wait_for_event(milliseconds, *arguments)
 

@@ -39,6 +39,12 @@ USB_DEVICE: Final = "/dev/bus/usb/{}/{}"
 FURTHER_FILES: Final = 100
 """Milliseconds without an event, after which the camera has no further file of the same exposure."""
 
+SECOND_FILE: Final = 3_000
+"""The same, where it is set to make two: it may need so long to write the second one to its card."""
+
+QUALITY: Final = ("imagequality", "imageformat")
+"""The settings that say whether it makes two: ``NEF+Fine``, ``RAW + Large Fine JPEG``."""
+
 MAX_EVENTS: Final = 50
 """Events of one exposure that are read at most."""
 
@@ -111,9 +117,12 @@ class Gphoto2Camera(CameraDevice):
     def fetch(self) -> Capture:
         """Fetch all files of the exposure: a camera set to RAW+JPEG makes two, and may announce either one first."""
         with _translate_errors("the picture can't be fetched"):
-            for kind, file in self._events(FURTHER_FILES):
+            makes_two = any("+" in str(self._get(name)) for name in QUALITY)
+            for kind, file in self._events(SECOND_FILE if makes_two else FURTHER_FILES):
                 if kind == gphoto2.GP_EVENT_FILE_ADDED and (file.folder, file.name) not in self._files:
                     self._files.append((file.folder, file.name))
+                    if makes_two:
+                        break
             contents = {}
             for folder, name in self._files:
                 file = self._camera.file_get(folder, name, gphoto2.GP_FILE_TYPE_NORMAL)

@@ -54,7 +54,7 @@ class V4l2Camera(CameraDevice):
         """Set the properties that have changed, drop the frames that were begun before, and take one."""
         self._encoding = exposure.encoding
         size = {"frame_width": exposure.width or LARGEST, "frame_height": exposure.height or LARGEST}
-        for name, value in {**exposure.config, **size}.items():
+        for name, value in {**size, **exposure.config}.items():
             if self._applied.get(name) != value:
                 self._set(name, value)
         for _ in range(self.options.get("skip", SKIP)):

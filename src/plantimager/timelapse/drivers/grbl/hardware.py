@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.gantry.arm import Wait
     from plantimager.timelapse.drivers.grbl.options import RigOptions
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)
 """Errors of the parts, each worded for the person at the rig."""
+
+REOPEN_PAUSE: Final = 2.0
+"""Seconds before a camera is opened again, which may have left USB for a moment."""
 
 ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
 """Encoding by file name extension."""
@@ -124,7 +128,7 @@ class GrblRig:
     def take(
         self,
         tries: Tries,
-        should_stop: Callable[[], bool],
+        monitor: ScanMonitor,
         report: Callable[[str], None],
         on_closed: Callable[[], bool] = lambda: False,
     ) -> CameraPicture:
@@ -155,15 +159,17 @@ class GrblRig:
             moves_on = False
             try:
                 with naming_camera(tries.camera.name):
-                    camera.trigger(exposure, should_stop)
+                    camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = on_closed()
-                    return camera.fetch(exposure, should_stop)
+                    return camera.fetch(exposure, lambda: monitor.cancelled)
             except CameraFault as fault:
                 if tries.note(fault, is_open=camera.is_open):
                     camera.close()
-                if tries.are_over or moves_on or should_stop():
+                if tries.are_over or moves_on or monitor.cancelled:
                     raise
                 report(f"{fault}; the exposure is repeated")
+                if not camera.is_open:
+                    monitor.wait(REOPEN_PAUSE)
 
     def require_free_space(self, datasets: Path) -> None:
         """Raise OSError where the disk of ``datasets`` has less left than the options keep free."""

@@ -123,4 +123,4 @@ def _try_camera(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> str:
 def _take(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> CameraPicture:
     """Return a picture, which stays on the camera too: nobody knows yet whether it reaches a disk."""
     tries = Tries(camera, rig.options.exposure_retries)
-    return rig.take(tries, lambda: monitor.cancelled, lambda words: monitor.progress(0, 1, words))
+    return rig.take(tries, monitor, lambda words: monitor.progress(0, 1, words))

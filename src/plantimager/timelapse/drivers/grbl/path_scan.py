@@ -108,15 +108,16 @@ class PathScan:
                 reached = self._stand_at(pose, asked)
                 if self._collect(pool, in_flight):
                     reached = self._stand_at(pose, asked)
-                in_flight = [_Shot(number, reached, self._tries(camera, number)) for camera in cameras]
+                in_flight = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
                 self._expose(pool, in_flight)
                 if any(shot.fault for shot in in_flight):  # the arm still stands there
                     self._collect(pool, in_flight)
             self._collect(pool, in_flight)
 
-    def _tries(self, camera: Camera, number: int) -> Tries:
-        request = self._request
-        description = f"{request.scan_id} {camera.name} {number:05d}, attempt {request.attempt}"
+    def _tries(self, camera: Camera, number: int, reached: Pose) -> Tries:
+        asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
+        what = f"{self._request.scan_id} {camera.name} {number:05d}, attempt {self._request.attempt}"
+        description = "; ".join(filter(None, (what, str(reached).replace("°", ""), asked)))
         return Tries(camera, self._rig.options.exposure_retries, description, self._sizes.get(camera.name))
 
     def _stand_at(self, pose: Pose, asked: Pose) -> Pose:
@@ -160,14 +161,14 @@ class PathScan:
             raise ScanCancelled(f"cancelled in an exposure ({'; '.join(str(shot.fault) for shot in failed)})")
         over = [shot for shot in failed if shot.tries.are_over]
         if over:
-            raise ScanFailed("; ".join(f"{shot.fault} (position {shot.number}, {shot.tries})" for shot in over))
+            raise ScanFailed("; ".join(f"{shot.fault} (position {shot.number + 1}, {shot.tries})" for shot in over))
         return failed
 
     # --- on the thread of a camera --------------------------------------------------------------------
 
     def _take(self, shot: _Shot) -> None:
         try:
-            picture = self._rig.take(shot.tries, lambda: self._monitor.cancelled, self._report, shot.close_shutter)
+            picture = self._rig.take(shot.tries, self._monitor, self._report, shot.close_shutter)
             self._keep(shot, picture)
         except CameraFault as fault:
             shot.fail(fault)
