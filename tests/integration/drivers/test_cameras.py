@@ -182,6 +182,13 @@ def test_v4l2_takes_frames(tmp_path, camera):
         take(top, exposure())
 
 
+def test_v4l2_drops_frames_from_before_the_request(stand_ins, camera):
+    """Those that the kernel had buffered while the arm moved, however few frames the options skip."""
+    picture = take(camera("v4l2", device="rtsp://stand-in", skip=0), exposure(encoding="png"))
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.getpixel((0, 0)) == (0, 255, 0)
+
+
 @pytest.mark.parametrize(
     ("device", "config", "said"),
     [

@@ -3,9 +3,12 @@
 The real gphoto2 binding with libgphoto2's virtual camera, in its real process; `faulty_gphoto2` makes it fail.
 """
 
+import io
 import json
 import os
+import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from grbl_scans import path_of, recorded_poses
@@ -51,6 +54,7 @@ def facts_of(request):
     [
         ("refuse", "2", [0, 1, 0, 0]),
         ("refuse", "1 3 4", [1, 2, 0, 0]),
+        ("refuse", "1 3 5 7", [1, 1, 1, 1]),
         ("refuse", "1 2 3 4", [4, 0, 0, 0]),
         ("first", "", [1, 0, 0, 0]),
         ("short", "2", [0, 1, 0, 0]),
@@ -71,6 +75,47 @@ def test_every_picture_is_taken_with_a_camera_that_fails_now_and_then(
     assert [facts["retries"] for facts in facts_of(request_)] == retries
     count = sum(retries)
     assert result.note.startswith(f"{count} exposure{'s' * (count > 1)} repeated (camera top: ")
+
+
+def test_webcam_that_stops_is_opened_again(rig, request_, tmp_path):
+    """OpenCV plays three files as a camera, which has no frame for the fourth position: four of four."""
+    for number in range(3):
+        Image.new("RGB", (80, 60)).save(tmp_path / f"{number}.png")
+    driver, _ = rig(cameras={"top": {"kind": "v4l2", "device": f"{tmp_path}/%d.png", "skip": 0}})
+    assert driver.scan(request_, RecordingMonitor()).pictures == 4
+    assert [facts["retries"] for facts in facts_of(request_)] == [0, 0, 0, 3]
+
+
+FETCH = "import sys, urllib.request; open(sys.argv[2], 'wb').write(urllib.request.urlopen(sys.argv[1]).read())"
+
+
+def test_camera_behind_http_that_gives_pages_and_halves_is_asked_again(rig, request_):
+    """A program fetches whatever the server gives: four of four."""
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize((640, 480)).convert("RGB").save(file, "JPEG")
+    whole = file.getvalue()
+    answers = iter([whole, b"<html><title>Busy</title>", whole, whole[:5000], whole, b"", whole])
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(next(answers))
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        argv = [sys.executable, "-c", FETCH, address, "{output}"]
+        driver, _ = rig(cameras={"top": {"kind": "command", "argv": argv}})
+        try:
+            result = driver.scan(request_, RecordingMonitor())
+        finally:
+            server.shutdown()
+    assert [facts["retries"] for facts in facts_of(request_)] == [0, 1, 1, 1]
+    assert "a text and no picture: “Busy”" in result.note
 
 
 def test_library_that_fails_after_many_exposures_is_opened_again(rig, faults, tmp_path):

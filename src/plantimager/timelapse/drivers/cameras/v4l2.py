@@ -59,7 +59,7 @@ class V4l2Camera(CameraDevice):
                 self._set(name, value)
         for _ in range(self.options.get("skip", SKIP)):
             self._capture.grab()
-        began = time.clock_gettime(time.CLOCK_MONOTONIC)
+        began = time.clock_gettime(time.CLOCK_MONOTONIC)  # the clock by which the kernel dates frames
         for _ in range(MAX_STALE_FRAMES):
             if not self._capture.grab():
                 raise CameraFault(f"{self._source}: no picture came; check the cable, and what its USB port can supply")
