@@ -83,13 +83,15 @@ class PiCamera(CameraDevice):
         try:
             if self._configured is not None:
                 self._camera.stop()
+            self._configured = None
             still = self._camera.create_still_configuration(main={"size": size}, controls=dict(exposure.config))
             self._camera.configure(still)
             self._camera.start()
             for _ in range(SETTLING_FRAMES):
                 self._camera.capture_metadata()
         except (RuntimeError, ValueError, KeyError) as problem:
-            raise CameraFault(f"it can't be set to {size[0]} × {size[1]} with {wanted[2]}: {problem}") from problem
+            what = f"it can't be set to {size[0]} × {size[1]} with {wanted[2]}: {problem}"
+            raise CameraFault(what, is_lasting=not isinstance(problem, RuntimeError)) from problem
         self._configured = wanted
 
     def close(self) -> None:
