@@ -19,7 +19,7 @@ from tree import SUPPORT
 from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
-from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed, ScannerNotReady
 
 OPTIONS = {"cameras": {"top": {"kind": "gphoto2"}}}
 
@@ -321,6 +321,16 @@ def test_fault_behind_the_arm_is_that_of_its_own_picture(rig, faults, request_):
         driver.scan(request_, RecordingMonitor())
     (aside,) = request_.dataset_dir.parent.glob(".*")
     assert [file.name for file in (aside / "images").iterdir()] == ["top-00000.jpg"]
+
+
+def test_cancelled_scan_does_not_wait_for_a_transfer_that_hangs(rig, faults, request_, monkeypatch):
+    """The daemon gives a driver half a minute to stop; what was kept stays aside."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=0.2))
+    (faults / "wait").write_text("2")
+    driver, _ = rig(**OPTIONS, exposure_timeout="4m")
+    with pytest.raises(ScanCancelled):
+        driver.scan(request_, RecordingMonitor(cancel_after=1))
+    assert not request_.dataset_dir.exists()
 
 
 def test_camera_that_is_not_there_is_told_before_the_slot(rig, faults, tmp_path, monkeypatch):

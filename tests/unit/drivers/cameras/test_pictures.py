@@ -148,13 +148,14 @@ NOISE = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG")
         (PAGE, "a text and no picture: “404 Not Found”; check the address"),
         (b'{"error": "busy"}\n', 'a text and no picture: “{"error": "busy"}”'),
         ("zu spät".encode() * 2000, "a text and no picture: “zu spät.*…”"),
+        ("<html><title>Gerät</title>".encode("latin-1"), "a text and no picture: “Ger.t”"),
         (nef(), "it gives raw files .*, and no picture beside them; set the camera to JPEG, or to RAW"),
         (nef(order=">"), "it gives raw files"),
         (b"II*\0\x10\0\0\0CR\2\0", r"it gives raw files \(CR2\)"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", r"it gives raw files \(CR3\)"),
         (b"FUJIFILMCCD-RAW 0201", r"it gives raw files \(RAF\)"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "it gives a HEIC .* file; set it to JPEG"),
-        (b"RIFF\0\0\0\0WEBPVP8 \xff\0", "it gives a WebP or AVI file; set it to JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "it gives a HEIC .* file that can't be read; set it"),
+        (b"RIFF\0\0\0\0WEBPVP8 \xff\0", "it gives a WebP or AVI file that can't be read"),
         (b"\x89\x01\x02\x03" * 9, "36 bytes that are no picture, beginning with 89 01 02 03"),
         (b"II*\0 raw", "incomplete or damaged"),
         (b"\xff\xd8\xff\xe0 half", "incomplete or damaged"),
@@ -185,6 +186,20 @@ def test_picture_without_its_end_is_refused(name):
     whole = photograph(name=name)
     with pytest.raises(CameraFault, match="incomplete or damaged"):
         judge(whole[: len(whole) // 2], exposure(encoding=name.lower()))
+
+
+@pytest.mark.parametrize("name", ["BMP", "PPM", "WEBP", "GIF"])
+def test_picture_of_another_format_is_converted(name):
+    """Some programs write these, and they are decoded as whole as any."""
+    picture, facts = judge(encode(Image.new("RGB", (64, 48), "red"), name), exposure())
+    assert format_and_size(picture) == ("JPEG", (64, 48))
+    assert facts["size"] == [64, 48]
+
+
+def test_damaged_exif_costs_no_picture():
+    """Where the picture needs no conversion, it stays as it is."""
+    picture = encode(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0")
+    assert judge(picture, exposure()) == (picture, {"size": [64, 48], "format": "jpeg", "rotation": 0})
 
 
 def test_jpeg_that_is_padded_with_zeros_is_whole():

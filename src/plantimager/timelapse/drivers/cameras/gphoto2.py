@@ -157,11 +157,12 @@ class Gphoto2Camera(CameraDevice):
 
     def _get(self, name: str) -> Any:
         """Return a setting as the camera reports it, None where it has no such setting."""
-        if name not in self._absent:
-            with contextlib.suppress(gphoto2.GPhoto2Error):
-                return self._camera.get_single_config(name).get_value()
-            self._absent.add(name)
-        return None
+        try:
+            return None if name in self._absent else self._camera.get_single_config(name).get_value()
+        except gphoto2.GPhoto2Error as problem:
+            if problem.code == gphoto2.GP_ERROR_BAD_PARAMETERS:
+                self._absent.add(name)
+            return None
 
     def _set(self, name: str, value: Any) -> None:
         with _translate_errors(f"{name} can't be set to {value!r}"):

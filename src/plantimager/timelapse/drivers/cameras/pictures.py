@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
@@ -47,6 +48,12 @@ OTHER_BEGINNINGS: Final = {
 _REDUCED, _SUB_IFDS, _PHOTOMETRIC, _DNG_VERSION, _CFA = 254, 330, 262, 50706, 32803
 """TIFF tags: kind of the first image, further images, its colours; and the value of colours as a sensor has them."""
 
+_PICTURE_BEGINNINGS: Final = (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
+"""Of JPEG, PNG and TIFF."""
+
+_END: Final = b"\xff\xd9"
+"""Of a JPEG."""
+
 _EMPTY_TAIL: Final = bytes(512)
 """So many zeros at the end of a JPEG are no padding of its segments."""
 
@@ -75,7 +82,7 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
             facts = {
                 "size": list(size),
                 "format": exposure.encoding,
-                "rotation": _ROTATIONS.get(image.getexif().get(0x0112, 1), 0),
+                "rotation": _rotation(image),
             }
             # MPO is a JPEG followed by a preview.
             if scale == 1 and wanted == ("JPEG" if image.format == "MPO" else image.format):
@@ -93,10 +100,7 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     except CameraFault:
         raise
     except Exception as unreadable:  # a damaged file may raise anything in Pillow's readers
-        problem = f"its picture is incomplete or damaged ({len(content)} bytes: {unreadable})"
-        raise CameraFault(
-            f"{problem}; check its cable or network, and that nothing else writes the file"
-        ) from unreadable
+        raise CameraFault(_describe_unreadable(content, unreadable)) from unreadable
 
 
 def is_raw(content: bytes) -> str | None:
@@ -136,35 +140,46 @@ def _first_tags(tiff: bytes) -> dict[int, int]:
 
 
 def _refuse_what_is_no_picture(content: bytes) -> None:
-    """Raise `CameraFault` for a file that isn't a JPEG, PNG or TIFF, or is known to be cut off; say what it is."""
+    """Raise `CameraFault` for what a reader of pictures would mistake or not explain; say what it is."""
     if not content:
-        raise CameraFault(
-            "its picture is empty (0 bytes); check the card or disk that it is written to, and its network"
-        )
+        cure = "check the card or disk that it is written to, and its network"
+        raise CameraFault(f"its picture is empty (0 bytes); {cure}")
     raw = is_raw(content)
     if raw is not None:
         cure = "set the camera to JPEG, or to RAW+JPEG, where both are kept (gphoto2: imageformat or imagequality)"
-        raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}", is_lasting=True)
-    if content.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")):
-        if content.endswith(_EMPTY_TAIL) and not content.rstrip(b"\0").endswith(b"\xff\xd9") and content[0] == 0xFF:
-            raise CameraFault("the end of its picture is empty; check the camera's card, and its cable or network")
-        return
+        raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}")
+    if content.startswith(b"\xff\xd8") and content.endswith(_EMPTY_TAIL) and not content.rstrip(b"\0").endswith(_END):
+        raise CameraFault("the end of its picture is empty; check the camera's card, and its cable or network")
     text = _text_of(content)
     if text is not None:
         raise CameraFault(f"it gives a text and no picture: “{text}”; check the address, its login, and the program")
+
+
+def _describe_unreadable(content: bytes, problem: Exception) -> str:
+    """Return what a file is that is neither raw nor a text, and can't be decoded."""
+    if content.startswith(_PICTURE_BEGINNINGS):
+        cure = "check its cable or network, and that nothing else writes the file"
+        return f"its picture is incomplete or damaged ({len(content)} bytes: {problem}); {cure}"
     name = next((name for start, name in OTHER_BEGINNINGS.items() if content.startswith(start)), None)
     if content[4:8] == b"ftyp":
         name = f"{content[8:12].decode('ascii', 'replace').strip().upper()} (HEIC or video)"
     if name is not None:
-        raise CameraFault(f"it gives a {name} file; set it to JPEG, PNG or TIFF", is_lasting=True)
-    start = content[:4].hex(" ")
-    raise CameraFault(f"it gives {len(content)} bytes that are no picture, beginning with {start}; look at its file")
+        return f"it gives a {name} file that can't be read; set it to JPEG, PNG or TIFF"
+    return f"it gives {len(content)} bytes that are no picture, beginning with {content[:4].hex(' ')}; look at its file"
+
+
+def _rotation(image: Image.Image) -> int:
+    """Return how the picture has to be turned to be upright, in degrees clockwise, as far as its EXIF says."""
+    with contextlib.suppress(Exception):  # EXIF that is damaged may raise anything, and costs no picture
+        return _ROTATIONS.get(image.getexif().get(0x0112, 1), 0)
+    return 0
 
 
 def _text_of(content: bytes) -> str | None:
     """Return the beginning of a text, or the title of a page, on one line; None where it is no text."""
+    is_page = content.lstrip().startswith(b"<")
     try:
-        text = content[:4096].decode("utf-8", "strict" if len(content) <= 4096 else "ignore")
+        text = content[:4096].decode(errors="replace" if is_page else "ignore" if len(content) > 4096 else "strict")
     except UnicodeDecodeError:
         return None
     if any(character < " " and not character.isspace() for character in text):
