@@ -380,7 +380,7 @@ def test_rig_without_a_daemon_stays_as_a_command_left_it(place: Place, board) ->
         (
             "switches     answers     switched: scan (scan_light)\n"
             f"gantry       answers     GRBL 1.1h on {board.port}, not homed yet\n"
-            "camera top   answers     command, open\n"
+            "camera top   answers     command, took a picture of 256 × 256\n"
         ),
         "",
     )
@@ -428,11 +428,13 @@ def test_error_of_an_alarm_names_the_command_that_ends_it(place: Place, board) -
 
 def test_part_that_does_not_answer_is_shown_and_the_exit_code_is_1(place: Place, tmp_path) -> None:
     """The other parts are shown all the same."""
-    place.configure(GRBL.format(port="/dev/no-such-port", picture="x", lit=tmp_path / "lit"))
+    picture = tmp_path / "picture.jpg"
+    Image.new("RGB", (64, 48)).save(picture)
+    place.configure(GRBL.format(port="/dev/no-such-port", picture=picture, lit=tmp_path / "lit"))
     code, output, errors = rig(place, "check")
     assert (code, errors) == (1, "")
     assert "gantry       no answer   /dev/no-such-port: " in output
-    assert "camera top   answers     command, open\n" in output
+    assert "camera top   answers     command, took a picture of 64 × 48\n" in output
 
 
 def test_rig_is_used_by_one_process_at_a_time(place: Place, board) -> None:

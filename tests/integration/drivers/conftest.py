@@ -9,6 +9,7 @@ from PIL import Image
 
 from plantimager.timelapse.drivers.gantry import arm
 from plantimager.timelapse.drivers.gantry.port import SerialLine
+from plantimager.timelapse.drivers.grbl import hardware
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.support.errors import DriverError
@@ -21,9 +22,10 @@ ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s"}
 def rig(tmp_path, monkeypatch):
     """Return a function that makes a board and a driver for it, whose camera is a program that copies a picture."""
     picture = tmp_path / "picture.jpg"
-    Image.linear_gradient("L").convert("RGB").save(picture)
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(picture)
     argv = ["cp", str(picture), "{output}"]
     monkeypatch.setattr(arm, "POLL_INTERVAL", 0.01)  # a move of the board takes as many polls as it is asked for
+    monkeypatch.setattr(hardware, "REOPEN_PAUSE", 0)
     made = []
 
     def make(*, board=None, fault="", at=1, polls=1, **options):

@@ -12,7 +12,7 @@ def virtual_camera(tmp_path, monkeypatch):
     """Have libgphoto2 find the camera it makes up, which gives out this picture."""
     pictures = tmp_path / "vcamera" / "DCIM" / "100TEST"
     pictures.mkdir(parents=True)
-    Image.linear_gradient("L").convert("RGB").save(pictures / "A0001.JPG")
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(pictures / "A0001.JPG")
     monkeypatch.setenv("VCAMERADIR", str(tmp_path / "vcamera"))
 
 

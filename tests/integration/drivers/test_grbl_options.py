@@ -60,4 +60,5 @@ def test_check_finds_missing_libraries(rig):
     """Before the first slot fails for one."""
     driver, _ = rig(cameras={"top": {"kind": "picamera2"}})
     (fault,) = driver.check({})
-    assert str(fault).startswith('[drivers.grbl.cameras.top] kind = "picamera2": picamera2 isn\'t installed; pip')
+    assert str(fault).startswith('[drivers.grbl.cameras.top] kind = "picamera2": picamera2 isn\'t installed; ')
+    assert "sudo apt install python3-picamera2" in str(fault)

@@ -2,16 +2,22 @@
 
 They are files in the directory ``CAMERAS``: the name is the port, and the content the serial number, empty where the
 camera doesn't report it. A camera is in use while ``PORT.taken`` exists, even if its program was killed. If the
-directory has a file ``hang``, an exposure makes ``hangs`` and never ends.
+directory has a file ``hang``, an exposure makes ``hangs`` and never ends. With the variable ``PICTURE`` every exposure
+gives that file, after ``SHUTTER`` seconds for the exposure and ``TRANSFER`` seconds for its transfer.
 """
 
 import os
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 GP_ERROR_IO, GP_ERROR_IO_USB_FIND, GP_ERROR_IO_USB_CLAIM, GP_ERROR_IO_LOCK = -7, -52, -53, -60
-GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY = -105, -110
-GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = 1
+GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY, GP_ERROR_NO_SPACE = -105, -110, -115
+GP_ERROR, GP_ERROR_BAD_PARAMETERS, GP_ERROR_NO_MEMORY = -1, -2, -3
+GP_ERROR_TIMEOUT, GP_ERROR_CAMERA_ERROR = -10, -113
+GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = GP_EVENT_TIMEOUT = 1
+GP_EVENT_FILE_ADDED = 2
 
 CAMERAS = Path(os.environ["CAMERAS"])
 
@@ -87,8 +93,24 @@ class Camera:
             raise GPhoto2Error(GP_ERROR_IO)
         return _Widget(serial)
 
+    def get_summary(self):
+        return "a stand-in"
+
+    def wait_for_event(self, milliseconds):
+        return GP_EVENT_TIMEOUT, None
+
     def capture(self, kind):
         if (CAMERAS / "hang").exists():
             (CAMERAS / "hangs").touch()
             threading.Event().wait()
-        raise GPhoto2Error(GP_ERROR_IO)
+        if "PICTURE" not in os.environ:
+            raise GPhoto2Error(GP_ERROR_IO)
+        time.sleep(float(os.environ["SHUTTER"]))
+        return SimpleNamespace(folder="/", name="capt0000.jpg")
+
+    def file_get(self, folder, name, kind):
+        time.sleep(float(os.environ["TRANSFER"]))
+        return SimpleNamespace(get_data_and_size=Path(os.environ["PICTURE"]).read_bytes)
+
+    def file_delete(self, folder, name):
+        pass

@@ -1,8 +1,11 @@
 """A stand-in for picamera2 in a camera's process: frames are green, except those that must not be used.
 
 The first after a start are black: exposure and white balance have not settled. A frame that began before the request
-is red. A request that isn't released keeps the only buffer.
+is red. A request that isn't released keeps the only buffer. With the variable ``PICAMERA2_FAULT`` no camera opens, and
+the error has that text; it is an IndexError where the text is of a list.
 """
+
+import os
 
 from PIL import Image
 
@@ -10,7 +13,11 @@ UNSETTLED = 3
 
 
 class Picamera2:
+    sensor_resolution = (4056, 3040)
+
     def __init__(self, number):
+        if fault := os.environ.get("PICAMERA2_FAULT"):
+            raise (IndexError if "list" in fault else RuntimeError)(fault)
         self._frames = self._held = 0
 
     def create_still_configuration(self, *, main, controls):
@@ -52,6 +59,9 @@ class _Request:
 
     def save(self, name, file, *, format):  # noqa: A002 - its own name
         Image.new("RGB", self._camera.size, self._colour).save(file, format)
+
+    def get_metadata(self):
+        return {"ExposureTime": 9998, "AnalogueGain": 1.0, "SensorTimestamp": 1}
 
     def release(self):
         self._camera._held -= 1

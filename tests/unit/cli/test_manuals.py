@@ -116,3 +116,13 @@ def test_manuals_refer_to_each_other(page):
     others = {other.name for other in MANUALS.iterdir()} - {page.name}
     seen = page.read_text().partition(".SH SEE ALSO")[2]
     assert others <= {f"{name}.{section}" for name, section in re.findall(r"^\.BR (\S+) \((\d)\)", seen, re.MULTILINE)}
+
+
+def test_manual_explains_messages_of_cameras_that_there_are():
+    """A row whose message nobody writes any more would be searched for in vain."""
+    table = manual("timelapsed.toml.5").partition("MESSAGES OF CAMERAS\n")[2].partition("FILES\n")[0]
+    messages = re.findall(r'^"(.+)"$', table, flags=re.MULTILINE)
+    written = "".join(path.read_text() for path in (TREE / "src/plantimager/timelapse/drivers/cameras").glob("*.py"))
+    written = re.sub(r'"\s*\n\s*f?"', "", written)
+    assert len(messages) > 20
+    assert [message for message in messages if message not in written] == []

@@ -30,7 +30,7 @@ def test_every_other_table_is_a_camera():
 def test_camera_without_keys_has_the_defaults():
     """Most tables are nearly empty."""
     (camera,) = read_cameras({"picamera": {}}, [])
-    assert (camera.res_x, camera.res_y, camera.encoding, camera.extension) == (2000, 1500, "jpeg", "jpg")
+    assert (camera.res_x, camera.res_y, camera.encoding, camera.extension) == (None, None, "jpeg", "jpg")
     assert camera.offset == HOME
 
 
@@ -63,4 +63,4 @@ def test_faulty_value_does_not_lose_the_camera():
     """A picture of the wrong size is better than none."""
     faults = []
     (camera,) = read_cameras({"cam": {"res_x": "big", "res_y": 600}}, faults)
-    assert (camera.res_x, camera.res_y, len(faults)) == (2000, 600, 1)
+    assert (camera.res_x, camera.res_y, len(faults)) == (None, 600, 1)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.phrases import format_count
-
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.relay_status import read_relay_status, relay_status_path
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.text import one_line
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     import argparse

@@ -11,6 +11,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.scan.cameras import FULL_SIZE
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def read_size(value: object) -> int:
 
 def max_picture_bytes(cameras: Iterable[Camera]) -> int:
     """Return the most bytes that the pictures of one position take."""
-    return sum(camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension] for camera in cameras)
+    return sum(
+        (camera.res_x or FULL_SIZE[0]) * (camera.res_y or FULL_SIZE[1]) * BYTES_PER_PIXEL[camera.extension]
+        for camera in cameras
+    )
 
 
 def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:

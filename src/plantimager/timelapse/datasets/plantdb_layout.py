@@ -46,10 +46,13 @@ class PlantDbLayout:
         """Number of pictures so far."""
         return len(self._files)
 
-    def add(self, camera: Camera, shot: int, pose: Pose, picture: bytes) -> None:
-        """Write an encoded picture and its metadata.
+    def add(
+        self, camera: Camera, shot: int, pose: Pose, picture: bytes, facts: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write an encoded picture and its metadata; return the picture's path. Any thread.
 
-        ``shot`` is its number (from 0) among those of its camera, ``pose`` that of the arm when it was taken.
+        ``shot`` is its number (from 0) among those of its camera, ``pose`` that of the arm when it was taken. ``facts``
+        are what else is known of it, JSON values.
 
         Raises
         ------
@@ -67,9 +70,11 @@ class PlantDbLayout:
             "camera_name": camera.name,
             "channel": "rgb",
             "shot_id": f"{shot:05d}",
+            **(facts or {}),
         }
         self._write_metadata(f"{FILESET}/{file_id}.json", metadata)
         self._files.append({"id": file_id, "file": name})
+        return path
 
     def complete(self) -> None:
         """Write the metadata of the scan, and the list of its files, which makes the directory a scan for PlantDB.
@@ -83,7 +88,9 @@ class PlantDbLayout:
             (self._directory / FILESET / file["file"]).stat()
         self._write_metadata("metadata.json", self._scan_metadata())
         self._write_metadata(f"{FILESET}.json", {"channels": ["rgb"]})
-        filesets = {"filesets": [{"id": FILESET, "files": self._files}]}
+        # Several threads add pictures.
+        files = sorted(self._files, key=lambda file: (int(file["id"].rpartition("-")[2]), file["id"]))
+        filesets = {"filesets": [{"id": FILESET, "files": files}]}
         (self._directory / "files.json").write_bytes(json_text.dumps(filesets))
 
     def _scan_metadata(self) -> dict[str, Any]:

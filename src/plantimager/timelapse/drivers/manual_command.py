@@ -177,7 +177,7 @@ def perform(
 
     """
     if command.action is ManualAction.CHECK:
-        return _examine(driver, name)
+        return _examine(driver, name, configuration, monitor)
     if command.action is ManualAction.TRY:
         return ManualReport(take_trial(driver, configuration, command.position, monitor, trial))
     control = _manual_control_of(driver, name)
@@ -193,8 +193,10 @@ def perform(
             return _snapshot(control, command.camera, configuration, monitor)
 
 
-def _examine(driver: ScannerDriver, name: str) -> ManualReport:
+def _examine(driver: ScannerDriver, name: str, configuration: Mapping[str, Any], monitor: ScanMonitor) -> ManualReport:
     parts = tuple(driver.examine())
+    if isinstance(driver, ManualControl):
+        parts = tuple(driver.try_part(part, configuration, monitor) if part.answers else part for part in parts)
     if not parts:
         raise ManualCommandRefused(f"the driver {name} can't say how its rig is")
     silent = [part.name for part in parts if not part.answers]

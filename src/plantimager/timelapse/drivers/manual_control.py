@@ -18,7 +18,7 @@ from plantimager.timelapse.support.errors import ScannerNotReady
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plantimager.timelapse.drivers.base import ScanMonitor
+    from plantimager.timelapse.drivers.base import Part, ScanMonitor
     from plantimager.timelapse.scan.cameras import Camera
     from plantimager.timelapse.scan.pose import Pose
 
@@ -56,6 +56,14 @@ class ManualControl(ABC):
     @abstractmethod
     def snapshot(self, camera: Camera, monitor: ScanMonitor) -> bytes:
         """Return a picture, encoded as ``camera`` says, from where the arm is and in the present light."""
+
+    def try_part(self, part: Part, configuration: Mapping[str, Any], monitor: ScanMonitor) -> Part:
+        """Return the state of a part that answers, after trying it: a camera with an exposure as a scan asks for it.
+
+        Called by ``timelapsectl rig check`` for every part of `ScannerDriver.examine` that answers. Raises nothing.
+        """
+        del configuration, monitor
+        return part
 
     @abstractmethod
     def light(self, *, on: bool) -> None:

@@ -21,7 +21,7 @@ from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
-from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, Camera, read_cameras
+from plantimager.timelapse.scan.cameras import DEFAULT_CAMERAS, FULL_SIZE, Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.reach import check_reach
@@ -176,8 +176,9 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
     def _limit_width(self, camera: Camera) -> Camera:
         """Return a camera whose pictures are at most as wide as the option ``image_width``."""
-        width = min(self._options.image_width, camera.res_x) or camera.res_x
-        return replace(camera, res_x=width, res_y=max(1, round(width * camera.res_y / camera.res_x)))
+        full_width, full_height = camera.res_x or FULL_SIZE[0], camera.res_y or FULL_SIZE[1]
+        width = min(self._options.image_width, full_width) or full_width
+        return replace(camera, res_x=width, res_y=max(1, round(width * full_height / full_width)))
 
     def _paint(self, camera: Camera, arm: Pose, age: timedelta, caption: str) -> bytes:
         # Imported here, because Pillow takes as long to load as the rest of the daemon, and a rig with another driver
@@ -186,8 +187,8 @@ class SimulatedDriver(ScannerDriver, ManualControl):
 
         pose = arm.shifted(camera.offset)
         view = painted_plant.View(
-            width=camera.res_x,
-            height=camera.res_y,
+            width=camera.res_x or FULL_SIZE[0],
+            height=camera.res_y or FULL_SIZE[1],
             pan=arm.pan or 0.0,
             elevation=min(80.0, max(0.0, 32 + (pose.z or 0.0) / 8 + (pose.tilt or 0.0))),
         )

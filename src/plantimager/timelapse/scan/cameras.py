@@ -21,6 +21,11 @@ NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
 EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png", "tiff": "tif", "tif": "tif"})
 """Encoding to the file name extension that PlantDB takes."""
 
+FULL_SIZE: Final = (4000, 3000)
+"""Pixels of a camera whose size the definition doesn't name, where that has to be guessed."""
+
+_OWN: Final = "the camera's own full size"
+
 MAX_PIXELS: Final = 20_000
 """Pixels of a side; a larger number is a typing error."""
 
@@ -44,10 +49,10 @@ class Camera(Struct, frozen=True):
     """One camera of the rig."""
 
     name: str
-    res_x: Annotated[int, Key(whole_number(1, MAX_PIXELS), "pixels")] = 2000
+    res_x: Annotated[int | None, Key(whole_number(1, MAX_PIXELS), "pixels", _OWN)] = None
     """How wide its pictures are, 1 to 20000."""
-    res_y: Annotated[int, Key(whole_number(1, MAX_PIXELS), "pixels")] = 1500
-    """How high its pictures are, 1 to 20000."""
+    res_y: Annotated[int | None, Key(whole_number(1, MAX_PIXELS), "pixels", _OWN)] = None
+    """How high its pictures are, 1 to 20000. A picture of another size counts as failed."""
     encoding: Annotated[str, Key(one_of(*EXTENSIONS))] = "jpeg"
     """The format of its pictures: "jpeg" (or "jpg"), "png", "tiff" (or "tif")."""
     config: Mapping[str, Any] = {}

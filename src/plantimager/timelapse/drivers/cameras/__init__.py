@@ -2,8 +2,8 @@
 
 A camera's library may hang in the kernel, hold Python's lock while it does, or crash; none of that may reach the
 daemon. So each camera lives in a process of its own (``worker``), which the driver (``process``) asks for one
-exposure at a time and ends when it answers with a fault or not at all. The next exposure starts a new one. Several
-cameras expose at the same time because they are several processes.
+exposure at a time, and ends when it doesn't answer. Several cameras expose at the same time because they are several
+processes.
 
 =============  ==================================================  ==========================================
 kind           reached through                                     tested
@@ -17,6 +17,7 @@ kind           reached through                                     tested
 
 # Annotations are evaluated here, since the kinds declare keys.
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.support.faults import argv, one_of, text, whole_number
 from plantimager.timelapse.support.keys import Key
 
@@ -60,7 +62,8 @@ class V4l2Options(Struct, frozen=True):
     """The device of a webcam, and the pictures for it to adapt to the light."""
 
     device: Annotated[str | int, Key(_source)]
-    """Its path, best one in ``/dev/v4l/by-id``, or its number, 0 to 63."""
+    """Its path, best one in ``/dev/v4l/by-id``, or in ``/dev/v4l/by-path`` where webcams are alike; or its number, 0 to
+    63, which changes."""
     skip: Annotated[int, Key(whole_number(0, 100), "pictures")] = SKIP
     """How many pictures are thrown away before each one that counts, 0 to 100."""
 
@@ -77,7 +80,7 @@ class CommandCameraOptions(Struct, frozen=True):
 
     argv: Annotated[list[str], Key(_argv)]
     """The program. In its arguments {output} is the file to write, and has to be there; {width}, {height} and
-    {encoding} are what the definition asks for."""
+    {encoding} are what the definition asks for, 0 where it asks for no size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,13 @@ class Kind:
     """The keys of its table, beside ``kind``."""
     library: str = ""
     """The module that it needs; its distribution is the extra that has the name of the kind."""
+    keeps_files: bool = False
+    """Whether the camera keeps its pictures until `process.CameraProcess.discard`."""
 
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
-        "gphoto2": Kind(Gphoto2Options, library="gphoto2"),
+        "gphoto2": Kind(Gphoto2Options, library="gphoto2", keeps_files=True),
         "v4l2": Kind(V4l2Options, library="cv2"),
         "picamera2": Kind(Picamera2Options, library="picamera2"),
         "command": Kind(CommandCameraOptions),
@@ -116,3 +121,38 @@ class CameraOptions:
     """A key of `KINDS`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The values of the keys of its kind, as JSON can carry them."""
+
+
+# --- the libraries of the kinds ---------------------------------------------------------------------
+
+
+def find_missing(kind: str) -> str | None:
+    """Return that the library of a kind isn't installed, and the cure; None where it is, or where it needs none."""
+    library = KINDS[kind].library
+    if not library or importlib.util.find_spec(library) is not None:
+        return None
+    return f"{library} isn't installed; {_install(kind)}"
+
+
+def explain_missing(kind: str, problem: Exception) -> str:
+    """Return why the library of a kind can't be loaded, and the cure, by what its import raised."""
+    said = " ".join(str(problem).split())
+    if isinstance(problem, ModuleNotFoundError):
+        return f"can't be used without its library ({said}); {_install(kind)}"
+    if "numpy" in said:
+        cure = "remove that of the service's environment, which hides the system's: pip uninstall numpy"
+        if kind != "picamera2":
+            cure = "install both again: pip install --force-reinstall numpy opencv-python-headless"
+        return f"its library was built for another numpy ({said}); {cure}"
+    if ".so" in said:
+        return f"its library needs a file that isn't there ({said}); install the package that `apt-file search` names"
+    return f"its library can't be loaded ({type(problem).__name__}: {said}); {_install(kind)}"
+
+
+def _install(kind: str) -> str:
+    if kind != "picamera2":
+        return install_hint(kind)
+    return (
+        "it comes with Raspberry Pi OS and not with pip: sudo apt install python3-picamera2, then sudo systemd/install "
+        "--extras picamera2, whose environment sees it"
+    )

@@ -1,14 +1,16 @@
-"""The interface of a camera for its worker process: it is opened, exposes, and is closed."""
+"""The interface of a camera for its worker process: it is opened, exposes, gives its picture, and is closed."""
 
 from __future__ import annotations
 
+import errno
+import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
@@ -18,24 +20,60 @@ CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 class Exposure:
     """The request for one picture."""
 
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
+    width: int | None
+    """Pixels; None is what the camera has."""
+    height: int | None
+    """Pixels; None is what the camera has."""
     encoding: str
     """``jpeg``, ``png`` or ``tiff``."""
     config: Mapping[str, Any]
     """The camera's own settings, from the scan configuration: ``{"shutterspeed": "1/100"}``."""
     seconds: float
-    """The longest that it may take."""
+    """The longest that it may take, and the longest that the transfer of its picture may take."""
+    description: str = ""
+    """What the picture shows, on one line, for its EXIF."""
+    earlier_size: tuple[int, int] | None = None
+    """Pixels of the camera's earlier pictures of the same scan, where no size is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The files of one exposure, as the camera made them."""
+
+    content: bytes
+    """The file of the picture, in any encoding and size."""
+    raws: Mapping[str, bytes] = field(default_factory=dict)
+    """The raw files of the same exposure, by their extension."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings that the camera reports, by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPicture:
+    """A picture as it was asked for, and what is known of it."""
+
+    content: bytes
+    facts: Mapping[str, Any]
+    """For its metadata, JSON values: times, size, rotation, settings that the camera reports."""
+    raws: Mapping[str, bytes] = field(default_factory=dict)
+    """The raw files of the same exposure, by their extension."""
 
 
 class CameraFault(Exception):
     """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
+    def __init__(self, problem: str, *, is_lasting: bool = False) -> None:
+        super().__init__(problem)
+        self.is_lasting = is_lasting
+        """Whether the same request would fail again, as with a setting that the camera doesn't have."""
+
 
 class CameraDevice(ABC):
-    """One camera, open from its construction until `close`."""
+    """One camera, open from its construction until `close`.
+
+    An exposure has two parts, so that the arm can move on between them: `trigger` ends with a closed shutter, `fetch`
+    with the picture on this host. A camera that has only one operation for both does it in `trigger`.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Open it.
@@ -49,18 +87,47 @@ class CameraDevice(ABC):
         self.options = options
 
     @abstractmethod
-    def expose(self, exposure: Exposure) -> bytes:
-        """Take a picture and return its file, in any encoding and size: the worker converts it.
+    def trigger(self, exposure: Exposure) -> None:
+        """Expose, and return when the shutter is closed. Raises `CameraFault` where that failed."""
 
-        Raises
-        ------
-        CameraFault
-            The picture could not be taken.
+    @abstractmethod
+    def fetch(self) -> Capture:
+        """Return the picture of the last `trigger`, as the camera made it. Raises `CameraFault` where that failed."""
 
-        """
+    def discard(self) -> None:  # noqa: B027 - most kinds keep no files
+        """Delete the files of the last `fetch` from the camera: they are on the disk of this host."""
+
+    def require_answer(self) -> None:  # noqa: B027 - a program has nothing to ask
+        """Ask the camera something harmless. Raises `CameraFault` where it doesn't answer."""
 
     def stop(self) -> None:  # noqa: B027 - of most kinds an exposure can't be interrupted
         """Interrupt the exposure, and each that follows, where possible. Called before `close`, from another thread."""
 
     def close(self) -> None:  # noqa: B027 - a camera that holds nothing has nothing to release
         """Release the camera."""
+
+
+def explain_refusal(devices: Iterable[str], group: str, drop_in: str) -> str | None:
+    """Return why this process may not open one of ``devices``, with the cure; None where it may, or there are none."""
+    for device in devices:
+        try:
+            os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        except PermissionError as refused:
+            return f"{device}: {describe_refusal(refused, group, drop_in)}"
+        except OSError:
+            continue
+    return None
+
+
+def describe_refusal(refused: OSError, group: str, drop_in: str) -> str:
+    """Return the cause and the cure of a device that the kernel refused to open.
+
+    The kernel answers EACCES for the owner, group and mode of the device, and EPERM for the devices that systemd allows
+    a service.
+    """
+    if refused.errno == errno.EPERM:
+        return (
+            f"the service may not use this kind of device: install the drop-in systemd/examples/{drop_in}; where it is "
+            "there, the device's driver was loaded after the service had started: restart the service"
+        )
+    return f"this user may not open it: add them to the group {group}, and restart the service"

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
@@ -36,20 +36,21 @@ class CommandCamera(CameraDevice):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._stopped = threading.Event()
+        self._content = b""
 
     def stop(self) -> None:
         """Stop the program."""
         self._stopped.set()
 
-    def expose(self, exposure: Exposure) -> bytes:
-        """Run the program, and read the file that it wrote."""
+    def trigger(self, exposure: Exposure) -> None:
+        """Run the program, which exposes and transfers, and read the file that it wrote."""
         program = self.options["argv"][0]
         with _temporary_directory() as directory:
             output = Path(directory) / f"picture.{exposure.encoding}"
             words = {
                 "{output}": str(output),
-                "{width}": str(exposure.width),
-                "{height}": str(exposure.height),
+                "{width}": str(exposure.width or 0),
+                "{height}": str(exposure.height or 0),
                 "{encoding}": exposure.encoding,
             }
             argv = [_fill_in(word, words) for word in self.options["argv"]]
@@ -71,9 +72,13 @@ class CommandCamera(CameraDevice):
             if ended.status != 0:
                 raise CameraFault(f"{program} {ended}")
             try:
-                return output.read_bytes()
+                self._content = output.read_bytes()
             except OSError:
                 raise CameraFault(f"{program} exited with 0, but wrote no picture to {{output}}") from None
+
+    def fetch(self) -> Capture:
+        """Return the picture that the program wrote."""
+        return Capture(self._content)
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:

@@ -1,12 +1,9 @@
-"""The daemon's side of a camera's process: it is started, asked for pictures, and ended even if it hangs.
-
-A process that answers with a fault is ended, too: a camera whose cable was out for a moment doesn't come back for the
-process that has it open. The next exposure opens it again.
-"""
+"""The daemon's side of a camera's process: it is started, asked for pictures, and ended even if it hangs."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -17,7 +14,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit, leave_to_oom_killer
 
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plantimager.timelapse.drivers.cameras import CameraOptions
+    from plantimager.timelapse.drivers.cameras.base import Exposure
 
 WORKER: Final = "plantimager.timelapse.drivers.cameras.worker"
 
@@ -32,10 +30,13 @@ OPEN_TIMEOUT: Final = timedelta(seconds=30)
 """The longest that a camera takes to open: with Python and OpenCV on an SD card, and a camera that wakes up slowly."""
 
 GRACE: Final = timedelta(seconds=5)
-"""The time to fetch and convert a picture after its exposure; also that of an exposure after its cancellation."""
+"""What an exposure or a transfer may take beyond its own time, or after its cancellation."""
 
-MAX_PICTURE_BYTES: Final = 1 << 28
-"""Five times a picture of the largest cameras."""
+ANSWER_TIMEOUT: Final = timedelta(seconds=10)
+"""The longest that an open camera takes to answer, or to delete a file."""
+
+MAX_ANSWER_BYTES: Final = 1 << 29
+"""Three times picture and raw file of the largest cameras."""
 
 MAX_STDERR_KEPT: Final = 1 << 12
 """Bytes of stderr that are kept, the last ones."""
@@ -47,18 +48,17 @@ _Process = subprocess.Popen[bytes]
 
 
 class CameraProcess:
-    """One camera of the rig. It is called from one thread at a time; each camera may have a thread of its own."""
+    """One camera of the rig. It is called from one thread at a time; each camera may have a thread of its own.
+
+    After a fault that the camera's process answers with it is still open, and may be asked again. After any other (it
+    hangs, crashes, or talks nonsense) it is closed. Whatever needs an open camera opens it.
+    """
 
     def __init__(self, options: CameraOptions) -> None:
         self.options = options
         self._process: _Process | None = None
         self._end: Callable[[], Any] = lambda: None
         self._tail = b""
-
-    @property
-    def name(self) -> str:
-        """The camera's name."""
-        return self.options.name
 
     @property
     def is_open(self) -> bool:
@@ -96,26 +96,76 @@ class CameraProcess:
         # The process ends with this object, even without `close`.
         self._end = weakref.finalize(self, _end, process)
         self._tail = b""
-        with Deadline(OPEN_TIMEOUT) as deadline:
-            self._receive(lambda: f"it wasn't open after {OPEN_TIMEOUT.seconds} s" if deadline.passed() else "")
+        try:
+            self._answer("it wasn't open", OPEN_TIMEOUT)
+        except CameraFault:
+            self.close()
+            raise
 
-    def expose(self, exposure: Exposure, should_stop: Callable[[], bool]) -> bytes:
-        """Return a picture. Once ``should_stop()`` returns True, it has `GRACE` left.
+    def make_ready(self) -> None:
+        """Open the camera, or ask an open one whether it answers; one that doesn't is opened again, which wakes it.
 
         Raises
         ------
         CameraFault
-            It could not be taken in time, or at all.
+            As `open`, twice in a row: some cameras need the first time to wake up.
+
+        """
+        with contextlib.suppress(CameraFault):
+            if self.is_open:
+                self._request("ask")
+                self._answer("it doesn't answer", ANSWER_TIMEOUT)
+            else:
+                self.open()
+            return
+        self.close()
+        self.open()
+
+    def trigger(self, exposure: Exposure, should_stop: Callable[[], bool]) -> None:
+        """Expose, and return when the shutter is closed. Once ``should_stop()`` returns True, it has `GRACE` left.
+
+        Raises
+        ------
+        CameraFault
+            It didn't expose in time, or at all.
 
         """
         self.open()
+        self._request("trigger", asdict(exposure))
+        self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+
+    def fetch(self, exposure: Exposure, should_stop: Callable[[], bool]) -> CameraPicture:
+        """Return the picture of the exposure that was triggered last; the rest is as for `trigger`."""
+        self._request("fetch")
+        return self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+
+    def discard(self) -> None:
+        """Delete the camera's own files of the picture that was fetched last, which has to be on disk here.
+
+        One that stays on the camera's card does no harm before the card is full, which the camera reports.
+        """
+        with contextlib.suppress(CameraFault):
+            self._request("discard")
+            self._answer("deleting its picture hangs", ANSWER_TIMEOUT)
+
+    def close(self) -> None:
+        """End the process and what it runs, in bounded time."""
+        self._end()
+        self._process = None
+
+    # --- requests and answers -------------------------------------------------------------------------
+
+    def _request(self, *words: Any) -> None:
         process = self._process
-        assert process is not None and process.stdin is not None  # noqa: S101, PT018 - open() made it; this informs mypy
+        if process is None or process.stdin is None:
+            raise CameraFault("its process has ended")
         try:
-            process.stdin.write(json.dumps(asdict(exposure)).encode() + b"\n")
+            process.stdin.write(json.dumps(words).encode() + b"\n")
         except OSError as gone:
             raise self._describe_end() from gone
-        limit = timedelta(seconds=exposure.seconds) + GRACE
+
+    def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> CameraPicture:
+        """Return the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
         with Deadline(limit) as deadline, contextlib.ExitStack() as stack:
             cancelled: list[Deadline] = []
 
@@ -123,68 +173,61 @@ class CameraProcess:
                 if not cancelled and should_stop():
                     cancelled.append(stack.enter_context(Deadline(GRACE)))
                 if any(grace.passed() for grace in cancelled):
-                    return f"the exposure didn't end within {GRACE.total_seconds():g} s of the cancellation"
+                    return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
                 if deadline.passed():
-                    return f"the exposure hangs; it was given up after {limit.total_seconds():g} s"
+                    return f"{hangs}; it was given up after {limit.total_seconds():g} s"
                 return ""
 
-            return self._receive(give_up)
+            try:
+                head, contents = self._read(give_up)
+            except BaseException:
+                self.close()
+                raise
+        if "fault" in head:
+            raise CameraFault(head["fault"], is_lasting=head["is_lasting"])
+        content = contents[0] if contents else b""
+        return CameraPicture(content, head.get("facts", {}), dict(zip(head.get("raws", ()), contents[1:], strict=True)))
 
-    def close(self) -> None:
-        """End the process and what it runs, in bounded time."""
-        self._end()
-        self._process = None
+    def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""
+        head, content, missing = b"", bytearray(), -1
+        answer: dict[str, Any] = {}
+        while missing != 0:
+            chunk = self._chunk(give_up)
+            if missing < 0:
+                head += chunk
+                line, end, chunk = head.partition(b"\n")
+                if not end:
+                    continue
+                answer = json.loads(line)
+                missing = sum(answer.get("lengths", ()))
+                if missing > MAX_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
+            content += chunk
+            missing -= len(chunk)
+        ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))
+        with memoryview(content) as whole:
+            return answer, [bytes(whole[start:end]) for start, end in itertools.pairwise(ends)]
 
-    def _receive(self, give_up: Callable[[], str]) -> bytes:
-        """Return the picture of the next answer.
-
-        ``give_up`` is asked again and again; where it returns a reason, that becomes the fault. Every error closes the
-        camera.
-        """
-        try:
-            return self._read(give_up)
-        except BaseException:
-            self.close()
-            raise
-
-    def _read(self, give_up: Callable[[], str]) -> bytes:
+    def _chunk(self, give_up: Callable[[], str]) -> bytes:
+        """Return the next bytes of an answer; keep what comes on stderr meanwhile."""
         process = self._process
-        assert process is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - as above
-        head, picture, missing = b"", bytearray(), -1
+        assert process is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - it was asked; this informs mypy
         waiting = select.poll()
         waiting.register(process.stdout, select.POLLIN)
         waiting.register(process.stderr, select.POLLIN)
-        while missing != 0:
+        while True:
             if problem := give_up():
                 raise CameraFault(problem)
             for descriptor, _ in waiting.poll(POLL_INTERVAL):
                 chunk = os.read(descriptor, 1 << 20)
-                if descriptor == process.stderr.fileno():
-                    self._tail = (self._tail + chunk)[-MAX_STDERR_KEPT:]
-                    if not chunk:
-                        waiting.unregister(descriptor)
-                    continue
-                if not chunk:
+                if descriptor == process.stdout.fileno():
+                    if chunk:
+                        return chunk
                     raise self._describe_end()
-                if missing < 0:
-                    head += chunk
-                    line, end, rest = head.partition(b"\n")
-                    if not end:
-                        continue
-                    missing, chunk = self._length(line), rest
-                picture += chunk
-                missing -= len(chunk)
-        return bytes(picture)
-
-    def _length(self, line: bytes) -> int:
-        """Return the length of the picture that follows the line of an answer."""
-        answer = json.loads(line)
-        if "fault" in answer:
-            raise CameraFault(answer["fault"])
-        length: int = answer["length"]
-        if length > MAX_PICTURE_BYTES:
-            raise CameraFault(f"a picture of {length} bytes; at most {MAX_PICTURE_BYTES} are taken")
-        return length
+                self._tail = (self._tail + chunk)[-MAX_STDERR_KEPT:]
+                if not chunk:
+                    waiting.unregister(descriptor)
 
     def _describe_end(self) -> CameraFault:
         """Return the fault of a process that ended by itself."""
@@ -194,7 +237,7 @@ class CameraProcess:
             process.wait(1)
         self.close()
         ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
-        return CameraFault(f"its process {ended}; the next exposure starts another")
+        return CameraFault(f"its process {ended}; that is a fault of its library or driver")
 
 
 def _end(process: _Process) -> None:

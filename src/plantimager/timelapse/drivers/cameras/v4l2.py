@@ -1,20 +1,24 @@
 """Webcams and everything else that Linux shows as ``/dev/video*``, through OpenCV.
 
-A path in ``/dev/v4l/by-id/`` is better than a number, which changes when the cable was out. Some frames are dropped
-before each picture: a webcam delivers those that it buffered while the arm moved, and its exposure takes some to
-settle. ``config`` of the scan configuration holds OpenCV's property names without ``CAP_PROP_``, in lower case:
+A path in ``/dev/v4l/by-id/`` is better than a number, which changes when the cable was out. Webcams without a serial
+number are alike there; those in ``by-path`` differ by their socket. Some frames are dropped before each picture: a
+webcam delivers those that it buffered while the arm moved, and its exposure takes some to settle. ``config`` of the
+scan configuration holds OpenCV's property names without ``CAP_PROP_``, in lower case:
 ``{ exposure = 157, auto_exposure = 1 }``.
 """
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
 from plantimager.timelapse.drivers.cameras import SKIP
-from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture, describe_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,12 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 
+LARGEST: Final = 10_000
+"""Pixels of a side that no webcam has: its driver takes the largest size instead."""
+
+MAX_STALE_FRAMES: Final = 30
+"""Frames that are dropped at most because they were begun before the request; the kernel buffers four or so."""
+
 
 class V4l2Camera(CameraDevice):
     """A video device, used for single frames."""
@@ -30,44 +40,84 @@ class V4l2Camera(CameraDevice):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._source = options["device"]
-        if isinstance(self._source, str) and self._source.startswith("/dev/") and not os.access(self._source, os.R_OK):
-            there = os.path.exists(self._source)  # noqa: PTH110 - os.access stands beside it
-            cure = (
-                "this user may not open it; add them to the group video" if there else "it isn't there; check the cable"
-            )
-            raise CameraFault(f"{self._source}: {cure}")
+        device = f"/dev/video{self._source}" if isinstance(self._source, int) else self._source
+        if device.startswith("/dev/"):
+            _require_access(device)
         self._capture = cv2.VideoCapture(self._source)
         if not self._capture.isOpened():
-            raise CameraFault(f"{self._source}: OpenCV can't open it; does another program have it?")
+            cure = "another program may have it (`sudo fuser` names it), or it is one of a camera's further devices"
+            raise CameraFault(f"{self._source}: OpenCV can't open it; {cure}, which give no pictures")
         self._applied: dict[str, Any] = {}
+        self._encoding = "jpeg"
 
-    def expose(self, exposure: Exposure) -> bytes:
-        """Set the properties that have changed, drop the buffered frames, and take one."""
-        wanted = {**exposure.config, "frame_width": exposure.width, "frame_height": exposure.height}
-        for name, value in wanted.items():
+    def trigger(self, exposure: Exposure) -> None:
+        """Set the properties that have changed, drop the frames that were begun before, and take one."""
+        self._encoding = exposure.encoding
+        size = {"frame_width": exposure.width or LARGEST, "frame_height": exposure.height or LARGEST}
+        for name, value in {**size, **exposure.config}.items():
             if self._applied.get(name) != value:
                 self._set(name, value)
         for _ in range(self.options.get("skip", SKIP)):
             self._capture.grab()
-        taken, frame = self._capture.read()
+        began = time.clock_gettime(time.CLOCK_MONOTONIC)  # the clock by which the kernel dates frames
+        for _ in range(MAX_STALE_FRAMES):
+            if not self._capture.grab():
+                raise CameraFault(f"{self._source}: no picture came; check the cable, and what its USB port can supply")
+            if not self._is_stale(began):
+                break
+
+    def _is_stale(self, began: float) -> bool:
+        """Whether the kernel filled the frame before ``began``; only its own interface dates frames."""
+        return self._capture.getBackendName() == "V4L2" and 0 < self._capture.get(cv2.CAP_PROP_POS_MSEC) < began * 1000
+
+    def fetch(self) -> Capture:
+        """Return the frame, encoded, with what the driver reports of the properties that were set."""
+        taken, frame = self._capture.retrieve()
         if not taken:
-            raise CameraFault(f"{self._source}: no picture came; check the cable, and what its USB port can supply")
-        encoded, picture = cv2.imencode(SUFFIXES[exposure.encoding], frame)
+            raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
+        encoded, picture = cv2.imencode(SUFFIXES[self._encoding], frame)
         if not encoded:
-            raise CameraFault(f"{self._source}: the picture can't be encoded as {exposure.encoding}")
-        return picture.tobytes()
+            raise CameraFault(f"{self._source}: the picture can't be encoded as {self._encoding}")
+        reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}
+        return Capture(picture.tobytes(), settings=reported)
+
+    def require_answer(self) -> None:
+        """Take a frame from the kernel, where it is one that dates them: others would play on."""
+        if self._capture.getBackendName() == "V4L2" and not self._capture.grab():
+            raise CameraFault(f"{self._source}: it doesn't answer; check the cable")
 
     def _set(self, name: str, value: Any) -> None:
-        number = getattr(cv2, f"CAP_PROP_{name.upper()}", None)
-        if number is None or isinstance(value, bool | str):
-            raise CameraFault(f"{name} = {value!r} is no property of OpenCV with a number")
         # Most drivers don't report whether they obeyed; the size is checked on the picture.
-        self._capture.set(number, float(value))
+        self._capture.set(_property(name, value), float(value))
         self._applied[name] = value
 
     def close(self) -> None:
         """Release the device."""
         self._capture.release()
+
+
+def _property(name: str, value: Any) -> int:
+    number: int | None = getattr(cv2, f"CAP_PROP_{name.upper()}", None)
+    if number is None or isinstance(value, bool | str):
+        raise CameraFault(f"{name} = {value!r} is no property of OpenCV with a number", is_lasting=True)
+    return number
+
+
+def _require_access(device: str) -> None:
+    """Raise `CameraFault` where this process can't open a device, with the cause that the kernel gives."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError as refused:
+        raise CameraFault(f"{device}: {describe_refusal(refused, 'video', 'camera.conf')}") from refused
+    except FileNotFoundError:
+        seen = ", ".join(sorted(glob.glob("/dev/v4l/by-id/*") + glob.glob("/dev/v4l/by-path/*")))  # noqa: PTH207 - names for people
+        cure = f"there is {seen}" if seen else "no video device is there; check the cable"
+        cure += "; of two alike only those in by-path differ" if seen else ""
+        raise CameraFault(f"{device}: it isn't there; {cure}") from None
+    except OSError as problem:
+        busy = problem.errno == errno.EBUSY
+        cure = f"another program has it (`sudo fuser {device}` names it)" if busy else "unplug it and plug it in again"
+        raise CameraFault(f"{device}: {problem.strerror}; {cure}") from problem
 
 
 CAMERA = V4l2Camera

@@ -1,9 +1,10 @@
 """The process of a camera: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
-The first answer says whether the camera is open; then each line on stdin asks for an exposure. Every answer is a line
-of JSON, ``{"length": N}`` or ``{"fault": "…"}``, and N bytes of picture. The end of stdin means that the camera isn't
-needed any more, or that the daemon was killed: the exposure is interrupted, the camera closed, and the process ends
-within `CLOSE_TIMEOUT`, even if the camera hangs.
+The first answer says whether the camera is open. Then each line on stdin is a request, ``[WORD, …]``: ``ask`` whether
+the camera answers, ``trigger`` with an exposure, ``fetch`` its picture, ``discard`` the camera's own files of it. An
+answer is a line of JSON, ``{"lengths": [N, …], …}`` or ``{"fault": "…", …}``, and so many bytes: of the picture, and
+of its raw files. The end of stdin means that the camera isn't needed any more, or that the daemon was killed: the
+exposure is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if the camera hangs.
 """
 
 from __future__ import annotations
@@ -14,61 +15,106 @@ import json
 import os
 import sys
 import threading
+from datetime import UTC, datetime
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from plantimager.timelapse.drivers import install_hint
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraDevice, CameraFault, Exposure
-from plantimager.timelapse.drivers.cameras.pictures import fit
+from plantimager.timelapse.drivers.cameras import explain_missing
+from plantimager.timelapse.drivers.cameras.base import (
+    CLOSE_TIMEOUT,
+    CameraDevice,
+    CameraFault,
+    CameraPicture,
+    Capture,
+    Exposure,
+)
+from plantimager.timelapse.drivers.cameras.exif import add_exif
+from plantimager.timelapse.drivers.cameras.pictures import judge
+from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PACKAGE = "plantimager.timelapse.drivers.cameras"
+PACKAGE: Final = "plantimager.timelapse.drivers.cameras"
+
+
+class _Server:
+    """The requests of one camera, carried out one after the other."""
+
+    def __init__(self, camera: CameraDevice) -> None:
+        self._camera = camera
+        self._exposure = Exposure(None, None, "jpeg", {}, 0.0)
+        self._began = self._ended = datetime.fromtimestamp(0, UTC)
+
+    def carry_out(self, word: str, *arguments: Any) -> CameraPicture | None:
+        """Return the result of a request. Raises `CameraFault`."""
+        match word:
+            case "ask":
+                self._camera.require_answer()
+            case "trigger":
+                (asked,) = arguments
+                earlier = asked.pop("earlier_size")
+                self._exposure = Exposure(**asked, earlier_size=earlier and tuple(earlier))
+                self._began = _now()
+                self._camera.trigger(self._exposure)
+                self._ended = _now()
+            case "fetch":
+                return self._picture(self._camera.fetch())
+            case "discard":
+                self._camera.discard()
+        return None
+
+    def _picture(self, capture: Capture) -> CameraPicture:
+        content, facts = judge(capture.content, self._exposure)
+        with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
+            software = f"{DISTRIBUTION} {installed_version()}"
+            content = add_exif(content, self._exposure.description, self._began, software)
+        facts |= {
+            "taken_at": self._began.isoformat(),
+            "shutter_closed_at": self._ended.isoformat(),
+            "settings_reported": dict(capture.settings),
+        }
+        return CameraPicture(content, facts, capture.raws)
 
 
 def main(kind: str, options: str) -> None:
     """Serve one camera until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that the output of a library doesn't get between the answers
-    requests: SimpleQueue[Exposure | None] = SimpleQueue()
+    requests: SimpleQueue[list[Any] | None] = SimpleQueue()
     opened: list[CameraDevice] = []
     threading.Thread(target=_listen, args=(requests, opened), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the daemon was killed
         try:
             opened.append(_open(kind, json.loads(options)))
         except CameraFault as fault:
-            _answer(out, fault=str(fault))
+            _answer_fault(out, fault)
         else:
-            _serve(opened[0], requests, out)
+            _answer(out, None)
+            server = _Server(opened[0])
+            while (request := requests.get()) is not None:
+                try:
+                    picture = server.carry_out(*request)
+                except CameraFault as fault:
+                    _answer_fault(out, fault)
+                else:
+                    _answer(out, picture)
     for camera in opened:
         camera.close()
-
-
-def _serve(camera: CameraDevice, requests: SimpleQueue[Exposure | None], out: BinaryIO) -> None:
-    _answer(out)
-    while (exposure := requests.get()) is not None:
-        try:
-            picture = fit(camera.expose(exposure), exposure)
-        except CameraFault as fault:
-            _answer(out, fault=str(fault))
-        else:
-            _answer(out, picture)
 
 
 def _open(kind: str, options: dict[str, object]) -> CameraDevice:
     try:
         camera_class = importlib.import_module(f"{PACKAGE}.{kind}").CAMERA
-    except ImportError as missing:
-        problem = f"can't be used without its library ({missing}); {install_hint(kind)}"
-        raise CameraFault(problem) from missing
+    except Exception as missing:  # a library that doesn't fit another raises anything
+        raise CameraFault(explain_missing(kind, missing), is_lasting=True) from missing
     camera: CameraDevice = camera_class(options)
     return camera
 
 
-def _listen(requests: SimpleQueue[Exposure | None], opened: Sequence[CameraDevice]) -> None:
+def _listen(requests: SimpleQueue[list[Any] | None], opened: Sequence[CameraDevice]) -> None:
     for line in sys.stdin.buffer:
-        requests.put(Exposure(**json.loads(line)))
+        requests.put(json.loads(line))
     requests.put(None)
     for camera in opened:
         camera.stop()
@@ -76,10 +122,23 @@ def _listen(requests: SimpleQueue[Exposure | None], opened: Sequence[CameraDevic
     os._exit(1)  # the camera's thread hangs
 
 
-def _answer(out: BinaryIO, picture: bytes = b"", fault: str | None = None) -> None:
-    head = {"length": len(picture)} if fault is None else {"fault": fault}
-    out.write(json.dumps(head).encode() + b"\n" + picture)
+def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
+    contents = () if picture is None else (picture.content, *picture.raws.values())
+    head: dict[str, Any] = {"lengths": [len(content) for content in contents]}
+    if picture is not None:
+        head |= {"facts": picture.facts, "raws": list(picture.raws)}
+    out.write(json.dumps(head, default=str).encode() + b"\n")
+    out.writelines(contents)
     out.flush()
+
+
+def _answer_fault(out: BinaryIO, fault: CameraFault) -> None:
+    out.write(json.dumps({"fault": str(fault), "is_lasting": fault.is_lasting}).encode() + b"\n")
+    out.flush()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - a process of its own, which the daemon's clock doesn't reach; for metadata
 
 
 if __name__ == "__main__":

@@ -244,7 +244,8 @@ class Arm:
         words = gcode_words(scale(self._tracker.signs, goal))
         grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
         self._tracker.note_departure()
-        idle_polls, state = 0, "Run"
+        idle_polls, state, waited = 0, "Run", 0.0
+        nearly = self._settings.move_time(start, goal, feed) - POLL_INTERVAL
         seconds = self._settings.move_deadline(start, goal, feed)
         with Deadline(timedelta(seconds=seconds)) as deadline:
             while not deadline.passed():
@@ -262,7 +263,10 @@ class Arm:
                     raise GantryFault(
                         f"the board went into state {state} on the way to {target}: {_FINAL_STATES[state]}"
                     )
-                if wait(POLL_INTERVAL):
+                # Close to its arrival it is asked more often, so that no time is lost there.
+                interval = POLL_INTERVAL / 10 if state == "Run" and waited >= nearly else POLL_INTERVAL
+                waited += interval
+                if wait(interval):
                     self.halt()
                     raise Stopped
         self.halt()

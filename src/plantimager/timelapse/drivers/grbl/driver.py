@@ -21,7 +21,6 @@ release it: see `switches`.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +29,8 @@ from msgspec.structs import replace
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
-from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.cameras import KINDS
+from plantimager.timelapse.drivers.cameras import find_missing
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
@@ -85,9 +83,8 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             if camera.name not in self._rig.cameras
         )
         for name, camera in self._rig.options.cameras.items():
-            library = KINDS[camera.kind].library
-            if library and importlib.util.find_spec(library) is None:
-                problem = f"{library} isn't installed; {install_hint(camera.kind)}"
+            problem = find_missing(camera.kind)
+            if problem is not None:
                 faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
         return faults
 
@@ -127,7 +124,9 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ):
             layout = PlantDbLayout(attempt.directory, request)
             with self._scan_light(notes):
-                PathScan(self._rig, monitor, poses, cameras).run(layout, request.dataset_dir.parent)
+                scan = PathScan(self._rig, monitor, layout, request)
+                scan.run(poses, cameras)
+            notes += scan.notes
             layout.complete()
             before = "; ".join(notes)
             result = attempt.finish(ScanResult(pictures=layout.pictures, note=before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.datasets import disk_space
@@ -12,7 +13,6 @@ from plantimager.timelapse.drivers.gantry.arm import Arm, wait_without_stop
 from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
-from plantimager.timelapse.scan.cameras import EXTENSIONS
 from plantimager.timelapse.scan.lights import RigPhase, Role
 from plantimager.timelapse.support import json_text
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from plantimager.timelapse.drivers.base import ScanMonitor
+    from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.gantry.arm import Wait
     from plantimager.timelapse.drivers.grbl.options import RigOptions
     from plantimager.timelapse.scan.cameras import Camera
@@ -27,8 +29,52 @@ if TYPE_CHECKING:
 RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)
 """Errors of the parts, each worded for the person at the rig."""
 
+REOPEN_PAUSE: Final = 2.0
+"""Seconds before a camera is opened again, which may have left USB for a moment."""
+
 ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
 """Encoding by file name extension."""
+
+
+@dataclass
+class Tries:
+    """The tries at one picture of a camera, and what went wrong with them."""
+
+    camera: Camera
+    retries: int
+    """How often an exposure is repeated with a camera that stays open, and as often once it was opened again."""
+    description: str = ""
+    """What the picture shows, for its EXIF."""
+    earlier_size: tuple[int, int] | None = None
+    """Pixels of the camera's earlier pictures of the same scan."""
+    faults: list[str] = field(default_factory=list)
+    are_over: bool = False
+    """Whether no further try is left."""
+    _left: int = field(init=False)
+    _was_reopened: bool = False
+
+    def __post_init__(self) -> None:
+        self._left = self.retries
+
+    def note(self, fault: CameraFault, *, is_open: bool) -> bool:
+        """Note a failed try; return whether the camera has to be opened again before the next one.
+
+        A camera that its fault has closed (it hung, or its library crashed) is opened again at once.
+        """
+        self.faults.append(str(fault))
+        if fault.is_lasting:
+            self.are_over = True
+        elif self._left and (is_open or self._was_reopened):
+            self._left -= 1
+        elif not self._was_reopened:
+            self._was_reopened, self._left = True, self.retries
+            return True
+        else:
+            self.are_over = True
+        return False
+
+    def __str__(self) -> str:
+        return f"tried {len(self.faults)} times" if len(self.faults) > 1 else "tried once"
 
 
 class GrblRig:
@@ -63,9 +109,9 @@ class GrblRig:
             raise Stopped
 
     def open_camera(self, name: str) -> None:
-        """Open a camera, unless it is open."""
+        """Open a camera, or ask an open one whether it answers."""
         self._in_use = True
-        self.cameras[name].open()
+        self.cameras[name].make_ready()
 
     def set_scan_light(self, *, on: bool) -> None:
         """Interrupt the growth light and switch the scan light on, or release the one and switch the other off."""
@@ -79,18 +125,51 @@ class GrblRig:
 
     # --- at work --------------------------------------------------------------------------------------
 
-    def expose(self, camera: Camera, should_stop: Callable[[], bool]) -> bytes:
-        """Return a picture, encoded as ``camera`` says. Several cameras may expose at the same time, on threads."""
+    def take(
+        self,
+        tries: Tries,
+        monitor: ScanMonitor,
+        report: Callable[[str], None],
+        on_closed: Callable[[], bool] = lambda: False,
+    ) -> CameraPicture:
+        """Return a picture. Several cameras may take theirs at the same time, on threads.
+
+        ``on_closed`` is called when the shutter is closed. Where it returns True the arm moves on then, so that a
+        transfer that fails is not followed by another try; else the exposure is repeated as often as ``tries`` allows,
+        and ``report`` is called with a sentence each time.
+
+        Raises
+        ------
+        CameraFault
+            It failed; `Tries.are_over` says whether for good.
+
+        """
         self._in_use = True
+        camera = self.cameras[tries.camera.name]
         exposure = Exposure(
-            width=camera.res_x,
-            height=camera.res_y,
-            encoding=ENCODINGS[EXTENSIONS[camera.encoding]],
-            config=json_text.jsonable(dict(camera.config)),
+            width=tries.camera.res_x,
+            height=tries.camera.res_y,
+            encoding=ENCODINGS[tries.camera.extension],
+            config=json_text.jsonable(dict(tries.camera.config)),
             seconds=self.options.exposure_timeout.total_seconds(),
+            description=tries.description,
+            earlier_size=tries.earlier_size,
         )
-        with naming_camera(camera.name):
-            return self.cameras[camera.name].expose(exposure, should_stop)
+        while True:
+            moves_on = False
+            try:
+                with naming_camera(tries.camera.name):
+                    camera.trigger(exposure, lambda: monitor.cancelled)
+                    moves_on = on_closed()
+                    return camera.fetch(exposure, lambda: monitor.cancelled)
+            except CameraFault as fault:
+                if tries.note(fault, is_open=camera.is_open):
+                    camera.close()
+                if tries.are_over or moves_on or monitor.cancelled:
+                    raise
+                report(f"{fault}; the exposure is repeated")
+                if not camera.is_open:
+                    monitor.wait(REOPEN_PAUSE)
 
     def require_free_space(self, datasets: Path) -> None:
         """Raise OSError where the disk of ``datasets`` has less left than the options keep free."""
@@ -148,7 +227,7 @@ def naming_camera(name: str) -> Iterator[None]:
     try:
         yield
     except CameraFault as fault:
-        raise CameraFault(f"camera {name}: {fault}") from fault
+        raise CameraFault(f"camera {name}: {fault}", is_lasting=fault.is_lasting) from fault
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from plantimager.timelapse.drivers.base import Part
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.motion import format_position
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
-from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, Tries
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.lights import Role
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plantimager.timelapse.drivers.base import ScanMonitor
+    from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.grbl.hardware import GrblRig
     from plantimager.timelapse.scan.pose import Pose
 
@@ -57,7 +58,14 @@ class ManualRigControl(ManualControl):
         if camera.name not in self._rig.cameras:
             raise ScannerNotReady(f"the rig has no camera {camera.name}; it has {', '.join(self._rig.cameras)}")
         with _errors_for_a_person():
-            return self._rig.expose(camera, lambda: monitor.cancelled)
+            return _take(self._rig, camera, monitor).content
+
+    def try_part(self, part: Part, configuration: Mapping[str, Any], monitor: ScanMonitor) -> Part:
+        """Take a picture with a camera, which has to be as the definition asks for it."""
+        for camera in self.cameras(configuration):
+            if part.name == f"camera {camera.name}":
+                return _ask(part.name, partial(_try_camera, self._rig, camera, monitor))
+        return part
 
     def light(self, *, on: bool) -> None:
         """Switch the scan light on and the growth light off; or the other way round."""
@@ -105,3 +113,14 @@ def _examine_switches(rig: GrblRig) -> str:
 def _examine_camera(rig: GrblRig, name: str) -> str:
     rig.open_camera(name)
     return f"{rig.options.cameras[name].kind}, open"
+
+
+def _try_camera(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> str:
+    width, height = _take(rig, camera, monitor).facts["size"]
+    return f"{rig.options.cameras[camera.name].kind}, took a picture of {width} × {height}"
+
+
+def _take(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> CameraPicture:
+    """Return a picture, which stays on the camera too: nobody knows yet whether it reaches a disk."""
+    tries = Tries(camera, rig.options.exposure_retries)
+    return rig.take(tries, monitor, lambda words: monitor.progress(0, 1, words))

@@ -17,7 +17,7 @@ from plantimager.timelapse.drivers.gantry.options import ArmOptions, duration_be
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.cameras import CAMERA_NAME
 from plantimager.timelapse.scan.pose import Pose
-from plantimager.timelapse.support.faults import Fault, Table, number
+from plantimager.timelapse.support.faults import Fault, Table, number, whole_number
 from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
 
 TABLE: Final = "drivers.grbl"
@@ -44,7 +44,10 @@ class RigOptions(Struct, frozen=True, kw_only=True):
     power_up: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(seconds=3)
     """How long the board takes to start, after a switch with the role gantry_power was switched on."""
     exposure_timeout: Annotated[timedelta, Key(duration_between("1s", "4m"), "duration")] = timedelta(seconds=30)
-    """The longest that a picture takes, "1s" to "4m"."""
+    """The longest that an exposure takes, and the longest that the transfer of its picture takes, "1s" to "4m"."""
+    exposure_retries: Annotated[int, Key(whole_number(0, 10))] = 2
+    """How often a failed exposure is repeated at its position, 0 to 10; then the camera is opened again, and it is
+    tried as often once more, before the attempt has failed."""
     keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
     """What no scan may use up of the disk of the datasets; whether a scan fits is calculated before it begins."""
     cameras: Mapping[str, CameraOptions]

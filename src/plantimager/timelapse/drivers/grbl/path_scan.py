@@ -1,15 +1,28 @@
-"""One scan of a rig: along the path, with all cameras exposing at the same time at each pose."""
+"""One scan of a rig: along the path, with all cameras exposing at the same time at each pose.
+
+Only moving, settling and open shutters exclude each other. The arm moves on as soon as every shutter is closed; the
+transfer of the pictures, their check and their writing go on behind it, in a thread for each camera. Before the next
+exposure all pictures of the position before are on disk, or their faults known: then the arm goes back to that position
+for those that failed.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
 from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
+from plantimager.timelapse.drivers.grbl.hardware import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
+from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
 if TYPE_CHECKING:
@@ -18,34 +31,97 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
     from plantimager.timelapse.drivers.base import ScanMonitor
+    from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.grbl.hardware import GrblRig
     from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.request import ScanRequest
+
+
+RAW: Final = "raw"
+"""The directory of a dataset for the raw files of its pictures."""
+
+
+@dataclass
+class _Shot:
+    """One picture on its way: of one camera at one position."""
+
+    number: int
+    """Of the position, from 0."""
+    reached: Pose
+    """Where the arm stands, as the board reports it, with the axes that it doesn't have as the path has them."""
+    tries: Tries
+    may_move_on: bool = True
+    """Whether the arm leaves when the shutter is closed; not where the exposure is repeated."""
+    closed: threading.Event = field(default_factory=threading.Event)
+    """Set when the arm may move on."""
+    fault: CameraFault | None = None
+    """Why it wasn't taken. Set before `closed` where the shutter didn't close."""
+    finished: Future[None] = field(default_factory=Future)
+
+    def start(self, future: Future[None]) -> None:
+        """Note that the picture is being taken; called before the arm waits for `closed`."""
+        self.finished = future
+
+    def close_shutter(self) -> bool:
+        """Let the arm move on, if it may; return whether it does."""
+        if self.may_move_on:
+            self.closed.set()
+        return self.may_move_on
+
+    def fail(self, fault: CameraFault) -> None:
+        """Note why it wasn't taken."""
+        self.fault = fault
+
+    def repeat(self, reached: Pose) -> None:
+        """Begin again, where the arm came back to; it waits for the picture this time."""
+        self.reached, self.may_move_on, self.fault = reached, False, None
+        self.closed.clear()
 
 
 class PathScan:
     """The scan of a path with some cameras of a rig. Its calls raise `ScanCancelled` and `ScanFailed`."""
 
-    def __init__(self, rig: GrblRig, monitor: ScanMonitor, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
+    def __init__(self, rig: GrblRig, monitor: ScanMonitor, layout: PlantDbLayout, request: ScanRequest) -> None:
         self._rig, self._monitor = rig, monitor
-        self._poses, self._cameras = poses, cameras
+        self._layout, self._request = layout, request
+        self._total = 0
+        self._sizes: dict[str, tuple[int, int]] = {}
+        """Of the last picture of each camera."""
+        self._faults: list[str] = []
+        """Of the exposures that were repeated."""
 
-    def run(self, layout: PlantDbLayout, datasets: Path) -> None:
-        """Add all pictures to ``layout``, as long as the disk of ``datasets`` has enough left."""
-        asked, total = HOME, len(self._poses) * len(self._cameras)
-        with ThreadPoolExecutor(max_workers=len(self._cameras), thread_name_prefix="exposure") as pool:
-            for shot, pose in enumerate(self._poses):
+    @property
+    def notes(self) -> Sequence[str]:
+        """What has to be told of a scan that succeeded."""
+        if not self._faults:
+            return []
+        count = len(self._faults)
+        return [f"{count} exposure{'' if count == 1 else 's'} repeated ({'; '.join(dict.fromkeys(self._faults))})"]
+
+    def run(self, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
+        """Add all pictures to the layout, as long as the disk has enough left."""
+        asked, self._total = HOME, len(poses) * len(cameras)
+        in_flight: Sequence[_Shot] = ()
+        with ThreadPoolExecutor(max_workers=len(cameras), thread_name_prefix="camera") as pool:
+            for number, pose in enumerate(poses):
                 asked = pose.completed_from(asked)
-                reached = self._go(asked, pose)
-                if self._monitor.wait(self._rig.options.settle.total_seconds()):
-                    raise ScanCancelled(f"cancelled after {shot} of {len(self._poses)} positions")
-                pictures = self._expose(pool)
-                self._rig.require_free_space(datasets)
-                for camera, picture in zip(self._cameras, pictures, strict=True):
-                    layout.add(camera, shot, reached, picture)
-                self._monitor.progress(layout.pictures, total, f"picture {layout.pictures} of {total}")
+                reached = self._stand_at(pose, asked)
+                if self._collect(pool, in_flight):
+                    reached = self._stand_at(pose, asked)
+                in_flight = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
+                self._expose(pool, in_flight)
+                if any(shot.fault for shot in in_flight):  # the arm still stands there
+                    self._collect(pool, in_flight)
+            self._collect(pool, in_flight)
 
-    def _go(self, asked: Pose, pose: Pose) -> Pose:
-        """Go to a pose; return the pose that was reached, with z and tilt as ``asked``: the arm has no such axes."""
+    def _tries(self, camera: Camera, number: int, reached: Pose) -> Tries:
+        asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
+        what = f"{self._request.scan_id} {camera.name} {number:05d}, attempt {self._request.attempt}"
+        description = "; ".join(filter(None, (what, str(reached).replace("°", ""), asked)))
+        return Tries(camera, self._rig.options.exposure_retries, description, self._sizes.get(camera.name))
+
+    def _stand_at(self, pose: Pose, asked: Pose) -> Pose:
+        """Go to a pose and come to rest; return what was reached, with z and tilt as ``asked``: the arm has neither."""
         arm = self._rig.arm
         try:
             x, y, pan = arm.go(arm.goal_of(pose), self._monitor.wait)
@@ -53,19 +129,88 @@ class PathScan:
             raise ScanCancelled("cancelled on the way; the arm was brought to a stand") from None
         except GantryFault as fault:
             raise ScanFailed(str(fault)) from fault
+        if self._monitor.wait(self._rig.options.settle.total_seconds()):
+            raise ScanCancelled(f"cancelled after {self._layout.pictures} of {self._total} pictures")
         return Pose(round(x, 3), round(y, 3), asked.z, normalized_angle(pan), asked.tilt)
 
-    def _expose(self, pool: ThreadPoolExecutor) -> Sequence[bytes]:
-        """Return a picture of each camera, all taken at the same time; one that fails fails the attempt."""
-        futures = [pool.submit(self._rig.expose, camera, lambda: self._monitor.cancelled) for camera in self._cameras]
-        pictures, problems = [], []
-        for future in futures:
-            try:
-                pictures.append(future.result())
-            except CameraFault as fault:
-                problems.append(str(fault))
-        if problems and self._monitor.cancelled:
-            raise ScanCancelled(f"cancelled in an exposure ({'; '.join(problems)})")
-        if problems:
-            raise ScanFailed("; ".join(problems))
-        return pictures
+    def _expose(self, pool: ThreadPoolExecutor, shots: Sequence[_Shot]) -> None:
+        """Expose, and return when the arm may move on."""
+        for shot in shots:
+            shot.start(pool.submit(self._take, shot))
+        for shot in shots:
+            shot.closed.wait()
+
+    def _collect(self, pool: ThreadPoolExecutor, shots: Sequence[_Shot]) -> bool:
+        """Wait for the pictures in flight, and repeat those that failed; return whether the arm went back for them."""
+        failed = self._wait_for(shots)
+        if not failed:
+            return False
+        reached = self._stand_at(failed[0].reached, failed[0].reached)
+        for shot in failed:
+            shot.repeat(reached)
+        self._expose(pool, failed)
+        self._wait_for(failed)
+        return True
+
+    def _wait_for(self, shots: Sequence[_Shot]) -> Sequence[_Shot]:
+        """Wait until shots are finished; return those that have to be repeated."""
+        for shot in shots:
+            shot.finished.result()
+        failed = [shot for shot in shots if shot.fault is not None]
+        if failed and self._monitor.cancelled:
+            raise ScanCancelled(f"cancelled in an exposure ({'; '.join(str(shot.fault) for shot in failed)})")
+        over = [shot for shot in failed if shot.tries.are_over]
+        if over:
+            raise ScanFailed("; ".join(f"{shot.fault} (position {shot.number + 1}, {shot.tries})" for shot in over))
+        return failed
+
+    # --- on the thread of a camera --------------------------------------------------------------------
+
+    def _take(self, shot: _Shot) -> None:
+        try:
+            picture = self._rig.take(shot.tries, self._monitor, self._report, shot.close_shutter)
+            self._keep(shot, picture)
+        except CameraFault as fault:
+            shot.fail(fault)
+        finally:
+            shot.closed.set()
+
+    def _keep(self, shot: _Shot, picture: CameraPicture) -> None:
+        """Write a picture and its raw files, and only then let the camera delete them."""
+        self._rig.require_free_space(self._request.dataset_dir.parent)
+        camera = self._rig.cameras[shot.tries.camera.name]
+        path = self._layout.add(
+            shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
+        )
+        written = [path]
+        for extension, content in picture.raws.items():
+            raw = path.parents[1] / RAW / f"{path.stem}.{extension}"
+            raw.parent.mkdir(exist_ok=True)
+            raw.write_bytes(content)
+            written.append(raw)
+        if KINDS[camera.options.kind].keeps_files:
+            for file in written:
+                _sync(file)
+            camera.discard()
+        self._sizes[shot.tries.camera.name] = tuple(picture.facts["size"])
+        self._faults += shot.tries.faults
+        self._report(f"picture {self._layout.pictures} of {self._total}")
+
+    def _facts(self, shot: _Shot, picture: CameraPicture) -> dict[str, Any]:
+        asked = {"settings_asked": json_text.jsonable(dict(shot.tries.camera.config))}
+        ours = {
+            **picture.facts,
+            **without_secrets(asked),
+            "arm_pose": list(shot.reached),
+            "attempt": self._request.attempt,
+            "retries": len(shot.tries.faults),
+        }
+        return {"timelapsed": ours}
+
+    def _report(self, words: str) -> None:
+        self._monitor.progress(self._layout.pictures, self._total, words)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())

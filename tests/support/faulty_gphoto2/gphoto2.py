@@ -1,0 +1,125 @@
+"""The real gphoto2 binding, with a camera that fails as real ones do.
+
+The directory ``FAULTS`` says how, with a file for each fault, whose content are the exposures that it hits, counted
+from 1 over all processes: ``3 7``. What is done with the camera is written to its file ``log``.
+
+==============  ===================================================================================
+``refuse``      the exposure fails
+``first``       the first exposure after each opening fails; the content doesn't matter
+``short``       half of the picture arrives
+``lost``        the transfer fails
+``hang``        the exposure never ends
+``crash``       the library crashes in the exposure
+``asleep``      the camera answers nothing until it is opened again, which removes the file
+``small``       the picture is another one, of 320 × 240
+``wait``        the transfer waits until the file ``go`` is there
+``raw``         the content is a raw file, which the camera makes beside every picture, announced later
+``raw first``   likewise, but it is the picture that is announced later
+``raw late``    likewise, but only to one who waits for over a second
+==============  ===================================================================================
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.remove(str(Path(__file__).parent))
+del sys.modules["gphoto2"]
+import gphoto2 as real  # noqa: E402 - the library of the same name that this one hides
+
+FAULTS = Path(os.environ["FAULTS"])
+
+
+def _log(words):
+    with (FAULTS / "log").open("a") as file:
+        file.write(f"{words}\n")
+
+
+def _count():
+    return (FAULTS / "log").read_text().count("exposure") if (FAULTS / "log").exists() else 0
+
+
+def _hits(fault):
+    file = FAULTS / fault
+    return file.exists() and str(_count()) in file.read_text().split()
+
+
+def _fail(code=real.GP_ERROR):
+    raise real.GPhoto2Error(code)
+
+
+class _Half:
+    def __init__(self, file):
+        self._content = bytes(file.get_data_and_size())
+
+    def get_data_and_size(self):
+        return self._content[: len(self._content) // 2]
+
+
+class Camera(real.Camera):
+    def init(self, *arguments):
+        _log("opening")
+        (FAULTS / "asleep").unlink(missing_ok=True)
+        super().init(*arguments)
+        self.is_new = True
+        self.announced = []
+
+    def get_summary(self, *arguments):
+        if (FAULTS / "asleep").exists():
+            _fail(real.GP_ERROR_IO)
+        return super().get_summary(*arguments)
+
+    def capture(self, kind, *arguments):
+        _log("exposure")
+        is_first, self.is_new = self.is_new, False
+        if (FAULTS / "asleep").exists():
+            _fail(real.GP_ERROR_IO)
+        if _hits("refuse") or (is_first and (FAULTS / "first").exists()):
+            _fail()
+        if _hits("hang"):
+            threading.Event().wait()
+        if _hits("crash"):
+            os.abort()
+        path = super().capture(kind, *arguments)
+        raw = SimpleNamespace(folder=path.folder, name=f"{path.name.partition('.')[0]}.NEF")
+        if (FAULTS / "raw first").exists():
+            self.announced.append(path)
+            return raw
+        if next(FAULTS.glob("raw*"), None):
+            self.announced.append(raw)
+        return path
+
+    def get_single_config(self, name, *arguments):
+        if name == "imagequality" and next(FAULTS.glob("raw*"), None):
+            return SimpleNamespace(get_value=lambda: "NEF+Fine")
+        return super().get_single_config(name, *arguments)
+
+    def wait_for_event(self, milliseconds, *arguments):
+        late = (FAULTS / "raw late").exists() and milliseconds < 1000
+        if self.announced and not late:
+            return real.GP_EVENT_FILE_ADDED, self.announced.pop(0)
+        return super().wait_for_event(milliseconds, *arguments)
+
+    def file_get(self, folder, name, *arguments):
+        if _hits("lost"):
+            _fail(real.GP_ERROR_TIMEOUT)
+        while _hits("wait") and not (FAULTS / "go").exists():
+            threading.Event().wait(0.01)
+        if name.endswith(".NEF"):
+            there = next(FAULTS.glob("raw*"))
+            return SimpleNamespace(get_data_and_size=there.read_bytes)
+        if _hits("small"):
+            return SimpleNamespace(get_data_and_size=(FAULTS / "small.jpg").read_bytes)
+        file = super().file_get(folder, name, *arguments)
+        return _Half(file) if _hits("short") else file
+
+    def file_delete(self, folder, name, *arguments):
+        kept = len([file for file in FAULTS.parent.rglob("top-*.[jn]*") if file.suffix != ".json"])
+        _log(f"deleting {name}, {kept} on disk")
+        if not name.endswith(".NEF"):
+            super().file_delete(folder, name, *arguments)
+
+
+real.Camera = Camera

@@ -1,0 +1,261 @@
+"""A picture is what was asked for: whole, of the right kind and size; and it knows when it was taken."""
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from raw_files import nef
+
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.exif import add_exif
+from plantimager.timelapse.drivers.cameras.pictures import is_raw, judge
+
+TAKEN_AT = datetime(2026, 6, 22, 8, 0, 1, 250_000, tzinfo=UTC)
+
+
+def exposure(width=None, height=None, encoding="jpeg"):
+    """Return the request for a picture."""
+    return Exposure(width, height, encoding, {}, 20.0)
+
+
+def encode(image, name, **options):
+    """Return a picture as a file."""
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
+def format_and_size(picture):
+    """Return format and size of a picture."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.load()
+        return image.format, image.size
+
+
+def photograph(size=(640, 480), name="JPEG", **options):
+    """Return a picture with EXIF."""
+    exif = Image.Exif()
+    exif[Base.Model] = "Plantcam"
+    return encode(Image.radial_gradient("L").resize(size).convert("RGB"), name, **{"exif": exif, **options})
+
+
+def grey(mode):
+    """Return a picture of 64 × 48 with more grey tones than 256."""
+    image = Image.new("I", (64, 48))
+    image.putdata([number * 20 for number in range(64 * 48)])
+    return image.convert(mode)
+
+
+# --- as it was asked for ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(None, None), (640, 480), (640, None), (None, 480)])
+def test_picture_as_requested_is_not_changed(size):
+    """Byte by byte: encoding it again would make it worse."""
+    assert judge(photograph(), exposure(*size))[0] == photograph()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [
+        (exposure(320, 240), ("JPEG", (320, 240))),
+        (exposure(width=320), ("JPEG", (320, 240))),
+        (exposure(213, 160), ("JPEG", (213, 160))),
+        (exposure(encoding="png"), ("PNG", (640, 480))),
+        (exposure(64, 48, "tiff"), ("TIFF", (64, 48))),
+    ],
+)
+def test_picture_is_converted_to_the_request(wanted, made):
+    """Scaled down in its proportions, in the encoding of the request, with its EXIF; its facts are the result's."""
+    picture, facts = judge(photograph(), wanted)
+    assert format_and_size(picture) == made
+    assert (facts["size"], facts["format"]) == (list(made[1]), wanted.encoding)
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.getexif()[Base.Model] == "Plantcam"
+
+
+@pytest.mark.parametrize("asked", [(2000, 1500), (320, 320), (1280, None), (640, 481)])
+def test_picture_of_another_size_is_refused(asked):
+    """As of a webcam that fell back to 640 × 480; the words name both sizes, and the keys."""
+    with pytest.raises(CameraFault, match=r"has 640 × 480 pixels, asked were .* write res_x = 640 and res_y = 480"):
+        judge(photograph(), exposure(*asked))
+
+
+def test_camera_that_falls_back_to_another_size_in_a_scan_is_noticed():
+    """Where no size is asked for it is that of the pictures before."""
+    judge(photograph(), Exposure(None, None, "jpeg", {}, 20.0, earlier_size=(640, 480)))
+    with pytest.raises(CameraFault, match=r"has 640 × 480 pixels, those before had 4000 × 3000"):
+        judge(photograph(), Exposure(None, None, "jpeg", {}, 20.0, earlier_size=(4000, 3000)))
+
+
+@pytest.mark.parametrize(("orientation", "rotation"), [(1, 0), (3, 180), (6, 90), (8, 270)])
+def test_rotation_is_what_the_camera_noted(orientation, rotation):
+    """In degrees clockwise; the pixels stay as they are."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    assert judge(photograph(exif=exif), exposure())[1]["rotation"] == rotation
+
+
+def test_jpeg_that_is_followed_by_a_preview_is_not_changed():
+    """Cameras write it, and Pillow calls it MPO."""
+    picture = encode(Image.new("RGB", (64, 48)), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 12))])
+    assert format_and_size(picture) == ("MPO", (64, 48))
+    assert judge(picture, exposure())[0] == picture
+    assert format_and_size(judge(picture, exposure(32, 24))[0]) == ("JPEG", (32, 24))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
+def test_picture_with_too_many_bits_for_a_jpeg_is_refused(mode):
+    """Converted, it would be all white, for weeks."""
+    with pytest.raises(CameraFault, match=r'too many bits a pixel for a JPEG .*; write encoding = "tiff"'):
+        judge(encode(grey(mode), "TIFF"), exposure())
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_picture_with_too_many_bits_for_a_png_is_refused(mode):
+    """A PNG has 16 bits."""
+    with pytest.raises(CameraFault, match="too many bits a pixel for a PNG"):
+        judge(encode(grey(mode), "TIFF"), exposure(encoding="png"))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (32, 24)])
+@pytest.mark.parametrize(
+    ("mode", "encoding"),
+    [("I;16", "png"), ("I;16", "tiff"), ("I", "tiff"), ("F", "tiff"), ("I;16B", "png"), ("I;16B", "tiff")],
+)
+def test_picture_keeps_its_bits_a_pixel(mode, encoding, size):
+    """Scaled or not, in either byte order."""
+    picture = encode(grey(mode), "TIFF")
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.mode == mode
+    with Image.open(io.BytesIO(judge(picture, exposure(*size, encoding))[0])) as image:
+        assert (image.mode.removesuffix("B"), image.size) == (mode.removesuffix("B"), size)
+        assert image.convert("F").getextrema()[1] == pytest.approx(64 * 48 * 20, rel=0.02)
+
+
+# --- what is none ----------------------------------------------------------------------------------
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>404 Not\n Found</title></head><body>no</body></html>"
+NOISE = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", r"is empty \(0 bytes\); check the card"),
+        (PAGE, "a text and no picture: “404 Not Found”; check the address"),
+        (b'{"error": "busy"}\n', 'a text and no picture: “{"error": "busy"}”'),
+        ("zu spät".encode() * 2000, "a text and no picture: “zu spät.*…”"),
+        ("<html><title>Gerät</title>".encode("latin-1"), "a text and no picture: “Ger.t”"),
+        (nef(), "it gives raw files .*, and no picture beside them; set the camera to JPEG, or to RAW"),
+        (nef(order=">"), "it gives raw files"),
+        (b"II*\0\x10\0\0\0CR\2\0", r"it gives raw files \(CR2\)"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", r"it gives raw files \(CR3\)"),
+        (b"FUJIFILMCCD-RAW 0201", r"it gives raw files \(RAF\)"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "it gives a HEIC .* file that can't be read; set it"),
+        (b"RIFF\0\0\0\0WEBPVP8 \xff\0", "it gives a WebP or AVI file that can't be read"),
+        (b"\x89\x01\x02\x03" * 9, "36 bytes that are no picture, beginning with 89 01 02 03"),
+        (b"II*\0 raw", "incomplete or damaged"),
+        (b"\xff\xd8\xff\xe0 half", "incomplete or damaged"),
+        (NOISE[:1000] + bytes(len(NOISE) - 1000), "the end of its picture is empty; check the camera's card"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_its_own_words(content, said):
+    """At once, and not after the experiment; with the cure for that cause."""
+    with pytest.raises(CameraFault, match=said) as caught:
+        judge(content, exposure())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.98])
+@pytest.mark.parametrize("wanted", [exposure(), exposure(64, 48), exposure(encoding="png")])
+def test_jpeg_that_is_cut_off_anywhere_is_refused(part, wanted, options):
+    """Whether it has to be converted or not: every byte of it is read."""
+    whole = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG", **options)
+    judge(whole, wanted)
+    with pytest.raises(CameraFault, match="incomplete or damaged"):
+        judge(whole[: int(len(whole) * part)], wanted)
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF"])
+def test_picture_without_its_end_is_refused(name):
+    """As of a card that is full."""
+    whole = photograph(name=name)
+    with pytest.raises(CameraFault, match="incomplete or damaged"):
+        judge(whole[: len(whole) // 2], exposure(encoding=name.lower()))
+
+
+@pytest.mark.parametrize("name", ["BMP", "PPM", "WEBP", "GIF"])
+def test_picture_of_another_format_is_converted(name):
+    """Some programs write these, and they are decoded as whole as any."""
+    picture, facts = judge(encode(Image.new("RGB", (64, 48), "red"), name), exposure())
+    assert format_and_size(picture) == ("JPEG", (64, 48))
+    assert facts["size"] == [64, 48]
+
+
+def test_damaged_exif_costs_no_picture():
+    """Where the picture needs no conversion, it stays as it is."""
+    picture = encode(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0")
+    assert judge(picture, exposure()) == (picture, {"size": [64, 48], "format": "jpeg", "rotation": 0})
+
+
+def test_jpeg_that_is_padded_with_zeros_is_whole():
+    """Some cameras fill up a sector."""
+    assert judge(photograph() + bytes(2048), exposure())[0]
+
+
+def test_picture_with_damaged_exif_is_refused():
+    """Pillow raises an error of its own kind."""
+    with pytest.raises(CameraFault, match="incomplete or damaged"):
+        judge(encode(Image.new("RGB", (64, 48)), "JPEG", exif=b"Exif\0\0MM\0*\0\0"), exposure(encoding="tiff"))
+
+
+@pytest.mark.parametrize(
+    "content", [photograph(name="TIFF"), encode(grey("I;16"), "TIFF"), photograph(), b"", b"II*\0"]
+)
+def test_picture_is_no_raw_file(content):
+    """A TIFF that somebody's program writes is a picture."""
+    assert is_raw(content) is None
+
+
+# --- EXIF ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+@pytest.mark.parametrize("has_exif", [True, False])
+def test_exif_says_what_and_when_and_keeps_what_the_camera_wrote(name, has_exif):
+    """The time is UTC and has its fraction."""
+    before = photograph(name=name, **({} if has_exif else {"exif": b""}))
+    with Image.open(io.BytesIO(add_exif(before, "col0_5 top 00003", TAKEN_AT, "us"))) as image:
+        image.load()
+        exif = image.getexif()
+    times = exif.get_ifd(IFD.Exif)
+    assert (exif[Base.ImageDescription], exif.get(Base.Model)) == ("col0_5 top 00003", "Plantcam" if has_exif else None)
+    assert times[Base.DateTimeOriginal] == "2026:06:22 08:00:01"
+    assert (times[Base.SubsecTimeOriginal], times[Base.OffsetTimeOriginal]) == ("250000", "+00:00")
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+def test_exif_leaves_every_pixel(name):
+    """The image is not encoded again."""
+    before = photograph(name=name)
+    after = add_exif(before, "col0_5", TAKEN_AT, "us")
+    start = b"\xff\xda" if name == "JPEG" else b"IDAT"
+    assert after[after.index(start) :] == before[before.index(start) :]
+
+
+def test_exif_keeps_the_note_of_the_camera_maker():
+    """It is the only place of much that the camera knows."""
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[0x927C] = b"Nikon\0\2\x10\0\0" + bytes(range(200))
+    after = add_exif(photograph(exif=exif), "col0_5", TAKEN_AT, "us")
+    assert b"Nikon\0\2\x10\0\0" + bytes(range(200)) in after
+
+
+@pytest.mark.parametrize("content", [photograph(name="TIFF"), b""])
+def test_other_pictures_stay_as_they_are(content):
+    """The metadata of the dataset has it all."""
+    assert add_exif(content, "col0_5", TAKEN_AT, "us") == content
