@@ -6,7 +6,7 @@ import contextlib
 import errno
 import re
 import termios
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import serial
 from serial.tools import list_ports
@@ -34,9 +34,14 @@ CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the
 class GantryFault(Exception):
     """Something is wrong with the gantry; worded for the person at the rig."""
 
+    may_pass: ClassVar[bool] = False
+    """Whether the same move may succeed once the board was reset and the arm homed."""
+
 
 class LineLost(GantryFault):
     """The line can't be opened, or was lost."""
+
+    may_pass = True
 
 
 def find_usb(usb_id: str) -> str:
@@ -65,18 +70,28 @@ def find_usb(usb_id: str) -> str:
     raise LineLost(f"no USB serial adapter {usb_id} is plugged in (there are: {seen}); check the cable and the power")
 
 
+class Port(serial.Serial):  # type: ignore[misc] # pyserial has no types
+    """A port that is opened with DTR and RTS raised, or not."""
+
+    def __init__(self, port: str, baudrate: int, *, dtr: bool) -> None:
+        super().__init__(None, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
+        self.port = port
+        self.dtr = self.rts = dtr
+        self.open()
+
+
 class SerialLine:
     """An open line. Every call ends in bounded time, and raises `LineLost` when the cable was pulled.
 
-    Opening a port restarts most boards, because DTR rises. With ``keep_dtr`` DTR stays up when the port is closed, so
-    that opening it again doesn't.
+    Opening a port restarts most boards, because DTR rises. With ``keep_dtr`` DTR stays as it is when the port is
+    closed, so that opening it again doesn't; without ``dtr`` it stays low.
     """
 
-    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool = False) -> None:
+    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool = False, dtr: bool = True) -> None:
         self.port = port
         self._unfinished = b""
         with self._translate_errors("can't be opened"):
-            self._serial = serial.Serial(port, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
+            self._serial = Port(port, baudrate, dtr=dtr)
             if keep_dtr:
                 _keep_dtr(self._serial)
 
@@ -114,12 +129,17 @@ class SerialLine:
         self._unfinished += received
         return self._take_line() or ""
 
+    @property
+    def unfinished(self) -> str:
+        """What came after the last whole line."""
+        return _text_of(self._unfinished)
+
     def _take_line(self) -> str | None:
         line, end, rest = self._unfinished.partition(b"\n")
         if not end and len(line) <= MAX_LINE_BYTES:
             return None
         self._unfinished = rest
-        return printable(line.decode(errors="replace")).strip()
+        return _text_of(line)
 
     def discard_input(self) -> None:
         """Discard everything that was received and not read."""
@@ -141,6 +161,10 @@ class SerialLine:
             raise LineLost(f"{self.port}: the board takes nothing; is that the right port?") from timeout
         except (OSError, ValueError, termios.error, TypeError) as lost:  # pyserial raises TypeError once it is closed
             raise LineLost(f"{self.port}: {_describe_error(lost, what)}") from lost
+
+
+def _text_of(line: bytes) -> str:
+    return printable(line.decode(errors="replace")).strip()
 
 
 def _keep_dtr(port: serial.Serial) -> None:

@@ -129,6 +129,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             with self._scan_light(notes):
                 PathScan(self._rig, monitor, poses, cameras).run(layout, request.dataset_dir.parent)
             layout.complete()
+            notes += self._rig.arm.take_notes()
             before = "; ".join(notes)
             result = attempt.finish(ScanResult(pictures=layout.pictures, note=before))
         moved = result.note.removeprefix(before).removeprefix("; ")
