@@ -6,11 +6,13 @@ import contextlib
 import errno
 import re
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import serial
 from serial.tools import list_ports
 
+from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -65,9 +67,19 @@ def find_usb(usb_id: str) -> str:
         return str(found[0].device)
     if found:
         names = ", ".join(f"{port.device} ({usb_id}:{port.serial_number})" for port in found)
-        raise LineLost(f"{len(found)} USB adapters are {usb_id}: {names}; write the serial number, too, or the port")
+        cure = "write the serial number, too"
+        if len({port.serial_number for port in found}) < len(found):  # cheap ones have none, or all the same
+            names = ", ".join(_path_of(port.device) for port in found)
+            cure = "nothing but the socket tells them apart, so write port = one of these paths"
+        raise LineLost(f"{len(found)} USB adapters are {usb_id}: {names}; {cure}")
     seen = ", ".join(f"{port.vid:04x}:{port.pid:04x}" for port in ports) or "none"
     raise LineLost(f"no USB serial adapter {usb_id} is plugged in (there are: {seen}); check the cable and the power")
+
+
+def _path_of(device: str) -> str:
+    """Return the name of a device that stands for the USB socket it is plugged into, or else the device."""
+    links = sorted(Path("/dev/serial/by-path").glob("*"))
+    return next((str(link) for link in links if link.resolve() == Path(device)), device)
 
 
 class Port(serial.Serial):  # type: ignore[misc] # pyserial has no types
@@ -179,12 +191,13 @@ def _describe_error(problem: Exception, what: str) -> str:
     number = getattr(problem, "errno", None)
     if number is None and problem.args and isinstance(problem.args[0], int):
         number = problem.args[0]
+    refused = cure_of_refusal(number, "dialout", "serial.conf")
+    if refused is not None:
+        return refused
     known = {
         errno.ENOENT: "there is no such port; check the cable and the power, or name the board by its USB id "
         "(a service sees no port without systemd/examples/serial.conf)",
         errno.ENODEV: "there is no such port any more; check the cable",
-        errno.EACCES: "this user may not open it; add them to the group dialout (see systemd/examples/serial.conf)",
-        errno.EPERM: "the service may not open it; see systemd/examples/serial.conf",
         errno.EBUSY: "another program has it open",
         errno.EAGAIN: "another program has it open",
         errno.ENOTTY: "it is no serial port",
