@@ -35,7 +35,8 @@ from plantimager.timelapse.drivers.gantry import board_settings, protocol
 from plantimager.timelapse.drivers.gantry.arm import MAX_HOLD_TIME
 from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import MAX_LINE_BYTES, GantryFault
-from plantimager.timelapse.drivers.gantry.protocol import Grbl, Stopped, read_status
+from plantimager.timelapse.drivers.gantry.protocol import MAX_ASKS, Grbl, Stopped
+from plantimager.timelapse.drivers.gantry.replies import read_status
 from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
@@ -216,7 +217,7 @@ def read_board_settings(content: bytes, _: Path) -> None:
         except GantryFault as fault:
             check_line(fault)
             return
-        if settings.problems({}, homing=True):
+        if settings.problems(homing=True):
             return
         assert len(settings.inverted) == 3
         results = [settings.tolerance(axis) for axis in range(3)]
@@ -231,11 +232,11 @@ WEEK: Final = 7 * 86_400
 
 GOALS: Final = ((10.0, 20.0, 30.0), (300.0, 20.0, 350.0), (0.0, 0.0, 0.0))
 
-MAX_READY: Final = (
-    protocol.MAX_RESETS * (3 * ANSWER_TIMEOUT + protocol.QUIET_TIME)
+MAX_READY: Final = 2 * (
+    ArmOptions().boot_timeout.total_seconds()
     + board_settings.MAX_HOMING_TIME
     + board_settings.DEADLINE_MARGIN
-    + 10 * ANSWER_TIMEOUT
+    + 60 * ANSWER_TIMEOUT
 )
 """Seconds that all the deadlines of `Arm.make_ready` make together."""
 
@@ -259,7 +260,8 @@ def drive_arm(content: bytes, _: Path) -> None:
         def go(goal: Position) -> None:
             start = arm.position
             limit = arm._settings.move_deadline(start, goal, None) if start is not None else 0.0
-            do(lambda: arm.go(goal, line.wait), limit + MAX_HOLD_TIME.total_seconds() + 4 * ANSWER_TIMEOUT)
+            once = limit + MAX_HOLD_TIME.total_seconds() + 4 * MAX_ASKS * ANSWER_TIMEOUT
+            do(lambda: arm.go(goal, line.wait), 2 * once + MAX_READY)
             assert arm.position is None or arm._tracker.matches(goal, arm.position), "the arm is elsewhere"
 
         do(lambda: arm.make_ready(line.wait), MAX_READY)

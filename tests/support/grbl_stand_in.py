@@ -1,4 +1,4 @@
-"""A GRBL 1.1h board on a pseudo-terminal, which answers as a real one does, faults included.
+"""A board of GRBL's family on a pseudo-terminal, which answers as a real one does, faults included.
 
 It has no clock: a move takes a number of status requests (``polls``), so that a test is as fast as its driver on any
 machine. As a program it stands in for a board until it is ended:
@@ -9,7 +9,10 @@ SIGUSR1 plugs the cable in again, pulled or not: the board restarts then, as any
 long as the cable is in. ``--fault`` may be given several times: the second is for the time after the board was plugged
 in again.
 
-The faults, each at the ``at``-th move (from 1) if it is the fault of a move:
+``--dialect`` is the firmware, one of `DIALECTS`.
+
+The faults, each at the ``at``-th move (from 1) if it is the fault of a move, and with ``lasting`` at each one from then
+on:
 
 =================  ==============================================================================
 ``alarm N``        ALARM:N during the move, then nothing until a reset
@@ -26,7 +29,9 @@ The faults, each at the ``at``-th move (from 1) if it is the fault of a move:
 ``no home``        homing ends with ALARM:9
 ``home for ever``  homing never ends
 ``deaf``           never answers
-``boots``          ignores everything before its third reset, as a board that opening the port restarts
+``marlin``         is a board of another family
+``boots``          hears nothing before it was asked three times, and sends its banner then, as a board that opening
+                   the port restarts
 =================  ==============================================================================
 """
 
@@ -36,6 +41,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import re
 import select
 import shutil
 import signal
@@ -58,10 +64,68 @@ SETTINGS = {
 }  # fmt: skip
 """The settings of the reference rig."""
 
+WORD = re.compile(r"([A-Z])([-+]?(?:\d+\.?\d*|\.\d+))")
+"""A word of G-code."""
+LETTERS = frozenset("ABCDFGHIJKLMNPQRSTXYZ")
+
 CFLAG = 2
 """Index of the control flags in the list of `termios.tcgetattr`."""
 
-BANNER = "\r\nGrbl 1.1h ['$' for help]\r\n"
+
+@dataclass(frozen=True)
+class Dialect:
+    """What differs between the firmwares of the family."""
+
+    banner: str = "Grbl 1.1h ['$' for help]"
+    axes: int = 3
+    crlf_is_one: bool = False
+    """CR LF is one end of a line, not two."""
+    in_words: bool = False
+    """Errors and alarms have words, no numbers."""
+    chatter: str = ""
+    """What it sends by itself before each answer to a line."""
+    unlisted: frozenset[int] = frozenset()
+    """Settings that ``$$`` doesn't list."""
+    more_settings: str = ""
+    """Further lines of ``$$``."""
+    tells_homing: bool = False
+    """It answers ``?`` while it homes."""
+    locks_on_reset: bool = True
+    """A reset locks a board that homes; otherwise only power-on does."""
+    knows_modes: bool = True
+    """It knows ``$G``."""
+
+
+DIALECTS = {
+    "grbl": Dialect(),
+    "grblhal": Dialect(
+        "GrblHAL 1.1f ['$' or '$HELP' for help]", axes=4, crlf_is_one=True, tells_homing=True, locks_on_reset=False,
+        more_settings="$70=7\r\n$341=0\r\n$1000=grblHAL\r\n",
+    ),
+    "fluidnc": Dialect(
+        "Grbl 3.7 [FluidNC v3.7.10 (wifi) '$' for help]", axes=6, crlf_is_one=True, tells_homing=True,
+        chatter="[MSG:INFO: Connected]\r\n", unlisted=frozenset({3, 24, 25, 26, 27}),
+        more_settings="$Config/Filename=config.yaml\r\n",
+    ),
+    "mega-5x": Dialect("Grbl 1.2h ['$' for help]", axes=5, more_settings="$103=80.000\r\n$104=80.000\r\n"),
+    "ucnc": Dialect(
+        "\u00c2\u00b5CNC 1.8.4 ['$' for help]", crlf_is_one=True, tells_homing=True, locks_on_reset=False,
+        chatter="[echo: ]\r\n",
+    ),
+    "words": Dialect("Grbl 1.1-custom ['$' for help]", in_words=True, knows_modes=False),
+}  # fmt: skip
+"""By name. (Bytes are characters here: the banner of \u00b5CNC is UTF-8.)"""
+
+WORDS = {
+    "error:2": "error: Bad number format", "error:3": "error: Invalid statement", "error:5": "error: Homing disabled",
+    "error:8": "error: Not idle", "error:9": "error: Alarm lock", "error:20": "error: Unsupported command",
+    "ALARM:1": "ALARM: Hard limit", "ALARM:2": "ALARM: Soft limit", "ALARM:3": "ALARM: Abort during cycle",
+    "ALARM:9": "ALARM: Homing fail",
+}  # fmt: skip
+"""The codes of a dialect ``in_words``."""
+
+UNKNOWN_TO_OTHERS = "echo:Unknown command"
+"""What Marlin answers, which is of another family."""
 
 
 @dataclass
@@ -71,8 +135,10 @@ class Board:
     settings: dict[int, str] = field(default_factory=lambda: dict(SETTINGS))
     fault: str = ""
     at: int = 1
+    lasting: bool = False
     polls: int = 2
     """Status requests that a move takes."""
+    dialect: Dialect = DIALECTS["grbl"]
 
     moves: int = 0
     goals: list[tuple[float, ...]] = field(default_factory=list)
@@ -90,11 +156,16 @@ class Board:
     dead: bool = False
     unplugged: bool = False
     resets: int = 0
+    questions: int = 0
+    homing_left: int = 0
+    """Status requests that homing goes on for."""
     _line: str = ""
+    _last: str = ""
+    _modes: frozenset[str] = frozenset({"G21", "G90"})
 
     def __post_init__(self) -> None:
         self.state = "Alarm" if self._homing else "Idle"
-        self.dead = self.mute = self.fault == "deaf"
+        self.dead = self.mute = self.fault in ("deaf", "boots", "marlin")
 
     @property
     def _homing(self) -> bool:
@@ -103,17 +174,26 @@ class Board:
     @property
     def _now(self) -> bool:
         """Whether the fault is due in this move."""
-        return self.moves == self.at
+        return self.moves >= self.at if self.lasting else self.moves == self.at
 
     def restart(self) -> None:
         """Restart, as when it is switched on: it counts from zero, wherever the arm stands."""
         self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
         self.state = "Alarm" if self._homing else "Idle"
         self.dead = self.mute = self.fault == "deaf"
-        self._line = ""
+        self._line, self._modes, self.homing_left = "", frozenset({"G21", "G90"}), 0
 
     def hear(self, byte: str) -> str:
         """Receive one byte; return the answer to it."""
+        last, self._last = self._last, byte
+        if self.fault == "boots" and self.dead:
+            self.questions += byte == "?"
+            if self.questions == 3:
+                self.dead = self.mute = False
+                return self._banner()
+            return ""
+        if self.fault == "marlin":
+            return f"{UNKNOWN_TO_OTHERS}\r\nok\r\n" if byte == "\n" else ""
         if byte == "\x18":
             return self._reset()
         if self.mute:
@@ -121,18 +201,31 @@ class Board:
         if byte == "?":
             return self._status()
         if byte == "!":
-            if self.state == "Run":
-                self.state, self.asked = "Hold:1", 0
+            if self.state in ("Run", "Idle"):
+                self.state, self.asked = "Hold:1" if self.goal else "Hold:0", 0
             return ""
         if byte == "~":
             if self.state.startswith("Hold"):
                 self.state = "Run" if self.goal else "Idle"
             return ""
-        if byte in "\r\n":  # each of them ends a line
+        if byte in "\r\n":  # each of them ends a line, or both together do
+            if self.dialect.crlf_is_one and last + byte == "\r\n":
+                return ""
             line, self._line = self._line, ""
-            return self._obey(line)
-        self._line += byte
+            return self._in_its_words(self._obey(line))
+        if ord(byte) < 0x80:  # the others are commands that act at once, none of which this board needs
+            self._line += byte
         return ""
+
+    def _in_its_words(self, said: str) -> str:
+        if self.dialect.in_words:
+            for number, words in WORDS.items():
+                said = said.replace(f"{number}\r\n", f"{words}\r\n")
+        return said and self.dialect.chatter + said
+
+    def _banner(self) -> str:
+        locked = "[MSG:'$H'|'$X' to unlock]\r\n" if self.state == "Alarm" else ""
+        return f"\r\n{self.dialect.banner}\r\n{locked}"
 
     def _noise(self) -> str:
         return "\x00\xfe~&#ok<Idl\x7f"
@@ -141,18 +234,26 @@ class Board:
         self.heard.append("^X")
         self.resets += 1
         self._line = ""
-        if self.dead or (self.fault == "boots" and self.resets < 3):
+        if self.dead:
             return ""
         moving = self.goal is not None and self.state != "Hold:0"
         self.mute, self.goal, self.offset = False, None, (0.0, 0.0, 0.0)
+        self._modes, self.homing_left = frozenset({"G21", "G90"}), 0
         said = "ALARM:3\r\n" if moving else ""
-        self.state = "Alarm" if moving or self._homing else "Idle"
-        return said + BANNER + ("[MSG:'$H'|'$X' to unlock]\r\n" if self.state == "Alarm" else "")
+        locked = self._homing and (self.dialect.locks_on_reset or self.state in ("Alarm", "Home"))
+        self.state = "Alarm" if moving or locked else "Idle"
+        return self._in_its_words(said) + self._banner()
 
     def _status(self) -> str:
         said = ""
+        if self.state == "Home":
+            self.homing_left -= 1
+            if self.homing_left <= 0:
+                return self._home_at_last()
+            if not self.dialect.tells_homing:
+                return ""
         if self.goal is not None:
-            said = self._move_on()
+            said = self._in_its_words(self._move_on())
             if self.mute:
                 return said
         work = tuple(at - off for at, off in zip(self.machine, self.offset, strict=True))
@@ -160,8 +261,9 @@ class Board:
         state = self.state
         if self.fault == "idle first" and self._now and self.goal is not None and self.asked == 1:
             state = "Idle"
-        offset = _words(self.offset)
-        return f"{said}<{state}|{key}:{_words(place)}|Bf:15,128|FS:0,0|WCO:{offset}>\r\n"
+        rest = ",0.000" * (self.dialect.axes - 3)
+        offset = f"|WCO:{_words(self.offset)}{rest}"
+        return f"{said}<{state}|{key}:{_words(place)}{rest}|Bf:15,128|FS:0,0{offset}>\r\n"
 
     def _move_on(self) -> str:
         """Take one step of the move; return what the board sends by itself."""
@@ -178,7 +280,7 @@ class Board:
         if fault == "reset":
             self.restart()
             self.mute = True
-            return BANNER + ("[MSG:'$H'|'$X' to unlock]\r\n" if self._homing else "")
+            return self._banner()
         if fault == "unplug":
             self.unplugged = True
         if fault == "silent":
@@ -199,21 +301,32 @@ class Board:
     def _obey(self, line: str) -> str:
         if line:
             self.heard.append(line)
+        line = line.partition(";")[0].replace(" ", "").upper()
         if not line:
             return "ok\r\n"
+        if self.state == "Home":
+            return ""
         if line == "$$":
-            return "".join(f"${number}={value}\r\n" for number, value in self.settings.items()) + "ok\r\n"
+            listed = (f"${number}={value}\r\n" for number, value in self.settings.items() if self._lists(number))
+            return "".join(listed) + self.dialect.more_settings + "ok\r\n"
         if line == "$H":
             return self._home()
         if line == "$X":
             said = "[MSG:Caution: Unlocked]\r\n" if self.state == "Alarm" else ""
             self.state = "Idle"
             return f"{said}ok\r\n"
+        if line == "$G" and self.dialect.knows_modes:
+            return f"[GC:G0 G54 G17 {' '.join(sorted(self._modes))} G94 M5 M9 T0 F0 S0]\r\nok\r\n"
+        if line in ("$", "$I"):
+            return "[HLP:$$ $# $G $I $N $x=val $Nx=line $J=line $SLP $C $X $H ~ ! ? ctrl-x]\r\nok\r\n"
         if line.startswith("$"):
             return "error:3\r\n"
         if self.state == "Alarm":
             return "error:9\r\n"
         return self._gcode(line)
+
+    def _lists(self, number: int) -> bool:
+        return number not in self.dialect.unlisted
 
     def _home(self) -> str:
         if not self._homing:
@@ -226,6 +339,12 @@ class Board:
         if self.fault == "no home":
             self.state = "Alarm"
             return "ALARM:9\r\n"
+        if self.dialect.tells_homing:
+            self.state, self.homing_left = "Home", 3
+            return ""
+        return self._home_at_last()
+
+    def _home_at_last(self) -> str:
         self.homed += 1
         pull_off, inverted = float(self.settings[27]), int(self.settings[23])
         self.machine = tuple(
@@ -237,32 +356,37 @@ class Board:
         return "ok\r\n"
 
     def _gcode(self, line: str) -> str:
-        words = line.split()
-        try:
-            numbers = {word[0]: float(word[1:]) for word in words}
-        except ValueError:
-            return "error:2\r\n"
+        words = WORD.findall(line)
+        if "".join(map("".join, words)) != line:
+            return "error:1\r\n" if line[0] not in LETTERS else "error:2\r\n"
+        numbers = {letter: float(number) for letter, number in words}
+        if len(numbers) != len(words):
+            return "error:25\r\n"
         place = tuple(numbers.get(letter) for letter in "XYZ")
-        match words[0]:
-            case "G90" | "G21":
+        match words[0][0] + words[0][1].lstrip("0"):
+            case "G90" | "G91" | "G20" | "G21" as mode if len(words) == 1:
+                other = {"G90": "G91", "G91": "G90", "G20": "G21", "G21": "G20"}[mode]
+                self._modes = self._modes - {other} | {mode}
                 return "ok\r\n"
             case "G92":
                 self.offset = tuple(
                     off if to is None else at - to for at, off, to in zip(self.machine, self.offset, place, strict=True)
                 )
                 return "ok\r\n"
-            case "G0" | "G1":
-                if words[0] == "G1" and "F" not in numbers:
+            case "G" | "G1":
+                if words[0][1] == "1" and "F" not in numbers:
                     return "error:22\r\n"
-                return self._begin(place)
+                return self._begin(place) if any(to is not None for to in place) else "ok\r\n"
         return "error:20\r\n"
 
     def _begin(self, place: tuple[float | None, ...]) -> str:
         self.moves += 1
         if self.fault.startswith("error") and self._now:
             return f"error:{self.fault.split()[1]}\r\n"
+        scale, relative = 25.4 if "G20" in self._modes else 1.0, "G91" in self._modes
         goal = tuple(
-            at if to is None else to + off for at, off, to in zip(self.machine, self.offset, place, strict=True)
+            at if to is None else to * scale + (at if relative else off)
+            for at, off, to in zip(self.machine, self.offset, place, strict=True)
         )
         travels = [float(self.settings[130 + axis]) for axis in range(3)]
         if self.settings[20] == "1" and any(
@@ -319,7 +443,7 @@ class StandIn:
     @property
     def restarts_when_opened(self) -> bool:
         """Whether the port drops DTR with its last close, as is the default; most boards restart then."""
-        return bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
+        return self._slave >= 0 and bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
 
     @restarts_when_opened.setter
     def restarts_when_opened(self, on: bool) -> None:
@@ -369,10 +493,11 @@ def main() -> None:
         "--fault", type=_fault, action="append", default=[], help="FAULT[@MOVE], see this file's docstring"
     )
     parser.add_argument("--polls", type=int, default=2, help="status requests that a move takes")
+    parser.add_argument("--dialect", choices=DIALECTS, default="grbl", help="its firmware")
     options = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for fault, at in itertools.chain(options.fault, itertools.repeat(("", 1))):
-        board = Board(fault=fault, at=at, polls=options.polls)
+        board = Board(fault=fault, at=at, polls=options.polls, dialect=DIALECTS[options.dialect])
         with StandIn(board, on_unplug=lambda: options.link.unlink(missing_ok=True)) as stand_in:
             if options.group:
                 shutil.chown(stand_in.port, group=options.group)

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Self
 from unittest.mock import patch
 
 import serial
-from grbl_stand_in import SETTINGS, Board
+from grbl_stand_in import DIALECTS, SETTINGS, Board, Dialect
 
-from plantimager.timelapse.drivers.gantry import arm, port, protocol
+from plantimager.timelapse.drivers.gantry import arm, board_settings, port, protocol
 from plantimager.timelapse.drivers.gantry.arm import Arm
 from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import SerialLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
 BYTE_TIME = 10 / 115_200
@@ -93,9 +93,13 @@ def unescaped(text: bytes) -> str:
 class VirtualLine:
     """A stand-in for `serial.Serial`, with the board, its mishaps and the time."""
 
-    def __init__(self, sheet: Sheet, *, slow: bool = False) -> None:
+    def __init__(self, sheet: Sheet, *, slow: bool = False, dialect: Dialect = DIALECTS["grbl"]) -> None:
         self.sheet = sheet
-        self.board = Board({**SETTINGS, 22: "1" if sheet.homing else "0"}, fault=sheet.fault)
+        self.board = Board({**SETTINGS, 22: "1" if sheet.homing else "0"}, fault=sheet.fault, dialect=dialect)
+        self.damage: Callable[[str, int, str], str] = lambda _direction, _number, byte: byte
+        """What becomes of a byte ``"to"`` or ``"from"`` the board, by its number."""
+        self.passed = {"to": 0, "from": 0}
+        """How many bytes have passed each way."""
         self.now = 0.0
         """Seconds."""
         self.answers: list[str] = []
@@ -136,12 +140,18 @@ class VirtualLine:
 
     def write(self, data: bytes) -> None:
         self._raise_if_unplugged()
-        for byte in data.decode("latin-1"):
+        for byte in self._pass("to", data.decode("latin-1")):
             if byte == protocol.RESET.decode():
                 self._flood, self._slow = b"", False
             said = self.board.hear(byte)
             if said:
                 self._answer(said)
+
+    def _pass(self, direction: str, text: str) -> str:
+        """Return what arrives of a text."""
+        first = self.passed[direction]
+        self.passed[direction] += len(text)
+        return "".join(self.damage(direction, first + number, byte) for number, byte in enumerate(text))
 
     def reset_input_buffer(self) -> None:
         self._coming.clear()
@@ -164,7 +174,7 @@ class VirtualLine:
             self._slow = True
         if how == "!flood":
             self._flood = said.encode("latin-1")
-        self._coming += said.encode("latin-1")
+        self._coming += self._pass("from", said).encode("latin-1")
 
     def _raise_if_unplugged(self) -> None:
         if self._unplugged or self.board.unplugged:
@@ -199,23 +209,24 @@ class VirtualDeadline:
 @contextlib.contextmanager
 def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
     """Return the driver's end of a line, on which ``said`` has come already."""
-    with patch.object(port.serial, "Serial", line.open), patch.object(protocol, "Deadline", line.deadline):
+    with patch.object(port, "Port", line.open), patch.object(protocol, "Deadline", line.deadline):
         opened = SerialLine("/dev/ttyWILD", 115_200)
         line.say(said)
         yield opened
 
 
 @contextlib.contextmanager
-def wild_arm(sheet: Sheet) -> Iterator[tuple[Arm, VirtualLine]]:
+def wild_arm(sheet: Sheet, *, dialect: Dialect = DIALECTS["grbl"]) -> Iterator[tuple[Arm, VirtualLine]]:
     """Return an arm whose board has the mishaps of a sheet."""
-    line = VirtualLine(sheet)
+    line = VirtualLine(sheet, dialect=dialect)
+    expected = {number: float(SETTINGS[number]) for number in dialect.unlisted if number in board_settings.MEANINGS}
     with (
-        patch.object(port.serial, "Serial", line.open),
+        patch.object(port, "Port", line.open),
         patch.object(protocol, "Deadline", line.deadline),
         patch.object(arm, "Deadline", line.deadline),
         patch.object(port, "_keep_dtr"),  # it has no DTR
     ):
-        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing))
+        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=expected))
         try:
             yield made, line
         finally:

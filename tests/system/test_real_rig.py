@@ -256,7 +256,7 @@ def test_manual_commands_are_done_when_no_scan_runs(story: Story):
     checked, *others = story.answers.values()
     assert [line.split(maxsplit=2) for line in checked.splitlines()] == [
         ["switches", "answers", "switched: lamp (scan_light)"],
-        ["gantry", "answers", f"GRBL 1.1h on {PORT}, not homed yet"],
+        ["gantry", "answers", f"Grbl 1.1h on {PORT}, not homed yet"],
         ["camera", "camera", "answers     gphoto2, open"],
     ]
     assert others == [

@@ -16,6 +16,7 @@ PLAIN = SYSTEMD / "plant-imager-timelapsed.service"
 TEMPLATE = SYSTEMD / "plant-imager-timelapsed@.service"
 USER = SYSTEMD / "user" / "plant-imager-timelapsed.service"
 RELAY = sorted(SYSTEMD.rglob("plant-imager-timelapse-relay*.service"))
+WATCHDOG = SYSTEMD / "hardware-watchdog.conf"
 EXAMPLES = sorted((SYSTEMD / "examples").glob("*.conf"))
 MAX_EXPOSURE = 15
 """Tenths: the highest exposure that `systemd-analyze security` may find in the service as delivered."""
@@ -78,7 +79,7 @@ def test_template_differs_only_by_the_name_of_the_rig():
     ]
 
 
-@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER, *RELAY, *EXAMPLES], ids=lambda path: path.name)
+@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER, *RELAY, WATCHDOG, *EXAMPLES], ids=lambda path: path.name)
 def test_every_setting_is_explained(unit):
     """Each setting, or group of settings, has a comment above it."""
     above = ""
@@ -86,6 +87,38 @@ def test_every_setting_is_explained(unit):
         if line and not line.startswith(("#", "[")):
             assert above.startswith("#") or "=" in above, f"{unit.name}: nothing explains {line}"
         above = line
+
+
+BUILT_IN = {"char-dma_heap", "char-gpiochip", "char-ttyAMA", "char-ttyS"}
+"""Kinds of devices that the kernel itself registers, or that have no module of their own."""
+MODULES = {
+    "char-video4linux": "videodev", "char-media": "mc", "char-usb_device": "usbcore", "char-i2c": "i2c_dev",
+    "char-spi": "spidev", "char-ttyUSB": "usbserial", "char-ttyACM": "cdc_acm",
+}  # fmt: skip
+"""The module that registers the other kinds."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_drivers_are_loaded_before_their_devices_are_looked_up(example):
+    """Systemd does so once, when the service starts; a kind that is registered later is refused until a restart."""
+    lines = settings(example)
+    allowed = {line.removeprefix("DeviceAllow=").split()[0] for line in lines if line.startswith("DeviceAllow=")}
+    wanted = {f"modprobe@{MODULES[kind]}.service" for kind in allowed - BUILT_IN}
+    for setting in ("Wants=", "After="):
+        loaded = {unit for line in lines if line.startswith(setting) for unit in line.removeprefix(setting).split()}
+        assert {unit for unit in loaded if unit.startswith("modprobe@")} == wanted
+
+
+@pytest.mark.parametrize("unit", ["plant-imager-timelapsed.service", "plant-imager-timelapsed@left.service"])
+def test_boot_does_not_wait_for_a_trusted_clock(rig, unit):
+    """The service may be starting for ten minutes; multi-user.target, which starts it, is reached meanwhile."""
+    still_waiting = "[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n"
+    rig.write(f"/etc/systemd/system/{unit}.d/waiting.conf", still_waiting)
+    rig.build("systemctl", "enable", unit)
+    rig.boot(until_up=False)
+    rig.wait_until(lambda: rig.show("multi-user.target", "ActiveState") == "active")
+    assert unit not in rig.show("multi-user.target", "After").split()
+    assert rig.show(unit, "ActiveState") == "activating"
 
 
 PROBE = """

@@ -379,7 +379,7 @@ def test_rig_without_a_daemon_stays_as_a_command_left_it(place: Place, board) ->
         0,
         (
             "switches     answers     switched: scan (scan_light)\n"
-            f"gantry       answers     GRBL 1.1h on {board.port}, not homed yet\n"
+            f"gantry       answers     Grbl 1.1h on {board.port}, not homed yet\n"
             "camera top   answers     command, took a picture of 256 × 256\n"
         ),
         "",
@@ -416,7 +416,7 @@ def test_rig_can_be_tried_while_the_daemon_waits_for_a_slot(place: Place, board)
 
 def test_error_of_an_alarm_names_the_command_that_ends_it(place: Place, board) -> None:
     """That command works."""
-    board.fault, board.at = "alarm 1", 1
+    board.fault, board.lasting = "alarm 1", True
     with place.start() as daemon:
         daemon.wait_for("idle:")
         code, _, errors = rig(place, "goto", "--x", "100")

@@ -4,7 +4,7 @@ import contextlib
 import sys
 
 import pytest
-from grbl_stand_in import SETTINGS, Board, StandIn
+from grbl_stand_in import DIALECTS, SETTINGS, Board, StandIn
 from PIL import Image
 
 from plantimager.timelapse.drivers.gantry import arm
@@ -14,7 +14,8 @@ from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.support.errors import DriverError
 
-ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s"}
+ANSWER_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "boots": "1s", "marlin": "0.3s"}
+BOOT_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "marlin": "1s"}
 """Where the test waits until the board should have answered; no other test waits for it."""
 
 
@@ -28,13 +29,15 @@ def rig(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "REOPEN_PAUSE", 0)
     made = []
 
-    def make(*, board=None, fault="", at=1, polls=1, **options):
-        stand_in = StandIn(Board({**SETTINGS, **(board or {})}, fault=fault, at=at, polls=polls))
+    def make(*, board=None, fault="", at=1, lasting=False, polls=1, dialect="grbl", **options):
+        settings = {**SETTINGS, **(board or {})}
+        stand_in = StandIn(Board(settings, fault=fault, at=at, lasting=lasting, polls=polls, dialect=DIALECTS[dialect]))
         driver = GrblDriver(
             {
                 "port": stand_in.port,
                 "settle": 0,
                 "answer_timeout": ANSWER_TIMEOUTS.get(fault, "20s"),
+                "boot_timeout": BOOT_TIMEOUTS.get(fault, "20s"),
                 "keep_free": "1 MB",
                 "cameras": {"top": {"kind": "command", "argv": argv}},
                 **options,

@@ -27,7 +27,7 @@ class TestGrblDriver(DriverContract):
         }
         with (
             StandIn(Board(polls=1)) as good,
-            StandIn(Board(fault="alarm 1", at=3)) as failing,
+            StandIn(Board(fault="alarm 1", at=3, lasting=True)) as failing,
             StandIn(Board(fault="stuck", at=3)) as endless,
         ):
             yield Kit(

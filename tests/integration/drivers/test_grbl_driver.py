@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from grbl_scans import INTERRUPTED, RELEASED, path_of, recorded_poses
+from grbl_stand_in import DIALECTS, SETTINGS
 
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
@@ -23,7 +24,7 @@ def test_arm_is_homed_once_and_goes_along_the_path(rig, request_):
     driver, board = rig()
     driver.scan(request_, RecordingMonitor())
     assert board.homed == 1
-    assert board.heard[:6] == ["^X", "$$", "$H", "G21", "G90", "G92 X0.000 Y0.000 Z0.000"]
+    assert board.heard[:8] == ["^X", "$$", "$$", "$H", "G21", "G90", "$G", "G92 X0.000 Y0.000 Z0.000"]
     assert [tuple(round(at, 3) for at in goal) for goal in board.goals] == [
         (-25, -375, 0), (-375, -25, -90), (-725, -375, -180), (-375, -725, -270),
     ]  # fmt: skip
@@ -110,15 +111,15 @@ def test_unknown_camera_is_found_before_anything_moves(rig, request_):
         ("alarm 1", r"GRBL alarm 1 \(a limit switch was hit on the way to x 375 y 25 pan 90\): check the belts"),
         ("reset", "the board restarted by itself"),
         ("unplug", "the cable was pulled or the board switched off"),
-        ("silent", "the board doesn't report its state; check its power"),
-        ("noise", "the board doesn't report its state"),
+        ("silent", "asked for its state, the board doesn't answer; check its power"),
+        ("noise", "asked for its state, the board sends noise .* check the baud rate"),
         ("short", "the arm stands at x 380 y 30 .* and not at x 375 y 25 pan 90, where it was sent"),
         ("error 20", r"GRBL error 20 \(an unknown G-code as an answer to 'G0 X-375.000 Y-25.000 Z-90.000'\)"),
     ],
 )
 def test_fault_during_a_move_fails_the_attempt(rig, request_, fault, said):
-    """The error says what to do; the driver never hangs."""
-    driver, _ = rig(fault=fault, at=2)
+    """Where it lasts, the attempt fails and the error says what to do; the driver never hangs."""
+    driver, _ = rig(fault=fault, at=2, lasting=True)
     with pytest.raises(ScanFailed, match=said):
         driver.scan(request_, RecordingMonitor())
 
@@ -126,11 +127,48 @@ def test_fault_during_a_move_fails_the_attempt(rig, request_, fault, said):
 @pytest.mark.parametrize("fault", ["alarm 1", "reset", "short", "silent", "error 20"])
 def test_next_attempt_homes_first(rig, request_, fault):
     """Nothing moves while the position is unknown; a board that has crashed is restarted."""
-    driver, board = rig(fault=fault, at=2)
+    driver, board = rig(fault=fault, at=2, lasting=True)
     with pytest.raises(ScanFailed):
         driver.scan(request_, RecordingMonitor())
+    homed, board.fault = board.homed, ""
     driver.scan(request_, RecordingMonitor())
-    assert board.homed == 2
+    assert board.homed == homed + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "homed", "note"),
+    [
+        ("alarm 1", 2, "GRBL alarm 1 (a limit switch was hit on the way to x 375 y 25 pan 90): check the belts"),
+        ("reset", 2, "the board restarted by itself"),
+        ("silent", 2, "asked for its state, the board doesn't answer"),
+        ("short", 1, "the board was asked again"),
+        ("error 20", 1, "the board was asked again"),
+    ],
+)
+def test_fault_that_passes_costs_no_attempt(rig, request_, fault, homed, note):
+    """The arm is homed where its position is in doubt, goes again, and the scan's note tells it."""
+    driver, board = rig(fault=fault, at=2)
+    result = driver.scan(request_, RecordingMonitor())
+    assert (result.pictures, board.homed) == (4, homed)
+    assert note in result.note
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_rig_scans_with_each_firmware_of_the_family(rig, request_, dialect):
+    """What a firmware doesn't list in `$$` is in the options."""
+    settings = {f"${number}": float(SETTINGS[number]) for number in DIALECTS[dialect].unlisted if number != 26}
+    driver, board = rig(dialect=dialect, settings=settings)
+    result = driver.scan(request_, RecordingMonitor())
+    assert (result.pictures, result.note, board.homed) == (4, "", 1)
+
+
+def test_setting_that_the_firmware_does_not_list_is_asked_for_by_name(rig):
+    """And nothing moves."""
+    driver, board = rig(dialect="fluidnc")
+    said = r'write in \[drivers.grbl.settings\] "\$3" \(the axes that count the other way round, .*\), "\$24" \(homing'
+    with pytest.raises(ScannerNotReady, match=said):
+        driver.prepare()
+    assert board.homed == 0
 
 
 @pytest.mark.parametrize("fault", ["garbage", "idle first"])
@@ -160,17 +198,21 @@ def test_soft_limit_fails_the_attempt_and_the_next_one_works(rig, request_):
     driver.prepare()
     board.settings[130] = "15.000"
     request = make_request(request_.dataset_dir.parent, configuration=path_of([-10, 0, -10], [-20, -200, -10]))
-    with pytest.raises(ScanFailed, match=r"GRBL alarm 2 \(the goal lies beyond the board's soft limits on the way to"):
+    with pytest.raises(ScanFailed, match=r"GRBL alarm 2 \(the goal is outside the board's soft limits on the way to"):
         driver.scan(request, RecordingMonitor())
-    board.settings[130] = "740.000"
+    homed, board.settings[130] = board.homed, "740.000"
     driver.scan(request, RecordingMonitor())
-    assert board.homed == 2
+    assert board.homed == homed + 1
 
 
 @pytest.mark.parametrize(
     ("board", "said"),
     [
-        ({"fault": "deaf"}, "the board doesn't answer; check its power, the port and the baud rate"),
+        ({"fault": "deaf"}, "the board doesn't answer; check its power, the port and the cable"),
+        (
+            {"fault": "marlin"},
+            "the board answers 'echo:Unknown command', which is not the language of GRBL; look which",
+        ),
         ({"board": {13: "1"}}, r"it reports inches; set \$13=0"),
         ({"board": {22: "0"}}, r"homing is switched off; set \$22=1, or write homing = false"),
         ({"board": {110: "0.000"}}, r"\$110 must be 0.5 or more, or nothing moves"),
@@ -189,7 +231,9 @@ def test_rig_is_not_ready_with_an_unsuitable_board(rig, request_, board, said):
 def test_settings_of_the_board_are_compared_with_the_options(rig, request_):
     """A board that lost its settings would move in the wrong direction, or the wrong distance."""
     driver, board = rig(settings={"$100": 250, "$101": 80, "$140": 1})
-    with pytest.raises(ScannerNotReady, match=r"\$100 = 80, but \[drivers.grbl.settings\] has 250; \$140 = nan"):
+    with pytest.raises(
+        ScannerNotReady, match=r"\$100 = 80, but \[drivers.grbl.settings\] has 250; it doesn't report \$140, which"
+    ):
         driver.prepare()
     assert board.homed == 0
 
@@ -208,7 +252,7 @@ def test_homing_that_never_ends_is_given_up(rig, request_, monkeypatch):
     monkeypatch.setattr("plantimager.timelapse.drivers.gantry.board_settings.DEADLINE_MARGIN", 0.2)
     monkeypatch.setattr("plantimager.timelapse.drivers.gantry.board_settings.MAX_HOMING_TIME", 0.0)
     driver, board = rig(fault="home for ever")
-    with pytest.raises(ScannerNotReady, match=r"didn't answer '\$H'"):
+    with pytest.raises(ScannerNotReady, match=r"asked '\$H', the board doesn't answer"):
         driver.scan(request_, RecordingMonitor())
     rig.take_away()  # then it has received everything
     assert board.heard[-1] == "^X"
@@ -340,7 +384,7 @@ def test_standby_parks_and_closes_the_port(rig, request_):
 def test_standby_reports_everything_that_failed(rig):
     """And does the rest."""
     no = {"role": "gantry_power", "on": ["true"], "off": ["false"]}
-    driver, _ = rig(switches={"power": no}, power_up=0, park={"x": 100}, fault="alarm 1")
+    driver, _ = rig(switches={"power": no}, power_up=0, park={"x": 100}, fault="alarm 1", lasting=True)
     driver.prepare()
     with pytest.raises(DriverError, match=r"GRBL alarm 1 .*; power \(gantry_power\) could not be switched off"):
         driver.standby()
@@ -429,7 +473,7 @@ def test_growth_light_is_interrupted_only_for_a_scan(rig, request_, switches):
 def test_growth_light_is_released_however_a_scan_ends(rig, request_, switches, fault):
     """Also when it fails."""
     options, log = switches
-    driver, _ = rig(switches=options, power_up=0, fault=fault, at=2)
+    driver, _ = rig(switches=options, power_up=0, fault=fault, at=2, lasting=True)
     with pytest.raises(ScanFailed):
         driver.scan(request_, RecordingMonitor())
     assert log()[-2:] == RELEASED

@@ -22,7 +22,7 @@ def test_examine_returns_the_state_of_every_part(rig):
     *others, usb = driver.examine()
     assert others == [
         Part("switches", True, "switched: grow (growth_light)"),
-        Part("gantry", True, f"GRBL 1.1h on {port}, not homed yet"),
+        Part("gantry", True, f"Grbl 1.1h on {port}, not homed yet"),
         Part("camera top", True, "command, open"),
     ]
     assert (usb.name, usb.answers) == ("camera usb", False)
@@ -73,9 +73,10 @@ def test_manual_control_homes_moves_and_takes_snapshots(rig):
 
 def test_alarm_of_a_manual_move_is_reported_and_homing_ends_it(rig):
     """The hint of the error is right."""
-    driver, _ = rig(fault="alarm 1")
+    driver, board = rig(fault="alarm 1", lasting=True)
     with pytest.raises(ScannerNotReady, match=r"GRBL alarm 1 \(a limit switch .* then `timelapsectl rig home`$"):
         driver.go_to(Pose(x=10), EventMonitor())
+    board.fault = ""
     assert driver.home(EventMonitor()).startswith("homed")
     assert driver.go_to(Pose(x=10), EventMonitor()) == "the arm stands at x 10 y 0 pan 0"
 

@@ -1,5 +1,8 @@
 """Switches: real programs, and the real libgpiod without a chip."""
 
+import errno
+import os
+
 import pytest
 
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault, SwitchOptions
@@ -37,7 +40,7 @@ def test_phase_sets_only_what_differs(tmp_path):
 def test_switch_that_fails_keeps_no_other_from_being_set(tmp_path):
     """Only the failed ones are tried again."""
     board = Switchboard(by_program(role, tmp_path, off="exit 1") for role in Role)
-    with pytest.raises(SwitchFault, match=r"scan_light .* could not be .* off: sh exited with 1; gantry_power"):
+    with pytest.raises(SwitchFault, match=r"scan_light .*, gantry_power .* could not .* off: sh exited with 1$"):
         board.enter(RigPhase.STANDBY)
     assert log_of(tmp_path) == ["scan_light-off", "growth_light-on", "gantry_power-off"]
     with pytest.raises(SwitchFault):
@@ -62,9 +65,41 @@ def test_missing_program_is_reported():
 def test_missing_chip_is_reported():
     """By the real libgpiod, on a machine without the chip; not tested on hardware."""
     board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line="GPIO17", chip="/dev/no-such-chip")])
-    with pytest.raises(SwitchFault, match=r"led \(scan_light\) .*: /dev/no-such-chip line GPIO17 can't be driven"):
+    with pytest.raises(SwitchFault, match=r"led \(scan_light\) .*: there is no /dev/no-such-chip; `gpiodetect`"):
         board.enter(RigPhase.WARM)
     board.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "/dev/gpiochip0: this user may not open it; add them to the group gpio"),
+        (errno.EPERM, "/dev/gpiochip0: the service may not use such devices; put systemd/examples/gpio.conf in place"),
+        (errno.EBUSY, "another program drives it; `gpioinfo` shows which"),
+        (errno.EINVAL, "line 17 can't be driven .*; `gpioinfo` lists the chips"),
+    ],
+)
+def test_refused_line_is_explained_by_its_cause(monkeypatch, number, said):
+    """A missing group and the service's device rules are refused in different ways, and cured in different ways."""
+    import gpiod  # noqa: PLC0415 - only its stand-in is called
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(gpiod, "request_lines", refuse)
+    board = Switchboard([SwitchOptions(name="led", role=Role.SCAN_LIGHT, line=17)])
+    with pytest.raises(SwitchFault, match=said):
+        board.enter(RigPhase.WARM)
+
+
+def test_cause_that_several_switches_have_is_told_once():
+    """A chip that isn't there, for each of its lines."""
+    roles = (Role.SCAN_LIGHT, Role.GROWTH_LIGHT, Role.GANTRY_POWER)
+    switches = [SwitchOptions(name=role.value, role=role, line=17, chip="/dev/no-such-chip") for role in roles]
+    with pytest.raises(SwitchFault) as fault:
+        Switchboard(switches).enter(RigPhase.WARM)
+    assert str(fault.value).count("/dev/no-such-chip") == 1
+    assert all(role.value in str(fault.value) for role in roles)
 
 
 def test_line_stays_requested_between_two_changes(monkeypatch):

@@ -232,7 +232,7 @@ def test_evidence_is_gathered_from_the_kernel_without_privilege(system):
     evidence = system.evidence()
     assert evidence.detail.startswith("kernel: ")
     assert evidence.kernel_synchronised == evidence.detail.startswith("kernel: synchronised within")
-    assert evidence.set_from_rtc == (rtc_of_boot() is not None)
+    assert evidence.set_from_rtc == evidence.detail.endswith("at boot") - evidence.detail.endswith("clock at boot")
 
 
 class FakeLibc:
@@ -262,19 +262,63 @@ def test_kernel_is_judged_by_its_largest_error(libc, answer, monkeypatch):
     assert kernel_synchronisation() == answer
 
 
-def test_real_time_clock_of_boot_is_found(tmp_path):
-    """It is the one whose hctosys is 1; the others didn't set the clock."""
-    for name, text in (("rtc0", "0\n"), ("rtc1", "1\n")):
+WALL_CLOCK = datetime(2026, 6, 22, 8, 0, tzinfo=UTC)
+
+
+def shown(at):
+    """Return what `since_epoch` says of a time."""
+    return f"{at.timestamp():.0f}\n"
+
+
+@pytest.mark.parametrize(
+    ("rtcs", "evidence"),
+    [
+        pytest.param({}, (False, "not set from a real-time clock at boot"), id="Raspberry Pi 3 or 4"),
+        pytest.param(
+            {"rtc0": ("1\n", shown(WALL_CLOCK))}, (True, "set from rtc0 at boot"), id="Raspberry Pi 5 with cell"
+        ),
+        pytest.param(
+            {"rtc0": ("1\n", "19\n")},
+            (False, "rtc0 says 1970-01-01, so it has no battery or a dead one"),
+            id="Raspberry Pi 5 without cell",
+        ),
+        pytest.param(
+            {"rtc0": ("1\n", shown(datetime(2019, 1, 1, tzinfo=UTC)))},
+            (False, "rtc0 says 2019-01-01, so it has no battery or a dead one"),
+            id="PC with a dead battery",
+        ),
+        pytest.param(
+            {"rtc0": ("1\n", shown(datetime(2026, 1, 9, tzinfo=UTC)))},
+            (False, "rtc0 says 2026-01-09 00:00, which is not what the clock was set to"),
+            id="PC with a dead battery and a time restored from a file",
+        ),
+        pytest.param(
+            {"rtc0": ("1\n", shown(WALL_CLOCK - timedelta(minutes=4)))},
+            (True, "set from rtc0 at boot"),
+            id="clock that has run away in months",
+        ),
+        pytest.param(
+            {"rtc0": ("0\n", shown(WALL_CLOCK)), "rtc1": ("1\n", shown(WALL_CLOCK))},
+            (True, "set from rtc1 at boot"),
+            id="two clocks, of which one set the time",
+        ),
+        pytest.param(
+            {"rtc0": ("0\n", shown(WALL_CLOCK))},
+            (False, "not set from a real-time clock at boot"),
+            id="clock whose driver was loaded late",
+        ),
+        pytest.param({"rtc0": ("1\n", "9" * 40)}, (False, "not set from a real-time clock at boot"), id="nonsense"),
+        pytest.param({"rtc0": ("1\n", None)}, (False, "not set from a real-time clock at boot"), id="unreadable"),
+    ],
+)
+def test_real_time_clock_is_evidence_only_where_it_kept_the_time(tmp_path, rtcs, evidence):
+    """That the kernel set the clock from it proves nothing: it does so from one without a battery as well."""
+    for name, (hctosys, since_epoch) in rtcs.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "hctosys").write_text(text)
-    assert rtc_of_boot(tmp_path) == "rtc1"
-
-
-def test_no_real_time_clock_is_no_fault(tmp_path):
-    """A Raspberry Pi may have none, one that didn't set the clock, or one whose file can't be read."""
-    assert rtc_of_boot(tmp_path / "none") is None
-    (tmp_path / "rtc0" / "hctosys").mkdir(parents=True)
-    assert rtc_of_boot(tmp_path) is None
+        (tmp_path / name / "hctosys").write_text(hctosys)
+        if since_epoch is not None:
+            (tmp_path / name / "since_epoch").write_text(since_epoch)
+    assert rtc_of_boot(WALL_CLOCK, tmp_path) == evidence
 
 
 def test_time_that_the_machine_kept_is_read_when_the_process_begins(tmp_path, monkeypatch):
@@ -288,4 +332,32 @@ def test_time_that_the_machine_kept_is_read_when_the_process_begins(tmp_path, mo
     os.utime(kept, (2_000_000_000, 2_000_000_000))
     assert [clock.evidence().kept_at for clock in clocks] == [None, EPOCH + timedelta(seconds=1_000_000_000)]
     for clock in clocks:
+        clock.close()
+
+
+def test_real_time_clock_in_local_time_is_evidence(tmp_path, monkeypatch):
+    """A PC that also runs Windows keeps it so."""
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    time.tzset()
+    try:
+        (tmp_path / "rtc0").mkdir()
+        (tmp_path / "rtc0" / "hctosys").write_text("1\n")
+        (tmp_path / "rtc0" / "since_epoch").write_text(shown(WALL_CLOCK + timedelta(hours=2)))
+        assert rtc_of_boot(WALL_CLOCK, tmp_path) == (True, "set from rtc0 at boot")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_real_time_clock_is_read_once_at_the_start(tmp_path):
+    """A wrong time that is written to it later is no evidence."""
+    rtc = tmp_path / "rtc0"
+    rtc.mkdir()
+    (rtc / "hctosys").write_text("1\n")
+    (rtc / "since_epoch").write_text("19\n")
+    clock = SystemClock(rtcs=tmp_path)
+    try:
+        (rtc / "since_epoch").write_text(shown(clock.now()))
+        assert not clock.evidence().set_from_rtc
+    finally:
         clock.close()

@@ -215,7 +215,7 @@ def test_attempt_fails_where_the_disk_refuses_a_later_write(request_):
             attempt.directory.rmdir()
             attempt.finish(ScanResult())
 
-    with pytest.raises(ScanFailed, match=r"No such file or directory"):
+    with pytest.raises(ScanFailed, match=r"it is gone; was its disk pulled"):
         lose_everything()
 
 

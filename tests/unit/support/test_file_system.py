@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from plantimager.timelapse.support import file_system
-from plantimager.timelapse.support.file_system import find_mount, identify_file_system, is_another, memory_reason
+from plantimager.timelapse.support.file_system import (
+    describe_disk_error,
+    find_mount,
+    identify_file_system,
+    is_another,
+    memory_reason,
+)
 
 ROOT = "22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw\n"
 DISK = "40 22 8:17 / /mnt/the\\040disk rw,nosuid shared:9 - xfs /dev/sdb1 rw,attr2\n"
@@ -93,3 +101,17 @@ def test_network_disk_is_known_by_its_source(host, tmp_path):
 def test_file_systems_differ_only_where_that_is_certain(before, now, another):
     """A slot isn't lost for a doubt."""
     assert is_another(before, now) is another
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOENT, "it is gone; was its disk pulled, or did another program remove it?"),
+        (errno.EIO, "Input/output error; was its disk pulled, or is it failing?"),
+        (errno.ENODEV, "No such device; was its disk pulled, or is it failing?"),
+        (errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_pulled_disk_is_named_as_the_cause(number, said):
+    """Not the kernel's word for what it finds in its place."""
+    assert describe_disk_error(OSError(number, os.strerror(number))) == said

@@ -16,7 +16,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
-from plantimager.timelapse.support.file_system import identify_file_system, is_another
+from plantimager.timelapse.support.file_system import describe_disk_error, identify_file_system, is_another
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +103,6 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str]) -> _Found:
             marker.unlink()
             return _Found(disk=found)
     except OSError as problem:
-        return _Found(problem.strerror or str(problem), is_elsewhere=bool(known))
+        return _Found(describe_disk_error(problem), is_elsewhere=bool(known))
     why = f"its disk isn't mounted, another one is there; mount it, or accept this one with touch {marker}"
     return _Found(why, is_elsewhere=True)

@@ -22,6 +22,7 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
+from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,7 +175,7 @@ def make_directory(datasets: Path) -> None:
     try:
         make_group_directory(datasets)
     except OSError as problem:
-        raise ScannerNotReady(f"{datasets}: datasets can't be put there: {problem.strerror}") from problem
+        raise ScannerNotReady(f"{datasets}: datasets can't be put there: {describe_disk_error(problem)}") from problem
 
 
 def bound_error(problem: BaseException) -> BaseException:

@@ -48,6 +48,7 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, open_to_group, sy
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +152,7 @@ def begin_attempt(request: ScanRequest, report: Report = _report_nothing) -> Ite
 
 
 def _describe(problem: OSError, request: ScanRequest) -> str:
-    return f"{problem.filename or request.dataset_dir.parent}: {problem.strerror or problem}"
+    return f"{problem.filename or request.dataset_dir.parent}: {describe_disk_error(problem)}"
 
 
 def find_finished(request: ScanRequest, report: Report = _report_nothing) -> ScanResult | None:

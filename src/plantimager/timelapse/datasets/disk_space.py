@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.scan.cameras import FULL_SIZE
 from plantimager.timelapse.support.errors import ScannerNotReady
+from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:
     try:
         require_free_space(request.dataset_dir.parent, needed, keep_free)
     except OSError as full:
-        raise ScannerNotReady(f"{full.filename}: {full.strerror}") from full
+        raise ScannerNotReady(f"{full.filename}: {describe_disk_error(full)}") from full
 
 
 def require_free_space(directory: Path, needed: int, keep_free: int) -> None:

@@ -15,6 +15,7 @@ GPIO is NOT tested on hardware: the library is real in the tests, the chip is no
 # Annotations are evaluated here, since `SwitchOptions` declares keys.
 
 import contextlib
+import errno
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Final, Protocol
@@ -23,6 +24,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
@@ -155,8 +157,7 @@ class GpioSwitch:
             else:
                 self._request.set_value(line, value)
         except (OSError, ValueError) as problem:
-            cure = "is it the right chip, and may the service open it (see systemd/examples/gpio.conf)?"
-            raise SwitchFault(f"{chip} line {line} can't be driven ({problem}); {cure}") from problem
+            raise SwitchFault(_describe_gpio(problem, chip, line)) from problem
 
     def close(self) -> None:
         """Release the line."""
@@ -164,6 +165,22 @@ class GpioSwitch:
             with contextlib.suppress(OSError):
                 self._request.release()
             self._request = None
+
+
+def _describe_gpio(problem: OSError | ValueError, chip: str, line: str | int) -> str:
+    """Return why a line can't be driven, and what to do."""
+    number = problem.errno if isinstance(problem, OSError) else None
+    refused = cure_of_refusal(number, "gpio", "gpio.conf")
+    if refused is not None:
+        return f"{chip}: {refused}"
+    if number == errno.ENOENT:
+        return f"there is no {chip}; `gpiodetect` lists the chips (a service sees none without {_EXAMPLE})"
+    cure = "another program drives it; `gpioinfo` shows which" if number == errno.EBUSY else _LOOK_UP
+    return f"{chip} line {line} can't be driven ({problem}); {cure}"
+
+
+_EXAMPLE: Final = "systemd/examples/gpio.conf"
+_LOOK_UP: Final = "`gpioinfo` lists the chips and their lines"
 
 
 class Switchboard:
@@ -191,23 +208,24 @@ class Switchboard:
             With every switch that failed.
 
         """
-        problems = []
+        problems: dict[str, list[str]] = {}
         for role, on in switch_changes(self._known, phase):
             if role not in but:
                 failed = self._switch(role, on=on)
-                problems += failed
                 self._known.pop(role, None)
                 if not failed:
                     self._known[role] = on
-        if problems:
-            raise SwitchFault("; ".join(problems))
+                for what, why in failed:
+                    problems.setdefault(why, []).append(what)
+        if problems:  # a cause that several have, such as a chip that isn't there, is told once
+            raise SwitchFault("; ".join(f"{', '.join(what)}: {why}" for why, what in problems.items()))
 
     def release_growth_light(self) -> None:
         """Let the plant's timer decide again, and switch scan lights off; power stays as it is. Raises as `enter`."""
         self.enter(RigPhase.WARM, but=frozenset({Role.GANTRY_POWER}))
 
-    def _switch(self, role: Role, *, on: bool) -> list[str]:
-        """Set all switches of a role; return what went wrong."""
+    def _switch(self, role: Role, *, on: bool) -> list[tuple[str, str]]:
+        """Set all switches of a role; return what went wrong, and why."""
         problems = []
         for options, switch in self._switches:
             if options.role is role:
@@ -215,7 +233,7 @@ class Switchboard:
                     switch.set(on=on)
                 except SwitchFault as fault:
                     way = "on" if on else "off"
-                    problems.append(f"{options.name} ({role}) could not be switched {way}: {fault}")
+                    problems.append((f"{options.name} ({role}) could not be switched {way}", str(fault)))
         return problems
 
     def close(self) -> None:

@@ -34,6 +34,14 @@ MIN_STEP: Final = timedelta(seconds=0.5)
 """A setting of the clock by less is not reported: a leap second is, NTP's daily corrections are not."""
 
 
+RTCS: Final = Path("/sys/class/rtc")
+"""The real-time clocks of this machine."""
+MIN_RTC_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""No rig ran this program before. A real-time clock whose battery is dead says 1970, 2000 or its makers' date."""
+MAX_RTC_ERROR: Final = timedelta(minutes=5)
+"""What wall clock and real-time clock run apart in months."""
+
+
 class Wake(enum.Flag):
     """The reasons for which a wait ended; several may come together."""
 
@@ -74,7 +82,7 @@ class ClockEvidence(Struct, frozen=True):
     kernel_synchronised: bool
     """The kernel knows that NTP, PTP or GPS keeps the clock right."""
     set_from_rtc: bool
-    """The clock was set from a real-time clock with a battery at boot."""
+    """The clock was set at boot from a real-time clock that kept its time, by `rtc_of_boot`."""
     detail: str
     """The same in words, for the journal."""
     kept_at: datetime | None = None
@@ -125,7 +133,7 @@ class Clock(Protocol):
 class SystemClock:
     """The clock of this machine."""
 
-    def __init__(self, *, timer: WallClockTimer | None = None) -> None:
+    def __init__(self, *, timer: WallClockTimer | None = None, rtcs: Path = RTCS) -> None:
         self._timer = timer or WallClockTimer()
         # A pipe, since `signal.set_wakeup_fd` writes single bytes and an eventfd takes eight at a time.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -134,28 +142,29 @@ class SystemClock:
         self._poll.register(self._woken, select.POLLIN)
         self._booted_at = _wall_clock_at_boot()
         self._kept_at = _modified_at(KEPT_TIME)
+        self._rtc = rtc_of_boot(self.now(), rtcs)
+        """Read once, since later something may write a wrong time to it."""
 
-    def now(self) -> datetime:  # noqa: D102 - documented by Clock, as the others
+    def now(self) -> datetime:  # noqa: D102 - documented by Clock
         return datetime.now(UTC)  # noqa: TID251 - the one place that asks; rounds down
 
-    def monotonic(self) -> float:  # noqa: D102
+    def monotonic(self) -> float:  # noqa: D102 - as above
         return time.clock_gettime(time.CLOCK_MONOTONIC)
 
-    def since_boot(self) -> float:  # noqa: D102
+    def since_boot(self) -> float:  # noqa: D102 - as above
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def boot_id(self) -> str:  # noqa: D102
+    def boot_id(self) -> str:  # noqa: D102 - as above
         with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return ""
 
-    def evidence(self) -> ClockEvidence:  # noqa: D102
+    def evidence(self) -> ClockEvidence:  # noqa: D102 - as above
         synchronised, kernel = kernel_synchronisation()
-        rtc = rtc_of_boot()
-        boot = f"set from {rtc} at boot" if rtc else "not set from a real-time clock at boot"
-        return ClockEvidence(synchronised, rtc is not None, f"{kernel}; {boot}", self._kept_at)
+        set_from_rtc, rtc = self._rtc
+        return ClockEvidence(synchronised, set_from_rtc, f"{kernel}; {rtc}", self._kept_at)
 
-    def wait(self, until: datetime | None, timeout: float | None) -> Wake:  # noqa: D102
+    def wait(self, until: datetime | None, timeout: float | None) -> Wake:  # noqa: D102 - as above
         at_ns = None if until is None else (until - EPOCH) // MICROSECOND * 1000
         deadline = None if timeout is None else self.monotonic() + timeout
         while True:
@@ -180,15 +189,15 @@ class SystemClock:
                 was_set = True
         return due, was_set, woken
 
-    def wake(self) -> None:  # noqa: D102
+    def wake(self) -> None:  # noqa: D102 - as above
         with contextlib.suppress(OSError):  # full: a wake-up is pending; closed: no thread waits any more
             os.write(self._waker, b"\0")
 
     @property
-    def wakeup_fd(self) -> int:  # noqa: D102
+    def wakeup_fd(self) -> int:  # noqa: D102 - as above
         return self._waker
 
-    def step(self) -> ClockStep | None:  # noqa: D102
+    def step(self) -> ClockStep | None:  # noqa: D102 - as above
         booted_at = _wall_clock_at_boot()
         shift = booted_at - self._booted_at
         if abs(shift) < MIN_STEP:
@@ -197,7 +206,7 @@ class SystemClock:
         now = self.now()
         return ClockStep(before=now - shift, after=now)
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:  # noqa: D102 - as above
         descriptors = self._woken, self._waker
         self._woken = self._waker = -1  # a late `wake` must not write into a file that gets these numbers next
         for fd in descriptors:
@@ -276,10 +285,24 @@ def kernel_synchronisation() -> tuple[bool, str]:
     return True, f"kernel: synchronised within {timex.maxerror / 1000:.0f} ms"
 
 
-def rtc_of_boot(devices: Path = Path("/sys/class/rtc")) -> str | None:
-    """Return the name of the real-time clock from which the kernel set the wall clock at boot; `None` for none."""
+def rtc_of_boot(now: datetime, devices: Path = RTCS) -> tuple[bool, str]:
+    """Return whether the wall clock was set at boot from a real-time clock that kept its time, and the same in words.
+
+    The kernel sets it from any real-time clock, also from one without a battery, which begins at its makers' date with
+    each power cut; then the system restores a later time from a file. So the clock's own time counts only where it is
+    after `MIN_RTC_TIME`, and where the wall clock still shows it.
+    """
     for hctosys in sorted(devices.glob("*/hctosys")):
-        with contextlib.suppress(OSError):
-            if hctosys.read_text(encoding="utf-8").strip() == "1":
-                return hctosys.parent.name
-    return None
+        name = hctosys.parent.name
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            if hctosys.read_text(encoding="utf-8").strip() != "1":
+                continue
+            shown = EPOCH + timedelta(seconds=int((hctosys.parent / "since_epoch").read_text(encoding="utf-8")))
+            if shown < MIN_RTC_TIME:
+                return False, f"{name} says {shown:%Y-%m-%d}, so it has no battery or a dead one"
+            off = shown - now
+            zone = now.astimezone().utcoffset() or timedelta(0)  # beside Windows it shows local time
+            if min(abs(off), abs(off - zone)) > MAX_RTC_ERROR:
+                return False, f"{name} says {shown:%Y-%m-%d %H:%M}, which is not what the clock was set to"
+            return True, f"set from {name} at boot"
+    return False, "not set from a real-time clock at boot"

@@ -17,6 +17,8 @@ import tempfile
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.support.file_system import describe_disk_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -91,7 +93,7 @@ def write_refusal(directory: Path) -> str | None:
             return None
         read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
     except OSError as problem:  # a link into a closed directory, a file server that is gone
-        return problem.strerror or str(problem)
+        return describe_disk_error(problem)
     return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,19 @@ WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
 """Types whose ``f_fsid`` is made of their UUID; that of others is made of the device's number."""
 KINDS: Final = ("uuid", "fsid", "source")
 """The kinds of marks, the surest first."""
+
+
+_PULLED: Final = frozenset(
+    {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ESTALE}
+)
+
+
+def describe_disk_error(problem: OSError) -> str:
+    """Return for a person what an error about a file means that was, or could be, there a moment ago."""
+    if problem.errno == errno.ENOENT:
+        return "it is gone; was its disk pulled, or did another program remove it?"
+    words = problem.strerror or str(problem)
+    return f"{words}; was its disk pulled, or is it failing?" if problem.errno in _PULLED else words
 
 
 class Mount(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from plantimager.timelapse.drivers.gantry.protocol import (
     HOLD,
     RESET,
     Alarm,
+    BoardRestarted,
     CommandRefused,
     Grbl,
     NoAnswer,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.options import ArmOptions
-    from plantimager.timelapse.drivers.gantry.protocol import Status
+    from plantimager.timelapse.drivers.gantry.replies import Status
     from plantimager.timelapse.scan.pose import Pose
 
     Wait = Callable[[float], bool]
@@ -44,6 +46,15 @@ POLL_INTERVAL: Final = 0.1
 
 MAX_IDLE_POLLS: Final = 5
 """Polls in a row that find the arm at rest away from its goal. One or two come before the board starts the move."""
+
+MAX_SENDS: Final = 3
+"""How often a move is sent where the arm stands elsewhere afterwards: a damaged line may be another move."""
+
+OFF_COURSE: Final = 1.0
+"""mm or degrees off its way by which the arm obeys another move than the one that was sent."""
+
+MAX_NOTES: Final = 5
+"""What is kept of `Arm.take_notes`, whose notes come again and again where the cable is bad."""
 
 MAX_HOLD_TIME: Final = timedelta(seconds=5)
 """The longest that the arm takes to come to rest; from full speed at the lowest acceleration it needs half a second."""
@@ -59,6 +70,7 @@ class Arm:
         """The board; None until it is awake, and after everything that calls for a reset."""
         self._settings: BoardSettings
         self._tracker = PositionTracker(options)
+        self._repairs: deque[str] = deque(maxlen=MAX_NOTES)
 
     @property
     def position(self) -> Position | None:
@@ -69,6 +81,12 @@ class Arm:
     def can_return(self) -> bool:
         """Whether an arm without homing may stand away from its zero, and `go_to_zero` can bring it back."""
         return self._tracker.may_be_away and not self._tracker.is_lost and not self._options.homing
+
+    def take_notes(self) -> list[str]:
+        """Return what had to be repeated since the last call, for the note of a scan."""
+        notes = list(self._repairs)
+        self._repairs.clear()
+        return notes
 
     def note_interruption(self) -> None:
         """Note that the process before this one was killed, and may have left the arm anywhere."""
@@ -90,12 +108,19 @@ class Arm:
         if self.position is not None and not self._stands_as_known():
             self._forget()
         if self.position is None:
-            with self._forgetting_on_error():
-                grbl = self._connect()
-                if self._options.homing:
-                    self._home(grbl, wait)
-                else:
-                    self._believe(grbl)
+            try:
+                self._connect_and_home(wait)
+            except BoardRestarted:  # a reset, a dip of its supply or a damaged byte; it is up again
+                self._connect_and_home(wait)
+
+    def _connect_and_home(self, wait: Wait) -> None:
+        with self._forgetting_on_error():
+            grbl = self._connect()
+            if self._options.homing:
+                timeout = timedelta(seconds=self._settings.homing_deadline())
+                self._start_at(grbl, ZERO, grbl.home(timeout, lambda: wait(0)))
+            else:
+                self._believe(grbl)
 
     def home(self, wait: Wait) -> Position:
         """Home, whether or not the position is known, and return where the arm stands then. Raises as `make_ready`."""
@@ -119,29 +144,31 @@ class Arm:
             self._forget()
             with self._forgetting_on_error():
                 self._connect()
-        version = self._grbl.version if self._grbl is not None else ""
+        firmware = self._grbl.firmware if self._grbl is not None else ""
         where = "not homed yet" if self.position is None else f"standing at {format_position(self.position)}"
-        return f"GRBL {version} on {self._options.port or find_usb(self._options.usb)}, {where}"
+        return f"{firmware or 'a board without a name'} on {self._options.port or find_usb(self._options.usb)}, {where}"
 
     def _stands_as_known(self) -> bool:
         """Whether the board is as it was left: it may have been restarted, unplugged or moved by hand."""
         if self._grbl is None or self.position is None:
             return False
-        try:
-            status = self._grbl.status()
+        with contextlib.suppress(GantryFault):
+            status = self._grbl.rest_status()
             return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
-        except GantryFault:
-            return False
+        return False
 
     def _connect(self) -> Grbl:
         """Return the board, after a reset and with the right settings."""
         if self._line is None:
             port = self._options.port or find_usb(self._options.usb)
-            self._line = SerialLine(port, self._options.baudrate, keep_dtr=not self._options.homing)
-        grbl = Grbl(self._line, self._options.answer_timeout)
+            keep_dtr = not self._options.homing or not self._options.dtr
+            self._line = SerialLine(port, self._options.baudrate, keep_dtr=keep_dtr, dtr=self._options.dtr)
+        grbl = Grbl(self._line, self._options.answer_timeout, self._options.boot_timeout)
         grbl.wake()
-        settings = grbl.settings()
-        problems = settings.problems(self._options.expected, homing=self._options.homing)
+        reported = grbl.settings()
+        problems = reported.contradictions(self._options.expected)
+        settings = reported.completed(self._options.expected, inverted=self._options.inverted)
+        problems += settings.problems(homing=self._options.homing)
         if problems:
             raise GantryFault(f"the board isn't set up for this rig: {'; '.join(problems)}")
         self._settings = settings
@@ -149,20 +176,9 @@ class Arm:
         self._grbl = grbl
         return grbl
 
-    def _home(self, grbl: Grbl, wait: Wait) -> None:
-        try:
-            timeout = timedelta(seconds=self._settings.homing_deadline())
-            grbl.command("$H", timeout=timeout, should_stop=lambda: wait(0))
-        except Stopped:
-            self._try_to_send(RESET)
-            raise
-        except Alarm as alarm:
-            raise Alarm(alarm.number) from alarm
-        self._start_at(grbl, ZERO, grbl.status())
-
     def _believe(self, grbl: Grbl) -> None:
         """Take the position from the board's count of steps, where that can be believed: see `position`."""
-        status = grbl.status()
+        status = grbl.rest_status()
         machine = status.machine
         if machine is None:
             raise GantryFault("without homing the board must report machine positions; set $10=1")
@@ -180,9 +196,7 @@ class Arm:
             conflict = self._settings.soft_limit_conflict(status.machine, self._tracker.signs, self._options.limits)
             if conflict is not None:
                 raise GantryFault(conflict)
-        grbl.command("G21")
-        grbl.command("G90")
-        grbl.command(f"G92 {gcode_words(work)}")
+        grbl.set_coordinates(work, status.machine)
         self._tracker.start_at(work, status)
 
     # --- moving ---------------------------------------------------------------------------------------
@@ -206,6 +220,8 @@ class Arm:
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
 
+        Where it fails and may succeed once more, as after a restart of the board, the arm is homed and goes again.
+
         Raises
         ------
         Stopped
@@ -214,6 +230,19 @@ class Arm:
             It didn't arrive; the position is unknown.
 
         """
+        try:
+            return self._go_once(goal, wait)
+        except GantryFault as fault:
+            if not fault.may_pass:
+                raise
+            try:
+                self.make_ready(wait)
+            except GantryFault:
+                raise fault from None  # it is the cause
+            self._repairs.append(f"{fault}; the arm was made ready again and went on")
+        return self._go_once(goal, wait)
+
+    def _go_once(self, goal: Position, wait: Wait) -> Position:
         start, grbl = self.position, self._grbl
         if start is None or grbl is None:
             raise GantryFault("the arm's position is in doubt; home it first")
@@ -224,8 +253,11 @@ class Arm:
             try:
                 position = self._move(grbl, start, goal, wait)
             except Alarm as alarm:
-                raise Alarm(alarm.number, f"on the way to {format_position(goal)}") from alarm
+                raise Alarm(alarm.code, f"on the way to {format_position(goal)}") from alarm
         self._tracker.set_current(position)
+        repeats = grbl.take_repeats()
+        if repeats:
+            self._repairs.append(f"the board was asked again {repeats} times, as bytes were lost; check the cable")
         return position
 
     def go_to_zero(self, wait: Wait) -> None:
@@ -240,49 +272,71 @@ class Arm:
         self.go((x, y, pan), wait)
 
     def _move(self, grbl: Grbl, start: Position, goal: Position, wait: Wait) -> Position:
+        """Send the move, again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe."""
         feed, target = self._options.feed, format_position(goal)
         words = gcode_words(scale(self._tracker.signs, goal))
-        grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
-        self._tracker.note_departure()
-        idle_polls, state, waited = 0, "Run", 0.0
-        nearly = self._settings.move_time(start, goal, feed) - POLL_INTERVAL
         seconds = self._settings.move_deadline(start, goal, feed)
         with Deadline(timedelta(seconds=seconds)) as deadline:
-            while not deadline.passed():
-                status = grbl.status()
-                state, position = status.state, self._tracker.read(status)
+            for _ in range(MAX_SENDS):
+                self._tracker.note_departure()
+                grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
+                state, position = self._follow(grbl, start, goal, deadline, wait)
                 if state == "Idle" and self._tracker.matches(goal, position):
                     return position
-                idle_polls = idle_polls + 1 if state == "Idle" else 0
-                if idle_polls == MAX_IDLE_POLLS:
-                    raise PositionUnknown(
-                        f"the arm stands at {format_position(position)} and not at {target}, where it was sent: "
-                        "look what holds it, and whether another program moves it"
-                    )
-                if state in _FINAL_STATES:
-                    raise GantryFault(
-                        f"the board went into state {state} on the way to {target}: {_FINAL_STATES[state]}"
-                    )
-                # Close to its arrival it is asked more often, so that no time is lost there.
-                interval = POLL_INTERVAL / 10 if state == "Run" and waited >= nearly else POLL_INTERVAL
-                waited += interval
-                if wait(interval):
-                    self.halt()
-                    raise Stopped
+                if state != "Idle":
+                    break
+                grbl.note_repeat()
+                start = position
+            else:
+                raise PositionUnknown(
+                    f"the arm stands at {format_position(position)} and not at {target}, where it was sent: "
+                    "look what holds it, and whether another program moves it"
+                )
         self.halt()
         raise GantryFault(
             f"the arm had not arrived at {target} after {seconds:.0f} s, the board is in state {state}: "
             "look what holds it, and at the board's hold and door inputs"
         )
 
+    def _follow(
+        self, grbl: Grbl, start: Position, goal: Position, deadline: Deadline, wait: Wait
+    ) -> tuple[str, Position]:
+        """Return state and position when the arm rests, or when the deadline has passed."""
+        idle_polls, polls_off_course, waited, state, position = 0, 0, 0.0, "Run", start
+        nearly = self._settings.move_time(start, goal, self._options.feed) - POLL_INTERVAL
+        while not deadline.passed():
+            status = grbl.status()
+            state, position = status.state, self._tracker.read(status)
+            idle_polls = idle_polls + 1 if state == "Idle" else 0
+            if state == "Idle" and (self._tracker.matches(goal, position) or idle_polls == MAX_IDLE_POLLS):
+                break
+            polls_off_course = polls_off_course + 1 if _is_off_course(start, goal, position) else 0
+            if polls_off_course > 1 and state != "Idle":
+                self.halt()
+                raise PositionUnknown(
+                    f"the arm left the way to {format_position(goal)} at {format_position(position)} and was stopped: "
+                    "check the cable, and whether another program moves it"
+                )
+            if state in _FINAL_STATES:
+                raise GantryFault(
+                    f"the board went into state {state} on the way to {format_position(goal)}: {_FINAL_STATES[state]}"
+                )
+            # Close to its arrival it is asked more often, so that no time is lost there.
+            interval = POLL_INTERVAL / 10 if state == "Run" and waited >= nearly else POLL_INTERVAL
+            waited += interval
+            if wait(interval):
+                self.halt()
+                raise Stopped
+        return state, position
+
     def halt(self) -> None:
         """Stop the arm without losing steps, then reset the board; within bounded time. Raises nothing."""
         grbl = self._grbl
         with contextlib.suppress(GantryFault):
             if grbl is not None:
-                grbl.send(HOLD)
                 with Deadline(MAX_HOLD_TIME) as deadline:
                     while not deadline.passed():
+                        grbl.send(HOLD)  # each time, since one may be lost
                         status = grbl.status()
                         if status.is_at_rest:
                             self._tracker.note_rest_at(self._tracker.read(status))
@@ -310,7 +364,7 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            if moving and not isinstance(problem, CommandRefused | Stopped):
+            if moving and not isinstance(problem, CommandRefused | PositionUnknown | Stopped):
                 self._tracker.lose()
             self._try_to_send(RESET)
             self._forget()
@@ -334,6 +388,14 @@ _FINAL_STATES: Final = {
     "Check": "it only checks G-code; switch it off and on",
 }
 """States that a board doesn't leave by itself, each with its cure."""
+
+
+def _is_off_course(start: Position, goal: Position, position: Position) -> bool:
+    """Whether a position is none of a straight move's."""
+    return any(
+        not min(ends) - OFF_COURSE <= at <= max(ends) + OFF_COURSE
+        for at, *ends in zip(position, start, goal, strict=True)
+    )
 
 
 def wait_without_stop(seconds: float) -> bool:

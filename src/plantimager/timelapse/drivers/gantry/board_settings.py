@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.drivers.gantry.motion import FIELDS, travel_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from plantimager.timelapse.drivers.gantry.motion import Limits, Position
 
@@ -22,19 +22,27 @@ DEADLINE_MARGIN: Final = 5.0
 MAX_HOMING_TIME: Final = 230.0
 """Seconds, whatever the board's settings: a scan has to report progress within the stall timeout of five minutes."""
 
+USUAL_PULL_OFF: Final = 20.0
+"""mm, for a board that doesn't report its own."""
+
 WHOLE_TURN: Final = 360.0
 """Degrees; the least travel of a turntable."""
-
-REQUIRED: Final = (
-    3, 13, 20, 22, 24, 25, 27, 100, 101, 102, 110, 111, 112, 120, 121, 122, 130, 131, 132,
-)  # fmt: skip
-"""Numbers of the settings that the driver calculates with."""
 
 MOVE_SETTINGS: Final = (100, 101, 102, 110, 111, 112, 120, 121, 122)
 """Those of every move: steps a unit, units a minute, units a second squared."""
 
 HOMING_SETTINGS: Final = (24, 25, 130, 131, 132)
 """Those of homing besides: its speeds, and the travel of each axis."""
+
+MEANINGS: Final = {
+    3: "the axes that count the other way round, as 1 + 2 + 4", 13: "0 where it reports mm",
+    24: "homing, slow, mm a minute", 25: "homing, fast, mm a minute", 27: "homing, pull-off in mm",
+    100: "steps a mm of x", 101: "steps a mm of y", 102: "steps a degree of pan",
+    110: "top speed of x, mm a minute", 111: "top speed of y, mm a minute", 112: "top speed of pan, degrees a minute",
+    120: "acceleration of x, mm/s²", 121: "acceleration of y, mm/s²", 122: "acceleration of pan, degrees/s²",
+    130: "travel of x, mm", 131: "travel of y, mm", 132: "travel of pan, degrees",
+}  # fmt: skip
+"""The settings that the driver calculates with. A firmware may not report some of them."""
 
 MIN_VALUE: Final = 0.5
 """The least value of each of them. With a far smaller one a move would take weeks."""
@@ -52,7 +60,7 @@ class BoardSettings:
     @property
     def homing(self) -> bool:
         """Whether the board homes, and is locked until it has."""
-        return bool(self.values[22])
+        return bool(self.values.get(22, 1))
 
     @property
     def inverted(self) -> tuple[bool, bool, bool]:
@@ -91,29 +99,43 @@ class BoardSettings:
         The board searches 1.5 times the travel of each axis, pulls off, touches the switch again within five
         pull-offs, and pulls off again. Here every axis counts as if it were homed on its own.
         """
-        seek, locate, pull_off = self.values[25] / 60, self.values[24] / 60, self.values[27]
+        seek, locate, pull_off = self.values[25] / 60, self.values[24] / 60, self.values.get(27, USUAL_PULL_OFF)
         search = sum(1.5 * self.values[130 + axis] / min(seek, self.values[110 + axis] / 60) for axis in range(3))
         touch = 5 * pull_off / locate + 2 * pull_off / seek
         return min(search + 3 * touch, MAX_HOMING_TIME) + DEADLINE_MARGIN
 
-    def problems(self, expected: Mapping[int, float], *, homing: bool) -> list[str]:
+    def contradictions(self, expected: Mapping[int, float]) -> list[str]:
+        """Return how the board's settings differ from those that the options ask for, each as a clause."""
+        return [
+            f"${number} = {self.values[number]:g}, but [drivers.grbl.settings] has {value:g}"
+            if number in self.values
+            else f"it doesn't report ${number}, which is in [drivers.grbl.settings]"
+            for number, value in expected.items()
+            if not math.isclose(self.values.get(number, value), value, rel_tol=1e-4, abs_tol=1e-3)
+            or (number not in self.values and number not in MEANINGS)
+        ]
+
+    def completed(self, expected: Mapping[int, float], *, inverted: Sequence[bool] | None) -> BoardSettings:
+        """Return these settings with those of the options that the board doesn't report."""
+        known = {number: value for number, value in expected.items() if number in MEANINGS}
+        axes = {} if inverted is None else {3: float(sum(1 << axis for axis, on in enumerate(inverted) if on))}
+        return BoardSettings({**axes, **known, **self.values})
+
+    def problems(self, *, homing: bool) -> list[str]:
         """Return why the rig can't be driven with these settings, each reason as a clause with its cure.
 
-        ``expected`` are the settings that the options ask for, ``homing`` is whether the driver homes.
+        ``homing`` is whether the driver homes.
         """
-        problems = [
-            f"${number} = {self.values.get(number, math.nan):g}, but [drivers.grbl.settings] has {value:g}"
-            for number, value in expected.items()
-            if number not in self.values or not math.isclose(self.values[number], value, rel_tol=1e-4, abs_tol=1e-3)
-        ]
-        missing = [number for number in REQUIRED if number not in self.values]
+        needed = MOVE_SETTINGS + HOMING_SETTINGS if homing else MOVE_SETTINGS
+        missing = [number for number in MEANINGS if number not in self.values and number in (3, 13, *needed)]
         if missing:
-            return [*problems, f"it doesn't report {', '.join(f'${number}' for number in missing)}; is it GRBL 1.1?"]
+            names = ", ".join(f'"${number}" ({MEANINGS[number]})' for number in missing)
+            return [f"it doesn't report some settings; write in [drivers.grbl.settings] {names}"]
+        problems = []
         if self.values[13]:
             problems.append("it reports inches; set $13=0")
         if homing and not self.homing:
             problems.append("homing is switched off; set $22=1, or write homing = false in [drivers.grbl]")
-        needed = MOVE_SETTINGS + HOMING_SETTINGS if homing else MOVE_SETTINGS
         too_small = [number for number in needed if self.values[number] < MIN_VALUE]
         if too_small:
             names = ", ".join(f"${number}" for number in too_small)
@@ -126,7 +148,7 @@ class BoardSettings:
         ``home`` is the machine position after homing, ``signs`` is which way each axis counts. The board refuses
         machine positions below minus its travel and above zero.
         """
-        if not self.values[20]:
+        if not self.values.get(20) or any(130 + axis not in self.values for axis in range(3)):
             return None
         too_short = []
         for axis, (field, ends) in enumerate(zip(FIELDS, limits.each(), strict=True)):

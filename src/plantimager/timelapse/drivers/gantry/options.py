@@ -102,8 +102,14 @@ class ArmOptions(Struct, frozen=True, kw_only=True):
     """How fast it moves (the turntable: degrees a minute), 1 to 100000."""
     answer_timeout: Annotated[timedelta, Key(duration_between("0.1s", "30s"), "duration")] = timedelta(seconds=2)
     """The longest that the board takes to answer, "0.1s" to "30s"."""
+    boot_timeout: Annotated[timedelta, Key(duration_between("0.1s", "60s"), "duration")] = timedelta(seconds=20)
+    """The longest that the board takes to start when its port is opened, "0.1s" to "60s"."""
+    dtr: Annotated[bool, Key(boolean)] = True
+    """Whether DTR and RTS are raised when the port is opened. With false they stay low, for boards that start anew, or
+    stay in their boot loader, when they rise."""
     expected: Mapping[int, float] = {}
-    """Settings that the board must have, by number, of ``[drivers.grbl.settings]``."""
+    """Settings that the board must have, by number, of ``[drivers.grbl.settings]``; one that it doesn't report is taken
+    from there."""
 
     @property
     def limits(self) -> Limits:

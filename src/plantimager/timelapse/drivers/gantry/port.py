@@ -6,11 +6,13 @@ import contextlib
 import errno
 import re
 import termios
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import serial
 from serial.tools import list_ports
 
+from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -34,9 +36,14 @@ CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the
 class GantryFault(Exception):
     """Something is wrong with the gantry; worded for the person at the rig."""
 
+    may_pass: ClassVar[bool] = False
+    """Whether the same move may succeed once the board was reset and the arm homed."""
+
 
 class LineLost(GantryFault):
     """The line can't be opened, or was lost."""
+
+    may_pass = True
 
 
 def find_usb(usb_id: str) -> str:
@@ -60,23 +67,43 @@ def find_usb(usb_id: str) -> str:
         return str(found[0].device)
     if found:
         names = ", ".join(f"{port.device} ({usb_id}:{port.serial_number})" for port in found)
-        raise LineLost(f"{len(found)} USB adapters are {usb_id}: {names}; write the serial number, too, or the port")
+        cure = "write the serial number, too"
+        if len({port.serial_number for port in found}) < len(found):  # cheap ones have none, or all the same
+            names = ", ".join(_path_of(port.device) for port in found)
+            cure = "nothing but the socket tells them apart, so write port = one of these paths"
+        raise LineLost(f"{len(found)} USB adapters are {usb_id}: {names}; {cure}")
     seen = ", ".join(f"{port.vid:04x}:{port.pid:04x}" for port in ports) or "none"
     raise LineLost(f"no USB serial adapter {usb_id} is plugged in (there are: {seen}); check the cable and the power")
+
+
+def _path_of(device: str) -> str:
+    """Return the name of a device that stands for the USB socket it is plugged into, or else the device."""
+    links = sorted(Path("/dev/serial/by-path").glob("*"))
+    return next((str(link) for link in links if link.resolve() == Path(device)), device)
+
+
+class Port(serial.Serial):  # type: ignore[misc] # pyserial has no types
+    """A port that is opened with DTR and RTS raised, or not."""
+
+    def __init__(self, port: str, baudrate: int, *, dtr: bool) -> None:
+        super().__init__(None, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
+        self.port = port
+        self.dtr = self.rts = dtr
+        self.open()
 
 
 class SerialLine:
     """An open line. Every call ends in bounded time, and raises `LineLost` when the cable was pulled.
 
-    Opening a port restarts most boards, because DTR rises. With ``keep_dtr`` DTR stays up when the port is closed, so
-    that opening it again doesn't.
+    Opening a port restarts most boards, because DTR rises. With ``keep_dtr`` DTR stays as it is when the port is
+    closed, so that opening it again doesn't; without ``dtr`` it stays low.
     """
 
-    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool = False) -> None:
+    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool = False, dtr: bool = True) -> None:
         self.port = port
         self._unfinished = b""
         with self._translate_errors("can't be opened"):
-            self._serial = serial.Serial(port, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
+            self._serial = Port(port, baudrate, dtr=dtr)
             if keep_dtr:
                 _keep_dtr(self._serial)
 
@@ -114,12 +141,17 @@ class SerialLine:
         self._unfinished += received
         return self._take_line() or ""
 
+    @property
+    def unfinished(self) -> str:
+        """What came after the last whole line."""
+        return _text_of(self._unfinished)
+
     def _take_line(self) -> str | None:
         line, end, rest = self._unfinished.partition(b"\n")
         if not end and len(line) <= MAX_LINE_BYTES:
             return None
         self._unfinished = rest
-        return printable(line.decode(errors="replace")).strip()
+        return _text_of(line)
 
     def discard_input(self) -> None:
         """Discard everything that was received and not read."""
@@ -143,6 +175,10 @@ class SerialLine:
             raise LineLost(f"{self.port}: {_describe_error(lost, what)}") from lost
 
 
+def _text_of(line: bytes) -> str:
+    return printable(line.decode(errors="replace")).strip()
+
+
 def _keep_dtr(port: serial.Serial) -> None:
     """Set the port to leave DTR as it is when it is closed."""
     attributes = termios.tcgetattr(port)
@@ -155,12 +191,13 @@ def _describe_error(problem: Exception, what: str) -> str:
     number = getattr(problem, "errno", None)
     if number is None and problem.args and isinstance(problem.args[0], int):
         number = problem.args[0]
+    refused = cure_of_refusal(number, "dialout", "serial.conf")
+    if refused is not None:
+        return refused
     known = {
         errno.ENOENT: "there is no such port; check the cable and the power, or name the board by its USB id "
         "(a service sees no port without systemd/examples/serial.conf)",
         errno.ENODEV: "there is no such port any more; check the cable",
-        errno.EACCES: "this user may not open it; add them to the group dialout (see systemd/examples/serial.conf)",
-        errno.EPERM: "the service may not open it; see systemd/examples/serial.conf",
         errno.EBUSY: "another program has it open",
         errno.EAGAIN: "another program has it open",
         errno.ENOTTY: "it is no serial port",

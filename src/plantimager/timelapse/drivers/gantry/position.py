@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.options import ArmOptions
-    from plantimager.timelapse.drivers.gantry.protocol import Status
+    from plantimager.timelapse.drivers.gantry.replies import Status
 
 
 class PositionUnknown(GantryFault):
     """It is unknown where the arm stands, or it stands elsewhere than it should."""
+
+    may_pass = True
 
 
 class PositionTracker:

@@ -1,24 +1,38 @@
-"""The protocol of GRBL 1.1: ``ok`` answers each line, a status answers ``?``; alarms and banners come unasked.
+"""The talk with a board of GRBL's family: a line is answered by ``ok`` or an error, ``?`` by a status.
+
+A byte may be lost or damaged in either direction, so no answer is believed by itself. Every question may be asked
+again, since everything that is sent may be obeyed twice: moves are absolute, homing only costs time. What follows from
+an answer is verified by its effect: settings are read until two readings agree, work coordinates and modes are read
+back, a position counts at rest, and `arm` follows each move. An ``ok`` too many or too few therefore does no harm.
 
 A board answers a move with ``ok`` when it has planned the move, not when it has made it. After a soft limit it doesn't
-answer until it is reset, and while it homes it doesn't answer ``?``. So every wait has a deadline.
+answer until it is reset, and while it homes it may not answer ``?``. So every wait has a deadline.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
+from plantimager.timelapse.drivers.gantry.motion import gcode_words, subtract
 from plantimager.timelapse.drivers.gantry.port import GantryFault
+from plantimager.timelapse.drivers.gantry.replies import (
+    STATES,
+    Status,
+    describe_heard,
+    is_message,
+    read_code,
+    read_firmware,
+    read_setting,
+    read_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import timedelta
 
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.port import SerialLine
@@ -26,106 +40,81 @@ if TYPE_CHECKING:
 RESET: Final = b"\x18"
 HOLD: Final = b"!"
 STATUS: Final = b"?"
-EMPTY_LINES: Final = b"\r\n\r\n"
-ANSWERS_TO_EMPTY_LINES: Final = 4
-"""Each CR and each LF ends a line."""
+LINE_END: Final = b"\n"
+"""A board takes CR, LF and both together as the end of a line, or of two lines; LF alone is always one."""
 
 RECEIVE_TIMEOUT: Final = 0.05
 """Seconds between two looks at whether a wait has to end."""
-
 QUIET_TIME: Final = 0.1
 """Seconds without a byte after which no more is on its way; at 115 200 baud a line takes 10 ms."""
+PATIENCE: Final = 10
+"""Quiet `RECEIVE_TIMEOUT`\\ s after which ``?`` is asked again: half a second."""
 
 MAX_RESETS: Final = 4
-"""Each is followed by a wait for its answer: a board that restarts when its port is opened takes two seconds."""
-
-MAX_ANSWER_LINES: Final = 200
-"""Lines that are kept of an answer. ``$$`` takes 34; a faulty board may send lines without end."""
-
-_BANNER: Final = re.compile(r"Grbl\s+(\S+)", re.IGNORECASE)
-_NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
-"""A number as a board writes it. A longer one was damaged on its way; as infinity it would spoil every calculation."""
-
-_SETTING: Final = re.compile(rf"\$(\d{{1,3}})=({_NUMBER})(?: .*)?", re.ASCII)
-_CODE: Final = re.compile(r"(error|ALARM):(\d{1,3})", re.ASCII)
-_STATUS: Final = re.compile(r"<(\w+)(?::(\d{1,3}))?((?:\|[^|>]+)*)>", re.ASCII)
-_POSITION: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})", re.ASCII)
+MAX_ASKS: Final = 3
+"""How often a question is asked."""
+MAX_READINGS: Final = 5
+"""How often something is read until two readings agree, which takes two where no byte is damaged."""
+MAX_ANSWER_LINES: Final = 500
+"""Lines that are kept of an answer. ``$$`` takes 34 to 300; a faulty board may send lines without end."""
+MAX_KEPT_CHARACTERS: Final = 160
+"""Of each of them."""
+MAX_KEPT_WORDS: Final = 5
+"""Lines that are kept to say what was heard instead of an answer."""
+TOLERANCE: Final = 0.011
+"""mm or degrees by which two positions that a board reports may differ in rounding."""
 
 
 class NoAnswer(GantryFault):
-    """The board doesn't answer."""
+    """The board doesn't answer, or nothing that makes sense."""
+
+    may_pass = True
 
 
 class BoardRestarted(GantryFault):
     """The board's banner came although the driver had not reset it."""
 
+    may_pass = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the board restarted by itself, which loses the arm's position: check the power supply and the "
+            "emergency stop, then `timelapsectl rig home`"
+        )
+
 
 class Alarm(GantryFault):
     """The board stopped by itself and is locked."""
 
-    def __init__(self, number: int, where: str = "") -> None:
-        self.number = number
-        super().__init__(codes.describe_alarm(number, where))
+    may_pass = True
+
+    def __init__(self, code: str, where: str = "") -> None:
+        self.code = code
+        """A number, or the board's own words."""
+        super().__init__(codes.describe_alarm(code, where))
 
 
 class CommandRefused(GantryFault):
     """The board refused a line."""
 
-    def __init__(self, number: int, sent: str) -> None:
-        self.number, self.sent = number, sent
-        super().__init__(codes.describe_error(number, sent))
+    def __init__(self, code: str, sent: str) -> None:
+        super().__init__(codes.describe_error(code, sent))
 
 
 class Stopped(Exception):
     """The wait was ended because the caller asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """An answer to ``?``."""
-
-    state: str
-    """``Idle``, ``Run``, ``Hold``, ``Home``, ``Alarm``, ``Door`` …"""
-    detail: int | None
-    """The number after it: ``Hold:0`` is at rest, ``Hold:1`` is still slowing down."""
-    machine: Position | None
-    """Machine position, where reported."""
-    work: Position | None
-    """Work position, reported instead where ``$10`` is even."""
-    offset: Position | None
-    """Machine position minus work position; reported now and then."""
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether the arm doesn't move."""
-        return self.state not in ("Run", "Hold", "Jog") or (self.state, self.detail) == ("Hold", 0)
-
-
-def read_status(line: str) -> Status | None:
-    """Return the status in a line, None if the line is damaged or something else."""
-    match = _STATUS.fullmatch(line)
-    if match is None:
-        return None
-    fields = dict(part.partition(":")[::2] for part in match[3].split("|")[1:])
-    positions = {key: _read_position(fields[key]) for key in ("MPos", "WPos", "WCO") if key in fields}
-    if None in positions.values() or not positions.keys() & {"MPos", "WPos"}:
-        return None
-    detail = int(match[2]) if match[2] else None
-    return Status(match[1], detail, positions.get("MPos"), positions.get("WPos"), positions.get("WCO"))
-
-
-def _read_position(text: str) -> Position | None:
-    match = _POSITION.fullmatch(text)
-    return None if match is None else (float(match[1]), float(match[2]), float(match[3]))
-
-
 class Grbl:
     """A board on an open line."""
 
-    def __init__(self, line: SerialLine, answer_timeout: timedelta) -> None:
-        self._line, self._answer_timeout = line, answer_timeout
-        self.version = ""
-        """The version in its banner: ``1.1h``."""
+    def __init__(
+        self, line: SerialLine, answer_timeout: timedelta, boot_timeout: timedelta = timedelta(seconds=20)
+    ) -> None:
+        self._line, self._answer_timeout, self._boot_timeout = line, answer_timeout, boot_timeout
+        self.firmware = ""
+        """Its name for itself: ``Grbl 1.1h``."""
+        self._repeats = 0
 
     def wake(self) -> None:
         """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
@@ -133,84 +122,181 @@ class Grbl:
         Raises
         ------
         GantryFault
-            It doesn't answer as GRBL 1.1 does.
+            It doesn't answer, or not as GRBL's family does.
 
         """
-        for _ in range(MAX_RESETS):
-            self._line.discard_input()
-            self._line.send(RESET)
-            if self._receive_banner() and self._is_synchronised():
-                return
-        problem = "the board doesn't answer; check its power, the port and the baud rate, and that it is GRBL 1.1"
-        raise NoAnswer(f"{self._line.port}: {problem}")
+        heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
+        with Deadline(self._boot_timeout) as booting:
+            for resets_left in reversed(range(MAX_RESETS)):
+                self._line.discard_input()
+                self._line.send(RESET)
+                lives = self._awaits_banner(booting, heard)
+                if lives and self._receive_until_quiet(heard.append) and (self.firmware or not resets_left):
+                    return
+                self._repeats += lives
+        self._receive_until_quiet(heard.append)
+        raise self._no_answer("", heard)
 
-    def _receive_banner(self) -> bool:
-        for line in self._lines(self._answer_timeout):
-            banner = _BANNER.match(line)
-            if banner is not None:
-                self.version = banner[1]
-                return True
+    def _awaits_banner(self, booting: Deadline, heard: deque[str]) -> bool:
+        """Wait for the banner; return whether the board is there.
+
+        A board that restarts when its port is opened doesn't hear the reset, and sends its banner when it is up. One
+        that tells its status is up, and either reset or banner was lost.
+        """
+        self.firmware = ""
+        with Deadline(self._answer_timeout) as answering:
+            for line in self._lines(lambda: booting.passed() and answering.passed(), asking=True):
+                self.firmware = read_firmware(line) or ""
+                if self.firmware or (read_status(line) is not None and answering.passed()):
+                    return True
+                if line:
+                    heard.append(line)
         return False
 
-    def _is_synchronised(self) -> bool:
-        """Whether every line gets its own answer from now on.
-
-        Everything that is still on its way is received first, such as the banner of an earlier reset. Otherwise an
-        ``ok`` too many would be taken for the answer to the next line, and so on.
-        """
+    def _receive_until_quiet(self, take: Callable[[str], object]) -> bool:
+        """End an incomplete line, and ``take`` all that is still on its way; return whether that had an end."""
+        self._line.send(LINE_END)
         with Deadline(self._answer_timeout) as deadline:
-            while self._line.receive(QUIET_TIME) is not None:
-                if deadline.passed():
-                    return False
-        self._line.send(EMPTY_LINES)
-        answers = 0
-        for line in self._lines(self._answer_timeout):
-            if _BANNER.match(line):
-                return False
-            answers += line == "ok"
-            if answers == ANSWERS_TO_EMPTY_LINES:
-                return True
+            while not deadline.passed():
+                line = self._line.receive(QUIET_TIME)
+                if line is None:
+                    return True
+                take(line)
         return False
+
+    def _prepare_repeat(self) -> None:
+        """Bring the line into a known state before a question is asked again. Raises what an alarm or banner means."""
+        self._repeats += 1
+        self._receive_until_quiet(_raise_unasked)
 
     def settings(self) -> BoardSettings:
-        """Return the settings of the board.
+        """Return the settings of the board; raises as `command`. A lost digit would make another value of one."""
+        before: dict[int, float] | None = None
+        for _ in range(MAX_READINGS):
+            values = dict(filter(None, map(read_setting, self.command("$$"))))
+            if values == before:
+                return BoardSettings(values)
+            self._repeats += before is not None
+            before = values
+        raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
+
+    def command(self, text: str) -> list[str]:
+        """Send a line, again where the answer isn't ``ok``, and return the lines that came before its ``ok``.
 
         Raises
         ------
         GantryFault
-            As `command`.
+            The board refused, went into alarm, restarted, or didn't answer.
 
         """
-        matches = (_SETTING.fullmatch(line) for line in self.command("$$"))
-        return BoardSettings({int(match[1]): float(match[2]) for match in matches if match is not None})
+        for asked in range(1, MAX_ASKS + 1):
+            try:
+                return self._ask(text)
+            except (NoAnswer, CommandRefused):
+                if asked == MAX_ASKS:
+                    raise
+            self._prepare_repeat()
+        raise AssertionError  # the loop has an end
 
-    def command(
-        self, text: str, *, timeout: timedelta | None = None, should_stop: Callable[[], bool] = lambda: False
-    ) -> list[str]:
-        """Send a line and return the lines that came before its ``ok``.
+    def _ask(self, text: str) -> list[str]:
+        self._line.send(text.encode() + LINE_END)
+        answer: deque[str] = deque(maxlen=MAX_ANSWER_LINES)
+        with Deadline(self._answer_timeout) as deadline:
+            for line in self._lines(deadline.passed):
+                if line == "ok":
+                    return list(answer)
+                code = _raise_unasked(line)
+                if code is not None:
+                    raise CommandRefused(code, text)
+                if line:
+                    answer.append(line[:MAX_KEPT_CHARACTERS])
+        raise self._no_answer(f"asked {text!r}, ", answer)
+
+    def home(self, timeout: timedelta, should_stop: Callable[[], bool]) -> Status:
+        """Home, and return the status then.
+
+        A damaged ``$H`` may be another command that is answered by ``ok``. So the answer counts if the board was locked
+        before or stands elsewhere afterwards, and otherwise if homing again gives the same.
 
         Raises
         ------
         Stopped
-            ``should_stop()`` returned True before the answer came.
+            ``should_stop()`` returned True before it was over.
         GantryFault
-            The board refused, went into alarm, restarted, or didn't answer within ``timeout``.
+            No end within ``timeout``, or as `command`.
 
         """
-        self._line.send(text.encode() + b"\n")
-        answer: deque[str] = deque(maxlen=MAX_ANSWER_LINES)
-        for line in self._lines(timeout or self._answer_timeout, should_stop):
+        was_sure, refused = False, None
+        with Deadline(timeout) as deadline:
+            for _ in range(MAX_ASKS):
+                before = self.rest_status()
+                try:
+                    sure = self._home_once(deadline, should_stop)
+                except CommandRefused as refusal:
+                    sure, refused = False, refusal
+                status = self.rest_status()
+                if sure and (was_sure or before.state == "Alarm" or status.place != before.place):
+                    return status
+                was_sure = sure
+                self._prepare_repeat()
+        raise refused or NoAnswer(f"{self._line.port}: the board doesn't say that it has homed; {_CHECK_CABLE}")
+
+    def _home_once(self, deadline: Deadline, should_stop: Callable[[], bool]) -> bool:
+        """Send ``$H``; return whether it was answered by ``ok`` and nothing else. Raises as `home`."""
+        self._line.send(b"$H" + LINE_END)
+        heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
+        is_clean, quiet, is_over = True, 0, False
+
+        def ends() -> bool:
+            if should_stop():
+                raise Stopped
+            return deadline.passed()
+
+        for line in self._lines(ends):
             if line == "ok":
-                return list(answer)
-            error = self._error_number(line)
-            if error is not None:
-                raise CommandRefused(error, text)
-            answer.append(line)
-        garbage = [line for line in answer if not line.startswith(("$", "[", "<"))]
-        heard = f", but said {garbage[-1][:40]!r}" if garbage else ""
-        raise NoAnswer(
-            f"{self._line.port}: the board didn't answer {text!r}{heard}; check the cable, and keep it off the motors'"
-        )
+                return is_clean
+            code = _raise_unasked(line)
+            if code is not None:
+                raise CommandRefused(code, "$H")
+            quiet = 0 if line else quiet + 1
+            status = read_status(line)
+            if status is not None:
+                is_over = status.state not in ("Home", "Run")
+            elif line:
+                heard.append(line)
+                is_clean = is_clean and is_message(line)
+            if quiet and quiet % PATIENCE == 0:
+                if is_over:
+                    return False  # its ok was lost, or the line
+                self._line.send(STATUS)
+        raise self._no_answer("asked '$H', ", heard)
+
+    def set_coordinates(self, work: Position, machine: Position | None) -> None:
+        """Count in mm and absolutely, with the arm standing at ``work``. Raises as `command`."""
+        for _ in range(MAX_ASKS):
+            for line in ("G21", "G90"):
+                self.command(line)
+            if not self._has_modes("G21", "G90"):
+                continue
+            self.command(f"G92 {gcode_words(work)}")
+            status = self.rest_status()
+            wrong = status.work is not None and not _agree(status.work, work)
+            if machine is not None and status.offset is not None:
+                wrong = not _agree(status.offset, subtract(machine, work))
+            if not wrong:
+                return
+            self._repeats += 1
+        raise GantryFault("the board doesn't take the work coordinates that it is given; is another program using it?")
+
+    def _has_modes(self, *modes: str) -> bool:
+        try:
+            words = " ".join(self._ask("$G")).replace(":", " ").replace("]", " ").split()
+        except NoAnswer:
+            self._prepare_repeat()
+            return False
+        except CommandRefused:
+            return True  # not every firmware says
+        return all(mode in words for mode in modes)
 
     def status(self) -> Status:
         """Ask for the status.
@@ -221,41 +307,76 @@ class Grbl:
             Alarm, restart, or no answer.
 
         """
+        heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
+        doubtful = ""
         self._line.send(STATUS)
-        heard = ""
-        for line in self._lines(self._answer_timeout):
-            status = read_status(line)
-            if status is not None:
-                return status
-            self._error_number(line)
-            if line.startswith("<"):
-                self._line.send(STATUS)  # damaged on its way
-            heard = line or heard
-        garbage = f" but {heard[:40]!r}" if heard else ""
-        raise NoAnswer(f"{self._line.port}: the board doesn't report its state{garbage}; check its power and the cable")
+        with Deadline(self._answer_timeout) as deadline:
+            for line in self._lines(deadline.passed, asking=True):
+                status = read_status(line)
+                if status is not None and (status.state in STATES or status.state == doubtful):
+                    return status
+                _raise_unasked(line)
+                if line.startswith("<") or status is not None:  # damaged on its way
+                    doubtful = "" if status is None else status.state
+                    self._repeats += 1
+                    self._line.send(STATUS)
+                if line:
+                    heard.append(line)
+        raise self._no_answer("asked for its state, ", heard)
+
+    def rest_status(self) -> Status:
+        """Return the status of an arm at rest, which two answers agree on. Raises as `status`."""
+        before = self.status()
+        offset = before.offset
+        for _ in range(MAX_READINGS):
+            status = self.status()
+            offset = status.offset or offset
+            if status.place == before.place:
+                return Status(status.state, status.detail, status.machine, status.work, offset)
+            before = status
+        return before
+
+    def note_repeat(self) -> None:
+        """Count something that had to be sent again."""
+        self._repeats += 1
+
+    def take_repeats(self) -> int:
+        """Return how often something was sent again since the last call."""
+        repeats, self._repeats = self._repeats, 0
+        return repeats
 
     def send(self, signal: bytes) -> None:
         """Send a byte that the board obeys at once and doesn't answer: `HOLD`, `RESET`."""
         self._line.send(signal)
 
-    def _lines(self, timeout: timedelta, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
-        """Yield the lines that come within a time, without empty ones. Raises `Stopped`."""
-        with Deadline(timeout) as deadline:
-            while not deadline.passed():
-                if should_stop():
-                    raise Stopped
-                line = self._line.receive(RECEIVE_TIMEOUT)
-                if line:
-                    yield line
+    def _lines(self, ends: Callable[[], bool], *, asking: bool = False) -> Iterator[str]:
+        """Yield the lines that come, and "" each time that none has; ``asking`` sends ``?`` when it is quiet."""
+        quiet = 0
+        while not ends():
+            line = self._line.receive(RECEIVE_TIMEOUT)
+            quiet = quiet + 1 if line is None else 0
+            if asking and quiet == PATIENCE:
+                quiet = 0
+                self._line.send(STATUS)
+            yield line or ""
 
-    def _error_number(self, line: str) -> int | None:
-        """Return the number of an ``error:``; raise the error that an alarm or a banner stands for."""
-        code = _CODE.match(line)
-        if code is not None and code[1] == "ALARM":
-            raise Alarm(int(code[2]))
-        if _BANNER.match(line):
-            raise BoardRestarted(
-                "the board restarted by itself, which loses the arm's position: check the power supply and the "
-                "emergency stop, then `timelapsectl rig home`"
-            )
-        return int(code[2]) if code is not None else None
+    def _no_answer(self, after: str, heard: deque[str]) -> NoAnswer:
+        words = describe_heard((*heard, self._line.unfinished), is_grbl=bool(self.firmware))
+        return NoAnswer(f"{self._line.port}: {after}the board {words}")
+
+
+def _raise_unasked(line: str) -> str | None:
+    """Raise what an alarm or a banner stands for; return the code of an error."""
+    code = read_code(line)
+    if code is not None and code[0] == "alarm":
+        raise Alarm(code[1])
+    if read_firmware(line) is not None:
+        raise BoardRestarted
+    return code[1] if code is not None else None
+
+
+def _agree(position: Position, other: Position) -> bool:
+    return all(abs(difference) <= TOLERANCE for difference in subtract(position, other))
+
+
+_CHECK_CABLE: Final = "check the cable, and keep it off the motors'"

@@ -128,6 +128,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
                 scan.run(poses, cameras)
             notes += scan.notes
             layout.complete()
+            notes += self._rig.arm.take_notes()
             before = "; ".join(notes)
             result = attempt.finish(ScanResult(pictures=layout.pictures, note=before))
         moved = result.note.removeprefix(before).removeprefix("; ")

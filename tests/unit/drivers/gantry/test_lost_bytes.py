@@ -1,0 +1,93 @@
+"""Bytes that are lost or damaged between driver and board: a repeated question each, and no slot."""
+
+import pytest
+from grbl_stand_in import DIALECTS
+from soaking import SOAK
+from wild_board import Sheet, wild_arm
+
+PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
+"""A short scan."""
+
+DAMAGES = {
+    "lost": lambda _: "",
+    "lowest bit": lambda byte: chr(ord(byte) ^ 0x01),
+    "a letter as control": lambda byte: chr(ord(byte) ^ 0x40),
+    "highest bit": lambda byte: chr(ord(byte) ^ 0x80),
+}
+STRIDE = 31
+"""Of the bytes from the board, every one is damaged for one firmware, and one in so many for the others."""
+FEED_HOLD = "!"
+"""A byte that turns into this stops the arm, as a person's button does, and so nothing but a person releases it."""
+
+
+def take_scan(dialect, *, homing=True, damage=None):
+    """Take a scan; return the arm's true position at each picture, the bytes that passed, and the notes."""
+    with wild_arm(Sheet(homing=homing), dialect=dialect) as (arm, line):
+        if damage is not None:
+            line.damage = damage
+        arm.make_ready(line.wait)
+        pictures = []
+        for goal in PATH:
+            arm.go(goal, line.wait)
+            origin = tuple(-20.0 if axis < 2 else -331.988 for axis in range(3)) if homing else (0.0, 0.0, 0.0)
+            pictures.append(tuple(zero - at for zero, at in zip(origin, line.board.machine, strict=True)))
+        return pictures, line.passed, arm.take_notes()
+
+
+def is_whole(pictures):
+    """Whether each picture was taken where it belongs; a step of the turntable is a ninth of a degree."""
+    places = [at for place in pictures for at in place]
+    return places == pytest.approx([at for goal in PATH for at in goal], abs=0.08)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_scan_is_taken_with_each_firmware_of_the_family(name):
+    """Whatever its banner, line ends, axes, settings, words and messages are, nothing is asked twice."""
+    pictures, _, notes = take_scan(DIALECTS[name])
+    assert is_whole(pictures)
+    assert notes == []
+
+
+def numbers(count, direction, name, damage):
+    """Return the numbers of the bytes to damage: all, except where that would take minutes."""
+    if SOAK or direction == "to" or (name, damage) == ("grbl", "lost"):
+        return range(count)
+    return range(len(name + damage) % STRIDE, count, STRIDE)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("direction", ["to", "from"])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_damaged_byte_costs_no_slot(name, direction, damage):
+    """One run for each byte of a whole scan, in which that byte is lost or damaged; all pictures are taken."""
+    _, passed, _ = take_scan(DIALECTS[name])
+    lost = []
+    struck_numbers = numbers(passed[direction], direction, name, damage)
+    for number in struck_numbers:
+
+        def strike(way, at, byte, number=number):
+            if way != direction or at != number:
+                return byte
+            struck = DAMAGES[damage](byte)
+            return byte if direction == "to" and struck == FEED_HOLD else struck
+
+        try:
+            pictures, _, _ = take_scan(DIALECTS[name], damage=strike)
+            if not is_whole(pictures):
+                lost.append((number, pictures))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it cost the slot
+            lost.append((number, f"{type(problem).__name__}: {problem}"))
+    assert lost == [], f"{len(struck_numbers) - len(lost)} of {len(struck_numbers)} scans were taken"
+
+
+@pytest.mark.parametrize("direction", ["to", "from"])
+def test_lost_byte_costs_no_slot_without_limit_switches(direction):
+    """Such an arm can't be homed again, so each loss has to be met by asking."""
+    _, passed, _ = take_scan(DIALECTS["grbl"], homing=False)
+    for number in range(0, passed[direction], 1 if direction == "to" else 5):
+        pictures, _, _ = take_scan(
+            DIALECTS["grbl"],
+            homing=False,
+            damage=lambda way, at, byte, number=number: "" if (way, at) == (direction, number) else byte,
+        )
+        assert is_whole(pictures), f"byte {number}"
