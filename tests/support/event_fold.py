@@ -56,5 +56,6 @@ class EventFold:
                 del self.endings[slot]
         elif type(event) in STATUS_OF_ENDING:
             for slot in event.slots if isinstance(event, SlotsSkipped) else (event.record.slot,):
-                assert slot not in self.endings or not self._step_by_step, f"slot {slot} ended twice"
+                is_whole = type(event) is SlotTaken and self.endings.get(slot) is RecordStatus.INTERRUPTED  # cancelled
+                assert is_whole or slot not in self.endings or not self._step_by_step, f"slot {slot} ended twice"
                 self.endings[slot] = STATUS_OF_ENDING[type(event)]

@@ -50,7 +50,7 @@ IN_STATE = MappingProxyType(
         _S.RUNNING: timelapse().begin(at(0), "b"),
         _S.COMPLETED: timelapse().skip_late_slots(at(9), Reason.NOT_RECORDED, ""),
         _S.FAILED: timelapse(on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b").fail_attempt(at(0), FAILURE),
-        _S.CANCELLED: timelapse().cancel(at(0), "ada", "why"),
+        _S.CANCELLED: timelapse().begin(at(0), "b").cancel(at(0), "ada", "why"),
     }
 )
 
@@ -64,6 +64,7 @@ CALLS = MappingProxyType(
         Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
         Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
         Trigger.CLOCK_SET: lambda t: t.redate(EVERY),
+        Trigger.WHOLE_AFTER_ALL: lambda t: t.succeed_after_cancel(0, at(0), 1),
     }
 )
 LOOKS = MappingProxyType(

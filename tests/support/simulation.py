@@ -15,11 +15,13 @@ import resource
 import signal
 import sys
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from event_fold import EventFold
 from msgspec.structs import replace
@@ -27,11 +29,12 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, leave_request
 from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.daemon import dataset_probe, definition_intake, resume
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT, StoreKeeper
+from plantimager.timelapse.daemon.store_keeper import LEAST_SAVE_TIMEOUT, StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -42,7 +45,8 @@ from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
-from plantimager.timelapse.support.errors import ScanCancelled, ScannerNotReady
+from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScannerNotReady
+from plantimager.timelapse.support.progress import current_report
 from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
@@ -74,6 +78,9 @@ on_scan_failed = "{policy}"
 PROMISE = "can be attempted again until"
 """In a line about a slot that was interrupted."""
 
+TIMEOUT_START, TIMEOUT_STOP = 15 * MINUTE, 2 * MINUTE
+"""TimeoutStartSec= and TimeoutStopSec= of the unit."""
+
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
 
@@ -91,6 +98,18 @@ class End(StrEnum):
     STOPPED = "stopped"
     ABANDONED = "abandoned"
     """It ended itself, since the driver hung."""
+
+
+class Bounded(StrEnum):
+    """What the loop itself waits for, for a limited time."""
+
+    RECOVER = "recover"
+    LOOK = "look at the datasets"
+    CHECK = "check of a definition"
+
+
+BOUNDED = {resume: Bounded.RECOVER, dataset_probe: Bounded.LOOK, definition_intake: Bounded.CHECK}
+"""Which module of the daemon waits for which of them."""
 
 
 class Death(StrEnum):
@@ -124,7 +143,7 @@ class Behaviour:
     progress: timedelta | None = 10 * SECOND
     """Between two signs of life; None: silent."""
     stops_in: timedelta | None = SECOND
-    """How long it takes to its safe point when it is cancelled; None: it ignores that."""
+    """How long it takes to its safe point when it is cancelled; None: it ignores that, as one that syncs its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +187,14 @@ class World:
         """When, by true time, the network will set the clock right."""
         self.behaviour: Callable[[ScanRequest], Behaviour] = lambda _: Behaviour()
         """Asked whenever a scan begins."""
-        self.hangs: set[Call] = set()
+        self.recover_reports = True
+        """Whether the driver reports what it does in `recover`, every second."""
+        self.hangs: set[Call | Bounded] = set()
         """Calls other than scans that never come back."""
-        self.slow: dict[Call, timedelta] = {}
-        """How long calls other than scans take, where that isn't a second."""
+        self.slow: dict[Call | Bounded, timedelta] = {}
+        """How long calls other than scans take, where that isn't a second, or no time for what the loop waits for."""
+        self.saves: Iterator[timedelta] = iter(())
+        """How long each save takes; afterwards they take no time."""
         self.prepares: Iterator[BaseException | None] = iter(())
         """With what each prepare ends; afterwards they succeed."""
         self.ledger: list[Entry] = []
@@ -180,6 +203,8 @@ class World:
         """The scan ids whose dataset is whole."""
         self.calm_since: datetime | None = None
         """By the wall clock, from when on nothing disturbs the rig any more."""
+        self.begun_at: dict[str, datetime] = {}
+        """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
         self.lost_lines = False
@@ -187,6 +212,8 @@ class World:
         self.forgetful = False
         """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
+        self.judged = 0
+        """How many slots were due after the faults had stopped."""
 
     # Its files
 
@@ -314,8 +341,9 @@ class Life:
         self.clock = WatchedClock(self, world)
         self.notices = Notices(self, watchdog)
         self.dies_at_save: Death | None = None
+        self.is_dead = False
         self.saves = 0
-        self.disk = VirtualDisk(self.clock)
+        self.disk = VirtualDisk(self)
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
         self.acted = False
@@ -327,40 +355,97 @@ class Life:
         self.fold = EventFold()
         self.shift_unjudged = NONE
         """How far the clock was set since the daemon last judged the schedule by it."""
+        self.is_waiting = self.is_set_in_wait = False
+        """Whether the loop itself waits for a disk or a driver; whether the clock was set meanwhile, in this turn."""
         self.set_back = True
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
         self._last_scan: ScanRequest | None = None
+        self.report = current_report()
+        """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
 
     def run(self) -> None:
         world = self.world
-        with _journal(world.journal, self._judge_line):
+        with self._journal(), self._virtual_time():
             try:
                 code = self.daemon.run()
             except (Killed, ScriptEnded) as end:
                 self.ended = End.KILLED if isinstance(end, Killed) else End.IDLE
             else:
                 self.ended = End.ABANDONED if code else End.STOPPED
+                self.notices.check_in_time()
                 assert self.has_hung or not code, "abandoned, though every call of the driver comes to its end"
                 assert code or world.ledger[-1].call is Call.CLOSE or not self.standing, "the rig was left as it was"
             finally:
                 world.forgetful |= self.daemon.keeper.trouble is not None
                 fill_disk(full=False)
 
-    def _judge_line(self, line: Line) -> None:
+    @contextmanager
+    def _journal(self) -> Iterator[None]:
+        """Collect the journal, have each line judged, and keep its many lines from all other handlers."""
+        handler = _Collector(self)
+        propagated, level = logger.propagate, logger.level
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.propagate = propagated
+            logger.setLevel(level)
+
+    @contextmanager
+    def _virtual_time(self) -> Iterator[None]:
+        """Have what the loop waits for take virtual time, without a thread."""
+        with ExitStack() as stack:
+            for module, what in BOUNDED.items():
+                call = partial(self._call_with_timeout, what)
+                stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
+            yield
+
+    def wait_in_turn(self, duration: timedelta) -> None:
+        """Let time pass while the loop itself waits for something."""
+        self.is_waiting = True
+        self.clock.pass_time(duration)
+        self.is_waiting = False
+
+    def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
+        """Do what `driver_calls.call_with_timeout` does."""
+        clock, hangs = self.clock, what in self.world.hangs
+        self.has_hung |= hangs
+        result, began = call(), clock.elapsed
+        ends, last_sign = began + (limit * 100 if hangs else self.world.slow.get(what, NONE)), began
+        while (left := ends - clock.elapsed) > NONE:
+            if clock.elapsed - last_sign >= limit:
+                self.has_hung |= what is Bounded.RECOVER
+                raise DriverStalled(who, limit, abandoned=True)
+            self.wait_in_turn(min(left, SECOND, limit - (clock.elapsed - last_sign)))
+            if what is Bounded.RECOVER and self.world.recover_reports:
+                self.report("putting a file on disk")
+            last_sign = clock.elapsed if is_alive() else last_sign
+        return result
+
+    def judge_line(self, line: Line) -> None:
         """Check that what a line promises is possible when it is written."""
         if PROMISE not in line.sentence:
             return
         timelapse, slot = self.timelapse, line.fields["SLOT"]
         assert timelapse.next_idx == slot, line
-        assert self.clock.now() <= timelapse.latest_start(slot), line
+        assert self.clock.now() - self.disk.last_took <= timelapse.latest_start(slot), line  # when it was saved
 
     # What a test does to it
 
     def kill(self) -> None:
-        raise Killed
+        self.is_dead = True
+        self.go_on_if_alive()
+
+    def go_on_if_alive(self) -> None:
+        """End what the daemon does after its death: it catches some exceptions of a driver, whatever they are."""
+        if self.is_dead:
+            raise Killed
 
     def die_before_save(self) -> None:
         self.dies_at_save = Death.BEFORE
@@ -369,6 +454,7 @@ class Life:
         self.dies_at_save = Death.AFTER
 
     def stop(self) -> None:
+        self.notices.begin_stop()
         self.daemon.signals.send(signal.SIGTERM)
 
     def reload(self) -> None:
@@ -402,6 +488,7 @@ class Life:
         """Set the wall clock forward, or backward; Linux knows no time before 1970."""
         by = max(by, EPOCH - self.clock.now())
         self.shift_unjudged += by
+        self.is_set_in_wait |= self.is_waiting
         if by < NONE:
             self.set_back = self.set_back_since_scan = True
         self.clock.shift(by)
@@ -411,8 +498,9 @@ class Life:
     def calm_down(self) -> None:
         """End all faults of the rig, from now on."""
         world = self.world
-        world.behaviour, world.hangs, world.slow = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set(), {}
-        world.prepares = iter(())
+        world.behaviour, world.hangs = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set()
+        world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
+        world.prepares, world.saves = iter(()), iter(())
         self._note_calm()
 
     def _note_calm(self) -> None:
@@ -423,6 +511,8 @@ class Life:
         if timelapse is not None:
             closed = (slot for slot in timelapse.records if timelapse.is_closed(slot))
             world.closed_before |= {(timelapse.id, slot) for slot in closed if not timelapse.records[slot].may_reopen}
+        for archived in world.archived():
+            world.closed_before |= {(archived.id, slot) for slot in archived.records}
 
     def ntp_answers(self) -> None:
         """Set the clock right, and have the kernel say so."""
@@ -474,16 +564,16 @@ class Life:
         assert timelapse.next_idx == slot
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
-        saving = now - timelapse.records[slot].started_at  # the record is saved before the scan, or its save gives up
-        assert NONE <= saving <= SAVE_TIMEOUT, f"slot {slot} is recorded with another start"
+        began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
+        assert began + self.disk.last_took == now, f"slot {slot} is recorded with another start"
         last = self._last_scan
         if last is not None and last.timelapse_id != request.timelapse_id:
             last = None
         retry = last is not None and last.index == slot and request.attempt == last.attempt + 1
         if not retry:
-            assert late >= NONE, f"slot {slot} fired {late} early"
-            if world.config.missed is Missed.SKIP:
-                assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
+            assert late >= NONE or self.is_set_in_wait, f"slot {slot} fired {late} early"
+            if world.config.missed is Missed.SKIP and not self.is_set_in_wait:
+                assert late <= max(timelapse.grace, SECOND) + LEAST_SAVE_TIMEOUT, f"slot {slot} fired {late} late"
         if last is not None and slot < last.index:
             assert self.set_back_since_scan, "an earlier slot after a later one"
         self._last_scan = request
@@ -494,6 +584,7 @@ class Life:
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
         """Check everything that holds whenever the daemon goes to sleep."""
         keeper, rig = self.daemon.keeper, self.daemon.rig
+        self.notices.check_in_time()
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
             return
@@ -504,7 +595,9 @@ class Life:
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
-        if not keeper.is_scanning:
+        if self.is_set_in_wait:  # then it doesn't sleep: the clock's timer has that to report
+            self.is_set_in_wait = False
+        elif not keeper.is_scanning:
             self._is_judged()
             if phase.keeps_schedule:  # else the next start sees to it
                 self._look_for_lost_slots()
@@ -538,6 +631,7 @@ class Life:
             assert sorted(timelapse.records) == list(range(timelapse.n_slots))
         if before is None or before.id != timelapse.id:
             assert before is None or not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
+            self.world.begun_at.setdefault(timelapse.id, self.world.truth + self.clock.elapsed)
             self._is_judged()  # no clock can have been set since it began
             return
         for slot, record in before.records.items():
@@ -560,7 +654,7 @@ class Life:
         grace = max(timelapse.grace, SECOND)
         assert late > grace, f"slot {record.slot} was skipped within its grace"
         moved_over = self.shift_unjudged > NONE and late - self.shift_unjudged <= grace
-        if self.world.config.missed is Missed.SKIP:
+        if self.world.config.missed is Missed.SKIP and not self.is_set_in_wait:
             assert (record.reason is Reason.CLOCK_MOVED) == moved_over, record
 
     def _look_at_disk(self) -> None:
@@ -602,6 +696,7 @@ class WatchedClock(VirtualClock):
         self._spins = self._spins + 1 if at == self._slept_at else 0
         self._slept_at = at
         assert self._spins < SPINNING, "the loop spins"
+        self._life.go_on_if_alive()
         self._life.falls_asleep(until, timeout)
         return super().wait(until, timeout)
 
@@ -641,39 +736,47 @@ class MortalKeeper(StoreKeeper):
 
     def _save(self, following, content, at):
         life = self._life
+        life.go_on_if_alive()
         life.looks_after(following.timelapse)
         if life.dies_at_save is Death.BEFORE:
-            raise Killed
+            life.kill()
         saved = super()._save(following, content, at)
         life.saves += 1
         if life.dies_at_save is Death.AFTER:
             life.world.lost_lines = True
-            raise Killed
+            life.kill()
         return saved
 
 
 class VirtualDisk:
-    """A `Disk` that stalls as the script says: its writes take virtual time, and are made at the end of it."""
+    """A `Disk` whose writes take virtual time, as the script says, and are made at the end of it."""
 
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
+    def __init__(self, life: Life) -> None:
+        self._life, self._clock, self._world = life, life.clock, life.world
         self._until = NONE
-        """When, in the clock's elapsed time, the stall ends."""
+        """When, in the clock's elapsed time, the disk answers again."""
         self._stalled: Future | None = None
+        self.last_took = NONE
+        """How far the wall clock went during the last write that was waited for."""
 
     def stall(self, duration: timedelta) -> None:
         self._until = max(self._until, self._clock.elapsed + duration)
 
     def run(self, write, limit):
+        self.last_took = NONE
         if self._stalled is not None:
             raise DiskStalled(limit, is_first=False)
+        began = self._clock.now()
+        self.stall(next(self._world.saves, NONE))
         if self._until - self._clock.elapsed > limit:
             self._stalled = Future()
             self._clock.at(self._until - self._clock.elapsed, lambda: self._come_back(write))
-            self._clock.pass_time(limit)
+            self._life.wait_in_turn(limit)
+            self.last_took = self._clock.now() - began
             raise DiskStalled(limit, is_first=True)
         if self._until > self._clock.elapsed:
-            self._clock.pass_time(self._until - self._clock.elapsed)
+            self._life.wait_in_turn(self._until - self._clock.elapsed)
+        self.last_took = self._clock.now() - began
         return write()
 
     def _come_back(self, write) -> None:
@@ -694,7 +797,7 @@ class VirtualDisk:
 
     def wait_late(self, limit) -> None:
         if self._stalled is not None:
-            self._clock.pass_time(min(limit, max(self._until - self._clock.elapsed, NONE)))
+            self._life.wait_in_turn(min(limit, max(self._until - self._clock.elapsed, NONE)))
 
 
 class ScriptedDriver(ScannerDriver, ManualControl):
@@ -713,6 +816,8 @@ class ScriptedDriver(ScannerDriver, ManualControl):
         raise AssertionError
 
     def recover(self, request):
+        life = self._world.lives[-1]
+        life.report = current_report()
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
@@ -749,6 +854,7 @@ class ScriptedRig:
         return self.monitor is None and not self._calls
 
     def submit(self, driver, call, request=None, manual=None) -> None:
+        self._life.go_on_if_alive()
         if manual is not None:
             assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
         self._calls.append((driver, call, request, manual))
@@ -825,11 +931,28 @@ class Notices(Notifier):
         self._life = life
         self.watchdog_interval = watchdog
         self.sent: list[str] = []
+        self.kills_at: float | None = life.clock.monotonic() + TIMEOUT_START.total_seconds()
+        """When systemd loses its patience with a start or stop, on the monotonic clock."""
 
     def _send(self, *assignments: str) -> None:
+        self.check_in_time()
         self.sent += assignments
         if "READY=1" in assignments:
             self._life.will_act()
+            self.kills_at = None
+        for assignment in assignments:
+            if assignment.startswith("EXTEND_TIMEOUT_USEC=") and self.kills_at is not None:
+                by = int(assignment.partition("=")[2]) / 1e6
+                self.kills_at = max(self.kills_at, self._life.clock.monotonic() + by)
+
+    def begin_stop(self) -> None:
+        """Count the time of a stop, as systemd does from its SIGTERM on."""
+        self.kills_at = self._life.clock.monotonic() + TIMEOUT_STOP.total_seconds()
+
+    def check_in_time(self) -> None:
+        """Check that systemd has not killed the daemon, which asks for more time where a start or stop lasts."""
+        at = self.kills_at
+        assert at is None or self._life.clock.monotonic() <= at, "killed by systemd: it asked for no more time"
 
     @property
     def statuses(self) -> list[str]:
@@ -857,30 +980,16 @@ def room_on_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@contextmanager
-def _journal(lines: list[Line], judge: Callable[[Line], None]) -> Iterator[None]:
-    """Collect the journal, have each line judged, and keep its many lines from all other handlers."""
-    handler = _Collector(lines, judge)
-    propagated, level = logger.propagate, logger.level
-    logger.addHandler(handler)
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagated
-        logger.setLevel(level)
-
-
 class _Collector(logging.Handler):
-    def __init__(self, lines: list[Line], judge: Callable[[Line], None]) -> None:
+    def __init__(self, life: Life) -> None:
         super().__init__()
-        self._lines, self._judge = lines, judge
+        self._life = life
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._life.go_on_if_alive()
         fields = getattr(record, "journal", {})
         action = fields.get("ACTION", "")
         sentence = record.getMessage().removeprefix(f"{action}: ")
-        self._lines.append(Line(action, sentence, record.levelno, fields))
-        self._judge(self._lines[-1])
+        line = Line(action, sentence, record.levelno, fields)
+        self._life.world.journal.append(line)
+        self._life.judge_line(line)

@@ -94,6 +94,18 @@ def test_disk_that_is_slow_for_good_is_up_to_date_after_each_save(rig):
     assert world.stored().state is TimeLapseState.COMPLETED
 
 
+def test_archive_that_comes_back_after_it_was_refused_is_removed(rig):
+    """The timelapse may go on meanwhile: then an archive would hold slots as they are not."""
+    world = rig()
+    world.define(every=HOUR, n=1)
+    stall = (2 * HOUR, lambda life: (life.disk_stalls(20 * SECOND), life.define("next", HOUR, 1)))
+    world.live(stall)
+    assert "no answer from the disk" in world.said("definition_refused")[0]
+    assert world.archived() == []
+    world.live((SECOND, Life.reload))
+    assert [timelapse.id for timelapse in world.archived()] == ["tl"]
+
+
 def test_stop_waits_for_a_save_that_stalled(rig):
     """What is in memory alone would be lost."""
     world = rig()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.daemon import driver_calls
-from plantimager.timelapse.daemon.driver_calls import CallMonitor, make_call
+from plantimager.timelapse.daemon.driver_calls import CallMonitor, call_with_timeout, make_call
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
-from plantimager.timelapse.support.errors import ScannerNotReady
+from plantimager.timelapse.support.errors import DriverStalled, ScannerNotReady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,19 +42,26 @@ class Driver(ScannerDriver):
         """Find nothing."""
 
 
-def scan_into(datasets: Path, driver: ScannerDriver, clock: VirtualClock | None = None):
-    """Return the outcome of a scan into ``datasets``."""
-    at = datetime(2026, 6, 22, 8, tzinfo=UTC)
-    request = ScanRequest(
+AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
+
+
+def request_into(datasets: Path) -> ScanRequest:
+    """Return the request for a scan into ``datasets``."""
+    return ScanRequest(
         scan_id="tl_0",
         timelapse_id="tl",
         index=0,
         attempt=1,
-        scheduled_at=at,
-        started_at=at,
+        scheduled_at=AT,
+        started_at=AT,
         dataset_dir=datasets / "tl_0",
         configuration={},
     )
+
+
+def scan_into(datasets: Path, driver: ScannerDriver, clock: VirtualClock | None = None):
+    """Return the outcome of a scan into ``datasets``."""
+    request = request_into(datasets)
     return make_call(driver, Call.SCAN, request, CallMonitor(clock or VirtualClock(), Call.SCAN, request))
 
 
@@ -117,3 +127,51 @@ def test_scan_does_not_begin_late_behind_a_directory_that_is_slow(tmp_path, monk
     assert isinstance(problem, ScannerNotReady)
     assert "took 9 s to answer" in str(problem)
     assert driver.asked == []
+
+
+class Finder(Driver):
+    """A driver of somebody else's: its `recover` has no monitor."""
+
+    def recover(self, request):
+        """Put the pictures of a killed daemon on disk."""
+        return find_finished(request)
+
+
+def test_recover_that_puts_pictures_on_disk_reports_each_of_them(tmp_path):
+    """A driver's `recover` has no monitor; what it calls reports to the daemon all the same."""
+    request = request_into(tmp_path)
+    with begin_attempt(request) as attempt:
+        for number in range(3):
+            (attempt.directory / f"{number}.jpg").write_bytes(b"a picture")
+        attempt.seal(ScanResult(pictures=3))  # and here the daemon is killed
+    said = []
+    monitor = CallMonitor(VirtualClock(), Call.RECOVER, request)
+    monitor.progress = lambda *step: said.append(step)
+    outcome = make_call(Finder(), Call.RECOVER, replace(request, attempt=2), monitor)
+    assert outcome.result == ScanResult(pictures=3)
+    assert {(0, 0, f"putting file {number} of 4 on disk") for number in (1, 2, 3, 4)} <= {*said}
+
+
+def test_call_that_gives_signs_of_life_is_waited_for(monkeypatch):
+    """Its time-out counts from the last of them."""
+    monkeypatch.setattr(driver_calls, "WAIT_INTERVAL", 0.01)
+    is_done, asked = threading.Event(), []
+
+    def is_alive() -> bool:
+        asked.append(True)
+        if len(asked) == 10:
+            is_done.set()
+        return True
+
+    assert call_with_timeout(timedelta(seconds=0.02), "rig", is_done.wait, is_alive)
+    assert len(asked) >= 10
+
+
+def test_call_that_gives_no_sign_of_life_any_more_is_given_up(monkeypatch):
+    """It counts as hung, and its thread goes on."""
+    monkeypatch.setattr(driver_calls, "WAIT_INTERVAL", 0.01)
+    is_done, signs = threading.Event(), iter([True] * 5)
+    with pytest.raises(DriverStalled, match=r"made no progress for 0\.0"):
+        call_with_timeout(timedelta(seconds=0.02), "rig", is_done.wait, lambda: next(signs, False))
+    assert next(signs, None) is None
+    is_done.set()

@@ -6,7 +6,21 @@ import json
 from datetime import timedelta
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Boot, End, Life, Notices, ScriptedDriver
+from simulation import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NONE,
+    SECOND,
+    START,
+    Behaviour,
+    Boot,
+    Bounded,
+    End,
+    Life,
+    Notices,
+    ScriptedDriver,
+)
 from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import read_live
@@ -428,3 +442,38 @@ def test_timelapse_whose_definition_leaves_the_path_to_the_driver_is_no_news(rig
     world.live((MINUTE, Life.stop))
     world.live()
     assert not world.said("scan_assumed")
+
+
+def test_slow_recover_that_reports_is_waited_for(rig):
+    """A killed daemon had taken all pictures, and the card is slow: the next one puts them on disk, and says so."""
+    world = rig(stall_timeout=2 * MINUTE)
+    world.define(every=HOUR, n=2, grace=HOUR / 2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    world.slow = {Bounded.RECOVER: 20 * MINUTE}
+    life = world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert "looking for the scan that was cut off: putting a file on disk" in life.notices.statuses
+
+
+def test_recover_that_reports_nothing_is_given_up(rig):
+    """It counts as hung after ``stall_timeout``, and the process is replaced."""
+    world = rig(stall_timeout=2 * MINUTE)
+    world.define(every=HOUR, n=2, grace=HOUR / 2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.slow, world.recover_reports = {Bounded.RECOVER: 20 * MINUTE}, False
+    life = world.live(off=5 * SECOND)
+    assert life.ended is End.ABANDONED
+    world.slow = {}
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "succeeded"]
+
+
+def test_recover_has_the_time_that_its_driver_asks_for(rig, monkeypatch):
+    """A program that says what became of a scan may have a time-out of its own, and report nothing."""
+    monkeypatch.setattr(ScriptedDriver, "call_timeout", 30 * MINUTE)
+    world = rig(stall_timeout=2 * MINUTE)
+    world.define(every=HOUR, n=2, grace=HOUR / 2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.slow, world.recover_reports = {Bounded.RECOVER: 20 * MINUTE}, False
+    assert world.live(off=5 * SECOND).ended is End.IDLE

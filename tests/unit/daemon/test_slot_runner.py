@@ -93,6 +93,34 @@ def test_driver_changed_in_mid_scan_takes_the_next_slot(rig):
     assert world.statuses() == ["succeeded"] * 2
 
 
+SYNCS = Behaviour(takes=20 * SECOND, progress=None, stops_in=None)
+"""A scan whose pictures are being put on disk: it is whole, and can't be cancelled any more."""
+
+
+def test_scan_that_is_whole_when_its_timelapse_is_cancelled_is_recorded_as_taken(rig):
+    """Its dataset is there: nothing else would be true."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: SYNCS
+    world.live((HOUR + 10 * SECOND, Life.cancel))
+    assert world.stored().state is TimeLapseState.CANCELLED
+    assert world.statuses() == ["succeeded", "skipped", "skipped"]
+    assert world.said("scan_succeeded") == ["tl_0 in 20 s, 1 pictures; no slot is left"]
+
+
+def test_scan_that_is_whole_when_another_timelapse_has_begun_is_told(rig):
+    """The archive of its timelapse is closed."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.behaviour = lambda _: SYNCS
+    world.live(
+        (HOUR + SECOND, lambda _: world.define(every=HOUR, n=1, name="b", start=3 * HOUR)),
+        (HOUR + 10 * SECOND, Life.cancel),
+    )
+    assert world.stored().id == "b"
+    assert world.said("scan_succeeded")[0] == "tl_0 is whole, though tl was cancelled; its archive doesn't have it"
+
+
 def test_cancelled_timelapse_leaves_the_rig_in_standby(rig):
     """The scan comes to its safe point first, and its result changes nothing."""
     world = rig()

@@ -80,10 +80,16 @@ def test_transition_is_in_the_table_or_refused(state, event):
                 check_transition(state, event, to)
 
 
-@pytest.mark.parametrize("state", [S.CONFIGURED, S.FAILED, S.CANCELLED])
+@pytest.mark.parametrize("state", [S.CONFIGURED, S.FAILED])
 def test_nothing_leads_out_of_a_draft_or_a_definite_end(state):
-    """The daemon arms no draft; failed and cancelled are for good."""
+    """The daemon arms no draft; failed is for good."""
     assert not [key for key in TRANSITIONS if key[0] is state]
+
+
+def test_cancelled_timelapse_can_only_have_the_scan_recorded_that_was_whole_all_the_same():
+    """It stays cancelled."""
+    rows = {key: to for key, to in TRANSITIONS.items() if key[0] is S.CANCELLED}
+    assert rows == {(S.CANCELLED, Trigger.WHOLE_AFTER_ALL): (S.CANCELLED,)}
 
 
 def test_completed_timelapse_can_only_have_its_slots_reopened():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.domain.schedule import format_instant
-from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.scan.request import ScanRequest
 from plantimager.timelapse.scan.secrets import without_secrets
 
@@ -43,6 +43,14 @@ def request_of(
         owner=owner,
         observe=observe,
     )
+
+
+def is_cancelled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
+    """Whether a request is for the attempt that was running when the operator cancelled the timelapse."""
+    if timelapse is None or (timelapse.id, timelapse.state) != (request.timelapse_id, TimeLapseState.CANCELLED):
+        return False
+    record = timelapse.records.get(request.index)
+    return record is not None and (record.reason, record.attempt) == (Reason.CANCELLED, request.attempt)
 
 
 def is_running_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt
-from plantimager.timelapse.daemon.driver_calls import PROGRESS_INTERVAL
+from plantimager.timelapse.daemon.driver_calls import PROGRESS_INTERVAL, max_silence
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.stop import record_stop
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -47,15 +47,17 @@ class CallSupervisor:
             self._abandon(monitor)
             return None
         config = self._active.config
-        stall_timeout = config.stall_timeout
-        if not monitor.call.hears_cancellation:
-            stall_timeout = max(stall_timeout, self._active.driver.call_timeout)
+        stopping, hears = self._lifecycle.phase.is_stopping, monitor.call.hears_cancellation
+        stall_timeout = max_silence(self._active.driver, monitor.call, config.stall_timeout, stopping=stopping)
         stalled_in = monitor.last_sign + stall_timeout.total_seconds() - now
         over_in = monitor.began + config.scan_timeout.total_seconds() - now
         if min(stalled_in, over_in) > 0:
             # Progress that came too soon after the last to wake the loop is shown a moment later.
             unseen = [PROGRESS_INTERVAL] if now - monitor.last_sign < PROGRESS_INTERVAL else []
             return min(stalled_in, over_in, *unseen)
+        if stopping and not hears:
+            self._abandon(monitor)
+            return None
         verdict: ScanFailed = ScanTimedOut(config.driver, config.scan_timeout)
         if stalled_in <= 0:
             verdict = DriverStalled(config.driver, stall_timeout, abandoned=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from concurrent.futures import Future, wait
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ from plantimager.timelapse.support.errors import (
     ScannerNotReady,
 )
 from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.progress import reporting_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,9 @@ PROGRESS_INTERVAL: Final = 1.0
 
 WAIT_INTERVAL: Final = 0.5
 """Seconds between two looks at what else is to be done while the loop itself waits for a call."""
+
+MAX_RECOVER_SILENCE: Final = timedelta(minutes=5)
+"""For a driver to say what became of an attempt; no slot is taken meanwhile."""
 
 MAX_ERROR_CHARACTERS: Final = 2000
 """Of what a driver raised, in the journal; records keep fewer."""
@@ -74,6 +79,7 @@ class CallMonitor(EventMonitor):
         self.manual = manual
         """The manual command, where the call is one."""
         self.began = self.last_sign = clock.monotonic()
+        self._looked_at = self.began
         self.cancelled_at: float | None = None
         self._last_wake = float("-inf")
         self._has_misreported = False
@@ -95,11 +101,29 @@ class CallMonitor(EventMonitor):
         """How long the call has been made by now."""
         return timedelta(seconds=self._clock.monotonic() - self.began)
 
+    def note_step(self, words: str) -> None:
+        """Note a sign of life of a step that counts no pictures. Any thread."""
+        self.progress(*self.steps[:2], words)
+
+    def is_heard_again(self) -> bool:
+        """Whether there was a sign of life since this was asked last. Loop thread."""
+        before, self._looked_at = self._looked_at, self.last_sign
+        return self._looked_at > before
+
     def cancel(self) -> None:
         """Ask for the end, and start counting how long it takes. Loop thread."""
         if self.cancelled_at is None:
             self.cancelled_at = self._clock.monotonic()
         super().cancel()
+
+
+def max_silence(driver: ScannerDriver, call: Call, stall_timeout: timedelta, *, stopping: bool = False) -> timedelta:
+    """Return how long a call may go on without a sign of life; at a stop, one that can't be cancelled has its own."""
+    if call.hears_cancellation:
+        return stall_timeout
+    if call is Call.RECOVER:
+        stall_timeout = min(stall_timeout, MAX_RECOVER_SILENCE)
+    return driver.call_timeout if stopping and driver.call_timeout else max(stall_timeout, driver.call_timeout)
 
 
 def _read_steps(done: Any, total: Any) -> tuple[int, int] | None:
@@ -115,6 +139,13 @@ def make_call(
     driver: ScannerDriver, call: Call, request: ScanRequest | None = None, monitor: CallMonitor | None = None
 ) -> CallOutcome:
     """Make one call of a driver and return its outcome, which is also any exception, `SystemExit` included."""
+    with reporting_to(monitor.note_step) if monitor is not None else nullcontext():
+        return _make_call(driver, call, request, monitor)
+
+
+def _make_call(
+    driver: ScannerDriver, call: Call, request: ScanRequest | None, monitor: CallMonitor | None
+) -> CallOutcome:
     try:
         if call is Call.SCAN and request is not None and monitor is not None:
             make_directory(request.dataset_dir.parent)
@@ -134,11 +165,11 @@ def make_call(
 
 
 def call_with_timeout(
-    limit: timedelta, who: str, call: Callable[[], T], meanwhile: Callable[[], object] = lambda: None
+    limit: timedelta, who: str, call: Callable[[], T], is_alive: Callable[[], bool] = lambda: False
 ) -> T:
     """Return what ``call`` returns, or raise what it raises: for the few calls that the loop itself waits for.
 
-    ``meanwhile`` is called every `WAIT_INTERVAL` on the calling thread.
+    ``is_alive`` is asked every `WAIT_INTERVAL` on the calling thread; where it holds, ``limit`` counts from then on.
 
     Raises
     ------
@@ -155,12 +186,12 @@ def call_with_timeout(
             end.set_exception(problem)
 
     threading.Thread(target=make, name="driver", daemon=True).start()
-    intervals, rest = divmod(limit.total_seconds(), WAIT_INTERVAL)
-    for seconds in (*[WAIT_INTERVAL] * int(intervals), rest):
-        if wait([end], seconds).done:
-            return end.result()
-        meanwhile()
-    raise DriverStalled(who, limit, abandoned=True)
+    left = limit.total_seconds()
+    while not wait([end], min(left, WAIT_INTERVAL)).done:
+        left = limit.total_seconds() if is_alive() else left - WAIT_INTERVAL
+        if left <= 0:
+            raise DriverStalled(who, limit, abandoned=True)
+    return end.result()
 
 
 def make_directory(datasets: Path) -> None:

@@ -8,16 +8,21 @@ between, the next start finds the same store.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
-from plantimager.timelapse.daemon.driver_calls import CallOutcome, call_with_timeout, make_call
+from plantimager.timelapse.daemon.driver_calls import (
+    CallMonitor,
+    CallOutcome,
+    call_with_timeout,
+    make_call,
+    max_silence,
+)
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import PhaseEvent
 from plantimager.timelapse.daemon.retelling import log_retold
@@ -43,9 +48,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.store.loading import LoadedTimelapse
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.errors import StoreCorrupt
-
-RECOVER_TIMEOUT: Final = timedelta(minutes=5)
-"""For a driver to say what became of an attempt, at most; less than a service may take to start."""
 
 
 class Resume:
@@ -119,10 +121,16 @@ class Resume:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
         config, driver = self._active.config, self._active.driver
         request = request_of(running, self._keeper.configuration, self._active.datasets, self._active.owner)
-        limit = min(config.stall_timeout, RECOVER_TIMEOUT)
+        monitor = CallMonitor(self._clock, Call.RECOVER, request)
+        limit = max_silence(driver, Call.RECOVER, config.stall_timeout)
+
+        def is_alive() -> bool:
+            self._stop.go_on_in_recover(monitor.steps[2])
+            return monitor.is_heard_again() and monitor.age < config.scan_timeout
+
         try:
-            ask = partial(make_call, driver, Call.RECOVER, request)
-            return call_with_timeout(limit, config.driver, ask, self._stop.announce_in_recover)
+            ask = partial(make_call, driver, Call.RECOVER, request, monitor)
+            return call_with_timeout(limit, config.driver, ask, is_alive)
         except DriverStalled as stalled:
             return CallOutcome(Call.RECOVER, request, problem=stalled)
 

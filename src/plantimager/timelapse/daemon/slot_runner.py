@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.daemon.attempt_request import is_running_attempt, request_of
+from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.rig_power import RigPower
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.scan.request import ScanRequest
+    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
 
 class SlotRunner:
@@ -136,6 +136,8 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
+            if outcome.result is not None:
+                self._end_cancelled(request, outcome.result)
             self._free_rig(outcome.call)
             return
         problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
@@ -166,6 +168,16 @@ class SlotRunner:
         self._keeper.commit(judged, now, circumstances)  # one save, not two
         self._hold.release()
         self.planner.plan()
+
+    def _end_cancelled(self, request: ScanRequest, result: ScanResult) -> None:
+        """Record a scan that ended whole though its timelapse was cancelled: it was being put on disk by then."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is not None and is_cancelled_attempt(timelapse, request):
+            taken = timelapse.succeed_after_cancel(request.index, now, result.pictures)
+            self._keeper.commit(taken, now, Circumstances(note=result.note))
+            return
+        words = f"{request.scan_id} is whole, though {request.timelapse_id} was cancelled; its archive doesn't have it"
+        log_event(Action.SCAN_SUCCEEDED, words, timelapse_id=request.timelapse_id, slot=request.index)
 
     def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""

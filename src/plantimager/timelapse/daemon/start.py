@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
-from plantimager.timelapse.daemon.resume import RECOVER_TIMEOUT
 from plantimager.timelapse.daemon.trust import judge_clock
 from plantimager.timelapse.settings.places import describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 JUDGE_INTERVAL: Final = 5.0
 """Seconds between two looks at the kernel's verdict on the clock; no event announces a change of it."""
 START_MARGIN: Final = timedelta(seconds=90)
-"""How long the start may take, without the wait for the clock."""
+"""How long the start may take, without the waits for the clock and for a driver's `recover`."""
 MAX_WAIT: Final = timedelta(days=3650)
 """How long systemd is asked to wait for a clock that only the network can set right."""
 
@@ -50,7 +49,7 @@ class Start:
             return
         if has_waited:
             self._status.publish("clock trusted, judging the slots since the last save")
-            self._notifier.extend_timeout(RECOVER_TIMEOUT + START_MARGIN)
+            self._notifier.extend_timeout(START_MARGIN)
             self._loaded = self._keeper.file.load()  # it may have changed meanwhile
         self._clock.step()  # nothing was decided by the clock as it was set before
         loaded, self._loaded = self._loaded, None

@@ -42,8 +42,9 @@ class Stop:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._notifier, self._signals, self._rig = common.notifier, common.signals, common.rig
         self._status = status
-        self._extend_at: float | None = None
-        """When systemd is asked to wait longer, on the monotonic clock; ``None`` before the stop is announced."""
+        self._is_announced = False
+        self._extend_at = float("-inf")
+        """When systemd is asked to wait longer, on the monotonic clock."""
 
     def begin_if_asked(self) -> None:
         """Begin to stop if a signal has asked for it."""
@@ -53,11 +54,13 @@ class Stop:
         self._announce("" if call is None else f"; {WAITS_FOR[call]}")
         self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
 
-    def announce_in_recover(self) -> None:
-        """Announce the stop, if a signal has asked for it, while the loop itself waits for the driver's `recover`."""
+    def go_on_in_recover(self, step: str) -> None:
+        """Show the driver's ``step``, and announce a stop that was asked for, while the loop waits for `recover`."""
         if self._signals.asks_to_stop:
             self._announce(f"; {WAITS_FOR[Call.RECOVER]}")
-            self._extend()
+        if step:
+            self._notifier.status(f"looking for the scan that was cut off: {step}")
+        self._extend()
 
     def go_on(self) -> None:
         """Go on stopping as far as the rig is by now."""
@@ -78,9 +81,9 @@ class Stop:
 
     def _announce(self, waits_for: str) -> None:
         """Say once that the service stops, and what the stop waits for."""
-        if self._extend_at is not None:
+        if self._is_announced:
             return
-        self._extend_at = self._clock.monotonic()
+        self._is_announced = True
         self._notifier.stopping()
         words = f"stop is pause: the next start goes on{waits_for}"
         log_event(Action.STOPPING, words, timelapse=self._keeper.timelapse)
@@ -88,7 +91,7 @@ class Stop:
     def _extend(self) -> float:
         """Ask systemd to wait longer, now and then; return in how many seconds to do so again."""
         now = self._clock.monotonic()
-        if self._extend_at is None or now >= self._extend_at:
+        if now >= self._extend_at:
             self._notifier.extend_timeout(EXTENSION)
             self._extend_at = now + EXTEND_INTERVAL.total_seconds()
         return self._extend_at - now

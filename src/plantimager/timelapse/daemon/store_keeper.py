@@ -5,8 +5,10 @@ Used on the loop thread alone; nothing else writes the store.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -28,7 +30,6 @@ from plantimager.timelapse.support.durable import file_stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.disk_thread import Disk
     from plantimager.timelapse.daemon.transition import Subscriber
@@ -43,6 +44,8 @@ SAVE_INTERVAL: Final = timedelta(seconds=10)
 
 SAVE_TIMEOUT: Final = timedelta(seconds=3)
 """For a save to come back before it counts as failed: a good card takes a tenth of a second."""
+LEAST_SAVE_TIMEOUT: Final = timedelta(milliseconds=20)
+"""The same for a slot that begins at the very end of its grace period."""
 LAST_SAVE_TIMEOUT: Final = timedelta(seconds=20)
 """For a save that has stalled when the daemon ends; systemd is asked for more time than that."""
 
@@ -165,11 +168,14 @@ class StoreKeeper:
             return
         late, self._late = self._late, None
         try:
-            outcome.result()
+            archived = outcome.result()
         except OSError as problem:
             if late is not None:
                 self._degrade(problem.strerror or str(problem), late)
             return
+        if isinstance(archived, Path):  # it was refused, so that the store goes on: this would be one more, and older
+            with suppress(OSError):
+                self._disk.run(archived.unlink, SAVE_TIMEOUT)
         if late is not None and late is self.stored:
             self._note_saved(late)
         elif self.trouble is not None:
@@ -256,7 +262,8 @@ def _save_timeout(timelapse: TimeLapse, at: datetime) -> timedelta:
     """Return how long a save may take: a slot that waits for its save still begins within its grace period."""
     grace = max(timelapse.grace, MINIMUM_GRACE)
     late = timelapse.lateness(timelapse.next_idx, at) if timelapse.state is TimeLapseState.RUNNING else timedelta(0)
-    return min(SAVE_TIMEOUT, (grace - late if timedelta(0) < late < grace else grace) / 2)
+    left = grace - late if timedelta(0) < late <= grace else grace
+    return min(SAVE_TIMEOUT, max(left / 2, LEAST_SAVE_TIMEOUT))
 
 
 class SaveRetry:

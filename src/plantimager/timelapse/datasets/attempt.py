@@ -49,29 +49,25 @@ from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
-
-    Report = Callable[[str], None]
+    from plantimager.timelapse.support.progress import Report
 
 MAX_DIRECTORIES: Final = 1_000
 """Of attempts with the same number at one dataset. Each but the first stands for a store that was not saved."""
 
 
-def _report_nothing(_: str) -> None:
-    """Report nothing: nobody supervises the call."""
-
-
 class Attempt:
     """The directory of one attempt, which becomes the dataset when it is finished."""
 
-    def __init__(self, request: ScanRequest, directory: Path, report: Report = _report_nothing) -> None:
+    def __init__(self, request: ScanRequest, directory: Path, report: Report | None = None) -> None:
         self.request, self.directory = request, directory
-        self._report = report
+        self._report = report or current_report()
         self._observation = None if request.observe is None else request.observe(request)
         self._receipt: dict[str, Any] | None = None
         self._note = ""
@@ -122,11 +118,12 @@ class Attempt:
 
 
 @contextmanager
-def begin_attempt(request: ScanRequest, report: Report = _report_nothing) -> Iterator[Attempt]:
+def begin_attempt(request: ScanRequest, report: Report | None = None) -> Iterator[Attempt]:
     """Make the directory of an attempt, to be finished within the block.
 
     An attempt that isn't finished keeps its directory, which is removed if nothing is in it. ``report`` is called with
-    a sentence while the pictures are put on disk, which may take longer than a scan may go without progress.
+    a sentence while the pictures are put on disk, which may take longer than a scan may go without progress; by default
+    the daemon is told.
 
     Raises
     ------
@@ -155,11 +152,12 @@ def _describe(problem: OSError, request: ScanRequest) -> str:
     return f"{problem.filename or request.dataset_dir.parent}: {describe_disk_error(problem)}"
 
 
-def find_finished(request: ScanRequest, report: Report = _report_nothing) -> ScanResult | None:
+def find_finished(request: ScanRequest, report: Report | None = None) -> ScanResult | None:
     """Return the result of the attempt that finished this slot's dataset, None if none did.
 
     Rig, timelapse, slot and scheduled time of the receipt have to be those of ``request``, so that a dataset of the
-    same name that belongs to another experiment doesn't count. An `Attempt.finish` that was interrupted is completed.
+    same name that belongs to another experiment doesn't count. An `Attempt.finish` that was interrupted is completed,
+    with ``report`` as in `begin_attempt`.
 
     Raises
     ------
@@ -173,7 +171,8 @@ def find_finished(request: ScanRequest, report: Report = _report_nothing) -> Sca
         receipt = read_receipt(directory, request)
         if receipt is not None and receipt.get("boot") == boot_id() is not None:
             with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-                return _complete(request, directory, receipt, result_from_receipt(receipt), report)
+                result = result_from_receipt(receipt)
+                return _complete(request, directory, receipt, result, report or current_report())
     return None
 
 

@@ -18,7 +18,7 @@ from plantimager.timelapse.support.durable import sync_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Report = Callable[[str], None]
+    from plantimager.timelapse.support.progress import Report
 
 GROUP_DIRECTORY: Final = 0o750
 GROUP_FILE: Final = 0o640

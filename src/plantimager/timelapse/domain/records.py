@@ -93,6 +93,14 @@ class SlotRecord(Struct, frozen=True, gc=False):
         return replace(self, status=RecordStatus.SKIPPED, error=error)
 
 
+class Ending(Struct, frozen=True):
+    """Who ended a timelapse before its last slot, when, and why."""
+
+    at: datetime
+    who: str
+    why: str
+
+
 class Tally(Struct, frozen=True):
     """How many slots ended how."""
 

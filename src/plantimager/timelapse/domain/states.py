@@ -124,6 +124,7 @@ class Trigger(StrEnum):
     CANCELLED = "cancelled by the operator"
     SLOTS_REOPENED = "slots reopened"
     CLOCK_SET = "clock set in mid-scan"
+    WHOLE_AFTER_ALL = "cancelled scan is whole"
 
 
 _S = TimeLapseState
@@ -144,6 +145,7 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.SCHEDULED, Trigger.CANCELLED): (_S.CANCELLED,),
         (_S.SCHEDULED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
         (_S.COMPLETED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
+        (_S.CANCELLED, Trigger.WHOLE_AFTER_ALL): (_S.CANCELLED,),
     }
 )
 """Every allowed transition: from (state, trigger) to the states that it may lead to."""

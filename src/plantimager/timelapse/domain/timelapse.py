@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.records import (
     MAX_REPEATED_TEXT_BYTES,
+    Ending,
     SlotRecord,
     Tally,
     error_of,
@@ -44,14 +45,6 @@ if TYPE_CHECKING:
 
 MINIMUM_GRACE: Final = timedelta(seconds=1)
 """No slot starts at its very instant: with a grace period of 0, which stores may hold, none would ever be taken."""
-
-
-class Ending(Struct, frozen=True):
-    """Who ended a timelapse before its last slot, when, and why."""
-
-    at: datetime
-    who: str
-    why: str
 
 
 class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
@@ -284,6 +277,14 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             running = self._running(Trigger.CANCELLED)
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
+
+    def succeed_after_cancel(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
+        """Return the value after *cancelled scan is whole*: its slot is taken."""
+        check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
+        taken = replace(
+            self.records[slot], status=RecordStatus.SUCCEEDED, finished_at=at, error=None, pictures=pictures
+        )
+        return self._with(Trigger.WHOLE_AFTER_ALL, TimeLapseState.CANCELLED, records=self._and(taken))
 
     def reopen_slots(self, at: datetime) -> TimeLapse:
         """Return the value after *slots reopened*: those closed by a wrong clock are open. This value if none is.

@@ -104,7 +104,8 @@ class ScannerDriver(ABC):
     cancel_timeout: timedelta = CANCEL_TIMEOUT
     """How long a scan or manual command may take from its cancellation to its safe point; then it counts as hung."""
     call_timeout: timedelta = timedelta(0)
-    """How long a prepare or standby may take, which can't be cancelled; ``stall_timeout`` where that is longer."""
+    """How long a prepare, standby or recover may go on without progress, as none can be cancelled; ``stall_timeout``
+    where that is longer, or this is 0."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Check ``options``, which are the table ``[drivers.NAME]`` of the driver; use no hardware yet.
@@ -175,8 +176,9 @@ class ScannerDriver(ABC):
         """Return the result of a request that had finished when the daemon was killed, None if it had not.
 
         A driver also ends here what the killed daemon left running. Called before all other calls, once in a start;
-        again in the next start where the daemon is killed before the answer is on disk. If it takes longer than
-        ``stall_timeout``, or 5 min, the process is replaced.
+        again in the next start where the daemon is killed before the answer is on disk. It counts as hung as `prepare`
+        does; `datasets.attempt.find_finished` reports its progress by itself, and any other step that can last calls
+        `support.progress.current_report`.
         """
         del request
         return None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, to_builtins
 
-from plantimager.timelapse.domain.records import SlotRecord, scan_ids_of
+from plantimager.timelapse.domain.records import Ending, SlotRecord, scan_ids_of
 from plantimager.timelapse.domain.schedule import to_utc
-from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.schema import Logbook, Own, Scan, SlotDetails, Store
 
 if TYPE_CHECKING:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+    from plantimager.timelapse.support.progress import Report
 
 OK: Final = 0
 NOT_READY: Final = 75
@@ -75,7 +76,8 @@ class CommandDriver(ScannerDriver):
             raise FaultsFound(faults)
         self._environment = {**basic_environment(), **self._options.environment}
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
-        self.call_timeout = max(self._options.prepare_timeout, self._options.standby_timeout) + self.cancel_timeout
+        timeouts = (self._options.prepare_timeout, self._options.standby_timeout, self._options.recover_timeout)
+        self.call_timeout = max(timeouts) + self.cancel_timeout
 
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""
@@ -178,9 +180,7 @@ class CommandDriver(ScannerDriver):
         except (OSError, ProgramMissing, ProgramHung):
             return None  # it is unknown whether the attempt had finished
 
-    def _end_other_attempts(
-        self, request: ScanRequest, report: Callable[[str], None] = lambda _: None
-    ) -> ScanResult | None:
+    def _end_other_attempts(self, request: ScanRequest, report: Report | None = None) -> ScanResult | None:
         """End every other attempt at this dataset that still runs; return the result of one that finished it."""
 
         def is_leftover(environment: Mapping[bytes, bytes]) -> bool:
