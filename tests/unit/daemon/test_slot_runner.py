@@ -105,7 +105,7 @@ def test_scan_that_is_whole_when_its_timelapse_is_cancelled_is_recorded_as_taken
     world.live((HOUR + 10 * SECOND, Life.cancel))
     assert world.stored().state is TimeLapseState.CANCELLED
     assert world.statuses() == ["succeeded", "skipped", "skipped"]
-    assert world.said("scan_succeeded") == ["tl_0 in 20 s, 1 pictures; no slot is left"]
+    assert world.said("scan_succeeded") == ["tl_0 in 20 s, 1 picture; no slot is left"]
 
 
 def test_scan_that_is_whole_when_another_timelapse_has_begun_is_told(rig):
