@@ -8,9 +8,7 @@ text follows from those of its pieces by a few sums, so that a save adds up only
 from __future__ import annotations
 
 import errno
-from itertools import accumulate
-from operator import mul
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import adler32
 
 from plantimager.timelapse.support import json_text
@@ -18,7 +16,6 @@ from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MAX_STORE_BYTES: Final = 58_000_000
@@ -99,7 +96,7 @@ def seal(text: bytes) -> bytes:
     if start is None:
         return text
     parts = text[:start], text[start + len(DIGITS) :]
-    return digits_of(parts, sums_of(parts, {})).join(parts)
+    return digits_of(share_of(parts[0]).followed_by(share_of(parts[1]))).join(parts)
 
 
 def fits_digest(text: bytes) -> bool | None:
@@ -129,16 +126,29 @@ def _find_digits(text: bytes) -> int | None:
     return start + 1 + len(SCHEME)
 
 
-def sums_of(pieces: Sequence[bytes], known: Mapping[bytes, int]) -> dict[bytes, int]:
-    """Return the share of each piece of a text in its digest; those that are ``known`` are not added up again."""
-    found = zip(pieces, map(known.get, pieces), strict=True)
-    return {piece: adler32(piece, 0) if total is None else total for piece, total in found}
+class Share(NamedTuple):
+    """The share of a part of a text in its digest: the sums of Adler-32, before any other byte."""
+
+    length: int
+    low: int
+    high: int
+
+    def followed_by(self, part: Share) -> Share:
+        """Return the share of this part and the next one together."""
+        high = self.high + part.high + part.length * self.low
+        return Share(self.length + part.length, self.low + part.low, high % _MODULUS)
 
 
-def digits_of(pieces: Sequence[bytes], sums: Mapping[bytes, int]) -> bytes:
-    """Return the digits of the digest of a text in pieces."""
-    shares = [*map(sums.__getitem__, pieces)]
-    low = [1, *[share & 0xFFFF for share in shares]]
-    total = sum(low)
-    high = (sum(shares) - total + 1 >> 16) + sum(map(mul, accumulate(low), map(len, pieces)))
-    return b"%04x%04x" % (high % _MODULUS, total % _MODULUS)
+NOTHING: Final = Share(0, 0, 0)
+
+
+def share_of(part: bytes) -> Share:
+    """Return the share of a part that is there as text."""
+    sums = adler32(part, 0)
+    return Share(len(part), sums & 0xFFFF, sums >> 16)
+
+
+def digits_of(whole: Share) -> bytes:
+    """Return the digits of the digest of a text."""
+    digest = Share(0, 1, 0).followed_by(whole)
+    return b"%04x%04x" % (digest.high, digest.low % _MODULUS)
