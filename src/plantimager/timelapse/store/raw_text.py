@@ -8,7 +8,7 @@ text follows from those of its pieces by a few sums, so that a save adds up only
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from zlib import adler32
 
 from plantimager.timelapse.support import json_text
@@ -96,7 +96,7 @@ def seal(text: bytes) -> bytes:
     if start is None:
         return text
     parts = text[:start], text[start + len(DIGITS) :]
-    return digits_of(share_of(parts[0]).followed_by(share_of(parts[1]))).join(parts)
+    return digits_of(adler32(parts[1], adler32(parts[0]))).join(parts)
 
 
 def fits_digest(text: bytes) -> bool | None:
@@ -108,7 +108,12 @@ def fits_digest(text: bytes) -> bool | None:
     if start is None:
         return False if SCHEME in text or _find_key(text) is not None else None
     digits = text[start : start + len(DIGITS)]
-    return digits == b"%08x" % adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start]))
+    return digits == digits_of(adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start])))
+
+
+def digits_of(digest: int) -> bytes:
+    """Return the digits of a digest."""
+    return b"%08x" % digest
 
 
 def _find_key(text: bytes) -> int | None:
@@ -126,29 +131,11 @@ def _find_digits(text: bytes) -> int | None:
     return start + 1 + len(SCHEME)
 
 
-class Share(NamedTuple):
-    """The share of a part of a text in its digest: the sums of Adler-32, before any other byte."""
+def joined(first: int, then: int, length: int) -> int:
+    """Return the Adler-32 of two parts of a text from those of each, of which the second is begun at 0.
 
-    length: int
-    low: int
-    high: int
-
-    def followed_by(self, part: Share) -> Share:
-        """Return the share of this part and the next one together."""
-        high = self.high + part.high + part.length * self.low
-        return Share(self.length + part.length, self.low + part.low, high % _MODULUS)
-
-
-NOTHING: Final = Share(0, 0, 0)
-
-
-def share_of(part: bytes) -> Share:
-    """Return the share of a part that is there as text."""
-    sums = adler32(part, 0)
-    return Share(len(part), sums & 0xFFFF, sums >> 16)
-
-
-def digits_of(whole: Share) -> bytes:
-    """Return the digits of the digest of a text."""
-    digest = Share(0, 1, 0).followed_by(whole)
-    return b"%04x%04x" % (digest.high, digest.low % _MODULUS)
+    ``length`` is that of the second part, in bytes.
+    """
+    low = first & 0xFFFF
+    high = (first >> 16) + (then >> 16) + length * low
+    return high % _MODULUS << 16 | (low + (then & 0xFFFF)) % _MODULUS

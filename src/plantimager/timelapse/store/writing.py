@@ -11,11 +11,12 @@ from bisect import bisect_left
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import adler32
 
 import orjson
 
 from plantimager.timelapse.store.conversion import scans_of
-from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, Share, digits_of, share_of
+from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, digits_of, joined
 from plantimager.timelapse.store.schema import DIGEST, OURS
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
 from plantimager.timelapse.support.json_text import OPTIONS
@@ -52,16 +53,14 @@ class StoreWriter:
             self._lists = _LongLists(stored)
         lists = self._lists
         lists.update(stored)
-        digest = _Text([b'"' + SCHEME, DIGITS, b'"'], share_of(b'"' + SCHEME + b'"'))
-        own = {**stored.own(), DIGEST: digest, "slots": lists.details.text()}
+        own = {**stored.own(), DIGEST: _Text((b'"' + SCHEME, DIGITS, b'"')), "slots": _Text((lists.details.text(),))}
         document = {
             **stored.frame(),
-            "schedule_times": lists.schedule,
-            "scans": lists.scans.text(),
+            "schedule_times": _Text((lists.schedule,)),
+            "scans": _Text((lists.scans.text(),)),
             "extra": _mapping({**stored.kept.extra, OURS: _mapping(own, 2)}, 1),
         }
-        text = _mapping(document, 0)
-        return [digits_of(text.share) if piece is DIGITS else piece for piece in text.pieces]
+        return _sealed(_mapping(document, 0).parts)
 
 
 class _LongLists:
@@ -70,7 +69,7 @@ class _LongLists:
     def __init__(self, stored: StoredTimelapse) -> None:
         self._schedule_times, self._kept = stored.timelapse.schedule_times, stored.kept
         schedule = _indented(self._schedule_times, 1)
-        self.schedule = _Text([schedule], share_of(schedule))
+        self.schedule = _LongText((schedule,), adler32(schedule, 0))
         digits = len(str(max(len(self._schedule_times) - 1, 0)))
         self._digits = max(min(digits - 1, DIGITS_OF_BLOCK), digits - DIGITS_OF_BLOCK, 1)
         self._records: ChunkedMap[SlotRecord] = ChunkedMap({})
@@ -126,11 +125,17 @@ _HOLE: Final = b"\0"
 """Stands for a text that is there already; no JSON holds such a byte otherwise."""
 
 
-class _Text(NamedTuple):
-    """A value that is text already, indented for its place; its pieces are joined only once, by the system call."""
+class _LongText(NamedTuple):
+    """Pieces of a text that are there already, and their Adler-32, begun at 0."""
 
     pieces: Sequence[bytes]
-    share: Share
+    digest: int
+
+
+class _Text(NamedTuple):
+    """A value that is text already, indented for its place; its parts are joined only once, by the system call."""
+
+    parts: Sequence[bytes | _LongText]
 
 
 class _Blocks:
@@ -141,10 +146,10 @@ class _Blocks:
         self._brackets, self._depth = brackets, depth
         self.keys: list[Any] = []
         self._blocks: list[bytes] = []
-        self._shares: list[Share] = []
-        """Those of the single blocks."""
-        self._sums: list[Share] = []
-        """For each block the share of all up to it; those of the last blocks may be missing."""
+        self._digests: list[int] = []
+        """Those of the single blocks, begun at 0."""
+        self._sums: list[int] = []
+        """For each block the digest of all up to it; those of the last blocks may be missing."""
 
     def keep(self, key: Any, entries: Sequence[Any] | Mapping[str, Any]) -> None:
         """Make the block with a key anew; without entries there is none.
@@ -159,7 +164,7 @@ class _Blocks:
         place = bisect_left(self.keys, key)
         there = slice(place, place + (self.keys[place : place + 1] == [key]))
         self.keys[there], self._blocks[there] = [key][: len(blocks)], blocks
-        self._shares[there] = map(share_of, blocks)
+        self._digests[there] = [adler32(block, 0) for block in blocks]
         del self._sums[place:]
 
     def _block(self, entries: Sequence[Any] | Mapping[str, Any]) -> bytes:
@@ -167,18 +172,18 @@ class _Blocks:
         text = _indented(entries, self._depth)
         return b"," + text[1 : text.rindex(b"\n")]
 
-    def text(self) -> _Text:
+    def text(self) -> _LongText:
         """Return the array or object."""
         if not self._blocks:
-            return _Text([self._brackets], share_of(self._brackets))
+            return _LongText((self._brackets,), adler32(self._brackets, 0))
         first, *others = self._blocks
         first = self._brackets[:1] + first[1:]
         if not self._sums:
-            self._sums.append(share_of(first))
-        for share in self._shares[len(self._sums) :]:
-            self._sums.append(self._sums[-1].followed_by(share))
+            self._sums.append(adler32(first, 0))
+        for place in range(len(self._sums), len(self._blocks)):
+            self._sums.append(joined(self._sums[-1], self._digests[place], len(self._blocks[place])))
         end = b"\n" + self._depth * _INDENT + self._brackets[1:]
-        return _Text([first, *others, end], self._sums[-1].followed_by(share_of(end)))
+        return _LongText((first, *others, end), adler32(end, self._sums[-1]))
 
 
 def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
@@ -187,11 +192,28 @@ def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
     hole = orjson.Fragment(_HOLE)
     frame = {key: hole if isinstance(value, _Text) else value for key, value in values.items()}
     first, *others = _indented(frame, depth).split(_HOLE)
-    pieces, share = [first], share_of(first)
+    parts: list[bytes | _LongText] = [first]
     for text, after in zip(texts, others, strict=True):
-        pieces += (*text.pieces, after)
-        share = share.followed_by(text.share).followed_by(share_of(after))
-    return _Text(pieces, share)
+        parts += (*text.parts, after)
+    return _Text(parts)
+
+
+def _sealed(parts: Sequence[bytes | _LongText]) -> Sequence[bytes]:
+    """Return the pieces of a whole text with its digest in it."""
+    pieces: list[bytes] = []
+    digest, place = adler32(b""), 0
+    for part in parts:
+        if isinstance(part, _LongText):
+            digest = joined(digest, part.digest, sum(map(len, part.pieces)))
+            pieces += part.pieces
+        else:
+            if part is DIGITS:
+                place = len(pieces)
+            else:
+                digest = adler32(part, digest)
+            pieces.append(part)
+    pieces[place] = digits_of(digest)
+    return pieces
 
 
 def _indented(value: Any, depth: int) -> bytes:
