@@ -23,7 +23,7 @@ from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.schema import Logbook
-from plantimager.timelapse.store.shortening import shorten_records
+from plantimager.timelapse.store.stored_timelapse import shorten_records
 from plantimager.timelapse.store.writing import StoreWriter
 from plantimager.timelapse.support.durable import file_stamp
 

@@ -20,9 +20,8 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.checks import faults_of
 from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
 from plantimager.timelapse.store.location import backup_path, follow_link
-from plantimager.timelapse.store.placement import Placement, place_scans, place_usual_scans
 from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
-from plantimager.timelapse.store.reconcile import Progress, reconcile
+from plantimager.timelapse.store.reconcile import Placement, Progress, place_scans, place_usual_scans, reconcile
 from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse

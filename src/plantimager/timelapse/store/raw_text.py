@@ -8,8 +8,6 @@ text follows from those of its pieces by a few sums, so that a save adds up only
 from __future__ import annotations
 
 import errno
-from itertools import accumulate
-from operator import mul
 from typing import TYPE_CHECKING, Any, Final
 from zlib import adler32
 
@@ -18,7 +16,6 @@ from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MAX_STORE_BYTES: Final = 58_000_000
@@ -99,7 +96,7 @@ def seal(text: bytes) -> bytes:
     if start is None:
         return text
     parts = text[:start], text[start + len(DIGITS) :]
-    return digits_of(parts, sums_of(parts, {})).join(parts)
+    return digits_of(adler32(parts[1], adler32(parts[0]))).join(parts)
 
 
 def fits_digest(text: bytes) -> bool | None:
@@ -111,7 +108,12 @@ def fits_digest(text: bytes) -> bool | None:
     if start is None:
         return False if SCHEME in text or _find_key(text) is not None else None
     digits = text[start : start + len(DIGITS)]
-    return digits == b"%08x" % adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start]))
+    return digits == digits_of(adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start])))
+
+
+def digits_of(digest: int) -> bytes:
+    """Return the digits of a digest."""
+    return b"%08x" % digest
 
 
 def _find_key(text: bytes) -> int | None:
@@ -129,16 +131,11 @@ def _find_digits(text: bytes) -> int | None:
     return start + 1 + len(SCHEME)
 
 
-def sums_of(pieces: Sequence[bytes], known: Mapping[bytes, int]) -> dict[bytes, int]:
-    """Return the share of each piece of a text in its digest; those that are ``known`` are not added up again."""
-    found = zip(pieces, map(known.get, pieces), strict=True)
-    return {piece: adler32(piece, 0) if total is None else total for piece, total in found}
+def joined(first: int, then: int, length: int) -> int:
+    """Return the Adler-32 of two parts of a text from those of each, of which the second is begun at 0.
 
-
-def digits_of(pieces: Sequence[bytes], sums: Mapping[bytes, int]) -> bytes:
-    """Return the digits of the digest of a text in pieces."""
-    shares = [*map(sums.__getitem__, pieces)]
-    low = [1, *[share & 0xFFFF for share in shares]]
-    total = sum(low)
-    high = (sum(shares) - total + 1 >> 16) + sum(map(mul, accumulate(low), map(len, pieces)))
-    return b"%04x%04x" % (high % _MODULUS, total % _MODULUS)
+    ``length`` is that of the second part, in bytes.
+    """
+    low = first & 0xFFFF
+    high = (first >> 16) + (then >> 16) + length * low
+    return high % _MODULUS << 16 | (low + (then & 0xFFFF)) % _MODULUS

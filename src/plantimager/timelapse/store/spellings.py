@@ -2,7 +2,7 @@
 
 Undone here are times without an offset or in other forms of ISO-8601, scans that succeeded and are still called
 ``pending``, and values of ours that another program damaged. `TimeLapseState` knows the state words of older
-controllers, `placement` their scan ids, and `reconcile` resolves what contradicts.
+controllers, and `reconcile` their scan ids and contradictions.
 
 Everything here is pure. A value that isn't understood stays as it is, so that `checks` can word what is wrong with it.
 """

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, SlotRecord, storable_text
 from plantimager.timelapse.store.conversion import details_of, frame_of, own_of, scans_of
 from plantimager.timelapse.store.raw_text import NO_DIGEST, seal
 from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST, OURS, VERSION, Logbook
+from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.json_text import dumps, is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 __all__ = ["KeptParts", "Logbook", "StoredTimelapse", "new_stored_timelapse"]
@@ -108,3 +109,49 @@ def new_stored_timelapse(timelapse: TimeLapse, configuration: Mapping[str, Any],
     """Return the value of a timelapse that was just defined, with its scan configuration and definition's digest."""
     stored = StoredTimelapse(timelapse, Logbook(definition_digest=digest))
     return stored.with_configuration(configuration)
+
+
+# --- a store that would be too large ----------------------------------------------------------------
+
+MARGIN: Final = 10
+"""A tenth of the limit is freed as well: not every save is to shorten more."""
+
+
+def shorten_records(stored: StoredTimelapse, size: int, limit: int) -> tuple[StoredTimelapse, int]:
+    """Return a store whose text has ``size`` bytes, with its oldest records short, and the number of those.
+
+    As many are as bring the text below ``limit``; all, where that is not enough. Only errors and unknown keys, which
+    other controllers wrote, can be so large: status, times, attempts and pictures of every slot are kept.
+    """
+    timelapse, excess = stored.timelapse, size - limit + limit // MARGIN
+    changes: dict[int, SlotRecord] = {}
+    for slot in sorted(timelapse.records):
+        record = timelapse.records[slot]
+        freed = _size(record) - _size(short := _shortened(record)) if record.status.is_final else 0
+        if freed > 0:
+            changes[slot] = short
+            excess -= freed
+        if excess <= 0:
+            break
+    records = timelapse.records if isinstance(timelapse.records, ChunkedMap) else ChunkedMap(timelapse.records)
+    return replace(stored, timelapse=replace(timelapse, records=records.evolved(changes))), len(changes)
+
+
+def _shortened(record: SlotRecord) -> SlotRecord:
+    return replace(record, error=_shortened_error(record), last_error=_short(record.last_error), unknown_keys={})
+
+
+def _shortened_error(record: SlotRecord) -> Any:
+    if not isinstance(record.error, dict):
+        return record.error and {"type": "error", "msg": _short(record.error_text)}
+    kept = {key: value for key, value in record.error.items() if isinstance(value, int | float)}
+    kind = record.error.get("type")
+    return {**kept, "type": _short(kind if isinstance(kind, str) else "error"), "msg": _short(record.error_text)}
+
+
+def _short(text: str | None) -> str | None:
+    return text and storable_text(text, MAX_REPEATED_TEXT_BYTES)
+
+
+def _size(record: SlotRecord) -> int:
+    return len(dumps([record.error, record.last_error, dict(record.unknown_keys)]))

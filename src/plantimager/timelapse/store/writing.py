@@ -7,13 +7,16 @@ share with them what did not change (`ChunkedMap`). Joined, the pieces are byte 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import adler32
 
 import orjson
 
 from plantimager.timelapse.store.conversion import scans_of
-from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, digits_of, sums_of
+from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, digits_of, joined
 from plantimager.timelapse.store.schema import DIGEST, OURS
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
 from plantimager.timelapse.support.json_text import OPTIONS
@@ -37,8 +40,6 @@ class StoreWriter:
 
     def __init__(self) -> None:
         self._lists: _LongLists | None = None
-        self._sums: dict[bytes, int] = {}
-        """The share of each piece of the last text in its digest."""
 
     def encode(self, stored: StoredTimelapse) -> Sequence[bytes]:
         """Return what `StoredTimelapse.encode` returns, in pieces, most of which are there already."""
@@ -52,19 +53,14 @@ class StoreWriter:
             self._lists = _LongLists(stored)
         lists = self._lists
         lists.update(stored)
-        own = {**stored.own(), DIGEST: _Text([b'"' + SCHEME, DIGITS, b'"']), "slots": lists.details()}
+        own = {**stored.own(), DIGEST: _Text((b'"' + SCHEME, DIGITS, b'"')), "slots": _Text((lists.details.text(),))}
         document = {
             **stored.frame(),
-            "schedule_times": lists.schedule,
-            "scans": lists.scans(),
+            "schedule_times": _Text((lists.schedule,)),
+            "scans": _Text((lists.scans.text(),)),
             "extra": _mapping({**stored.kept.extra, OURS: _mapping(own, 2)}, 1),
         }
-        pieces = [*_mapping(document, 0).pieces]
-        place = pieces.index(DIGITS)
-        pieces[place] = b""
-        self._sums = sums_of(pieces, self._sums)
-        pieces[place] = digits_of(pieces, self._sums)
-        return pieces
+        return _sealed(_mapping(document, 0).parts)
 
 
 class _LongLists:
@@ -72,12 +68,13 @@ class _LongLists:
 
     def __init__(self, stored: StoredTimelapse) -> None:
         self._schedule_times, self._kept = stored.timelapse.schedule_times, stored.kept
-        self.schedule = _Text([_indented(self._schedule_times, 1)])
+        schedule = _indented(self._schedule_times, 1)
+        self.schedule = _LongText((schedule,), adler32(schedule, 0))
         digits = len(str(max(len(self._schedule_times) - 1, 0)))
         self._digits = max(min(digits - 1, DIGITS_OF_BLOCK), digits - DIGITS_OF_BLOCK, 1)
         self._records: ChunkedMap[SlotRecord] = ChunkedMap({})
-        self._scans: dict[int, bytes] = {}
-        self._details: dict[str, bytes] = {}
+        self.scans, self.details = _Blocks(b"[]", 1), _Blocks(b"{}", 3)
+        self.scans.keep(inf, stored.kept.scans)  # those that belong to no slot are the last
 
     def fit(self, stored: StoredTimelapse) -> bool:
         """Whether these are the lists of that store, some records of which may have changed."""
@@ -98,12 +95,12 @@ class _LongLists:
         self._records = ChunkedMap({})  # if one of them can't be written, all are made the next time
         for number in {slot // KEYS_IN_CHUNK for slot in changed}:
             chunk = records.chunks.get(number, {})
-            _keep(self._scans, number, scans_of([chunk[slot] for slot in sorted(chunk)]), 1)
+            self.scans.keep(number, scans_of([chunk[slot] for slot in sorted(chunk)]))
         detailed = stored.details_of(records.select(changed))  # of thousands of missed slots: none
-        others = {self._first_digits(slot) for slot in changed} & self._details.keys()
+        others = {self._first_digits(slot) for slot in changed} & {*self.details.keys}
         for digits in {slot[: self._digits] for slot in detailed} | others:
             neighbours = records.select(self._slots_beginning_with(digits))
-            _keep(self._details, digits, stored.details_of(neighbours), 3)
+            self.details.keep(digits, stored.details_of(neighbours))
         self._records = records
 
     def _first_digits(self, slot: int) -> str:
@@ -119,26 +116,6 @@ class _LongLists:
             width *= 10
         return found
 
-    def scans(self) -> _Text:
-        """Return the array of scans, in the order of their slots, and those that belong to none after them."""
-        others = [_block(self._kept.scans, 1)] if self._kept.scans else []
-        return _joined(b"[]", [*_in_order(self._scans), *others], 1)
-
-    def details(self) -> _Text:
-        """Return the object with the details of slots."""
-        return _joined(b"{}", _in_order(self._details), 3)
-
-
-def _in_order(blocks: Mapping[Any, bytes]) -> list[bytes]:
-    return [text for _, text in sorted(blocks.items())]
-
-
-def _keep(blocks: dict[Any, bytes], key: Any, entries: Sequence[Any] | Mapping[str, Any], depth: int) -> None:
-    if entries:
-        blocks[key] = _block(entries, depth)
-    else:
-        blocks.pop(key, None)
-
 
 # --- JSON text in pieces ----------------------------------------------------------------------------
 
@@ -148,46 +125,95 @@ _HOLE: Final = b"\0"
 """Stands for a text that is there already; no JSON holds such a byte otherwise."""
 
 
-class _Text:
-    """A value that is text already, indented for its place; its pieces are joined only once, by the system call."""
+class _LongText(NamedTuple):
+    """Pieces of a text that are there already, and their Adler-32, begun at 0."""
 
-    __slots__ = ("pieces",)
+    pieces: Sequence[bytes]
+    digest: int
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self.pieces = pieces
+
+class _Text(NamedTuple):
+    """A value that is text already, indented for its place; its parts are joined only once, by the system call."""
+
+    parts: Sequence[bytes | _LongText]
+
+
+class _Blocks:
+    """The entries of a long array or object, in blocks that are made one by one, in the order of their keys."""
+
+    def __init__(self, brackets: bytes, depth: int) -> None:
+        """Begin with none; ``depth`` is how many levels deep the array or object stands."""
+        self._brackets, self._depth = brackets, depth
+        self.keys: list[Any] = []
+        self._blocks: list[bytes] = []
+        self._digests: list[int] = []
+        """Those of the single blocks, begun at 0."""
+        self._sums: list[int] = []
+        """For each block the digest of all up to it; those of the last blocks may be missing."""
+
+    def keep(self, key: Any, entries: Sequence[Any] | Mapping[str, Any]) -> None:
+        """Make the block with a key anew; without entries there is none.
+
+        Raises
+        ------
+        orjson.JSONEncodeError
+            orjson can't write it; likewise below.
+
+        """
+        blocks = [self._block(entries)] if entries else []
+        place = bisect_left(self.keys, key)
+        there = slice(place, place + (self.keys[place : place + 1] == [key]))
+        self.keys[there], self._blocks[there] = [key][: len(blocks)], blocks
+        self._digests[there] = [adler32(block, 0) for block in blocks]
+        del self._sums[place:]
+
+    def _block(self, entries: Sequence[Any] | Mapping[str, Any]) -> bytes:
+        """Return the text of some entries, each after a comma."""
+        text = _indented(entries, self._depth)
+        return b"," + text[1 : text.rindex(b"\n")]
+
+    def text(self) -> _LongText:
+        """Return the array or object."""
+        if not self._blocks:
+            return _LongText((self._brackets,), adler32(self._brackets, 0))
+        first, *others = self._blocks
+        first = self._brackets[:1] + first[1:]
+        if not self._sums:
+            self._sums.append(adler32(first, 0))
+        for place in range(len(self._sums), len(self._blocks)):
+            self._sums.append(joined(self._sums[-1], self._digests[place], len(self._blocks[place])))
+        end = b"\n" + self._depth * _INDENT + self._brackets[1:]
+        return _LongText((first, *others, end), adler32(end, self._sums[-1]))
 
 
 def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
-    """Return an object that stands ``depth`` levels deep in a JSON text; its values may be `_Text`.
-
-    Raises
-    ------
-    orjson.JSONEncodeError
-        orjson can't write it; likewise below.
-
-    """
+    """Return an object that stands ``depth`` levels deep in a JSON text; its values may be `_Text`."""
     texts = [value for _, value in sorted(values.items()) if isinstance(value, _Text)]
     hole = orjson.Fragment(_HOLE)
     frame = {key: hole if isinstance(value, _Text) else value for key, value in values.items()}
     first, *others = _indented(frame, depth).split(_HOLE)
-    pieces = [first]
+    parts: list[bytes | _LongText] = [first]
     for text, after in zip(texts, others, strict=True):
-        pieces += (*text.pieces, after)
-    return _Text(pieces)
+        parts += (*text.parts, after)
+    return _Text(parts)
 
 
-def _block(entries: Sequence[Any] | Mapping[str, Any], depth: int) -> bytes:
-    """Return the entries, at least one, of an array or object that stands ``depth`` levels deep: each after a comma."""
-    text = _indented(entries, depth)
-    return b"," + text[1 : text.rindex(b"\n")]
-
-
-def _joined(brackets: bytes, blocks: Sequence[bytes], depth: int) -> _Text:
-    """Return the array or object of the entries in ``blocks``."""
-    if not blocks:
-        return _Text([brackets])
-    first, *others = blocks
-    return _Text([brackets[:1] + first[1:], *others, b"\n" + depth * _INDENT + brackets[1:]])
+def _sealed(parts: Sequence[bytes | _LongText]) -> Sequence[bytes]:
+    """Return the pieces of a whole text with its digest in it."""
+    pieces: list[bytes] = []
+    digest, place = adler32(b""), 0
+    for part in parts:
+        if isinstance(part, _LongText):
+            digest = joined(digest, part.digest, sum(map(len, part.pieces)))
+            pieces += part.pieces
+        else:
+            if part is DIGITS:
+                place = len(pieces)
+            else:
+                digest = adler32(part, digest)
+            pieces.append(part)
+    pieces[place] = digits_of(digest)
+    return pieces
 
 
 def _indented(value: Any, depth: int) -> bytes:
