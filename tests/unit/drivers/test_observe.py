@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.programs.observe import MAX_BYTES, MAX_DEPTH, ObserveProgram, read_observed
+from plantimager.timelapse.drivers.programs.processes import read_process
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.scan.pose import Pose
@@ -81,6 +84,27 @@ def test_program_runs_beside_the_scan(observing, tmp_path):
     os.mkfifo(fifo)
     result, receipt, _ = observing(f"cat {fifo}", meanwhile=lambda: fifo.write_text('{"a": 1}'))
     assert (result.note, receipt) == ("a bit dark", {"a": 1})
+
+
+def test_neither_its_leftovers_nor_what_a_driver_starts_meanwhile_are_mixed_up(observing, tmp_path):
+    """A driver by others may start a program of its own in a session of its own."""
+    fifo, pids, started = tmp_path / "fifo", tmp_path / "pids", []
+    os.mkfifo(fifo)
+
+    def start():
+        wait_until(pids.exists, within=60)  # it runs
+        started.append(subprocess.Popen(["sleep", "1000"], start_new_session=True))
+        fifo.write_text('{"a": 1}')
+
+    source = f"setsid sh -c 'echo $$ > {pids}; exec sleep 1000' >/dev/null &\ncat {fifo}\n"
+    _, receipt, _ = observing(source + f"while ! [ -s {pids} ]; do sleep 0.01; done", meanwhile=start)
+    try:
+        assert (receipt, started[0].poll()) == ({"a": 1}, None)
+        left = read_process(int(pids.read_text()))
+        assert left is None or left.has_ended
+    finally:
+        started[0].kill()
+        started[0].wait()
 
 
 def test_program_of_a_scan_that_fails_is_stopped(tmp_path):

@@ -7,6 +7,7 @@ the scan counts all the same, and its note says why nothing was observed.
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from datetime import timedelta
 from math import isfinite
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.processes import end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.json_text import is_deeper
@@ -29,6 +31,9 @@ MAX_BYTES: Final = 1 << 16
 
 MAX_DEPTH: Final = 8
 """Levels of objects and lists."""
+
+MARK: Final = "OBSERVATION"
+"""The variable by which processes are found that the program has left running."""
 
 REPORT_INTERVAL: Final = 1.0
 """Seconds between two reports that the scan waits for the program."""
@@ -85,14 +90,19 @@ class _Running:
             for line in lines:
                 output.extend(line[: MAX_BYTES + 1 - len(output)] + b"\n")
 
-        with Deadline(self._timeout) as deadline:
-            ended = run_program(
-                self._argv,
-                environment={**basic_environment(), **about},
-                stop_grace=STOP_GRACE,
-                should_stop=lambda: deadline.passed() or self._stop.is_set(),
-                on_output=keep,
-            )
+        mark = secrets.token_bytes(8).hex()
+        try:
+            with Deadline(self._timeout) as deadline:
+                ended = run_program(
+                    self._argv,
+                    environment={**basic_environment(), **about, MARK: mark},
+                    stop_grace=STOP_GRACE,
+                    should_stop=lambda: deadline.passed() or self._stop.is_set(),
+                    on_output=keep,
+                    may_leave=True,  # since what a driver by others starts meanwhile looks like a leftover
+                )
+        finally:
+            end_leftovers(lambda environment: environment.get(MARK.encode()) == mark.encode(), STOP_GRACE)
         if ended.stopped:
             raise ValueError(f"took longer than {format_duration(self._timeout)}")
         if ended.status != 0:
