@@ -83,7 +83,6 @@ class CameraDevice(ABC):
         ------
         CameraFault
             It doesn't answer, or another program has it open.
-
         """
         self.options = options
 

@@ -147,7 +147,6 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ------
         DriverError
             With everything that went wrong; the rest was done.
-
         """
         _raise_if_any(self._rig.enter_standby())
 
@@ -164,7 +163,6 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ------
         ScanFailed
             The rig can't take it.
-
         """
         faults: list[Fault] = []
         poses = path_of(configuration, faults)
