@@ -146,7 +146,7 @@ def equip(rig: Rig) -> TimelapseService:
     rig.build("systemctl", "enable", "board.service")
     picture = rig.path(f"{CAMERA}/DCIM/100TEST/A0001.JPG")
     picture.parent.mkdir(parents=True)
-    Image.linear_gradient("L").convert("RGB").save(picture)
+    Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(picture)
     service = TimelapseService(rig)
     service.drop_in("virtual-camera", f"Environment=VCAMERADIR={CAMERA}")
     service.see_boots()
@@ -244,7 +244,7 @@ def test_plantdb_reads_every_dataset(story: Story, tmp_path: Path):
             assert [(round(x), round(y), round(pan)) for x, y, _, pan, _ in poses] == POSES
             for file in files:
                 with Image.open(io.BytesIO(file.read_raw())) as picture:
-                    assert (picture.format, picture.size) == ("PNG", (12, 12))
+                    assert (picture.format, picture.size) == ("PNG", (16, 12))
 
 
 def test_manual_commands_are_done_when_no_scan_runs(story: Story):
@@ -257,7 +257,7 @@ def test_manual_commands_are_done_when_no_scan_runs(story: Story):
     assert [line.split(maxsplit=2) for line in checked.splitlines()] == [
         ["switches", "answers", "switched: lamp (scan_light)"],
         ["gantry", "answers", f"Grbl 1.1h on {PORT}, not homed yet"],
-        ["camera", "camera", "answers     gphoto2, open"],
+        ["camera", "camera", "answers     gphoto2, took a picture of 16 × 12"],
     ]
     assert others == [
         "the light is that of a scan\n",
@@ -268,7 +268,7 @@ def test_manual_commands_are_done_when_no_scan_runs(story: Story):
     ]
     assert story.lit == [False, True, True, True, True, False]
     with Image.open(story.service.rig.path(SEEN)) as picture:
-        assert picture.size == (12, 12)
+        assert picture.size == (16, 12)
     asked = story.service.rig.journal(f"_SYSTEMD_UNIT={story.service.unit}", "ACTION=rig_by_hand")
     assert len(asked) == len(MANUAL)
     assert {entry["MESSAGE"].partition(": ")[2].partition(":")[0].rpartition(", by ")[2] for entry in asked} == {"root"}

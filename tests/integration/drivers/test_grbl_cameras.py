@@ -61,15 +61,17 @@ def facts_of(request):
         ("lost", "4 5", [0, 0, 0, 2]),
         ("crash", "3", [0, 0, 1, 0]),
         ("hang", "3", [0, 0, 1, 0]),
+        ("wait", "2", [0, 1, 0, 0]),
     ],
 )
 def test_every_picture_is_taken_with_a_camera_that_fails_now_and_then(
     rig, faults, request_, monkeypatch, fault, exposures, retries
 ):
     """Four of four. What was repeated is counted in the metadata of each picture, and told with the result."""
-    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=2 if fault == "hang" else 20))
+    hangs = fault in ("hang", "wait")
+    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=2 if hangs else 20))
     (faults / fault).write_text(exposures)
-    driver, _ = rig(**OPTIONS, exposure_timeout="1s" if fault == "hang" else "20s")
+    driver, _ = rig(**OPTIONS, exposure_timeout="1s" if hangs else "20s")
     result = driver.scan(request_, RecordingMonitor())
     assert result.pictures == 4
     assert [facts["retries"] for facts in facts_of(request_)] == retries
@@ -142,6 +144,23 @@ def test_arm_goes_back_for_a_picture_that_was_lost_behind_it(rig, faults, reques
     assert first != second != third
     there = [tuple(abs(at) for at in goal[:2]) for goal in (first, second, third, rest[2])]  # the board counts down
     assert [tuple(pose[:2]) for pose in recorded_poses(request_)] == [pytest.approx(goal, abs=0.02) for goal in there]
+
+
+def test_only_the_camera_that_failed_is_asked_again(rig, faults, tmp_path):
+    """The picture of the other one is kept already: eight of eight, each once, in the order of positions."""
+    (tmp_path / "datasets").mkdir()
+    request = make_request(tmp_path / "datasets", configuration={**CONFIGURATION, "side": {}})
+    (faults / "short").write_text("2")
+    side = {"kind": "command", "argv": ["cp", str(tmp_path / "picture.jpg"), "{output}"]}
+    driver, _ = rig(cameras={**OPTIONS["cameras"], "side": side})
+    assert driver.scan(request, RecordingMonitor()).pictures == 8
+    (images,) = json.loads((request.dataset_dir / "files.json").read_text())["filesets"]
+    assert [file["id"] for file in images["files"]] == [
+        f"{name}-{number:05d}" for number in range(4) for name in ("side", "top")
+    ]
+    by_name = sorted((request.dataset_dir / "metadata" / "images").iterdir())
+    retries = {path.stem: json.loads(path.read_text())["timelapsed"]["retries"] for path in by_name}
+    assert {name for name, count in retries.items() if count} == {"top-00001"}
 
 
 @pytest.mark.parametrize(("retries", "tried"), [(0, 2), (1, 4), (2, 6)])

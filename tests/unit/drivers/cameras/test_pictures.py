@@ -1,9 +1,12 @@
 """A picture is what was asked for: whole, of the right kind and size; and it knows when it was taken."""
 
+import contextlib
 import io
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 from raw_files import nef
@@ -259,3 +262,25 @@ def test_exif_keeps_the_note_of_the_camera_maker():
 def test_other_pictures_stay_as_they_are(content):
     """The metadata of the dataset has it all."""
     assert add_exif(content, "col0_5", TAKEN_AT, "us") == content
+
+
+SMALL = encode(Image.radial_gradient("L").resize((32, 24)).convert("RGB"), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
+CHANGES = st.lists(st.tuples(st.integers(0, len(SMALL)), st.integers(0, 3), st.binary(max_size=4)), max_size=4)
+
+
+@given(CHANGES, st.sampled_from([SMALL, encode(Image.new("L", (8, 8)), "PNG"), nef(4, 3)]))
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
+def test_damaged_file_is_refused_or_is_a_picture_that_exif_leaves_as_it_is(changes, content):
+    """Wherever bytes are lost, changed or added; nothing but a fault worded for a person comes out."""
+    for at, lost, added in changes:
+        content = content[:at] + added + content[at + lost :]
+    is_png = content.startswith(b"\x89PNG")
+    try:
+        picture, _ = judge(content, exposure(encoding="png" if is_png else "jpeg"))
+    except CameraFault:
+        return
+    after = picture
+    with contextlib.suppress(Exception):  # as its caller does
+        after = add_exif(picture, "col0_5", TAKEN_AT, "us")
+    with Image.open(io.BytesIO(picture)) as before, Image.open(io.BytesIO(after)) as image:
+        assert image.tobytes() == before.tobytes()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.drivers.device_access import cure_of_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,7 +83,6 @@ class CameraDevice(ABC):
         ------
         CameraFault
             It doesn't answer, or another program has it open.
-
         """
         self.options = options
 
@@ -112,22 +112,8 @@ def explain_refusal(devices: Iterable[str], group: str, drop_in: str) -> str | N
     for device in devices:
         try:
             os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-        except PermissionError as refused:
-            return f"{device}: {describe_refusal(refused, group, drop_in)}"
-        except OSError:
-            continue
+        except OSError as problem:
+            cure = cure_of_refusal(problem.errno, group, drop_in)
+            if cure is not None:
+                return f"{device}: {cure}"
     return None
-
-
-def describe_refusal(refused: OSError, group: str, drop_in: str) -> str:
-    """Return the cause and the cure of a device that the kernel refused to open.
-
-    The kernel answers EACCES for the owner, group and mode of the device, and EPERM for the devices that systemd allows
-    a service.
-    """
-    if refused.errno == errno.EPERM:
-        return (
-            f"the service may not use this kind of device: install the drop-in systemd/examples/{drop_in}; where it is "
-            "there, the device's driver was loaded after the service had started: restart the service"
-        )
-    return f"this user may not open it: add them to the group {group}, and restart the service"

@@ -71,7 +71,6 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     ------
     CameraFault
         It is no whole picture, a raw file, or of another size than the request.
-
     """
     _refuse_what_is_no_picture(content)
     try:
@@ -159,7 +158,8 @@ def _describe_unreadable(content: bytes, problem: Exception) -> str:
     """Return what a file is that is neither raw nor a text, and can't be decoded."""
     if content.startswith(_PICTURE_BEGINNINGS):
         cure = "check its cable or network, and that nothing else writes the file"
-        return f"its picture is incomplete or damaged ({len(content)} bytes: {problem}); {cure}"
+        said = " ".join(str(problem).split())
+        return f"its picture is incomplete or damaged ({len(content)} bytes: {said}); {cure}"
     name = next((name for start, name in OTHER_BEGINNINGS.items() if content.startswith(start)), None)
     if content[4:8] == b"ftyp":
         name = f"{content[8:12].decode('ascii', 'replace').strip().upper()} (HEIC or video)"

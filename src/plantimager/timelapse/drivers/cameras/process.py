@@ -72,7 +72,6 @@ class CameraProcess:
         ------
         CameraFault
             It doesn't answer, or doesn't open within `OPEN_TIMEOUT`.
-
         """
         if self.is_open:
             return
@@ -109,7 +108,6 @@ class CameraProcess:
         ------
         CameraFault
             As `open`, twice in a row: some cameras need the first time to wake up.
-
         """
         with contextlib.suppress(CameraFault):
             if self.is_open:
@@ -128,7 +126,6 @@ class CameraProcess:
         ------
         CameraFault
             It didn't expose in time, or at all.
-
         """
         self.open()
         self._request("trigger", asdict(exposure))

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 
 from plantimager.timelapse.drivers.cameras import SKIP
-from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture, describe_refusal
+from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
+from plantimager.timelapse.drivers.device_access import cure_of_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,17 +108,14 @@ def _require_access(device: str) -> None:
     """Raise `CameraFault` where this process can't open a device, with the cause that the kernel gives."""
     try:
         os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-    except PermissionError as refused:
-        raise CameraFault(f"{device}: {describe_refusal(refused, 'video', 'camera.conf')}") from refused
     except FileNotFoundError:
         seen = ", ".join(sorted(glob.glob("/dev/v4l/by-id/*") + glob.glob("/dev/v4l/by-path/*")))  # noqa: PTH207 - names for people
-        cure = f"there is {seen}" if seen else "no video device is there; check the cable"
-        cure += "; of two alike only those in by-path differ" if seen else ""
-        raise CameraFault(f"{device}: it isn't there; {cure}") from None
+        cure = f"there is {seen}; of two alike only those in by-path differ" if seen else "no video device is there"
+        raise CameraFault(f"{device}: it isn't there; {cure}; check the cable") from None
     except OSError as problem:
-        busy = problem.errno == errno.EBUSY
-        cure = f"another program has it (`sudo fuser {device}` names it)" if busy else "unplug it and plug it in again"
-        raise CameraFault(f"{device}: {problem.strerror}; {cure}") from problem
+        cure = "another program has it" if problem.errno == errno.EBUSY else "unplug it and plug it in again"
+        refusal = cure_of_refusal(problem.errno, "video", "camera.conf")
+        raise CameraFault(f"{device}: {refusal or f'{problem.strerror}; {cure}'}") from problem
 
 
 CAMERA = V4l2Camera

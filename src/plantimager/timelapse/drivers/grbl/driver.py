@@ -148,7 +148,6 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ------
         DriverError
             With everything that went wrong; the rest was done.
-
         """
         _raise_if_any(self._rig.enter_standby())
 
@@ -165,7 +164,6 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ------
         ScanFailed
             The rig can't take it.
-
         """
         faults: list[Fault] = []
         poses = path_of(configuration, faults)

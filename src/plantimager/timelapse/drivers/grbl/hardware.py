@@ -142,7 +142,6 @@ class GrblRig:
         ------
         CameraFault
             It failed; `Tries.are_over` says whether for good.
-
         """
         self._in_use = True
         camera = self.cameras[tries.camera.name]
