@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from plantimager.timelapse.channel.inbox import Inbox
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.daemon.active_config import ActiveConfig
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
@@ -18,6 +17,7 @@ from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
 from plantimager.timelapse.daemon.disk_thread import DiskThread
+from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.loop import Loop
@@ -29,8 +29,8 @@ from plantimager.timelapse.daemon.request_handler import RequestHandler
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
 from plantimager.timelapse.daemon.rig_power import RigPower
-from plantimager.timelapse.daemon.rig_thread import RigThread
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+from plantimager.timelapse.daemon.side_writes import SideInbox, SideLive, SideThread
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.channel.live import LiveFile
-    from plantimager.timelapse.daemon.driver_calls import CallOutcome
+    from plantimager.timelapse.daemon.driver_calls import CallOutcome, CallThread
     from plantimager.timelapse.daemon.notify import Notifier
-    from plantimager.timelapse.daemon.rig_thread import CallThread
+    from plantimager.timelapse.daemon.side_writes import SideWrites
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.places import Places
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class Host(Struct, frozen=True):
-    """What surrounds the daemon: the machine and its service manager, or what tests put in their place."""
+    """The surroundings of the daemon: the machine and its service manager, or their stand-ins in tests."""
 
     places: Places
     clock: Clock
@@ -64,6 +64,7 @@ class Host(Struct, frozen=True):
     live: LiveFile
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver
     make_thread: Callable[[Clock, Callable[[CallOutcome], None]], CallThread] = RigThread
+    side: SideWrites = field(default_factory=SideThread)
 
 
 class Daemon:
@@ -101,19 +102,20 @@ class Daemon:
             loop.run()
             self.keeper.finish(self.host.clock.now())
         finally:
+            self.host.side.finish()
             self.host.live.remove()
             lock.release()
         return self.lifecycle.exit_code
 
-    def _open_inbox(self) -> Inbox:
-        inbox = Inbox(self.host.places.store)
+    def _open_inbox(self) -> SideInbox:
+        inbox = SideInbox(self.host.places.store, self.host.side)
         try:
             inbox.open()
         except OSError as problem:  # a disk that is full or read-only is no reason not to scan
             log_event(Action.REQUEST_REFUSED, f"{inbox.directory}: no request can be left: {problem.strerror}")
         return inbox
 
-    def _put_together(self, inbox: Inbox) -> Loop:
+    def _put_together(self, inbox: SideInbox) -> Loop:
         """Make the driver, the rig thread, and every part of the loop, in the order in which they need each other.
 
         Raises
@@ -133,7 +135,8 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
         requests = RequestHandler(common, inbox, planner, intake)
-        status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
+        notes = log_start_notes(active.datasets, host.places.store.parent)
+        status = StatusPublisher(common, SideLive(host.live, host.side), probe, notes)
         for subscriber in (EventJournal(active), probe, intake, status):
             keeper.subscribe(subscriber.take)
 
