@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from host import PREFIX, checked, own_control_group, remove_control_group, run_on_host
@@ -23,7 +24,6 @@ from waiting import RigError, expiring, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 T = TypeVar("T")
 Entry = dict[str, Any]
@@ -34,6 +34,8 @@ TOOLS = ("systemd-nspawn", "debootstrap", "nsenter", "unshare", "setpriv")
 
 BOOT_WITHIN = 60.0
 """Seconds that a boot may take; a quiet machine needs one."""
+OFF_WITHIN = 180.0
+"""Seconds that a poweroff may take: a unit may use its TimeoutStopSec=."""
 COMMAND_WITHIN = 60.0
 """Seconds that a command inside may take, where the caller gives no other number."""
 
@@ -151,23 +153,30 @@ class Rig:
         """Cut the power: every process of the machine is gone at once, without a signal that it could handle."""
         if not self.on:
             raise RigError(f"{self.name} is off already")
+        assert self._nspawn is not None
+        namespace = Path(f"/proc/{self._leader}/ns/pid").readlink()
         os.kill(self._leader, signal.SIGKILL)
-        self._end(cut=True)
+        # systemd-nspawn tidies up after it, which may take minutes on a machine with much to do; here _tidy does that.
+        self._nspawn.kill()
+        try:
+            # PID 1 has ended when the kernel has ended all others: those, too, that were begun from outside.
+            self.wait_until(lambda: _state_of(self._leader) in "ZX", what="all processes of the machine are dead")
+        except RigError as alive:
+            raise RigError(f"{alive}; {_describe_processes(namespace)}") from None
+        finally:
+            self._nspawn.wait()
+            self._tidy()
 
     def shut_down(self) -> None:
         """Switch off in order, as ``systemctl poweroff`` does; return when the machine is off."""
         self.run("systemctl", "poweroff", check=False)
-        self._end()
-
-    def _end(self, *, cut: bool = False) -> None:
         assert self._nspawn is not None
         try:
-            self._nspawn.wait(timeout=COMMAND_WITHIN)
+            self._nspawn.wait(timeout=OFF_WITHIN)
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
-            if not cut:  # without PID 1 the kernel has ended the whole machine, however long systemd-nspawn lingers
-                raise RigError(f"{self.name} did not go off:\n{self.console()}") from None
+            raise RigError(f"{self.name} did not go off:\n{self.console()}") from None
         finally:
             self._tidy()
 
@@ -330,6 +339,25 @@ class Rig:
     def wait_until(self, holds: Callable[[], T], *, within: float = COMMAND_WITHIN, what: str = "the condition") -> T:
         """Return the first true value of ``holds()``; `RigError` if there is none ``within`` so many seconds."""
         return wait_until(holds, within=within, what=f"{self.name}: {what}")
+
+
+def _state_of(pid: int) -> str:
+    """Return the letter of a process's state; ``X`` where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def _describe_processes(namespace: Path) -> str:
+    """Return which processes are left in a PID namespace, and what each waits for in the kernel."""
+    left = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (directory / "ns/pid").readlink() == namespace:
+                waits = (directory / "wchan").read_text()
+                left.append(f"{(directory / 'comm').read_text().strip()} ({_state_of(int(directory.name))}, {waits})")
+    return f"left: {', '.join(left) or 'nothing that can be seen'}"
 
 
 def _lines(stream: IO[str] | None) -> Iterator[str]:

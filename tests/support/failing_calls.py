@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from daemon_process import PATIENCE, NeverHappened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @contextmanager
@@ -21,21 +21,29 @@ def failing(pid: int, call: str, error: str, when: str = "1+") -> Iterator[None]
 
     ``when`` is strace's: ``1+`` is each call from now on, ``2`` only the second. Other threads are not affected.
     """
-    threads = [pid, *(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if _name_of(task) == "disk")]
+    threads = [pid, *_threads(pid, "disk")]
     options = ["--follow-forks"] if len(threads) == 1 else []  # the first write starts the disk thread
     with _injecting(threads, call, f"error={error}:when={when}", *options):
         yield
 
 
 @contextmanager
-def stalling(pid: int, call: str, seconds: float) -> Iterator[None]:
-    """Let each such system call of any thread of a process begin ``seconds`` later while the context lasts."""
-    with _injecting([pid], call, f"delay_enter={seconds}s", "--follow-forks"):
+def stalling(pid: int, call: str, seconds: float, when: str = "1+", names: Sequence[str] = ()) -> Iterator[None]:
+    """Let such system calls of a daemon begin ``seconds`` later while the context lasts.
+
+    ``when`` is strace's, and counts for each thread alone: ``2+6`` is the second call, and each sixth after it.
+    ``names`` are those of the threads, with ``loop`` for that of the loop; else all are meant, with those to come.
+    """
+    threads = [thread for name in names for thread in ([pid] if name == "loop" else _threads(pid, name))]
+    options = [] if threads else ["--follow-forks"]
+    with _injecting(threads or [pid], call, f"delay_enter={seconds}s:when={when}", *options):
         yield
 
 
-def _name_of(task: Path) -> str:
-    return (task / "comm").read_text().strip()
+def _threads(pid: int, name: str) -> list[int]:
+    """Return the threads of a process that have this name."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(task.name) for task in tasks if (task / "comm").read_text().strip() == name]
 
 
 @contextmanager

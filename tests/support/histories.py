@@ -22,7 +22,7 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from simulation import DAY, HOUR, MINUTE, NONE, PROMISE, SECOND, YEAR, Behaviour, Boot, Bounded, End, Life, World
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, TRUE_WHILE, YEAR, Behaviour, Boot, Bounded, End, Life, World
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import LiveFile
@@ -68,7 +68,7 @@ class History:
     """What the rig does at each scan; afterwards it works."""
     events: list[tuple[timedelta, Any]]
     """When, by true time after `simulation.START`, and what."""
-    hangs: set[Call] = field(default_factory=set)
+    hangs: set[Call | Bounded] = field(default_factory=set)
     prepares: list[BaseException | None] = field(default_factory=list)
     """With what each prepare ends; afterwards they succeed."""
     never_prepared: BaseException | None = None
@@ -170,13 +170,16 @@ def histories(draw):
         st.sampled_from([-31, -30, -1, 0, 1, 2, 5, 9, 29, 60, 61, 120, 400, 2000]),
     )
     events = draw(st.lists(st.tuples(moments, EVENTS), max_size=6))
-    hangs = draw(st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.MANUAL}]))
+    hangs = draw(
+        st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.MANUAL}, {Bounded.RECOVER}])
+    )
     history = History(config, definition, slots, draw(st.lists(SCANS, max_size=6)), events, hangs)
     history.prepares = draw(st.lists(st.none() | PREPARE_PROBLEMS, max_size=8))
     history.never_prepared = draw(st.none() | st.none() | PREPARE_PROBLEMS)
     history.lengths = {call: draw(seconds(1, 0, 5, 20, 80, 80)) for call in (Call.PREPARE, Call.STANDBY, Call.CLOSE)}
     history.lengths |= {what: draw(seconds(0, 0, 0, 1, 4, 9)) for what in Bounded}
     history.lengths[Bounded.LOOK] *= draw(st.sampled_from([1, 1, 10]))
+    history.lengths[Bounded.RECOVER] *= draw(st.sampled_from([1, 1, 60]))
     history.saves = draw(st.lists(SAVES, max_size=8))
     history.calm_after = draw(seconds(0, 600, 7200))
     return without(history, draw(st.sets(st.sampled_from(KINDS))))
@@ -313,30 +316,23 @@ def calm_is_used(world: World, timelapse: TimeLapse) -> None:
 
 
 def journal_agrees(world: World, timelapse: TimeLapse) -> None:
-    """Check that the last line about each slot says what became of it."""
+    """Check that each line about a slot is followed by another when it stops being true, and that the last one is."""
     last: dict[int, Line] = {}
     for line in world.journal:
-        if line.action in ABOUT_SLOTS and line.fields.get("TIMELAPSE_ID") == timelapse.id:
-            slots = line.fields.get("SLOT", ())
-            last |= dict.fromkeys([slots] if isinstance(slots, int) else slots, line)
+        if line.action not in TRUE_WHILE or line.fields.get("TIMELAPSE_ID") != timelapse.id:
+            continue
+        for slot in line.slots:
+            before = last.get(slot)
+            if before is not None and before.is_final and not world.forgetful:
+                assert line.action == "slots_given_back", f"slot {slot} was closed: {before}, {line}"
+            last[slot] = line
     for slot, record in timelapse.records.items():
         if record.reason is not None and record.reason.ends_timelapse:
-            continue
+            continue  # the line about the end closes all slots
         line = last.get(slot)
         assert line is not None, f"no line about slot {slot}"
-        assert line.action in LAST_LINES[record.status], f"slot {slot} is {record.status}: {line}"
-        if timelapse.ending is None:  # else the line about the end takes it back for all slots
-            assert PROMISE not in line.sentence, f"slot {slot} is {record.status}: {line}"
-
-
-LAST_LINES = {
-    RecordStatus.SUCCEEDED: {"scan_succeeded", "scan_recovered"},
-    RecordStatus.FAILED: {"scan_failed"},
-    RecordStatus.SKIPPED: {"slot_skipped"},
-    RecordStatus.INTERRUPTED: {"slot_interrupted"},
-}
-"""The action of the last line about a slot, for each end of it."""
-ABOUT_SLOTS = {"scan_started", "attempt_failed", "rig_not_ready", "slots_given_back"}.union(*LAST_LINES.values())
+        assert record.status in TRUE_WHILE[line.action], f"slot {slot} is {record.status}: {line}"
+        assert line.is_final or timelapse.ending is not None, f"slot {slot} is {record.status}: {line}"
 
 
 @dataclass

@@ -11,11 +11,12 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 import resource
 import signal
 import sys
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -80,6 +81,20 @@ PROMISE = "can be attempted again until"
 
 TIMEOUT_START, TIMEOUT_STOP = 15 * MINUTE, 2 * MINUTE
 """TimeoutStartSec= and TimeoutStopSec= of the unit."""
+
+TRUE_WHILE = {
+    "scan_started": {RecordStatus.RUNNING},
+    "attempt_failed": {RecordStatus.RUNNING},
+    "rig_not_ready": {None, RecordStatus.PENDING, RecordStatus.INTERRUPTED},
+    "slots_given_back": {None, RecordStatus.PENDING, RecordStatus.INTERRUPTED},
+    "scan_succeeded": {RecordStatus.SUCCEEDED},
+    "scan_recovered": {RecordStatus.SUCCEEDED},
+    "scan_failed": {RecordStatus.FAILED},
+    "slot_skipped": {RecordStatus.SKIPPED},
+    "slot_interrupted": {RecordStatus.INTERRUPTED},
+}
+"""The lines about a slot, and what its record may be when they are written."""
+FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_interrupted"}
 
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
@@ -170,6 +185,22 @@ class Line:
     sentence: str
     level: int
     fields: dict[str, object] = field(repr=False)
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots that it is about."""
+        slots = self.fields.get("SLOT", [])
+        return [slots] if isinstance(slots, int) else slots
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it says what became of its slots; else another line has to follow."""
+        return self.action in FINAL_LINES and PROMISE not in self.sentence
+
+    @property
+    def names_end_of_grace(self) -> bool:
+        """Whether it says until when its slot may be begun, which that is not beyond."""
+        return PROMISE in self.sentence or re.search(r"asked again until [0-9]", self.sentence) is not None
 
 
 class World:
@@ -429,12 +460,19 @@ class Life:
         return result
 
     def judge_line(self, line: Line) -> None:
-        """Check that what a line promises is possible when it is written."""
-        if PROMISE not in line.sentence:
+        """Check that a line about slots is true when it is written, and that what it promises is possible."""
+        timelapse = self.timelapse
+        if line.action not in TRUE_WHILE or timelapse is None or line.fields.get("TIMELAPSE_ID") != timelapse.id:
             return
-        timelapse, slot = self.timelapse, line.fields["SLOT"]
-        assert timelapse.next_idx == slot, line
-        assert self.clock.now() - self.disk.last_took <= timelapse.latest_start(slot), line  # when it was saved
+        at = self.clock.now() - self.disk.last_took  # when it was judged; it is written when it is on disk
+        for slot in line.slots:
+            record = timelapse.records.get(slot)
+            assert (None if record is None else record.status) in TRUE_WHILE[line.action], (line, record)
+            assert line.is_final == timelapse.is_closed(slot), (line, record)
+            if PROMISE in line.sentence:
+                assert timelapse.next_idx == slot, line
+            if line.names_end_of_grace and not self.is_set_in_wait:
+                assert at <= timelapse.latest_start(slot), line
 
     # What a test does to it
 
@@ -714,6 +752,7 @@ class SimulatedDaemon(Daemon):
             MortalLiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
             make_thread=self.rig.join,
+            side=DirectWrites(),
         )
         super().__init__(host, world.config, MortalKeeper(world.places.store, life))
 
@@ -798,6 +837,17 @@ class VirtualDisk:
     def wait_late(self, limit) -> None:
         if self._stalled is not None:
             self._life.wait_in_turn(min(limit, max(self._until - self._clock.elapsed, NONE)))
+
+
+class DirectWrites:
+    """`SideWrites` that are made at once."""
+
+    def put(self, _, write) -> None:
+        with suppress(OSError):
+            write()
+
+    def finish(self) -> None:
+        pass
 
 
 class ScriptedDriver(ScannerDriver, ManualControl):

@@ -9,8 +9,8 @@ from operator import itemgetter
 import pytest
 from virtual_time import START, ScriptEnded, VirtualClock
 
+from plantimager.timelapse.daemon.planner import SlotJobs
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
-from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 

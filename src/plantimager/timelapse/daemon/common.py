@@ -1,4 +1,4 @@
-"""What the parts of the loop share."""
+"""The objects that the parts of the loop share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Common(Struct, frozen=True):
-    """The objects that most parts of the loop need; each part takes out what it uses."""
+    """The shared objects; each part keeps those that it uses."""
 
     clock: Clock
     notifier: Notifier

@@ -7,11 +7,12 @@ set a flag and wake the loop.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from plantimager.timelapse.channel.inbox import Inbox, inbox_path
+from plantimager.timelapse.channel.inbox import inbox_path
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.daemon.active_config import ActiveConfig
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
@@ -19,6 +20,7 @@ from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
 from plantimager.timelapse.daemon.disk_thread import DiskThread
+from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.loop import Loop
@@ -30,8 +32,8 @@ from plantimager.timelapse.daemon.request_handler import RequestHandler
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
 from plantimager.timelapse.daemon.rig_power import RigPower
-from plantimager.timelapse.daemon.rig_thread import RigThread
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+from plantimager.timelapse.daemon.side_writes import SideInbox, SideLive, SideThread
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.channel.live import LiveFile
-    from plantimager.timelapse.daemon.driver_calls import CallOutcome
-    from plantimager.timelapse.daemon.rig_thread import CallThread
+    from plantimager.timelapse.daemon.driver_calls import CallOutcome, CallThread
+    from plantimager.timelapse.daemon.side_writes import SideWrites
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.places import Places
@@ -61,7 +63,7 @@ REQUEST_TIME: Final = timedelta(minutes=1)
 
 
 class Host(Struct, frozen=True):
-    """What surrounds the daemon: the machine and its service manager, or what tests put in their place."""
+    """The surroundings of the daemon: the machine and its service manager, or their stand-ins in tests."""
 
     places: Places
     clock: Clock
@@ -69,6 +71,7 @@ class Host(Struct, frozen=True):
     live: LiveFile
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver
     make_thread: Callable[[Clock, Callable[[CallOutcome], None]], CallThread] = RigThread
+    side: SideWrites = field(default_factory=SideThread)
 
 
 class Daemon:
@@ -104,7 +107,8 @@ class Daemon:
             loop.run()
             self.keeper.finish(self.host.clock.now())
         finally:
-            self.host.live.end(self.host.clock.now())
+            self.host.side.put("live", partial(self.host.live.end, self.host.clock.now()))
+            self.host.side.finish()
             lock.release()
         return self.lifecycle.exit_code
 
@@ -116,15 +120,15 @@ class Daemon:
         if swept:
             log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a write that was cut off deleted")
 
-    def _open_inbox(self) -> Inbox:
-        inbox = Inbox(self.host.places.store)
+    def _open_inbox(self) -> SideInbox:
+        inbox = SideInbox(self.host.places.store, self.host.side)
         try:
             inbox.open()
         except OSError as problem:  # a disk that is full or read-only is no reason not to scan
             log_event(Action.REQUEST_REFUSED, f"{inbox.directory}: no request can be left: {problem.strerror}")
         return inbox
 
-    def _put_together(self, inbox: Inbox) -> Loop:
+    def _put_together(self, inbox: SideInbox) -> Loop:
         """Make the driver, the rig thread, and every part of the loop, in the order in which they need each other.
 
         Raises
@@ -144,7 +148,8 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
         requests = RequestHandler(common, inbox, planner, intake, probe)
-        status = StatusPublisher(common, host.live, probe, log_start_notes(active.datasets, host.places.store.parent))
+        notes = log_start_notes(active.datasets, host.places.store.parent)
+        status = StatusPublisher(common, SideLive(host.live, host.side), probe, notes)
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):
             keeper.subscribe(subscriber.take)

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def name_thread(name: str) -> None:
+    """Name this thread to the kernel, for ``ps -L``, which Python 3.11 doesn't."""
+    with suppress(OSError):
+        Path("/proc/thread-self/comm").write_text(name)
+
+
 class DiskStalled(OSError):
     """A write has not come back in time, or waits for one that has not."""
 
@@ -101,8 +107,7 @@ class DiskThread:
             wait([self._stalled], limit.total_seconds())
 
     def _work(self) -> None:
-        with suppress(OSError):
-            Path("/proc/thread-self/comm").write_text("disk")  # for ps -L: Python 3.11 names no thread to the kernel
+        name_thread("disk")
         while True:
             write, end = self._writes.get()
             try:

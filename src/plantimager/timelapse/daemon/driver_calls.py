@@ -1,4 +1,4 @@
-"""Calls of a driver: how one is made, what comes of it, and how the loop can follow it."""
+"""Calls of a driver: the thread that makes them, their outcomes, and the monitor by which the loop follows one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -162,6 +163,70 @@ def _make_call(
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
         return CallOutcome(call, request, problem=bound_error(problem))
     return CallOutcome(call, request)
+
+
+class CallThread(Protocol):
+    """What the loop needs of the thread that makes the calls."""
+
+    def submit(
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
+    ) -> None:
+        """Queue a call; its outcome is posted when it ends."""
+
+    @property
+    def monitor(self) -> CallMonitor | None:
+        """The monitor of the call that is being made now."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being made or queued; all outcomes are posted by then."""
+
+
+class RigThread:
+    """The `CallThread` of a real rig. It is a daemon thread: a hung driver must not keep the process from ending.
+
+    The loop submits a call, never waits for it, and is given its `CallOutcome`. The thread can't be killed: where a
+    call doesn't end, the process has to be replaced.
+    """
+
+    def __init__(self, clock: Clock, post: Callable[[CallOutcome], None]) -> None:
+        """Start the thread; ``post`` is called on it with each outcome."""
+        self._clock, self._post = clock, post
+        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None, ManualRequest | None]] = SimpleQueue()
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._monitor: CallMonitor | None = None
+        threading.Thread(target=self._work, name="rig", daemon=True).start()
+
+    @property
+    def monitor(self) -> CallMonitor | None:
+        """The monitor of the call that is being made now."""
+        return self._monitor
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being made or queued; all outcomes are posted by then."""
+        with self._lock:
+            return self._pending == 0
+
+    def submit(
+        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
+    ) -> None:
+        """Queue a call. Loop thread."""
+        with self._lock:
+            self._pending += 1
+        self._calls.put((driver, call, request, manual))
+
+    def _work(self) -> None:
+        while True:
+            driver, call, request, manual = self._calls.get()
+            self._monitor = CallMonitor(self._clock, call, request, manual)
+            self._clock.wake()  # the loop has a time limit to keep from now on
+            outcome = make_call(driver, call, request, self._monitor)
+            self._monitor = None
+            with self._lock:
+                self._pending -= 1
+                self._post(outcome)
 
 
 def call_with_timeout(

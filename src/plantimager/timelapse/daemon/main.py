@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "timelapsed"
-DISTRIBUTION = "plantimager-timelapse"
 
 MANY_VALUES = 100_000
 """New objects after which Python looks for cycles of garbage: modules and stores make as many, and all of them stay."""
@@ -52,9 +51,10 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - the look-up takes as long as reading a store
+    # Imported here: the look-up takes as long as reading a store.
+    from plantimager.timelapse.support.distribution import installed_version  # noqa: PLC0415 - see above
 
-    return f"{PROGRAM} {version(DISTRIBUTION)}"
+    return f"{PROGRAM} {installed_version()}"
 
 
 if __name__ == "__main__":

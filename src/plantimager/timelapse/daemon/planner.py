@@ -14,11 +14,12 @@ from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.rig_power import RigPower
-    from plantimager.timelapse.daemon.slot_jobs import SlotJobs
+    from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import ClockStep
 
@@ -31,6 +32,51 @@ BUSY: Final = {
     Call.CLOSE: "the driver that was replaced was still closing",
 }
 """Why the rig isn't ready while a call is being made."""
+
+
+SLOT_JOB: Final = "slot"
+WARMUP_JOB: Final = "warm-up"
+LATE_JOB: Final = "late"
+
+
+class SlotJobs:
+    """What is in APScheduler: the jobs of the next slot, each of which is given its number. Loop thread.
+
+    No others, however long the schedule is: the timelapse alone knows the slots after it.
+    """
+
+    def __init__(
+        self,
+        scheduler: WallClockScheduler,
+        slot_due: Callable[[int], object],
+        warm_up: Callable[[int], object],
+        slot_late: Callable[[int], object],
+    ) -> None:
+        self._scheduler = scheduler
+        self._jobs = {SLOT_JOB: slot_due, WARMUP_JOB: warm_up, LATE_JOB: slot_late}
+
+    def clear(self) -> None:
+        """Remove all jobs."""
+        for job_id in self._jobs:
+            if self._scheduler.get_job(job_id) is not None:
+                self._scheduler.remove_job(job_id)
+
+    def arm_slot(self, timelapse: TimeLapse, at: datetime) -> None:
+        """Have the next slot begun: the rig is ready."""
+        self._arm(SLOT_JOB, timelapse, at)
+
+    def arm_warmup(self, timelapse: TimeLapse, at: datetime) -> None:
+        """Have the rig prepared for the next slot."""
+        self._arm(WARMUP_JOB, timelapse, at)
+
+    def arm_late(self, timelapse: TimeLapse, at: datetime | None) -> None:
+        """Have the next slot judged when its grace period is over, which the rig may not be ready by."""
+        if at is not None:
+            self._arm(LATE_JOB, timelapse, at)
+
+    def _arm(self, job_id: str, timelapse: TimeLapse, at: datetime) -> None:
+        slot = timelapse.next_idx
+        self._scheduler.arm(job_id, at, self._jobs[job_id], slot, name=f"{timelapse.id} {job_id} {slot}")
 
 
 class Planner:

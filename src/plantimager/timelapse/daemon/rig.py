@@ -6,8 +6,8 @@ from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.daemon.driver_calls import CallThread, RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.daemon.rig_thread import CallThread, RigThread
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.drivers.manual_control import ManualControl
 

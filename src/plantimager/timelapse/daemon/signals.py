@@ -1,4 +1,4 @@
-"""The signals that the daemon hears: each only sets a flag and wakes the loop."""
+"""The signals to the daemon: each only sets a flag and wakes the loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Signals:
-    """The signals that have come and are not taken yet."""
+    """The signals that have come and are not handled yet."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
-from plantimager.timelapse.daemon.planner import Planner
+from plantimager.timelapse.daemon.planner import Planner, SlotJobs
 from plantimager.timelapse.daemon.rig import Power, log_trouble
-from plantimager.timelapse.daemon.slot_jobs import SlotJobs
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 
 EXTENSION: Final = timedelta(minutes=2)
-"""What systemd is asked to wait from now on, again and again: how long a stop takes is up to the calls of the driver,
-each of which ends, or counts as hung, by its own time-out."""
+"""Time that systemd is asked for, again and again: a stop takes as long as the calls of the driver, each of which ends,
+or counts as hung, by its own time-out."""
 EXTEND_INTERVAL: Final = timedelta(seconds=30)
 
 
@@ -32,7 +32,7 @@ WAITS_FOR: Final = {
     Call.CLOSE: "the driver that was replaced is closed first",
     Call.RECOVER: "the driver first says what became of the attempt that was cut off",
 }
-"""What a stop waits for while a call is being made."""
+"""The reason why a stop takes time while a call is being made, for the journal."""
 
 
 class Stop:

@@ -49,6 +49,9 @@ LEAST_SAVE_TIMEOUT: Final = timedelta(milliseconds=20)
 LAST_SAVE_TIMEOUT: Final = timedelta(seconds=20)
 """For a save that has stalled when the daemon ends; systemd is asked for more time than that."""
 
+ASIDE_TIMEOUT: Final = LAST_SAVE_TIMEOUT
+"""For a file that can't be used to be set aside at a start; systemd is asked for more time than that."""
+
 PLAIN: Final = Circumstances()
 
 
@@ -120,12 +123,17 @@ class StoreKeeper:
         if loaded is None:
             return None
         if isinstance(loaded, Exception):
-            self.file.quarantine(loaded, at)
+            self._disk.run(partial(self.file.quarantine, loaded, at), ASIDE_TIMEOUT)
             return None
         if loaded.trouble is not None:
-            self.trouble = self.file.restore_backup(loaded, loaded.trouble, at)
+            restore = partial(self.file.restore_backup, loaded, loaded.trouble, at)
+            try:
+                self.trouble = self._disk.run(restore, ASIDE_TIMEOUT)
+            except DiskStalled as stalled:
+                self.trouble = str(stalled)
         if loaded.is_altered:
-            self.file.keep_altered(loaded, at)
+            with suppress(DiskStalled):  # it goes on by itself when the disk does
+                self._disk.run(partial(self.file.keep_altered, loaded, at), ASIDE_TIMEOUT)
         return loaded.stored
 
     def hold(self, stored: StoredTimelapse) -> None:

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Circumstances(Struct, frozen=True):
-    """What the journal says of a transition beyond the values before and after it."""
+    """The remarks of the journal on a transition, beyond the values before and after it."""
 
     note: str = ""
     """A remark of the driver on its scan, or of the reader on a definition."""
     problem: BaseException | None = None
-    """What the driver raised."""
+    """The exception of the driver."""
     origin: str = ""
-    """Where an accepted definition is from."""
+    """The file or command that an accepted definition is from."""
     is_repeated: bool = False
-    """Whether this is one more try for a rig that wasn't ready, of which the journal knows."""
+    """Whether this is one more try for a rig that wasn't ready; the journal has the first."""
     cut_off_by: str = ""
-    """With the first transition of a start: what ended the process before, to follow "when": ``the power went``."""
+    """The end of the process before, to follow "when": ``the power went``; with the first transition of a start."""
 
 
 class Transition(Struct, frozen=True):
@@ -40,4 +40,4 @@ class Transition(Struct, frozen=True):
 
 
 Subscriber: TypeAlias = "Callable[[Transition], None]"
-"""What is called with each transition. Loop thread."""
+"""A callable for each transition. Loop thread."""

@@ -1,0 +1,102 @@
+"""Writes that nothing depends on, on a thread of their own: a disk that stalls must not hold up the loop for them.
+
+They are the live status and the answers to requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from plantimager.timelapse.channel.inbox import Inbox
+from plantimager.timelapse.daemon.disk_thread import name_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.inbox import Answer, Request
+    from plantimager.timelapse.channel.live import LiveFile
+
+LAST_WRITES_TIMEOUT: Final = 2.0
+"""Seconds for the writes that still wait when the process ends."""
+
+
+class SideWrites(Protocol):
+    """What the loop needs of the thread."""
+
+    def put(self, key: Hashable, write: Callable[[], object]) -> None:
+        """Have ``write`` called soon, in place of one of the same ``key`` that still waits; an `OSError` is ignored."""
+
+    def finish(self) -> None:
+        """Wait until all writes are made, but not for long."""
+
+
+class SideThread:
+    """The `SideWrites` of a real machine. The first write starts the thread, which doesn't keep the process alive."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, Callable[[], object]] = {}
+        self._changed = threading.Condition()
+        self._is_writing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, key: Hashable, write: Callable[[], object]) -> None:
+        """Have ``write`` called soon, in place of one of the same ``key`` that still waits; an `OSError` is ignored."""
+        with self._changed:
+            self._waiting[key] = write
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="side", daemon=True)
+                self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until all writes are made, but no longer than `LAST_WRITES_TIMEOUT`."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._is_writing, LAST_WRITES_TIMEOUT)
+
+    def _work(self) -> None:
+        name_thread("side")
+        while True:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._waiting)
+                write = self._waiting.pop(next(iter(self._waiting)))
+                self._is_writing = True
+            with suppress(OSError):
+                write()
+
+
+class SideLive:
+    """The live status, written by `SideWrites`. Loop thread."""
+
+    def __init__(self, live: LiveFile, side: SideWrites) -> None:
+        self._live, self._side = live, side
+
+    def show(self, *view: Any) -> None:
+        """Do as `LiveFile.show`, soon; a view that was not written yet is left out."""
+        self._side.put("live", partial(self._live.show, *view))
+
+
+class SideInbox(Inbox):
+    """The inbox whose answers are written by `SideWrites`. Loop thread."""
+
+    def __init__(self, store: Path, side: SideWrites) -> None:
+        super().__init__(store)
+        self._side = side
+        self._answered: set[Path] = set()
+        """The requests whose answers may not be written yet."""
+
+    def pending(self) -> list[Request]:
+        """Return the open requests, oldest first, but none that is being answered."""
+        pending = super().pending()
+        self._answered &= {request.path for request in pending}
+        return [request for request in pending if request.path not in self._answered]
+
+    def answer(self, request: Request, answer: Answer) -> None:
+        """Do as `Inbox.answer`, soon."""
+        self._answered.add(request.path)
+        self._side.put(request.path, partial(super().answer, request, answer))

@@ -1,0 +1,88 @@
+"""System calls that stall: no slot is lost, none begins beyond its grace, and the watchdog is fed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from daemon_process import NotifySocket, Place, statuses
+from failing_calls import stalling
+from tiny_scan import GRACE, configuration, definition
+
+from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GRACE_OF_STALLS = timedelta(seconds=6)
+LONG = 9.0
+"""Seconds of a stall that a thread beside the loop may have: longer than a save may take, and than the grace period."""
+SHORT = 0.5
+"""Seconds of a stall in the loop's own writes and sends, none of which is to a disk: the time-out of its socket."""
+STEP = 6
+"""A slot makes about so many calls of a kind in each thread: every one of them is met."""
+SLOTS = 7
+"""With one a second: longer than the grace period."""
+
+STALLS = [
+    ("fsync", ("loop", "disk", "side"), LONG),
+    ("/^rename", ("loop", "disk", "side"), LONG),
+    ("/^link", ("loop", "disk", "side"), LONG),
+    ("/^unlink", ("loop", "disk", "side"), LONG),
+    ("/^write", ("disk", "side"), LONG),
+    ("/^write", ("loop",), SHORT),
+    ("/^send", ("loop",), SHORT),
+]
+
+
+def begin(directory: Path, n_shots: int, grace: timedelta) -> Place:
+    place = Place(directory)
+    place.configure(configuration(f'datasets = "{directory / "scans"}"'))
+    seconds = round(grace.total_seconds())
+    place.define(definition(n_shots).replace(f"grace_period = {GRACE}", f"grace_period = {seconds}"))
+    return place
+
+
+def latest_start(store: dict) -> timedelta:
+    """Return how late the latest slot of a store began."""
+    times = [datetime.fromisoformat(time) for time in store["schedule_times"]]
+    started = [(index, scan["started_at"]) for index, scan in enumerate(store["scans"]) if scan["started_at"]]
+    return max(datetime.fromisoformat(at) - times[index] for index, at in started)
+
+
+def stall_everywhere(directory: Path, call: str, names: tuple[str, ...], seconds: float) -> None:
+    """Run a daemon through slots in which each such call of its threads stalls once."""
+    directory.mkdir()
+    place = begin(directory, 1000, GRACE_OF_STALLS)
+    watchdog = {"WATCHDOG_USEC": str(round((GRACE_OF_STALLS * 5).total_seconds() * 1e6))}
+    with NotifySocket(directory) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path), **watchdog) as daemon:
+        reader = threading.Thread(target=systemd.wait_for, args=["STOPPING=1"], daemon=True)
+        reader.start()  # as PID 1 does
+        daemon.wait_for("scan_succeeded: ")
+        for first in range(1, STEP + 1):
+            with stalling(daemon.process.pid, call, seconds, f"{first}+{STEP}", names):
+                for _ in range(SLOTS):
+                    daemon.wait_for("scan_succeeded: ")
+        assert daemon.stop() == 0
+    fed = [message for message in systemd.messages if "WATCHDOG=1" in message]
+    assert len(fed) > 1, (call, names)
+    assert not daemon.said("slot_skipped"), (call, names)
+    store = place.read()
+    taken = store["next_idx"]
+    assert statuses(store)[:taken] == ["succeeded"] * taken, (call, names)
+    assert latest_start(store) <= GRACE_OF_STALLS + timedelta(seconds=1), (call, names)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls stall")
+def test_no_stall_beside_the_loop_costs_a_slot(tmp_path) -> None:
+    """Each fsync, write, rename, link and send of a slot in turn takes longer than a save may, or than the grace."""
+    assert timedelta(seconds=LONG) > max(SAVE_TIMEOUT, GRACE_OF_STALLS)
+    with ThreadPoolExecutor(len(STALLS)) as pool:
+        places = [tmp_path / str(number) for number in range(len(STALLS))]
+        runs = [pool.submit(stall_everywhere, place, *stall) for place, stall in zip(places, STALLS, strict=True)]
+    for run in runs:
+        run.result()

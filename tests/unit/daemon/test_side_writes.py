@@ -1,0 +1,84 @@
+"""Writes beside the loop: a disk that stalls holds up nothing for them."""
+
+import threading
+
+import pytest
+
+from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request
+from plantimager.timelapse.channel.live import LiveFile, read_live
+from plantimager.timelapse.daemon.side_writes import SideInbox, SideLive, SideThread
+
+PATIENCE = 60.0
+
+
+class StalledDisk:
+    """Holds up the thread of the writes until it is told to go on."""
+
+    def __init__(self, side):
+        self.goes_on, reached = threading.Event(), threading.Event()
+        side.put("stall", lambda: (reached.set(), self.goes_on.wait(PATIENCE)))
+        assert reached.wait(PATIENCE)
+
+
+@pytest.fixture
+def side():
+    return SideThread()
+
+
+@pytest.fixture
+def disk(side):
+    disk = StalledDisk(side)
+    yield disk
+    disk.goes_on.set()
+
+
+def test_newest_view_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk):
+    """The loop goes on meanwhile; a view that is out of date is of no use."""
+    store = tmp_path / "store.json"
+    shown, live = [], LiveFile(store)
+    live.show = lambda view: (shown.append(view), LiveFile.show(live, view))
+    seen = SideLive(live, side)
+    for number in range(5):
+        seen.show({"status": number})
+    assert shown == []
+    disk.goes_on.set()
+    side.finish()
+    assert shown == [{"status": 4}]
+    assert read_live(store)["status"] == 4
+
+
+def test_request_whose_answer_is_not_written_yet_is_not_handled_again(tmp_path, side, disk):
+    """The person gets one answer, however often the daemon looks meanwhile."""
+    store = tmp_path / "store.json"
+    inbox_path(store).mkdir(mode=0o700)
+    path = leave_request(store, "cancel", "a1", b"{}")
+    inbox = SideInbox(store, side)
+    (request,) = inbox.pending()
+    inbox.answer(request, Answer(accepted=True, message="done"))
+    assert inbox.pending() == []
+    assert collect_answer(path) is None
+    disk.goes_on.set()
+    side.finish()
+    assert collect_answer(path).message == "done"
+    assert inbox.pending() == []
+
+
+def test_write_that_the_disk_refuses_is_left_out(side):
+    """Nothing depends on it, and the next one is made."""
+    done = []
+
+    def refuse():
+        raise OSError(28, "No space left on device")
+
+    side.put(1, refuse)
+    side.put(2, lambda: done.append(2))
+    side.finish()
+    assert done == [2]
+
+
+def test_end_of_the_process_does_not_wait_for_a_disk_that_stalls(side, disk, monkeypatch):
+    """It is told to wait a moment only."""
+    monkeypatch.setattr("plantimager.timelapse.daemon.side_writes.LAST_WRITES_TIMEOUT", 0.01)
+    side.put("late", lambda: None)
+    side.finish()
+    assert not disk.goes_on.is_set()
