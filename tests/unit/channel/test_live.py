@@ -48,7 +48,18 @@ def test_daemon_that_could_not_start_leaves_the_sign_of_the_one_before(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b'{"at": 3}', b'{"at": "x"}', b'{"at": "2026-06-22T08:00"}', b'{"at": null}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"at": 3}',
+        b'{"at": "x"}',
+        b'{"at": "2026-06-22T08:00"}',
+        b'{"at": null}',
+        b'{"at": "0001-01-01T00:00+14:00"}',
+    ],
 )
 def test_file_that_says_no_time_is_no_sign(tmp_path, content):
     """It is never fsynced, so that a power cut may leave anything; an older daemon wrote no time."""

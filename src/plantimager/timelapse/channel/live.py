@@ -7,7 +7,7 @@ process has ended it is void, but for its time: the last sign of life of that da
 from __future__ import annotations
 
 import contextlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.absence import LastSign
@@ -72,8 +72,8 @@ def read_last_sign(store: Path) -> LastSign:
     view = read_live(store)
     try:
         at = datetime.fromisoformat(view["at"])
-        return LastSign(at if at.tzinfo is not None else None, view.get("has_ended") is True)
-    except (KeyError, TypeError, ValueError):
+        return LastSign(at.astimezone(UTC) if at.tzinfo is not None else None, view.get("has_ended") is True)
+    except (KeyError, TypeError, ValueError, OverflowError):
         return LastSign()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.live import last_seen
 from plantimager.timelapse.domain.absence import find_absence
+from plantimager.timelapse.domain.schedule import EARLIEST
 
 if TYPE_CHECKING:
     from plantimager.timelapse.domain.absence import Absence, LastSign
@@ -73,6 +74,9 @@ class PreviousRun:
         if logbook.saved_at is None or logbook.boot_id is None or sign.has_ended:
             return None
         if logbook.boot_id != self._clock.boot_id():
-            return max(logbook.saved_at, sign.at or logbook.saved_at) - JOURNAL_SYNC_INTERVAL
-        has_all = sign.at is None or sign.at >= logbook.saved_at
-        return None if has_all else logbook.saved_at - JOURNAL_SYNC_INTERVAL
+            written_until = max(logbook.saved_at, sign.at or logbook.saved_at)
+        elif sign.at is not None and sign.at < logbook.saved_at:
+            written_until = logbook.saved_at
+        else:
+            return None
+        return max(written_until, EARLIEST + JOURNAL_SYNC_INTERVAL) - JOURNAL_SYNC_INTERVAL

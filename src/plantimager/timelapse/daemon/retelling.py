@@ -41,9 +41,11 @@ def _ended_since(timelapse: TimeLapse, since: datetime) -> Iterator[int]:
         record = timelapse.records.get(slot)
         if record is None:
             return
-        late = timelapse.schedule_times[slot] + record.late if record.late is not None else None
-        ended_at = late or record.finished_at
-        if ended_at is not None and ended_at < since:
+        scheduled_at = timelapse.schedule_times[slot]
+        ended_after = record.late  # of any size, where another program wrote it
+        if ended_after is None and record.finished_at is not None:
+            ended_after = record.finished_at - scheduled_at
+        if ended_after is not None and ended_after < since - scheduled_at:
             return
         if record.reason is None or not record.reason.ends_timelapse:
             yield slot
