@@ -8,7 +8,9 @@ from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, f
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.relay_status import read_relay_status, relay_status_path
 from plantimager.timelapse.cli.phrases import format_count
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.places import RELAY
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import one_line
 
@@ -76,4 +78,5 @@ def _target_lines(session: Session, ledgers: Mapping[str, Ledger]) -> Iterator[s
         if len(others) > MAX_SHOWN:
             yield f"  and {len(others) - MAX_SHOWN} more"
     if running_daemon(relay_status_path(directory)) is None:
-        yield "the relay is not running; start it with: systemctl start plant-imager-timelapse-relay"
+        user, rig = "--user " * (session.scope is Scope.USER), session.places.rig
+        yield f"the relay is not running; start it with: systemctl {user}start {RELAY}{f'@{rig}' if rig else ''}"
