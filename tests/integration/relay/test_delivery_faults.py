@@ -5,8 +5,10 @@ and the fault is made to happen at the first, the second and so on, until a deli
 """
 
 import json
+import re
 import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from daemon_process import NotifySocket
@@ -18,6 +20,8 @@ from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_dataset
 from plantimager.timelapse.channel.lock import InstanceLock
 from stores import HOURS, scan, store_of
 
+MAX_MEMORY_KB = 120_000
+"""Python with httpx, tenacity and Pillow has 60 MB; ten thousand scans have some more."""
 MANY_REQUESTS = 30
 """More than a delivery of two pictures has."""
 
@@ -377,6 +381,8 @@ def test_ten_thousand_datasets_wait_and_the_first_is_out_at_once(rig, server):
     with rig.start() as relay:
         relay.wait_for("delivered: tl_0")
         assert "and 9994 more" in relay.wait_for("dataset_gone")
+        status = Path(f"/proc/{relay.process.pid}/status").read_text()
+        assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < MAX_MEMORY_KB
         relay.stop()
 
 

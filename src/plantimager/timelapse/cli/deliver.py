@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.relay_status import read_relay_status, relay_status_path
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.places import RELAY
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import format_count, one_line
 
@@ -75,4 +77,5 @@ def _target_lines(session: Session, ledgers: Mapping[str, Ledger]) -> Iterator[s
         if len(others) > MAX_SHOWN:
             yield f"  and {len(others) - MAX_SHOWN} more"
     if running_daemon(relay_status_path(directory)) is None:
-        yield "the relay is not running; start it with: systemctl start plant-imager-timelapse-relay"
+        user, rig = "--user " * (session.scope is Scope.USER), session.places.rig
+        yield f"the relay is not running; start it with: systemctl {user}start {RELAY}{f'@{rig}' if rig else ''}"

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 from plantimager.timelapse.relay.outgoing import DatasetRefused
 from plantimager.timelapse.relay.plantdb_client import ServerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
 
-    from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
+    from plantimager.timelapse.relay.outgoing import OutgoingDataset
+    from plantimager.timelapse.relay.pacing import TargetPace
     from plantimager.timelapse.relay.plantdb_client import PlantDbClient
-
-SENT: Final = "sent"
-
-
-class Pace(Protocol):
-    """When and how fast to send."""
-
-    def wait_for_turn(self) -> None:
-        """Wait until something may be sent."""
-
-    def open_paced(self, file: OutgoingFile, *, whole: bool) -> BinaryIO:
-        """Open a picture for reading at the speed that is allowed; ``whole``: don't stop in its middle."""
 
 
 def deliver_dataset(
-    client: PlantDbClient, dataset: OutgoingDataset, pace: Pace, begin: Callable[[], None], *, by_length: bool
+    client: PlantDbClient, dataset: OutgoingDataset, pace: TargetPace, begin: Callable[[], None], *, by_length: bool
 ) -> int:
     """Bring a dataset to the server, and return how many pictures were sent for it.
 
