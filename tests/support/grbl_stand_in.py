@@ -92,6 +92,8 @@ class Dialect:
     """It answers ``?`` while it homes."""
     locks_on_reset: bool = True
     """A reset locks a board that homes; otherwise only power-on does."""
+    answers_locked: bool = False
+    """It answers ``?`` after an alarm, too."""
     knows_modes: bool = True
     """It knows ``$G``."""
 
@@ -100,6 +102,7 @@ DIALECTS = {
     "grbl": Dialect(),
     "grblhal": Dialect(
         "GrblHAL 1.1f ['$' or '$HELP' for help]", axes=4, crlf_is_one=True, tells_homing=True, locks_on_reset=False,
+        answers_locked=True,
         more_settings="$70=7\r\n$341=0\r\n$1000=grblHAL\r\n",
     ),
     "fluidnc": Dialect(
@@ -275,7 +278,7 @@ class Board:
         self.asked += 1
         fault = self.fault if self._now else ""
         if fault.startswith("alarm"):
-            self.state, self.goal, self.mute = "Alarm", None, True
+            self.state, self.goal, self.mute = "Alarm", None, not self.dialect.answers_locked
             return f"ALARM:{fault.split()[1]}\r\n[MSG:Reset to continue]\r\n"
         if fault == "reset":
             self.restart()

@@ -224,7 +224,6 @@ def wild_arm(sheet: Sheet, *, dialect: Dialect = DIALECTS["grbl"]) -> Iterator[t
         patch.object(port, "Port", line.open),
         patch.object(protocol, "Deadline", line.deadline),
         patch.object(arm, "Deadline", line.deadline),
-        patch.object(port, "_keep_dtr"),  # it has no DTR
     ):
         made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=expected))
         try:

@@ -2,12 +2,8 @@
 
 A scan interrupts the growth light, see `lights`. Wire its relay so that it interrupts what the plant's timer switches,
 and closes when nothing drives the line: then the plant has its light where the rig has no power or its daemon was
-killed. The lines of a killed process are released, but some kernels keep the last level; a line in a drop-in of the
-unit makes sure that the light is released. Which one depends on `gpioset --version`: Debian 12 has 1.6, which takes a
-line by its number alone; Debian 13 has 2::
-
-    ExecStopPost=-/usr/bin/gpioset gpiochip0 17=1               # gpiod 1
-    ExecStopPost=-/usr/bin/gpioset -c gpiochip0 -t0 GPIO17=1    # gpiod 2
+killed. The lines of a killed process are released, but some kernels keep the last level; systemd/examples/gpio.conf has
+the line of a drop-in that releases the light then.
 
 GPIO is NOT tested on hardware: the library is real in the tests, the chip is not.
 """

@@ -20,9 +20,9 @@ FEED_HOLD = "!"
 """A byte that turns into this stops the arm, as a person's button does, and so nothing but a person releases it."""
 
 
-def take_scan(dialect, *, homing=True, damage=None):
+def take_scan(dialect, *, homing=True, damage=None, fault=""):
     """Take a scan; return the arm's true position at each picture, the bytes that passed, and the notes."""
-    with wild_arm(Sheet(homing=homing), dialect=dialect) as (arm, line):
+    with wild_arm(Sheet(homing=homing, fault=fault), dialect=dialect) as (arm, line):
         if damage is not None:
             line.damage = damage
         arm.make_ready(line.wait)
@@ -89,5 +89,18 @@ def test_lost_byte_costs_no_slot_without_limit_switches(direction):
             DIALECTS["grbl"],
             homing=False,
             damage=lambda way, at, byte, number=number: "" if (way, at) == (direction, number) else byte,
+        )
+        assert is_whole(pictures), f"byte {number}"
+
+
+@pytest.mark.parametrize("name", ["grbl", "grblhal"])
+def test_alarm_costs_no_slot_whichever_byte_of_its_line_is_lost(name):
+    """Some firmwares answer afterwards and say that they are locked; others are silent."""
+    _, passed, _ = take_scan(DIALECTS[name], fault="alarm 1")
+    for number in range(passed["from"] // 3, passed["from"] * 2 // 3):  # it comes in the middle
+        pictures, _, _ = take_scan(
+            DIALECTS[name],
+            fault="alarm 1",
+            damage=lambda way, at, byte, number=number: "" if (way, at) == ("from", number) else byte,
         )
         assert is_whole(pictures), f"byte {number}"

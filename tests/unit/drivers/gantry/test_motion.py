@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantimager.timelapse.drivers.gantry.motion import (
+    is_off_course,
     nearest_equivalent_angle,
     normalized_angle,
     travel_time,
@@ -58,3 +59,11 @@ def test_angle_is_recorded_from_0_to_360(angle, recorded):
 def test_travel_time_is_that_of_a_trapezoidal_speed(distance, seconds):
     """At 100 mm/s and 200 mm/s²."""
     assert travel_time(distance, 100, 200) == pytest.approx(seconds)
+
+
+def test_place_beside_the_way_is_off_course():
+    """A damaged line may send the arm anywhere; the board slows all axes of a move down alike."""
+    assert not is_off_course((0, 0, 0), (100, 0, 90), (50, 0, 45))
+    assert not is_off_course((0, 0, 0), (100, 0, 90), (100.5, -0.5, 0))
+    assert is_off_course((0, 0, 0), (100, 0, 90), (102, 0, 90))
+    assert is_off_course((0, 0, 0), (100, 0, 90), (50, -2, 45))

@@ -39,7 +39,7 @@ def test_dtr_and_rts_are_set_before_the_port_is_opened(monkeypatch, dtr):
     """Some boards restart, or stay in their boot loader, when they rise."""
     order = []
     monkeypatch.setattr(serial.Serial, "open", lambda self: order.append((self.dtr, self.rts)))
-    port.Port("/dev/ttyUSB0", 115_200, dtr=dtr)
+    port.Port("/dev/ttyUSB0", 115_200, keep_dtr=False, dtr=dtr)
     assert order == [(dtr, dtr)]
 
 

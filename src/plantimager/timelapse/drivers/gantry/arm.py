@@ -13,6 +13,7 @@ from plantimager.timelapse.drivers.gantry.motion import (
     ZERO,
     format_position,
     gcode_words,
+    is_off_course,
     nearest_equivalent_angle,
     scale,
 )
@@ -50,14 +51,17 @@ MAX_IDLE_POLLS: Final = 5
 MAX_SENDS: Final = 3
 """How often a move is sent where the arm stands elsewhere afterwards: a damaged line may be another move."""
 
-OFF_COURSE: Final = 1.0
-"""mm or degrees off its way by which the arm obeys another move than the one that was sent."""
-
 MAX_NOTES: Final = 5
 """What is kept of `Arm.take_notes`, whose notes come again and again where the cable is bad."""
 
 MAX_HOLD_TIME: Final = timedelta(seconds=5)
 """The longest that the arm takes to come to rest; from full speed at the lowest acceleration it needs half a second."""
+
+
+class BoardLocked(GantryFault):
+    """The board is in alarm, and the line that says which was lost."""
+
+    may_pass = True
 
 
 class Arm:
@@ -310,7 +314,7 @@ class Arm:
             idle_polls = idle_polls + 1 if state == "Idle" else 0
             if state == "Idle" and (self._tracker.matches(goal, position) or idle_polls == MAX_IDLE_POLLS):
                 break
-            polls_off_course = polls_off_course + 1 if _is_off_course(start, goal, position) else 0
+            polls_off_course = polls_off_course + 1 if is_off_course(start, goal, position) else 0
             if polls_off_course > 1 and state != "Idle":
                 self.halt()
                 raise PositionUnknown(
@@ -318,7 +322,8 @@ class Arm:
                     "check the cable, and whether another program moves it"
                 )
             if state in _FINAL_STATES:
-                raise GantryFault(
+                fault = BoardLocked if state == "Alarm" else GantryFault
+                raise fault(
                     f"the board went into state {state} on the way to {format_position(goal)}: {_FINAL_STATES[state]}"
                 )
             # Close to its arrival it is asked more often, so that no time is lost there.
@@ -388,14 +393,6 @@ _FINAL_STATES: Final = {
     "Check": "it only checks G-code; switch it off and on",
 }
 """States that a board doesn't leave by itself, each with its cure."""
-
-
-def _is_off_course(start: Position, goal: Position, position: Position) -> bool:
-    """Whether a position is none of a straight move's."""
-    return any(
-        not min(ends) - OFF_COURSE <= at <= max(ends) + OFF_COURSE
-        for at, *ends in zip(position, start, goal, strict=True)
-    )
 
 
 def wait_without_stop(seconds: float) -> bool:

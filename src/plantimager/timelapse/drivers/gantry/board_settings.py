@@ -54,9 +54,6 @@ class BoardSettings:
 
     values: Mapping[int, float]
 
-    def __getitem__(self, number: int) -> float:
-        return self.values[number]
-
     @property
     def homing(self) -> bool:
         """Whether the board homes, and is locked until it has."""

@@ -20,6 +20,9 @@ LETTERS: Final = ("X", "Y", "Z")
 FIELDS: Final = ("x", "y", "pan")
 """The field of a pose that each axis moves: the board's third axis is the turntable."""
 
+OFF_COURSE: Final = 1.0
+"""mm or degrees off its way by which the arm obeys another move than the one that was sent."""
+
 MAX_ENDLESS: Final = (-36_000.0, 36_000.0)
 """Limits of a turntable without limits, degrees. The board keeps positions as 32-bit floats, whose step is 0.004° there
 and grows beyond. So after a hundred turns in one direction the turntable turns back by one."""
@@ -87,6 +90,14 @@ def travel_time(distance: float, speed: float, acceleration: float) -> float:
     if distance >= speed * speed / acceleration:
         return distance / speed + speed / acceleration
     return 2 * math.sqrt(distance / acceleration)
+
+
+def is_off_course(start: Position, goal: Position, position: Position) -> bool:
+    """Whether a position is none of a straight move's from ``start`` to ``goal``."""
+    return any(
+        not min(ends) - OFF_COURSE <= at <= max(ends) + OFF_COURSE
+        for at, *ends in zip(position, start, goal, strict=True)
+    )
 
 
 def format_position(position: Position) -> str:

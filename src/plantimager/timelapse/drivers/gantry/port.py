@@ -83,13 +83,17 @@ def _path_of(device: str) -> str:
 
 
 class Port(serial.Serial):  # type: ignore[misc] # pyserial has no types
-    """A port that is opened with DTR and RTS raised, or not."""
+    """A port that is opened with DTR and RTS raised, or not, and leaves DTR as it is when it is closed, or not."""
 
-    def __init__(self, port: str, baudrate: int, *, dtr: bool) -> None:
+    def __init__(self, port: str, baudrate: int, *, keep_dtr: bool, dtr: bool) -> None:
         super().__init__(None, baudrate, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True)
         self.port = port
         self.dtr = self.rts = dtr
         self.open()
+        if keep_dtr:
+            attributes = termios.tcgetattr(self)
+            attributes[_CFLAG] &= ~termios.HUPCL
+            termios.tcsetattr(self, termios.TCSANOW, attributes)
 
 
 class SerialLine:
@@ -103,9 +107,7 @@ class SerialLine:
         self.port = port
         self._unfinished = b""
         with self._translate_errors("can't be opened"):
-            self._serial = Port(port, baudrate, dtr=dtr)
-            if keep_dtr:
-                _keep_dtr(self._serial)
+            self._serial = Port(port, baudrate, keep_dtr=keep_dtr, dtr=dtr)
 
     def send(self, data: bytes) -> None:
         """Send bytes.
@@ -177,13 +179,6 @@ class SerialLine:
 
 def _text_of(line: bytes) -> str:
     return printable(line.decode(errors="replace")).strip()
-
-
-def _keep_dtr(port: serial.Serial) -> None:
-    """Set the port to leave DTR as it is when it is closed."""
-    attributes = termios.tcgetattr(port)
-    attributes[_CFLAG] &= ~termios.HUPCL
-    termios.tcsetattr(port, termios.TCSANOW, attributes)
 
 
 def _describe_error(problem: Exception, what: str) -> str:

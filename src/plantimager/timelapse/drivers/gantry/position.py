@@ -37,63 +37,47 @@ class PositionTracker:
     def __init__(self, options: ArmOptions) -> None:
         self._options = options
         self._settings: BoardSettings
-        self._signs: Position = (1.0, 1.0, 1.0)
+        self.signs: Position = (1.0, 1.0, 1.0)
+        """The direction in which each axis of the board counts, 1 or -1."""
+        self.current: Position | None = None
+        """The position of the arm; None while it is unknown."""
+        self.is_lost = False
+        """Whether the arm has lost its position in this process, which without homing only a person can correct."""
+        self.may_be_away = False
+        """Whether the arm stands, or may stand, away from its zero, as far as this process knows."""
         self._origin: Position | None = None
         """Machine position of the work zero; None where the board reports work positions itself."""
-        self._current: Position | None = None
-        self._is_lost = False
-        self._may_be_away = False
-
-    @property
-    def current(self) -> Position | None:
-        """The position of the arm; None while it is unknown."""
-        return self._current
-
-    @property
-    def signs(self) -> Position:
-        """The direction in which each axis of the board counts, 1 or -1."""
-        return self._signs
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the arm has lost its position in this process, which without homing only a person can correct."""
-        return self._is_lost
-
-    @property
-    def may_be_away(self) -> bool:
-        """Whether the arm stands, or may stand, away from its zero, as far as this process knows."""
-        return self._may_be_away
 
     def use(self, settings: BoardSettings) -> None:
         """Use the step sizes and directions of a board that was just connected."""
         self._settings = settings
-        self._signs = axis_signs(self._options.inverted or settings.inverted)
+        self.signs = axis_signs(self._options.inverted or settings.inverted)
 
     def start_at(self, work: Position, status: Status) -> None:
         """Count from ``status`` on: there the arm stands at ``work``, in work coordinates of the board."""
         self._origin = None if status.machine is None else subtract(status.machine, work)
-        self._current = scale(self._signs, work)
+        self.current = scale(self.signs, work)
 
     def set_current(self, position: Position) -> None:
         """Note that the arm has arrived at ``position``."""
-        self._current = position
+        self.current = position
         self.note_rest_at(position)
 
     def note_rest_at(self, position: Position) -> None:
         """Note that the arm rests at ``position``, whether or not it is known well enough to move from there."""
-        self._may_be_away = not self.is_zero(position)
+        self.may_be_away = not self.is_zero(position)
 
     def note_departure(self) -> None:
         """Note that the arm may be away from its zero."""
-        self._may_be_away = True
+        self.may_be_away = True
 
     def forget(self) -> None:
         """Note that the position is unknown."""
-        self._current = None
+        self.current = None
 
     def lose(self) -> None:
         """Note that the position is lost."""
-        self._is_lost = True
+        self.is_lost = True
 
     def read(self, status: Status) -> Position:
         """Return the position in a status.
@@ -105,10 +89,10 @@ class PositionTracker:
 
         """
         if status.machine is not None and self._origin is not None:
-            return scale(self._signs, subtract(status.machine, self._origin))
+            return scale(self.signs, subtract(status.machine, self._origin))
         if status.work is None:
             raise PositionUnknown("the board reports machine positions, and reported work positions before; set $10=1")
-        return scale(self._signs, status.work)
+        return scale(self.signs, status.work)
 
     def matches(self, goal: Position, position: Position) -> bool:
         """Whether two positions are the same, as exactly as the steps of the motors allow."""
@@ -124,4 +108,4 @@ class PositionTracker:
 
     def has_restarted(self, machine: Position) -> bool:
         """Whether the count of a board without homing can't be believed: zero, although the arm may be elsewhere."""
-        return self._may_be_away and self.matches(ZERO, machine)
+        return self.may_be_away and self.matches(ZERO, machine)
