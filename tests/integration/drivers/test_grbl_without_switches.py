@@ -37,6 +37,15 @@ def test_without_switches_the_arm_rests_at_its_zero_between_scans(rig, request_,
             driver.standby()
 
 
+def test_without_switches_a_refused_move_leaves_the_position_known(rig):
+    """The arm has not left its zero, so that the board's count of zero is right."""
+    driver, board = rig(**NO_SWITCHES, fault="error 20", lasting=True)
+    with pytest.raises(ScannerNotReady, match="GRBL error 20"):
+        driver.go_to(Pose(x=100), EventMonitor())
+    board.fault = ""
+    assert driver.go_to(Pose(x=100), EventMonitor()) == "the arm stands at x 100 y 0 pan 0"
+
+
 def test_without_switches_opening_the_port_again_does_not_restart_the_board(rig):
     """Each manual command is a process of its own, and leaves the arm where the person wants it."""
     driver, _ = rig(**NO_SWITCHES)

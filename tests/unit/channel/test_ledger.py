@@ -1,7 +1,10 @@
 """The ledger says of a dataset only what was recorded of it, whatever happened to its file."""
 
+import fcntl
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tracing import Traced
 from tree import SUPPORT
+from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import SPARE_LINES, Ledger, LedgerEntry, Outcome, forget_datasets
 
@@ -100,6 +104,21 @@ def test_a_writer_that_did_not_see_the_file_replaced_adds_to_the_new_one(ledger,
     assert read(path)[0].keys() == {*BY_KEY, "a 1", "b 1"}
     assert ledger.refresh()
     assert ledger.entries == read(path)[0]
+
+
+def test_a_writer_that_waits_while_the_file_is_replaced_adds_to_the_new_one(ledger, path):
+    """A line in the file that nobody sees any more would be lost."""
+    entry = LedgerEntry("a 1", Outcome.DELIVERED, "2026")
+    writer = threading.Thread(target=ledger.record, args=(entry,))
+    with path.open("rb") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        writer.start()
+        inode = f":{path.stat().st_ino} "
+        locks = Path("/proc/locks")
+        wait_until(lambda: any("->" in line and inode in line for line in locks.read_text().splitlines()), within=60)
+        shutil.copy(path, path.with_name("new")).rename(path)
+    writer.join()
+    assert read(path)[0] == {**BY_KEY, entry.key: entry}
 
 
 def test_earlier_outcomes_do_not_fill_the_disk(path):

@@ -440,6 +440,26 @@ def test_store_that_does_not_fit_is_kept_before_it_is_written_over_where_the_dis
     assert b"failed" in aside.read_bytes()
 
 
+@pytest.mark.parametrize("disk", ["sound", "full"])
+def test_backup_that_stands_in_and_does_not_fit_is_described_too(keeper, path, said, monkeypatch, disk):
+    """Both versions are kept: the corrupt one, and what is gone on from."""
+    later, backup = damaged(keeper, path), backup_path(path)
+    path.replace(backup)
+    path.write_bytes(b"{")
+    said()
+    with monkeypatch.context() as patch:
+        if disk == "full":
+            patch.setattr(store_file, "keep_copy", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        later.hold(later.settle(later.file.load(), AT))
+    lines = said()
+    (line,) = [line for line in lines if line.startswith("store_changed: ")]
+    assert "there is no sound save before it to compare it with" in line
+    assert later.commit(later.timelapse, LATER)
+    kept = [aside.read_bytes() for aside in path.parent.glob("*.corrupt-*")]
+    assert kept == [b"{"]
+    assert len(said()) == (2 if disk == "full" else 0)
+
+
 def test_store_without_a_digest_is_taken_without_a_warning(keeper, path, said):
     """That of another controller, or of an older version of this one."""
     raw = json.loads(path.read_bytes())

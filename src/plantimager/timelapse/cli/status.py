@@ -77,7 +77,8 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         named = None
         with suppress(TimelapsedError):
             named = read_config(session.places.find_config()).datasets
-        found = (*find_set_aside(session.places.datasets_in(named), session.store, running=running),)
+        places = session.places
+        found = (*find_set_aside(places.datasets_in(named), session.store, owner=places.owner, running=running),)
 
     search = threading.Thread(target=find, daemon=True)
     search.start()

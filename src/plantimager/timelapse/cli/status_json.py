@@ -41,19 +41,23 @@ Keys may be added, so ignore those that you don't know. ::
 
 from __future__ import annotations
 
+from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 VERSION: Final = 1
+_INTERNAL: Final = ("boot_id", "unknown_keys")
+"""The fields of a record that are the daemon's own."""
 
 
 def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
@@ -125,23 +129,23 @@ def _scanning(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any] 
 
 
 def _record(facts: SlotFacts) -> dict[str, Any]:
+    """Return the fields of a slot's record, all that are for people, and what follows from them."""
     record = facts.record
+    shown = (name for name in record.__struct_fields__ if name not in _INTERNAL)
     return {
-        "slot": record.slot,
-        "scan_id": record.scan_id,
+        **{name: _plain(getattr(record, name)) for name in shown},
         "scheduled_at": _time(facts.scheduled_at),
-        "status": record.status.value,
-        "attempt": record.attempt,
-        "interruptions": record.interruptions,
-        "started_at": _time(record.started_at),
-        "finished_at": _time(record.finished_at),
         "took_sec": _seconds(record.took),
         "late_sec": _seconds(facts.late) if record.started_at is not None else None,
-        "pictures": record.pictures,
         "reason": None if record.reason is None else record.reason.value,
         "error": facts.error or None,
         "last_error": facts.last_error or None,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of a field as JSON has it."""
+    return value.isoformat() if isinstance(value, datetime) else value.value if isinstance(value, Enum) else value
 
 
 def _spans(spans: Iterable[Span]) -> list[dict[str, str | None]]:

@@ -109,7 +109,10 @@ class StoreFile:
 
         On a disk that can't be written that is done before the first save that succeeds.
         """
-        words = f"{self.path} was edited while no daemon ran, or is damaged; {describe_alteration(loaded)}"
+        words = f"{loaded.path} was edited while no daemon ran, or is damaged; {describe_alteration(loaded)}"
+        if self._unkept is not None:  # it is a .bak that can't take the place of a corrupt version yet
+            log_event(Action.STORE_CHANGED, words)
+            return
         self._unkept = (Action.STORE_CHANGED, "foreign", words)
         try:
             self._keep_aside(at)

@@ -1,21 +1,19 @@
 """What became of each slot: its record, the name of its dataset, its error, and the tally of all slots."""
 
-from __future__ import annotations
+# Annotations are values here, not texts: `store.schema` takes the types of a record's fields from them.
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import accumulate
 from json import dumps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 MAX_TEXT_BYTES: Final = 500
 """Bytes of an error, or of a person's reason, that are kept; counted as JSON, where a control character takes six."""
@@ -27,7 +25,10 @@ MANY_SLOTS: Final = 10_000
 
 
 class SlotRecord(Struct, frozen=True, gc=False):
-    """What became of one slot, or is becoming of it."""
+    """What became of one slot, or is becoming of it.
+
+    A field that is added here is persisted (`store.schema`), and shown by ``timelapsectl status --json``.
+    """
 
     slot: int
     scan_id: str
@@ -84,7 +85,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
             return self.reason in (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         return self.status is RecordStatus.INTERRUPTED
 
-    def closed_late(self, error: dict[str, Any]) -> SlotRecord:
+    def closed_late(self, error: dict[str, Any]) -> Self:
         """Return the final record of a slot that became late after it was begun, or while its rig wasn't ready."""
         if self.status is RecordStatus.INTERRUPTED:
             return self

@@ -38,7 +38,7 @@ def describe_alteration(loaded: LoadedTimelapse) -> str:
     with suppress(StoreError):
         before = load_generation(backup)
     if before is None:
-        return f"there is no sound {backup.name} to compare it with"
+        return "there is no sound save before it to compare it with"
     differences = describe_differences(before.stored, loaded.stored)
     return (
         f"unlike {backup.name}, one save older: {differences}" if differences else f"it says the same as {backup.name}"

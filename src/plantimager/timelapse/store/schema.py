@@ -10,10 +10,9 @@ tests follow from these Structs. The file has three levels::
             timelapsed  Own           the logbook, how the timelapse ended, and
                 slots   {slot: SlotDetails}   what a slot's record holds besides the documented keys of its scan
 
-A field of a domain value has the same name here. So a new field of a slot's record is declared in
-``domain/records.py``, in `SlotRecord`, and here, in `SlotDetails`, with the same default; one that people see is a line
-in ``cli/status_json.py`` and one in ``cli/status_view.py`` besides. ``tests/unit/store/test_schema.py`` fails for a
-field that only one of them has, or that does not survive a save and a load.
+A field of a domain value has the same name here. One of a slot's record is declared in ``domain/records.py`` alone, in
+`SlotRecord`: what the documented keys of a scan have no place for is in `SlotDetails`, whose fields are made from it.
+``tests/unit/store/test_schema.py`` fails for a field that does not survive a save and a load.
 
 The ``description`` of a type says in a fault report what a person may write there. ``holds`` in its ``extra`` is a
 condition that msgspec can't express, and ``secret`` keeps the value out of every report.
@@ -28,13 +27,14 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from msgspec import Meta, Struct, field
-from msgspec.structs import replace
+from msgspec import Meta, Struct, defstruct, field
+from msgspec.structs import fields, replace
 
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence
 from plantimager.timelapse.domain.durations import MAX_DURATION
+from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
@@ -112,17 +112,39 @@ class Scan(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     error: Any = None
 
 
-class SlotDetails(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """An entry of ``extra.timelapsed.slots``; a field that is as usual is not written, and of most slots none is."""
+_STORED_TYPES: Final[dict[Any, Any]] = {int: Count, int | None: Count | None}
+"""A whole number in a record is a count."""
+_FROM_PLACE: Final = ("slot", "unknown_keys")
+"""The fields of a record that follow from its place in the file, and from the rest of it."""
+
+
+class _UnusualDetails(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The fields of an entry of ``extra.timelapsed.slots`` whose usual value depends on the rest of the record."""
 
     scan_id: str | None = None
-    """The id of the slot's scan, where it isn't the usual one."""
     attempt: Count | None = None
     """The usual value is 1 for a slot that was begun, else 0."""
-    interruptions: Count = 0
-    last_error: str | None = None
-    pictures: Count | None = None
-    boot_id: str | None = None
+
+
+if TYPE_CHECKING:
+    SlotDetails = _UnusualDetails
+else:
+    SlotDetails = defstruct(
+        "SlotDetails",
+        [
+            (field.name, _STORED_TYPES.get(field.type, field.type), field.default)
+            for field in fields(SlotRecord)
+            if field.name not in {*Scan.__struct_fields__, *_UnusualDetails.__struct_fields__, *_FROM_PLACE}
+        ],
+        bases=(_UnusualDetails,),
+        module=__name__,
+        frozen=True,
+        gc=False,
+    )
+    """An entry of ``extra.timelapsed.slots``: what a record holds besides the documented keys of its scan.
+
+    A field that is as usual is not written, and in most slots all are.
+    """
 
 
 MAX_OUTAGES: Final = 1000

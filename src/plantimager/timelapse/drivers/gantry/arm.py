@@ -279,23 +279,23 @@ class Arm:
         """Send the move, again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe."""
         feed, target = self._options.feed, format_position(goal)
         words = gcode_words(scale(self._tracker.signs, goal))
-        seconds = self._settings.move_deadline(start, goal, feed)
-        with Deadline(timedelta(seconds=seconds)) as deadline:
-            for _ in range(MAX_SENDS):
-                self._tracker.note_departure()
-                grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
+        for _ in range(MAX_SENDS):
+            grbl.command(f"G0 {words}" if feed is None else f"G1 {words} F{feed:g}")
+            self._tracker.note_departure()
+            seconds = self._settings.move_deadline(start, goal, feed)
+            with Deadline(timedelta(seconds=seconds)) as deadline:
                 state, position = self._follow(grbl, start, goal, deadline, wait)
-                if state == "Idle" and self._tracker.matches(goal, position):
-                    return position
-                if state != "Idle":
-                    break
-                grbl.note_repeat()
-                start = position
-            else:
-                raise PositionUnknown(
-                    f"the arm stands at {format_position(position)} and not at {target}, where it was sent: "
-                    "look what holds it, and whether another program moves it"
-                )
+            if state != "Idle":
+                break
+            if self._tracker.matches(goal, position):
+                return position
+            grbl.note_repeat()
+            start = position
+        else:
+            raise PositionUnknown(
+                f"the arm stands at {format_position(position)} and not at {target}, where it was sent: "
+                "look what holds it, and whether another program moves it"
+            )
         self.halt()
         raise GantryFault(
             f"the arm had not arrived at {target} after {seconds:.0f} s, the board is in state {state}: "
