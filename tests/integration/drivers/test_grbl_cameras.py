@@ -329,6 +329,7 @@ def test_arm_moves_on_while_a_picture_is_transferred(rig, faults, request_):
     assert driver.scan(request_, monitor).pictures == 4
     watcher.join()
     assert seen == [0]
+    assert sum("transferring" in note for _, _, note in monitor.recorded) == 4
     assert [done for done, _, note in monitor.recorded if note.startswith("picture")] == [1, 2, 3, 4]
 
 

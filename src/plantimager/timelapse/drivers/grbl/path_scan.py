@@ -168,12 +168,17 @@ class PathScan:
 
     def _take(self, shot: _Shot) -> None:
         try:
-            picture = self._rig.take(shot.tries, self._monitor, self._report, shot.close_shutter)
+            picture = self._rig.take(shot.tries, self._monitor, self._report, lambda: self._close(shot))
             self._keep(shot, picture)
         except CameraFault as fault:
             shot.fail(fault)
         finally:
             shot.closed.set()
+
+    def _close(self, shot: _Shot) -> bool:
+        """Let the arm move on, and report it: exposure and transfer may each last nearly as long as a stall."""
+        self._report(f"camera {shot.tries.camera.name}: transferring position {shot.number + 1}")
+        return shot.close_shutter()
 
     def _keep(self, shot: _Shot, picture: CameraPicture) -> None:
         """Write a picture and its raw files, and only then let the camera delete them."""
