@@ -72,7 +72,7 @@ def three_slots(now: datetime) -> TimeLapse:
 
 
 class InlineDisk:
-    """A `Disk` that writes at once: a fork has no other thread, and each call of a save is one of the fork's."""
+    """A disk that writes at once: a fork has no other thread, and each call of a save is one of the fork's."""
 
     def run(self, write: Callable[[], T], _: timedelta) -> T:
         return write()

@@ -549,6 +549,8 @@ class Life:
         if timelapse is not None:
             closed = (slot for slot in timelapse.records if timelapse.is_closed(slot))
             world.closed_before |= {(timelapse.id, slot) for slot in closed if not timelapse.records[slot].may_reopen}
+            if timelapse.state is TimeLapseState.RUNNING:  # by a rig that still has its faults
+                world.closed_before.add((timelapse.id, timelapse.next_idx))
         for archived in world.archived():
             world.closed_before |= {(archived.id, slot) for slot in archived.records}
 
@@ -788,7 +790,7 @@ class MortalKeeper(StoreKeeper):
 
 
 class VirtualDisk:
-    """A `Disk` whose writes take virtual time, as the script says, and are made at the end of it."""
+    """Takes the place of a `DiskThread`: its writes take virtual time, and are made at the end of it."""
 
     def __init__(self, life: Life) -> None:
         self._life, self._clock, self._world = life, life.clock, life.world
@@ -840,7 +842,7 @@ class VirtualDisk:
 
 
 class DirectWrites:
-    """`SideWrites` that are made at once."""
+    """Takes the place of a `SideThread`: its writes are made at once."""
 
     def put(self, _, write) -> None:
         with suppress(OSError):
@@ -885,7 +887,7 @@ class ScriptedMonitor(CallMonitor):
 
 
 class ScriptedRig:
-    """A `CallThread` whose calls take virtual time and end as the script says."""
+    """Takes the place of a `RigThread`: its calls take virtual time and end as the script says."""
 
     def __init__(self, life: Life) -> None:
         self._life, self._world, self._clock = life, life.world, life.clock

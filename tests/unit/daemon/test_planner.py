@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Life
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, Life
 from virtual_time import FROM_RTC
 
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
@@ -46,6 +46,20 @@ def test_duration_of_a_running_scan_stays_right(rig, shift):
     assert world.said("scan_succeeded")[0].startswith("tl_0 in 6 min 28 s, 1 picture")
     assert record.took == 388 * SECOND
     assert record.finished_at == START + HOUR + 388 * SECOND + shift
+
+
+def test_clock_that_was_further_ahead_during_a_save_costs_no_slot(rig):
+    """The loop learns of both settings at once, and of a clock that has only gone forward."""
+    world = rig()
+    world.define(start=-SECOND, grace=2 * MINUTE, warmup=NONE)
+    world.saves = iter([SECOND, SECOND])
+    ahead, back = (
+        (SECOND / 2, lambda life: life.shift(3 * MINUTE)),
+        (3 * SECOND / 2, lambda life: life.shift(-2 * MINUTE)),
+    )
+    world.live(ahead, back)
+    assert "slots_given_back" in world.actions()
+    assert world.statuses() == ["succeeded"]
 
 
 def test_clock_set_to_its_beginning_in_mid_scan_leaves_a_store_that_can_be_read(rig):

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from virtual_time import START
 
 from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import LiveFile, read_live
@@ -36,10 +37,10 @@ def test_newest_view_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk
     """The loop goes on meanwhile; a view that is out of date is of no use."""
     store = tmp_path / "store.json"
     shown, live = [], LiveFile(store)
-    live.show = lambda view: (shown.append(view), LiveFile.show(live, view))
+    live.show = lambda view, at: (shown.append(view), LiveFile.show(live, view, at))
     seen = SideLive(live, side)
     for number in range(5):
-        seen.show({"status": number})
+        seen.show({"status": number}, START)
     assert shown == []
     disk.goes_on.set()
     side.finish()

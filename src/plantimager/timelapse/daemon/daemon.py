@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.channel.live import LiveFile
-    from plantimager.timelapse.daemon.driver_calls import CallOutcome, CallThread
-    from plantimager.timelapse.daemon.side_writes import SideWrites
+    from plantimager.timelapse.daemon.driver_calls import CallOutcome
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.places import Places
@@ -70,8 +69,8 @@ class Host(Struct, frozen=True):
     notifier: Notifier
     live: LiveFile
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver
-    make_thread: Callable[[Clock, Callable[[CallOutcome], None]], CallThread] = RigThread
-    side: SideWrites = field(default_factory=SideThread)
+    make_thread: Callable[[Clock, Callable[[CallOutcome], None]], RigThread] = RigThread
+    side: SideThread = field(default_factory=SideThread)
 
 
 class Daemon:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plantimager.timelapse.domain.durations import format_duration
 
@@ -42,21 +42,8 @@ class DiskStalled(OSError):
         return str(self.strerror)
 
 
-class Disk(Protocol):
-    """What the store keeper needs of the thread that writes."""
-
-    def run(self, write: Callable[[], T], limit: timedelta) -> T:
-        """Return what ``write`` returns, or raise what it raises; `DiskStalled` where that takes longer."""
-
-    def take_late(self) -> Future[Any] | None:
-        """Return the outcome of the write that had stalled, once; ``None`` where there is none, or none yet."""
-
-    def wait_late(self, limit: timedelta) -> None:
-        """Wait until the write that has stalled is back, but no longer than ``limit``."""
-
-
 class DiskThread:
-    """The `Disk` of a real machine. The first write starts its thread, which doesn't keep the process from ending."""
+    """Makes the writes, one at a time. The first starts the thread, which doesn't keep the process from ending."""
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
         """Call ``wake`` on the thread when a write that had stalled is back."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from datetime import timedelta
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -165,25 +165,8 @@ def _make_call(
     return CallOutcome(call, request)
 
 
-class CallThread(Protocol):
-    """What the loop needs of the thread that makes the calls."""
-
-    def submit(
-        self, driver: ScannerDriver, call: Call, request: ScanRequest | None = None, manual: ManualRequest | None = None
-    ) -> None:
-        """Queue a call; its outcome is posted when it ends."""
-
-    @property
-    def monitor(self) -> CallMonitor | None:
-        """The monitor of the call that is being made now."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is being made or queued; all outcomes are posted by then."""
-
-
 class RigThread:
-    """The `CallThread` of a real rig. It is a daemon thread: a hung driver must not keep the process from ending.
+    """The thread that makes the calls, one at a time. It doesn't keep the process from ending.
 
     The loop submits a call, never waits for it, and is given its `CallOutcome`. The thread can't be killed: where a
     call doesn't end, the process has to be replaced.

@@ -128,7 +128,7 @@ class Planner:
         were missed, to follow "while".
         """
         shift, self._shift = self._shift, timedelta(0)
-        if shift < timedelta(0):
+        if shift:  # forward, too: it may have been further ahead meanwhile, during a save
             timelapse = timelapse.reopen_slots(now)
         run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
         timelapse = timelapse.skip_late_slots(unshifted, Reason.MISSED, absence, run_latest=run_latest)

@@ -6,7 +6,7 @@ from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.daemon.driver_calls import CallThread, RigThread
+from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.drivers.manual_control import ManualControl
@@ -42,7 +42,7 @@ class Rig:
         self,
         clock: Clock,
         active: ActiveConfig,
-        make_thread: Callable[[Clock, Callable[[CallOutcome], None]], CallThread] = RigThread,
+        make_thread: Callable[[Clock, Callable[[CallOutcome], None]], RigThread] = RigThread,
     ) -> None:
         self._clock, self._active = clock, active
         self._outcomes: deque[CallOutcome] = deque()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.inbox import Inbox
 from plantimager.timelapse.daemon.disk_thread import name_thread
@@ -24,18 +24,8 @@ LAST_WRITES_TIMEOUT: Final = 2.0
 """Seconds for the writes that still wait when the process ends."""
 
 
-class SideWrites(Protocol):
-    """What the loop needs of the thread."""
-
-    def put(self, key: Hashable, write: Callable[[], object]) -> None:
-        """Have ``write`` called soon, in place of one of the same ``key`` that still waits; an `OSError` is ignored."""
-
-    def finish(self) -> None:
-        """Wait until all writes are made, but not for long."""
-
-
 class SideThread:
-    """The `SideWrites` of a real machine. The first write starts the thread, which doesn't keep the process alive."""
+    """Makes the writes, in their order. The first one starts the thread, which doesn't keep the process alive."""
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Callable[[], object]] = {}
@@ -71,9 +61,9 @@ class SideThread:
 
 
 class SideLive:
-    """The live status, written by `SideWrites`. Loop thread."""
+    """The live status, written by a `SideThread`. Loop thread."""
 
-    def __init__(self, live: LiveFile, side: SideWrites) -> None:
+    def __init__(self, live: LiveFile, side: SideThread) -> None:
         self._live, self._side = live, side
 
     def show(self, *view: Any) -> None:
@@ -82,9 +72,9 @@ class SideLive:
 
 
 class SideInbox(Inbox):
-    """The inbox whose answers are written by `SideWrites`. Loop thread."""
+    """The inbox whose answers are written by a `SideThread`. Loop thread."""
 
-    def __init__(self, store: Path, side: SideWrites) -> None:
+    def __init__(self, store: Path, side: SideThread) -> None:
         super().__init__(store)
         self._side = side
         self._answered: set[Path] = set()

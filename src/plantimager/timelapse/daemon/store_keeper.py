@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from plantimager.timelapse.daemon.disk_thread import Disk
     from plantimager.timelapse.daemon.transition import Subscriber
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.loading import LoadedTimelapse
@@ -58,10 +57,10 @@ PLAIN: Final = Circumstances()
 class StoreKeeper:
     """Holds the timelapse: on disk, and in memory, which is ahead only while the disk can't be written."""
 
-    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+    def __init__(self, path: Path, disk: DiskThread | None = None) -> None:
         """Keep the store ``path``; its writes are made by ``disk``."""
         self.file = StoreFile(path)
-        self._disk: Disk = disk or DiskThread()
+        self._disk = disk or DiskThread()
         self._late: StoredTimelapse | None = None
         """The value whose save has stalled; what it came to is not known yet."""
         self._writer = StoreWriter()
