@@ -142,14 +142,14 @@ def test_slots_that_ended_in_the_minutes_before_a_power_cut_are_told_again(rig):
 
 
 def test_store_with_times_beyond_all_measure_is_told_again_all_the_same(rig):
-    """Another program may have written any lateness, and a save in any year."""
+    """Another program may have written any lateness, and a save long ago."""
     world = rig()
     world.define(at=[HOUR, 2 * HOUR, 9 * HOUR])
     world.live((3 * HOUR, Life.kill))
     path = world.places.store
     store = json.loads(path.read_text())
     store["scans"][1] |= {"status": "skipped", "error": {"type": "missed", "msg": "x", "late_sec": 86_399_999_999_999}}
-    store["extra"]["timelapsed"] |= {"saved_at": "0001-01-01T00:00:00+00:00"}
+    store["extra"]["timelapsed"] |= {"saved_at": "1970-01-02T00:00:00+00:00"}
     path.write_text(json.dumps(store))
     path.with_name(path.name + ".live").unlink()
     world.live((MINUTE, Life.kill), off=MINUTE, boot=Boot())
