@@ -181,3 +181,12 @@ def test_a_truncated_picture_is_found_without_a_receipt_that_knows_it(dataset):
     change_receipt(dataset, files=None)
     with pytest.raises(DatasetRefused, match="can't be decoded"):
         prepare_dataset(dataset, FIRST)
+
+
+def test_the_raw_file_beside_a_picture_stays_on_the_rig(dataset):
+    """PlantDB takes none, and the picture of the same exposure is delivered."""
+    before = prepare_dataset(dataset, FIRST)
+    (dataset / "raw").mkdir()
+    (dataset / "raw" / "camera-00000.nef").write_bytes(b"II*\0 raw")
+    change_receipt(dataset, files=None)
+    assert prepare_dataset(dataset, FIRST) == before

@@ -88,6 +88,9 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     """
     digests = _checked_digests(directory, _receipt_of(directory, scan).get(FILES))
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
+    taken = {path.stem for path in pictures if path.suffix.lower() in EXTENSIONS}
+    # The raw file beside a picture stays here: PlantDB takes none.
+    pictures = [path for path in pictures if path.suffix.lower() in EXTENSIONS or path.stem not in taken]
     if not pictures:
         raise DatasetRefused("it has no picture")
     files = tuple(_outgoing_file(directory, path, digests[path]) for path in pictures)
