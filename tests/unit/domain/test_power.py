@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.domain.power import RigWait, wait_for_rig, wants_standby, warmup_at
+from plantimager.timelapse.domain.power import RigWait, wait_for_rig, should_stand_by, warmup_at
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -32,12 +32,12 @@ def test_rig_without_a_warm_up_is_prepared_at_the_slot():
 @pytest.mark.parametrize("ahead", [10 * MINUTE, MINUTE, timedelta(0), -MINUTE])
 def test_rig_stays_powered_between_near_slots(ahead):
     """Switching costs time and lamps; a slot that is late is near."""
-    assert not wants_standby(timelapse(), AT - ahead)
+    assert not should_stand_by(timelapse(), AT - ahead)
 
 
 def test_rig_is_powered_down_when_the_next_slot_is_far():
     """Farther than the threshold."""
-    assert wants_standby(timelapse(), AT - 10.1 * MINUTE)
+    assert should_stand_by(timelapse(), AT - 10.1 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_rig_is_powered_down_when_the_next_slot_is_far():
 )
 def test_rig_is_powered_down_when_nothing_is_to_come(idle):
     """And nothing is warmed up for it."""
-    assert wants_standby(idle, AT)
+    assert should_stand_by(idle, AT)
     assert idle is None or warmup_at(idle) is None
 
 

@@ -47,7 +47,7 @@ class CallSupervisor:
             self._abandon(monitor)
             return None
         config = self._active.config
-        stopping, hears = self._lifecycle.phase.is_stopping, monitor.call.hears_cancellation
+        stopping = self._lifecycle.phase.is_stopping
         stall_timeout = max_silence(self._active.driver, monitor.call, config.stall_timeout, stopping=stopping)
         stalled_in = monitor.last_sign + stall_timeout.total_seconds() - now
         over_in = monitor.began + config.scan_timeout.total_seconds() - now
@@ -55,7 +55,7 @@ class CallSupervisor:
             # Progress that came too soon after the last to wake the loop is shown a moment later.
             unseen = [PROGRESS_INTERVAL] if now - monitor.last_sign < PROGRESS_INTERVAL else []
             return min(stalled_in, over_in, *unseen)
-        if stopping and not hears:
+        if stopping and not monitor.call.can_be_cancelled:
             self._abandon(monitor)
             return None
         verdict: ScanFailed = ScanTimedOut(config.driver, config.scan_timeout)
@@ -67,16 +67,16 @@ class CallSupervisor:
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""
         driver = self._active.driver
-        limit = driver.cancel_timeout if monitor.call.hears_cancellation else CANCEL_TIMEOUT
+        limit = driver.cancel_timeout if monitor.call.can_be_cancelled else CANCEL_TIMEOUT
         limit = max(limit, driver.call_timeout) if monitor.call is Call.MANUAL else limit
         return limit.total_seconds()
 
     def _must_end(self, monitor: CallMonitor) -> bool:
         """Whether the call gives way: to the end of the service, to a cancellation, or as a manual one to a slot.
 
-        One that can't hear of it comes to its own end.
+        One that can't be cancelled comes to its own end.
         """
-        if not monitor.call.hears_cancellation:
+        if not monitor.call.can_be_cancelled:
             return False
         stopping = self._lifecycle.phase.is_stopping
         if monitor.manual is not None and self._hold.must_end(self._keeper.timelapse, stopping=stopping):

@@ -120,7 +120,7 @@ class CallMonitor(EventMonitor):
 
 def max_silence(driver: ScannerDriver, call: Call, stall_timeout: timedelta, *, stopping: bool = False) -> timedelta:
     """Return how long a call may go on without a sign of life; at a stop, one that can't be cancelled has its own."""
-    if call.hears_cancellation:
+    if call.can_be_cancelled:
         return stall_timeout
     if call is Call.RECOVER:
         stall_timeout = min(stall_timeout, MAX_RECOVER_SILENCE)

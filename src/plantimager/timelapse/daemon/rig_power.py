@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
-from plantimager.timelapse.domain.power import wants_standby
+from plantimager.timelapse.domain.power import should_stand_by
 from plantimager.timelapse.domain.wording import describe_next_slot
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class RigPower:
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if self._rig.power is Power.STANDBY or not self._is_free or self._hold.is_on:
             return
-        if wants_standby(timelapse, now):
+        if should_stand_by(timelapse, now):
             self._rig.stand_by()
             why = "nothing to do" if timelapse is None else describe_next_slot(timelapse, now)
             log_event(Action.RIG_STANDBY, why, timelapse=timelapse)

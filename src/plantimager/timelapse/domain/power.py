@@ -25,7 +25,7 @@ def warmup_at(timelapse: TimeLapse) -> datetime | None:
     return None if timelapse.next_at is None else timelapse.next_at - timelapse.warmup
 
 
-def wants_standby(timelapse: TimeLapse | None, at: datetime) -> bool:
+def should_stand_by(timelapse: TimeLapse | None, at: datetime) -> bool:
     """Whether the rig should be powered down now: no slot is left, or the next is farther off than the threshold."""
     if timelapse is None or timelapse.next_at is None:
         return True
@@ -45,7 +45,7 @@ class RigWait(Struct, frozen=True):
 
 
 def wait_for_rig(timelapse: TimeLapse, now: datetime, before: RigWait | None, *, is_begun: bool = False) -> RigWait:
-    """Return the wait after the rig wasn't ready ``now``: ever longer, and over a moment before the grace period is.
+    """Return the wait after the rig wasn't ready ``now``: twice as long as the last, up to the last try within grace.
 
     The rig is asked at the time of the slot in any case. At the end of the grace period the slot is looked at once
     more, and skipped.

@@ -125,7 +125,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.schedule_times[slot] + max(self.grace, MINIMUM_GRACE)
 
     def judge_at(self, at: datetime) -> datetime | None:
-        """Return when the next slot may become late; ``None`` where time alone makes it no later than it is ``at``."""
+        """Return the next instant after ``at`` at which the next slot may become late; ``None`` where there is none."""
         following = self._open_from(self.next_idx + 1, self.records)
         instants = [self.latest_start(self.next_idx) + timedelta.resolution, *self.schedule_times[following:][:1]]
         return min((instant for instant in instants if instant > at), default=None)

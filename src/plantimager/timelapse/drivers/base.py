@@ -42,7 +42,7 @@ class Call(StrEnum):
     """A manual command, see `manual_command`."""
 
     @property
-    def hears_cancellation(self) -> bool:
+    def can_be_cancelled(self) -> bool:
         """Whether the call has a monitor; any other comes to its own end, also when the service stops."""
         return self in (Call.SCAN, Call.MANUAL)
 

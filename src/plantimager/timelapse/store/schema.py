@@ -218,7 +218,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     scan_retries: Count | None = None
 
     def __post_init__(self) -> None:
-        """Hold what the types can't say; `checks` words it.
+        """Check what the types of the fields can't say: years, name, next slot. `checks` words the faults.
 
         Raises
         ------

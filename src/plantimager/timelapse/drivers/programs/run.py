@@ -124,7 +124,7 @@ def run_program(
     leave_to_oom_killer(process.pid)
     remaining = ""
     try:
-        stopped, stderr_tail = _attend(process, stop_grace, should_stop, on_output)
+        stopped, stderr_tail = _communicate(process, stop_grace, should_stop, on_output)
     finally:
         try:
             _end_group(process)
@@ -184,7 +184,7 @@ def _if_usable(setpriv: str, *options: str) -> Sequence[str]:
     return command if trial.returncode == 0 else ()
 
 
-def _attend(
+def _communicate(
     process: _Process, stop_grace: timedelta, should_stop: Callable[[], bool], on_output: _OnOutput
 ) -> tuple[bool, bytes]:
     """Read the output of a program until it has exited, even if another process still holds its pipes then.
