@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.domain.power import RigWait, wait_for_rig, should_stand_by, warmup_at
+from plantimager.timelapse.domain.power import RigWait, should_stand_by, wait_for_rig, warmup_at
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 
