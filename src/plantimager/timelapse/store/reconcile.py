@@ -1,7 +1,8 @@
 """What other controllers wrote, made sense of: the slot that each scan belongs to, and contradictions resolved.
 
-A scan belongs to the slot that ``extra.timelapsed.slots`` or its id names, else to that of its place in the list. Older controllers left slots
-without a record, went past scans that they had begun, or wrote a ``next_idx`` that the records contradict.
+A scan belongs to the slot that ``extra.timelapsed.slots`` or its id names, else to that of its place in the list. Older
+controllers left slots without a record, went past scans that they had begun, or wrote a ``next_idx`` that the records
+contradict.
 """
 
 from __future__ import annotations
