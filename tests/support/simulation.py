@@ -619,7 +619,7 @@ class Life:
             assert self.set_back_since_scan, "an earlier slot after a later one"
         self._last_scan = request
         if not retry:
-            self.set_back_since_scan = False
+            self.set_back_since_scan &= self.is_set_in_wait
             self._is_judged()
 
     def falls_asleep(self, until: datetime | None, timeout: float | None) -> None:
@@ -645,8 +645,9 @@ class Life:
                 self._look_for_lost_slots()
 
     def _is_judged(self) -> None:
-        """Note that the schedule was judged by the clock as it is set now."""
-        self.shift_unjudged, self.set_back = NONE, False
+        """Note that the schedule was judged by the clock as it is set now; not so in a turn in which it was set."""
+        if not self.is_set_in_wait:
+            self.shift_unjudged, self.set_back = NONE, False
 
     def _look_for_lost_slots(self) -> None:
         """Check that no slot is closed that can still be taken."""
