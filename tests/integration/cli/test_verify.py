@@ -78,6 +78,27 @@ def test_every_kind_of_damage_is_a_line_and_the_exit_status_says_so(taken: Host)
     assert f"{datasets}: no dataset of 1 taken slot of tl (1)" in taken.ctl("verify").stdout
 
 
+def test_taken_slot_whose_receipt_is_gone_is_damage(taken: Host) -> None:
+    """Nothing says any more what its pictures were."""
+    datasets = taken.store.parent / "datasets"
+    (datasets / "tl_1" / "timelapsed.json").unlink()
+    done = taken.ctl("verify")
+    assert done.returncode == 1
+    assert f"{datasets}: no timelapsed.json that can be read in the dataset of 1 taken slot of tl (1)" in done.stdout
+    assert f"{datasets}: 1 dataset as its receipts say" in done.stdout
+
+
+def test_dataset_of_another_controller_never_had_a_receipt_and_is_no_damage(host: Host) -> None:
+    """It is named, since nothing can be compared."""
+    host.copy_store("interval-completed.json")
+    scans = json.loads(host.store.read_text())["scans"]
+    for scan in scans:
+        (host.store.parent / "datasets" / scan["scan_id"]).mkdir(parents=True)
+    done = host.ctl("verify")
+    assert done.returncode == 0
+    assert "nothing to compare with: no timelapsed.json that can be read in the dataset of 3 taken slots" in done.stdout
+
+
 def test_what_stands_aside_is_listed_and_is_no_damage(taken: Host) -> None:
     """Unfinished attempts are hidden, and nobody else lists them."""
     datasets = taken.store.parent / "datasets"

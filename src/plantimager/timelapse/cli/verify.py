@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 MAX_SLOTS_NAMED: Final = 8
@@ -111,7 +112,7 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None) -> Iterator[Re
         names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
     except FileNotFoundError:
         names = []
-    sound = 0
+    sound, with_receipt = 0, set()
     for name in names:
         path = directory / name
         aside = _ASIDE.fullmatch(name)
@@ -119,14 +120,12 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None) -> Iterator[Re
             if present is None or present.current is None or aside["of"] != present.current.scan_id:
                 yield Result(str(path), f"stands aside, with {format_count(count_pictures(path) or 0, 'picture')}")
         elif os.path.lexists(path / RECEIPT):
+            with_receipt.add(name)
             differences = [*_differences(path)]
             sound += not differences
             yield from (Result(str(path), words, damage=words != NO_DIGESTS) for words in differences)
-    missing = [] if present is None else _taken_without(present, names)
-    if missing:
-        slots = ", ".join(map(str, missing[:MAX_SLOTS_NAMED])) + (", …" if len(missing) > MAX_SLOTS_NAMED else "")
-        words = f"no dataset of {format_count(len(missing), 'taken slot')} of {present.id if present else ''} ({slots})"
-        yield Result(str(directory), words, damage=True)
+    if present is not None:
+        yield from _look_for_taken(directory, present, {*names}, with_receipt)
     yield Result(str(directory), f"{format_count(sound, 'dataset')} as {'its' if sound == 1 else 'their'} receipts say")
 
 
@@ -139,8 +138,29 @@ def _differences(path: Path) -> Iterable[str]:
         return [f"its receipt can't be read: {problem}"]
 
 
-def _taken_without(timelapse: TimeLapse, names: Iterable[str]) -> list[int]:
-    """Return the taken slots that have no dataset."""
-    there = {*names}
-    taken = (record for record in timelapse.records.values() if record.status is RecordStatus.SUCCEEDED)
-    return sorted(record.slot for record in taken if record.scan_id not in there)
+def _look_for_taken(directory: Path, timelapse: TimeLapse, names: set[str], with_receipt: set[str]) -> Iterator[Result]:
+    """Yield which taken slots have no dataset, or one without a receipt, which nothing can be compared with.
+
+    Other controllers write no receipts, and don't count pictures: where nobody did, that is a note.
+    """
+    taken = [record for record in timelapse.records.values() if record.status is RecordStatus.SUCCEEDED]
+    unproved = [record for record in taken if record.scan_id in names - with_receipt]
+    missing = _name_slots(timelapse, (record for record in taken if record.scan_id not in names))
+    damaged = _name_slots(timelapse, (record for record in unproved if record.pictures is not None))
+    others = _name_slots(timelapse, (record for record in unproved if record.pictures is None))
+    if missing:
+        yield Result(str(directory), f"no dataset of {missing}", damage=True)
+    if damaged:
+        yield Result(str(directory), f"no {RECEIPT} that can be read in the dataset of {damaged}", damage=True)
+    if others:
+        words = f"nothing to compare with: no {RECEIPT} that can be read in the dataset of {others}"
+        yield Result(str(directory), f"{words}; other controllers write none")
+
+
+def _name_slots(timelapse: TimeLapse, records: Iterable[SlotRecord]) -> str:
+    """Return "2 taken slots of col0 (3, 5)"; empty without any."""
+    slots = sorted(record.slot for record in records)
+    if not slots:
+        return ""
+    named = ", ".join(map(str, slots[:MAX_SLOTS_NAMED])) + (", …" if len(slots) > MAX_SLOTS_NAMED else "")
+    return f"{format_count(len(slots), 'taken slot')} of {timelapse.id} ({named})"
