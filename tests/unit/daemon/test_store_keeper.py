@@ -353,21 +353,9 @@ def test_store_that_would_be_too_large_to_be_read_again_is_cut_short_before_it_i
     path, said, error, monkeypatch
 ):
     """Errors of others have any size. The oldest are cut first; what became of each slot and when is kept."""
-    times = tuple(AT + timedelta(hours=slot) for slot in range(40))
-    record = SlotRecord(slot=0, scan_id="", status=RecordStatus.FAILED, error=error, pictures=3, started_at=AT)
-    records = {slot: replace(record, slot=slot, scan_id=f"tl_{slot}") for slot in range(30)}
-    value = TimeLapse(
-        id="tl",
-        mode=TimeLapseMode.INTERVAL,
-        state=TimeLapseState.SCHEDULED,
-        schedule_times=times,
-        next_idx=30,
-        records=records,
-    )
+    value, records = grown(error=error)
     stored = new_stored_timelapse(value, {}, None)
-    limit = len(stored.encode()) - 5000
-    for module in (store_keeper, store_file):
-        monkeypatch.setattr(module, "MAX_STORE_BYTES", limit)
+    limit = set_limit(monkeypatch, len(stored.encode()) - 5000)
     keeper = StoreKeeper(path)
     assert keeper.start(stored, AT)
     assert path.stat().st_size < limit
@@ -379,8 +367,51 @@ def test_store_that_would_be_too_large_to_be_read_again_is_cut_short_before_it_i
     assert cut == [*range(len(cut))]
     assert 5 <= len(cut) < 15
     assert [replace(found.records[slot], error=error) for slot in range(30)] == [*records.values()]
-    assert keeper.commit(keeper.timelapse.begin(times[30], "b"), AT)
+    assert keeper.commit(keeper.timelapse.begin(value.schedule_times[30], "b"), AT)
     assert said() == [], "not again at once"
+
+
+def test_keys_of_other_programs_stay_where_short_errors_are_enough(path, said, monkeypatch):
+    """A weight that another program wrote can't be taken again."""
+    value, records = grown(error="x" * 900, unknown_keys={"plant_weight": 3.5})
+    stored = new_stored_timelapse(value, {}, None)
+    set_limit(monkeypatch, len(stored.encode()) - 5000)
+    assert StoreKeeper(path).start(stored, AT)
+    found = on_disk(path).timelapse.records
+    assert all(found[slot].unknown_keys == {"plant_weight": 3.5} for slot in records)
+    (line,) = said()
+    assert line.endswith(" slots are cut short, the oldest first; all else is kept")
+
+
+def test_keys_of_other_programs_are_dropped_where_errors_are_not_enough_and_that_is_told(path, said, monkeypatch):
+    """The oldest first; a store that can't be written is worse."""
+    value, records = grown(error="x" * 150, unknown_keys={"note": "y" * 900})
+    stored = new_stored_timelapse(value, {}, None)
+    limit = set_limit(monkeypatch, len(stored.encode()) - 5000)
+    assert StoreKeeper(path).start(stored, AT)
+    assert path.stat().st_size < limit
+    found = on_disk(path).timelapse.records
+    lost = [slot for slot in records if not found[slot].unknown_keys]
+    assert lost == [*range(len(lost))]
+    assert 0 < len(lost) < 15
+    (line,) = said()
+    assert f"errors of 30 slots are cut short, and the keys of other programs in {len(lost)} slots are dropped" in line
+
+
+def grown(**fields) -> tuple[TimeLapse, dict[int, SlotRecord]]:
+    """Return a timelapse of 40 slots of which 30 have failed, and their records."""
+    record = SlotRecord(slot=0, scan_id="", status=RecordStatus.FAILED, pictures=3, started_at=AT, **fields)
+    records = {slot: replace(record, slot=slot, scan_id=f"tl_{slot}") for slot in range(30)}
+    times = tuple(AT + timedelta(hours=slot) for slot in range(40))
+    state, mode = TimeLapseState.SCHEDULED, TimeLapseMode.INTERVAL
+    return TimeLapse(id="tl", mode=mode, state=state, schedule_times=times, next_idx=30, records=records), records
+
+
+def set_limit(monkeypatch, limit: int) -> int:
+    """Have stores of more bytes refused."""
+    for module in (store_keeper, store_file):
+        monkeypatch.setattr(module, "MAX_STORE_BYTES", limit)
+    return limit
 
 
 def test_store_that_can_not_be_cut_short_is_degraded_and_scans_go_on(path, keeper, said, monkeypatch):

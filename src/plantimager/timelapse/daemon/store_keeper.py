@@ -26,6 +26,7 @@ from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import shorten_records
 from plantimager.timelapse.store.writing import StoreWriter
 from plantimager.timelapse.support.durable import file_stamp
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -229,12 +230,14 @@ class StoreKeeper:
 
     def _shorten(self, following: StoredTimelapse, size: int) -> StoredTimelapse:
         """Return a value whose text is short enough to be read again, as far as that can be reached."""
-        shortened, n_slots = shorten_records(following, size, MAX_STORE_BYTES)
-        if n_slots:
+        shortened, n_cut, n_dropped = shorten_records(following, size, MAX_STORE_BYTES)
+        done = [f"the errors of {format_count(n_cut, 'slot')} are cut short"] * (n_cut > 0)
+        done += [f"the keys of other programs in {format_count(n_dropped, 'slot')} are dropped"] * (n_dropped > 0)
+        if done:
             log_event(
                 Action.STORE_SHORTENED,
-                f"{self.file.path} would have {size} bytes, and {MAX_STORE_BYTES} at most are read again: the errors "
-                f"of {n_slots} slot{'s' * (n_slots > 1)}, the oldest first, are cut short; all else is kept",
+                f"{self.file.path} would have {size} bytes, and {MAX_STORE_BYTES} at most are read again: "
+                f"{', and '.join(done)}, the oldest first; all else is kept",
                 timelapse=following.timelapse,
             )
         return shortened

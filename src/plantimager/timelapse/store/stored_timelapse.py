@@ -16,7 +16,7 @@ from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.json_text import dumps, is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -117,28 +117,43 @@ MARGIN: Final = 10
 """A tenth of the limit is freed as well: not every save is to shorten more."""
 
 
-def shorten_records(stored: StoredTimelapse, size: int, limit: int) -> tuple[StoredTimelapse, int]:
-    """Return a store whose text has ``size`` bytes, with its oldest records short, and the number of those.
+def shorten_records(stored: StoredTimelapse, size: int, limit: int) -> tuple[StoredTimelapse, int, int]:
+    """Return a store whose text has ``size`` bytes, cut short to come below ``limit``, and how many slots that took.
 
-    As many are as bring the text below ``limit``; all, where that is not enough. Only errors and unknown keys, which
-    other controllers wrote, can be so large: status, times, attempts and pictures of every slot are kept.
+    The errors of the oldest slots are cut, and where all errors are not enough, the oldest slots lose the keys of other
+    controllers: the two numbers. Status, times, attempts and pictures of every slot are kept.
     """
-    timelapse, excess = stored.timelapse, size - limit + limit // MARGIN
+    timelapse, spare = stored.timelapse, limit // MARGIN
+    records = timelapse.records if isinstance(timelapse.records, ChunkedMap) else ChunkedMap(timelapse.records)
+    cut, excess = _free(records, _with_short_error, size - limit + spare)
+    records = records.evolved(cut)
+    dropped, _ = _free(records, _without_unknown_keys, excess) if excess > spare else ({}, excess)
+    changed = replace(timelapse, records=records.evolved(dropped))
+    return replace(stored, timelapse=changed), len(cut), len(dropped)
+
+
+def _free(
+    records: Mapping[int, SlotRecord], change: Callable[[SlotRecord], SlotRecord], excess: int
+) -> tuple[dict[int, SlotRecord], int]:
+    """Return the oldest final records as ``change`` makes them smaller, and what is left of ``excess`` bytes."""
     changes: dict[int, SlotRecord] = {}
-    for slot in sorted(timelapse.records):
-        record = timelapse.records[slot]
-        freed = _size(record) - _size(short := _shortened(record)) if record.status.is_final else 0
-        if freed > 0:
-            changes[slot] = short
-            excess -= freed
+    for slot in sorted(records):
         if excess <= 0:
             break
-    records = timelapse.records if isinstance(timelapse.records, ChunkedMap) else ChunkedMap(timelapse.records)
-    return replace(stored, timelapse=replace(timelapse, records=records.evolved(changes))), len(changes)
+        record = records[slot]
+        freed = _size(record) - _size(smaller := change(record)) if record.status.is_final else 0
+        if freed > 0:
+            changes[slot] = smaller
+            excess -= freed
+    return changes, excess
 
 
-def _shortened(record: SlotRecord) -> SlotRecord:
-    return replace(record, error=_shortened_error(record), last_error=_short(record.last_error), unknown_keys={})
+def _with_short_error(record: SlotRecord) -> SlotRecord:
+    return replace(record, error=_shortened_error(record), last_error=_short(record.last_error))
+
+
+def _without_unknown_keys(record: SlotRecord) -> SlotRecord:
+    return replace(record, unknown_keys={})
 
 
 def _shortened_error(record: SlotRecord) -> Any:
