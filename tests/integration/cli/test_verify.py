@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from tree import STORES
 
+from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.location import backup_path
 
@@ -102,9 +104,12 @@ def test_dataset_of_another_controller_never_had_a_receipt_and_is_no_damage(host
 def test_what_stands_aside_is_listed_and_is_no_damage(taken: Host) -> None:
     """Unfinished attempts are hidden, and nobody else lists them."""
     datasets = taken.store.parent / "datasets"
-    attempt = datasets / ".tl_0.attempt-1~12345678"
-    attempt.mkdir()
-    (attempt / "0.jpg").write_bytes(b"picture")
+    attempt, others, empty = (datasets / f".tl_0.attempt-{end}" for end in ("1", "1~12345678", "2"))
+    for directory in (attempt, others, empty):
+        directory.mkdir()
+    for directory in (attempt, others):
+        (directory / "0.jpg").write_bytes(b"picture")
+        (directory / "timelapsed.json").write_text("[]")
     (datasets / "tl_0.earlier-1").mkdir()
     (datasets / "notes").mkdir()
     (datasets / "old").mkdir()
@@ -112,11 +117,40 @@ def test_what_stands_aside_is_listed_and_is_no_damage(taken: Host) -> None:
     (taken.store.parent / f"{taken.store.name}.corrupt-20260622T080030Z").write_text("x")
     done = taken.ctl("verify")
     assert done.returncode == 0
-    assert f"{attempt}: stands aside, with 1 picture" in done.stdout
-    assert f"{datasets}/tl_0.earlier-1: stands aside, with 0 pictures" in done.stdout
-    assert ".corrupt-20260622T080030Z: stands aside" in done.stdout
+    assert f"{attempt}: stands aside: 2 files of an attempt at tl_0 that was not finished" in done.stdout
+    assert "12345678" not in done.stdout, "another rig's"
+    assert str(empty) not in done.stdout
+    assert f"{datasets}/tl_0.earlier-1: stands aside: what stood in the place of tl_0 before" in done.stdout
+    assert ".corrupt-20260622T080030Z: stands aside: a store that could not be read" in done.stdout
     assert f"{datasets}/old: its receipt has no digests" in done.stdout
     assert "notes" not in done.stdout
+
+
+def test_list_of_what_stands_aside_says_where_it_ends(host: Host) -> None:
+    """A person who has cleared it away is to look again."""
+    for number in range(101):
+        (host.store.parent / "datasets" / f"tl_{number}.earlier-1").mkdir(parents=True)
+    lines = host.ctl("verify").stdout.splitlines()
+    assert sum("stands aside" in line for line in lines) == 100
+    assert f"{host.store.parent}/datasets: more may stand aside: the first are listed" in lines
+
+
+def test_attempt_that_is_being_made_does_not_stand_aside_and_those_before_it_do(taken: Host) -> None:
+    """The daemon may take a slot meanwhile."""
+    datasets = taken.store.parent / "datasets"
+    stored = read_timelapse(taken.store.read_bytes(), taken.store)
+    records = {0: stored.timelapse.records[0]}
+    timelapse = replace(stored.timelapse, records=records, next_idx=1, state=TimeLapseState.SCHEDULED)
+    timelapse = timelapse.begin(timelapse.schedule_times[1], "boot")
+    running = replace(timelapse.records[1], attempt=2)
+    stored = replace(stored, timelapse=replace(timelapse, records={**records, 1: running}))
+    taken.store.write_bytes(stored.encode())
+    for number in (1, 2):
+        (datasets / f".tl_1.attempt-{number}").mkdir()
+        (datasets / f".tl_1.attempt-{number}" / "0.jpg").write_bytes(b"picture")
+    out = taken.ctl("verify").stdout
+    assert f"{datasets}/.tl_1.attempt-1: stands aside" in out
+    assert "attempt-2" not in out
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in STORES.glob("*.json")))

@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from plantimager.timelapse.support.clock import Clock, ClockEvidence
 
 
+def running_attempt(timelapse: TimeLapse | None) -> tuple[str, int] | None:
+    """Return scan id and attempt of the scan that is being taken."""
+    if timelapse is None or timelapse.state is not TimeLapseState.RUNNING:
+        return None
+    current = timelapse.current
+    return None if current is None else (current.scan_id, current.attempt)
+
+
 class RunningDaemon(Struct, frozen=True, kw_only=True):
     """The daemon that runs on the store, with its live status."""
 

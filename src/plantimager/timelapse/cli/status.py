@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import detect_screen
@@ -69,8 +69,7 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
     A disk that doesn't answer is left out: status is what a person looks at then.
     """
     found: tuple[SetAside, ...] = ()
-    current = timelapse.current if timelapse is not None and timelapse.state is TimeLapseState.RUNNING else None
-    running = (current.scan_id, current.attempt) if current is not None else None
+    running = running_attempt(timelapse)
 
     def find() -> None:
         nonlocal found

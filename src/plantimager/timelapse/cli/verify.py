@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.cli.snapshot import running_attempt
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.datasets.contents import NO_DIGESTS, count_pictures, find_differences
+from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
+from plantimager.timelapse.datasets.set_aside import MAX_FOUND, find_set_aside, has_name_of_aside
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.settings.config import read_config
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 MAX_SLOTS_NAMED: Final = 8
 """Slots without a dataset that are named; the others are counted."""
-
-_ASIDE: Final = re.compile(r"\.(?P<of>.+)\.attempt-.+|.+\.earlier-[0-9]+")
-"""Directories that are no datasets: unfinished attempts, and what was in the place of a dataset."""
 
 
 class Result(Struct, frozen=True):
@@ -66,14 +64,11 @@ def _look(session: Session) -> Iterator[Result]:
         if result is not None:
             yield result
         present = present or timelapse
-    for path in sorted(store.parent.glob(f"{store.name}.*-*")):
-        if re.search(r"\.(corrupt|foreign)-[0-9TZ-]+$", path.name):
-            yield Result(str(path), "stands aside")
     for path in sorted(places.history.glob("*.json")):
         result, _ = _look_at_store(path)
         if result is not None:
             yield result
-    yield from _look_at_datasets(places.datasets_in(read_config(places.find_config()).datasets), present)
+    yield from _look_at_datasets(places.datasets_in(read_config(places.find_config()).datasets), present, session)
 
 
 # --- stores -----------------------------------------------------------------------------------------
@@ -106,8 +101,13 @@ def _look_at_store(path: Path) -> tuple[Result | None, TimeLapse | None]:
 # --- datasets ---------------------------------------------------------------------------------------
 
 
-def _look_at_datasets(directory: Path, present: TimeLapse | None) -> Iterator[Result]:
-    """Yield what is wrong with datasets, what stands aside, and how many are as their receipts say."""
+def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Session) -> Iterator[Result]:
+    """Yield what stands aside, what is wrong with datasets, and how many are as their receipts say."""
+    owner, running = session.places.owner, running_attempt(present)
+    found = find_set_aside(directory, follow_link(session.store), owner=owner, running=running)
+    yield from (Result(str(aside.path), f"stands aside: {aside.what}") for aside in found)
+    if len(found) >= MAX_FOUND:
+        yield Result(str(directory), "more may stand aside: the first are listed")
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
     except FileNotFoundError:
@@ -115,11 +115,7 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None) -> Iterator[Re
     sound, with_receipt = 0, set()
     for name in names:
         path = directory / name
-        aside = _ASIDE.fullmatch(name)
-        if aside is not None and path.is_dir():
-            if present is None or present.current is None or aside["of"] != present.current.scan_id:
-                yield Result(str(path), f"stands aside, with {format_count(count_pictures(path) or 0, 'picture')}")
-        elif os.path.lexists(path / RECEIPT):
+        if not has_name_of_aside(name) and os.path.lexists(path / RECEIPT):
             with_receipt.add(name)
             differences = [*_differences(path)]
             sound += not differences

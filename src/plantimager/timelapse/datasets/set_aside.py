@@ -66,6 +66,11 @@ def find_set_aside(
     return found + ([] if store is None else [*islice(_stores_aside(store), MAX_FOUND)])
 
 
+def has_name_of_aside(name: str) -> bool:
+    """Return whether a directory among datasets is none of them by its name: an attempt, or what was moved away."""
+    return _ATTEMPT.fullmatch(name) is not None or _EARLIER.fullmatch(name) is not None
+
+
 def _stores_aside(store: Path) -> Iterator[SetAside]:
     for path in _entries(store.parent):
         if path.name.startswith(f"{store.name}.corrupt-"):
