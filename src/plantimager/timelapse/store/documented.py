@@ -16,8 +16,9 @@ file name                read from the environment at import          read at th
 `save`                   rename                                       the directory is synced as well, the generation
                                                                       before stays as ``.bak``, mode 0600 in a
                                                                       directory of mode 0700
-`save` over a file that  it is replaced                               it is kept as ``.corrupt-<UTC time>``, and the
-can't be read                                                         ``.bak`` stays what it is
+`save` over a bad file   it is replaced                               one that can't be read is kept as
+                                                                      ``.corrupt-<UTC time>``, and the ``.bak`` stays
+                                                                      what it is
 `save` through a link    the link is replaced                         the file that it leads to is replaced
 `save` of too much       written                                      refused where it could not be read again: more
                                                                       than `MAX_STORE_BYTES`, or too deeply nested
@@ -29,8 +30,8 @@ later keys               unknown                                      ``on_scan_
 `new_store_from_last`    ``None`` for a file that can't be read       the same; the log also says when the ``.bak``
                                                                       could stand in for it, and calls a directory of
                                                                       that name an error; it warns of a file of the
-                                                      daemon's that doesn't fit its digest, which `save`
-                                                      renews
+                                                                      daemon's that doesn't fit its digest, which `save`
+                                                                      renews
 `from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime; an exception as its type and
                          ``status`` as they are                       words; no status as ``pending``; a record stays
                                                                       as it is
