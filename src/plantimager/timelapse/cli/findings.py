@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.datasets.disk_forecast import find_full_slot
+from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
+from plantimager.timelapse.store.archive import find_past_scans
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -114,17 +117,43 @@ def _held_timelapse(places: Places) -> StoredTimelapse | None:
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         directory, found = places.datasets_in(read_config(places.find_config()).datasets), list[str]()
-        # On a thread: a network disk may hang.
-        look = threading.Thread(target=lambda: found.extend(existing_datasets(definition, directory)), daemon=True)
-        look.start()
-        look.join(LOOK_SECONDS)
-        if look.is_alive():
+        if not _call_with_disk(lambda: found.extend(existing_datasets(definition, directory))):
             yield f"{directory} has not answered within {LOOK_SECONDS:g} s"
         elif found:
             names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
             what = format_count(len(found), "dataset")
             fate = "another rig's fail its slots, others are moved aside; give it another name"
             yield f"{what} with names that its own will have in {directory} already ({names}): {fate}"
+
+
+def _call_with_disk(look: Callable[[], None]) -> bool:
+    """Return whether ``look`` has ended within `LOOK_SECONDS`: a network disk may hang."""
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(LOOK_SECONDS)
+    return not thread.is_alive()
+
+
+def _look_for_space(definition: Definition, n_slots: int, places: Places) -> Iterator[str]:
+    """Yield at which slot the disk would be full, by the sizes of the last datasets of another timelapse.
+
+    Nothing on one that has begun: its schedule here is as if it started now.
+    """
+    past, found = find_past_scans(places.store, places.history), list[str | None]()
+    if past is None or past.timelapse_id == definition.name:
+        return
+    with suppress(TimelapsedError):  # its faults are reported already
+        config = read_config(places.find_config())
+        directory, keep_free = places.datasets_in(config.datasets), KEEP_FREE
+        with suppress(KeyError, ValueError):
+            keep_free = read_size(config.driver_options["keep_free"])
+
+        def look() -> None:
+            with suppress(OSError):
+                found.append(find_full_slot(directory, past.scan_ids, n_slots, keep_free))
+
+        _call_with_disk(look)
+        yield from (f"a dataset of {past.timelapse_id} has {words}" for words in found if words is not None)
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
@@ -142,13 +171,14 @@ def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]
 def scan_fit_notes(
     definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places
 ) -> tuple[str, ...]:
-    """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
+    """Return what doesn't fit, by the driver's estimate or the last scans: as `fit_notes`, and datasets on the disk."""
     run_latest, estimate = False, None
     with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
         run_latest = read_config(places.find_config()).missed is Missed.RUN_LATEST
     with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
         estimate = None if driver is None else driver.estimate(definition.configuration)
-    return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
+    notes = fit_notes(definition, slots, estimate, places, run_latest=run_latest)
+    return (*notes, *_look_for_space(definition, len(slots), places))
 
 
 def configured_fit_notes(definition: Definition, slots: Sequence[datetime], places: Places) -> tuple[str, ...]:

@@ -44,10 +44,11 @@ def archive_store(text: bytes, name: str, history: Path, stamp: str) -> Path:
 
 
 class PastScans(Struct, frozen=True):
-    """How long the last scans of a timelapse took."""
+    """How long the last scans of a timelapse took, and the names of their datasets."""
 
     timelapse_id: str
     took: timedelta
+    scan_ids: tuple[str, ...]
 
 
 def find_past_scans(store: Path, history: Path) -> PastScans | None:
@@ -62,11 +63,11 @@ def find_past_scans(store: Path, history: Path) -> PastScans | None:
 
 
 def past_scans_of(timelapse: TimeLapse) -> PastScans | None:
-    """Return how long the last scans of a timelapse took; ``None`` where none was taken."""
+    """Return what is known of the last scans of a timelapse; ``None`` where none was taken."""
     newest_first = map(timelapse.records.__getitem__, sorted(timelapse.records, reverse=True))
-    taken = (record.took for record in newest_first if record.status is RecordStatus.SUCCEEDED)
-    last = sorted(itertools.islice((took for took in taken if took is not None), MAX_SCANS))
-    return PastScans(timelapse.id, last[len(last) // 2]) if last else None
+    taken = ((r.took, r.scan_id) for r in newest_first if r.status is RecordStatus.SUCCEEDED)
+    last = sorted(itertools.islice(((took, name) for took, name in taken if took is not None), MAX_SCANS))
+    return PastScans(timelapse.id, last[len(last) // 2][0], tuple(name for _, name in last)) if last else None
 
 
 def _newest_first(store: Path, history: Path) -> Iterator[Path]:
