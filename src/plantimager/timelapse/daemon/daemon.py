@@ -159,6 +159,6 @@ class Daemon:
         )
         reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
-        watched = (retry, power, supervisor, planner, journal, watchdog, start, stop)
+        watched = (retry, power, supervisor, planner, intake, journal, watchdog, start, stop)
         loop = Loop(scheduler, self.lifecycle, start, stop, reload, planner, slots, intake, status, watched)
         return loop
