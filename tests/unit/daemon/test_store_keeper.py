@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -458,6 +459,22 @@ def test_backup_that_stands_in_and_does_not_fit_is_described_too(keeper, path, s
     kept = [aside.read_bytes() for aside in path.parent.glob("*.corrupt-*")]
     assert kept == [b"{"]
     assert len(said()) == (2 if disk == "full" else 0)
+
+
+def test_backup_that_stands_in_and_does_not_fit_is_described_though_the_disk_stalled(keeper, path, said, monkeypatch):
+    """All that a start sets aside is one write, which goes on when the disk does."""
+    later, backup = damaged(keeper, path), backup_path(path)
+    path.replace(backup)
+    path.write_bytes(b"{")
+    monkeypatch.setattr(store_keeper, "ASIDE_TIMEOUT", timedelta(milliseconds=10))
+    goes_on, restore = threading.Event(), store_file.restore_file
+    monkeypatch.setattr(store_file, "restore_file", lambda *paths: (goes_on.wait(60), restore(*paths)))
+    later.hold(later.settle(later.file.load(), AT))
+    assert later.trouble.startswith("no answer from the disk")
+    goes_on.set()
+    later.finish(AT)
+    assert [line for line in said() if line.startswith("store_changed: ")]
+    assert later.trouble is None
 
 
 def test_store_without_a_digest_is_taken_without_a_warning(keeper, path, said):

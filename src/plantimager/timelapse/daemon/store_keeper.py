@@ -124,15 +124,11 @@ class StoreKeeper:
         if isinstance(loaded, Exception):
             self._disk.run(partial(self.file.quarantine, loaded, at), ASIDE_TIMEOUT)
             return None
-        if loaded.trouble is not None:
-            restore = partial(self.file.restore_backup, loaded, loaded.trouble, at)
+        if loaded.trouble is not None or loaded.is_altered:
             try:
-                self.trouble = self._disk.run(restore, ASIDE_TIMEOUT)
-            except DiskStalled as stalled:
-                self.trouble = str(stalled)
-        if loaded.is_altered:
-            with suppress(DiskStalled):  # it goes on by itself when the disk does
-                self._disk.run(partial(self.file.keep_altered, loaded, at), ASIDE_TIMEOUT)
+                self.trouble = self._disk.run(partial(self.file.mend, loaded, at), ASIDE_TIMEOUT)
+            except DiskStalled as stalled:  # it goes on by itself when the disk does
+                self.trouble = None if loaded.trouble is None else str(stalled)
         return loaded.stored
 
     def hold(self, stored: StoredTimelapse) -> None:
