@@ -101,13 +101,6 @@ class StoreKeeper:
         """What the daemon knows of its own past."""
         return Logbook() if self.stored is None else self.stored.logbook
 
-    def text(self) -> bytes:
-        """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
-        if self.stored is None:
-            raise LookupError("nothing is held")
-        text = self.file.read_own() if self.trouble is None else None
-        return self.stored.encode() if text is None else text
-
     # --- what a start finds ---------------------------------------------------------------------------
 
     def settle(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
@@ -192,14 +185,23 @@ class StoreKeeper:
     def archive(self, name: str, history: Path, at: datetime) -> Path:
         """Put the text of the store into the archive ``history``; return the file.
 
+        It is that on disk, or what belongs there where that is not up to date.
+
         Raises
         ------
         OSError
             It can't be written, or that takes too long.
 
         """
-        text = self.text()
-        return self._disk.run(partial(archive_store, text, name, history, file_stamp(at)), SAVE_TIMEOUT)
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        stored, is_up_to_date = self.stored, self.trouble is None
+
+        def put() -> Path:
+            text = (self.file.read_own() if is_up_to_date else None) or stored.encode()
+            return archive_store(text, name, history, file_stamp(at))
+
+        return self._disk.run(put, SAVE_TIMEOUT)
 
     def _make_transition(
         self,
