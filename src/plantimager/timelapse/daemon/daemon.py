@@ -1,7 +1,8 @@
 """The daemon as a whole: it takes the lock, puts the loop together, runs it, and leaves nothing behind.
 
-One thread, the loop's, decides and writes; the rig thread makes the calls of the driver. Signal handlers only
-set a flag and wake the loop.
+One thread, the loop's, decides. Of the others the disk thread writes the store, the side thread the live status and the
+answers, the log thread the lines, and the rig thread makes the calls of the driver. Signal handlers only set a flag and
+wake the loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The file of the store: written durably, and never over anything that the daemon hasn't read. Loop thread."""
+"""The file of the store: written durably, by the disk thread, and never over anything that the daemon hasn't read."""
 
 from __future__ import annotations
 
