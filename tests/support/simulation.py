@@ -396,6 +396,8 @@ class Life:
         """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
+        self.awaits_archive = False
+        """Whether a definition waits until the last timelapse can be archived."""
 
     def run(self) -> None:
         world = self.world
@@ -634,6 +636,7 @@ class Life:
             self._look_at_disk()
         phase = self.daemon.lifecycle.phase
         goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
+        goes_on |= self.awaits_archive
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
@@ -1049,4 +1052,6 @@ class _Collector(logging.Handler):
         sentence = record.getMessage().removeprefix(f"{action}: ")
         line = Line(action, sentence, record.levelno, fields)
         self._life.world.journal.append(line)
+        if action.startswith("definition_"):
+            self._life.awaits_archive = "begins as soon as it can" in sentence
         self._life.judge_line(line)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from simulation import HOUR, MINUTE, SECOND, Boot, Bounded, Life
+from msgspec.structs import replace
+from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life
 
 from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.support import file_system
 
@@ -167,3 +169,40 @@ def test_other_directory_in_the_configuration_is_a_decision(rig, disks, tmp_path
     world.configure(datasets=tmp_path / "elsewhere")
     world.live()
     assert world.statuses() == ["succeeded"] * 2
+
+
+def late_answer(rig, monkeypatch, *script):
+    """Return where each scan was put by a named rig with earlier datasets elsewhere, after a start without the disk.
+
+    The disk doesn't answer until an hour and a half after the start.
+    """
+    world = rig()
+    world.places, named, put = replace(world.places, rig="north"), world.config.datasets, []
+    monkeypatch.setattr(dataset_probe, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
+    world.define(every=HOUR, n=4)
+    world.live((HOUR + MINUTE, Life.kill))
+    world.behaviour = lambda request: put.append((request.scan_id, request.dataset_dir.parent)) or Behaviour()
+    world.hangs.add(Bounded.LOOK)
+    world.live(*script, (90 * MINUTE, lambda _: world.hangs.discard(Bounded.LOOK)))
+    return world, named, put
+
+
+def test_timelapse_is_not_split_where_the_disk_does_not_answer_at_the_start(rig, monkeypatch):
+    """No slot is taken until it is known where its earlier datasets are: it is asked again, and then goes on there."""
+    world, named, put = late_answer(rig, monkeypatch)
+    assert put == [("tl_2", named), ("tl_3", named)]
+    assert world.statuses() == ["succeeded", "skipped", "succeeded", "succeeded"]
+    (line,) = world.said("datasets_out_of_reach")
+    assert "no answer within 5 s, so that it isn't known where its earlier ones are; slots wait for it" in line
+    assert len(world.said("config_loaded")) == 1
+
+
+def test_answer_about_a_timelapse_that_is_cancelled_by_then_moves_no_other_one(rig, monkeypatch):
+    """The next timelapse has the directory of the rig's name."""
+
+    def follow(life):
+        life.world.define(name="next", every=HOUR, n=3, start=4 * HOUR)
+        life.cancel()
+
+    _, named, put = late_answer(rig, monkeypatch, (30 * MINUTE, follow))
+    assert put == [(f"next_{slot}", named / "north") for slot in range(3)]

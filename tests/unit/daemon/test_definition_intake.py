@@ -35,6 +35,18 @@ def test_definition_that_waits_begins_when_the_active_timelapse_is_cancelled(rig
     assert world.said("definition_refused") == []
 
 
+@pytest.mark.parametrize("trouble", [lambda life: life.disk_stalls(50 * SECOND), lambda life: life.disk_fills(MINUTE)])
+def test_definition_that_waits_begins_when_the_disk_can_archive_the_last_timelapse(rig, trouble):
+    """The save of its last slot stalls, or finds no space, and so does the archive: logged once, then tried again."""
+    world = rig()
+    world.define(every=HOUR, n=2, name="a")
+    following = [lambda _: world.define(every=HOUR, n=2, name="b", start=5 * HOUR), Life.reload]
+    world.live(*((HOUR + MINUTE, do) for do in following), (2 * HOUR + 20 * SECOND, trouble))
+    assert (world.taken("a"), world.taken("b")) == ([0, 1], [0, 1])
+    assert len([line for line in world.said("definition_refused") if "can't be put into" in line]) == 1
+    assert [timelapse.id for timelapse in world.archived()] == ["a"]
+
+
 def test_definition_that_is_refused_at_a_cancellation_is_logged_once(rig):
     """Its name was used before."""
     world = rig()

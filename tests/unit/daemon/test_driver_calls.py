@@ -129,6 +129,42 @@ def test_scan_does_not_begin_late_behind_a_directory_that_is_slow(tmp_path, monk
     assert driver.asked == []
 
 
+@pytest.mark.parametrize(("took", "begins"), [(1.8, False), (0.05, True)])
+def test_scan_does_not_begin_after_the_end_of_grace_behind_a_directory(tmp_path, monkeypatch, took, begins):
+    """A slot judged at the very end of its grace has no two seconds left; a save that stalled there costs none."""
+    clock, driver = VirtualClock(AT + timedelta(seconds=1.99)), Driver()
+    monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.pass_time(timedelta(seconds=took)))
+    request = replace(request_into(tmp_path), started_at=clock.now(), start_by=AT + timedelta(seconds=2))
+    outcome = make_call(driver, Call.SCAN, request, CallMonitor(clock, Call.SCAN, request))
+    assert bool(driver.asked) is begins
+    assert isinstance(outcome.problem, ScannerNotReady) is not begins
+
+
+@pytest.mark.parametrize("problem", [None, ScannerNotReady("gone")])
+def test_start_is_that_of_the_driver_s_scan(tmp_path, monkeypatch, problem):
+    """Save and directory come before it: the dataset has the true time, and the record is corrected by the delay."""
+    clock, driver, seen = VirtualClock(AT), Driver(), []
+
+    def scan(request, _monitor):
+        seen.append(request.started_at)
+        clock.pass_time(timedelta(seconds=30))
+        if problem is not None:
+            raise problem
+        return ScanResult()
+
+    driver.scan = scan
+    monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.pass_time(timedelta(seconds=1.5)))
+    outcome = scan_into(tmp_path, driver, clock)
+    assert (seen, outcome.delay) == ([AT + timedelta(seconds=1.5)], timedelta(seconds=1.5))
+
+
+def test_clock_that_is_set_before_a_scan_is_no_delay_of_it(tmp_path, monkeypatch):
+    """The loop corrects the record by the step itself."""
+    clock, driver = VirtualClock(AT), Driver()
+    monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.shift(timedelta(hours=1)))
+    assert scan_into(tmp_path, driver, clock).delay == timedelta(0)
+
+
 class Finder(Driver):
     """A driver of somebody else's: its `recover` has no monitor."""
 

@@ -1,5 +1,6 @@
 """Writes beside the loop: a disk that stalls holds up nothing for them."""
 
+import json
 import threading
 
 import pytest
@@ -75,6 +76,18 @@ def test_write_that_the_disk_refuses_is_left_out(side):
     side.put(2, lambda: done.append(2))
     side.finish()
     assert done == [2]
+
+
+def test_write_that_fails_for_any_reason_costs_no_other(side, caplog):
+    """The thread goes on: else no status and no answer would be written until the next start."""
+    done = []
+    side.put(1, lambda: json.dumps({"camera": object()}))
+    side.put(2, lambda: done.append(2))
+    side.finish()
+    assert done == [2]
+    (record,) = caplog.records
+    assert record.getMessage() == "request_refused: the live status or an answer can't be written: TypeError"
+    assert record.exc_info
 
 
 def test_end_of_the_process_does_not_wait_for_a_disk_that_stalls(side, disk, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 from virtual_time import Wake
 
+from plantimager.timelapse.daemon.driver_calls import CallOutcome
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import Missed
@@ -256,3 +257,23 @@ def test_slot_that_was_due_in_a_long_scan_says_which_slot_was_still_being_taken(
     assert world.said("slot_skipped")[0] == (
         "slot 1 (09:05) was missed while slot 0 was still being taken (1 min 40 s late, grace 1 min)"
     )
+
+
+def test_record_says_when_the_scan_was_called_and_the_call_knows_the_end_of_grace(rig, monkeypatch):
+    """It is judged before the save, and the directory of datasets is made after it. A retry isn't bound by grace."""
+
+    def delayed(call, request, *rest):
+        return CallOutcome(call, request, *rest, delay=NONE if request is None else 2 * SECOND)
+
+    monkeypatch.setattr("simulation.CallOutcome", delayed)
+    world, bound = rig(), []
+    world.define(every=10 * MINUTE, n=1, grace=5 * SECOND, retries=1)
+
+    def behaviour(request):
+        bound.append(request.start_by)
+        return Behaviour(takes=10 * SECOND, problem=ScanFailed("no picture") if request.attempt == 1 else None)
+
+    world.behaviour = behaviour
+    world.live()
+    assert bound == [START + HOUR + 5 * SECOND, None]
+    assert world.stored().records[0].started_at == START + HOUR + 12 * SECOND

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ def test_keeper_that_holds_nothing_has_nothing_to_save(path):
     assert (keeper.timelapse, keeper.logbook) == (None, Logbook())
     assert keeper.retry(AT)
     with pytest.raises(LookupError):
-        keeper.text()
+        keeper.archive("tl", path.parent / "history", AT)
     assert names(path) == []
 
 
@@ -491,6 +492,22 @@ def test_backup_that_stands_in_and_does_not_fit_is_described_too(keeper, path, s
     assert len(said()) == (2 if disk == "full" else 0)
 
 
+def test_backup_that_stands_in_and_does_not_fit_is_described_though_the_disk_stalled(keeper, path, said, monkeypatch):
+    """All that a start sets aside is one write, which goes on when the disk does."""
+    later, backup = damaged(keeper, path), backup_path(path)
+    path.replace(backup)
+    path.write_bytes(b"{")
+    monkeypatch.setattr(store_keeper, "ASIDE_TIMEOUT", timedelta(milliseconds=10))
+    goes_on, restore = threading.Event(), store_file.restore_file
+    monkeypatch.setattr(store_file, "restore_file", lambda *paths: (goes_on.wait(60), restore(*paths)))
+    later.hold(later.settle(later.file.load(), AT))
+    assert later.trouble.startswith("no answer from the disk")
+    goes_on.set()
+    later.finish(AT)
+    assert [line for line in said() if line.startswith("store_changed: ")]
+    assert later.trouble is None
+
+
 def test_store_without_a_digest_is_taken_without_a_warning(keeper, path, said):
     """That of another controller, or of an older version of this one."""
     raw = json.loads(path.read_bytes())
@@ -592,12 +609,24 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
 # --- the archive's text ---------------------------------------------------------------------------
 
 
+def archived(keeper, path):
+    return keeper.archive("tl", path.parent / "history", AT).read_bytes()
+
+
 def test_text_is_that_of_the_file_as_long_as_the_file_is_our_own(keeper, path):
     """A store that was only read is archived as it was written."""
     path.write_text(json.dumps(json.loads(path.read_bytes())))
     keeper.file.note_version()
     keeper.hold(on_disk(path))
-    assert keeper.text() == path.read_bytes()
+    assert archived(keeper, path) == path.read_bytes()
+
+
+def test_store_that_is_read_for_the_archive_holds_up_nobody_where_its_disk_stalls(keeper, path, monkeypatch):
+    """It is read by the thread that writes."""
+    readers, read = [], keeper.file.read_own
+    monkeypatch.setattr(keeper.file, "read_own", lambda: readers.append(threading.current_thread().name) or read())
+    archived(keeper, path)
+    assert readers == ["disk"]
 
 
 @pytest.mark.parametrize("spoil", ["foreign", "deleted", "degraded"])
@@ -610,8 +639,10 @@ def test_text_is_that_of_the_value_where_the_file_is_not_up_to_date(keeper, path
     else:
         broken(errno.EIO)
         keeper.commit(keeper.timelapse.cancel(AT, "ada", "why"), AT)
-    assert keeper.text() == keeper.stored.encode()
-    assert json.loads(keeper.text())["state"] == keeper.timelapse.state
+        broken(None)
+    text = archived(keeper, path)
+    assert text == keeper.stored.encode()
+    assert json.loads(text)["state"] == keeper.timelapse.state
 
 
 def test_stamp_is_sortable_and_fit_for_a_file_name():

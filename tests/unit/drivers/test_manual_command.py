@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantimager.timelapse.drivers.base import EventMonitor, Part, ScannerDriver
-from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform, read_manual_command
+from plantimager.timelapse.drivers.manual_command import (
+    ManualAction,
+    ManualCommand,
+    ManualReport,
+    Picture,
+    perform,
+    read_manual_command,
+)
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.trial import Trial
@@ -257,3 +264,13 @@ def test_trial_that_is_broken_off_while_the_rig_gets_ready_takes_no_scan(trial):
     command = ManualCommand(action=ManualAction.TRY)
     with pytest.raises(ScanCancelled):
         perform(Slow({}), "mine", command, CONFIGURATION, monitor, trial)
+
+
+def test_details_of_a_report_are_json_whatever_types_a_driver_has():
+    """The daemon writes them into its answer."""
+    picture = Picture(camera=Path("/dev/video0"), extension=Path("jpg"), content=b"")
+    details = ManualReport("taken", [Part(name=Path("arm"), answers=1, says=None)], [picture]).details
+    assert json.loads(json.dumps(details)) == {
+        "parts": [{"name": "arm", "answers": True, "says": "None"}],
+        "pictures": [{"camera": "/dev/video0", "extension": "jpg"}],
+    }

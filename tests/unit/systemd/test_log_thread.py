@@ -67,3 +67,29 @@ def test_flush_at_the_end_has_a_limit(monkeypatch):
     handler.flush()
     assert gate.lines == []
     gate.open.set()
+
+
+class Broken(logging.Handler):
+    """An end that fails, as a journald whose socket is gone and a stderr whose reader has ended, until it is mended."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_broken, self.lines = True, []
+
+    def emit(self, record):
+        if self.is_broken:
+            raise BrokenPipeError
+        self.lines.append(record.getMessage())
+
+
+def test_end_that_fails_costs_no_later_line():
+    """What failed is counted as dropped, together with a line about others that were dropped."""
+    end = Broken()
+    handler = LogThread(end, lambda count: line(f"{count} dropped"))
+    for number in range(3):
+        handler.handle(line(number))
+        handler.flush()
+    end.is_broken = False
+    handler.handle(line("next"))
+    handler.flush()
+    assert end.lines == ["3 dropped", "next"]

@@ -119,7 +119,7 @@ class Inbox:
         return [request for _, _, request in sorted(found, key=lambda item: item[:2])]
 
     def answer(self, request: Request, answer: Answer) -> None:
-        """Write the answer and remove the request. On a full disk the request is removed all the same."""
+        """Write the answer and remove the request. Side thread. On a full disk the request is removed all the same."""
         if request.is_withdrawn:
             clear_pictures(request.path)
             return

@@ -30,7 +30,7 @@ def live_path(store: Path) -> Path:
 
 
 class LiveFile:
-    """The daemon's side of the live status. Loop thread."""
+    """The daemon's side of the live status. Side thread."""
 
     def __init__(self, store: Path) -> None:
         self.path = live_path(store)

@@ -1,7 +1,8 @@
 """The daemon as a whole: it takes the lock, puts the loop together, runs it, and leaves nothing behind.
 
-One thread, the loop's, decides and writes; the rig thread makes the calls of the driver. Signal handlers only
-set a flag and wake the loop.
+One thread, the loop's, decides. Of the others the disk thread writes the store, the side thread the live status and the
+answers, the log thread the lines, and the rig thread makes the calls of the driver. Signal handlers only set a flag and
+wake the loop.
 """
 
 from __future__ import annotations
@@ -159,6 +160,6 @@ class Daemon:
         )
         reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
-        watched = (retry, power, supervisor, planner, journal, watchdog, start, stop)
+        watched = (retry, power, supervisor, planner, intake, journal, watchdog, start, stop)
         loop = Loop(scheduler, self.lifecycle, start, stop, reload, planner, slots, intake, status, watched)
         return loop

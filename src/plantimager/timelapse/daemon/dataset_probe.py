@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.driver_calls import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.support.durable import write_refusal
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.domain.timelapse import TimeLapse
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
+
+MAX_LOOKED_AT: Final = 1000
+"""Slots whose datasets are looked for, the last ones: those before may be deleted by now."""
 
 NEW_DISK: Final = ".new-disk"
 """The empty file by which a person says that the disk in place of the known one is meant."""
@@ -40,7 +45,32 @@ class DatasetProbe:
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
         self.is_elsewhere = False
-        """Whether the directory is on another disk than before: a driver could write there, and must not."""
+        """Whether the directory or its disk may be another one: a driver could write there, and must not."""
+        self._lost: str | None = None
+        """The timelapse of which it isn't known in which directory its earlier datasets are."""
+
+    def find_place(self, timelapse: TimeLapse) -> None:
+        """Have the datasets of a running timelapse where its earlier ones are.
+
+        Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
+        the disk doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two directories.
+        """
+        earlier, own, owner = self._active.earlier_datasets, self._active.later_datasets, self._active.owner
+        self._lost = None
+        if earlier is None or not timelapse.state.is_active:
+            return
+        taken = [record.scan_id for record in timelapse.records.values()][: -MAX_LOOKED_AT - 1 : -1]
+
+        def is_there() -> bool:
+            return not holds_datasets(own, taken, owner) and holds_datasets(earlier, taken, owner)
+
+        try:
+            if call_with_timeout(PROBE_TIMEOUT, "datasets", is_there):
+                self._active.keep_datasets(earlier)
+                words = f"datasets of {timelapse.id} stay in {earlier} until it has ended; later ones go to {own}"
+                log_event(Action.CONFIG_LOADED, words)
+        except DriverStalled:
+            self._lost = timelapse.id
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
@@ -48,12 +78,18 @@ class DatasetProbe:
         timelapse = self._keeper.active
         if timelapse is None:
             return
+        if self._lost == timelapse.id:
+            self.find_place(timelapse)
         datasets, storage, known = self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
-        try:
-            call = partial(_examine, datasets, storage, known.datasets_disk)
-            found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
-        except DriverStalled:
-            found = _Found(f"no answer within {format_duration(PROBE_TIMEOUT)}")
+        stalled = f"no answer within {format_duration(PROBE_TIMEOUT)}"
+        if self._lost == timelapse.id:
+            found = _Found(f"{stalled}, so that it isn't known where its earlier ones are", is_elsewhere=True)
+        else:
+            try:
+                call = partial(_examine, datasets, storage, known.datasets_disk)
+                found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
+            except DriverStalled:
+                found = _Found(stalled)
         self.is_elsewhere = found.is_elsewhere
         if found.disk is not None and found.disk != known.datasets_disk:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))

@@ -41,6 +41,13 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT: Final = timedelta(seconds=10)
 """For a driver to check a definition without its rig; well below the watchdog's interval."""
 
+ARCHIVE_INTERVAL: Final = timedelta(seconds=10)
+"""Between two tries to accept a definition for which the last timelapse couldn't be archived."""
+
+
+class _NotArchived(DefinitionRefused):
+    """The disk doesn't take the store of the last timelapse into the archive; it may later."""
+
 
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
@@ -52,6 +59,8 @@ class DefinitionIntake:
         self._planner, self._probe = planner, probe
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
+        self._retry_at: float | None = None
+        """On the monotonic clock, where a definition waits for the archive."""
 
     def accept(self, definition: Definition) -> str:
         """Make a definition the timelapse; return the sentence for the person.
@@ -124,7 +133,7 @@ class DefinitionIntake:
             archived = self._keeper.archive(stem, self._places.history, now)
         except OSError as problem:
             why = f"can't be put into {self._places.history}: {problem.strerror or problem}"
-            raise DefinitionRefused(f"the store of {timelapse.id} {why}") from problem
+            raise _NotArchived(f"the store of {timelapse.id} {why}") from problem
         log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
 
     # --- the definition in the configuration directory ------------------------------------------------
@@ -140,7 +149,7 @@ class DefinitionIntake:
 
     def accept_found(self, *, quiet: bool = False) -> None:
         """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
-        self._has_ended = False
+        self._has_ended, self._retry_at = False, None
         definition = self.look()
         if definition is not None:
             self._accept_or_log(definition, quiet=quiet)
@@ -155,11 +164,19 @@ class DefinitionIntake:
 
     def accept_waiting(self) -> None:
         """Accept the definition in the configuration directory if a timelapse has ended since the last look."""
+        if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
+            return
         has_ended, self._has_ended = self._has_ended, False
         if has_ended and self._lifecycle.phase.keeps_schedule and self._keeper.active is None:
             definition = self.look()
             if definition is not None:
                 self.accept_by_itself(definition, quiet=True)
+        if not self._has_ended:
+            self._retry_at = None
+
+    def watch(self) -> float | None:
+        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits for the archive."""
+        return None if self._retry_at is None else max(self._retry_at - self._clock.monotonic(), 0.0)
 
     def accept_by_itself(self, definition: Definition, *, quiet: bool = False) -> None:
         """Accept a definition without a person having asked for it.
@@ -194,6 +211,10 @@ class DefinitionIntake:
                 log_event(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
             log_event(Action.DEFINITION_FAULTY, str(faulty))
+        except _NotArchived as refusal:
+            if self._retry_at is None:
+                log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
+            self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
             hint = getattr(refusal, "hint", None)
             log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")

@@ -73,8 +73,8 @@ class DiskThread:
         try:
             return end.result(limit.total_seconds())
         except TimeoutError:
-            if end.done():  # the write itself timed out, as those of a file server do
-                raise
+            if end.done():  # it ended at this very moment, or timed out itself, as a write of a file server may
+                return end.result()
             self._stalled, self._limit = end, limit
             if end.done():  # at this very moment: then nobody may wake the loop
                 self._wake()

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.datasets.syncing import make_group_directory
@@ -29,6 +30,7 @@ from plantimager.timelapse.support.progress import reporting_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from plantimager.timelapse.channel.inbox import Answer
@@ -50,7 +52,13 @@ MAX_ERROR_CHARACTERS: Final = 2000
 """Of what a driver raised, in the journal; records keep fewer."""
 
 MAX_DELAY: Final = timedelta(seconds=2)
-"""Between the judgement that a slot is in time and the driver's scan; behind more of it the slot is judged afresh."""
+"""For the directory of datasets to answer before a scan; behind more of it the slot is judged afresh."""
+
+LEAST_DELAY: Final = timedelta(milliseconds=100)
+"""The same at the end of a grace period: less is no delay, so that a save that stalls costs no slot there."""
+
+MAX_START_DELAY: Final = timedelta(seconds=6)
+"""Between the judgement of a slot and its scan, save and directory included; more of it is a clock that was set."""
 
 MAX_PICTURES: Final = 1_000_000_000
 """In a dataset; a larger number is no count."""
@@ -64,6 +72,8 @@ class CallOutcome(Struct, frozen=True):
     result: ScanResult | None = None
     problem: BaseException | None = None
     answer: Answer | None = None
+    delay: timedelta = timedelta(0)
+    """How much later than ``started_at`` of its request the driver's scan was called."""
 
 
 class CallMonitor(EventMonitor):
@@ -101,6 +111,10 @@ class CallMonitor(EventMonitor):
     def age(self) -> timedelta:
         """How long the call has been made by now."""
         return timedelta(seconds=self._clock.monotonic() - self.began)
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self._clock.now()
 
     def note_step(self, words: str) -> None:
         """Note a sign of life of a step that counts no pictures. Any thread."""
@@ -147,13 +161,16 @@ def make_call(
 def _make_call(
     driver: ScannerDriver, call: Call, request: ScanRequest | None, monitor: CallMonitor | None
 ) -> CallOutcome:
+    delay = timedelta(0)
     try:
         if call is Call.SCAN and request is not None and monitor is not None:
             make_directory(request.dataset_dir.parent)
-            if monitor.age > MAX_DELAY:
-                where, took = request.dataset_dir.parent, format_duration(monitor.age)
-                raise ScannerNotReady(f"{where} took {took} to answer, behind which the scan would begin late")
-            return CallOutcome(call, request, _check_result(call, driver.scan(request, monitor)))
+            began = _check_start(request, monitor)
+            delay = began - (request.started_at or began)
+            if not timedelta(0) < delay <= MAX_START_DELAY:
+                delay = timedelta(0)
+            result = driver.scan(replace(request, started_at=began), monitor)
+            return CallOutcome(call, request, _check_result(call, result), delay=delay)
         if call is Call.MANUAL and monitor is not None and monitor.manual is not None:
             return CallOutcome(call, answer=monitor.manual.run(driver, monitor))
         if call is Call.RECOVER and request is not None:
@@ -161,8 +178,25 @@ def _make_call(
             return CallOutcome(call, request, None if found is None else _check_result(call, found))
         {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
-        return CallOutcome(call, request, problem=bound_error(problem))
+        return CallOutcome(call, request, problem=bound_error(problem), delay=delay)
     return CallOutcome(call, request)
+
+
+def _check_start(request: ScanRequest, monitor: CallMonitor) -> datetime:
+    """Return the time now, at which a scan may still begin.
+
+    Raises
+    ------
+    ScannerNotReady
+        The directory of datasets took so long to answer that the scan would begin late.
+    """
+    now, took = monitor.now(), monitor.age
+    is_over = request.start_by is not None and now > request.start_by
+    if took > (LEAST_DELAY if is_over else MAX_DELAY):
+        where = request.dataset_dir.parent
+        words = f"{where} took {format_duration(took)} to answer, behind which the scan would begin late"
+        raise ScannerNotReady(words)
+    return now
 
 
 class RigThread:

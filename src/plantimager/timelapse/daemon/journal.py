@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.support.errors import DriverError
+from plantimager.timelapse.systemd import journal_lines
 from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Action(Enum):
     CLOCK_TRUSTED = ("clock_trusted", _INFO, None)
     CLOCK_MOVED = ("clock_moved", _WARNING, "f2666146f3914afba0be5b81f700dc98")
 
-    LINES_DROPPED = ("lines_dropped", _WARNING, None)
+    LINES_DROPPED = journal_lines.LINES_DROPPED
     CONFIG_LOADED = ("config_loaded", _INFO, None)
     CONFIG_FAULTY = ("config_faulty", _ERROR, "e94c09ad684141039b8f783893fa018e")
     REQUEST_REFUSED = ("request_refused", _WARNING, None)

@@ -7,7 +7,6 @@ between, the next start finds the same store.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import request_of
-from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.daemon.driver_calls import (
     CallMonitor,
     CallOutcome,
@@ -97,7 +95,7 @@ class Resume:
             log_event(Action.SCAN_ASSUMED, f"{before.id}: {assumed}", timelapse=before)
             stored = replace(stored, notes=(*stored.notes, assumed))
         self._keeper.hold(stored.with_configuration(configuration))
-        self._keep_datasets(before)
+        self._probe.find_place(before)
         if before.state is not TimeLapseState.RUNNING:
             return _Found(before, before)
         outcome = self._ask_driver(before)
@@ -109,13 +107,6 @@ class Resume:
             return _Found(before, taken, note=note)
         cut = self._previous.describe_cut(self._keeper.logbook)
         return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung=hung)
-
-    def _keep_datasets(self, timelapse: TimeLapse) -> None:
-        with suppress(DriverStalled):  # the disk doesn't answer
-            if call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._active.keep_datasets, timelapse)):
-                own, place = self._active.later_datasets, self._active.datasets
-                words = f"datasets of {timelapse.id} stay in {place} until it has ended; later ones go to {own}"
-                log_event(Action.CONFIG_LOADED, words)
 
     def _ask_driver(self, running: TimeLapse) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""

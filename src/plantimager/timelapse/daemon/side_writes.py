@@ -6,12 +6,12 @@ They are the live status and the answers to requests.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.inbox import Inbox
 from plantimager.timelapse.daemon.disk_thread import name_thread
+from plantimager.timelapse.daemon.journal import Action, log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -34,7 +34,7 @@ class SideThread:
         self._thread: threading.Thread | None = None
 
     def put(self, key: Hashable, write: Callable[[], object]) -> None:
-        """Have ``write`` called soon, in place of one of the same ``key`` that still waits; an `OSError` is ignored."""
+        """Have ``write`` called soon, in place of one of the same ``key`` that waits; a failure costs that alone."""
         with self._changed:
             self._waiting[key] = write
             self._changed.notify_all()
@@ -56,8 +56,13 @@ class SideThread:
                 self._changed.wait_for(lambda: self._waiting)
                 write = self._waiting.pop(next(iter(self._waiting)))
                 self._is_writing = True
-            with suppress(OSError):
+            try:
                 write()
+            except OSError:  # nothing depends on it
+                pass
+            except Exception as problem:  # noqa: BLE001 - the next status and the next answer are to be written
+                words = f"the live status or an answer can't be written: {type(problem).__name__}"
+                log_event(Action.REQUEST_REFUSED, words, error=problem)
 
 
 class SideLive:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
@@ -65,7 +67,7 @@ class SlotRunner:
     def _slot_due(self, slot: int) -> None:
         """Begin a slot: the job at its time, or when its rig is ready after that.
 
-        The driver's `scan` is called at once, as the rig is at rest: so the time that is judged and recorded is right.
+        The driver's `scan` is called at once, as the rig is at rest, or not at all: the call looks to the end of grace.
         """
         self._probe.look()
         timelapse, now = self._confirm(slot), self._clock.now()
@@ -80,7 +82,9 @@ class SlotRunner:
             self._wait_for_rig(timelapse.begin(now, self._clock.boot_id()), missing, now)
             return
         circumstances = Circumstances(is_repeated=self.planner.has_begun)
-        self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances)
+        latest = timelapse.latest_start(slot)
+        start_by = latest if now <= latest else None  # the newest of the missed slots is taken however late
+        self._begin_attempt(timelapse.begin(now, self._clock.boot_id()), now, circumstances, start_by)
 
     def _slot_late(self, slot: int) -> None:
         """Skip a slot whose rig is still busy at the end of its grace period."""
@@ -104,10 +108,13 @@ class SlotRunner:
             return None
         return timelapse
 
-    def _begin_attempt(self, running: TimeLapse, now: datetime, circumstances: Circumstances) -> None:
+    def _begin_attempt(
+        self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
+    ) -> None:
         """Save that an attempt runs, and have the driver make it."""
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
         request = request_of(running, self._keeper.configuration, place, owner, observe)
+        request = replace(request, start_by=start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------
@@ -139,6 +146,8 @@ class SlotRunner:
                 self._end_cancelled(request, outcome.result)
             self._free_rig(outcome.call)
             return
+        if outcome.delay:
+            timelapse = timelapse.redate(outcome.delay)
         problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
         if isinstance(problem, ScannerNotReady) and not stopping:
             self._wait_for_rig(timelapse, problem, now)

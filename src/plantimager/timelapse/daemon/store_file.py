@@ -1,4 +1,4 @@
-"""The file of the store: written durably, and never over anything that the daemon hasn't read. Loop thread."""
+"""The file of the store: written durably, by the disk thread, and never over anything that the daemon hasn't read."""
 
 from __future__ import annotations
 
@@ -85,6 +85,13 @@ class StoreFile:
         with contextlib.suppress(FileNotFoundError):
             aside.append(move_aside(backup_path(target), "corrupt", file_stamp(at)))
         log_event(Action.STORE_QUARANTINED, f"{corrupt}; kept as {' and '.join(path.name for path in aside)}")
+
+    def mend(self, loaded: LoadedTimelapse, at: datetime) -> str | None:
+        """Do what a start has to do about a version that can be used, with its ``.bak``; return why that failed."""
+        trouble = None if loaded.trouble is None else self.restore_backup(loaded, loaded.trouble, at)
+        if loaded.is_altered:
+            self.keep_altered(loaded, at)
+        return trouble
 
     def restore_backup(self, loaded: LoadedTimelapse, corrupt: StoreCorrupt, at: datetime) -> str | None:
         """Put the ``.bak`` that was read in the place of a corrupt file, which is kept; return why that failed.

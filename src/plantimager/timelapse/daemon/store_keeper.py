@@ -102,13 +102,6 @@ class StoreKeeper:
         """What the daemon knows of its own past."""
         return Logbook() if self.stored is None else self.stored.logbook
 
-    def text(self) -> bytes:
-        """Return the text of the store: that on disk, or what belongs there where that is not up to date."""
-        if self.stored is None:
-            raise LookupError("nothing is held")
-        text = self.file.read_own() if self.trouble is None else None
-        return self.stored.encode() if text is None else text
-
     # --- what a start finds ---------------------------------------------------------------------------
 
     def settle(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
@@ -125,15 +118,11 @@ class StoreKeeper:
         if isinstance(loaded, Exception):
             self._disk.run(partial(self.file.quarantine, loaded, at), ASIDE_TIMEOUT)
             return None
-        if loaded.trouble is not None:
-            restore = partial(self.file.restore_backup, loaded, loaded.trouble, at)
+        if loaded.trouble is not None or loaded.is_altered:
             try:
-                self.trouble = self._disk.run(restore, ASIDE_TIMEOUT)
-            except DiskStalled as stalled:
-                self.trouble = str(stalled)
-        if loaded.is_altered:
-            with suppress(DiskStalled):  # it goes on by itself when the disk does
-                self._disk.run(partial(self.file.keep_altered, loaded, at), ASIDE_TIMEOUT)
+                self.trouble = self._disk.run(partial(self.file.mend, loaded, at), ASIDE_TIMEOUT)
+            except DiskStalled as stalled:  # it goes on by itself when the disk does
+                self.trouble = None if loaded.trouble is None else str(stalled)
         return loaded.stored
 
     def hold(self, stored: StoredTimelapse) -> None:
@@ -197,14 +186,23 @@ class StoreKeeper:
     def archive(self, name: str, history: Path, at: datetime) -> Path:
         """Put the text of the store into the archive ``history``; return the file.
 
+        It is that on disk, or what belongs there where that is not up to date.
+
         Raises
         ------
         OSError
             It can't be written, or that takes too long.
 
         """
-        text = self.text()
-        return self._disk.run(partial(archive_store, text, name, history, file_stamp(at)), SAVE_TIMEOUT)
+        if self.stored is None:
+            raise LookupError("nothing is held")
+        stored, is_up_to_date = self.stored, self.trouble is None
+
+        def put() -> Path:
+            text = (self.file.read_own() if is_up_to_date else None) or stored.encode()
+            return archive_store(text, name, history, file_stamp(at))
+
+        return self._disk.run(put, SAVE_TIMEOUT)
 
     def _make_transition(
         self,

@@ -139,7 +139,7 @@ class ManualReport(Struct, frozen=True):
     def details(self) -> dict[str, Any]:
         """Return parts and pictures as JSON values, without their content. The types of a driver aren't trusted."""
         parts = [{"name": str(part.name), "answers": bool(part.answers), "says": str(part.says)} for part in self.parts]
-        pictures = [{"camera": picture.camera, "extension": picture.extension} for picture in self.pictures]
+        pictures = [{"camera": str(picture.camera), "extension": str(picture.extension)} for picture in self.pictures]
         return {"parts": parts, "pictures": pictures}
 
 

@@ -6,6 +6,7 @@ import logging
 from enum import Enum
 from typing import Any, Final
 
+from plantimager.timelapse.systemd import journal_lines
 from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
 
 PROGRAM: Final = "timelapse-relay"
@@ -31,7 +32,7 @@ class RelayAction(Enum):
 
     RELAY_CONFIG_FAULTY = ("relay_config_faulty", _ERROR, "9d84e1b2c35f4a7c8e06f7d9a2b3c41e")
     RELAY_FAILED = ("relay_failed", _CRITICAL, "b7e5c0d91a2f4863957d8e4f6a1c2b3d")
-    LINES_DROPPED = ("lines_dropped", _WARNING, None)
+    LINES_DROPPED = journal_lines.LINES_DROPPED
 
     def __init__(self, word: str, level: int, message_id: str | None) -> None:
         self.word, self.level, self.message_id = word, level, message_id

@@ -76,6 +76,9 @@ class ScanRequest(Struct, frozen=True, kw_only=True):
     """Whose scan it is, None where the caller is no daemon."""
     started_at: datetime | None = None
     """Start of this attempt, UTC, None where the caller doesn't know; for the dataset's metadata."""
+    start_by: datetime | None = None
+    """End of the slot's grace period, UTC; None where it doesn't bind this attempt. The caller of ``scan`` looks to it.
+    """
     observe: Callable[[ScanRequest], Observation] | None = None
     """Begins the observation whose result goes into the dataset's metadata; `datasets.attempt` calls it."""
 

@@ -35,7 +35,8 @@ LEVELS: Final = MappingProxyType(
 )
 """Python's levels as syslog priorities; 0 and 1, which write to every terminal, are not used."""
 
-LINES_DROPPED: Final = "lines_dropped"
+LINES_DROPPED: Final = ("lines_dropped", logging.WARNING, None)
+"""The line of `LogThread` in the place of lines that it dropped, as an action of each service."""
 
 
 class ReportedAction(Protocol):
@@ -64,7 +65,7 @@ def write_line(
     logger.log(action.level, *message, extra={"journal": extra}, exc_info=error or False, stacklevel=stacklevel + 1)
 
 
-def set_up_logging(identifier: str, level: str = "info") -> None:
+def set_up_logging(identifier: str) -> None:
     """Send everything to journald where it listens on our stderr, else to stderr as plain lines.
 
     ``identifier`` is the program's name, and that of its logger.
@@ -77,7 +78,7 @@ def set_up_logging(identifier: str, level: str = "info") -> None:
     except (OSError, ValueError):  # JOURNAL_STREAM is malformed, or stderr is closed
         handler = StderrHandler()
     root.handlers = [LogThread(handler, lambda count: _word_dropped(identifier, count))]
-    set_level(identifier, level)
+    set_level(identifier, "info")
     logging.captureWarnings(capture=True)
     # Its INFO or WARNING line for each job would repeat a line of the daemon's.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
@@ -94,10 +95,11 @@ def flush_lines() -> None:
 
 def _word_dropped(identifier: str, count: int) -> logging.LogRecord:
     """Return the line in the place of lines that were dropped."""
-    text = f"{LINES_DROPPED}: {count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
-    extra = {"journal": {"ACTION": LINES_DROPPED}}
+    word, level, _ = LINES_DROPPED
+    text = f"{word}: {count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
+    extra = {"journal": {"ACTION": word}}
     logger = logging.getLogger(identifier)
-    return logger.makeRecord(logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
+    return logger.makeRecord(logger.name, level, __file__, 0, text, (), None, extra=extra)
 
 
 def set_level(identifier: str, name: str) -> None:

@@ -31,7 +31,8 @@ class LogThread(logging.Handler):
         """``word_dropped`` returns the line that says how many lines were dropped."""
         super().__init__()
         self._target, self._word_dropped = target, word_dropped
-        self._waiting: deque[logging.LogRecord] = deque()
+        self._waiting: deque[tuple[logging.LogRecord, int]] = deque()
+        """Records, each with the number of lines that are dropped with it."""
         self._changed = threading.Condition()
         self._dropped = 0
         self._is_writing = False
@@ -44,7 +45,7 @@ class LogThread(logging.Handler):
                 self._dropped += 1
                 return
             self._report_dropped()
-            self._waiting.append(record)
+            self._waiting.append((record, 1))
             self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -58,16 +59,23 @@ class LogThread(logging.Handler):
     def _report_dropped(self) -> None:
         """Put the line about dropped lines where they are missing."""
         if self._dropped:
-            self._waiting.append(self._word_dropped(self._dropped))
+            self._waiting.append((self._word_dropped(self._dropped), self._dropped))
             self._dropped = 0
 
     def _work(self) -> None:
+        has_failed = False
         while True:
             with self._changed:
                 self._is_writing = False
-                if not self._waiting:
+                if not self._waiting and not has_failed:  # else that line would fail as well: the next one has it
                     self._report_dropped()
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting)
-                record, self._is_writing = self._waiting.popleft(), True
-            self._target.handle(record)
+                (record, count), self._is_writing = self._waiting.popleft(), True
+            has_failed = False
+            try:
+                self._target.handle(record)
+            except Exception:  # noqa: BLE001 - whatever fails at the other end, later lines are to be written
+                has_failed = True
+                with self._changed:
+                    self._dropped += count
