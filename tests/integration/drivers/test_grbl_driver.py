@@ -138,8 +138,7 @@ def test_next_attempt_homes_first(rig, request_, fault):
 @pytest.mark.parametrize(
     ("fault", "homed", "note"),
     [
-        ("alarm 1", 2, "GRBL alarm 1 (a limit switch was hit on the way to x 375 y 25 pan 90): check the belts"),
-        ("reset", 2, "the board restarted by itself"),
+        ("alarm 2", 2, "GRBL alarm 2 (the goal is outside the board's soft limits on the way to x 375 y 25 pan 90)"),
         ("silent", 2, "asked for its state, the board doesn't answer"),
         ("short", 1, "the board was asked again"),
         ("error 20", 1, "the board was asked again"),
@@ -151,6 +150,23 @@ def test_fault_that_passes_costs_no_attempt(rig, request_, fault, homed, note):
     result = driver.scan(request_, RecordingMonitor())
     assert (result.pictures, board.homed) == (4, homed)
     assert note in result.note
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("alarm 1", "GRBL alarm 1"),
+        ("alarm 3", "GRBL alarm 3"),
+        ("alarm 10", "GRBL alarm 10"),
+        ("reset", "the board restarted by itself"),
+    ],
+)
+def test_arm_that_hit_something_or_was_stopped_does_not_move_by_itself(rig, request_, fault, said):
+    """A limit switch, an emergency stop, a restart on the way: a person may have a hand in there."""
+    driver, board = rig(fault=fault, at=2)
+    with pytest.raises(ScanFailed, match=said):
+        driver.scan(request_, RecordingMonitor())
+    assert (board.homed, board.moves) == (1, 2)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -59,9 +59,7 @@ MAX_HOLD_TIME: Final = timedelta(seconds=5)
 
 
 class BoardLocked(GantryFault):
-    """The board is in alarm, and the line that says which was lost."""
-
-    may_pass = True
+    """The board is in alarm, and the line that says which was lost: it may be the one of a limit switch."""
 
 
 class Arm:
@@ -136,13 +134,9 @@ class Arm:
         return self.position
 
     def examine(self) -> str:
-        """Return what the board reports of itself and of the arm. Nothing moves, and a known position stays known.
+        """Return what the board reports of itself and of the arm; raises as `make_ready`.
 
-        Raises
-        ------
-        GantryFault
-            As `make_ready`.
-
+        Nothing moves, and a known position stays known.
         """
         if not self._stands_as_known():
             self._forget()
@@ -224,7 +218,7 @@ class Arm:
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
 
-        Where it fails and may succeed once more, as after a restart of the board, the arm is homed and goes again.
+        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again.
 
         Raises
         ------
