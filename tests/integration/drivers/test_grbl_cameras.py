@@ -127,8 +127,10 @@ def test_library_that_fails_after_many_exposures_is_opened_again(rig, faults, tm
     (tmp_path / "datasets").mkdir()
     request = make_request(tmp_path / "datasets", configuration=path)
     driver, _ = rig(**OPTIONS)
-    result = driver.scan(request, RecordingMonitor())
+    monitor = RecordingMonitor()
+    result = driver.scan(request, monitor)
     assert result.pictures == len(recorded_poses(request)) == 36
+    assert "camera top: opened again" in [note for _, _, note in monitor.recorded]
     assert len(log_of(faults, "opening")) == 2
 
 
@@ -137,7 +139,11 @@ def test_arm_goes_back_for_a_picture_that_was_lost_behind_it(rig, faults, reques
     """The picture is taken where it was asked for, and the scan goes on where it was."""
     (faults / fault).write_text("2")
     driver, board = rig(**OPTIONS)
-    driver.scan(request_, RecordingMonitor())
+    monitor = RecordingMonitor()
+    driver.scan(request_, monitor)
+    notes = [note for _, _, note in monitor.recorded]
+    assert any(note.endswith("going back to position 2") for note in notes)  # each step is progress
+    assert "back at position 2" in notes
     first, second, third, *rest = board.goals
     assert rest[0] == second
     assert rest[1] == third

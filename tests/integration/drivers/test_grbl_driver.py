@@ -15,6 +15,7 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
+from plantimager.timelapse.support.progress import reporting_to
 
 # --- moving -----------------------------------------------------------------------------------
 
@@ -167,6 +168,16 @@ def test_arm_that_hit_something_or_was_stopped_does_not_move_by_itself(rig, requ
     with pytest.raises(ScanFailed, match=said):
         driver.scan(request_, RecordingMonitor())
     assert (board.homed, board.moves) == (1, 2)
+
+
+def test_homing_in_a_scan_is_progress(rig, request_):
+    """Both moves and the homing between them may together last longer than a stall."""
+    driver, _ = rig(fault="alarm 2", at=2)
+    steps = []
+    with reporting_to(steps.append):
+        driver.scan(request_, RecordingMonitor())
+    before, after = (number for number, step in enumerate(steps) if "ready again" in step)
+    assert after == before + 1
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

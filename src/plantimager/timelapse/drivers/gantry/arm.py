@@ -29,6 +29,7 @@ from plantimager.timelapse.drivers.gantry.protocol import (
     NoAnswer,
     Stopped,
 )
+from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,10 +234,13 @@ class Arm:
         except GantryFault as fault:
             if not fault.may_pass:
                 raise
+            report = current_report()  # moves and homing may each last nearly as long as a stall
+            report(f"{fault}; the arm is made ready again")
             try:
                 self.make_ready(wait)
             except GantryFault:
                 raise fault from None  # it is the cause
+            report("the arm is ready again")
             self._repairs.append(f"{fault}; the arm was made ready again and went on")
         return self._go_once(goal, wait)
 

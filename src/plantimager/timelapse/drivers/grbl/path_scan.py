@@ -146,7 +146,10 @@ class PathScan:
         failed = self._wait_for(shots)
         if not failed:
             return False
+        # A stall is counted from the last report: the way, the reopening and each exposure may last long.
+        self._report(f"{failed[0].fault}; going back to position {failed[0].number + 1}")
         reached = self._stand_at(failed[0].reached, failed[0].reached)
+        self._report(f"back at position {failed[0].number + 1}")
         for shot in failed:
             shot.repeat(reached)
         self._expose(pool, failed)
