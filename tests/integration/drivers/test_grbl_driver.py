@@ -9,6 +9,7 @@ from grbl_stand_in import DIALECTS, SETTINGS
 
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import (
     DriverError,
     ScanCancelled,
@@ -168,6 +169,13 @@ def test_arm_that_hit_something_or_was_stopped_does_not_move_by_itself(rig, requ
     with pytest.raises(ScanFailed, match=said):
         driver.scan(request_, RecordingMonitor())
     assert (board.homed, board.moves) == (1, 2)
+
+
+def test_repair_of_a_manual_move_is_not_in_the_note_of_a_scan(rig, request_):
+    """A note says what happened in its own scan."""
+    driver, _ = rig(fault="error 20", at=1)
+    driver.go_to(Pose(x=100.0), RecordingMonitor())
+    assert driver.scan(request_, RecordingMonitor()).note == ""
 
 
 def test_homing_in_a_scan_is_progress(rig, request_):
