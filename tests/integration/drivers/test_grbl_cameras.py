@@ -17,6 +17,7 @@ from raw_files import nef
 from tree import SUPPORT
 
 from plantimager.timelapse.drivers.cameras import process
+from plantimager.timelapse.drivers.grbl import path_scan
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed, ScannerNotReady
@@ -126,8 +127,10 @@ def test_library_that_fails_after_many_exposures_is_opened_again(rig, faults, tm
     (tmp_path / "datasets").mkdir()
     request = make_request(tmp_path / "datasets", configuration=path)
     driver, _ = rig(**OPTIONS)
-    result = driver.scan(request, RecordingMonitor())
+    monitor = RecordingMonitor()
+    result = driver.scan(request, monitor)
     assert result.pictures == len(recorded_poses(request)) == 36
+    assert "camera top: opened again" in [note for _, _, note in monitor.recorded]
     assert len(log_of(faults, "opening")) == 2
 
 
@@ -136,7 +139,11 @@ def test_arm_goes_back_for_a_picture_that_was_lost_behind_it(rig, faults, reques
     """The picture is taken where it was asked for, and the scan goes on where it was."""
     (faults / fault).write_text("2")
     driver, board = rig(**OPTIONS)
-    driver.scan(request_, RecordingMonitor())
+    monitor = RecordingMonitor()
+    driver.scan(request_, monitor)
+    notes = [note for _, _, note in monitor.recorded]
+    assert any(note.endswith("going back to position 2") for note in notes)  # each step is progress
+    assert "back at position 2" in notes
     first, second, third, *rest = board.goals
     assert rest[0] == second
     assert rest[1] == third
@@ -260,6 +267,16 @@ def test_raw_file_beside_a_picture_is_kept_with_it(rig, faults, request_, order)
     assert deleted == [2, 2, 4, 4, 6, 6, 8, 8]
 
 
+def test_further_pictures_of_an_exposure_stay_on_the_camera(rig, faults, tmp_path, request_):
+    """A dataset has one picture of each exposure, and nothing is deleted that has no copy."""
+    (faults / "further").write_bytes((tmp_path / "vcamera" / "DCIM" / "100TEST" / "A0001.JPG").read_bytes())
+    driver, _ = rig(**OPTIONS)
+    assert driver.scan(request_, RecordingMonitor()).pictures == 4
+    deleted = log_of(faults, "deleting")
+    assert len(deleted) == 4
+    assert not any("FURTHER" in line for line in deleted)
+
+
 def test_camera_that_gives_raw_files_alone_is_refused_and_keeps_them(rig, faults, tmp_path, request_):
     """Pillow would take the thumbnail at its beginning for the picture."""
     (tmp_path / "vcamera" / "DCIM" / "100TEST" / "A0001.JPG").write_bytes(nef())
@@ -274,6 +291,23 @@ def test_picture_is_deleted_from_the_camera_when_it_is_on_disk(rig, faults, requ
     driver, _ = rig(**OPTIONS)
     driver.scan(request_, RecordingMonitor())
     assert [line.split(", ")[1] for line in log_of(faults, "deleting")] == [f"{n} on disk" for n in range(1, 5)]
+
+
+def test_names_of_pictures_are_durable_before_the_camera_deletes_its_own(rig, faults, request_, monkeypatch):
+    """After a power cut a file without its name is lost, however durable its content."""
+    (faults / "raw").write_bytes(nef())
+    driver, _ = rig(**OPTIONS)
+
+    def note(directory):
+        with (faults / "log").open("a") as log:
+            log.write(f"name {directory.name}\n")
+
+    monkeypatch.setattr(path_scan, "sync_directory", note)
+    driver.scan(request_, RecordingMonitor())
+    for of_picture in (faults / "log").read_text().split("exposure\n")[1:]:
+        before, first, _ = of_picture.partition("deleting")
+        assert first
+        assert {"name images", "name raw"} <= set(before.splitlines())
 
 
 def test_picture_stays_on_the_camera_where_the_disk_is_full(rig, faults, request_, monkeypatch):

@@ -9,12 +9,14 @@ from grbl_stand_in import DIALECTS, SETTINGS
 
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
+from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import (
     DriverError,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
 )
+from plantimager.timelapse.support.progress import reporting_to
 
 # --- moving -----------------------------------------------------------------------------------
 
@@ -138,8 +140,7 @@ def test_next_attempt_homes_first(rig, request_, fault):
 @pytest.mark.parametrize(
     ("fault", "homed", "note"),
     [
-        ("alarm 1", 2, "GRBL alarm 1 (a limit switch was hit on the way to x 375 y 25 pan 90): check the belts"),
-        ("reset", 2, "the board restarted by itself"),
+        ("alarm 2", 2, "GRBL alarm 2 (the goal is outside the board's soft limits on the way to x 375 y 25 pan 90)"),
         ("silent", 2, "asked for its state, the board doesn't answer"),
         ("short", 1, "the board was asked again"),
         ("error 20", 1, "the board was asked again"),
@@ -151,6 +152,40 @@ def test_fault_that_passes_costs_no_attempt(rig, request_, fault, homed, note):
     result = driver.scan(request_, RecordingMonitor())
     assert (result.pictures, board.homed) == (4, homed)
     assert note in result.note
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("alarm 1", "GRBL alarm 1"),
+        ("alarm 3", "GRBL alarm 3"),
+        ("alarm 10", "GRBL alarm 10"),
+        ("reset", "the board restarted by itself"),
+    ],
+)
+def test_arm_that_hit_something_or_was_stopped_does_not_move_by_itself(rig, request_, fault, said):
+    """A limit switch, an emergency stop, a restart on the way: a person may have a hand in there."""
+    driver, board = rig(fault=fault, at=2)
+    with pytest.raises(ScanFailed, match=said):
+        driver.scan(request_, RecordingMonitor())
+    assert (board.homed, board.moves) == (1, 2)
+
+
+def test_repair_of_a_manual_move_is_not_in_the_note_of_a_scan(rig, request_):
+    """A note says what happened in its own scan."""
+    driver, _ = rig(fault="error 20", at=1)
+    driver.go_to(Pose(x=100.0), RecordingMonitor())
+    assert driver.scan(request_, RecordingMonitor()).note == ""
+
+
+def test_homing_in_a_scan_is_progress(rig, request_):
+    """Both moves and the homing between them may together last longer than a stall."""
+    driver, _ = rig(fault="alarm 2", at=2)
+    steps = []
+    with reporting_to(steps.append):
+        driver.scan(request_, RecordingMonitor())
+    before, after = (number for number, step in enumerate(steps) if "ready again" in step)
+    assert after == before + 1
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -137,6 +137,12 @@ def test_without_switches_a_failed_return_to_zero_costs_no_scan(rig, request_):
         driver.prepare()
 
 
+def test_without_switches_a_repair_on_the_way_to_zero_is_in_the_note_of_its_scan(rig, request_):
+    """It belongs to that scan, and not to the next one."""
+    driver, _ = rig(**NO_SWITCHES, fault="error 20", at=5)
+    assert "the board was asked again" in driver.scan(request_, RecordingMonitor()).note
+
+
 @pytest.mark.parametrize(("pan", "rests_at"), [([-360, 720], 0), ("endless", 360)])
 def test_without_switches_cables_are_unwound_before_the_arm_rests(rig, request_, pan, rests_at):
     """After a power cut nobody would know of the turn in them; a turntable without limits goes to a whole turn."""

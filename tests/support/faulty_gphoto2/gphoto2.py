@@ -16,6 +16,7 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 ``raw``         the content is a raw file, which the camera makes beside every picture, announced later
 ``raw first``   likewise, but it is the picture that is announced later
 ``raw late``    likewise, but only to one who waits for over a second
+``further``     the content is a further picture of each exposure, announced later, as in a bracket
 ==============  ===================================================================================
 """
 
@@ -30,6 +31,7 @@ del sys.modules["gphoto2"]
 import gphoto2 as real  # noqa: E402 - the library of the same name that this one hides
 
 FAULTS = Path(os.environ["FAULTS"])
+FURTHER = "FURTHER.JPG"
 
 
 def _log(words):
@@ -89,6 +91,8 @@ class Camera(real.Camera):
             return raw
         if next(FAULTS.glob("raw*"), None):
             self.announced.append(raw)
+        if (FAULTS / "further").exists():
+            self.announced.append(SimpleNamespace(folder=path.folder, name=FURTHER))
         return path
 
     def get_single_config(self, name, *arguments):
@@ -110,6 +114,8 @@ class Camera(real.Camera):
         if name.endswith(".NEF"):
             there = next(FAULTS.glob("raw*"))
             return SimpleNamespace(get_data_and_size=there.read_bytes)
+        if name == FURTHER:
+            return SimpleNamespace(get_data_and_size=(FAULTS / "further").read_bytes)
         if _hits("small"):
             return SimpleNamespace(get_data_and_size=(FAULTS / "small.jpg").read_bytes)
         file = super().file_get(folder, name, *arguments)
@@ -118,7 +124,7 @@ class Camera(real.Camera):
     def file_delete(self, folder, name, *arguments):
         kept = len([file for file in FAULTS.parent.rglob("top-*.[jn]*") if file.suffix != ".json"])
         _log(f"deleting {name}, {kept} on disk")
-        if not name.endswith(".NEF"):
+        if not name.endswith(".NEF") and name != FURTHER:
             super().file_delete(folder, name, *arguments)
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from plantimager.timelapse.datasets import disk_space
+from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.support.faults import Table
 
 FREE = 64_000_000
@@ -40,6 +41,20 @@ def test_disk_needs_space_for_the_scan_and_for_the_reserve(disk, needed, keep_fr
         disk_space.require_free_space(disk, needed, keep_free)
     assert caught.value.errno == errno.ENOSPC
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "needed"),
+    [
+        ([Camera("top", res_x=1000, res_y=500)], 500_000),
+        ([Camera("top", res_x=1000, res_y=500, encoding="png"), Camera("side", res_x=10, res_y=10)], 1_500_100),
+        ([Camera("top", encoding="png")], 0),
+        ([Camera("top", res_x=1000), Camera("side", res_x=10, res_y=10)], 100),
+    ],
+)
+def test_only_sizes_that_are_asked_for_count_as_needed(cameras, needed):
+    """A guess that is too large would refuse every slot on a disk where the scan fits."""
+    assert disk_space.max_picture_bytes(cameras) == needed
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.scan.cameras import FULL_SIZE
 from plantimager.timelapse.support.errors import ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
 
@@ -42,10 +41,15 @@ def read_size(value: object) -> int:
 
 
 def max_picture_bytes(cameras: Iterable[Camera]) -> int:
-    """Return the most bytes that the pictures of one position take."""
+    """Return the most bytes that the pictures of one position take, as far as the definition gives their sizes.
+
+    Pictures without a size count as nothing: a guess that is too large would refuse every scan on a disk where it fits.
+    The check of each picture remains for them.
+    """
     return sum(
-        (camera.res_x or FULL_SIZE[0]) * (camera.res_y or FULL_SIZE[1]) * BYTES_PER_PIXEL[camera.extension]
+        camera.res_x * camera.res_y * BYTES_PER_PIXEL[camera.extension]
         for camera in cameras
+        if camera.res_x is not None and camera.res_y is not None
     )
 
 

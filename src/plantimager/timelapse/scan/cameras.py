@@ -22,7 +22,7 @@ EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png",
 """Encoding to the file name extension that PlantDB takes."""
 
 FULL_SIZE: Final = (4000, 3000)
-"""Pixels of a camera whose size the definition doesn't name, where that has to be guessed."""
+"""Pixels of a camera that is only simulated and whose size the definition doesn't name."""
 
 _OWN: Final = "the camera's own full size"
 

@@ -5,6 +5,8 @@ from grbl_stand_in import DIALECTS
 from soaking import SOAK
 from wild_board import Sheet, wild_arm
 
+from plantimager.timelapse.drivers.gantry.port import GantryFault
+
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 """A short scan."""
 
@@ -94,13 +96,21 @@ def test_lost_byte_costs_no_slot_without_limit_switches(direction):
 
 
 @pytest.mark.parametrize("name", ["grbl", "grblhal"])
-def test_alarm_costs_no_slot_whichever_byte_of_its_line_is_lost(name):
-    """Some firmwares answer afterwards and say that they are locked; others are silent."""
-    _, passed, _ = take_scan(DIALECTS[name], fault="alarm 1")
-    for number in range(passed["from"] // 3, passed["from"] * 2 // 3):  # it comes in the middle
-        pictures, _, _ = take_scan(
-            DIALECTS[name],
-            fault="alarm 1",
-            damage=lambda way, at, byte, number=number: "" if (way, at) == ("from", number) else byte,
-        )
-        assert is_whole(pictures), f"byte {number}"
+def test_limit_switch_ends_the_attempt_whichever_byte_of_its_line_is_lost(name):
+    """The arm doesn't drive at the same obstacle again.
+
+    A firmware that is silent after an alarm can't be told from a hung board where the line made no sense: it is homed.
+    """
+    _, passed, _ = take_scan(DIALECTS[name])
+    moved = []
+    for number in range(passed["from"] // 3, passed["from"] * 2 // 3):  # the alarm comes in the middle
+        try:
+            take_scan(
+                DIALECTS[name],
+                fault="alarm 1",
+                damage=lambda way, at, byte, number=number: "" if (way, at) == ("from", number) else byte,
+            )
+            moved.append(number)
+        except GantryFault:
+            pass
+    assert len(moved) <= (len("ALARM:") if name == "grbl" else 0)

@@ -64,6 +64,8 @@ class Gphoto2Camera(CameraDevice):
         """Settings that it doesn't have."""
         self._files: list[tuple[str, str]] = []
         """Folder and name of those of the last exposure."""
+        self._handed_over: list[tuple[str, str]] = []
+        """Those of them whose content `fetch` has returned. Only these may be deleted."""
         with _translate_errors("it can't be opened"):
             self._camera = self._find()
 
@@ -112,7 +114,7 @@ class Gphoto2Camera(CameraDevice):
             for _ in self._events(0):  # a file that was announced late is the picture before
                 pass
             where = self._camera.capture(gphoto2.GP_CAPTURE_IMAGE)
-        self._files = [(where.folder, where.name)]
+        self._files, self._handed_over = [(where.folder, where.name)], []
 
     def fetch(self) -> Capture:
         """Fetch all files of the exposure: a camera set to RAW+JPEG makes two, and may announce either one first."""
@@ -124,21 +126,29 @@ class Gphoto2Camera(CameraDevice):
                     if makes_two:
                         break
             contents = {}
-            for folder, name in self._files:
-                file = self._camera.file_get(folder, name, gphoto2.GP_FILE_TYPE_NORMAL)
-                contents[name] = bytes(file.get_data_and_size())
-        raws = {name: content for name, content in contents.items() if is_raw(content)}
-        pictures = [content for name, content in contents.items() if name not in raws]
+            for place in self._files:
+                file = self._camera.file_get(*place, gphoto2.GP_FILE_TYPE_NORMAL)
+                contents[place] = bytes(file.get_data_and_size())
+        raws: dict[str, tuple[str, str]] = {}
+        pictures = []
+        for place, content in contents.items():
+            if is_raw(content):
+                raws.setdefault(place[1].rpartition(".")[2].lower(), place)
+            else:
+                pictures.append(place)
+        picture = pictures[0] if pictures else next(iter(raws.values()))
+        beside = raws if pictures else {}
+        self._handed_over = [picture, *beside.values()]
         reported = {name: self._get(name) for name in (*REPORTED, *self._applied)}
         return Capture(
-            pictures[0] if pictures else next(iter(raws.values())),
-            {name.rpartition(".")[2].lower(): content for name, content in raws.items()} if pictures else {},
+            contents[picture],
+            {extension: contents[place] for extension, place in beside.items()},
             {name: value for name, value in reported.items() if value is not None},
         )
 
     def discard(self) -> None:
-        """Delete the files from the card."""
-        for folder, name in self._files:
+        """Delete from the card what `fetch` returned; a bracket's further files have no copy, and stay there."""
+        for folder, name in self._handed_over:
             with contextlib.suppress(gphoto2.GPhoto2Error):  # it may be in the camera's memory only
                 self._camera.file_delete(folder, name)
 

@@ -29,6 +29,7 @@ from plantimager.timelapse.drivers.gantry.protocol import (
     NoAnswer,
     Stopped,
 )
+from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,9 +60,7 @@ MAX_HOLD_TIME: Final = timedelta(seconds=5)
 
 
 class BoardLocked(GantryFault):
-    """The board is in alarm, and the line that says which was lost."""
-
-    may_pass = True
+    """The board is in alarm, and the line that says which was lost: it may be the one of a limit switch."""
 
 
 class Arm:
@@ -136,13 +135,9 @@ class Arm:
         return self.position
 
     def examine(self) -> str:
-        """Return what the board reports of itself and of the arm. Nothing moves, and a known position stays known.
+        """Return what the board reports of itself and of the arm; raises as `make_ready`.
 
-        Raises
-        ------
-        GantryFault
-            As `make_ready`.
-
+        Nothing moves, and a known position stays known.
         """
         if not self._stands_as_known():
             self._forget()
@@ -224,7 +219,7 @@ class Arm:
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
 
-        Where it fails and may succeed once more, as after a restart of the board, the arm is homed and goes again.
+        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again.
 
         Raises
         ------
@@ -239,10 +234,13 @@ class Arm:
         except GantryFault as fault:
             if not fault.may_pass:
                 raise
+            report = current_report()  # moves and homing may each last nearly as long as a stall
+            report(f"{fault}; the arm is made ready again")
             try:
                 self.make_ready(wait)
             except GantryFault:
                 raise fault from None  # it is the cause
+            report("the arm is ready again")
             self._repairs.append(f"{fault}; the arm was made ready again and went on")
         return self._go_once(goal, wait)
 

@@ -99,7 +99,8 @@ ERRORS: Final = MappingProxyType(
     }
 )
 
-_ALARM_WORDS: Final = {"hard limit": 1, "soft limit": 2, "abort": 3, "homing": 9}
+_SOFT_LIMIT: Final = 2
+_ALARM_WORDS: Final = {"hard limit": 1, "soft limit": _SOFT_LIMIT, "abort": 3, "homing": 9}
 _ERROR_WORDS: Final = {"homing": 5, "idle": 8, "lock": 9, "soft limit": 10, "door": 13}
 """What firmwares without numbers write, and the number that has the same cure."""
 
@@ -109,6 +110,11 @@ _UNKNOWN_CURE: Final = "look it up in the manual of the board's firmware"
 def describe_alarm(code: str, where: str = "") -> str:
     """Return what an alarm means and what to do; ``where`` follows the meaning: ``at x = 741 mm``."""
     return _describe("alarm", code, ALARMS, _ALARM_WORDS, where)
+
+
+def may_be_damaged_line(code: str) -> bool:
+    """Whether the alarm is that of a goal outside the soft limits, which a damaged byte may ask for."""
+    return int(code) == _SOFT_LIMIT if code.isdecimal() else "soft limit" in code.lower()
 
 
 def describe_error(code: str, sent: str) -> str:

@@ -7,7 +7,7 @@ import errno
 import re
 import termios
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import serial
 from serial.tools import list_ports
@@ -36,8 +36,11 @@ CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the
 class GantryFault(Exception):
     """Something is wrong with the gantry; worded for the person at the rig."""
 
-    may_pass: ClassVar[bool] = False
-    """Whether the same move may succeed once the board was reset and the arm homed."""
+    may_pass: bool = False
+    """Whether the same move may be repeated at once, after the board was reset and the arm homed by itself.
+
+    Not where the arm may have hit something, or a person may have stopped it: someone has to look first.
+    """
 
 
 class LineLost(GantryFault):

@@ -74,9 +74,8 @@ class NoAnswer(GantryFault):
 class BoardRestarted(GantryFault):
     """The board's banner came although the driver had not reset it."""
 
-    may_pass = True
-
-    def __init__(self) -> None:
+    def __init__(self, *, may_pass: bool = True) -> None:
+        self.may_pass = may_pass
         super().__init__(
             "the board restarted by itself, which loses the arm's position: check the power supply and the "
             "emergency stop, then `timelapsectl rig home`"
@@ -86,11 +85,10 @@ class BoardRestarted(GantryFault):
 class Alarm(GantryFault):
     """The board stopped by itself and is locked."""
 
-    may_pass = True
-
     def __init__(self, code: str, where: str = "") -> None:
         self.code = code
         """A number, or the board's own words."""
+        self.may_pass = codes.may_be_damaged_line(code)
         super().__init__(codes.describe_alarm(code, where))
 
 
@@ -315,7 +313,7 @@ class Grbl:
                 status = read_status(line)
                 if status is not None and (status.state in STATES or status.state == doubtful):
                     return status
-                _raise_unasked(line)
+                _raise_unasked(line, may_pass=False)  # no byte of a `?` turns into a reset
                 if line.startswith("<") or status is not None:  # damaged on its way
                     doubtful = "" if status is None else status.state
                     self._repeats += 1
@@ -365,13 +363,16 @@ class Grbl:
         return NoAnswer(f"{self._line.port}: {after}the board {words}")
 
 
-def _raise_unasked(line: str) -> str | None:
-    """Raise what an alarm or a banner stands for; return the code of an error."""
+def _raise_unasked(line: str, *, may_pass: bool = True) -> str | None:
+    """Raise what an alarm or a banner stands for; return the code of an error.
+
+    ``may_pass`` is that of a banner: one that follows a command may come of a damaged byte of it, which was a reset.
+    """
     code = read_code(line)
     if code is not None and code[0] == "alarm":
         raise Alarm(code[1])
     if read_firmware(line) is not None:
-        raise BoardRestarted
+        raise BoardRestarted(may_pass=may_pass)
     return code[1] if code is not None else None
 
 

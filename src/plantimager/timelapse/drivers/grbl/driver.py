@@ -116,6 +116,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         if monitor.cancelled:
             raise ScanCancelled("cancelled before it began")
         total = len(poses) * len(cameras)
+        self._rig.arm.take_notes()  # those of other calls are not this scan's
         self._make_ready(monitor, cameras, total)
         notes: list[str] = []
         with (
@@ -195,8 +196,9 @@ class GrblDriver(ScannerDriver, ManualRigControl):
 
     @contextlib.contextmanager
     def _returning_to_zero(self, notes: list[str]) -> Iterator[None]:
-        """Bring an arm that can't home back to its zero after a scan. A failure is added to ``notes``; the scan counts.
+        """Bring an arm that can't home back to its zero after a scan, which counts even where that fails.
 
+        What failed or was repeated is added to ``notes``.
         Not after a cancellation, which has to end soon: `standby` and `prepare` do it then.
         """
         cancelled = False
@@ -209,6 +211,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             if not cancelled:
                 with collecting(notes):
                     self._rig.return_to_zero()
+                notes += self._rig.arm.take_notes()
 
     @contextlib.contextmanager
     def _scan_light(self, notes: list[str]) -> Iterator[None]:

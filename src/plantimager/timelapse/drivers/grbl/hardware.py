@@ -136,7 +136,7 @@ class GrblRig:
 
         ``on_closed`` is called when the shutter is closed. Where it returns True the arm moves on then, so that a
         transfer that fails is not followed by another try; else the exposure is repeated as often as ``tries`` allows,
-        and ``report`` is called with a sentence each time.
+        and ``report`` is called with a sentence each time. It is called after an opening, too.
 
         Raises
         ------
@@ -158,6 +158,9 @@ class GrblRig:
             moves_on = False
             try:
                 with naming_camera(tries.camera.name):
+                    if not camera.is_open:
+                        camera.open()
+                        report(f"camera {tries.camera.name}: opened again")
                     camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = on_closed()
                     return camera.fetch(exposure, lambda: monitor.cancelled)

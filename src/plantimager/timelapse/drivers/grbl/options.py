@@ -49,7 +49,7 @@ class RigOptions(Struct, frozen=True, kw_only=True):
     """How often a failed exposure is repeated at its position, 0 to 10; then the camera is opened again, and it is
     tried as often once more, before the attempt has failed."""
     keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
-    """What no scan may use up of the disk of the datasets; whether a scan fits is calculated before it begins."""
+    """What no scan may use up of the disk of the datasets; a scan begins only where pictures of the sizes asked fit."""
     cameras: Mapping[str, CameraOptions]
     switches: tuple[SwitchOptions, ...]
 

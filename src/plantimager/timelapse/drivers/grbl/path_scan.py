@@ -23,6 +23,7 @@ from plantimager.timelapse.drivers.grbl.hardware import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
 if TYPE_CHECKING:
@@ -145,7 +146,10 @@ class PathScan:
         failed = self._wait_for(shots)
         if not failed:
             return False
+        # A stall is counted from the last report: the way, the reopening and each exposure may last long.
+        self._report(f"{failed[0].fault}; going back to position {failed[0].number + 1}")
         reached = self._stand_at(failed[0].reached, failed[0].reached)
+        self._report(f"back at position {failed[0].number + 1}")
         for shot in failed:
             shot.repeat(reached)
         self._expose(pool, failed)
@@ -194,8 +198,7 @@ class PathScan:
             raw.write_bytes(content)
             written.append(raw)
         if KINDS[camera.options.kind].keeps_files:
-            for file in written:
-                _sync(file)
+            _make_durable(written, path.parents[1])
             camera.discard()
         self._sizes[shot.tries.camera.name] = tuple(picture.facts["size"])
         self._faults += shot.tries.faults
@@ -216,6 +219,10 @@ class PathScan:
         self._monitor.progress(self._layout.pictures, self._total, words)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fdatasync(file.fileno())
+def _make_durable(files: Sequence[Path], dataset: Path) -> None:
+    """Write files and their names to the disk: after a power cut a file without its name is lost."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fdatasync(file.fileno())
+    for directory in (*sorted({path.parent for path in files}), dataset, dataset.parent):
+        sync_directory(directory)
