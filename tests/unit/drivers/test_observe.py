@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -76,6 +77,23 @@ def test_failure_is_a_note_and_the_scan_counts(observing, source, why):
     assert result.note.startswith("a bit dark; nothing was observed: ")
     assert why in result.note
     assert observed == [None, None]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_disk_that_refuses_the_observation_leaves_the_metadata_of_the_scan_whole(observing, monkeypatch, code):
+    """They are as they were without it, the note says so, and the receipt has the values."""
+    write = os.writev
+
+    def refuse(descriptor, pieces):
+        if b'"observed"' in b"".join(pieces) and b'"acquisition_date"' in b"".join(pieces):
+            write(descriptor, [b"{"])
+            raise OSError(code, os.strerror(code))
+        return write(descriptor, pieces)
+
+    monkeypatch.setattr(os, "writev", refuse)
+    result, receipt, metadata = observing("""echo '{"a": 1}'""")
+    assert result.note.startswith("a bit dark; what was observed is not in metadata.json: ")
+    assert (receipt, metadata) == ({"a": 1}, None)
 
 
 def test_program_runs_beside_the_scan(observing, tmp_path):
