@@ -15,6 +15,7 @@ from waiting import wait_until
 
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
+from plantimager.timelapse.drivers.programs import observe
 from plantimager.timelapse.drivers.programs.observe import MAX_BYTES, MAX_DEPTH, ObserveProgram, read_observed
 from plantimager.timelapse.drivers.programs.processes import read_process
 from plantimager.timelapse.drivers.testing import make_request
@@ -54,6 +55,27 @@ def test_object_goes_into_the_metadata_of_the_dataset(observing):
     seen = {"scan": "col0_7", "slot": 7, "attempt": 2, "°C": [21.5, None]}
     source = """printf '{"scan": "%s", "slot": %s, "attempt": %s,\\n "°C": [21.5, null]}\\n' $SCAN_ID $SLOT $ATTEMPT"""
     assert observing(source) == (ScanResult(pictures=1, note="a bit dark"), seen, seen)
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES // 4, MAX_BYTES // 2, MAX_BYTES])
+def test_one_line_may_be_as_long_as_all_of_it(observing, tmp_path, size):
+    """As `json.dumps` prints it."""
+    values = {"a": "x" * (size - 9)}
+    (tmp_path / "values").write_text(f"{json.dumps(values)}")
+    assert (tmp_path / "values").stat().st_size <= MAX_BYTES
+    assert observing(f"cat {tmp_path}/values")[1] == values
+
+
+def test_program_that_prints_without_end_takes_no_memory_of_the_daemon(tmp_path, monkeypatch):
+    """What is more than it may print is not kept."""
+    kept = []
+    monkeypatch.setattr(observe, "read_observed", kept.append)
+    program = tmp_path / "observe"
+    program.write_text("#!/bin/sh\nyes | head -n 300000\n")
+    program.chmod(0o755)
+    running = ObserveProgram([str(program)], timedelta(minutes=1))(make_request(tmp_path))
+    running.result(lambda _: None)
+    assert [len(text) for text in kept] == [MAX_BYTES + 1]
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,8 @@ class _Running:
         about = {"TIMELAPSE_ID": request.timelapse_id, "SCAN_ID": request.scan_id}
         about |= {"SLOT": str(request.index), "ATTEMPT": str(request.attempt)}
 
-        def keep(lines: list[bytes]) -> None:
-            for line in lines:
-                output.extend(line[: MAX_BYTES + 1 - len(output)] + b"\n")
+        def keep(chunk: bytes) -> None:  # one byte more than may be there tells that it is too much
+            output.extend(chunk[: MAX_BYTES + 1 - len(output)])
 
         mark = secrets.token_bytes(8).hex()
         try:
@@ -98,7 +97,7 @@ class _Running:
                     environment={**basic_environment(), **about, MARK: mark},
                     stop_grace=STOP_GRACE,
                     should_stop=lambda: deadline.passed() or self._stop.is_set(),
-                    on_output=keep,
+                    on_chunk=keep,
                     may_leave=True,  # since what a driver by others starts meanwhile looks like a leftover
                 )
         finally:
