@@ -23,7 +23,7 @@ from plantimager.timelapse.datasets.contents import find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
-from plantimager.timelapse.scan.request import Owner, ScanResult
+from plantimager.timelapse.scan.request import Observed, Owner, ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
@@ -337,6 +337,16 @@ def test_what_is_moved_for_a_dataset_is_in_its_note(ours, tmp_path):
         (attempt.directory / "0.jpg").write_text("a picture")
         result = attempt.finish(ScanResult(note="a bit dark"))
     assert result.note == f"a bit dark; what was in {tmp_path}/col0_0 is now in col0_0.earlier-1"
+
+
+def test_what_driver_and_observation_both_say_is_said_once(tmp_path):
+    """Both look at what programs have left running."""
+    observation = Mock()
+    observation.result.return_value = Observed(note="5 processes still run")
+    with begin_attempt(make_request(tmp_path, observe=lambda _: observation)) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        result = attempt.finish(ScanResult(note="5 processes still run"))
+    assert result.note == "5 processes still run"
 
 
 # --- evidence -----------------------------------------------------------------------------------------------

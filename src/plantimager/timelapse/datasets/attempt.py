@@ -190,7 +190,7 @@ def _complete(
 
 
 def _join(*notes: str) -> str:
-    return "; ".join(filter(None, notes))
+    return "; ".join(dict.fromkeys(filter(None, notes)))  # a driver's program and an observing one may say the same
 
 
 def _write_receipt(directory: Path, receipt: dict[str, Any]) -> None:
