@@ -20,8 +20,10 @@ from plantimager.timelapse.drivers.cameras.base import Exposure
 from plantimager.timelapse.drivers.cameras.command import CommandCamera
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 from plantimager.timelapse.drivers.command.driver import CommandDriver
+from plantimager.timelapse.drivers.programs.observe import ObserveProgram
 from plantimager.timelapse.drivers.programs.processes import MAX_LEFT, read_process
 from plantimager.timelapse.drivers.programs.run import run_program
+from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.switches import ProgramSwitch, SwitchOptions
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request, scan_until_killed
 from plantimager.timelapse.scan.lights import Role
@@ -117,6 +119,20 @@ def test_what_sets_something_for_good_may_leave_a_process_that_holds_it(datasets
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not program.running(), within=60)
     assert note(2) == ""
+
+
+def test_what_an_observing_program_leaves_is_told_where_it_piles_up(datasets, program):
+    """It may be a driver's own, and goes on. The scan's note says so, whatever the driver."""
+    observe = ObserveProgram([program("observe", "echo '{}'")], timedelta(minutes=1))
+    simulated = SimulatedDriver({"time_per_position": 0, "image_width": 16})
+
+    def note(index):
+        request = make_request(datasets, index=index, observe=observe)
+        return simulated.scan(request, RecordingMonitor()).note
+
+    for index in range(MAX_LEFT):
+        assert note(index) == ""
+    assert note(MAX_LEFT).startswith(f"{MAX_LEFT + 1} processes that other programs have left still run: s")
 
 
 def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program):

@@ -199,7 +199,7 @@ def test_captions_have_slot_age_camera_and_pose(tmp_path, monkeypatch):
     from plantimager.timelapse.drivers import painted_plant  # noqa: PLC0415 - what the driver imports late
 
     captions = []
-    monkeypatch.setattr(painted_plant, "paint", lambda *asked: captions.append(asked[2]) or b"")
+    monkeypatch.setattr(painted_plant, "paint", lambda *asked: captions.append(asked[2]) or b"a picture")
     scan(make_request(tmp_path, index=3, scheduled_at=datetime(2026, 6, 24, 20, tzinfo=UTC)))
     assert captions[1] == (
         "col0   slot 3   day 2.5   2026-06-24 20:00:00 UTC",

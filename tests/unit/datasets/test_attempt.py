@@ -23,7 +23,7 @@ from plantimager.timelapse.datasets.contents import find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
-from plantimager.timelapse.scan.request import Owner, ScanResult
+from plantimager.timelapse.scan.request import Observed, Owner, ScanResult
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
@@ -339,6 +339,16 @@ def test_what_is_moved_for_a_dataset_is_in_its_note(ours, tmp_path):
     assert result.note == f"a bit dark; what was in {tmp_path}/col0_0 is now in col0_0.earlier-1"
 
 
+def test_what_driver_and_observation_both_say_is_said_once(tmp_path):
+    """Both look at what programs have left running."""
+    observation = Mock()
+    observation.result.return_value = Observed(note="5 processes still run")
+    with begin_attempt(make_request(tmp_path, observe=lambda _: observation)) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        result = attempt.finish(ScanResult(note="5 processes still run"))
+    assert result.note == "5 processes still run"
+
+
 # --- evidence -----------------------------------------------------------------------------------------------
 
 
@@ -348,6 +358,9 @@ def test_what_is_moved_for_a_dataset_is_in_its_note(ours, tmp_path):
         ({}, None, "left no file"),
         ({"0.jpg": ""}, None, "left no file"),
         ({"0.jpg": "x"}, 2, "took 2 pictures, and left 1 file"),
+        ({"0.jpg": "x", "1.JPG": "x", "log.txt": "x"}, 3, "took 3 pictures, and left 2 pictures among 3 files"),
+        ({"0.jpg": "x", "1.xyz": "x", "1.XMP": "x"}, 3, "took 3 pictures, and left 2 pictures among 3 files"),
+        ({"files.json": "{}", "images.json": "{}"}, 2, "took 2 pictures, and left 0 pictures among 2 files"),
         ({"files.json": '{"filesets": [{"id": "images", "files": [{"file": "0.jpg"}]}]}'}, None, "lists images/0.jpg"),
     ],
 )
@@ -364,6 +377,23 @@ def test_attempt_without_its_pictures_is_no_dataset(request_, files, claimed, fa
         finish()
     assert not request_.dataset_dir.exists()
     assert find_finished(request_) is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("0.jpg", "1.xyz", "2"),  # a kind of raw file that nobody knows
+        ("0.xyz", "0.jpg", "1.xyz", "1.jpg", "2.xyz", "log.txt"),
+        ("0.csv", "1.csv", "2.csv", "about.json"),  # spectra
+    ],
+)
+def test_files_of_an_unknown_kind_may_be_the_pictures(request_, names):
+    """A whole scan is never refused for the names of its files."""
+    with begin_attempt(request_) as attempt:
+        for name in names:
+            (attempt.directory / name).write_text("x")
+        attempt.finish(ScanResult(pictures=3))
+    assert find_finished(request_) == ScanResult(pictures=3)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from waiting import wait_until
 
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
+from plantimager.timelapse.drivers.programs import observe
 from plantimager.timelapse.drivers.programs.observe import MAX_BYTES, MAX_DEPTH, ObserveProgram, read_observed
 from plantimager.timelapse.drivers.programs.processes import read_process
 from plantimager.timelapse.drivers.testing import make_request
@@ -55,6 +57,27 @@ def test_object_goes_into_the_metadata_of_the_dataset(observing):
     assert observing(source) == (ScanResult(pictures=1, note="a bit dark"), seen, seen)
 
 
+@pytest.mark.parametrize("size", [MAX_BYTES // 4, MAX_BYTES // 2, MAX_BYTES])
+def test_one_line_may_be_as_long_as_all_of_it(observing, tmp_path, size):
+    """As `json.dumps` prints it."""
+    values = {"a": "x" * (size - 9)}
+    (tmp_path / "values").write_text(f"{json.dumps(values)}")
+    assert (tmp_path / "values").stat().st_size <= MAX_BYTES
+    assert observing(f"cat {tmp_path}/values")[1] == values
+
+
+def test_program_that_prints_without_end_takes_no_memory_of_the_daemon(tmp_path, monkeypatch):
+    """What is more than it may print is not kept."""
+    kept = []
+    monkeypatch.setattr(observe, "read_observed", kept.append)
+    program = tmp_path / "observe"
+    program.write_text("#!/bin/sh\nyes | head -n 300000\n")
+    program.chmod(0o755)
+    running = ObserveProgram([str(program)], timedelta(minutes=1))(make_request(tmp_path))
+    running.result(lambda _: None)
+    assert [len(text) for text in kept] == [MAX_BYTES + 1]
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -76,6 +99,23 @@ def test_failure_is_a_note_and_the_scan_counts(observing, source, why):
     assert result.note.startswith("a bit dark; nothing was observed: ")
     assert why in result.note
     assert observed == [None, None]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_disk_that_refuses_the_observation_leaves_the_metadata_of_the_scan_whole(observing, monkeypatch, code):
+    """They are as they were without it, the note says so, and the receipt has the values."""
+    write = os.writev
+
+    def refuse(descriptor, pieces):
+        if b'"observed"' in b"".join(pieces) and b'"acquisition_date"' in b"".join(pieces):
+            write(descriptor, [b"{"])
+            raise OSError(code, os.strerror(code))
+        return write(descriptor, pieces)
+
+    monkeypatch.setattr(os, "writev", refuse)
+    result, receipt, metadata = observing("""echo '{"a": 1}'""")
+    assert result.note.startswith("a bit dark; what was observed is not in metadata.json: ")
+    assert (receipt, metadata) == ({"a": 1}, None)
 
 
 def test_program_runs_beside_the_scan(observing, tmp_path):

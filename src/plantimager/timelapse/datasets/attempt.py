@@ -88,12 +88,13 @@ class Attempt:
         observed = Observed() if self._observation is None else self._observation.result(self._report)
         if not os.access(self.directory, os.W_OK):  # a program has write-protected its pictures
             open_to_group(self.directory)
-        receipt = make_receipt(self.request, replace(result, note=_join(result.note, observed.note)))
+        refusal = "" if observed.values is None else add_observed(self.directory, observed.values)
+        note = _join(observed.note, refusal)
+        receipt = make_receipt(self.request, replace(result, note=_join(result.note, note)))
         if observed.values is not None:
             receipt[OBSERVED] = observed.values
-            add_observed(self.directory, observed.values)
         _write_receipt(self.directory, receipt)
-        self._receipt, self._note = receipt, observed.note
+        self._receipt, self._note = receipt, note
 
     def stop(self) -> None:
         """End the observation, if it still goes on: the attempt is over."""
@@ -189,7 +190,7 @@ def _complete(
 
 
 def _join(*notes: str) -> str:
-    return "; ".join(filter(None, notes))
+    return "; ".join(dict.fromkeys(filter(None, notes)))  # a driver's program and an observing one may say the same
 
 
 def _write_receipt(directory: Path, receipt: dict[str, Any]) -> None:

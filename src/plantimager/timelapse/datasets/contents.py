@@ -24,11 +24,18 @@ PICTURE_SUFFIXES: Final = frozenset(
     ".arw .bmp .cr2 .cr3 .dng .heic .jpeg .jpg .nef .png .raw .rw2 .tif .tiff .webp".split()  # noqa: SIM905 - fifteen lines
 )
 
+DATA_SUFFIX: Final = ".json"
+"""Of metadata and lists, never of a picture."""
+
+TEXT_SUFFIXES: Final = frozenset(f"{DATA_SUFFIX} .csv .htm .html .ini .log .md .toml .txt .xml .xmp .yaml .yml".split())
+"""Of what programs write beside their pictures. A file with a suffix that nobody knows may well be a picture."""
+
 
 def check_contents(directory: Path, claimed: int | None = None, least: int = 1, source: str = "the driver") -> None:
     """Check before a dataset is made of ``directory`` that it has the pictures that ``source`` says it has taken.
 
-    Files without content don't count, and neither do links.
+    Files without content don't count, and neither do links. Files of text are no pictures, unless only such are there:
+    a program may call its spectra pictures.
 
     Raises
     ------
@@ -37,11 +44,14 @@ def check_contents(directory: Path, claimed: int | None = None, least: int = 1, 
     OSError
         The directory can't be read.
     """
-    there = sum(1 for path in dataset_files(directory) if path.lstat().st_size)
+    suffixes = [path.suffix.lower() for path in dataset_files(directory) if path.lstat().st_size]
+    there = len(suffixes)
     if not there:
         raise ScanFailed(f"{source} left no file")
-    if claimed is not None and claimed > there:
-        raise ScanFailed(f"{source} says that it took {_count(claimed, 'picture')}, and left {_count(there, 'file')}")
+    pictures = sum(1 for suffix in suffixes if suffix not in TEXT_SUFFIXES) or there - suffixes.count(DATA_SUFFIX)
+    if claimed is not None and claimed > pictures:
+        left = _count(there, "file") if pictures == there else f"{_count(pictures, 'picture')} among {there} files"
+        raise ScanFailed(f"{source} says that it took {_count(claimed, 'picture')}, and left {left}")
     if there < least:
         raise ScanFailed(f"{source} left {_count(there, 'file')}, {least} are expected")
     for name in _listed_files(directory):

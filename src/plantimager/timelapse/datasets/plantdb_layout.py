@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
-from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.durable import read_regular, write_durably
+from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,11 +118,22 @@ class PlantDbLayout:
         (self._metadata / name).write_bytes(json_text.dumps(metadata))
 
 
-def add_observed(directory: Path, values: Mapping[str, Any]) -> None:
-    """Add what was observed beside a scan to its metadata, if they are ours."""
+def add_observed(directory: Path, values: Mapping[str, Any]) -> str:
+    """Add what was observed beside a scan to its metadata, if they are ours; return a note where the disk refuses it.
+
+    The metadata are replaced as a whole, so that they are as they were then.
+    """
     path = directory / "metadata" / "metadata.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):  # a program's own files are as it likes
+    try:
         metadata = json_text.loads(read_regular(path, MAX_METADATA_BYTES))
-        if not path.is_symlink():
-            metadata["timelapsed"]["observed"] = values
-            path.write_bytes(json_text.dumps(metadata))
+        metadata["timelapsed"]["observed"] = values
+        text = json_text.dumps(metadata)
+    except (OSError, ValueError, KeyError, TypeError):  # a program's own files are as it likes
+        return ""
+    if path.is_symlink():
+        return ""
+    try:
+        write_durably(path, text)
+    except OSError as problem:
+        return f"what was observed is not in {path.name}: {describe_disk_error(problem)}"
+    return ""

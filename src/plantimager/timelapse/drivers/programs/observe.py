@@ -1,11 +1,14 @@
 """The operator's program that observes something beside each scan, such as temperature and light.
 
 It runs while the rig scans, whichever driver that has, and prints a JSON object, which is not trusted. Where it fails,
-the scan counts all the same, and its note says why nothing was observed.
+the scan counts all the same, and its note says why nothing was observed. What it leaves running is ended by a mark in
+its environment. A process without the mark may be a driver's own, so that it goes on; the note says so where they pile
+up.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import threading
@@ -13,10 +16,12 @@ from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
-from plantimager.timelapse.drivers.programs.processes import end_leftovers
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.json_text import is_deeper
@@ -76,9 +81,11 @@ class _Running:
 
     def _run(self) -> None:
         try:
-            self._observed = Observed(read_observed(self._print()))
+            observed = Observed(read_observed(self._print()))
         except (ProgramMissing, ProgramHung, OSError, ValueError) as problem:
-            self._observed = Observed(note=f"nothing was observed: {self._argv[0]}: {problem}")
+            observed = Observed(note=f"nothing was observed: {self._argv[0]}: {problem}")
+        remaining = DESCENDANTS.describe_remaining()  # now, when those with the mark have been ended
+        self._observed = replace(observed, note="; ".join(filter(None, (observed.note, remaining))))
 
     def _print(self) -> bytes:
         """Run the program, and return what it has printed."""
@@ -86,9 +93,8 @@ class _Running:
         about = {"TIMELAPSE_ID": request.timelapse_id, "SCAN_ID": request.scan_id}
         about |= {"SLOT": str(request.index), "ATTEMPT": str(request.attempt)}
 
-        def keep(lines: list[bytes]) -> None:
-            for line in lines:
-                output.extend(line[: MAX_BYTES + 1 - len(output)] + b"\n")
+        def keep(chunk: bytes) -> None:  # one byte more than may be there tells that it is too much
+            output.extend(chunk[: MAX_BYTES + 1 - len(output)])
 
         mark = secrets.token_bytes(8).hex()
         try:
@@ -98,7 +104,7 @@ class _Running:
                     environment={**basic_environment(), **about, MARK: mark},
                     stop_grace=STOP_GRACE,
                     should_stop=lambda: deadline.passed() or self._stop.is_set(),
-                    on_output=keep,
+                    on_chunk=keep,
                     may_leave=True,  # since what a driver by others starts meanwhile looks like a leftover
                 )
         finally:
@@ -106,7 +112,7 @@ class _Running:
         if ended.stopped:
             raise ValueError(f"took longer than {format_duration(self._timeout)}")
         if ended.status != 0:
-            raise ValueError(str(ended))
+            raise ValueError(str(dataclasses.replace(ended, remaining="")))
         return bytes(output)
 
 

@@ -186,6 +186,10 @@ class Descendants:
                 break
             end_processes(families, stop_grace)
             self._unended |= {_key(process): process for process in families if _runs(process)}
+        return self.describe_remaining()
+
+    def describe_remaining(self) -> str:
+        """Return in words what could not be ended, and what piles up; empty where nothing does."""
         for known in (self._unended, self._left):
             for key in [key for key, process in [*known.items()] if not _runs(process)]:
                 known.pop(key, None)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     _OnOutput = Callable[[list[bytes]], None]
+    _OnChunk = Callable[[bytes], None]
     _Process = subprocess.Popen[bytes]
 
 POLL_INTERVAL: Final = 0.1
@@ -87,11 +88,13 @@ def run_program(
     directory: Path = Path("/"),
     stdin: bytes = b"",
     on_output: _OnOutput = lambda _: None,
+    on_chunk: _OnChunk = lambda _: None,
     may_leave: bool = False,
 ) -> ProgramExit:
     """Run a program to its end, or until ``should_stop()``: then it is sent SIGTERM, and ``stop_grace`` later SIGKILL.
 
-    ``on_output`` is called with the lines of its stdout as they come. Both functions are called on the calling thread.
+    ``on_output`` is called with the lines of its stdout as they come, but those longer than `MAX_LINE_BYTES`, and
+    ``on_chunk`` with all of it, in pieces. All these functions are called on the calling thread.
     All that it has started is ended after it, in the same way. One that sets something for good ``may_leave`` processes
     in sessions of their own, such as one that holds a GPIO line.
 
@@ -124,7 +127,7 @@ def run_program(
     leave_to_oom_killer(process.pid)
     remaining = ""
     try:
-        stopped, stderr_tail = _communicate(process, stop_grace, should_stop, on_output)
+        stopped, stderr_tail = _communicate(process, stop_grace, should_stop, on_output, on_chunk)
     finally:
         try:
             _end_group(process)
@@ -185,7 +188,11 @@ def _if_usable(setpriv: str, *options: str) -> Sequence[str]:
 
 
 def _communicate(
-    process: _Process, stop_grace: timedelta, should_stop: Callable[[], bool], on_output: _OnOutput
+    process: _Process,
+    stop_grace: timedelta,
+    should_stop: Callable[[], bool],
+    on_output: _OnOutput,
+    on_chunk: _OnChunk,
 ) -> tuple[bool, bytes]:
     """Read the output of a program until it has exited, even if another process still holds its pipes then.
 
@@ -209,6 +216,7 @@ def _communicate(
                 if chunk == b"" and not ending:
                     poll.unregister(descriptor)
                 elif chunk and descriptor == stdout:
+                    on_chunk(chunk)
                     on_output(lines.feed(chunk))
                 elif chunk:
                     tail = (tail + chunk)[-MAX_STDERR_KEPT:]
