@@ -44,6 +44,12 @@ def test_store_and_datasets_cannot_be_written():
         ]
 
 
+def test_the_boot_does_not_wait_for_the_daemon_through_the_relay():
+    """The daemon is ready once it trusts the clock, in up to ten minutes; multi-user.target waits for the relay."""
+    for unit in (PLAIN, TEMPLATE, USER):
+        assert not [line for line in settings(unit) if re.match("(After|Requires|Wants|BindsTo)=.*timelapsed", line)]
+
+
 @pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER], ids=lambda path: path.name)
 def test_unit_is_sound(tmp_path, unit):
     """`systemd-analyze verify` finds nothing once the program is there."""
