@@ -72,7 +72,8 @@ def _look(session: Session) -> Iterator[Result]:
         result, _ = _look_at_store(path)
         if result is not None:
             yield result
-    yield from _look_at_datasets(places.datasets_in(read_config(places.find_config()).datasets), present)
+    named = read_config(places.find_config()).datasets
+    yield from _look_at_datasets(places.datasets_of(named, () if present is None else present.scan_ids), present)
 
 
 # --- stores -----------------------------------------------------------------------------------------

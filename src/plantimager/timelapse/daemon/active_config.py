@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.settings.config import Config, Missed, read_config
 from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.programs.observe import ObserveProgram
     from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.places import Places
-
-MAX_LOOKED_AT: Final = 1000
-"""Slots whose datasets are looked for, the last ones: those before may be deleted by now."""
 
 
 class ActiveConfig:
@@ -54,17 +50,13 @@ class ActiveConfig:
     def keep_datasets(self, timelapse: TimeLapse | None) -> bool:
         """Have the datasets of a running timelapse where its earlier ones are; return whether that is another place.
 
-        Earlier versions put those of a named rig into the directory that the configuration names, not below it. May
-        hang as the disk may.
+        May hang as the disk may.
         """
         self._kept_datasets = None
-        named = self.config.datasets
-        if named is None or timelapse is None or not timelapse.state.is_active or named == self.datasets:
-            return False
-        taken = [record.scan_id for record in timelapse.records.values()][: -MAX_LOOKED_AT - 1 : -1]
-        is_there = not holds_datasets(self.datasets, taken, self.owner) and holds_datasets(named, taken, self.owner)
-        self._kept_datasets = named if is_there else None
-        return is_there
+        if timelapse is not None and timelapse.state.is_active:
+            directory = self._places.datasets_of(self.config.datasets, timelapse.scan_ids)
+            self._kept_datasets = directory if directory != self.later_datasets else None
+        return self._kept_datasets is not None
 
     @property
     def later_datasets(self) -> Path:
