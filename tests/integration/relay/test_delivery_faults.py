@@ -316,6 +316,22 @@ def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, se
     assert rig.ledger()["tl_0"].outcome is Outcome.REFUSED
 
 
+def test_a_trouble_is_over_when_the_dataset_that_met_it_is_refused_or_gone(rig, server):
+    """Nothing else waits then that would meet the server again."""
+    rig.take(1)
+    server.kill()
+    with rig.start() as relay:
+        relay.wait_for("delivery_stuck")
+        wait_until(lambda: rig.status().trouble, within=60, what="the trouble in the status")
+        picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
+        picture.write_bytes(picture.read_bytes() + b"x")
+        ask_again(rig)
+        relay.wait_for("delivery_refused: tl_0")
+        wait_until(lambda: not rig.status().trouble, within=60, what="the end of the trouble in the status")
+        assert not relay.said("delivery_resumed")
+        relay.stop()
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture"], ids=["empty", "text"])
 def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server, content):
     """The server would count it for good."""

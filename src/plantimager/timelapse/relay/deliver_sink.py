@@ -136,7 +136,7 @@ class DeliverSink:
 
     def _deliver(self, scan: TakenScan) -> None:
         directory = self._directory_of(scan)
-        began = self._host.clock.monotonic()
+        began, dataset = self._host.clock.monotonic(), None
         try:
             dataset = prepare_dataset(directory / scan.scan_id, scan)
             sent = deliver_dataset(
@@ -170,6 +170,9 @@ class DeliverSink:
             self._report_well()
             sentence = f"{scan.scan_id} to {self.name}, {pictures}, {dataset.bytes / 1e6:.1f} MB in {took}{waits}"
             log_relay(RelayAction.DELIVERED, sentence, **self._fields(scan))
+        if dataset is not None:
+            self._report_well()  # the server has answered, whatever it has said
+        self._trouble = ""  # else it is found again with the next dataset, if there is one
 
     def _directory_of(self, scan: TakenScan) -> Path:
         """Return the directory of a dataset; where that is gone, that of the others of its timelapse.
