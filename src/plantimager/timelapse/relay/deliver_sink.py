@@ -242,7 +242,7 @@ class _Connection:
         Raises
         ------
         Unreachable
-            Neither names a server, or a way to be let in.
+            Neither names a server, or a way to be let in, or the url is none.
 
         """
         url, user = self._target.url or database.get("db_url", ""), self._target.user
