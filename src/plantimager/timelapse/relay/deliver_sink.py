@@ -144,6 +144,7 @@ class DeliverSink:
                 dataset,
                 self._pace(),
                 lambda: self._backlog.record(scan, Outcome.BEGUN),
+                was_begun=self._backlog.is_begun(scan),
                 by_length=self._target.verify == "length",
             )
         except (DatasetGone, OSError) as problem:
