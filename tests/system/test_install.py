@@ -207,6 +207,7 @@ def test_rig_by_name_is_an_instance_of_the_template(bare_rig):
         bare_rig.write(f"/etc/plant-imager3-app/{name}/timelapsed.toml", TRUST)
     for name in ("history-left/first.json", "datasets-left/first_0/kept"):
         bare_rig.write(f"/var/lib/plant-imager3-app/{name}", "")
+    bare_rig.write("/var/lib/plant-imager-timelapse-relay/left/plantdb.ledger", "")
     bare_rig.boot()
     install(bare_rig, "--extras", "grbl", "--rig", "left")
     install(bare_rig, "--rig", "right")
@@ -217,6 +218,7 @@ def test_rig_by_name_is_an_instance_of_the_template(bare_rig):
     data = "/var/lib/plant-imager3-app"
     assert said[-1] == (
         f"left: /etc/plant-imager3-app/left, {data}/datasets-left, {data}/history-left, "
+        "/var/lib/plant-imager-timelapse-relay/left, "
         f"/etc/systemd/system/{UNIT.replace('.', '@left.')}.d, and the programs that all rigs share"
     )
     states = [bare_rig.show(f"plant-imager-timelapsed@{name}.service", "ActiveState") for name in ("left", "right")]

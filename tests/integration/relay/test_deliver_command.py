@@ -3,8 +3,9 @@
 import subprocess
 
 import pytest
-from daemon_process import CTL
-from relay_rig import stored_pictures
+from daemon_process import CTL, DaemonProcess
+from plantdb_server import USER
+from relay_rig import STRICT_RELAY, stored_pictures, take_dataset
 
 from plantimager.timelapse.channel.ledger import Outcome
 
@@ -84,3 +85,35 @@ def test_an_unknown_name_is_an_error(rig, ctl):
     rig.place.configure("")
     code, said = ctl("deliver")
     assert (code, "no target is configured" in said) == (1, True)
+
+
+def test_a_named_rig_s_datasets_from_before_the_update_are_found(rig, server, ctl, tmp_path):
+    """They are in the directory that the configuration names; later ones are in that of the rig's name below it."""
+    place, scans = rig.place, tmp_path / "scans"
+    place.settings /= "north"
+    place.settings.mkdir()
+    place.store = place.storage / "timelapse_storage-north.json"
+    place.configure(
+        f'datasets = "{scans}"\n[relay.deliver.plantdb]\nurl = "{rig.url}"\nuser = "{USER}"\n'
+        f'password_file = "{rig.password}"\n'
+    )
+    rig.take(2)
+    place.datasets.rename(scans)
+    aside = scans / ".tl_2.attempt-1"
+    aside.mkdir()
+    (aside / "0.jpg").write_bytes(b"x")
+    code, said = ctl("--rig", "north", "verify")
+    assert (code, f"{scans}: 2 datasets as their receipts say" in said) == (0, True)
+    assert ".tl_2.attempt-1" in ctl("--rig", "north", "status")[1]
+    environment = {"NO_PROXY": "127.0.0.1"}
+    with DaemonProcess(place, "--rig", "north", environment=environment, program=STRICT_RELAY) as relay:
+        relay.wait_for("delivered: tl_1")
+        (scans / "tl_1").rename(tmp_path / "tl_1")
+        take_dataset(scans / "north", 2)
+        place.datasets = scans
+        rig.take(4)
+        (scans / "tl_2").rename(tmp_path / "tl_2")
+        relay.wait_for("delivered: tl_2")
+        relay.wait_for("delivered: tl_3")
+        relay.stop()
+    assert {name.split("/")[0] for name in stored_pictures(server.directory)} == {f"tl_{slot}" for slot in range(4)}

@@ -16,7 +16,7 @@ from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
+from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
 from plantimager.timelapse.channel.lock import InstanceLock
 from stores import HOURS, scan, store_of
 
@@ -316,6 +316,22 @@ def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, se
     assert rig.ledger()["tl_0"].outcome is Outcome.REFUSED
 
 
+def test_a_trouble_is_over_when_the_dataset_that_met_it_is_refused_or_gone(rig, server):
+    """Nothing else waits then that would meet the server again."""
+    rig.take(1)
+    server.kill()
+    with rig.start() as relay:
+        relay.wait_for("delivery_stuck")
+        wait_until(lambda: rig.status().trouble, within=60, what="the trouble in the status")
+        picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
+        picture.write_bytes(picture.read_bytes() + b"x")
+        ask_again(rig)
+        relay.wait_for("delivery_refused: tl_0")
+        wait_until(lambda: not rig.status().trouble, within=60, what="the end of the trouble in the status")
+        assert not relay.said("delivery_resumed")
+        relay.stop()
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture"], ids=["empty", "text"])
 def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server, content):
     """The server would count it for good."""
@@ -343,6 +359,27 @@ def test_another_scan_of_that_name_on_the_server_is_left_alone(rig, server):
     assert sorted(stored_pictures(server.directory)) == sorted(
         name for name in rig.pictures() if name.startswith("tl_1")
     )
+
+
+def test_a_scan_that_was_begun_and_has_lost_its_metadata_is_not_refused(rig, server):
+    """A server that stops between making a scan and writing of it leaves one; it is delivered once that is deleted."""
+    token = server.log_in()
+    server.post("/api/v1/scans/tl_0", token, metadata={})
+    rig.take(2)
+    rig.ledger_file.parent.mkdir()
+    scheduled = datetime.fromisoformat(HOURS[0]).isoformat()
+    Ledger(rig.ledger_file).record(LedgerEntry(f"tl_0 {scheduled}", Outcome.BEGUN, "2026"))
+    with rig.start() as relay:
+        assert "without its metadata" in relay.wait_for("delivery_stuck: plantdb: tl_0")
+        relay.wait_for("delivered: tl_1")
+        assert rig.ledger()["tl_0"].outcome is Outcome.BEGUN
+        relay.stop()
+    server.kill()
+    shutil.rmtree(server.directory / "tl_0")
+    server.start()
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
 
 
 def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):

@@ -14,7 +14,7 @@ from tracing import Traced
 from tree import SUPPORT
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import SPARE_LINES, Ledger, LedgerEntry, Outcome, forget_datasets
+from plantimager.timelapse.channel.ledger import SPARE_LINES, Ledger, LedgerEntry, Outcome, _encode, forget_datasets
 
 ENTRIES = [
     LedgerEntry(f"tl_{slot} 2026", Outcome.DELIVERED, "2026", files=slot, digest=f"{slot}" * 64) for slot in range(4)
@@ -136,6 +136,35 @@ def test_a_forgotten_dataset_is_unknown(ledger, path):
     assert read(path)[0].keys() == BY_KEY.keys() - {ENTRIES[1].key}
     assert ledger.refresh()
     assert not ledger.refresh()
+
+
+def test_what_another_has_forgotten_is_noticed_after_a_record_of_our_own(ledger, path):
+    """`timelapsectl deliver --retry` while the relay delivers."""
+    forget_datasets(Ledger(path), lambda entry: entry.scan_id == "tl_1", "2027")
+    ledger.record(LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026"))
+    assert ledger.has_changed
+    ledger.record(LedgerEntry("tl_8 2026", Outcome.DELIVERED, "2026"))
+    assert ledger.refresh()
+    assert ledger.entries.keys() == {*BY_KEY, "tl_8 2026", "tl_9 2026"} - {ENTRIES[1].key}
+    ledger.record(ENTRIES[1])
+    assert not ledger.has_changed
+
+
+def test_what_another_adds_before_a_compaction_is_kept(ledger, path, monkeypatch):
+    """It has been read neither by us nor into the new file."""
+    path.write_bytes(path.read_bytes() + b"?\n")
+    compact = ledger._compact
+    late = LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026")
+
+    def add_first():
+        with path.open("ab") as file:
+            file.write(_encode(late))
+        compact()
+
+    monkeypatch.setattr(ledger, "_compact", add_first)
+    ledger.refresh()
+    assert ledger.has_changed
+    assert read(path)[0] == {**BY_KEY, late.key: late}
 
 
 @pytest.mark.parametrize("what", ["record", "compact"])

@@ -119,6 +119,21 @@ def change_receipt(dataset, **changes):
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
 
 
+@pytest.mark.parametrize("about", [None, {"timelapsed": 5}, {"timelapsed": {"attempt": 1}, "own": 1}])
+def test_what_was_observed_goes_out_whoever_wrote_the_metadata(dataset, about):
+    """The datasets of an operator's own program have it in the receipt alone."""
+    path = dataset / "metadata" / "metadata.json"
+    path.unlink()
+    change_receipt(dataset, files=None)
+    if about is not None:
+        path.write_text(json.dumps(about))
+    assert "observed" not in prepare_dataset(dataset, FIRST).metadata["timelapsed"]
+    change_receipt(dataset, observed={"temperature": 21.5, "api_token": "s3cret"})
+    sent = prepare_dataset(dataset, FIRST).metadata
+    assert sent["timelapsed"]["observed"]["temperature"] == 21.5
+    assert "s3cret" not in str(sent)
+
+
 def test_what_was_added_since_the_scan_stays_here(dataset):
     """Thumbnails of a file manager keep nothing from being delivered, and aren't delivered."""
     before = prepare_dataset(dataset, FIRST)

@@ -1,5 +1,6 @@
 """The relay's unit files: sound, hardened, and the two system units alike. No container is needed for that."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -44,6 +45,12 @@ def test_store_and_datasets_cannot_be_written():
         ]
 
 
+def test_the_boot_does_not_wait_for_the_daemon_through_the_relay():
+    """The daemon is ready once it trusts the clock, in up to ten minutes; multi-user.target waits for the relay."""
+    for unit in (PLAIN, TEMPLATE, USER):
+        assert not [line for line in settings(unit) if re.match("(After|Requires|Wants|BindsTo)=.*timelapsed", line)]
+
+
 @pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER], ids=lambda path: path.name)
 def test_unit_is_sound(tmp_path, unit):
     """`systemd-analyze verify` finds nothing once the program is there."""
@@ -51,6 +58,22 @@ def test_unit_is_sound(tmp_path, unit):
     own.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE))
     code, said = analyze("verify", "--man=no", *(["--user"] if unit is USER else []), str(own))
     assert (code, [line for line in said.splitlines() if "timelapse-relay" in line]) == (0, [])
+
+
+def test_uninstalling_names_the_ledgers_among_what_is_left(tmp_path):
+    """They are outside the daemon's directories, where nobody would look for them."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [SYSTEMD / "install", "--user", "--uninstall", "--dry-run"]
+    data = tmp_path / ".local" / "share"
+
+    def last_line():
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1].partition("left: ")[2]
+
+    others = f"{tmp_path}/.config/plant-imager3-app, {data}/plant-imager3-app,"
+    assert last_line() == f"{others} and lingering (loginctl disable-linger)"
+    (data / "plant-imager-timelapse-relay").mkdir(parents=True)
+    assert last_line() == f"{others} {data}/plant-imager-timelapse-relay, and lingering (loginctl disable-linger)"
 
 
 def test_unit_is_hardened():

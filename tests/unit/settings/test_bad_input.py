@@ -36,6 +36,13 @@ CONFIGURATIONS = [
         '[relay.deliver.db]\nurl = "https://rig:secret@db.example.org"',
         "[relay.deliver.db] url: has a user or a password in it; write those as user = and password_file =",
     ),
+    *(
+        (
+            f'[relay.deliver.db]\nurl = "{url}"',
+            f'[relay.deliver.db] url = "{url}": write http:// or https:// and the server\'s name, and a port as :5000',
+        )
+        for url in ("http://h:abc", "http://[::1", "http://h:99999", "db.example.org")
+    ),
     ('[relay.deliver.db]\npassword = "x"', "[relay.deliver.db] password: unknown key; did you mean password_file?"),
     (
         '[relay.deliver."a/b"]\nuser = "rig"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,26 @@ def test_datasets_of_a_rig_with_a_name_have_a_directory_of_its_name(environment)
     assert (
         north.datasets_in(Path("/srv/scans")) == north.datasets_in(Path("/srv/scans/north")) == Path("/srv/scans/north")
     )
+
+
+def test_datasets_of_a_rig_with_a_name_are_where_an_earlier_version_put_them(environment, tmp_path):
+    """In the directory that is named, as long as that of the rig has none of them; another rig's don't count."""
+    only, north = find_places(environment), find_places(environment, rig="north")
+
+    def put(directory: Path, **values: object) -> None:
+        directory.mkdir(parents=True)
+        (directory / "timelapsed.json").write_text(json.dumps(values))
+
+    assert north.datasets_of(tmp_path, ["a_0"]) == tmp_path / "north"
+    put(tmp_path / "a_0", owner={"rig": "south", "store": "s", "host": "h", "machine": "m"})
+    assert north.datasets_of(tmp_path, ["a_0"]) == tmp_path / "north"
+    put(tmp_path / "a_1")
+    assert north.datasets_of(tmp_path, ["a_0", "a_1"]) == tmp_path
+    assert north.datasets_of(tmp_path, ["a_0"]) == tmp_path / "north"
+    put(tmp_path / "north" / "a_0")
+    assert north.datasets_of(tmp_path, ["a_0"]) == tmp_path / "north"
+    assert only.datasets_of(tmp_path, ["a_0"]) == tmp_path
+    assert only.datasets_of(None, ["a_0"]) == only.datasets
 
 
 def test_owner_of_datasets_is_the_rig_with_its_store_on_this_host(environment, tmp_path, monkeypatch):

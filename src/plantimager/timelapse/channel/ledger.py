@@ -95,6 +95,7 @@ class Ledger:
         """
         if not self.has_changed:
             return False
+        before = _signature(self.path)
         try:
             content = read_regular(self.path, MAX_LEDGER_BYTES)
         except FileNotFoundError:
@@ -105,7 +106,7 @@ class Ledger:
         read = [_decode(line) for line in lines if line]
         self.damaged_lines = sum(entry is None for entry in read)
         self.entries = _last_outcomes(entry for entry in read if entry is not None)
-        self._signature = _signature(self.path)
+        self._signature = before
         if self.damaged_lines or len(read) > 2 * len(self.entries) + SPARE_LINES:
             self._compact()
         return True
@@ -122,7 +123,9 @@ class Ledger:
         self.entries = _last_outcomes([*self.entries.values(), *entries])
         make_private_directory(self.path.parent)
         with self._locked() as descriptor:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            size, before = status.st_size, (status.st_ino, status.st_size)
+            was_read = before == self._signature or (not size and self._signature in {None, (0, 0)})
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             text = b"\n" * torn + b"".join(map(_encode, entries))
             written = os.write(descriptor, text)
@@ -131,15 +134,18 @@ class Ledger:
                 raise OSError(28, "the disk is full", str(self.path))
             if not size:
                 sync_directory(self.path.parent)
-        self._signature = _signature(self.path)
+            if was_read:  # else somebody has added to it since the last `refresh`, which the next one is to read
+                self._signature = (status.st_ino, size + written)
 
     def _compact(self) -> None:
         """Write the file again, with the last outcomes only. Its owner stays, also where root does this."""
         with self._locked() as descriptor:
             status = os.fstat(descriptor)
+            if (status.st_ino, status.st_size) != self._signature:  # somebody has just added to it
+                return
             content = [_encode(entry) for entry in self.entries.values()]
             write_durably(self.path, content, owner=(status.st_uid, status.st_gid))
-        self._signature = _signature(self.path)
+            self._signature = _signature(self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

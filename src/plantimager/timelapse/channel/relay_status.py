@@ -69,15 +69,24 @@ def write_relay_status(directory: Path, status: RelayStatus) -> None:
 def read_relay_status(directory: Path) -> RelayStatus | None:
     """Return the last status, ``None`` where there is none or it can't be read."""
     try:
-        content = read_regular(relay_status_path(directory), MAX_STATUS_BYTES)
-        return msgspec.json.decode(content, type=RelayStatus)
+        return _load_relay_status(directory)
     except (OSError, msgspec.DecodeError):
         return None
 
 
+def _load_relay_status(directory: Path) -> RelayStatus:
+    content = read_regular(relay_status_path(directory), MAX_STATUS_BYTES)
+    return msgspec.json.decode(content, type=RelayStatus)
+
+
 def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     """Yield a sentence for each target, for ``timelapsectl status``; none where there never was a relay."""
-    status = read_relay_status(directory)
-    if status is not None:
-        stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
-        yield from (f"{target.describe(now)}{stopped}" for target in status.targets)
+    try:
+        status = _load_relay_status(directory)
+    except PermissionError:
+        yield f"{relay_status_path(directory)} is for its service and root only; sudo shows it"
+        return
+    except (OSError, msgspec.DecodeError):
+        return
+    stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
+    yield from (f"{target.describe(now)}{stopped}" for target in status.targets)

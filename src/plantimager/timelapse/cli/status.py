@@ -77,7 +77,8 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         with suppress(TimelapsedError):
             named = read_config(session.places.find_config()).datasets
         places = session.places
-        found = (*find_set_aside(places.datasets_in(named), session.store, owner=places.owner, running=running),)
+        directory = places.datasets_of(named, () if timelapse is None else timelapse.scan_ids)
+        found = (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
 
     search = threading.Thread(target=find, daemon=True)
     search.start()

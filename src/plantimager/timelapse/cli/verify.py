@@ -68,7 +68,9 @@ def _look(session: Session) -> Iterator[Result]:
         result, _ = _look_at_store(path)
         if result is not None:
             yield result
-    yield from _look_at_datasets(places.datasets_in(read_config(places.find_config()).datasets), present, session)
+    named = read_config(places.find_config()).datasets
+    scan_ids = () if present is None else present.scan_ids
+    yield from _look_at_datasets(places.datasets_of(named, scan_ids), present, session)
 
 
 # --- stores -----------------------------------------------------------------------------------------

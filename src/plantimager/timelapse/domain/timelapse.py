@@ -40,7 +40,7 @@ from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.errors import IllegalTransition, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 MINIMUM_GRACE: Final = timedelta(seconds=1)
@@ -89,6 +89,11 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def next_at(self) -> datetime | None:
         """When the next slot is due; ``None`` after the last, and when the timelapse isn't active."""
         return self.schedule_times[self.next_idx] if self.state.is_active else None
+
+    @property
+    def scan_ids(self) -> Iterator[str]:
+        """The names of the scans that have a record, in the order of the slots."""
+        return (self.records[slot].scan_id for slot in sorted(self.records))
 
     @property
     def current(self) -> SlotRecord | None:

@@ -75,6 +75,11 @@ class Backlog:
         ready.sort(key=lambda scan: scan.key not in entries)
         self._waiting = {scan.key: scan for scan in ready}
 
+    def is_begun(self, scan: TakenScan) -> bool:
+        """Whether the target may have a part of a scan from us."""
+        entry = self._ledger.entries.get(scan.key)
+        return entry is not None and entry.outcome is Outcome.BEGUN
+
     @property
     def is_asked_again(self) -> bool:
         """Whether somebody else wrote the ledger."""

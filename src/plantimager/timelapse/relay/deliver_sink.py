@@ -26,7 +26,7 @@ from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, S
 from plantimager.timelapse.relay.plantdb_delivery import deliver_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.channel.ledger import Ledger
@@ -49,7 +49,8 @@ MANY_FAILURES: Final = 3
 class SinkHost(Struct, frozen=True):
     """What the sink takes from its surroundings."""
 
-    datasets: Path
+    datasets_of: Callable[[Iterable[str]], Path]
+    """Return the directory of the datasets of some scans, by their ids."""
     clock: Clock
     stop: threading.Event
     report: Callable[[], None]
@@ -134,16 +135,16 @@ class DeliverSink:
                 self._changed.wait(self._backlog.seconds_until_next())
 
     def _deliver(self, scan: TakenScan) -> None:
-        if not self._host.datasets.is_dir():
-            raise Unreachable(f"{self._host.datasets} is not there")
-        began = self._host.clock.monotonic()
+        directory = self._directory_of(scan)
+        began, dataset = self._host.clock.monotonic(), None
         try:
-            dataset = prepare_dataset(self._host.datasets / scan.scan_id, scan)
+            dataset = prepare_dataset(directory / scan.scan_id, scan)
             sent = deliver_dataset(
                 self._connection.to(self._taken.database if self._taken is not None else {}),
                 dataset,
                 self._pace(),
                 lambda: self._backlog.record(scan, Outcome.BEGUN),
+                was_begun=self._backlog.is_begun(scan),
                 by_length=self._target.verify == "length",
             )
         except (DatasetGone, OSError) as problem:
@@ -170,6 +171,26 @@ class DeliverSink:
             self._report_well()
             sentence = f"{scan.scan_id} to {self.name}, {pictures}, {dataset.bytes / 1e6:.1f} MB in {took}{waits}"
             log_relay(RelayAction.DELIVERED, sentence, **self._fields(scan))
+        if dataset is not None:
+            self._report_well()  # the server has answered, whatever it has said
+        self._trouble = ""  # else it is found again with the next dataset, if there is one
+
+    def _directory_of(self, scan: TakenScan) -> Path:
+        """Return the directory of a dataset; where that is gone, that of the others of its timelapse.
+
+        Raises
+        ------
+        Unreachable
+            It isn't there.
+
+        """
+        directory = self._host.datasets_of([scan.scan_id])
+        if not directory.is_dir() and self._taken is not None:
+            taken = (other.scan_id for other in self._taken.scans if other.timelapse_id == scan.timelapse_id)
+            directory = self._host.datasets_of(taken)
+        if not directory.is_dir():
+            raise Unreachable(f"{directory} is not there")
+        return directory
 
     def _pace(self) -> TargetPace:
         is_scanning = (lambda: self._taken is not None and self._taken.is_scanning) if self._target.polite else None
@@ -222,7 +243,7 @@ class _Connection:
         Raises
         ------
         Unreachable
-            Neither names a server, or a way to be let in.
+            Neither names a server, or a way to be let in, or the url is none.
 
         """
         url, user = self._target.url or database.get("db_url", ""), self._target.user

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -96,7 +97,7 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     except AlreadyRunning as other:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
     stop, wakeup = threading.Event(), Wakeup()
-    host = SinkHost(places.datasets_in(config.datasets), SystemClock(), stop, wakeup.wake)
+    host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
     sinks = [
         DeliverSink(name, target, passwords[name], Ledger(places.ledger(name)), host)
         for name, target in config.deliver.items()

@@ -11,7 +11,7 @@ from msgspec import Struct
 from PIL import Image
 
 from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files
-from plantimager.timelapse.datasets.receipt import FILES, load_receipt
+from plantimager.timelapse.datasets.receipt import FILES, OBSERVED, load_receipt
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
@@ -86,7 +86,8 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         It can't be read.
 
     """
-    digests = _checked_digests(directory, _receipt_of(directory, scan).get(FILES))
+    receipt = _receipt_of(directory, scan)
+    digests = _checked_digests(directory, receipt.get(FILES))
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
     taken = {path.stem for path in pictures if path.suffix.lower() in EXTENSIONS}
     # The raw file beside a picture stays here: PlantDB takes none.
@@ -98,7 +99,10 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     if len(set(ids)) < len(ids):
         twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
-    return OutgoingDataset(scan.scan_id, scan_metadata(_read_object(directory / "metadata/metadata.json"), scan), files)
+    about = _read_object(directory / "metadata/metadata.json")
+    if OBSERVED in receipt:  # a program of the operator writes no metadata of ours to hold it
+        about[_OURS] = {**_table(about, _OURS), OBSERVED: receipt[OBSERVED]}
+    return OutgoingDataset(scan.scan_id, scan_metadata(about, scan), files)
 
 
 def _receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:

@@ -72,9 +72,20 @@ class PlantDbClient:
     """A connection to one server. One thread; ``stop`` ends its waits."""
 
     def __init__(self, url: str, account: Account, timeout: float, stop: threading.Event) -> None:
+        """Make no connection yet.
+
+        Raises
+        ------
+        Unreachable
+            The URL is none.
+
+        """
         self._account, self._timeout = account, timeout
         self._token = account.token
-        self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
+        try:
+            self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
+        except httpx.InvalidURL as problem:
+            raise Unreachable(f"the url is none: {problem}") from None
         self._too_early = Retrying(
             retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
             wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
@@ -128,7 +139,7 @@ class PlantDbClient:
             answer: httpx.Response = self._too_early(self._exchange, method, path, contents, take)
         except RetryError:
             raise Unreachable("too many requests") from None
-        except httpx.HTTPError as problem:
+        except (httpx.HTTPError, UnicodeError) as problem:  # the latter of a host name or a token, which are foreign
             raise Unreachable(self._reason(problem)) from None
         if answer.status_code in GATEWAY_ERRORS:
             raise Unreachable(_words_of(answer))

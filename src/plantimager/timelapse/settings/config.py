@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -73,8 +74,12 @@ def positive_duration(value: object) -> timedelta:
 def server_url(value: object) -> str:
     """Return the URL of a server."""
     url = text(value)
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
-        raise ValueError("write http:// or https:// and the server's name")
+    try:
+        is_sound = urlsplit(url).port != 0
+    except ValueError:  # its port is no number, or a bracket of its address is missing
+        is_sound = False
+    if not is_sound or not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+        raise ValueError("write http:// or https:// and the server's name, and a port as :5000")
     return url
 
 

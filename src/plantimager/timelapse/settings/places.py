@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.config import (
     CONFIG_FILE_NAME,
@@ -24,7 +25,7 @@ from plantimager.timelapse.support.faults import Fault
 from plantimager.timelapse.support.file_system import memory_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DEFINITION_FILE_NAME: Final = "timelapse.toml"
 RELAY: Final = "plant-imager-timelapse-relay"
@@ -32,6 +33,9 @@ RELAY: Final = "plant-imager-timelapse-relay"
 
 MACHINE_FILES: Final = (Path("/etc/machine-id"), Path("/sys/firmware/devicetree/base/serial-number"))
 """What identifies a host: the serial number tells a Raspberry Pi from another with a copy of its card."""
+
+MAX_LOOKED_AT: Final = 1000
+"""Datasets that are looked for, the last ones: those before may be deleted by now."""
 
 _RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
@@ -51,10 +55,23 @@ class Places(Struct, frozen=True):
         return self.store.parent / self._own("datasets")
 
     def datasets_in(self, named: Path | None) -> Path:
-        """Return the directory of the datasets, where the configuration names one: for a rig with a name, in that."""
+        """Return the directory of new datasets, where the configuration names one: for a rig with a name, in that."""
         if named is None:
             return self.datasets
         return named if self.rig in (None, named.name) else named / self.rig
+
+    def datasets_of(self, named: Path | None, scan_ids: Iterable[str]) -> Path:
+        """Return the directory of the datasets of some scans, the oldest first: `datasets_in`, or ``named`` itself.
+
+        Earlier versions put those of a rig with a name into the directory that the configuration names, not below it.
+        May hang as the disk may.
+        """
+        own = self.datasets_in(named)
+        if named is None or named == own:
+            return own
+        taken = [*scan_ids][: -MAX_LOOKED_AT - 1 : -1]
+        is_earlier = not holds_datasets(own, taken, self.owner) and holds_datasets(named, taken, self.owner)
+        return named if is_earlier else own
 
     @property
     def owner(self) -> Owner:
