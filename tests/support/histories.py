@@ -324,7 +324,8 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
         for slot in line.slots:
             before = last.get(slot)
             if before is not None and before.is_final and not world.forgetful:
-                allowed = {"slots_given_back", *({before.action} & {"slot_interrupted"})}
+                repeated = {before.action} & {"slot_interrupted"} if "RETOLD" not in line.fields else {before.action}
+                allowed = {"slots_given_back", *repeated}
                 assert line.action in allowed, f"slot {slot} was closed: {before}, {line}"
             last[slot] = line
     for slot, record in timelapse.records.items():

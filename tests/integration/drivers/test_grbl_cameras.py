@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -20,6 +21,8 @@ from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.grbl import path_scan
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
+from plantimager.timelapse.drivers.trial import Trial
+from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed, ScannerNotReady
 
 OPTIONS = {"cameras": {"top": {"kind": "gphoto2"}}}
@@ -233,10 +236,11 @@ def test_picture_of_another_size_fails_at_the_first_exposure(rig, faults, tmp_pa
         ({"res_x": 2000}, False, "camera top: its picture has 640 × 480 pixels, asked were 2000 × any"),
     ],
 )
-def test_rig_check_takes_a_picture_as_the_definition_asks_for_it(rig, faults, size, answers, says):
+def test_rig_check_takes_a_picture_as_the_definition_asks_for_it(rig, faults, tmp_path, size, answers, says):
     """A size that the camera doesn't give is known before the first slot."""
     driver, board = rig(**OPTIONS)
-    report = perform(driver, "grbl", ManualCommand(action=ManualAction.CHECK), {"top": size}, RecordingMonitor())
+    trial = Trial(at=datetime(2026, 6, 22, tzinfo=UTC), datasets=tmp_path, owner=Owner(), monotonic=float)
+    report = perform(driver, "grbl", ManualCommand(action=ManualAction.CHECK), {"top": size}, RecordingMonitor(), trial)
     (camera,) = [part for part in report.parts if part.name == "camera top"]
     assert (camera.answers, camera.says.startswith(says)) == (answers, True)
     assert board.moves == 0

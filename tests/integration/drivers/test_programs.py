@@ -92,7 +92,8 @@ def test_recover_leaves_nothing_running(datasets, program):
 def test_camera_leaves_nothing_running(program):
     """Its program runs for each picture of a scan, and they would pile up."""
     camera = CommandCamera({"argv": [program("shoot", 'echo x > "$1"'), "{output}"]})
-    assert camera.expose(Exposure(width=4, height=3, encoding="jpeg", config={}, seconds=60)) == b"x\n"
+    camera.trigger(Exposure(width=4, height=3, encoding="jpeg", config={}, seconds=60))
+    assert camera.fetch().content == b"x\n"
     assert (len(program.left()), program.running()) == (1, [])
 
 

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life
 
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.support import file_system
 
 
@@ -178,7 +178,7 @@ def late_answer(rig, monkeypatch, *script):
     """
     world = rig()
     world.places, named, put = replace(world.places, rig="north"), world.config.datasets, []
-    monkeypatch.setattr(dataset_probe, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
+    monkeypatch.setattr(places_module, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
     world.define(every=HOUR, n=4)
     world.live((HOUR + MINUTE, Life.kill))
     world.behaviour = lambda request: put.append((request.scan_id, request.dataset_dir.parent)) or Behaviour()

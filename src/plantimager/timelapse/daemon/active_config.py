@@ -8,7 +8,7 @@ from plantimager.timelapse.settings.config import Config, Missed, read_config
 from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScannerDriver
@@ -50,11 +50,9 @@ class ActiveConfig:
         """Have datasets put into ``place``, where the configuration names it, until this is called again."""
         self._kept_datasets = place
 
-    @property
-    def earlier_datasets(self) -> Path | None:
-        """The directory into which earlier versions put the datasets of a named rig, where that is another one."""
-        named = self.config.datasets
-        return named if named != self.later_datasets else None
+    def find_datasets(self, scan_ids: Iterable[str]) -> Path:
+        """Return the directory of the datasets of some scans, the oldest first. May hang as the disk may."""
+        return self._places.datasets_of(self.config.datasets, scan_ids)
 
     @property
     def later_datasets(self) -> Path:

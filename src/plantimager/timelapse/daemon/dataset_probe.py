@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.driver_calls import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.support.durable import write_refusal
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
 
-MAX_LOOKED_AT: Final = 1000
-"""Slots whose datasets are looked for, the last ones: those before may be deleted by now."""
 
 NEW_DISK: Final = ".new-disk"
 """The empty file by which a person says that the disk in place of the known one is meant."""
@@ -55,19 +52,15 @@ class DatasetProbe:
         Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
         the disk doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two directories.
         """
-        earlier, own, owner = self._active.earlier_datasets, self._active.later_datasets, self._active.owner
         self._lost = None
-        if earlier is None or not timelapse.state.is_active:
+        if not timelapse.state.is_active:
             return
-        taken = [record.scan_id for record in timelapse.records.values()][: -MAX_LOOKED_AT - 1 : -1]
-
-        def is_there() -> bool:
-            return not holds_datasets(own, taken, owner) and holds_datasets(earlier, taken, owner)
-
+        find, later = partial(self._active.find_datasets, timelapse.scan_ids), self._active.later_datasets
         try:
-            if call_with_timeout(PROBE_TIMEOUT, "datasets", is_there):
-                self._active.keep_datasets(earlier)
-                words = f"datasets of {timelapse.id} stay in {earlier} until it has ended; later ones go to {own}"
+            place = call_with_timeout(PROBE_TIMEOUT, "datasets", find)
+            if place != later:
+                self._active.keep_datasets(place)
+                words = f"datasets of {timelapse.id} stay in {place} until it has ended; later ones go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
             self._lost = timelapse.id
