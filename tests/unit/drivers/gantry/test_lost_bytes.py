@@ -6,6 +6,7 @@ from soaking import SOAK
 from wild_board import Sheet, wild_arm
 
 from plantimager.timelapse.drivers.gantry.port import GantryFault
+from plantimager.timelapse.drivers.gantry.protocol import BoardRestarted
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 """A short scan."""
@@ -114,3 +115,15 @@ def test_limit_switch_ends_the_attempt_whichever_byte_of_its_line_is_lost(name):
         except GantryFault:
             pass
     assert len(moved) <= (len("ALARM:") if name == "grbl" else 0)
+
+
+def test_arm_does_not_move_after_a_restart_between_two_moves():
+    """An emergency stop that is pressed while the arm rests, and released."""
+    with wild_arm(Sheet()) as (arm, line):
+        arm.make_ready(line.wait)
+        arm.go(PATH[0], line.wait)
+        line.board.restart()
+        line.say(b"\r\nGrbl 1.1h ['$' for help]\r\n[MSG:'$H'|'$X' to unlock]\r\n")
+        with pytest.raises(BoardRestarted):
+            arm.go(PATH[1], line.wait)
+        assert (line.board.homed, line.board.moves) == (1, 1)

@@ -253,6 +253,7 @@ class Arm:
         self._tracker.forget()  # until it has arrived
         with self._forgetting_on_error(moving=True):
             try:
+                grbl.status()  # raises for a restart since the last move: someone may have stopped it
                 position = self._move(grbl, start, goal, wait)
             except Alarm as alarm:
                 raise Alarm(alarm.code, f"on the way to {format_position(goal)}") from alarm
