@@ -130,7 +130,7 @@ class Rig:
 
     def _start(self, options: Sequence[str], *, environment: dict[str, str]) -> None:
         """Start systemd-nspawn in a control group of its own; it ends with the test run."""
-        # A driver that was tested in this process has made it the parent of orphans: of commands in the machine as well,
+        # A driver that was tested in this process has made it the parent of orphans: also of commands in the machine,
         # whose PID 1 can't end before that parent has asked for the end of each.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         # The machine may ask whether the clock is synchronised, as any machine, but has no privilege to set it.
