@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from daemon_process import DaemonProcess, Place
 from plantdb_server import PASSWORD, USER
 
-from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
 from plantimager.timelapse.channel.relay_status import TargetStatus, read_relay_status
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
@@ -80,6 +80,10 @@ class RelayRig:
         ledger = Ledger(self.ledger_file)
         ledger.refresh()
         return {key.split()[0]: entry for key, entry in ledger.entries.items()}
+
+    def ask_again(self) -> None:
+        """Do what ``timelapsectl deliver --retry`` does."""
+        forget_datasets(Ledger(self.ledger_file), lambda entry: entry.outcome is Outcome.REFUSED, "2026")
 
     def status(self) -> TargetStatus:
         """Return the target's status."""

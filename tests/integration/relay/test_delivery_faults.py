@@ -4,9 +4,7 @@ The server is PlantDB's own, the relay a process. "At every request" is meant: t
 and the fault is made to happen at the first, the second and so on, until a delivery has no request of that number.
 """
 
-import json
 import re
-import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
+from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
 from stores import HOURS, scan, store_of
 
@@ -55,11 +53,6 @@ def deliver_with_faults(rig, gate, server, word, heal=lambda: None):
 def has(rig, slot):
     entry = rig.ledger().get(f"tl_{slot}")
     return entry is not None and entry.outcome is Outcome.DELIVERED
-
-
-def ask_again(rig):
-    """Do what ``timelapsectl deliver --retry`` does."""
-    forget_datasets(Ledger(rig.ledger_file), lambda entry: entry.outcome is Outcome.REFUSED, "2026")
 
 
 @pytest.fixture
@@ -178,7 +171,7 @@ def test_a_server_whose_disk_is_full_gets_the_pictures_when_it_has_space(tmp_pat
         full.kill()
         gate.server = server
         server.start()
-        ask_again(rig)
+        rig.ask_again()
         relay.wait_for("delivered: tl_0")
         relay.stop()
     assert stored_pictures(server.directory) == rig.pictures()
@@ -289,97 +282,6 @@ def test_a_ledger_that_is_deleted_while_the_relay_runs(rig, gate, server):
 
 
 # --- datasets ------------------------------------------------------------------------------------------------
-
-
-def test_a_dataset_that_is_removed_before_its_delivery_is_reported_and_holds_up_no_other(rig, server):
-    """It is not lost by the relay, and it is not called delivered."""
-    rig.take(3)
-    shutil.rmtree(rig.place.datasets / "tl_1")
-    with rig.start() as relay:
-        relay.wait_for("delivered: tl_2")
-        assert "tl_1 is not there" in relay.wait_for("dataset_gone")
-        wait_until(lambda: rig.status().delivered == 2, within=60)
-        relay.stop()
-    assert sorted(server.listed()) == ["tl_0", "tl_2"]
-
-
-def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, server):
-    """Its receipt says what the scan left."""
-    rig.take(2)
-    picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
-    picture.write_bytes(picture.read_bytes() + b"x")
-    with rig.start() as relay:
-        assert "has changed" in relay.wait_for("delivery_refused: tl_0")
-        relay.wait_for("delivered: tl_1")
-        relay.stop()
-    assert sorted(server.listed()) == ["tl_1"]
-    assert rig.ledger()["tl_0"].outcome is Outcome.REFUSED
-
-
-def test_a_trouble_is_over_when_the_dataset_that_met_it_is_refused_or_gone(rig, server):
-    """Nothing else waits then that would meet the server again."""
-    rig.take(1)
-    server.kill()
-    with rig.start() as relay:
-        relay.wait_for("delivery_stuck")
-        wait_until(lambda: rig.status().trouble, within=60, what="the trouble in the status")
-        picture = next((rig.place.datasets / "tl_0" / "images").iterdir())
-        picture.write_bytes(picture.read_bytes() + b"x")
-        ask_again(rig)
-        relay.wait_for("delivery_refused: tl_0")
-        wait_until(lambda: not rig.status().trouble, within=60, what="the end of the trouble in the status")
-        assert not relay.said("delivery_resumed")
-        relay.stop()
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture"], ids=["empty", "text"])
-def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server, content):
-    """The server would count it for good."""
-    rig.take(1)
-    dataset = rig.place.datasets / "tl_0"
-    receipt = json.loads((dataset / "timelapsed.json").read_bytes())
-    del receipt["files"]
-    (dataset / "timelapsed.json").write_text(json.dumps(receipt))
-    next((dataset / "images").iterdir()).write_bytes(content)
-    with rig.start() as relay:
-        assert "can't be decoded" in relay.wait_for("delivery_refused: tl_0")
-        relay.stop()
-    assert server.listed() == {}
-
-
-def test_another_scan_of_that_name_on_the_server_is_left_alone(rig, server):
-    """As of another rig; a person is told, since the server changes no file."""
-    token = server.log_in()
-    server.post("/api/v1/scans/tl_0", token, metadata={"acquisition_date": "2025-01-01 10:00:00"})
-    rig.take(2)
-    with rig.start() as relay:
-        assert "another scan called tl_0" in relay.wait_for("delivery_refused: tl_0")
-        relay.wait_for("delivered: tl_1")
-        relay.stop()
-    assert sorted(stored_pictures(server.directory)) == sorted(
-        name for name in rig.pictures() if name.startswith("tl_1")
-    )
-
-
-def test_a_scan_that_was_begun_and_has_lost_its_metadata_is_not_refused(rig, server):
-    """A server that stops between making a scan and writing of it leaves one; it is delivered once that is deleted."""
-    token = server.log_in()
-    server.post("/api/v1/scans/tl_0", token, metadata={})
-    rig.take(2)
-    rig.ledger_file.parent.mkdir()
-    scheduled = datetime.fromisoformat(HOURS[0]).isoformat()
-    Ledger(rig.ledger_file).record(LedgerEntry(f"tl_0 {scheduled}", Outcome.BEGUN, "2026"))
-    with rig.start() as relay:
-        assert "without its metadata" in relay.wait_for("delivery_stuck: plantdb: tl_0")
-        relay.wait_for("delivered: tl_1")
-        assert rig.ledger()["tl_0"].outcome is Outcome.BEGUN
-        relay.stop()
-    server.kill()
-    shutil.rmtree(server.directory / "tl_0")
-    server.start()
-    with rig.start() as relay:
-        relay.wait_for("delivered: tl_0")
-        relay.stop()
 
 
 def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
