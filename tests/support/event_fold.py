@@ -56,6 +56,8 @@ class EventFold:
                 del self.endings[slot]
         elif type(event) in STATUS_OF_ENDING:
             for slot in event.slots if isinstance(event, SlotsSkipped) else (event.record.slot,):
-                is_whole = type(event) is SlotTaken and self.endings.get(slot) is RecordStatus.INTERRUPTED  # cancelled
+                # One that was cancelled or abandoned may turn out to be whole.
+                was_open = self.endings.get(slot) in (RecordStatus.INTERRUPTED, RecordStatus.FAILED)
+                is_whole = type(event) is SlotTaken and was_open
                 assert is_whole or slot not in self.endings or not self._step_by_step, f"slot {slot} ended twice"
                 self.endings[slot] = STATUS_OF_ENDING[type(event)]

@@ -493,3 +493,51 @@ def test_recover_has_the_time_that_its_driver_asks_for(rig, monkeypatch):
     world.live((HOUR + 10 * SECOND, Life.kill))
     world.slow, world.recover_reports = {Bounded.RECOVER: 20 * MINUTE}, False
     assert world.live(off=5 * SECOND).ended is End.IDLE
+
+
+DEAF = Behaviour(takes=None, progress=None, stops_in=None)
+"""A call that never ends."""
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("ends_all", [False, True])
+def test_abandoned_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, ends_all):
+    """It was only slow to put its pictures on disk; the next process asks, whatever the record says."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=n, policy="fail_timelapse" if ends_all else "skip_scan")
+    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
+    assert world.live().ended is End.ABANDONED
+    assert world.stored().records[0].status is RecordStatus.FAILED
+    world.datasets.add("tl_0" if n > 1 else "tl")
+    world.live((30 * MINUTE, Life.kill), off=5 * SECOND)
+    record = world.stored().records[0]
+    assert (record.status, record.error, record.pictures) == (RecordStatus.SUCCEEDED, None, 1)
+    assert len(world.said("scan_recovered")) == 1
+    if ends_all:
+        assert world.stored().state is TimeLapseState.FAILED
+
+
+def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
+    """It stays failed where nothing is there, without another line, and no later start asks again."""
+    asked = []
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
+    world.live()
+    for _ in range(3):
+        world.live((MINUTE, Life.kill), off=5 * SECOND)
+    assert asked == ["tl_0"]
+    assert (world.statuses(), len(world.said("scan_failed"))) == (["failed"], 1)
+
+
+def test_question_about_an_abandoned_attempt_that_hangs_is_not_repeated(rig):
+    """Else each start would hang."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=2 * HOUR, n=2)
+    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
+    world.live()
+    world.hangs = {Bounded.RECOVER}
+    assert world.live(off=5 * SECOND).ended is End.ABANDONED
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["failed", "succeeded"]

@@ -1,4 +1,4 @@
-"""The running attempt as the driver is asked for it."""
+"""An attempt as the driver is asked for it, or about it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def request_of(
     datasets: Path,
     owner: Owner | None = None,
     observe: Callable[[ScanRequest], Observation] | None = None,
+    slot: int | None = None,
 ) -> ScanRequest:
-    """Return the request for the running attempt, without the secrets of the configuration."""
-    slot = timelapse.next_idx
+    """Return the request for the running attempt, or the last one at ``slot``, without the configuration's secrets."""
+    slot = timelapse.next_idx if slot is None else slot
     record = timelapse.records[slot]
     begin = timelapse.start_at or timelapse.schedule_times[0]
     about = configuration.get("timelapse")

@@ -40,7 +40,7 @@ READY_AFTER: Final = timedelta(seconds=10)
 """How long after its beginning an attempt counts as one that the driver was ready for; most drivers know at once."""
 
 SILENT: Final = (events.AttemptRedated, events.DraftFound, events.TimelapseAmended)
-"""Events without a line: the clock that was set has had its own; the daemon makes none of the others."""
+"""Events without a line: the clock that was set has had its own, and so has an attempt that stays failed."""
 
 
 class EventJournal:

@@ -1,6 +1,7 @@
 """The resume: what a start makes of the store that it finds.
 
-First the driver is asked what became of the attempt that was cut off; then the daemon is ready. After that the slots
+First the driver is asked what became of the attempt that was cut off, or of one that failed because its call was
+abandoned: its dataset may be whole. Then the daemon is ready. After that the slots
 that are late by now are skipped, in one pass and one save, for which no start waits. Where the daemon is killed in
 between, the next start finds the same store.
 """
@@ -96,22 +97,29 @@ class Resume:
             stored = replace(stored, notes=(*stored.notes, assumed))
         self._keeper.hold(stored.with_configuration(configuration))
         self._probe.find_place(before)
-        if before.state is not TimeLapseState.RUNNING:
+        abandoned = before.abandoned
+        is_running = before.state is TimeLapseState.RUNNING
+        if not is_running and abandoned is None:
             return _Found(before, before)
-        outcome = self._ask_driver(before)
+        slot = before.next_idx if is_running or abandoned is None else abandoned.slot
+        outcome = self._ask_driver(before, slot)
         hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
-            taken, note = before.succeed(self._clock.now(), outcome.result.pictures), outcome.result.note
+            succeed = before.succeed if is_running else partial(before.succeed_after_all, slot)
+            taken, note = succeed(self._clock.now(), outcome.result.pictures), outcome.result.note
             return _Found(before, taken, note=note)
+        if not is_running:
+            return _Found(before, before.settle_abandoned(slot), hung=hung)
         cut = self._previous.describe_cut(self._keeper.logbook)
         return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung=hung)
 
-    def _ask_driver(self, running: TimeLapse) -> CallOutcome:
+    def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
         config, driver = self._active.config, self._active.driver
-        request = request_of(running, self._keeper.configuration, self._active.datasets, self._active.owner)
+        place, owner = self._active.datasets, self._active.owner
+        request = request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
         monitor = CallMonitor(self._clock, Call.RECOVER, request)
         limit = max_silence(driver, Call.RECOVER, config.stall_timeout)
 

@@ -181,7 +181,7 @@ class SlotRunner:
         """Record a scan that ended whole though its timelapse was cancelled: it was being put on disk by then."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is not None and is_cancelled_attempt(timelapse, request):
-            taken = timelapse.succeed_after_cancel(request.index, now, result.pictures)
+            taken = timelapse.succeed_after_all(request.index, now, result.pictures)
             self._keeper.commit(taken, now, Circumstances(note=result.note))
             return
         words = f"{request.scan_id} is whole, though {request.timelapse_id} was cancelled; its archive doesn't have it"

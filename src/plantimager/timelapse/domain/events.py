@@ -210,7 +210,8 @@ def _attempt_events(before: TimeLapse, after: TimeLapse, slot: int) -> Iterator[
     elif new.status is RecordStatus.SUCCEEDED:
         yield SlotTaken(new)
     elif new.status is RecordStatus.FAILED:
-        yield SlotFailed(new)
+        if old is None or (old.status, old.attempt) != (new.status, new.attempt):
+            yield SlotFailed(new)
     elif new.status is RecordStatus.INTERRUPTED:
         if old is None or (old.status, old.attempt) != (new.status, new.attempt):
             yield AttemptInterrupted(new)

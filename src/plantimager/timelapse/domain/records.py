@@ -45,7 +45,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
     """Why the attempt before this one failed, once a later one succeeded."""
     pictures: int | None = None
     boot_id: str | None = None
-    """The machine's boot during which the running attempt began."""
+    """The machine's boot during which the attempt began that is running, or was abandoned."""
     unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that this program doesn't know."""
 

@@ -124,7 +124,7 @@ class Trigger(StrEnum):
     CANCELLED = "cancelled by the operator"
     SLOTS_REOPENED = "slots reopened"
     CLOCK_SET = "clock set in mid-scan"
-    WHOLE_AFTER_ALL = "cancelled scan is whole"
+    WHOLE_AFTER_ALL = "scan is whole after all"
 
 
 _S = TimeLapseState
@@ -145,6 +145,9 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.SCHEDULED, Trigger.CANCELLED): (_S.CANCELLED,),
         (_S.SCHEDULED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
         (_S.COMPLETED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
+        (_S.SCHEDULED, Trigger.WHOLE_AFTER_ALL): (_S.SCHEDULED,),
+        (_S.COMPLETED, Trigger.WHOLE_AFTER_ALL): (_S.COMPLETED,),
+        (_S.FAILED, Trigger.WHOLE_AFTER_ALL): (_S.FAILED,),
         (_S.CANCELLED, Trigger.WHOLE_AFTER_ALL): (_S.CANCELLED,),
     }
 )

@@ -37,7 +37,7 @@ from plantimager.timelapse.domain.states import (
     check_transition,
 )
 from plantimager.timelapse.support.chunked_map import ChunkedMap
-from plantimager.timelapse.support.errors import IllegalTransition, TimelapsedError
+from plantimager.timelapse.support.errors import DriverStalled, IllegalTransition, TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,6 +104,11 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def current_idx(self) -> int:
         """The slot that is being taken, or else the last one that was reached; a key of the store."""
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
+
+    @property
+    def abandoned(self) -> SlotRecord | None:
+        """The failed attempt whose call was abandoned, and may have made a whole dataset all the same."""
+        return next((r for r in self.records.values() if r.status is RecordStatus.FAILED and r.boot_id), None)
 
     @cached_property
     def tally(self) -> Tally:
@@ -212,7 +217,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         if has_retries and not give_up and not self._is_due(following, at):
             again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
             return self._with(Trigger.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
-        done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=None)
+        is_open = isinstance(problem, DriverStalled) and problem.abandoned
+        boot_id = record.boot_id if is_open else None
+        done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=boot_id)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
             return self._close([done], Trigger.EXHAUSTED)
         why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
@@ -283,13 +290,16 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
-    def succeed_after_cancel(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
-        """Return the value after *cancelled scan is whole*: its slot is taken."""
+    def succeed_after_all(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
+        """Return the value after *scan is whole after all*: its slot is taken, and the state stays."""
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(
-            self.records[slot], status=RecordStatus.SUCCEEDED, finished_at=at, error=None, pictures=pictures
-        )
-        return self._with(Trigger.WHOLE_AFTER_ALL, TimeLapseState.CANCELLED, records=self._and(taken))
+        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, error=None)
+        taken = replace(taken, pictures=pictures, boot_id=None)
+        return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=self._and(taken))
+
+    def settle_abandoned(self, slot: int) -> TimeLapse:
+        """Return the value in which a failed attempt stays failed, and nobody asks about it any more."""
+        return replace(self, records=self._and(replace(self.records[slot], boot_id=None)))
 
     def reopen_slots(self, at: datetime) -> TimeLapse:
         """Return the value after *slots reopened*: those closed by a wrong clock are open. This value if none is.
