@@ -183,7 +183,7 @@ def test_a_refused_password_is_reported_once_and_never_shown(rig, server):
     rig.take(1)
     with rig.start() as relay:
         assert "admin or its password is refused" in relay.wait_for("delivery_stuck")
-        wait_until(lambda: rig.status().trouble.startswith("admin or its password is refused"))
+        wait_until(lambda: rig.status().trouble.startswith("admin or its password is refused"), within=60)
         relay.stop()
     assert "hunter2" not in "\n".join(relay.lines)
     assert len(relay.said("delivery_stuck")) == 1
