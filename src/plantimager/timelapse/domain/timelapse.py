@@ -308,19 +308,15 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         attempts stay on record, but not why they were skipped.
         """
         times, in_time = self.schedule_times, self._earliest_in_time(at)
-        reopened = {
-            slot
-            for slot, record in self.records.items()
-            if times[slot] >= in_time and slot < self.next_idx and record.may_reopen
-        }
+        closed = [slot for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
+        reopened = {slot for slot in closed if times[slot] >= in_time}
         if not reopened or (self.state, Trigger.SLOTS_REOPENED) not in TRANSITIONS:
             return self
         records = {slot: record for slot, record in self.records.items() if slot not in reopened or record.attempt}
         for slot in reopened & records.keys():
             if records[slot].status is RecordStatus.SKIPPED:
                 records[slot] = replace(records[slot], status=RecordStatus.PENDING, error=None)
-        first = min(reopened)
-        return self._with(Trigger.SLOTS_REOPENED, TimeLapseState.SCHEDULED, records=records, next_idx=first)
+        return self._with(Trigger.SLOTS_REOPENED, TimeLapseState.SCHEDULED, records=records, next_idx=min(reopened))
 
     # --- the steps of a transition -----------------------------------------------------------
 
@@ -388,10 +384,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         self, state: TimeLapseState, event: Trigger, done: Iterable[SlotRecord], ending: Ending, reason: Reason
     ) -> TimeLapse:
         """Return the value in which the timelapse ends early, and every slot that is still open is skipped."""
-        error = {
-            "type": reason.value,
-            "msg": storable_text(f"ended by {ending.who}: {ending.why}", MAX_REPEATED_TEXT_BYTES),
-        }
+        words = storable_text(f"ended by {ending.who}: {ending.why}", MAX_REPEATED_TEXT_BYTES)
+        error = {"type": reason.value, "msg": words}
         rest = map(self._record, range(self.next_idx, self.n_slots))
         still_open = [record for record in rest if record.status is RecordStatus.PENDING]
         skipped = [replace(record, status=RecordStatus.SKIPPED, error=error) for record in still_open]
