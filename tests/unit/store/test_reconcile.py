@@ -88,3 +88,10 @@ def test_timelapse_that_is_not_kept_has_nothing_running(state):
     stored = read_and_write(store_of(scan("tl_0"), scan("tl_1", "running"), next_idx=1, state=state))
     assert stored.timelapse.state is TimeLapseState(state)
     assert statuses(stored)[1] is R.INTERRUPTED
+
+
+def test_slot_that_waits_for_its_rig_after_an_attempt_is_not_running():
+    """The start of the attempt stays on record, and the error says why the slot waits."""
+    waiting = scan("tl_0", status="pending", started_at=HOURS[0], error={"type": "rig_not_ready", "msg": "no relay"})
+    timelapse = read_and_write(store_of({**waiting, "finished_at": None}, next_idx=0, state="scheduled")).timelapse
+    assert (timelapse.state, timelapse.current.status) == (S.SCHEDULED, R.PENDING)

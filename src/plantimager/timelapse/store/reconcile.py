@@ -159,9 +159,13 @@ def _state(state: TimeLapseState, current: SlotRecord | None, *, is_over: bool) 
 
 
 def _is_under_way(record: SlotRecord) -> bool:
-    """Whether a record says that its scan runs; older controllers saved the start without saying so."""
-    begun = record.status is RecordStatus.PENDING and record.started_at is not None and record.finished_at is None
-    return begun or record.status is RecordStatus.RUNNING
+    """Whether a record says that its scan runs; older controllers saved the start without saying so.
+
+    A pending record with an error is that of a slot which waits for its rig, after an attempt.
+    """
+    if record.status is not RecordStatus.PENDING:
+        return record.status is RecordStatus.RUNNING
+    return record.started_at is not None and record.finished_at is None and not record.error
 
 
 def _closed(record: SlotRecord) -> SlotRecord:
