@@ -53,9 +53,10 @@ class DatasetProbe:
         the disk doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two directories.
         """
         self._lost = None
-        if not timelapse.state.is_active:
-            return
-        find, later = partial(self._active.find_datasets, timelapse.scan_ids), self._active.later_datasets
+        later = self._active.later_datasets
+        if not timelapse.state.is_active or self._active.config.datasets in (None, later):
+            return  # there is one place alone
+        find = partial(self._active.find_datasets, timelapse.scan_ids)
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", find)
             if place != later:
