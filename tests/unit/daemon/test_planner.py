@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, Life
+from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, YEAR, Behaviour, Boot, Bounded, Life
 from virtual_time import FROM_RTC
 
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import ScannerNotReady
 
 
@@ -60,6 +61,18 @@ def test_clock_that_was_further_ahead_during_a_save_costs_no_slot(rig):
     world.live(ahead, back)
     assert "slots_given_back" in world.actions()
     assert world.statuses() == ["succeeded"]
+
+
+def test_clock_set_forward_and_back_while_a_definition_is_taken_up_costs_no_slot(rig):
+    """The loop learns of neither: both settings together are none, but the schedule was judged in between."""
+    world = rig()
+    world.define(at=[2 * SECOND, MINUTE], grace=5 * SECOND, warmup=NONE)
+    world.slow = {Bounded.LOOK: SECOND, Call.PREPARE: NONE}
+    world.saves = iter([SECOND / 5])
+    there, back = (lambda life: life.shift(10 * SECOND)), (lambda life: life.shift(-10 * SECOND))
+    world.live((NONE, there), (SECOND, back))
+    assert world.said("slot_skipped") != []
+    assert world.statuses() == ["succeeded"] * 2
 
 
 def test_clock_set_to_its_beginning_in_mid_scan_leaves_a_store_that_can_be_read(rig):

@@ -12,6 +12,7 @@ from plantimager.timelapse.domain.power import RigWait, wait_for_rig
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.clock import MIN_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,8 @@ class Planner:
         self._power, self._jobs = power, jobs
         self._shift = timedelta(0)
         """How far the clock was set since the schedule was last judged by it; negative for backward."""
+        self._judged_by: datetime | None = None
+        """What the clock that the schedule was last judged by shows for the machine's boot."""
         self._wait: RigWait | None = None
         """The wait for a rig that isn't ready for the next slot."""
 
@@ -128,8 +131,9 @@ class Planner:
         were missed, to follow "while".
         """
         shift, self._shift = self._shift, timedelta(0)
-        if shift:  # forward, too: it may have been further ahead meanwhile, during a save
+        if shift or self._is_behind:  # forward, too: it may have been further ahead meanwhile, during a save
             timelapse = timelapse.reopen_slots(now)
+        self._judged_by = self._booted_at
         run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
         timelapse = timelapse.skip_late_slots(unshifted, Reason.MISSED, absence, run_latest=run_latest)
         why = f"the clock was set forward by {format_duration(shift)}"
@@ -141,7 +145,11 @@ class Planner:
         Slots that it was set over say so in their records.
         """
         step = self._clock.step()
-        if step is None or not self._lifecycle.phase.keeps_schedule:
+        if not self._lifecycle.phase.keeps_schedule:
+            return None
+        if step is None:
+            if self._is_behind:  # it was set forward and back, and judged by in between
+                self.plan_afresh()
             return None
         now, direction = self._clock.now(), "forward" if step.shift > timedelta(0) else "backward"
         before, after = format_local_time(step.before, now), format_local_time(step.after, now)
@@ -156,6 +164,16 @@ class Planner:
         if saved_at is not None and saved_at > now:
             self._keeper.retry(now)  # else the next start would not trust a clock that is behind the last write
         return step
+
+    @property
+    def _booted_at(self) -> datetime:
+        """The time of the machine's boot by the clock as it is set now."""
+        return self._clock.now() - timedelta(seconds=self._clock.since_boot())
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the clock is behind the one that the schedule was last judged by."""
+        return self._judged_by is not None and self._judged_by - self._booted_at >= MIN_STEP
 
     # --- a rig that isn't ready -----------------------------------------------------------------------
 
