@@ -324,9 +324,9 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
         for slot in line.slots:
             before = last.get(slot)
             if before is not None and before.is_final and not world.forgetful:
-                repeated = {before.action} & {"slot_interrupted"} if "RETOLD" not in line.fields else {before.action}
-                allowed = {"slots_given_back", *repeated}
-                assert line.action in allowed, f"slot {slot} was closed: {before}, {line}"
+                allowed = {"slots_given_back", *({before.action} & {"slot_interrupted"})}
+                is_repeated = "RETOLD" in line.fields and bool(TRUE_WHILE[line.action] & TRUE_WHILE[before.action])
+                assert is_repeated or line.action in allowed, f"slot {slot} was closed: {before}, {line}"
             last[slot] = line
     for slot, record in timelapse.records.items():
         if record.reason is not None and record.reason.ends_timelapse:
