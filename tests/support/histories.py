@@ -294,7 +294,7 @@ def has_ended_well(world: World, timelapse: TimeLapse) -> None:
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
-        whole = {line.fields["SLOT"] for line in world.journal if "is whole, though" in line.sentence}
+        whole = {slot for line in world.journal if "is whole, though" in line.sentence for slot in line.slots}
         assert set(taken) - (whole if timelapse.state is TimeLapseState.CANCELLED else set()) == succeeded
         calm_is_used(world, timelapse)
     if not world.lost_lines:
@@ -324,7 +324,9 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
         for slot in line.slots:
             before = last.get(slot)
             if before is not None and before.is_final and not world.forgetful:
-                allowed = {"slots_given_back", *({before.action} & {"slot_interrupted"})}
+                allowed = {"slots_given_back"}
+                if before.action == "slot_interrupted":  # by the clock of the next start it may be in time
+                    allowed |= {"slot_interrupted", "scan_started"}
                 is_repeated = "RETOLD" in line.fields and bool(TRUE_WHILE[line.action] & TRUE_WHILE[before.action])
                 assert is_repeated or line.action in allowed, f"slot {slot} was closed: {before}, {line}"
             last[slot] = line

@@ -280,8 +280,8 @@ def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
         daemon.wait_for("timelapse_cancelled: tl by ada: wilted")
         daemon.wait_for("rig_standby: ")
         daemon.wait_for("reloaded: ")
-        answer = collect_answer(request)
-        assert answer is not None
+        answer = wait_until(lambda: collect_answer(request), within=60)
+
         assert answer.accepted
         assert not request.exists()
         assert daemon.stop() == 0

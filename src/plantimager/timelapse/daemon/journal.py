@@ -110,14 +110,14 @@ def log_event(
     line, unless it is a `DriverError`, of which the sentence says everything.
     """
     extra: dict[str, Any] = {}
+    if slot is not None:
+        extra["SLOT"] = slot if isinstance(slot, int) else list(slot)
     if timelapse is not None:
         extra |= {"TIMELAPSE_ID": timelapse.id, "STATE": timelapse.state.value}
         if isinstance(slot, int):
-            extra |= {"SLOT": slot, "SCAN_ID": timelapse.scan_id(slot)}
+            extra["SCAN_ID"] = timelapse.scan_id(slot)
             record = timelapse.records.get(slot)
             if record is not None:
                 extra["ATTEMPT"] = record.attempt
-        elif slot is not None:
-            extra["SLOT"] = list(slot)
     extra |= {key.upper(): value for key, value in fields.items()}
     write_line(logger, action, sentence, extra, None if isinstance(error, DriverError) else error)

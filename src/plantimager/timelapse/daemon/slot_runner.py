@@ -185,7 +185,8 @@ class SlotRunner:
             self._keeper.commit(taken, now, Circumstances(note=result.note))
             return
         words = f"{request.scan_id} is whole, though {request.timelapse_id} was cancelled; its archive doesn't have it"
-        log_event(Action.SCAN_SUCCEEDED, words, timelapse_id=request.timelapse_id, slot=request.index)
+        name, scan_id = request.timelapse_id, request.scan_id
+        log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
 
     def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""

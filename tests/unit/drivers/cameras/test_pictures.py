@@ -5,7 +5,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD, Base
@@ -268,6 +268,7 @@ SMALL = encode(Image.radial_gradient("L").resize((32, 24)).convert("RGB"), "JPEG
 CHANGES = st.lists(st.tuples(st.integers(0, len(SMALL)), st.integers(0, 3), st.binary(max_size=4)), max_size=4)
 
 
+@example([(41, 0, b"\0")], encode(Image.new("L", (8, 8)), "PNG"))
 @given(CHANGES, st.sampled_from([SMALL, encode(Image.new("L", (8, 8)), "PNG"), nef(4, 3)]))
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 def test_damaged_file_is_refused_or_is_a_picture_that_exif_leaves_as_it_is(changes, content):

@@ -78,18 +78,14 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
             scale = _scale(image.size, exposure)
             wanted = PILLOW_NAMES[exposure.encoding]
             size = (round(image.width * scale), round(image.height * scale))
-            facts = {
-                "size": list(size),
-                "format": exposure.encoding,
-                "rotation": _rotation(image),
-            }
             # MPO is a JPEG followed by a preview.
-            if scale == 1 and wanted == ("JPEG" if image.format == "MPO" else image.format):
-                if wanted == "JPEG":
-                    image.draft(image.mode, (1, 1))
-                image.load()
+            is_as_asked = scale == 1 and wanted == ("JPEG" if image.format == "MPO" else image.format)
+            if is_as_asked and wanted == "JPEG":
+                image.draft(image.mode, (1, 1))
+            image.load()  # before anything else reads it: a reader that has failed once gives a part without a word
+            facts = {"size": list(size), "format": exposure.encoding, "rotation": _rotation(image)}
+            if is_as_asked:
                 return content, facts
-            image.load()
             converted = _convert(image, wanted)
             if scale < 1:
                 converted = converted.resize(size, Image.Resampling.LANCZOS)
