@@ -326,7 +326,7 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
             if before is not None and before.is_final and not world.forgetful:
                 allowed = {"slots_given_back"}
                 if before.action == "slot_interrupted":  # by the clock of the next start it may be in time
-                    allowed |= {"slot_interrupted", "scan_started"}
+                    allowed |= {"slot_interrupted", "scan_started", "rig_not_ready"}
                 is_repeated = "RETOLD" in line.fields and bool(TRUE_WHILE[line.action] & TRUE_WHILE[before.action])
                 assert is_repeated or line.action in allowed, f"slot {slot} was closed: {before}, {line}"
             last[slot] = line

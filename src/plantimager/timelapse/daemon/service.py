@@ -32,6 +32,9 @@ _ACTIONS = (
     (StoreUnreadable, Action.STORE_UNREADABLE),
 )
 
+LINGER = 0.1
+"""Seconds: what a person has to read about a failed start must be found by its unit."""
+
 
 def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     """Run the daemon, and end the process with its exit code."""
@@ -53,7 +56,7 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
     except Exception as problem:  # noqa: BLE001 - a mistake of the program: logged with its traceback, and restarted by systemd
         log_event(Action.CRASHED, f"{type(problem).__name__}: {problem}", error=problem)
         code = EXIT_FAILED
-    flush_lines()
+    flush_lines(linger=LINGER if code else 0)
     sys.stdout.flush()
     # The rig thread may hang in a driver, and nothing is left to wait for.
     os._exit(code)

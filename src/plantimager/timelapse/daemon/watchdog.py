@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
+from plantimager.timelapse.systemd.journal_lines import flush_lines
 
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.phases import Lifecycle
@@ -24,6 +25,7 @@ class Watchdog:
             if interval is None:  # then the process ends by itself
                 self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
             else:
+                flush_lines()  # systemd ends the process at once
                 self._notifier.trigger_watchdog()
         elif interval is not None and (phase.keeps_schedule or phase.is_stopping):
             self._notifier.feed_watchdog()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -84,13 +85,16 @@ def set_up_logging(identifier: str) -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
-def flush_lines() -> None:
-    """Wait a little for the lines that are not out yet: before the process ends.
+def flush_lines(linger: float = 0) -> None:
+    """Wait a little for the lines that are not out yet, and ``linger`` seconds more: before the process ends.
 
-    `logging.shutdown` would wait for ever for a handler whose other end takes nothing.
+    journald finds out by the process whose unit a line is of; it has to be there still. `logging.shutdown` would wait
+    for ever for a handler whose other end takes nothing.
     """
     for handler in logging.getLogger().handlers:
         handler.flush()
+    if linger and check_journal_stream():
+        time.sleep(linger)
 
 
 def _word_dropped(identifier: str, count: int) -> logging.LogRecord:
