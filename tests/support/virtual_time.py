@@ -24,6 +24,10 @@ class ScriptEnded(Exception):
     """A wait would never end, or only beyond the limit."""
 
 
+SHORTEST = timedelta(microseconds=1)
+"""What passes in any wait: a time-out that rounding has left is less than that."""
+
+
 class VirtualClock:
     """A `Clock` whose time passes only in `wait` and `pass_time`, where it passes at once.
 
@@ -112,7 +116,7 @@ class VirtualClock:
         return self.shown_evidence
 
     def wait(self, until: datetime | None, timeout: float | None) -> Wake:
-        deadline = None if timeout is None else self._awake + timedelta(seconds=timeout)
+        deadline = None if timeout is None else self._awake + max(timedelta(seconds=timeout), SHORTEST * (timeout > 0))
         while True:
             self._run_script()
             wake = self._take_wakes()
