@@ -28,7 +28,7 @@ def test_runs():
 def test_skips():
     pytest.skip("strace is not installed")
 
-@pytest.mark.xfail(strict=True)
+@pytest.mark.xfail(strict=True, reason='it is known')
 def test_is_known_to_fail():
     assert False
 """

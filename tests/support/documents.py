@@ -94,7 +94,7 @@ def _docstrings(kind: type) -> dict[str, str]:
     """Return the docstrings of a class's fields, on one line each; also of fields that it inherits."""
     found: dict[str, str] = {}
     for cls in reversed(kind.__mro__[: kind.__mro__.index(Struct)]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined] - of a class
         for field, below in itertools.pairwise(body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

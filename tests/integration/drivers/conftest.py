@@ -20,6 +20,14 @@ BOOT_TIMEOUTS = {"deaf": "0.3s", "silent": "1s", "noise": "1s", "marlin": "1s"}
 
 
 @pytest.fixture
+def datasets(tmp_path):
+    """Return the directory of the datasets."""
+    directory = tmp_path / "datasets"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
 def rig(tmp_path, monkeypatch):
     """Return a function that makes a board and a driver for it, whose camera is a program that copies a picture."""
     picture = tmp_path / "picture.jpg"

@@ -24,14 +24,6 @@ from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanC
 
 
 @pytest.fixture
-def datasets(tmp_path):
-    """Return the directory of the datasets."""
-    directory = tmp_path / "datasets"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
 def runs(tmp_path):
     """Return a function that makes options whose program has the given source."""
 

@@ -40,14 +40,6 @@ while [ $(wc -l < {pids}) = $before ]; do sleep 0.01; done
 
 
 @pytest.fixture
-def datasets(tmp_path):
-    """Return the directory of the datasets."""
-    directory = tmp_path / "datasets"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
 def program(tmp_path):
     """Return a function that makes such a program, and one that returns the pids of what it has left."""
     pids = tmp_path / "pids"

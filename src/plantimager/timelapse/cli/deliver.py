@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
@@ -56,10 +57,7 @@ def run_deliver(options: argparse.Namespace, session: Session) -> int:
 def _forget(session: Session, ledgers: Mapping[str, Ledger], forgotten: Callable[[str, LedgerEntry], bool]) -> int:
     """Have all ledgers forget some of their datasets; return how many entries those were."""
     at = session.clock.now().isoformat(timespec="seconds")
-    return sum(
-        len(forget_datasets(ledger, lambda entry, name=name: forgotten(name, entry), at))  # type: ignore[misc]
-        for name, ledger in ledgers.items()
-    )
+    return sum(len(forget_datasets(ledger, partial(forgotten, name), at)) for name, ledger in ledgers.items())
 
 
 def _target_lines(session: Session, ledgers: Mapping[str, Ledger]) -> Iterator[str]:

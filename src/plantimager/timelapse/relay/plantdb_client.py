@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import httpx
@@ -204,7 +205,7 @@ class PlantDbClient:
         scan = {"metadata": dict(dataset.metadata)}
         fileset = {"metadata": {"channels": ["rgb"]}}
         for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
-            answer = self.call("POST", path, lambda body=body: {"json": body})  # type: ignore[misc]
+            answer = self.call("POST", path, partial(dict, json=body))
             if answer.status_code not in (CREATED, CONFLICT):
                 _fail(answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.relay.outgoing import DatasetRefused
@@ -52,7 +53,7 @@ def deliver_dataset(
         if not whole:
             pace.wait_for_turn()
         if file.file_id not in present:
-            objection = client.upload(dataset.scan_id, file, lambda f=file, w=whole: pace.open_paced(f, whole=w))  # type: ignore[misc]
+            objection = client.upload(dataset.scan_id, file, partial(pace.open_paced, file, whole=whole))
             sent += 1
         same = client.has_same(dataset.scan_id, file, by_length=by_length)
         if same is None:
