@@ -8,7 +8,9 @@ text follows from those of its pieces by a few sums, so that a save adds up only
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate
+from operator import mul
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import adler32
 
 from plantimager.timelapse.support import json_text
@@ -16,6 +18,7 @@ from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MAX_STORE_BYTES: Final = 58_000_000
@@ -80,8 +83,10 @@ NO_DIGEST: Final = (SCHEME + DIGITS).decode()
 
 _OURS: Final = b'\n    "timelapsed": {\n'
 _KEY: Final = b'\n      "digest": '
+_SINCE: Final = b'\n      "uncertain": '
 _BEHIND: Final = b'\n  "scans": '
-"""Lines of our layout, which no text in the file can hold: ``extra.timelapsed``, in it ``digest``, and what follows."""
+"""Lines of our layout, which no text in the file can hold: ``extra.timelapsed``, in it ``digest`` and a key that only
+versions with a digest write, and what follows."""
 
 _MODULUS: Final = 65521
 """The greatest prime number of 16 bits, as Adler-32 has it."""
@@ -106,7 +111,8 @@ def fits_digest(text: bytes) -> bool | None:
     """
     start = _find_digits(text)
     if start is None:
-        return False if SCHEME in text or _find_key(text) is not None else None
+        had_one = SCHEME in text or _find_key(text) is not None or _find_key(text, _SINCE) is not None
+        return False if had_one else None
     digits = text[start : start + len(DIGITS)]
     return digits == digits_of(adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start])))
 
@@ -116,12 +122,12 @@ def digits_of(digest: int) -> bytes:
     return b"%08x" % digest
 
 
-def _find_key(text: bytes) -> int | None:
+def _find_key(text: bytes, key: bytes = _KEY) -> int | None:
     """Return where the value of our key begins; of another's key of that name at the same depth it is not the first."""
     end = text.find(_BEHIND)  # a search through the megabytes behind it takes as long as their decoding
     end = len(text) if end < 0 else end
-    start = text.find(_KEY, max(text.find(_OURS, 0, end), 0), end)
-    return None if start < 0 else start + len(_KEY)
+    start = text.find(key, max(text.find(_OURS, 0, end), 0), end)
+    return None if start < 0 else start + len(key)
 
 
 def _find_digits(text: bytes) -> int | None:
@@ -131,11 +137,24 @@ def _find_digits(text: bytes) -> int | None:
     return start + 1 + len(SCHEME)
 
 
-def joined(first: int, then: int, length: int) -> int:
-    """Return the Adler-32 of two parts of a text from those of each, of which the second is begun at 0.
+class Sum(NamedTuple):
+    """What the Adler-32 of a longer text needs to know of a piece of it."""
 
-    ``length`` is that of the second part, in bytes.
-    """
-    low = first & 0xFFFF
-    high = (first >> 16) + (then >> 16) + length * low
-    return high % _MODULUS << 16 | (low + (then & 0xFFFF)) % _MODULUS
+    low: int
+    high: int
+    length: int
+
+
+def sum_of(piece: bytes) -> Sum:
+    """Return that of a piece."""
+    digest = adler32(piece, 0)
+    return Sum(digest & 0xFFFF, digest >> 16, len(piece))
+
+
+def joined(digest: int, pieces: Iterable[Sum]) -> int:
+    """Return the Adler-32 of a text with further pieces behind it; ``digest`` is that of the text."""
+    lows, highs, lengths = zip(*pieces, strict=True)
+    low_before = accumulate(lows, initial=digest & 0xFFFF)
+    low: int = (digest & 0xFFFF) + sum(lows)
+    high: int = (digest >> 16) + sum(highs) + sum(map(mul, lengths, low_before))
+    return high % _MODULUS << 16 | low % _MODULUS

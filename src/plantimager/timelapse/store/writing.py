@@ -16,7 +16,7 @@ from zlib import adler32
 import orjson
 
 from plantimager.timelapse.store.conversion import scans_of
-from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, digits_of, joined
+from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, Sum, digits_of, joined, sum_of
 from plantimager.timelapse.store.schema import DIGEST, OURS
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
 from plantimager.timelapse.support.json_text import OPTIONS
@@ -69,7 +69,7 @@ class _LongLists:
     def __init__(self, stored: StoredTimelapse) -> None:
         self._schedule_times, self._kept = stored.timelapse.schedule_times, stored.kept
         schedule = _indented(self._schedule_times, 1)
-        self.schedule = _LongText((schedule,), adler32(schedule, 0))
+        self.schedule = _LongText((schedule,), (sum_of(schedule),))
         digits = len(str(max(len(self._schedule_times) - 1, 0)))
         self._digits = max(min(digits - 1, DIGITS_OF_BLOCK), digits - DIGITS_OF_BLOCK, 1)
         self._records: ChunkedMap[SlotRecord] = ChunkedMap({})
@@ -126,10 +126,10 @@ _HOLE: Final = b"\0"
 
 
 class _LongText(NamedTuple):
-    """Pieces of a text that are there already, and their Adler-32, begun at 0."""
+    """Pieces of a text that are there already, and what its digest needs to know of each."""
 
     pieces: Sequence[bytes]
-    digest: int
+    sums: Sequence[Sum]
 
 
 class _Text(NamedTuple):
@@ -146,10 +146,7 @@ class _Blocks:
         self._brackets, self._depth = brackets, depth
         self.keys: list[Any] = []
         self._blocks: list[bytes] = []
-        self._digests: list[int] = []
-        """Those of the single blocks, begun at 0."""
-        self._sums: list[int] = []
-        """For each block the digest of all up to it; those of the last blocks may be missing."""
+        self._sums: list[Sum] = []
 
     def keep(self, key: Any, entries: Sequence[Any] | Mapping[str, Any]) -> None:
         """Make the block with a key anew; without entries there is none.
@@ -164,8 +161,7 @@ class _Blocks:
         place = bisect_left(self.keys, key)
         there = slice(place, place + (self.keys[place : place + 1] == [key]))
         self.keys[there], self._blocks[there] = [key][: len(blocks)], blocks
-        self._digests[there] = [adler32(block, 0) for block in blocks]
-        del self._sums[place:]
+        self._sums[there] = map(sum_of, blocks)
 
     def _block(self, entries: Sequence[Any] | Mapping[str, Any]) -> bytes:
         """Return the text of some entries, each after a comma."""
@@ -175,15 +171,10 @@ class _Blocks:
     def text(self) -> _LongText:
         """Return the array or object."""
         if not self._blocks:
-            return _LongText((self._brackets,), adler32(self._brackets, 0))
-        first, *others = self._blocks
-        first = self._brackets[:1] + first[1:]
-        if not self._sums:
-            self._sums.append(adler32(first, 0))
-        for place in range(len(self._sums), len(self._blocks)):
-            self._sums.append(joined(self._sums[-1], self._digests[place], len(self._blocks[place])))
+            return _LongText((self._brackets,), (sum_of(self._brackets),))
+        first = self._brackets[:1] + self._blocks[0][1:]
         end = b"\n" + self._depth * _INDENT + self._brackets[1:]
-        return _LongText((first, *others, end), adler32(end, self._sums[-1]))
+        return _LongText((first, *self._blocks[1:], end), (sum_of(first), *self._sums[1:], sum_of(end)))
 
 
 def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
@@ -204,7 +195,7 @@ def _sealed(parts: Sequence[bytes | _LongText]) -> Sequence[bytes]:
     digest, place = adler32(b""), 0
     for part in parts:
         if isinstance(part, _LongText):
-            digest = joined(digest, part.digest, sum(map(len, part.pieces)))
+            digest = joined(digest, part.sums)
             pieces += part.pieces
         else:
             if part is DIGITS:
