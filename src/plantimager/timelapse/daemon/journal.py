@@ -8,12 +8,11 @@ that a person must act on carries the MESSAGE_ID of its entry in the message cat
 from __future__ import annotations
 
 import logging
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.support.errors import DriverError
 from plantimager.timelapse.systemd import journal_lines
-from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
+from plantimager.timelapse.systemd.journal_lines import NOTICE, ReportedAction, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,7 @@ IDENTIFIER: Final = "timelapsed"
 logger = logging.getLogger(IDENTIFIER)
 
 
-class Action(Enum):
+class Action(ReportedAction):
     """Everything that the daemon reports: (word, level, MESSAGE_ID where a person may have to act)."""
 
     IDLE = ("idle", _INFO, None)
@@ -89,9 +88,6 @@ class Action(Enum):
     STOPPED = ("stopped", _INFO, None)
     START_FAILED = ("start_failed", _CRITICAL, "c3a124d63c744b75a9c7d0026094947b")
     CRASHED = ("crashed", _CRITICAL, "130644c767fc4cd3b89c1a4dc44141cb")
-
-    def __init__(self, word: str, level: int, message_id: str | None) -> None:
-        self.word, self.level, self.message_id = word, level, message_id
 
 
 def log_event(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from enum import Enum
 from typing import Any, Final
 
 from plantimager.timelapse.systemd import journal_lines
-from plantimager.timelapse.systemd.journal_lines import NOTICE, write_line
+from plantimager.timelapse.systemd.journal_lines import NOTICE, ReportedAction, write_line
 
 PROGRAM: Final = "timelapse-relay"
 """The program, and its identifier in the journal."""
@@ -15,7 +14,7 @@ PROGRAM: Final = "timelapse-relay"
 _INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
 
 
-class RelayAction(Enum):
+class RelayAction(ReportedAction):
     """One kind of line: (word, level, MESSAGE_ID where a person may have to act)."""
 
     RELAY_STARTED = ("relay_started", _INFO, None)
@@ -33,9 +32,6 @@ class RelayAction(Enum):
     RELAY_CONFIG_FAULTY = ("relay_config_faulty", _ERROR, "9d84e1b2c35f4a7c8e06f7d9a2b3c41e")
     RELAY_FAILED = ("relay_failed", _CRITICAL, "b7e5c0d91a2f4863957d8e4f6a1c2b3d")
     LINES_DROPPED = journal_lines.LINES_DROPPED
-
-    def __init__(self, word: str, level: int, message_id: str | None) -> None:
-        self.word, self.level, self.message_id = word, level, message_id
 
 
 def log_relay(action: RelayAction, sentence: str, *, error: BaseException | None = None, **fields: Any) -> None:

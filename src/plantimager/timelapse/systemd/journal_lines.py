@@ -9,8 +9,9 @@ import logging
 import sys
 import time
 import traceback
+from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from logging_journald import Facility, JournaldLogHandler, check_journal_stream
 
@@ -40,12 +41,11 @@ LINES_DROPPED: Final = ("lines_dropped", logging.WARNING, None)
 """The line of `LogThread` in the place of lines that it dropped, as an action of each service."""
 
 
-class ReportedAction(Protocol):
-    """What a service reports: a word, a level, and a MESSAGE_ID where a person may have to act."""
+class ReportedAction(Enum):
+    """What a service reports: (word, level, MESSAGE_ID where a person may have to act); each service has its own."""
 
-    word: str
-    level: int
-    message_id: str | None
+    def __init__(self, word: str, level: int, message_id: str | None) -> None:
+        self.word, self.level, self.message_id = word, level, message_id
 
 
 def write_line(
