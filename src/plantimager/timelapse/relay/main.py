@@ -15,6 +15,7 @@ from plantimager.timelapse.channel.relay_status import relay_status_path
 from plantimager.timelapse.relay.actions import PROGRAM, RelayAction, log_relay
 from plantimager.timelapse.relay.credentials import read_password
 from plantimager.timelapse.relay.relay import Relay, Wakeup
+from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -86,7 +87,7 @@ def _run(config_file: Path | None, rig: str | None) -> None:
         for name, target in config.deliver.items()
     }
     try:
-        from plantimager.timelapse.relay.deliver_sink import DeliverSink, SinkHost  # noqa: PLC0415 - imports the extra
+        from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
     except ImportError as absent:
         hint = "systemd/install --extras relay, or pip install 'plantimager-timelapse[relay]'"
         raise ConfigurationError(f"{absent.name} is not installed", hint=hint) from absent
