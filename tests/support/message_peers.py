@@ -118,6 +118,10 @@ class HttpReceiver:
         self._server.shutdown()
         self._server.server_close()
 
+    def answer_with(self, code: int) -> None:
+        """Answer with that from now on; only what is answered with success is kept."""
+        self.code = code
+
     def next(self) -> Received:
         """Return the next request."""
         return self.requests.get(timeout=PATIENCE)

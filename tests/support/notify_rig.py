@@ -49,13 +49,23 @@ class NotifyRig(RelayRig):
     def have(self, *statuses: str | dict[str, Any], slots: list[str] | None = None, **changes: Any) -> None:
         """Write a store whose slots have come to this; the datasets of those that were taken are there."""
         scans = []
+        name = changes.get("timelapse_id", "tl")
         for slot, status in enumerate(statuses):
             if status == "succeeded" and not (self.place.datasets / f"tl_{slot}").exists():
                 take_dataset(self.place.datasets, slot)
             known = status if isinstance(status, dict) else {"status": status}
-            scans.append(scan(f"tl_{slot}", **known))
+            scans.append(scan(f"{name}_{slot}", **known))
         times = slots or AHEAD[:6]
         self.write_store(store_of(*scans, n_slots=len(times), schedule_times=times, **changes))
+
+    def ledger_of_messages(self) -> bytes:
+        """Return what the relay has noted of them."""
+        path = self.places.ledger("notify")
+        return path.read_bytes() if path.exists() else b""
+
+    def start_only(self) -> DaemonProcess:
+        """Start the relay; it may end at once."""
+        return super().start(TZ="UTC")
 
     def start(self, **environment: str) -> DaemonProcess:
         """Start the relay, and wait until it has looked at the store."""

@@ -7,6 +7,7 @@ import pytest
 from message_peers import MailServer
 from notify_rig import AHEAD, HOST, NotifyRig, failed, local, skipped
 from PIL import Image
+from tiny_scan import configuration, definition
 
 TAKEN = "succeeded"
 
@@ -144,3 +145,24 @@ def test_a_relay_that_is_killed_after_it_has_sent_says_nothing_twice(rig, mail):
         told = mail.next()
         assert "two" in told.body
         assert "one" not in told.body.replace("none", "")
+
+
+def test_a_daemon_that_a_faulty_configuration_stopped_is_noticed(rig, mail):
+    """The relay, which runs with the configuration of before, says what is known: that no daemon runs."""
+    rig.settings = configuration('scan_timeout = "1s"')
+    rig.configure()
+    rig.place.define(definition(1000).replace("grace_period = 600", "grace_period = 1"))
+    with rig.start(), rig.place.start() as daemon:
+        daemon.wait_for("scan_succeeded")
+        daemon.stop()
+        rig.place.configure("nonsense = 1")
+        with rig.place.start() as faulty:
+            faulty.wait_for("config_faulty")
+            assert faulty.process.wait(60) == 78
+        messages = [mail.next()]
+        while "is overdue" not in messages[-1].subject:  # a slow machine may have missed one before
+            messages.append(mail.next())
+    lines = messages[-1].body.splitlines()
+    assert re.fullmatch(r"tl: slot \d+ was due at [\d:]+ and has no record\.", lines[0])
+    assert lines[1] == "The timelapse service isn't running; its journal says why."
+    assert "What to do: see whether the service runs: systemctl status plant-imager-timelapsed." in lines
