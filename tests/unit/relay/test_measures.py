@@ -1,10 +1,12 @@
 """The metrics of a rig say what its store, its daemon and its targets say, in few series and by Prometheus' rules."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tree import MANUALS
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
@@ -22,10 +24,10 @@ def view_of(*scans, daemon=None, targets=(), faults=(), **changes):
     return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, faults=faults)
 
 
-def samples_of(view, disk=DISK, rig="a"):
+def samples_of(view, disk=DISK, rig="a", due_at=None):
     """Return the values of the text that node_exporter reads, by name and by the labels beside rig and timelapse."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig(rig, "0.2.0", view, disk)]))
+    registry.register(Given([*measure_rig(rig, "0.2.0", view, disk, due_at)]))
     found = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:
@@ -67,12 +69,12 @@ def test_times_of_scans_are_summed_and_the_last_is_there():
     assert found["timelapse_last_scan_lateness_seconds",] == 1.5
 
 
-def test_next_record_is_due_after_grace_and_the_longest_of_the_last_scans():
-    """Earlier than that, its absence means nothing."""
-    found = samples_of(view_of(taken(0, took=300), taken(1, took=60), grace_period=120))
-    slot = AT(HOURS[2]).timestamp()
-    assert found["timelapse_next_slot_timestamp_seconds",] == slot
-    assert found["timelapse_next_record_due_timestamp_seconds",] == slot + 120 + 300
+def test_next_slot_begins_then_and_its_record_is_due_later():
+    """Before that, its absence means nothing."""
+    slot = AT(HOURS[2])
+    found = samples_of(view_of(taken(0), taken(1)), due_at=slot + timedelta(minutes=7))
+    assert found["timelapse_next_slot_timestamp_seconds",] == slot.timestamp()
+    assert found["timelapse_next_record_due_timestamp_seconds",] == slot.timestamp() + 420
 
 
 @pytest.mark.parametrize("state", ["completed", "cancelled", "failed", "configured"])
@@ -132,6 +134,16 @@ def test_number_of_series_does_not_grow_with_what_was_taken():
         ]
         counts.add(len(samples_of(view_of(*scans, schedule_times=times[:n_slots]))))
     assert len(counts) == 1
+
+
+def test_manual_names_every_metric_and_no_other():
+    """A person finds there what a rule may use."""
+    facts = DaemonFacts(7, is_live=True)
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
+    names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
+    page = (MANUALS / "timelapse-relay.8").read_text()
+    assert {*re.findall(r"^\.B (timelapse_\w+)$", page, re.MULTILINE)} == names
 
 
 def test_no_store_leaves_the_daemon_alone():

@@ -8,7 +8,7 @@ number doesn't grow with what it has taken.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
@@ -17,15 +17,12 @@ from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from prometheus_client.core import Metric
 
-    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.store_view import StoreView
-
-LAST_SCANS: Final = 20
-"""Of so many scans the longest says how long the next one may take."""
 
 
 class DiskUse(Struct, frozen=True):
@@ -36,8 +33,14 @@ class DiskUse(Struct, frozen=True):
     """The size of the last dataset; ``None`` where there is none."""
 
 
-def measure_rig(rig: str, version: str, view: StoreView, disk: DiskUse | None) -> Iterator[Metric]:
-    """Yield the metrics of a rig; ``disk`` is ``None`` where it can't be read."""
+def measure_rig(
+    rig: str, version: str, view: StoreView, disk: DiskUse | None, due_at: datetime | None
+) -> Iterator[Metric]:
+    """Yield the metrics of a rig.
+
+    ``disk`` is ``None`` where it can't be read. The next slot must have its record by ``due_at``; it is ``None`` where
+    nothing is scheduled.
+    """
     by_rig = {"rig": rig}
     yield InfoMetricFamily(
         "timelapse_build", "The version of timelapsed that wrote these metrics", {"version": version}
@@ -48,13 +51,11 @@ def measure_rig(rig: str, version: str, view: StoreView, disk: DiskUse | None) -
         yield _gauge("timelapse_datasets_disk_free_bytes", "Space left for datasets", by_rig, disk.free)
     timelapse = view.timelapse
     if timelapse is not None:
-        yield from _measure_timelapse({**by_rig, "timelapse": timelapse.id}, timelapse, disk)
-
-
-def due_seconds(timelapse: TimeLapse) -> timedelta:
-    """Return how long after its time a slot may be recorded: its grace, and the longest of the last scans."""
-    took = [record.took for record in _last_scans(timelapse) if record.took is not None]
-    return timelapse.grace + max(took, default=timedelta(0))
+        labels = {**by_rig, "timelapse": timelapse.id}
+        yield from _measure_timelapse(labels, timelapse, disk)
+        if due_at is not None:
+            words = "When the next slot must have its record: its grace period is over, and so is a scan"
+            yield _gauge("timelapse_next_record_due_timestamp_seconds", words, labels, due_at.timestamp())
 
 
 def _measure_daemon(labels: Mapping[str, str], view: StoreView) -> Iterator[Metric]:
@@ -91,12 +92,6 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
     next_at = timelapse.next_at if timelapse.state.is_active else None
     if next_at is not None:
         yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())
-        yield _gauge(
-            "timelapse_next_record_due_timestamp_seconds",
-            "When the next slot must be recorded: its time, its grace, and the longest of the last scans",
-            labels,
-            (next_at + due_seconds(timelapse)).timestamp(),
-        )
     if timelapse.state.is_active and disk is not None and disk.dataset:
         to_come = timelapse.schedule_times[timelapse.next_idx :]
         if disk.free // disk.dataset < len(to_come):
@@ -149,12 +144,6 @@ def _measure_times(what: str, words: str, labels: Mapping[str, str], found: Sequ
     yield family
     if seconds:
         yield _gauge(f"timelapse_last_{what}_seconds", f"{words}, the last time", labels, seconds[-1])
-
-
-def _last_scans(timelapse: TimeLapse) -> list[SlotRecord]:
-    before = range(max(timelapse.next_idx - LAST_SCANS, 0), timelapse.next_idx)
-    found = (timelapse.records.get(slot) for slot in before)
-    return [record for record in found if record is not None and record.status is RecordStatus.SUCCEEDED]
 
 
 def _family(name: str, words: str, labels: Sequence[str]) -> GaugeMetricFamily:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
 
@@ -36,9 +37,9 @@ class MetricsSink:
 
     name = "metrics"
 
-    def __init__(self, rig: str, directory: Path, host: SinkHost) -> None:
+    def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost) -> None:
         self.path = directory / f"timelapsed-{rig}.prom"
-        self._rig, self._host = rig, host
+        self._rig, self._watch, self._host = rig, watch, host
         self._changed = threading.Condition()
         self._view: StoreView | None = None
         self.status = SinkStatus(name=self.name, what=str(self.path))
@@ -69,9 +70,10 @@ class MetricsSink:
             self.path.unlink(missing_ok=True)
 
     def _write(self, view: StoreView) -> None:
-        registry = CollectorRegistry(auto_describe=False)
-        metrics = [*measure_rig(self._rig, installed_version(), view, self._look_at_disk(view))]
-        registry.register(Given(metrics))
+        timelapse, registry = view.timelapse, CollectorRegistry(auto_describe=False)
+        due_at = self._watch.due_at(timelapse) if timelapse is not None and timelapse.state.is_active else None
+        metrics = measure_rig(self._rig, installed_version(), view, self._look_at_disk(view), due_at)
+        registry.register(Given([*metrics]))
         fresh = self.path.with_suffix(".new")  # which node_exporter doesn't read
         try:
             fresh.write_bytes(generate_latest(registry))
@@ -104,7 +106,7 @@ class MetricsSink:
 
 
 class Given(Collector):
-    """Hands metrics that are there already to the library."""
+    """Metrics that are there already, for the library."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
