@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.trial_message import TrialAnswer, pending_trial, write_trial_answer
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at
+from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
 from plantimager.timelapse.relay.notify_text import word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.settings.relay_config import NotifySettings, Quiet
 
-RECENT: Final = timedelta(hours=6)
+RECENT: Final = timedelta(days=1)
 """Messages of that time count as a row of the same."""
-MAX_SPREAD: Final = 3
-FACTOR: Final = 4
-"""A message of the same kinds as those before comes four times as late as the last, three times over: 64 min."""
+FACTOR, MAX_SPREAD = 4, 4
+"""A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
 FAILED_WAIT: Final = 600.0
 """Seconds after a mistake of ours."""
 
@@ -56,6 +55,7 @@ class NotifySink:
         self._thumbnailer = Thumbnailer(host.datasets_of)
         self._view: StoreView | None = None
         self._news_since: float | None = None
+        self._onsets: dict[NotifyEvent, datetime] = {}
 
     @property
     def status(self) -> SinkStatus:
@@ -102,16 +102,16 @@ class NotifySink:
         now, judgement = clock.now(), self._watch.judge(view)
         instants, seconds = [judgement.until, next_alarm_at(view, now)], [judgement.within]
         quiet_until = _quiet_until(settings.quiet, now)
-        news = find_news(told, view, judgement, now, settings.events)
+        self._onsets = onsets_of(view, self._onsets, now)
+        news = find_news(told, view, judgement, now, settings.events, self._onsets)
         if not news.kinds:
             self._news_since = None
             self._outbox.keep(news.told)
-        elif quiet_until is None:
+        else:
             left = self._seconds_until_told(news, now)
-            if left <= 0:
+            if left <= 0 and quiet_until is None:
                 self._tell(news, view, now)
-            else:
-                seconds.append(left)
+            seconds.append(left if left > 0 else None)
         if quiet_until is None:
             seconds.append(self._outbox.send_waiting(self._host.stop, lambda: self._make_picture(view)))
         instants.append(quiet_until)
