@@ -23,6 +23,7 @@ from plantimager.timelapse.relay.told import MAX_WAITING, read_told
 from plantimager.timelapse.settings.relay_config import ALL_EVENTS, NotifyEvent, NotifySettings
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+from plantimager.timelapse.support.errors import ScanFailed
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LONGEST_SCAN, CLOCK_WAIT = timedelta(minutes=20), timedelta(minutes=10)
@@ -348,6 +349,34 @@ def test_what_waits_is_bounded_and_summed_up(world):
     subject = world.run(20 * DAY + HOUR)[0][1]
     assert subject.startswith(f"{MAX_WAITING + waiting.dropped} messages since ")
     assert f"{waiting.dropped} earlier messages without room here\n" in world.sent[0][2]
+
+
+def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
+    """It may have taken the message each time, and a person hear it each time."""
+    world.problem = "no answer within 60 s"
+    tries = []
+    send, world._send = world._send, lambda *of: tries.append(world.clock.elapsed) or send(*of)
+    outbox.send_message = world._send  # the fixture puts it back
+    play(world, "failed", *["taken"] * 20)
+    world.value = timelapse(48)
+    world.run(29 * MINUTE)
+    assert tries == [6 * MINUTE, 7 * MINUTE, 9 * MINUTE, 13 * MINUTE, 21 * MINUTE]
+    world.problem = ""
+    assert [subject for _, subject in world.run(HOUR)] == ["slots are taken again"]
+
+
+def test_no_message_is_longer_than_a_service_takes(world):
+    """It would be refused again and again."""
+    value = timelapse(48)
+    for slot in range(40):
+        problem = ScanFailed(f"{slot}: {'the camera says nothing. ' * 100}")
+        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), problem)
+    world.then(MINUTE, value=value)
+    world.run(20 * MINUTE)
+    ((_, _, text),) = world.sent
+    assert len(text) <= 3000
+    assert "And 35 slots more, for other reasons." in text
+    assert "Lost: 40 time points." in text
 
 
 def test_a_relay_that_is_started_again_goes_on_where_it_was(world):
