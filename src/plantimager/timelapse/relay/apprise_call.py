@@ -17,6 +17,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
+READ_SECONDS: Final = 40
+"""For the answer of a service that has taken the connection."""
 MIN_SECRET: Final = 3
 """Characters of a part of a URL that is kept out of what is reported."""
 
@@ -70,7 +72,7 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
     asset = AppriseAsset(
         app_id="timelapsed", app_desc="timelapsed", async_mode=False, storage_mode=PersistentStoreMode.MEMORY
     )
-    service: NotifyBase | None = Apprise.instantiate(url, asset=asset)
+    service: NotifyBase | None = Apprise.instantiate(_patient(url), asset=asset)
     if service is None:
         return AppriseAnswer("", redact(complaint.text, url) or "no URL of apprise")
     name = str(service.service_name)
@@ -87,6 +89,11 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
         if sent
         else AppriseAnswer(name, redact(complaint.text, url) or "not taken, no reason given")
     )
+
+
+def _patient(url: str) -> str:
+    """Return a URL with more than apprise's 4 s for an answer: who is slow takes the message all the same."""
+    return url if "rto=" in url else f"{url}{'&' if '?' in url else '?'}rto={READ_SECONDS}"
 
 
 def redact(text: str, url: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = (sys.executable, "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
+NO_ANSWER: Final = "no answer within"
 MAX_REASON: Final = 200
 CHECK_SECONDS: Final = 60.0
 """For apprise to be imported, on the slowest of boards."""
@@ -92,7 +93,7 @@ def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
             output, _ = process.communicate(msgspec.json.encode(call), seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            return f"no answer within {seconds:g} s"
+            return f"{NO_ANSWER} {seconds:g} s"
         finally:
             with suppress(OSError):
                 process.kill()

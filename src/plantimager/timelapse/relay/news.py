@@ -19,7 +19,7 @@ from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldU
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -102,9 +102,14 @@ def begin_telling(view: StoreView) -> Told:
 
 
 def find_news(
-    told: Told, view: StoreView, judgement: Judgement, now: datetime, wanted: Collection[NotifyEvent]
+    told: Told,
+    view: StoreView,
+    judgement: Judgement,
+    now: datetime,
+    wanted: Collection[NotifyEvent],
+    onsets: Mapping[NotifyEvent, datetime],
 ) -> News:
-    """Return the news of ``wanted`` events."""
+    """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
     marks, losses, endings, is_well, has_ended = dict(told.marks), list[Loss](), list[Ended](), False, False
     for timelapse in _timelapses(told, view):
         name = name_of(timelapse)
@@ -117,7 +122,7 @@ def find_news(
         if lost or any(isinstance(event, events.SlotTaken) for event in found):
             is_well = _ends_well(found)
         has_ended = timelapse.state.is_terminal
-    current = {_name(alarm): alarm for alarm in _alarms(told, view, judgement, now) if alarm.kind in wanted}
+    current = {_name(alarm): alarm for alarm in _troubles(view, judgement, now, onsets) if alarm.kind in wanted}
     still_open = {trouble: known for trouble, known in told.open.items() if trouble != LOSSES}
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
     over = [t for t in still_open if t not in current and not _is_unknown(t, view, judgement)]
@@ -210,18 +215,31 @@ def _first_time(losses: Iterable[Loss]) -> datetime:
 # --- troubles that last ---------------------------------------------------------------------------------
 
 
-def _alarms(told: Told, view: StoreView, judgement: Judgement, now: datetime) -> Iterator[Trouble]:
+def onsets_of(view: StoreView, before: Mapping[NotifyEvent, datetime], now: datetime) -> dict[NotifyEvent, datetime]:
+    """Return since when the daemon has had each trouble that it has now; ``before`` is that of the look before."""
+    said = said_by_daemon(view)
+    return {kind: before.get(kind, now) for kind in said}
+
+
+def said_by_daemon(view: StoreView) -> dict[NotifyEvent, str]:
+    """Return the troubles that a daemon has by its own word, and why."""
+    daemon = view.daemon
+    said = {} if daemon is None else {NotifyEvent.DEGRADED: daemon.degraded, NotifyEvent.DATASETS: daemon.datasets}
+    return {kind: why for kind, why in said.items() if why}
+
+
+def _troubles(
+    view: StoreView, judgement: Judgement, now: datetime, onsets: Mapping[NotifyEvent, datetime]
+) -> Iterator[Trouble]:
     """Yield the troubles that are there now."""
-    timelapse, daemon = view.timelapse, view.daemon
+    timelapse = view.timelapse
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.next_at is not None:
         yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.next_at)
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
         why, since = timelapse.current.error_text, timelapse.schedule_times[timelapse.next_idx]
         yield Trouble(NotifyEvent.RIG_NOT_READY, "", why, since)
-    if daemon is not None and daemon.degraded:
-        yield Trouble(NotifyEvent.DEGRADED, "", daemon.degraded, _since(told, NotifyEvent.DEGRADED, now))
-    if daemon is not None and daemon.datasets:
-        yield Trouble(NotifyEvent.DATASETS, "", daemon.datasets, _since(told, NotifyEvent.DATASETS, now))
+    for kind, why in said_by_daemon(view).items():
+        yield Trouble(kind, "", why, onsets.get(kind, now))
     for target in view.targets:
         if target.oldest is not None and now >= target.oldest + STUCK_AFTER:
             yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, target.oldest)
@@ -235,11 +253,6 @@ def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
 
 def _name(alarm: Trouble) -> str:
     return f"{alarm.kind} {alarm.what}".strip()
-
-
-def _since(told: Told, kind: NotifyEvent, now: datetime) -> datetime:
-    known = told.open.get(kind)
-    return known.since if known is not None else now
 
 
 def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:

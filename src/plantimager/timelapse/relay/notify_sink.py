@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.trial_message import TrialAnswer, pending_trial, write_trial_answer
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at
+from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
 from plantimager.timelapse.relay.notify_text import word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
-from plantimager.timelapse.relay.told import Message
+from plantimager.timelapse.relay.trial_sender import Trials
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.settings.relay_config import NotifySettings, Quiet
 
-RECENT: Final = timedelta(hours=6)
+RECENT: Final = timedelta(days=1)
 """Messages of that time count as a row of the same."""
-MAX_SPREAD: Final = 3
-FACTOR: Final = 4
-"""A message of the same kinds as those before comes four times as late as the last, three times over: 64 min."""
+FACTOR, MAX_SPREAD = 4, 4
+"""A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
 FAILED_WAIT: Final = 600.0
 """Seconds after a mistake of ours."""
 
@@ -51,11 +50,12 @@ class NotifySink:
     ) -> None:
         self.name = NAME
         self._settings, self._watch, self._host = settings, watch, host
-        self._directory = directory
         self._outbox = Outbox(directory / f"{NAME}.ledger", services, rig, settings, host.clock)
+        self._trials = Trials(directory, self._outbox)
         self._thumbnailer = Thumbnailer(host.datasets_of)
         self._view: StoreView | None = None
         self._news_since: float | None = None
+        self._onsets: dict[NotifyEvent, datetime] = {}
 
     @property
     def status(self) -> SinkStatus:
@@ -65,7 +65,7 @@ class NotifySink:
     def update(self, view: StoreView) -> None:
         """Take up a look; a scan's progress is no news."""
         before, self._view = self._view, view
-        if before is None or _without_progress(before) != _without_progress(view) or pending_trial(self._directory):
+        if before is None or _without_progress(before) != _without_progress(view) or self._trials.is_asked_for:
             self._host.clock.wake()
 
     def wake(self) -> None:
@@ -79,7 +79,7 @@ class NotifySink:
             if view is not None:
                 try:
                     shown = self.status
-                    self._answer_trial()
+                    self._trials.answer(self._host.clock.now(), partial(self._make_picture, view))
                     until, timeout = self._look(view)
                     if self.status != shown:
                         self._host.report()
@@ -102,18 +102,18 @@ class NotifySink:
         now, judgement = clock.now(), self._watch.judge(view)
         instants, seconds = [judgement.until, next_alarm_at(view, now)], [judgement.within]
         quiet_until = _quiet_until(settings.quiet, now)
-        news = find_news(told, view, judgement, now, settings.events)
+        self._onsets = onsets_of(view, self._onsets, now)
+        news = find_news(told, view, judgement, now, settings.events, self._onsets)
         if not news.kinds:
             self._news_since = None
             self._outbox.keep(news.told)
-        elif quiet_until is None:
+        else:
             left = self._seconds_until_told(news, now)
-            if left <= 0:
+            if left <= 0 and quiet_until is None:
                 self._tell(news, view, now)
-            else:
-                seconds.append(left)
+            seconds.append(left if left > 0 else None)
         if quiet_until is None:
-            seconds.append(self._outbox.send_waiting(self._host.stop, lambda: self._make_picture(view)))
+            seconds.append(self._outbox.send_waiting(self._host.stop, partial(self._make_picture, view)))
         instants.append(quiet_until)
         return (
             min((instant for instant in instants if instant is not None), default=None),
@@ -142,22 +142,6 @@ class NotifySink:
 
     def _make_picture(self, view: StoreView) -> bytes:
         return self._thumbnailer.make(view.taken.scans) if self._settings.picture else b""
-
-    def _answer_trial(self) -> None:
-        """Send the test message that a person asks for, and answer."""
-        stamp = pending_trial(self._directory)
-        if stamp is None:
-            return
-        now, sent = self._host.clock.now(), list[tuple[str, str]]()
-        body = "This is a test by timelapsectl notify. Messages of this rig arrive here."
-        message = Message(now, f"{self._outbox.rig}: a test", body, ("test",))
-        for service in self._outbox.services:
-            picture = self._make_picture(self._view) if self._view is not None else b""
-            sent.append((service.name, self._outbox.send(service, message, picture)))
-            write_trial_answer(self._directory, TrialAnswer(stamp, (*sent,)))
-        write_trial_answer(self._directory, TrialAnswer(stamp, (*sent,), is_done=True))
-        if self._outbox.told is not None and not all(problem for _, problem in sent):
-            self._outbox.keep(replace(self._outbox.told, worked_at=now))
 
 
 def _without_progress(view: StoreView) -> object:

@@ -26,6 +26,8 @@ MAX_LOSSES: Final = 5
 """Causes that are worded, each in a sentence; of the others there is a count."""
 MAX_REASON: Final = 300
 """Characters of what a driver or a disk said."""
+MAX_BODY: Final = 3000
+"""Characters; ntfy takes 4096 bytes, and a longer message would be refused again and again."""
 MAX_NAME: Final = 40
 """Characters of the names of rig and timelapse in a subject, where a phone shows some fifty."""
 
@@ -67,7 +69,7 @@ def word_news(news: News, view: StoreView, rig: str, now: datetime) -> Message:
     subjects = [subject for subject, _ in parts]
     more = f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else ""
     body = "\n\n".join([*(text for _, text in parts), *_next_slot(view, now)])
-    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", body, news.kinds)
+    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", _cut(body, MAX_BODY), news.kinds)
 
 
 def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
@@ -81,7 +83,7 @@ def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
     words = f"These {n} messages could not be sent before:"
     body = "\n".join([words, *dropped, *lines, "", "The last of them:", messages[-1].body])
     kinds = tuple(dict.fromkeys(kind for message in messages for kind in message.kinds))
-    return Message(now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", body, kinds)
+    return Message(now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", _cut(body, MAX_BODY), kinds)
 
 
 # --- its parts, each a subject and a text ---------------------------------------------------------------

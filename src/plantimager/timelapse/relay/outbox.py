@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import AppriseCall
-from plantimager.timelapse.relay.messenger import send_message
+from plantimager.timelapse.relay.messenger import NO_ANSWER, send_message
 from plantimager.timelapse.relay.notify_text import sum_up
 from plantimager.timelapse.relay.told import MAX_RECENT, Message, Told, Waiting, read_told, write_told
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NAME: Final = "notify"
 LONGEST_RETRY: Final = 1800.0
 """Seconds between two tries at a service."""
+MAX_HANGS: Final = 5
+"""Tries in a row at a service that hangs, which may have taken the message each time."""
 GOOD_KINDS: Final = ("timelapse_completed", "is over", "test")
 """The ends of the kinds of news that are good."""
 
@@ -46,11 +48,8 @@ class Outbox:
     @property
     def status(self) -> SinkStatus:
         """What is set up, and when it last worked."""
-        troubles = (
-            f"{service.name}: {self._failures[service.key][2]}"
-            for service in self.services
-            if service.key in self._failures
-        )
+        failures = ((service.name, self._failures.get(service.key)) for service in self.services)
+        troubles = (f"{name}: {failure[2]}" for name, failure in failures if failure is not None)
         worked_at = self.told.worked_at if self.told is not None else None
         what = f"messages to {', '.join(service.name for service in self.services)}"
         return SinkStatus(name=NAME, what=what, worked_at=worked_at, trouble="; ".join(troubles))
@@ -119,15 +118,24 @@ class Outbox:
             wait = min(self._settings.gather.total_seconds() * 2 ** min(n_failures, 20), LONGEST_RETRY)
             before = self._failures.get(service.key, (0, 0.0, ""))[2]
             self._failures[service.key] = n_failures + 1, self._clock.monotonic() + wait, problem
-            if problem != before:
+            if problem.startswith(NO_ANSWER) and (n_failures + 1) % MAX_HANGS == 0:
+                words = (
+                    f"{service.name}: {problem}, {MAX_HANGS} times; what waits for it is given up, it may have arrived"
+                )
+                log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
+                self._forget_waiting(service)
+            elif problem != before:
                 words = f"{service.name}: {problem}; what waits for it is summed up"
                 log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
             return
         self._failures.pop(service.key, None)
+        self._forget_waiting(service, worked_at=self._clock.now())
+        log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
+
+    def _forget_waiting(self, service: Service, **changes: Any) -> None:
         if self.told is not None:
             left = {key: others for key, others in self.told.waiting.items() if key != service.key}
-            self.keep(replace(self.told, waiting=left, worked_at=self._clock.now()))
-        log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
+            self.keep(replace(self.told, waiting=left, **changes))
 
     def send(self, service: Service, message: Message, picture: bytes = b"") -> str:
         """Send to one service; return why it failed, empty where it did not."""
