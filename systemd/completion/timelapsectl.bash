@@ -4,7 +4,7 @@
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start cancel status rig log timeline verify deliver demo'
+    local commands='check preview start cancel status rig log timeline verify deliver notify demo'
     local actions='check home goto snapshot try lights'
     local word command='' action='' index
 
@@ -46,6 +46,7 @@ _timelapsectl() {
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;
     deliver) options="$common --retry --forget" ;;
+    notify) options="$common --test" ;;
     verify | demo) options=$common ;;
     rig) options="$common $actions" ;;
     rigcheck) options="$common --json" ;;

@@ -153,7 +153,7 @@ def download_wheels(release: Release, ours: Path, directory: Path) -> None:
     """
     (wheel,) = ours.glob("plantimager_timelapse-*.whl")
     # The release of gphoto2 is fixed because later ones may lack libgphoto2's virtual camera.
-    packages = (f"{wheel}[grbl,gphoto2,gpio,relay]", "gphoto2==2.6.4")
+    packages = (f"{wheel}[grbl,gphoto2,gpio,relay,notify]", "gphoto2==2.6.4")
     only = ("--python-version", release.python, "--only-binary", ":all:")
     _pip("download", *only, "--find-links", ours, "--dest", directory, *packages)
 

@@ -34,6 +34,7 @@ from plantimager.timelapse.scan.cameras import Camera, Offset
 from plantimager.timelapse.scan.paths import PATHS, ScanPath
 from plantimager.timelapse.settings.config import Config, DeliverTarget, Logging
 from plantimager.timelapse.settings.definition import Definition
+from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
 from plantimager.timelapse.support.faults import MISSING
 from plantimager.timelapse.support.keys import Key, keys_of
 
@@ -48,6 +49,9 @@ TABLES: Final[Mapping[str, Mapping[str, tuple[type[Struct], ...]]]] = {
         "": (Config,),
         "logging": (Logging,),
         "relay.deliver.NAME": (DeliverTarget,),
+        "relay.notify": (NotifySettings,),
+        "relay.heartbeat": (HeartbeatSettings,),
+        "relay.metrics": (MetricsSettings,),
         "drivers.simulated": (SimulatedOptions,),
         "drivers.command": (CommandOptions,),
         "drivers.grbl": (ArmOptions, RigOptions),

@@ -31,7 +31,7 @@ def analyze(*words):
 def test_template_differs_only_by_the_name_of_the_rig():
     """A protection of one system unit is in the other, too."""
     plain, template = settings(PLAIN), settings(TEMPLATE)
-    named = [re.sub(r"( --rig)?[ @/]?%i", "", line) for line in template if "PI3_" not in line]
+    named = [re.sub(r"( --rig)?[ @/-]?%i", "", line) for line in template if "PI3_" not in line]
     assert named == plain
     assert "Environment=PI3_TIMELAPSE_FILE_NAME=timelapse_storage-%i.json" in template
 

@@ -6,7 +6,7 @@ import pytest
 from relay_rig import RelayRig
 
 from plantimager.timelapse.channel.lock import InstanceLock
-from plantimager.timelapse.relay.taken_scans import TakenScansReader
+from plantimager.timelapse.relay.store_view import StoreViewReader
 from stores import HOURS, scan, store_of
 
 
@@ -19,11 +19,11 @@ def rig(tmp_path):
 
 @pytest.fixture
 def reader(rig):
-    return TakenScansReader(rig.places)
+    return StoreViewReader(rig.places)
 
 
-def names(taken):
-    return [taken_scan.scan_id for taken_scan in taken.scans]
+def names(view):
+    return [taken_scan.scan_id for taken_scan in view.taken.scans]
 
 
 def test_only_slots_that_were_taken_count_in_the_order_of_their_times(rig, reader):
@@ -43,14 +43,14 @@ def test_a_store_that_is_in_the_archive_as_well_counts_once(rig, reader):
     (rig.places.history / "tl.json").write_text(json.dumps(store))
     first = reader.read()
     assert names(first) == ["tl_0"]
-    assert reader.read().scans is first.scans
+    assert reader.read().taken.scans is first.taken.scans
 
 
 def test_a_later_timelapse_of_the_same_name_has_scans_of_its_own(rig, reader):
     """Their times differ, and so do their names in a ledger."""
     (rig.places.history / "tl.json").write_text(json.dumps(store_of(scan("tl_0"), n_slots=2, state="cancelled")))
     rig.write_store(store_of(scan("tl_0"), n_slots=2, schedule_times=HOURS[2:4]))
-    assert [taken_scan.key for taken_scan in reader.read().scans] == [f"tl_0 {HOURS[0]}", f"tl_0 {HOURS[2]}"]
+    assert [taken_scan.key for taken_scan in reader.read().taken.scans] == [f"tl_0 {HOURS[0]}", f"tl_0 {HOURS[2]}"]
 
 
 @pytest.mark.parametrize("content", [b"{", b""], ids=["cut off", "empty"])
@@ -75,10 +75,10 @@ def test_no_store_is_no_fault(reader):
 def test_a_scan_runs_only_where_a_daemon_runs(rig, reader):
     """A store that a power cut left at `running` holds nothing up."""
     rig.write_store(store_of(scan("tl_0"), scan("tl_1", "running"), state="running", next_idx=1))
-    assert not reader.read().is_scanning
+    assert not reader.read().taken.is_scanning
     lock = InstanceLock(rig.place.store)
     lock.take()
-    assert reader.read().is_scanning
+    assert reader.read().taken.is_scanning
     lock.release()
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
 from plantimager.timelapse.support.text import one_line
 
@@ -44,11 +45,29 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
 
 
+class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How another sink of the relay is: what is set up, and when it last worked."""
+
+    name: str
+    what: str
+    """What is set up, in words and without secrets: ``2 addresses``."""
+    worked_at: datetime | None = None
+    """When it last worked; ``None`` where it never had to, or never could."""
+    trouble: str = ""
+    """Why it doesn't work now, in words."""
+
+    def describe(self, now: datetime) -> str:
+        """Return ``2 addresses, last worked 22 Jun 10:00 (notify: no route to host)``."""
+        worked = f"last worked {format_local_time(self.worked_at, now)}" if self.worked_at else "not used yet"
+        return f"{self.what}, {worked} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
+
+
 class RelayStatus(Struct, frozen=True, kw_only=True):
     """What the relay has done and waits for."""
 
     pid: int
     targets: tuple[TargetStatus, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
 
 
 def relay_status_path(directory: Path) -> Path:
@@ -80,7 +99,7 @@ def _load_relay_status(directory: Path) -> RelayStatus:
 
 
 def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
-    """Yield a sentence for each target, for ``timelapsectl status``; none where there never was a relay."""
+    """Yield a sentence for each target and sink, for ``timelapsectl status``; none where there never was a relay."""
     try:
         status = _load_relay_status(directory)
     except PermissionError:
@@ -90,3 +109,4 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
         return
     stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
     yield from (f"{target.describe(now)}{stopped}" for target in status.targets)
+    yield from (f"{sink.describe(now)}{stopped}" for sink in status.sinks)

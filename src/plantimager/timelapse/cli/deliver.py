@@ -75,5 +75,10 @@ def _target_lines(session: Session, ledgers: Mapping[str, Ledger]) -> Iterator[s
         if len(others) > MAX_SHOWN:
             yield f"  and {len(others) - MAX_SHOWN} more"
     if running_daemon(relay_status_path(directory)) is None:
-        user, rig = "--user " * (session.scope is Scope.USER), session.places.rig
-        yield f"the relay is not running; start it with: systemctl {user}start {RELAY}{f'@{rig}' if rig else ''}"
+        yield f"the relay is not running; start it with: {start_hint(session)}"
+
+
+def start_hint(session: Session) -> str:
+    """Return the command that starts the relay."""
+    user, rig = "--user " * (session.scope is Scope.USER), session.places.rig
+    return f"systemctl {user}start {RELAY}{f'@{rig}' if rig else ''}"

@@ -79,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--retry", action="store_true", help="try again at once what waits, and what was refused")
     again.add_argument("--forget", metavar="NAME", help="compare a dataset again, or all of a target")
 
+    notify = add("notify", "show which messages and heartbeat the relay sends, or send a test")
+    notify.add_argument("--test", action="store_true", help="send a test message, and say which service took it")
+
     _add_rig(add("rig", "try the rig by hand, between scans"))
 
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")

@@ -58,6 +58,8 @@ class StatusPublisher:
             "rig": self._describe_rig(),
             "progress": {"done": done, "total": total} if total else None,
             "trouble": (self._keeper.trouble or self._lifecycle.trouble or self._active.trouble or self._probe.trouble),
+            "degraded": self._keeper.trouble,
+            "datasets": self._probe.trouble,
             "notes": [*self._notes, *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
             "clock": "trusted" if self._lifecycle.clock_trouble is None else "not trusted",
             "driver": self._active.config.driver,

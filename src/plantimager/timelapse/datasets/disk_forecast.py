@@ -19,7 +19,7 @@ def find_full_slot(datasets: Path, scan_ids: Iterable[str], n_slots: int, keep_f
 
     The largest of the datasets ``scan_ids`` counts; without any there is nothing to go by. May hang as the disk may.
     """
-    sizes = [_dataset_bytes(datasets / scan_id) for scan_id in scan_ids]
+    sizes = [dataset_bytes(datasets / scan_id) for scan_id in scan_ids]
     largest = max(sizes, default=0)
     if not largest:
         return None
@@ -31,7 +31,7 @@ def find_full_slot(datasets: Path, scan_ids: Iterable[str], n_slots: int, keep_f
     return f"up to {format_bytes(largest)}, {needed}; {space}: full at slot {free // largest}"
 
 
-def _dataset_bytes(dataset: Path) -> int:
+def dataset_bytes(dataset: Path) -> int:
     """Return the bytes of a dataset's files; 0 where it is gone, or can't be read."""
     with suppress(OSError):
         return sum(path.lstat().st_size for path in dataset_files(dataset))

@@ -29,6 +29,13 @@ class RelayAction(ReportedAction):
     LEDGER_DAMAGED = ("ledger_damaged", _WARNING, "7c9be2b6a0d8435d9d56c8f3a1e40b9f")
     LEDGER_NOT_WRITTEN = ("ledger_not_written", _ERROR, "3f2a8c5d7e914b06a4d1c9e8b7f60a35")
 
+    OVERDUE = ("overdue", _WARNING, "f938ff3d3b8942e6939fed3f4016f6a1")
+    MESSAGE_SENT = ("message_sent", _INFO, None)
+    MESSAGE_STUCK = ("message_stuck", _WARNING, "bd4a345c47054a1288ab8fe16ddb56f7")
+    HEARTBEAT_STUCK = ("heartbeat_stuck", _WARNING, "26752b62e4464e7aab2dba380f64d943")
+    HEARTBEAT_RESUMED = ("heartbeat_resumed", NOTICE, None)
+    METRICS_NOT_WRITTEN = ("metrics_not_written", _WARNING, "c4f1a7e25b9d4c0e8a63d2f7b1904e5c")
+
     RELAY_CONFIG_FAULTY = ("relay_config_faulty", _ERROR, "9d84e1b2c35f4a7c8e06f7d9a2b3c41e")
     RELAY_FAILED = ("relay_failed", _CRITICAL, "b7e5c0d91a2f4863957d8e4f6a1c2b3d")
     LINES_DROPPED = journal_lines.LINES_DROPPED

@@ -1,4 +1,4 @@
-"""The password of a target: a credential of the unit, or a file that nobody else can read."""
+"""The secrets of the sinks: a credential of the unit, or a file that nobody else can read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-MAX_PASSWORD_BYTES: Final = 10_000
+MAX_SECRET_BYTES: Final = 10_000
 
 
 def read_password(target: str, named: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the password in the file that is ``named``, else in the credential ``deliver-TARGET`` of the unit.
+    """Return the password of a target of delivery; see `read_secret`."""
+    return read_secret(f"deliver-{target}", named, environment, key="password_file", what="password")
+
+
+def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> str:
+    """Return the secret in the file that is ``named``, else in the ``credential`` of the unit.
+
+    ``key`` is the key that names the file, and ``what`` the secret in words.
 
     Raises
     ------
@@ -28,20 +35,17 @@ def read_password(target: str, named: Path | None, environment: Mapping[str, str
     directory = environment.get(CREDENTIALS_VARIABLE)
     if named is None and directory is None:
         raise FileUnusable(
-            Path(f"deliver-{target}"),
-            "there is no such credential; write password_file = or see LoadCredential= of the unit",
+            Path(credential), f"there is no such credential; write {key} = or see LoadCredential= of the unit"
         )
-    path = named or Path(str(directory), f"deliver-{target}")
+    path = named or Path(str(directory), credential)
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise FileUnusable(path, f"others can read this password; chmod 600 {path}")
-        password = read_regular(path, MAX_PASSWORD_BYTES).decode().strip("\r\n")
+            raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
+        secret = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except OSError as problem:
-        raise FileUnusable(
-            path, f"the password can't be read: {(problem.strerror or str(problem)).lower()}"
-        ) from problem
+        raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
-        raise FileUnusable(path, "the password is not in UTF-8") from None
-    if not password:
-        raise FileUnusable(path, "the password is empty")
-    return password
+        raise FileUnusable(path, f"the {what} is not in UTF-8") from None
+    if not secret:
+        raise FileUnusable(path, f"the {what} is empty")
+    return secret

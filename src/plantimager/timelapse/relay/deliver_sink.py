@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -26,14 +25,15 @@ from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, S
 from plantimager.timelapse.relay.plantdb_delivery import deliver_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from plantimager.timelapse.channel.ledger import Ledger
     from plantimager.timelapse.channel.relay_status import TargetStatus
+    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.config import DeliverTarget
-    from plantimager.timelapse.support.clock import Clock
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 600.0
@@ -44,17 +44,6 @@ BETWEEN_STATUS: Final = 1.0
 """Seconds."""
 MANY_FAILURES: Final = 3
 """Datasets in a row with which the server failed: then it fails with all."""
-
-
-class SinkHost(Struct, frozen=True):
-    """What the sink takes from its surroundings."""
-
-    datasets_of: Callable[[Iterable[str]], Path]
-    """Return the directory of the datasets of some scans, by their ids."""
-    clock: Clock
-    stop: threading.Event
-    report: Callable[[], None]
-    """Called when `DeliverSink.status` has changed. Any thread."""
 
 
 class DeliverSink:
@@ -71,10 +60,10 @@ class DeliverSink:
         self._shown_at = -BETWEEN_STATUS
         self.status: TargetStatus | None = None
 
-    def update(self, taken: TakenScans) -> None:
+    def update(self, view: StoreView) -> None:
         """Look at what was taken by now, and at the ledger."""
         with self._changed:
-            self._taken = taken
+            self._taken = view.taken
             self._changed.notify_all()
 
     def wake(self) -> None:

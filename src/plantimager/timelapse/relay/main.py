@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.relay_status import relay_status_path
 from plantimager.timelapse.relay.actions import PROGRAM, RelayAction, log_relay
-from plantimager.timelapse.relay.credentials import read_password
 from plantimager.timelapse.relay.relay import Relay, Wakeup
+from plantimager.timelapse.relay.sink import SinkHost
+from plantimager.timelapse.relay.sinks import make_sinks
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -63,7 +63,7 @@ def relay_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Bring what was taken to the places that [relay] in timelapsed.toml names.",
+        description="Carry on what the store says, as [relay] in timelapsed.toml asks: datasets, messages, pings.",
         epilog="It stops on SIGTERM. See also: timelapsectl deliver",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="use this timelapsed.toml and look for no other")
@@ -77,34 +77,18 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     places = find_places(os.environ, rig=rig, config_file=config_file)
     config = read_config(places.find_config())
     set_level(PROGRAM, config.log_level)
-    if not config.deliver:
-        raise ConfigurationError(
-            f"{config.source or 'timelapsed.toml'} names no target", hint="write a table [relay.deliver.NAME]"
-        )
-    passwords = {
-        name: read_password(name, target.password_file, os.environ) if target.user else ""
-        for name, target in config.deliver.items()
-    }
-    try:
-        from plantimager.timelapse.relay.deliver_sink import DeliverSink, SinkHost  # noqa: PLC0415 - imports the extra
-    except ImportError as absent:
-        hint = "systemd/install --extras relay, or pip install 'plantimager-timelapse[relay]'"
-        raise ConfigurationError(f"{absent.name} is not installed", hint=hint) from absent
+    stop, wakeup = threading.Event(), Wakeup()
+    host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
+    sinks = make_sinks(config, places, host, os.environ)
     make_private_directory(places.relay_state)
     lock = InstanceLock(relay_status_path(places.relay_state))
     try:
         lock.take()
     except AlreadyRunning as other:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
-    stop, wakeup = threading.Event(), Wakeup()
-    host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
-    sinks = [
-        DeliverSink(name, target, passwords[name], Ledger(places.ledger(name)), host)
-        for name, target in config.deliver.items()
-    ]
-    log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(config.deliver)}")
+    log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks)}")
     Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
-    log_relay(RelayAction.RELAY_STOPPED, "what isn't delivered yet waits for the next start")
+    log_relay(RelayAction.RELAY_STOPPED, "what isn't done yet waits for the next start")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.relay_status import RelayStatus, write_relay_status
+from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, TargetStatus, write_relay_status
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.taken_scans import TakenScans, TakenScansReader
+from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
 from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from plantimager.timelapse.relay.deliver_sink import DeliverSink
+    from plantimager.timelapse.relay.sink import Sink
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.systemd.notifier import Notifier
 
@@ -49,16 +49,16 @@ class Relay:
 
     def __init__(self, places: Places, notifier: Notifier, stop: threading.Event, wakeup: Wakeup) -> None:
         self._places, self._notifier, self._stop, self._wakeup = places, notifier, stop, wakeup
-        self._reader = TakenScansReader(places)
+        self._reader = StoreViewReader(places)
         self._faults: dict[Path, str] = {}
         self._shown: RelayStatus | None = None
 
-    def run(self, sinks: Sequence[DeliverSink]) -> None:
+    def run(self, sinks: Sequence[Sink]) -> None:
         """Serve the sinks until SIGTERM or SIGINT."""
         signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        threads = [threading.Thread(target=sink.run, name=f"deliver-{sink.name}", daemon=True) for sink in sinks]
+        threads = [threading.Thread(target=sink.run, name=sink.name, daemon=True) for sink in sinks]
         for thread in threads:
             thread.start()
         self._serve(sinks)
@@ -68,7 +68,7 @@ class Relay:
         for thread in threads:
             thread.join(STOP_TIMEOUT)
 
-    def _serve(self, sinks: Sequence[DeliverSink]) -> None:
+    def _serve(self, sinks: Sequence[Sink]) -> None:
         interval = self._notifier.watchdog_interval
         timeout = LONGEST_WAIT if interval is None else interval.total_seconds() / 2
         ready = False
@@ -77,9 +77,9 @@ class Relay:
             with FileWatch(*directories) as watch:  # before the look, so that no change falls between the two
                 watch.register(self._wakeup.reader)
                 while not self._stop.is_set():
-                    taken = self._look()
+                    view = self._look(sinks)
                     for sink in sinks:
-                        sink.update(taken)
+                        sink.update(view)
                     if not ready:
                         self._notifier.ready()
                         ready = True
@@ -93,19 +93,24 @@ class Relay:
     def _directories(self) -> tuple[Path, ...]:
         return self._places.store.parent, self._places.history, self._places.relay_state
 
-    def _look(self) -> TakenScans:
-        taken = self._reader.read()
+    def _look(self, sinks: Sequence[Sink]) -> StoreView:
+        view = self._reader.read(_targets(sinks))
         if self._reader.faults != self._faults:
             for path in self._reader.faults.keys() - self._faults.keys():
                 log_relay(RelayAction.STORE_NOT_READ, f"{self._reader.faults[path]}; what it said before still counts")
             self._faults = dict(self._reader.faults)
-        return taken
+        return view
 
-    def _show(self, sinks: Sequence[DeliverSink]) -> None:
-        targets = tuple(sink.status for sink in sinks if sink.status is not None)
-        status = RelayStatus(pid=os.getpid(), targets=targets)
+    def _show(self, sinks: Sequence[Sink]) -> None:
+        targets = _targets(sinks)
+        others = tuple(other for sink in sinks if isinstance(other := sink.status, SinkStatus))
+        status = RelayStatus(pid=os.getpid(), targets=targets, sinks=others)
         if status != self._shown:
             self._shown = status
             write_relay_status(self._places.relay_state, status)
             words = (f"{t.name}: {t.delivered} of {t.taken}{f' ({t.trouble})' if t.trouble else ''}" for t in targets)
             self._notifier.status(f"delivered to {'; '.join(words)}" if targets else "reading the store")
+
+
+def _targets(sinks: Sequence[Sink]) -> tuple[TargetStatus, ...]:
+    return tuple(status for sink in sinks if isinstance(status := sink.status, TargetStatus))

@@ -11,13 +11,14 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_space import read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
+from plantimager.timelapse.settings.readers import absolute_path, positive_duration, server_url
+from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
@@ -50,39 +51,6 @@ class Missed(StrEnum):
     """The newest of them is taken at once, however late; the others are skipped."""
 
 
-# Readers of keys.
-
-
-def absolute_path(value: object) -> Path:
-    """Return an absolute path: its meaning depends neither on a user nor on a current directory."""
-    path = text(value)
-    if path.startswith("~"):
-        raise ValueError("~ is not expanded, since the service has a user of its own; write the path from / on")
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("write an absolute path, such as /srv/scans")
-    return Path(path)
-
-
-def positive_duration(value: object) -> timedelta:
-    """Return a duration that isn't zero."""
-    duration = parse_duration(value)
-    if not duration:
-        raise ValueError("must be longer than 0 s")
-    return duration
-
-
-def server_url(value: object) -> str:
-    """Return the URL of a server."""
-    url = text(value)
-    try:
-        is_sound = urlsplit(url).port != 0
-    except ValueError:  # its port is no number, or a bracket of its address is missing
-        is_sound = False
-    if not is_sound or not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
-        raise ValueError("write http:// or https:// and the server's name, and a port as :5000")
-    return url
-
-
 class DeliverTarget(Struct, frozen=True):
     """The table ``[relay.deliver.NAME]``: a PlantDB server to which the relay brings datasets."""
 
@@ -105,6 +73,27 @@ class DeliverTarget(Struct, frozen=True):
     """The most that is sent in a second."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
     """How long to wait for any answer of the server."""
+
+
+class RelaySettings(Struct, frozen=True):
+    """The tables below ``[relay]``."""
+
+    deliver: Mapping[str, DeliverTarget] = {}
+    """The tables ``[relay.deliver.NAME]`` by their names."""
+    notify: NotifySettings | None = None
+    """The table ``[relay.notify]``; ``None`` where there is none."""
+    heartbeat: HeartbeatSettings | None = None
+    """The table ``[relay.heartbeat]``, likewise."""
+    metrics: MetricsSettings | None = None
+    """The table ``[relay.metrics]``, likewise."""
+
+
+SINKS: Final[Mapping[str, type[Struct]]] = {
+    "notify": NotifySettings,
+    "heartbeat": HeartbeatSettings,
+    "metrics": MetricsSettings,
+}
+"""The sinks of which there is one each, by the names of their tables."""
 
 
 class Logging(Struct, frozen=True):
@@ -146,10 +135,15 @@ class Config(Struct, frozen=True):
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
-    deliver: Mapping[str, DeliverTarget] = {}
-    """The tables ``[relay.deliver.NAME]`` by their names."""
+    relay: RelaySettings = RelaySettings()
+    """The tables of the relay."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
+
+    @property
+    def deliver(self) -> Mapping[str, DeliverTarget]:
+        """The targets of delivery by their names."""
+        return self.relay.deliver
 
 
 def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -227,7 +221,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
         log_level=read_table(Logging, top.subtable("logging")).level,
-        deliver=_read_relay(top.subtable("relay")),
+        relay=_read_relay(top.subtable("relay")),
         source=source,
     )
     top.finish()
@@ -250,9 +244,26 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
     return tables.get(driver, {})
 
 
-def _read_relay(relay: Table) -> Mapping[str, DeliverTarget]:
-    tables = relay.subtable("deliver")
+def _read_relay(relay: Table) -> RelaySettings:
+    targets, sinks = _read_targets(relay.subtable("deliver")), dict[str, Any]()
+    for name, kind in SINKS.items():
+        table = relay.subtable(name)
+        if relay.has(name):
+            sinks[name] = read_table(kind, table)
+            _check_address(table, getattr(sinks[name], "url", None))
     relay.finish()
+    return RelaySettings(targets, **sinks)
+
+
+def _check_address(table: Table, url: str | None) -> None:
+    """Report an address that is none, without its text: who knows it may use it."""
+    try:
+        server_url(url or "http://none")
+    except ValueError as problem:
+        table.add_fault("url", str(problem))
+
+
+def _read_targets(tables: Table) -> Mapping[str, DeliverTarget]:
     targets = {}
     for name in tables.rest():
         target = tables.subtable(name)

@@ -1,0 +1,26 @@
+"""What to do, for each event that people are told of: sentences of the message catalogs. A test compares them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.settings.relay_config import NotifyEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ADVICE: Final[Mapping[NotifyEvent, str]] = {
+    NotifyEvent.SLOT_FAILED: "read the reason, then look at the rig: cables, power, camera.",
+    NotifyEvent.SLOT_SKIPPED: (
+        "nothing for these. If the power failed, a longer grace_period in the next definition, or missed ="
+        ' "run_latest" in timelapsed.toml, takes more slots after an outage.'
+    ),
+    NotifyEvent.SLOT_INTERRUPTED: "nothing.",
+    NotifyEvent.TIMELAPSE_FAILED: "repair the rig and start a new definition under another name.",
+    NotifyEvent.TIMELAPSE_COMPLETED: "fetch the datasets.",
+    NotifyEvent.DEGRADED: "make room (df -h), or remount the disk writable.",
+    NotifyEvent.RIG_NOT_READY: "switch the rig on, plug the cable in. timelapsed notices it.",
+    NotifyEvent.OVERDUE: "see whether the service runs: systemctl status plant-imager-timelapsed.",
+    NotifyEvent.DATASETS: "if it is on a disk of its own, check that the disk is mounted.",
+    NotifyEvent.DELIVERY_STUCK: "see whether the network and the server are up.",
+}

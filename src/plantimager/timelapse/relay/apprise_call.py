@@ -1,0 +1,109 @@
+"""One call of apprise, as a program of its own: a service that hangs can be ended, and the relay stays small.
+
+It reads one `AppriseCall` from standard input and writes one `AppriseAnswer` for each URL to standard output. What
+apprise logs isn't passed on but for its last complaint, without any part of the URL, which is a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+READ_SECONDS: Final = 40
+"""For the answer of a service that has taken the connection."""
+MIN_SECRET: Final = 3
+"""Characters of a part of a URL that is kept out of what is reported."""
+
+
+class AppriseCall(Struct, frozen=True):
+    """What apprise shall do."""
+
+    urls: tuple[str, ...]
+    subject: str | None = None
+    """``None`` only checks the URLs."""
+    body: str = ""
+    is_good: bool = False
+    """Whether the message is a good one, which some services show in green."""
+    picture: bytes = b""
+    """A JPEG to attach, where the service takes attachments."""
+
+
+class AppriseAnswer(Struct, frozen=True):
+    """What became of one URL."""
+
+    service: str
+    """The service in words, such as ``ntfy``; empty where the URL is none of apprise."""
+    problem: str = ""
+    """Why the message was not sent; empty where it was."""
+
+
+class _LastComplaint(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+
+
+def main() -> None:
+    """Carry out the call on standard input."""
+    call = msgspec.json.decode(sys.stdin.buffer.read(), type=AppriseCall)
+    sys.stdout.buffer.write(msgspec.json.encode([_answer(url, call) for url in call.urls]))
+
+
+def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
+    from apprise import Apprise, AppriseAsset, NotifyType, PersistentStoreMode  # noqa: PLC0415 - the extra
+    from apprise.attachment.memory import AttachMemory  # noqa: PLC0415 - as above
+
+    attach: Any = AttachMemory  # its constructor has no types
+
+    complaint = _LastComplaint()
+    logger = logging.getLogger("apprise")
+    logger.addHandler(complaint)
+    asset = AppriseAsset(
+        app_id="timelapsed", app_desc="timelapsed", async_mode=False, storage_mode=PersistentStoreMode.MEMORY
+    )
+    service: NotifyBase | None = Apprise.instantiate(_patient(url), asset=asset)
+    if service is None:
+        return AppriseAnswer("", redact(complaint.text, url) or "no URL of apprise")
+    name = str(service.service_name)
+    if call.subject is None:
+        return AppriseAnswer(name)
+    kind = NotifyType.SUCCESS if call.is_good else NotifyType.WARNING
+    picture = [attach(content=call.picture, name="last.jpg", mimetype="image/jpeg")] if call.picture else None
+    try:
+        sent = service.notify(body=call.body, title=call.subject, notify_type=kind, body_format="text", attach=picture)
+    except Exception as problem:  # noqa: BLE001 - any of a hundred services; the relay goes on
+        return AppriseAnswer(name, redact(f"{type(problem).__name__}: {problem}", url))
+    return (
+        AppriseAnswer(name)
+        if sent
+        else AppriseAnswer(name, redact(complaint.text, url) or "not taken, no reason given")
+    )
+
+
+def _patient(url: str) -> str:
+    """Return a URL with more than apprise's 4 s for an answer: who is slow takes the message all the same."""
+    return url if "rto=" in url else f"{url}{'&' if '?' in url else '?'}rto={READ_SECONDS}"
+
+
+def redact(text: str, url: str) -> str:
+    """Return a text without any part of a URL but its scheme."""
+    parts = sorted(re.split(r"[^\w.~-]+", url.partition("://")[2]), key=len, reverse=True)
+    for part in parts:
+        if len(part) >= MIN_SECRET:
+            text = text.replace(part, "…")
+    return text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The sink `heartbeat`: it pings a monitor while the schedule is kept, so that a dead rig is noticed by its silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import httpx
+
+from plantimager.timelapse.channel.relay_status import SinkStatus
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.apprise_call import redact
+from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.settings.relay_config import HeartbeatSettings
+
+NAME: Final = "heartbeat"
+START, OK, FAIL = "start", "", "fail"
+"""The signals that a monitor knows."""
+FIRST_RETRY: Final = 5.0
+"""Seconds after a ping that didn't arrive; doubled until it is the interval."""
+FAILED_WAIT: Final = 600.0
+"""Seconds after a mistake of ours."""
+KUMA_WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept"}
+MAX_REASON: Final = 200
+
+
+class HeartbeatSink:
+    """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
+
+    def __init__(self, settings: HeartbeatSettings, url: str, watch: ScheduleWatch, host: SinkHost) -> None:
+        self.name = NAME
+        self._settings, self._watch, self._host = settings, watch, host
+        self._monitor = _Monitor(settings.kind, url, settings.timeout.total_seconds())
+        self._view: StoreView | None = None
+        self._last: tuple[str, float] | None = None
+        """The last signal that arrived, and when."""
+        self._failures = 0
+        self._retry_at = 0.0
+        self.status = SinkStatus(name=NAME, what=f"pings every {settings.interval.total_seconds():g} s")
+
+    def update(self, view: StoreView) -> None:
+        """Take up a look; only another store or daemon may change what there is to signal."""
+        before, self._view = self._view, view
+        if before is None or before.stored is not view.stored or _trust(before) != _trust(view):
+            self._host.clock.wake()
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops."""
+        self._host.clock.wake()
+
+    def run(self) -> None:
+        """Ping until the relay stops."""
+        while not self._host.stop.is_set():
+            until, timeout, view = None, None, self._view
+            if view is not None:
+                try:
+                    until, timeout = self._beat(view)
+                except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the others nor this one
+                    log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem, target=NAME)
+                    timeout = FAILED_WAIT
+            self._host.clock.wait(until, timeout)
+        self._monitor.close()
+
+    def _beat(self, view: StoreView) -> tuple[datetime | None, float | None]:
+        """Send the signal that is due; return when to look again: at an instant, and in so many seconds."""
+        judgement = self._watch.judge(view)
+        left = self._seconds_until(self._signal(judgement.state))
+        if left is not None and left <= 0:
+            self._send(self._signal(judgement.state))
+            left = self._seconds_until(self._signal(judgement.state))
+        seconds = [wait for wait in (judgement.within, left) if wait is not None]
+        return judgement.until, min(seconds, default=None)
+
+    def _signal(self, state: ScheduleState) -> str | None:
+        """Return what the monitor shall hear while the schedule is in a state; ``None`` for silence."""
+        if state is ScheduleState.UNKNOWN:
+            return None
+        if state in (ScheduleState.OVERDUE, ScheduleState.WAITS_FOR_RIG):
+            return FAIL if self._monitor.knows_signals else None
+        if state is ScheduleState.NOTHING_SCHEDULED and self._settings.idle == "pause":
+            self._last = None  # the next schedule begins anew
+            return None
+        return START if self._last is None and self._monitor.knows_start else OK
+
+    def _seconds_until(self, signal: str | None) -> float | None:
+        """Return in how many seconds a signal is to be sent; ``None`` for never."""
+        now = self._host.clock.monotonic()
+        if signal is None or (self._last is not None and self._last[0] == signal == FAIL):
+            return None
+        if self._failures:
+            return self._retry_at - now
+        if signal != OK or self._last is None or self._last[0] != OK:
+            return 0.0
+        return self._last[1] + self._settings.interval.total_seconds() - now
+
+    def _send(self, signal: str | None) -> None:
+        if signal is None:
+            return
+        clock, interval = self._host.clock, self._settings.interval.total_seconds()
+        problem = self._monitor.send(signal)
+        if problem:
+            self._retry_at = clock.monotonic() + min(FIRST_RETRY * 2 ** min(self._failures, 20), interval)
+            self._failures += 1
+            if problem != self.status.trouble:
+                log_relay(RelayAction.HEARTBEAT_STUCK, f"{problem}; it is tried again", target=NAME)
+            self._show(problem)
+            return
+        if self._failures:
+            log_relay(RelayAction.HEARTBEAT_RESUMED, "the monitor takes pings again", target=NAME)
+        self._last, self._failures = (signal, clock.monotonic()), 0
+        self._show("")
+
+    def _show(self, trouble: str) -> None:
+        worked_at = self.status.worked_at if trouble else self._host.clock.now()
+        self.status = SinkStatus(name=NAME, what=self.status.what, worked_at=worked_at, trouble=trouble)
+        self._host.report()
+
+
+class _Monitor:
+    """The address of the monitor, and its dialect."""
+
+    def __init__(self, kind: str, url: str, timeout: float) -> None:
+        self._kind, self._url = kind, url
+        self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "timelapse-relay"})
+        self.knows_signals, self.knows_start = kind != "plain", kind == "healthchecks"
+
+    def send(self, signal: str) -> str:
+        """Send a signal; return why it did not arrive, empty where it did."""
+        method, url = "POST" if self._kind == "healthchecks" else "GET", self._address(signal)
+        try:
+            with self._client.stream(method, url) as answer:  # what it says beside its code is not read
+                return "" if answer.is_success else f"the monitor answers {answer.status_code}"
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            words = redact(one_line(str(problem)), self._url) or type(problem).__name__
+            return f"the monitor can't be reached: {words}"[:MAX_REASON]
+
+    def _address(self, signal: str) -> str:
+        parts = urlsplit(self._url)
+        if self._kind == "kuma":
+            status = {"status": "down" if signal == FAIL else "up", "msg": KUMA_WORDS[signal]}
+            parts = parts._replace(query=urlencode(status))
+        elif signal:
+            parts = parts._replace(path=f"{parts.path.rstrip('/')}/{signal}")
+        return urlunsplit(parts)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def _trust(view: StoreView) -> object:
+    """Return what decides, of a daemon, whether the schedule can be judged."""
+    daemon = view.daemon
+    return daemon and (daemon.pid, daemon.is_live, daemon.clock_trusted)

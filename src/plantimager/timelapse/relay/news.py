@@ -1,0 +1,264 @@
+"""What people still have to be told: what the store, the archive and the daemon say, minus what they were told. Pure.
+
+Nothing is collected on the way: the news are derived anew at each look, so that a relay that was killed, or was off for
+weeks, finds the same. A trouble that is over before its message went out is no news.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from plantimager.timelapse.domain import events
+from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldUpTo
+from plantimager.timelapse.settings.relay_config import NotifyEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.relay.schedule_watch import Judgement
+    from plantimager.timelapse.relay.store_view import StoreView
+
+LOSSES: Final = "losses"
+"""The trouble that slots are lost; it is over when one is taken."""
+OF_SLOTS: Final = (NotifyEvent.OVERDUE, NotifyEvent.RIG_NOT_READY)
+"""The troubles that end silently with their timelapse, or with losses that are told instead."""
+STUCK_AFTER: Final = timedelta(days=1)
+
+
+class Loss(Struct, frozen=True):
+    """Slots of one timelapse that can't be taken any more, for one cause."""
+
+    kind: NotifyEvent
+    timelapse: TimeLapse
+    slots: tuple[int, ...]
+    why: str
+
+
+class Ended(Struct, frozen=True):
+    """A timelapse is complete, or has failed."""
+
+    kind: NotifyEvent
+    timelapse: TimeLapse
+
+
+class Trouble(Struct, frozen=True):
+    """A trouble has begun that lasts."""
+
+    kind: NotifyEvent
+    what: str
+    """The part that has it, where there may be several: the name of a target."""
+    why: str
+    since: datetime
+
+
+class Recovery(Struct, frozen=True):
+    """A trouble that people know of is over."""
+
+    trouble: str
+    since: datetime
+    lost: int
+
+
+class News(Struct, frozen=True):
+    """What there is to say, and what was told once that is said."""
+
+    told: Told
+    losses: tuple[Loss, ...] = ()
+    endings: tuple[Ended, ...] = ()
+    alarms: tuple[Trouble, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
+    is_well: bool = False
+    """Whether a slot was taken after the losses."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of what there is to say; empty where there is nothing."""
+        begun = [
+            *(loss.kind for loss in self.losses),
+            *(ending.kind for ending in self.endings),
+            *(alarm.kind for alarm in self.alarms),
+        ]
+        return (*dict.fromkeys([*map(str, begun), *(f"{recovery.trouble} is over" for recovery in self.recoveries)]),)
+
+
+def name_of(timelapse: TimeLapse) -> str:
+    """Return what a timelapse is known by: a later one of the same id has other times."""
+    return f"{timelapse.id} {timelapse.schedule_times[0].isoformat() if timelapse.schedule_times else ''}"
+
+
+def begin_telling(view: StoreView) -> Told:
+    """Return what counts as told at the very first start: all that has happened, but no trouble that lasts."""
+    present = view.timelapse
+    marks = {} if present is None else {name_of(present): _mark_of(present)}
+    return Told(marks=marks, archived=tuple(store.path.name for store in view.archived))
+
+
+def find_news(
+    told: Told,
+    view: StoreView,
+    judgement: Judgement,
+    now: datetime,
+    wanted: Collection[NotifyEvent],
+    onsets: Mapping[NotifyEvent, datetime],
+) -> News:
+    """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
+    marks, losses, endings, is_well, has_ended = dict(told.marks), list[Loss](), list[Ended](), False, False
+    for timelapse in _timelapses(told, view):
+        name = name_of(timelapse)
+        found = _events_since(marks.get(name, ToldUpTo(0)), timelapse)
+        marks.pop(name, None)
+        marks[name] = _mark_of(timelapse)
+        lost = [*_losses(found, timelapse)]
+        losses += [loss for loss in lost if loss.kind in wanted]
+        endings += [ending for ending in _endings(found, timelapse) if ending.kind in wanted]
+        if lost or any(isinstance(event, events.SlotTaken) for event in found):
+            is_well = _ends_well(found)
+        has_ended = timelapse.state.is_terminal
+    current = {_name(alarm): alarm for alarm in _troubles(view, judgement, now, onsets) if alarm.kind in wanted}
+    still_open = {trouble: known for trouble, known in told.open.items() if trouble != LOSSES}
+    alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
+    over = [t for t in still_open if t not in current and not _is_unknown(t, view, judgement)]
+    silent = OF_SLOTS if has_ended or losses else ()
+    recoveries = [Recovery(t, told.open[t].since, 0) for t in over if t not in silent]
+    opened = {trouble: known for trouble, known in still_open.items() if trouble not in over}
+    opened |= {trouble: OpenTrouble(alarm.since) for trouble, alarm in current.items() if trouble not in opened}
+    known, n_lost = told.open.get(LOSSES), sum(len(loss.slots) for loss in losses)
+    if known is not None and is_well and not has_ended:
+        recoveries.append(Recovery(LOSSES, known.since, known.lost + n_lost))
+    if not is_well and not has_ended and (known is not None or losses):
+        since = known.since if known is not None else _first_time(losses)
+        opened[LOSSES] = OpenTrouble(since, (known.lost if known is not None else 0) + n_lost)
+    after = replace(
+        told,
+        marks=dict([*marks.items()][-MAX_MARKS:]),
+        archived=tuple(store.path.name for store in view.archived),
+        open=opened,
+    )
+    return News(after, tuple(losses), tuple(endings), alarms, tuple(recoveries), is_well=is_well)
+
+
+# --- what happened to slots -----------------------------------------------------------------------------
+
+
+def _timelapses(told: Told, view: StoreView) -> Iterator[TimeLapse]:
+    """Yield those that may have news, the present one last."""
+    for store in sorted(view.archived, key=lambda store: (store.ended_at is not None, store.ended_at)):
+        archived = store.load() if store.path.name not in told.archived else None
+        if archived is not None and (view.timelapse is None or name_of(archived) != name_of(view.timelapse)):
+            yield archived
+    if view.timelapse is not None:
+        yield view.timelapse
+
+
+def _mark_of(timelapse: TimeLapse) -> ToldUpTo:
+    return ToldUpTo(timelapse.next_idx, has_ended=timelapse.state.is_terminal)
+
+
+def _events_since(mark: ToldUpTo, after: TimeLapse) -> tuple[events.Event, ...]:
+    """Return what happened since a mark. Slots that were reopened may be lost again, and then are news again."""
+    first = min(mark.slot, after.next_idx)
+    if mark.has_ended and after.state.is_terminal and first >= mark.slot:
+        return ()
+    records = {slot: record for slot in range(first, after.n_slots) if (record := after.records.get(slot)) is not None}
+    after = replace(after, records=records)
+    if first >= after.n_slots:  # all was told but the end
+        before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=first, ending=None)
+    else:
+        before = replace(after, state=TimeLapseState.SCHEDULED, next_idx=first, records={}, ending=None)
+    return events.events_between(before, after)
+
+
+def _losses(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Loss]:
+    failed: dict[tuple[NotifyEvent, str], list[int]] = {}
+    for event in found:
+        if isinstance(event, events.SlotsSkipped):
+            if event.reason is not None and event.reason.ends_timelapse:
+                continue
+            not_ready = event.reason is Reason.RIG_NOT_READY
+            kind = NotifyEvent.RIG_NOT_READY if not_ready else NotifyEvent.SLOT_SKIPPED
+            yield Loss(kind, timelapse, event.slots, event.cause)
+        elif isinstance(event, events.SlotFailed):
+            failed.setdefault((NotifyEvent.SLOT_FAILED, event.record.error_text), []).append(event.record.slot)
+        elif isinstance(event, events.SlotInterrupted) and event.record.reason is not Reason.CANCELLED:
+            failed.setdefault((NotifyEvent.SLOT_INTERRUPTED, event.record.error_text), []).append(event.record.slot)
+    yield from (Loss(kind, timelapse, tuple(slots), why) for (kind, why), slots in failed.items())
+
+
+def _endings(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Ended]:
+    for event in found:
+        if isinstance(event, events.TimelapseCompleted):
+            yield Ended(NotifyEvent.TIMELAPSE_COMPLETED, timelapse)
+        elif isinstance(event, events.TimelapseFailed):
+            yield Ended(NotifyEvent.TIMELAPSE_FAILED, timelapse)
+
+
+def _ends_well(found: Iterable[events.Event]) -> bool:
+    """Whether the last slot of those that were closed was taken."""
+    taken = max((event.record.slot for event in found if isinstance(event, events.SlotTaken)), default=-1)
+    closed = [event.record.slot for event in found if isinstance(event, events.SlotFailed | events.SlotInterrupted)]
+    closed += [slot for event in found if isinstance(event, events.SlotsSkipped) for slot in event.slots]
+    return taken > max(closed, default=-1)
+
+
+def _first_time(losses: Iterable[Loss]) -> datetime:
+    return min(loss.timelapse.schedule_times[loss.slots[0]] for loss in losses)
+
+
+# --- troubles that last ---------------------------------------------------------------------------------
+
+
+def onsets_of(view: StoreView, before: Mapping[NotifyEvent, datetime], now: datetime) -> dict[NotifyEvent, datetime]:
+    """Return since when the daemon has had each trouble that it has now; ``before`` is that of the look before."""
+    said = said_by_daemon(view)
+    return {kind: before.get(kind, now) for kind in said}
+
+
+def said_by_daemon(view: StoreView) -> dict[NotifyEvent, str]:
+    """Return the troubles that a daemon has by its own word, and why."""
+    daemon = view.daemon
+    said = {} if daemon is None else {NotifyEvent.DEGRADED: daemon.degraded, NotifyEvent.DATASETS: daemon.datasets}
+    return {kind: why for kind, why in said.items() if why}
+
+
+def _troubles(
+    view: StoreView, judgement: Judgement, now: datetime, onsets: Mapping[NotifyEvent, datetime]
+) -> Iterator[Trouble]:
+    """Yield the troubles that are there now."""
+    timelapse = view.timelapse
+    if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.next_at is not None:
+        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.next_at)
+    if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
+        why, since = timelapse.current.error_text, timelapse.schedule_times[timelapse.next_idx]
+        yield Trouble(NotifyEvent.RIG_NOT_READY, "", why, since)
+    for kind, why in said_by_daemon(view).items():
+        yield Trouble(kind, "", why, onsets.get(kind, now))
+    for target in view.targets:
+        if target.oldest is not None and now >= target.oldest + STUCK_AFTER:
+            yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, target.oldest)
+
+
+def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
+    """Return when there may be another trouble that the schedule has nothing to do with, should no file change."""
+    stuck = [target.oldest + STUCK_AFTER for target in view.targets if target.oldest is not None]
+    return min((instant for instant in stuck if instant > now), default=None)
+
+
+def _name(alarm: Trouble) -> str:
+    return f"{alarm.kind} {alarm.what}".strip()
+
+
+def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:
+    """Whether nothing says that a trouble is over: its witness isn't there."""
+    if trouble in (NotifyEvent.DEGRADED, NotifyEvent.DATASETS):
+        return view.daemon is None or not view.daemon.is_live
+    if trouble in OF_SLOTS:
+        return judgement.state is ScheduleState.UNKNOWN
+    return trouble.partition(" ")[2] not in [target.name for target in view.targets]

@@ -1,0 +1,162 @@
+"""The sink `notify`: it tells people what they have to know, on a thread of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
+from plantimager.timelapse.relay.notify_text import word_news
+from plantimager.timelapse.relay.outbox import NAME, Outbox
+from plantimager.timelapse.relay.thumbnail import Thumbnailer
+from plantimager.timelapse.relay.trial_sender import Trials
+from plantimager.timelapse.settings.relay_config import NotifyEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.relay_status import SinkStatus
+    from plantimager.timelapse.relay.messenger import Service
+    from plantimager.timelapse.relay.news import News
+    from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.settings.relay_config import NotifySettings, Quiet
+
+RECENT: Final = timedelta(days=1)
+"""Messages of that time count as a row of the same."""
+FACTOR, MAX_SPREAD = 4, 4
+"""A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
+FAILED_WAIT: Final = 600.0
+"""Seconds after a mistake of ours."""
+
+
+class NotifySink:
+    """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
+
+    def __init__(
+        self,
+        settings: NotifySettings,
+        services: Sequence[Service],
+        watch: ScheduleWatch,
+        directory: Path,
+        rig: str,
+        host: SinkHost,
+    ) -> None:
+        self.name = NAME
+        self._settings, self._watch, self._host = settings, watch, host
+        self._outbox = Outbox(directory / f"{NAME}.ledger", services, rig, settings, host.clock)
+        self._trials = Trials(directory, self._outbox)
+        self._thumbnailer = Thumbnailer(host.datasets_of)
+        self._view: StoreView | None = None
+        self._news_since: float | None = None
+        self._onsets: dict[NotifyEvent, datetime] = {}
+
+    @property
+    def status(self) -> SinkStatus:
+        """What is set up, and when it last worked."""
+        return self._outbox.status
+
+    def update(self, view: StoreView) -> None:
+        """Take up a look; a scan's progress is no news."""
+        before, self._view = self._view, view
+        if before is None or _without_progress(before) != _without_progress(view) or self._trials.is_asked_for:
+            self._host.clock.wake()
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops."""
+        self._host.clock.wake()
+
+    def run(self) -> None:
+        """Look and send until the relay stops."""
+        while not self._host.stop.is_set():
+            until, timeout, view = None, None, self._view
+            if view is not None:
+                try:
+                    shown = self.status
+                    self._trials.answer(self._host.clock.now(), partial(self._make_picture, view))
+                    until, timeout = self._look(view)
+                    if self.status != shown:
+                        self._host.report()
+                except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the others nor this one
+                    log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem, target=NAME)
+                    timeout = FAILED_WAIT
+            self._host.clock.wait(until, timeout)
+
+    # --- one look ---------------------------------------------------------------------------------
+
+    def _look(self, view: StoreView) -> tuple[datetime | None, float | None]:
+        """Send what is to be said now; return when to look again: at an instant, and in so many seconds."""
+        clock, settings = self._host.clock, self._settings
+        told = self._outbox.told or self._outbox.load()
+        if told is None:
+            if view.faults:
+                return None, None  # what has happened before isn't known yet
+            self._outbox.keep(begin_telling(view))
+            return self._look(view)
+        now, judgement = clock.now(), self._watch.judge(view)
+        instants, seconds = [judgement.until, next_alarm_at(view, now)], [judgement.within]
+        quiet_until = _quiet_until(settings.quiet, now)
+        self._onsets = onsets_of(view, self._onsets, now)
+        news = find_news(told, view, judgement, now, settings.events, self._onsets)
+        if not news.kinds:
+            self._news_since = None
+            self._outbox.keep(news.told)
+        else:
+            left = self._seconds_until_told(news, now)
+            if left <= 0 and quiet_until is None:
+                self._tell(news, view, now)
+            seconds.append(left if left > 0 else None)
+        if quiet_until is None:
+            seconds.append(self._outbox.send_waiting(self._host.stop, partial(self._make_picture, view)))
+        instants.append(quiet_until)
+        return (
+            min((instant for instant in instants if instant is not None), default=None),
+            min((left for left in seconds if left is not None), default=None),
+        )
+
+    def _seconds_until_told(self, news: News, now: datetime) -> float:
+        """Return how long news wait for more of their kind: the longer, the more there was of it lately."""
+        monotonic, gather = self._host.clock.monotonic(), self._settings.gather.total_seconds()
+        if self._news_since is None:
+            self._news_since = monotonic
+        left = self._news_since + gather - monotonic
+        recent = [(at, kinds) for at, kinds in news.told.recent if now - RECENT < at <= now]
+        if recent and {*news.kinds} <= {kind for _, kinds in recent for kind in kinds}:
+            spread = gather * FACTOR ** min(len(recent), MAX_SPREAD)
+            left = max(left, spread - (now - recent[-1][0]).total_seconds())
+        return left
+
+    def _tell(self, news: News, view: StoreView, now: datetime) -> None:
+        self._news_since = None
+        message = word_news(news, view, self._outbox.rig, now)
+        if any(alarm.kind is NotifyEvent.OVERDUE for alarm in news.alarms) and view.timelapse is not None:
+            words = f"slot {view.timelapse.next_idx} of {view.timelapse.id} has no record, although it should"
+            log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=view.timelapse.next_idx)
+        self._outbox.add(message, news.told)
+
+    def _make_picture(self, view: StoreView) -> bytes:
+        return self._thumbnailer.make(view.taken.scans) if self._settings.picture else b""
+
+
+def _without_progress(view: StoreView) -> object:
+    """Return what may be news in a look; the present store is the same object as long as its file is the same."""
+    daemon = replace(view.daemon, status="", rig="") if view.daemon is not None else None
+    return id(view.stored), daemon, view.archived, view.targets, view.faults
+
+
+def _quiet_until(quiet: Quiet | None, now: datetime) -> datetime | None:
+    """Return the end of the quiet hours, by local time; ``None`` outside of them."""
+    if quiet is None:
+        return None
+    here, (begin, end) = now.astimezone(), quiet
+    time = here.time()
+    if not (begin <= time < end if begin < end else time >= begin or time < end):
+        return None
+    day = here.date() + timedelta(days=time >= end)
+    return datetime.combine(day, end).astimezone(now.tzinfo)

@@ -1,0 +1,189 @@
+"""The words of the messages: a short subject for a phone, and what happened, what it cost, and what to do. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.wording import describe_slots, format_local_time
+from plantimager.timelapse.relay.advice import ADVICE
+from plantimager.timelapse.relay.news import LOSSES
+from plantimager.timelapse.relay.schedule_watch import describe_service
+from plantimager.timelapse.relay.told import Message
+from plantimager.timelapse.settings.relay_config import NotifyEvent
+from plantimager.timelapse.support.text import format_count, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.relay.news import Ended, Loss, News, Recovery, Trouble
+    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.told import Waiting
+
+MAX_LOSSES: Final = 5
+"""Causes that are worded, each in a sentence; of the others there is a count."""
+MAX_REASON: Final = 300
+"""Characters of what a driver or a disk said."""
+MAX_BODY: Final = 3000
+"""Characters; ntfy takes 4096 bytes, and a longer message would be refused again and again."""
+MAX_NAME: Final = 40
+"""Characters of the names of rig and timelapse in a subject, where a phone shows some fifty."""
+
+VERBS: Final = {
+    NotifyEvent.SLOT_FAILED: "failed",
+    NotifyEvent.SLOT_SKIPPED: "missed",
+    NotifyEvent.SLOT_INTERRUPTED: "interrupted",
+    NotifyEvent.RIG_NOT_READY: "missed, rig not ready",
+}
+ALARMS: Final = {
+    NotifyEvent.OVERDUE: "a slot is overdue",
+    NotifyEvent.RIG_NOT_READY: "the rig isn't ready",
+    NotifyEvent.DEGRADED: "the store can't be written",
+    NotifyEvent.DATASETS: "datasets can't be written",
+    NotifyEvent.DELIVERY_STUCK: "delivery is stuck",
+}
+COSTS: Final = {
+    NotifyEvent.RIG_NOT_READY: "No slot is taken meanwhile.",
+    NotifyEvent.DEGRADED: "Scans go on; a power cut now would lose their records.",
+    NotifyEvent.DATASETS: "No slot is taken meanwhile.",
+    NotifyEvent.DELIVERY_STUCK: "Nothing is lost: the datasets stay on the rig.",
+}
+RECOVERIES: Final = {
+    LOSSES: "slots are taken again",
+    NotifyEvent.OVERDUE: "slots are recorded again",
+    NotifyEvent.RIG_NOT_READY: "the rig is ready again",
+    NotifyEvent.DEGRADED: "the store is written again",
+    NotifyEvent.DATASETS: "datasets are written again",
+    NotifyEvent.DELIVERY_STUCK: "delivery goes on",
+}
+"""What is told once of the end of a trouble."""
+
+
+def word_news(news: News, view: StoreView, rig: str, now: datetime) -> Message:
+    """Return one message with all news."""
+    parts = [*_ending_parts(news.endings), *_loss_parts(news, now)]
+    parts += [_alarm_part(alarm, view, now) for alarm in news.alarms]
+    parts += [_recovery_part(recovery, now) for recovery in news.recoveries]
+    subjects = [subject for subject, _ in parts]
+    more = f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else ""
+    body = "\n\n".join([*(text for _, text in parts), *_next_slot(view, now)])
+    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", _cut(body, MAX_BODY), news.kinds)
+
+
+def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
+    """Return one message for all that a service couldn't be sent; the last of them whole."""
+    messages, n = waiting.messages, len(waiting.messages) + waiting.dropped
+    if n == 1:
+        return messages[0]
+    since = format_local_time(messages[0].at, now)
+    dropped = [f"{format_count(waiting.dropped, 'earlier message')} without room here"] if waiting.dropped else []
+    lines = [f"{format_local_time(message.at, now)} {message.subject}" for message in messages]
+    words = f"These {n} messages could not be sent before:"
+    body = "\n".join([words, *dropped, *lines, "", "The last of them:", messages[-1].body])
+    kinds = tuple(dict.fromkeys(kind for message in messages for kind in message.kinds))
+    return Message(now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", _cut(body, MAX_BODY), kinds)
+
+
+# --- its parts, each a subject and a text ---------------------------------------------------------------
+
+
+def _ending_parts(endings: Iterable[Ended]) -> Iterator[tuple[str, str]]:
+    for ending in endings:
+        timelapse = ending.timelapse
+        name, tally = _cut(timelapse.id, MAX_NAME), timelapse.tally
+        if ending.kind is NotifyEvent.TIMELAPSE_COMPLETED:
+            subject, what = f"{name} is complete", f"{timelapse.id} is complete."
+        else:
+            why = one_line(timelapse.ending.why) if timelapse.ending is not None else "a slot failed"
+            subject, what = f"{name} has failed", f"{timelapse.id} has failed: {why}."
+        lost = tally.done - tally.taken
+        cost = f"{tally.taken} of {timelapse.n_slots} slots taken{f', {lost} lost' if lost else ''}."
+        yield subject, _lines(what, cost, _advice(ending.kind))
+
+
+def _loss_parts(news: News, now: datetime) -> Iterator[tuple[str, str]]:
+    losses = news.losses
+    if not losses:
+        return
+    slots = sorted({slot for loss in losses for slot in loss.slots})
+    kinds = [*dict.fromkeys(loss.kind for loss in losses)]
+    verb = VERBS[kinds[0]] if len(kinds) == 1 else "lost"
+    subject = f"slot {slots[0]} {verb}" if len(slots) == 1 else f"{len(slots)} slots {verb}"
+    sentences = [_loss_sentence(loss, now) for loss in losses[:MAX_LOSSES]]
+    others = sum(len(loss.slots) for loss in losses[MAX_LOSSES:])
+    sentences += [f"And {format_count(others, 'slot')} more, for other reasons."] if others else []
+    timelapse = losses[-1].timelapse
+    n_lost = sum(len(loss.slots) for loss in losses)
+    cost = f"Lost: {format_count(n_lost, 'time point')}. {_so_far(timelapse)}"
+    again = ["Slots are taken again since."] if news.is_well else []
+    yield subject, _lines(*sentences, cost, *again, *map(_advice, kinds))
+
+
+def _loss_sentence(loss: Loss, now: datetime) -> str:
+    why = _reason(loss.why)
+    slots = f"{loss.timelapse.id}: {describe_slots(loss.timelapse, loss.slots, now)} {VERBS[loss.kind]}"
+    return f"{slots}{f': {why}' if why else ', later than the grace period'}."
+
+
+def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, str]:
+    since, timelapse = f"Since {format_local_time(alarm.since, now)}.", view.timelapse
+    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None:
+        slot = f"slot {timelapse.next_idx}"
+        what = f"{timelapse.id}: {slot} was due at {format_local_time(alarm.since, now)} and has no record."
+        late = len(timelapse.late_slots(now))
+        cost = f"{format_count(late, 'slot')} can't be taken in time any more." if late else "No slot is lost yet."
+        text = _lines(what, describe_service(view.daemon), cost, _so_far(timelapse), _advice(alarm.kind))
+        return f"{slot} is overdue", text
+    what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what else ''}"
+    why = _reason(alarm.why)
+    return ALARMS[alarm.kind], _lines(
+        f"{what}{f': {why}' if why else ''}.", since, COSTS[alarm.kind], _advice(alarm.kind)
+    )
+
+
+def _recovery_part(recovery: Recovery, now: datetime) -> tuple[str, str]:
+    trouble, _, what = recovery.trouble.partition(" ")
+    words = RECOVERIES[trouble]
+    lasted = (
+        f"The trouble began at {format_local_time(recovery.since, now)} ({format_duration(now - recovery.since)} ago)"
+    )
+    cost = f"; it cost {format_count(recovery.lost, 'time point')}" if recovery.lost else ""
+    return words, _lines(f"{words.capitalize()}{f' ({what})' if what else ''}.", f"{lasted}{cost}.")
+
+
+def _next_slot(view: StoreView, now: datetime) -> Sequence[str]:
+    timelapse = view.timelapse
+    if timelapse is None or timelapse.next_at is None:
+        return ["No slot is scheduled."]
+    following = next(
+        (slot for slot in range(timelapse.next_idx, timelapse.n_slots) if _is_ahead(timelapse, slot, now)), None
+    )
+    if following is None:
+        return ["No slot is left."]
+    return [f"Next slot: {following}, at {format_local_time(timelapse.schedule_times[following], now)}."]
+
+
+def _is_ahead(timelapse: TimeLapse, slot: int, now: datetime) -> bool:
+    return timelapse.schedule_times[slot] > now and not timelapse.is_closed(slot)
+
+
+def _so_far(timelapse: TimeLapse) -> str:
+    return f"Taken so far: {timelapse.tally.taken} of {timelapse.n_slots}."
+
+
+def _advice(kind: NotifyEvent) -> str:
+    return f"What to do: {ADVICE[kind]}"
+
+
+def _reason(why: str) -> str:
+    return _cut(one_line(why), MAX_REASON).rstrip(".")
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(lines)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

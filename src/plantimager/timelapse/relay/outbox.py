@@ -1,0 +1,151 @@
+"""What waits for each service of the sink `notify`: on disk before it is sent, and given up only when it is taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.channel.relay_status import SinkStatus
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.apprise_call import AppriseCall
+from plantimager.timelapse.relay.messenger import NO_ANSWER, send_message
+from plantimager.timelapse.relay.notify_text import sum_up
+from plantimager.timelapse.relay.told import MAX_RECENT, Message, Told, Waiting, read_told, write_told
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.messenger import Service
+    from plantimager.timelapse.settings.relay_config import NotifySettings
+    from plantimager.timelapse.support.clock import Clock
+
+NAME: Final = "notify"
+LONGEST_RETRY: Final = 1800.0
+"""Seconds between two tries at a service."""
+MAX_HANGS: Final = 5
+"""Tries in a row at a service that hangs, which may have taken the message each time."""
+GOOD_KINDS: Final = ("timelapse_completed", "is over", "test")
+"""The ends of the kinds of news that are good."""
+
+
+class Outbox:
+    """The ledger of the sink, and the services. One thread; `status` is for any."""
+
+    def __init__(
+        self, path: Path, services: Sequence[Service], rig: str, settings: NotifySettings, clock: Clock
+    ) -> None:
+        self.told: Told | None = None
+        """``None`` before the first look."""
+        self._path, self.services, self.rig = path, services, rig
+        self._settings, self._clock = settings, clock
+        self._failures: dict[str, tuple[int, float, str]] = {}
+        """For each service that fails: how often in a row, when it is tried again, and why."""
+        self._ledger_trouble = ""
+
+    @property
+    def status(self) -> SinkStatus:
+        """What is set up, and when it last worked."""
+        failures = ((service.name, self._failures.get(service.key)) for service in self.services)
+        troubles = (f"{name}: {failure[2]}" for name, failure in failures if failure is not None)
+        worked_at = self.told.worked_at if self.told is not None else None
+        what = f"messages to {', '.join(service.name for service in self.services)}"
+        return SinkStatus(name=NAME, what=what, worked_at=worked_at, trouble="; ".join(troubles))
+
+    def load(self) -> Told | None:
+        """Return what was told by earlier runs; ``None`` where nothing is known of that.
+
+        What waits for a service that isn't configured any more is forgotten.
+        """
+        try:
+            told = read_told(self._path)
+        except ValueError:
+            words = f"{self._path}: it can't be read; what was told before is not known"
+            log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
+            return None
+        except OSError as problem:
+            self._report_ledger(problem)
+            return None
+        if told is not None:
+            keys = {service.key for service in self.services}
+            told = replace(told, waiting={key: waiting for key, waiting in told.waiting.items() if key in keys})
+            self.told = told
+        return told
+
+    def keep(self, told: Told) -> None:
+        """Put what was told on disk; where that is refused it counts until the relay stops."""
+        if told == self.told:
+            return
+        self.told = told
+        try:
+            write_told(self._path, told)
+            self._ledger_trouble = ""
+        except OSError as problem:
+            self._report_ledger(problem)
+
+    def add(self, message: Message, told: Told) -> None:
+        """Have a message wait for all services; ``told`` is what it tells."""
+        waiting = {service.key: told.waiting.get(service.key, Waiting()).plus(message) for service in self.services}
+        recent = (*told.recent, (message.at, message.kinds))[-MAX_RECENT:]
+        self.keep(replace(told, waiting=waiting, recent=recent))
+
+    def send_waiting(self, stop: threading.Event, make_picture: Callable[[], bytes]) -> float | None:
+        """Send what waits; return in how many seconds there is another try, ``None`` where nothing waits."""
+        next_try: float | None = None
+        picture: bytes | None = None
+        for service in self.services:
+            waiting = self.told.waiting.get(service.key) if self.told is not None else None
+            if waiting is None or stop.is_set():
+                continue
+            n_failures, retry_at, _ = self._failures.get(service.key, (0, 0.0, ""))
+            left = retry_at - self._clock.monotonic()
+            if left <= 0:
+                if picture is None and not n_failures:
+                    picture = make_picture()
+                # Without the picture at a second try: it may be what the service doesn't take.
+                self._send(service, waiting, b"" if n_failures else picture or b"", n_failures)
+                left = self._failures.get(service.key, (0, 0.0, ""))[1] - self._clock.monotonic()
+            if service.key in self._failures:
+                next_try = left if next_try is None else min(next_try, left)
+        return next_try
+
+    def _send(self, service: Service, waiting: Waiting, picture: bytes, n_failures: int) -> None:
+        message = sum_up(waiting, self.rig, self._clock.now())
+        problem = self.send(service, message, picture)
+        if problem:
+            wait = min(self._settings.gather.total_seconds() * 2 ** min(n_failures, 20), LONGEST_RETRY)
+            before = self._failures.get(service.key, (0, 0.0, ""))[2]
+            self._failures[service.key] = n_failures + 1, self._clock.monotonic() + wait, problem
+            if problem.startswith(NO_ANSWER) and (n_failures + 1) % MAX_HANGS == 0:
+                words = (
+                    f"{service.name}: {problem}, {MAX_HANGS} times; what waits for it is given up, it may have arrived"
+                )
+                log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
+                self._forget_waiting(service)
+            elif problem != before:
+                words = f"{service.name}: {problem}; what waits for it is summed up"
+                log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
+            return
+        self._failures.pop(service.key, None)
+        self._forget_waiting(service, worked_at=self._clock.now())
+        log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
+
+    def _forget_waiting(self, service: Service, **changes: Any) -> None:
+        if self.told is not None:
+            left = {key: others for key, others in self.told.waiting.items() if key != service.key}
+            self.keep(replace(self.told, waiting=left, **changes))
+
+    def send(self, service: Service, message: Message, picture: bytes = b"") -> str:
+        """Send to one service; return why it failed, empty where it did not."""
+        is_good = all(kind.endswith(GOOD_KINDS) for kind in message.kinds)
+        call = AppriseCall((), message.subject, message.body, is_good=is_good, picture=picture)
+        return send_message(service, call, self._settings.timeout)
+
+    def _report_ledger(self, problem: OSError) -> None:
+        trouble = f"{self._path}: {problem.strerror or problem}"
+        if trouble != self._ledger_trouble:
+            self._ledger_trouble = trouble
+            words = f"{trouble}; after a restart a message may be sent again"
+            log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)

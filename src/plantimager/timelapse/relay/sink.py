@@ -1,0 +1,50 @@
+"""The contract of a sink: one output of the relay, on a thread of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.relay_status import SinkStatus, TargetStatus
+    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.support.clock import Clock
+
+
+class Sink(Protocol):
+    """One output of the relay. `run` is its thread; the rest is for any other, and returns at once."""
+
+    name: str
+    """In the journal, in the status, and in the name of its ledger."""
+
+    @property
+    def status(self) -> TargetStatus | SinkStatus | None:
+        """How far it is, for ``timelapsectl status``: of a target of delivery, or of any other sink."""
+
+    def run(self) -> None:
+        """Work until `SinkHost.stop` is set. Nothing that it waits for may be without a time-out."""
+
+    def update(self, view: StoreView) -> None:
+        """Take up what the store, the archive and the daemon say by now; called after every change of a file.
+
+        Two views may be many changes apart, and what happened while the relay was down comes with the first one.
+        """
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops."""
+
+
+class SinkHost(Struct, frozen=True):
+    """What a sink takes from its surroundings."""
+
+    datasets_of: Callable[[Iterable[str]], Path]
+    """Return the directory of the datasets of some scans, by their ids."""
+    clock: Clock
+    stop: threading.Event
+    report: Callable[[], None]
+    """Called when the `Sink.status` has changed. Any thread."""

@@ -1,0 +1,114 @@
+"""The sinks that the configuration asks for. What one of them imports is paid by that one alone."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.relay.credentials import read_password, read_secret
+from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
+from plantimager.timelapse.settings.readers import server_url
+from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+
+    from plantimager.timelapse.relay.sink import Sink, SinkHost
+    from plantimager.timelapse.settings.config import Config
+    from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
+
+
+def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> list[Sink]:
+    """Return the sinks, none of which runs yet.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none, a secret is missing, or a package is not installed.
+
+    """
+    sinks: list[Sink] = []
+    try:
+        sinks += _deliver_sinks(config, places, host, environment)
+        if config.relay.notify is not None:
+            sinks.append(_notify_sink(config.relay.notify, config, places, host, environment))
+        if config.relay.heartbeat is not None:
+            sinks.append(_heartbeat_sink(config.relay.heartbeat, config, host, environment))
+        if config.relay.metrics is not None:
+            sinks.append(_metrics_sink(config.relay.metrics, config, places, host, environment))
+    except ImportError as absent:
+        hint = "systemd/install --extras relay, or pip install 'plantimager-timelapse[relay]'"
+        raise ConfigurationError(f"{absent.name} is not installed", hint=hint) from absent
+    if not sinks:
+        raise ConfigurationError(
+            f"{config.source or 'timelapsed.toml'} names no target",
+            hint="write a table [relay.deliver.NAME], [relay.notify], [relay.heartbeat] or [relay.metrics]",
+        )
+    return sinks
+
+
+def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Iterator[Sink]:
+    for name, target in config.deliver.items():
+        password = read_password(name, target.password_file, environment) if target.user else ""
+        from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
+
+        yield DeliverSink(name, target, password, Ledger(places.ledger(name)), host)
+
+
+def _notify_sink(
+    settings: NotifySettings, config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]
+) -> Sink:
+    from plantimager.timelapse.relay.messenger import find_services  # noqa: PLC0415 - its part alone
+    from plantimager.timelapse.relay.notify_sink import NotifySink  # noqa: PLC0415 - as above
+
+    services = find_services(settings.urls_file, environment)
+    own = replace(host, clock=SystemClock())
+    watch = _watch(config, own, settings.gather)
+    return NotifySink(settings, services, watch, places.relay_state, _rig_name(places), own)
+
+
+def _heartbeat_sink(
+    settings: HeartbeatSettings, config: Config, host: SinkHost, environment: Mapping[str, str]
+) -> Sink:
+    from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink  # noqa: PLC0415 - imports the extra
+
+    url = settings.url or read_secret(
+        "heartbeat", settings.url_file, environment, key="url_file", what="address of the monitor"
+    )
+    try:
+        server_url(url)
+    except ValueError as problem:
+        raise ConfigurationError(f"the address of the monitor: {problem}") from None
+    own = replace(host, clock=SystemClock())
+    return HeartbeatSink(settings, url, _watch(config, own, settings.interval), own)
+
+
+def _metrics_sink(
+    settings: MetricsSettings, config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]
+) -> Sink:
+    from plantimager.timelapse.relay.metrics_sink import MetricsSink  # noqa: PLC0415 - imports the extra
+
+    directory = settings.directory or environment.get("RUNTIME_DIRECTORY")
+    if not directory:
+        raise ConfigurationError(
+            "[relay.metrics] needs a directory where no unit gives one", hint="write directory = into it"
+        )
+    own = replace(host, clock=SystemClock())
+    watch = _watch(config, own, SLACK)
+    return MetricsSink(places.rig or "default", Path(directory), watch, own)
+
+
+def _watch(config: Config, host: SinkHost, slack: timedelta) -> ScheduleWatch:
+    return ScheduleWatch(host.clock, config.scan_timeout, config.clock_wait, slack=min(slack, SLACK))
+
+
+def _rig_name(places: Places) -> str:
+    """Return what people call the rig: its name, else that of its computer."""
+    return places.rig or platform.node() or "the rig"

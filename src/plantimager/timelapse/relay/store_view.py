@@ -1,0 +1,179 @@
+"""What the store, the archive and the daemon's live status say, as of one look. Nothing is written there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans, taken_scans_of
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.support.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.relay_status import TargetStatus
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+
+SOURCE_KEYS: Final = ("db_url", "api_token")
+"""The keys of ``extra`` in which the community's controller keeps its database."""
+
+
+class DaemonFacts(Struct, frozen=True):
+    """What the running daemon says of itself. It says nothing while it starts, and on a full disk."""
+
+    pid: int
+    is_live: bool = False
+    """Whether the rest is this daemon's own word."""
+    status: str = ""
+    """Its line for ``systemctl status``."""
+    rig: str = ""
+    driver: str = ""
+    trouble: str = ""
+    degraded: str = ""
+    """Why the store can't be written."""
+    datasets: str = ""
+    """Why datasets can't be put into their directory."""
+    clock_trusted: bool = True
+
+
+class ArchivedStore(Struct, frozen=True):
+    """A timelapse that has ended, in the archive. Its records are read from there by who needs them."""
+
+    path: Path
+    timelapse_id: str
+    ended_at: datetime | None
+    """The last time in its records."""
+
+    def load(self) -> TimeLapse | None:
+        """Return it; ``None`` where it can't be read any more."""
+        with suppress(StoreError):
+            loaded = load_timelapse(self.path)
+            return loaded.stored.timelapse if loaded is not None else None
+        return None
+
+
+class StoreView(Struct, frozen=True):
+    """One look at everything."""
+
+    taken: TakenScans = TakenScans()
+    """Of the present timelapse and of all archived ones."""
+    stored: StoredTimelapse | None = None
+    """The present timelapse with its records and its logbook; its ``kept`` parts may hold secrets."""
+    archived: tuple[ArchivedStore, ...] = ()
+    daemon: DaemonFacts | None = None
+    """``None`` where none runs."""
+    faults: tuple[str, ...] = ()
+    """Why files can't be read now; what they said before still counts."""
+    targets: tuple[TargetStatus, ...] = ()
+    """How far each target of delivery is."""
+
+    @property
+    def timelapse(self) -> TimeLapse | None:
+        """The present timelapse, which may have ended."""
+        return self.stored.timelapse if self.stored is not None else None
+
+
+class _Contents(Struct, frozen=True):
+    """What one store says."""
+
+    scans: tuple[TakenScan, ...] = ()
+    stored: StoredTimelapse | None = None
+    """Of the present store alone: the records of all archived ones would take much memory."""
+    archived: ArchivedStore | None = None
+
+
+class StoreViewReader:
+    """Reads the store and the archive again where they have changed. One thread."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._read: dict[Path, tuple[object, _Contents]] = {}
+        self._merged_from: list[tuple[TakenScan, ...]] = []
+        self._merged: tuple[TakenScan, ...] = ()
+        self.faults: dict[Path, str] = {}
+        """Why a file can't be read now; what it said before still counts."""
+
+    def read(self, targets: Sequence[TargetStatus] = ()) -> StoreView:
+        """Return what is there by now; ``targets`` is passed on."""
+        present, archived = self._contents(self._places.store), [*map(self._contents, self._archive())]
+        contents = [present, *archived]
+        if [content.scans for content in contents] != self._merged_from:
+            self._merged_from = [content.scans for content in contents]
+            found = {scan.key: scan for content in reversed(contents) for scan in content.scans}
+            self._merged = tuple(sorted(found.values(), key=lambda scan: (scan.scheduled_at, scan.scan_id)))
+        daemon, stored = _daemon_of(self._places.store), present.stored
+        is_running = stored is not None and stored.timelapse.state is TimeLapseState.RUNNING
+        return StoreView(
+            TakenScans(self._merged, is_running and daemon is not None, _database(stored)),
+            stored,
+            tuple(content.archived for content in archived if content.archived is not None),
+            daemon,
+            tuple(self.faults.values()),
+            tuple(targets),
+        )
+
+    def _archive(self) -> list[Path]:
+        try:
+            found = sorted(path for path in self._places.history.iterdir() if path.suffix == ".json")
+        except OSError:
+            return []
+        return [path for path in found if path != self._places.store]
+
+    def _contents(self, path: Path) -> _Contents:
+        """Return the contents of one store, from memory where its file is the same."""
+        signature = _signature_of(path)
+        known, content = self._read.get(path, (None, _Contents()))
+        if signature != known or path in self.faults:
+            try:
+                content = _load_contents(path, is_present=path == self._places.store)
+                self.faults.pop(path, None)
+            except StoreError as problem:
+                self.faults[path] = str(problem)
+            self._read[path] = signature, content
+        return content
+
+
+def _load_contents(path: Path, *, is_present: bool) -> _Contents:
+    loaded = load_timelapse(path)
+    if loaded is None:
+        return _Contents()
+    timelapse = loaded.stored.timelapse
+    if is_present:
+        return _Contents(taken_scans_of(timelapse), stored=loaded.stored)
+    times = [record.finished_at for record in timelapse.records.values() if record.finished_at is not None]
+    times += [timelapse.ending.at] if timelapse.ending is not None else []
+    return _Contents(taken_scans_of(timelapse), archived=ArchivedStore(path, timelapse.id, max(times, default=None)))
+
+
+def _daemon_of(store: Path) -> DaemonFacts | None:
+    pid = running_daemon(store)
+    if pid is None:
+        return None
+    live = read_live(store)
+    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
+        return DaemonFacts(pid)
+    words = {key: str(live.get(key) or "") for key in ("status", "rig", "driver", "trouble", "degraded", "datasets")}
+    return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)
+
+
+def _database(stored: StoredTimelapse | None) -> Mapping[str, str]:
+    extra: Mapping[str, Any] = stored.kept.extra if stored is not None else {}
+    return {key: extra[key] for key in SOURCE_KEYS if isinstance(extra.get(key), str) and extra[key]}
+
+
+def _signature_of(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return status.st_ino, status.st_size, status.st_mtime_ns

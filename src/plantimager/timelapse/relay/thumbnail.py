@@ -1,0 +1,55 @@
+"""A small version of the last picture that was taken, for messages. Made in memory; nothing is written."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.datasets.contents import dataset_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.taken_scans import TakenScan
+
+WIDTH: Final = 640
+"""Pixels, as a phone shows it."""
+SECONDS: Final = 10.0
+"""For a disk of datasets that may be another computer's; then the message goes without a picture."""
+SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+
+
+class Thumbnailer:
+    """Makes one at a time. One thread; a disk that hangs holds another one."""
+
+    def __init__(self, datasets_of: Callable[[Iterable[str]], Path]) -> None:
+        self._datasets_of = datasets_of
+        self._maker: threading.Thread | None = None
+
+    def make(self, scans: Sequence[TakenScan]) -> bytes:
+        """Return a JPEG of the first picture of the last scan; empty where there is none, or it takes too long."""
+        if not scans or (self._maker is not None and self._maker.is_alive()):
+            return b""
+        made: list[bytes] = []
+        self._maker = threading.Thread(target=self._make, args=(scans[-1].scan_id, made), daemon=True)
+        self._maker.start()
+        self._maker.join(SECONDS)
+        return made[0] if made else b""
+
+    def _make(self, scan_id: str, made: list[bytes]) -> None:
+        from PIL import Image  # noqa: PLC0415 - for messages alone
+
+        try:
+            directory = self._datasets_of([scan_id]) / scan_id
+            path = min(path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+            with Image.open(path) as picture:
+                picture.draft("RGB", (WIDTH, WIDTH))
+                small = picture.convert("RGB")
+            small.thumbnail((WIDTH, WIDTH))
+            output = io.BytesIO()
+            small.save(output, "JPEG", quality=75)
+        except Exception:  # noqa: BLE001 - a picture may be anything, and no message waits for it
+            return
+        made.append(output.getvalue())

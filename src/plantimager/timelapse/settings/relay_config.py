@@ -1,0 +1,112 @@
+"""The tables ``[relay.notify]``, ``[relay.heartbeat]`` and ``[relay.metrics]`` of ``timelapsed.toml``."""
+
+# Annotations are evaluated here, since these classes declare keys.
+
+import re
+from datetime import time, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Struct
+
+from plantimager.timelapse.settings.readers import absolute_path, positive_duration
+from plantimager.timelapse.support.faults import boolean, one_of, text
+from plantimager.timelapse.support.keys import Key
+
+
+class NotifyEvent(StrEnum):
+    """What a person can be told of."""
+
+    SLOT_FAILED = "slot_failed"
+    SLOT_SKIPPED = "slot_skipped"
+    SLOT_INTERRUPTED = "slot_interrupted"
+    """For good: it isn't taken any more."""
+    TIMELAPSE_FAILED = "timelapse_failed"
+    TIMELAPSE_COMPLETED = "timelapse_completed"
+    DEGRADED = "degraded"
+    """The store can't be written."""
+    RIG_NOT_READY = "rig_not_ready"
+    """For longer than a slot's grace period."""
+    OVERDUE = "overdue"
+    """The next slot should have its record, and has none."""
+    DATASETS = "datasets"
+    """Datasets can't be written to their directory."""
+    DELIVERY_STUCK = "delivery_stuck"
+    """A target of delivery has lacked a dataset for a day."""
+    DOUBTFUL = "doubtful"
+    """Pictures that the picture check doubts."""
+
+
+ALL_EVENTS: Final = (*NotifyEvent,)
+
+Quiet = tuple[time, time]
+"""From when until when nothing is sent, by local time."""
+
+
+def event_words(value: object) -> tuple[NotifyEvent, ...]:
+    """Return the events of a list."""
+    if not isinstance(value, list) or any(word not in ALL_EVENTS for word in value):
+        raise ValueError(f"write a list of {', '.join(ALL_EVENTS)}")
+    return tuple(map(NotifyEvent, value))
+
+
+def quiet_hours(value: object) -> Quiet:
+    """Return the two times of ``22:00-07:00``."""
+    match = re.fullmatch(r"(?a)(\d\d:\d\d) ?[-–] ?(\d\d:\d\d)", text(value))
+    try:
+        from_, until = map(time.fromisoformat, match.groups() if match else ("", ""))
+    except ValueError:
+        raise ValueError('write two times, such as "22:00-07:00"') from None
+    if from_ == until:
+        raise ValueError("the two times are the same; without quiet hours leave the key out")
+    return from_, until
+
+
+class NotifySettings(Struct, frozen=True):
+    """The table ``[relay.notify]``: whom the relay tells of what, by any service that apprise knows."""
+
+    urls_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``notify``")] = None
+    """A file with the services, one URL of apprise a line, such as "ntfy://ntfy.sh/my-topic"; only the service can read
+    it (mode 0600), since the URLs are secrets. They are in this file or in the credential ``notify`` of the unit
+    (LoadCredential=), never in timelapsed.toml."""
+    events: Annotated[tuple[NotifyEvent, ...], Key(event_words, absent="all of them")] = ALL_EVENTS
+    """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
+    are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
+    the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
+    "delivery_stuck" a dataset that has waited for a target for a day, "doubtful" pictures that the check doubts."""
+    quiet: Annotated[Quiet | None, Key(quiet_hours, absent="none")] = None
+    """Hours in which nothing is sent, by local time, such as "22:00-07:00"; what happens then is in one message at
+    their end."""
+    gather: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=1)
+    """How long a message waits for more of what belongs together, so that it is one."""
+    picture: Annotated[bool, Key(boolean)] = True
+    """Whether a small version of the last picture is attached, where the service takes attachments."""
+    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
+    """The longest that the sending of one message to one service may take."""
+
+
+class HeartbeatSettings(Struct, frozen=True):
+    """The table ``[relay.heartbeat]``: a monitor that raises an alarm when the rig falls silent."""
+
+    url: Annotated[str | None, Key(text, absent="in ``url_file``")] = None
+    """The address that the monitor gave, such as "https://hc-ping.com/…". Who knows it can ping, too."""
+    url_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``heartbeat``")] = None
+    """A file with that address, that only the service can read (mode 0600)."""
+    kind: Annotated[str, Key(one_of("healthchecks", "kuma", "plain"))] = "healthchecks"
+    """How the monitor takes pings: "healthchecks" by POST, with /start when a schedule begins and /fail when it isn't
+    kept; "kuma" as Uptime Kuma's push monitors, with status=up and status=down; "plain" by GET, and nothing else."""
+    interval: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
+    """The time between two pings while the schedule is kept."""
+    idle: Annotated[str, Key(one_of("pause", "ping"))] = "pause"
+    """What happens while nothing is scheduled: "pause" sends nothing, so pause the monitor, too; "ping" goes on."""
+    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
+    """How long to wait for the monitor's answer."""
+
+
+class MetricsSettings(Struct, frozen=True):
+    """The table ``[relay.metrics]``: figures of the rig for Prometheus, by node_exporter's textfile collector."""
+
+    directory: Annotated[Path | None, Key(absolute_path, absent="the runtime directory of the service")] = None
+    """Where the file with the metrics goes, ``timelapsed-NAME.prom`` with the name of the rig: a directory that
+    node_exporter reads, and that the service may write into."""

@@ -1,0 +1,101 @@
+"""The engines of a fleet on loopback: node_exporter, Prometheus and Alertmanager of Debian, with our files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+from plantdb_server import free_port
+from tree import CONFIG
+from waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FLEET: Final = CONFIG / "fleet"
+PATIENCE: Final = 120.0
+
+
+class Engines:
+    """Prometheus with our rules, what it scrapes, and the Alertmanager that it reports to."""
+
+    def __init__(self, prometheus: str, alertmanager: str) -> None:
+        self._prometheus, self._alertmanager = prometheus, alertmanager
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series that an expression gives now; an expression that Prometheus refuses raises."""
+        answer = httpx.get(f"{self._prometheus}/api/v1/query", params={"query": expression}, timeout=PATIENCE)
+        assert answer.json()["status"] == "success", f"{expression}: {answer.text}"
+        return answer.json()["data"]["result"]
+
+    def wait_for(self, expression: str, count: int) -> list[dict[str, Any]]:
+        """Return the series of an expression as soon as there are so many."""
+        self.wait_for_any(f"count({expression}) == {count}")
+        return self.wait_for_any(expression)
+
+    def wait_for_any(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series of an expression as soon as there are some: under load a scrape may come too late."""
+        return wait_until(lambda: self.query(expression), within=PATIENCE, what=f"series of {expression}")
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that have reached the Alertmanager."""
+        return httpx.get(f"{self._alertmanager}/api/v2/alerts", timeout=PATIENCE).json()
+
+
+@contextmanager
+def running_engines(directory: Path, textfiles: Path) -> Iterator[Engines]:
+    """Run all three on a directory of directories with textfiles; every two seconds they look again."""
+    exporter, prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    own = (FLEET / "prometheus.yml").read_text()
+    own = own[: own.index("          - rig-1.example.org")] + f'          - "{exporter}"\n'
+    own = own.replace("30s", "2s").replace("localhost:9093", alertmanager)
+    (directory / "prometheus.yml").write_text(own)
+    (directory / "timelapse.rules.yml").write_text((FLEET / "timelapse.rules.yml").read_text())
+    (directory / "password").write_text("secret")
+    mails = (
+        (FLEET / "alertmanager.yml").read_text().replace("/etc/prometheus/smtp-password", str(directory / "password"))
+    )
+    (directory / "alertmanager.yml").write_text(mails)
+    textfile = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={textfiles}/*"]
+    commands = [
+        ["prometheus-node-exporter", *textfile, f"--web.listen-address={exporter}"],
+        [
+            "prometheus-alertmanager",
+            f"--config.file={directory}/alertmanager.yml",
+            f"--storage.path={directory}/alertmanager",
+            f"--web.listen-address={alertmanager}",
+            "--cluster.listen-address=",
+        ],
+        [
+            "prometheus",
+            f"--config.file={directory}/prometheus.yml",
+            f"--storage.tsdb.path={directory}/data",
+            f"--web.listen-address={prometheus}",
+        ],
+    ]
+    with ExitStack() as stack:
+        for command in commands:
+            log = stack.enter_context((directory / f"{command[0]}.log").open("w"))
+            process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+            stack.callback(process.kill)
+        for address in (exporter, alertmanager, prometheus):
+            wait_until(lambda url=f"http://{address}/": _answers(url), within=PATIENCE, what=f"an answer of {address}")
+        yield Engines(f"http://{prometheus}", f"http://{alertmanager}")
+
+
+def dashboard_expressions() -> list[str]:
+    """Return every expression of the dashboard, for all hosts and rigs."""
+    dashboard = json.loads((FLEET / "grafana-dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [text.replace("$instance", ".*").replace("$rig", ".*") for text in expressions]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=PATIENCE, follow_redirects=False).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,113 @@
+"""Each kind of monitor is pinged in its own way; when and when not is in tests/integration/relay, too."""
+
+import threading
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from example_timelapse import GRACE, at, taken, timelapse
+from message_peers import HttpReceiver
+from virtual_time import ScriptEnded, VirtualClock
+
+from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink
+from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+from plantimager.timelapse.relay.sink import SinkHost
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.settings.relay_config import HeartbeatSettings
+from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+
+MINUTE = timedelta(minutes=1)
+PATH = "/api/push/token"
+DAEMON = DaemonFacts(7, is_live=True)
+DUE = 20 * MINUTE + GRACE + MINUTE
+"""When the first slot is overdue: the longest scan, its grace period, and a minute."""
+
+
+@pytest.fixture
+def receiver():
+    with HttpReceiver() as server:
+        yield server
+
+
+def beats(receiver, until, *changes, value=None, daemon=DAEMON, **settings):
+    """Return what a monitor hears ``until`` then, and the sink; each change is when, and a timelapse."""
+    clock = VirtualClock(limit=until)
+    host = SinkHost(lambda _: None, clock, threading.Event(), lambda: None)
+    settings = HeartbeatSettings(interval=10 * MINUTE, **settings)
+    watch = ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE)
+    sink = HeartbeatSink(settings, f"http://127.0.0.1:{receiver.port}{PATH}?old=1", watch, host)
+
+    def show(value):
+        sink.update(StoreView(stored=StoredTimelapse(value, Logbook()), daemon=daemon))
+
+    show(value or timelapse(48))
+    for after, later in changes:
+        clock.at(after, partial(show, later))
+    with pytest.raises(ScriptEnded):
+        sink.run()
+    heard = []
+    while not receiver.requests.empty():
+        request = receiver.next()
+        heard.append((request.method, request.path.removeprefix(PATH)))
+    return heard, sink
+
+
+def test_healthchecks_hears_start_success_and_one_failure(receiver):
+    """By POST; what the address has behind its path stays."""
+    heard, _ = beats(receiver, 3 * DUE)
+    expected = ["/start", "", "", "", "/fail"]
+    assert heard == [("POST", f"{signal}?old=1") for signal in expected]
+
+
+def test_uptime_kuma_hears_up_and_down(receiver):
+    """By the words of its push monitors."""
+    heard, _ = beats(receiver, 3 * DUE, kind="kuma")
+    assert [path for _, path in heard] == ["?status=up&msg=kept"] * 3 + ["?status=down&msg=not+kept"]
+
+
+def test_a_plain_monitor_hears_nothing_but_its_address(receiver):
+    """Silence is its only alarm."""
+    heard, _ = beats(receiver, 3 * DUE, kind="plain")
+    assert heard == [("GET", "?old=1")] * 3
+
+
+def test_the_interval_counts_from_ping_to_ping_whatever_happens_between(receiver):
+    """A store that is written often is no reason to ping."""
+    values = [timelapse(48, scan_retries=retries) for retries in range(1, 10)]
+    heard, _ = beats(receiver, 21 * MINUTE, *((n * MINUTE, value) for n, value in enumerate(values)), kind="plain")
+    assert len(heard) == 3
+
+
+@pytest.mark.parametrize(("idle", "pings"), [("pause", 0), ("ping", 7)])
+def test_what_an_idle_rig_does_is_the_operator_s_choice(receiver, idle, pings):
+    """A monitor that can't be paused is pinged on."""
+    ended = timelapse(48).cancel(at(0), "ada", "wilted")
+    heard, _ = beats(receiver, 60 * MINUTE, value=ended, idle=idle, kind="plain")
+    assert len(heard) == pings
+
+
+def test_a_record_in_time_keeps_the_pings_going_without_a_word_of_failure(receiver):
+    """Also where the slot failed: that is on record, and told by messages."""
+    kept = taken(timelapse(48))
+    heard, _ = beats(receiver, 32 * MINUTE, (10 * MINUTE, kept))
+    assert "/fail?old=1" not in [path for _, path in heard]
+
+
+def test_while_the_clock_is_not_trusted_nothing_is_claimed(receiver):
+    """Neither that the schedule is kept, nor for the time of clock_wait that it isn't."""
+    untrusted = DaemonFacts(7, is_live=True, clock_trusted=False)
+    heard, _ = beats(receiver, 9 * MINUTE, daemon=untrusted)
+    assert heard == []
+    heard, _ = beats(receiver, 12 * MINUTE, daemon=untrusted)
+    assert heard == [("POST", "/fail?old=1")]
+
+
+def test_the_status_says_when_a_ping_last_arrived_and_why_none_does_now(receiver):
+    """Without the address."""
+    _, sink = beats(receiver, 15 * MINUTE)
+    assert (sink.status.what, sink.status.trouble) == ("pings every 600 s", "")
+    assert sink.status.worked_at is not None
+    receiver.answer_with(404)
+    _, sink = beats(receiver, 15 * MINUTE)
+    assert (sink.status.worked_at, sink.status.trouble) == (None, "the monitor answers 404")

@@ -1,0 +1,153 @@
+"""The metrics of a rig say what its store, its daemon and its targets say, in few series and by Prometheus' rules."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from tree import MANUALS
+
+from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.relay.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.metrics_sink import Given
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from stores import HOURS, read, scan, store_of
+
+AT = datetime.fromisoformat
+DISK = DiskUse(free=10_000_000, dataset=4_000_000)
+
+
+def view_of(*scans, daemon=None, targets=(), faults=(), **changes):
+    """Return the view of a store with these scans."""
+    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, faults=faults)
+
+
+def samples_of(view, disk=DISK, rig="a", due_at=None):
+    """Return the values of the text that node_exporter reads, by name and by the labels beside rig and timelapse."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given([*measure_rig(rig, "0.2.0", view, disk, due_at)]))
+    found = {}
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+        for sample in family.samples:
+            labels = {key: value for key, value in sample.labels.items() if key not in {"rig", "timelapse"}}
+            found[sample.name, *labels.values()] = sample.value
+    return found
+
+
+def taken(slot, *, late=0.0, took=60.0, **changes):
+    """Return the record of a slot that was taken."""
+    begun = AT(HOURS[slot]) + timedelta(seconds=late)
+    times = {"started_at": begun.isoformat(), "finished_at": (begun + timedelta(seconds=took)).isoformat()}
+    return scan(f"tl_{slot}", **times, **changes)
+
+
+def test_slots_are_counted_by_what_became_of_them():
+    """All of the schedule are in one of the outcomes, each of which is there from the beginning."""
+    found = samples_of(view_of(taken(0), scan("tl_1", "failed"), scan("tl_2", "skipped"), n_slots=6))
+    counts = {status.value: found["timelapse_slots", status.value] for status in RecordStatus}
+    assert counts == {"pending": 3, "running": 0, "succeeded": 1, "failed": 1, "skipped": 1, "interrupted": 0}
+
+
+@pytest.mark.parametrize("state", [*TimeLapseState])
+def test_one_state_is_1_and_the_others_are_0(state):
+    """A rule compares with one of them, whichever it is."""
+    found = samples_of(view_of(taken(0), n_slots=1 if state == "completed" else 4, state=state.value))
+    assert {other.value: found["timelapse_state", other.value] for other in TimeLapseState} == {
+        other.value: float(other is state) for other in TimeLapseState
+    }
+
+
+def test_times_of_scans_are_summed_and_the_last_is_there():
+    """Seconds, and of taken slots alone."""
+    found = samples_of(view_of(taken(0, late=0.5, took=60), taken(1, late=1.5, took=80), scan("tl_2", "failed")))
+    assert found["timelapse_scan_duration_seconds_sum",] == 140
+    assert found["timelapse_scan_duration_seconds_count",] == 2
+    assert found["timelapse_last_scan_duration_seconds",] == 80
+    assert found["timelapse_scan_lateness_seconds_sum",] == 2
+    assert found["timelapse_last_scan_lateness_seconds",] == 1.5
+
+
+def test_next_slot_begins_then_and_its_record_is_due_later():
+    """Before that, its absence means nothing."""
+    slot = AT(HOURS[2])
+    found = samples_of(view_of(taken(0), taken(1)), due_at=slot + timedelta(minutes=7))
+    assert found["timelapse_next_slot_timestamp_seconds",] == slot.timestamp()
+    assert found["timelapse_next_record_due_timestamp_seconds",] == slot.timestamp() + 420
+
+
+@pytest.mark.parametrize("state", ["completed", "cancelled", "failed", "configured"])
+def test_nothing_is_due_where_nothing_is_scheduled(state):
+    """An alert of an ended timelapse would never end."""
+    found = samples_of(view_of(taken(0), n_slots=1, state=state))
+    assert [name for name, *_ in found if "due" in name or "next" in name or "full" in name] == []
+
+
+def test_disk_is_full_at_the_first_slot_that_has_no_room():
+    """Two more datasets have room; the third has none."""
+    found = samples_of(view_of(taken(0), n_slots=6))
+    assert found["timelapse_datasets_disk_free_bytes",] == 10_000_000
+    assert found["timelapse_datasets_disk_full_timestamp_seconds",] == AT(HOURS[3]).timestamp()
+
+
+def test_disk_with_room_for_all_slots_is_never_full():
+    """Nor is one whose datasets' size nobody knows, or that can't be read."""
+    for disk in (DiskUse(10**9, 4_000_000), DiskUse(10_000_000, None), None):
+        assert ("timelapse_datasets_disk_full_timestamp_seconds",) not in samples_of(view_of(taken(0)), disk)
+
+
+def test_daemon_says_whether_it_is_degraded_and_trusts_the_clock():
+    """Only its own word counts: one that has just started has not said anything yet."""
+    facts = DaemonFacts(7, is_live=True, degraded="disk full", trouble="disk full", clock_trusted=False)
+    found = samples_of(view_of(daemon=facts))
+    names = ("timelapse_daemon_up", "timelapse_store_degraded", "timelapse_trouble", "timelapse_clock_trusted")
+    assert [found[name,] for name in names] == [1, 1, 1, 0]
+    starting = samples_of(view_of(daemon=DaemonFacts(7)))
+    assert starting["timelapse_daemon_up",] == 1
+    assert ("timelapse_store_degraded",) not in starting
+    assert samples_of(view_of())["timelapse_daemon_up",] == 0
+    assert samples_of(view_of(faults=("can't be read",)))["timelapse_store_readable",] == 0
+
+
+def test_each_target_has_what_waits_for_it():
+    """Refused datasets wait for a person."""
+    targets = (
+        TargetStatus(name="here", taken=5, delivered=5),
+        TargetStatus(name="there", taken=5, delivered=2, oldest=datetime(2026, 6, 22, 6, tzinfo=UTC)),
+    )
+    found = samples_of(view_of(taken(0), targets=targets))
+    assert found["timelapse_deliveries_pending", "here"] == 0
+    assert found["timelapse_deliveries_pending", "there"] == 3
+    assert found["timelapse_delivery_oldest_pending_timestamp_seconds", "there"] == AT(HOURS[0]).timestamp()
+    assert ("timelapse_delivery_oldest_pending_timestamp_seconds", "here") not in found
+
+
+def test_number_of_series_does_not_grow_with_what_was_taken():
+    """A year of half-hourly scans has as many as a day."""
+    times = [(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)).isoformat() for hour in range(1000)]
+    counts = set()
+    for n_slots in (3, 1000):
+        scans = [
+            scan(f"tl_{slot}", started_at=times[slot], finished_at=times[slot], attempt=1)
+            for slot in range(n_slots - 1)
+        ]
+        counts.add(len(samples_of(view_of(*scans, schedule_times=times[:n_slots]))))
+    assert len(counts) == 1
+
+
+def test_manual_names_every_metric_and_no_other():
+    """A person finds there what a rule may use."""
+    facts = DaemonFacts(7, is_live=True)
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
+    names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
+    page = (MANUALS / "timelapse-relay.8").read_text()
+    assert {*re.findall(r"^\.B (timelapse_\w+)$", page, re.MULTILINE)} == names
+
+
+def test_no_store_leaves_the_daemon_alone():
+    """The relay may be there first."""
+    assert {name for name, *_ in samples_of(StoreView(), None)} == {
+        "timelapse_build_info", "timelapse_daemon_up", "timelapse_store_readable"
+    }  # fmt: skip

@@ -1,0 +1,397 @@
+"""When people are told, through days and weeks of virtual time; what they are told is in tests/integration/relay."""
+
+import itertools
+import threading
+from datetime import time, timedelta
+from pathlib import Path
+
+import pytest
+from example_timelapse import EVERY, FAILURE, GRACE, at, taken, timelapse
+from msgspec.structs import replace
+from virtual_time import START, ScriptEnded, VirtualClock
+from zones import host_zone
+
+from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.relay import outbox
+from plantimager.timelapse.relay.messenger import Service
+from plantimager.timelapse.relay.notify_sink import NotifySink
+from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+from plantimager.timelapse.relay.sink import SinkHost
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.relay.told import MAX_WAITING, read_told
+from plantimager.timelapse.settings.relay_config import ALL_EVENTS, NotifyEvent, NotifySettings
+from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+from plantimager.timelapse.support.errors import ScanFailed
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+LONGEST_SCAN, CLOCK_WAIT = timedelta(minutes=20), timedelta(minutes=10)
+DAEMON = DaemonFacts(7, is_live=True)
+
+
+class World:
+    """A sink whose store and daemon a script changes."""
+
+    def __init__(self, directory: Path, monkeypatch, **settings):
+        self.clock = VirtualClock()
+        self.sent: list[tuple[timedelta, str, str]] = []
+        """When, subject, and text."""
+        self.problem = ""
+        self.settings = NotifySettings(picture=False, **settings)
+        self.directory = directory
+        self.value, self.daemon, self.targets = timelapse(48), DAEMON, ()
+        monkeypatch.setattr(outbox, "send_message", self._send)
+        self.restart()
+
+    def restart(self):
+        """Have a new relay, which knows what its ledger says."""
+        stop = threading.Event()
+        host = SinkHost(lambda _: self.directory, self.clock, stop, lambda: None)
+        watch = ScheduleWatch(self.clock, LONGEST_SCAN, CLOCK_WAIT)
+        self.sink = NotifySink(self.settings, [Service("ntfy", "ntfy://x")], watch, self.directory, "bench", host)
+        self._show()
+
+    def _send(self, _service, call, _timeout):
+        if not self.problem:
+            self.sent.append((self.clock.elapsed, call.subject, call.body))
+        return self.problem
+
+    def _show(self):
+        stored = StoredTimelapse(self.value, Logbook())
+        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets))
+
+    def then(self, after, **changes):
+        """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
+
+        def change():
+            for name, value in changes.items():
+                setattr(self, name, value)
+            self._show()
+
+        self.clock.at(after - self.clock.elapsed, change)
+
+    def run(self, until):
+        """Let the sink run for so long from the beginning."""
+        self.clock._limit = until
+        with pytest.raises(ScriptEnded):
+            self.sink.run()
+        return [(when, subject.removeprefix("bench: ")) for when, subject, _ in self.sent]
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch):
+    """Have local times in UTC."""
+    with host_zone("UTC0", monkeypatch):
+        yield
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    return World(tmp_path, monkeypatch)
+
+
+def history(*outcomes, n_slots=48):
+    """Return the values of a timelapse one after the other: of each slot it is taken, failed or skipped."""
+    values = [timelapse(n_slots)]
+    for slot, outcome in enumerate(outcomes):
+        before = values[-1]
+        if outcome == "taken":
+            values.append(taken(before))
+        elif outcome == "failed":
+            values.append(before.begin(at(slot), "b").fail_attempt(at(slot, 60), FAILURE))
+        else:
+            values.append(before.skip_late_slots(at(slot, 121), Reason.MISSED, ""))
+    return values
+
+
+def play(world, *outcomes):
+    """Have the slots come to this, each five minutes after it was due."""
+    for slot, value in enumerate(history(*outcomes)[1:]):
+        world.then(EVERY * slot + 5 * MINUTE, value=value)
+
+
+# --- what is no news ------------------------------------------------------------------------------------
+
+
+def test_a_quiet_day_is_silent_and_costs_no_polling(world):
+    """The relay sleeps from slot to slot."""
+    play(world, *["taken"] * 40)
+    assert world.run(20 * HOUR) == []
+    assert len(world.clock.wakes) <= 41
+
+
+def test_what_happened_before_the_first_start_counts_as_told(tmp_path, monkeypatch):
+    """Nobody wants to hear of the losses of last week."""
+    world = World(tmp_path, monkeypatch)
+    world.value = history("failed", "failed", "taken")[-1]
+    world.restart()
+    world.then(MINUTE, value=history("failed", "failed", "taken", "failed")[-1])
+    assert [subject for _, subject in world.run(HOUR)] == ["slot 3 failed"]
+
+
+def test_a_trouble_that_is_over_before_its_message_went_out_is_no_news(world):
+    """Nobody could do anything about it."""
+    world.then(10 * timedelta(seconds=1), daemon=replace(DAEMON, degraded="disk full"))
+    world.then(40 * timedelta(seconds=1), daemon=DAEMON)
+    assert world.run(20 * MINUTE) == []
+
+
+def test_a_cancelled_timelapse_is_not_announced_to_who_cancelled_it(world):
+    """Nor are the slots that it gave up."""
+    world.then(MINUTE, value=timelapse(48).cancel(at(0, 60), "ada", "wilted"))
+    assert world.run(DAY) == []
+
+
+def test_only_the_events_that_are_asked_for_are_told(tmp_path, monkeypatch):
+    """The others are as if they had not been."""
+    world = World(tmp_path, monkeypatch, events=(NotifyEvent.SLOT_SKIPPED,))
+    play(world, "failed", "skipped", "taken")
+    assert [subject for _, subject in world.run(2 * HOUR)] == ["slot 1 missed", "slots are taken again"]
+
+
+# --- gathered, and told once ----------------------------------------------------------------------------
+
+
+def test_a_loss_is_told_after_the_gathering_and_its_end_once(world):
+    """However often it is looked at."""
+    play(world, "failed", *["taken"] * 10)
+    assert world.run(5 * HOUR) == [(6 * MINUTE, "slot 0 failed"), (EVERY + 6 * MINUTE, "slots are taken again")]
+
+
+def test_weeks_of_the_same_failure_come_ever_more_seldom(world):
+    """A phone that rings every half hour is switched off."""
+    world.value = timelapse(48 * 14)
+    value = world.value
+    for slot in range(48 * 14):
+        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), FAILURE)
+        world.then(EVERY * slot + MINUTE, value=value)
+    told = [when for when, _ in world.run(13 * DAY)]
+    assert [when < HOUR for when in told[:3]] == [True, True, False]
+    between = [later - earlier for earlier, later in itertools.pairwise(told[4:])]
+    assert min(between) >= 4 * HOUR
+    assert len(told) < 90
+    lost = sum(int(text.partition("Lost: ")[2].split()[0]) for _, _, text in world.sent)
+    assert 48 * 13 - 10 <= lost <= 48 * 13 + 1, "each slot is told once"
+
+
+def test_a_trouble_of_another_kind_does_not_wait_for_the_row(world):
+    """It is news."""
+    play(world, *["failed"] * 6)
+    world.then(EVERY * 5 + 6 * MINUTE, daemon=replace(DAEMON, degraded="disk full"))
+    told = world.run(EVERY * 5 + 20 * MINUTE)
+    assert told[-2:] == [(130 * MINUTE, "2 slots failed"), (EVERY * 5 + 6 * MINUTE, "slot 5 failed (and 1 more)")]
+
+
+def test_quiet_hours_end_with_one_message_of_all(tmp_path, monkeypatch):
+    """The night is not disturbed, and nothing of it is lost."""
+    world = World(tmp_path, monkeypatch, quiet=(time(9, 0), time(20, 0)))
+    play(world, "failed", "taken", "taken", "failed", "failed", *["taken"] * 20)
+    assert world.run(12 * HOUR + 5 * MINUTE) == [
+        (6 * MINUTE, "slot 0 failed"),
+        (36 * MINUTE, "slots are taken again"),
+        (12 * HOUR, "2 slots failed"),
+    ]
+    assert "Slots are taken again since." in world.sent[-1][2]
+
+
+def test_a_slot_that_a_right_clock_reopened_may_be_lost_again(world):
+    """That is news, and its first loss has been."""
+    skipped = timelapse(48).skip_late_slots(at(3), Reason.CLOCK_MOVED, "the clock was set forward")
+    reopened = skipped.reopen_slots(at(0))
+    world.then(5 * MINUTE, value=skipped)
+    world.then(10 * MINUTE, value=reopened)
+    world.then(12 * MINUTE, value=reopened.begin(at(0), "b").fail_attempt(at(0, 60), FAILURE))
+    assert [subject for _, subject in world.run(28 * MINUTE)] == ["3 slots missed", "slot 0 failed"]
+
+
+# --- overdue --------------------------------------------------------------------------------------------
+
+
+def test_a_slot_is_overdue_when_grace_and_a_scan_are_over(world):
+    """By twice what the last scans took, and a minute; nobody has to be alive for that."""
+    play(world, "taken", "taken")
+    world.then(40 * MINUTE, daemon=None)
+    due = 2 * EVERY + GRACE + 2 * 5 * MINUTE + MINUTE
+    assert world.run(due + HOUR) == [(due + MINUTE, "slot 2 is overdue")]
+
+
+def test_the_first_slot_is_given_the_longest_scan_that_is_allowed(world):
+    """Nothing is known of how long one takes."""
+    world.daemon = None
+    world.restart()
+    due = GRACE + LONGEST_SCAN + MINUTE
+    assert world.run(HOUR) == [(due + MINUTE, "slot 0 is overdue")]
+
+
+def test_a_running_attempt_is_given_its_time_from_its_own_beginning(world):
+    """A second attempt may begin long after the slot was due."""
+    value = history("taken", "taken")[-1].begin(at(2), "b")
+    world.then(2 * EVERY, value=value)
+    again = replace(value.current, attempt=2, started_at=at(2, 600))
+    world.then(2 * EVERY + 10 * MINUTE, value=replace(value, records={**value.records, 2: again}))
+    due = 2 * EVERY + 10 * MINUTE + 2 * 5 * MINUTE + MINUTE
+    world.then(MINUTE, value=history("taken", "taken")[-1])
+    assert world.run(due + HOUR) == [(due + MINUTE, "slot 2 is overdue")]
+
+
+def test_a_clock_that_is_set_forward_is_no_overdue_slot(world):
+    """The daemon sees it in the same moment, and records what it cost."""
+    skipped = timelapse(48).skip_late_slots(at(6), Reason.CLOCK_MOVED, "the clock was set forward by 3 h")
+    world.clock.at(10 * MINUTE, lambda: world.clock.shift(3 * HOUR))
+    world.then(10 * MINUTE + timedelta(seconds=2), value=skipped)
+    (told,) = world.run(20 * MINUTE)
+    assert told[1] == "6 slots missed"
+
+
+def test_a_suspend_is_judged_by_the_wall_clock(world):
+    """A laptop's lid is an outage."""
+    world.daemon = None
+    world.restart()
+    world.clock.at(MINUTE, lambda: world.clock.suspend(2 * HOUR))
+    assert world.run(2 * HOUR + 5 * MINUTE) == [(2 * HOUR + 2 * MINUTE, "slot 0 is overdue")]
+
+
+def test_while_the_daemon_waits_for_its_clock_nothing_is_late_for_the_time_that_is_its_own(world):
+    """By a clock that isn't trusted nobody knows; a daemon that waits for longer than clock_wait is news."""
+    world.daemon = replace(DAEMON, clock_trusted=False)
+    world.restart()
+    world.then(MINUTE, value=timelapse(48))
+    assert world.run(3 * HOUR) == [(CLOCK_WAIT + 2 * MINUTE, "slot 0 is overdue")]
+    assert "The timelapse service waits for a clock that it can trust." in world.sent[0][2]
+
+
+def test_a_machine_that_has_just_booted_is_given_time(tmp_path, monkeypatch):
+    """The daemon has to record what it missed."""
+    monkeypatch.setattr(VirtualClock, "since_boot", lambda clock: clock.elapsed.total_seconds())
+    world = World(tmp_path, monkeypatch)
+    world.value, world.daemon = history("taken")[-1], None
+    world.clock.set_to(at(6))
+    world.restart()
+    assert world.run(30 * MINUTE) == [(3 * MINUTE, "slot 1 is overdue")]
+
+
+def test_records_end_an_overdue_slot_and_a_taken_one_all_of_it(world):
+    """The losses are told in its place; where none were lost, that slots are recorded again."""
+    play(world, "taken")
+    world.then(6 * MINUTE, daemon=None)
+    late = history("taken", "taken")[-1]
+    world.then(50 * MINUTE, value=late, daemon=DAEMON)
+    subjects = [subject for _, subject in world.run(HOUR)]
+    assert subjects == ["slot 1 is overdue", "slots are recorded again"]
+
+
+# --- troubles that last ---------------------------------------------------------------------------------
+
+
+def test_a_degraded_store_is_told_and_its_end_only_when_a_daemon_says_so(world):
+    """A daemon that was killed says nothing."""
+    world.then(MINUTE, daemon=replace(DAEMON, degraded="disk full"))
+    world.then(5 * MINUTE, daemon=None)
+    world.then(9 * MINUTE, daemon=DAEMON)
+    assert world.run(20 * MINUTE) == [
+        (2 * MINUTE, "the store can't be written"),
+        (10 * MINUTE, "the store is written again"),
+    ]
+    assert "The trouble began at 08:01 (9 min ago)." in world.sent[-1][2]
+
+
+def test_a_rig_that_is_not_ready_is_told_after_its_grace_period(world):
+    """With missed = "run_latest" the slot waits on; otherwise it is skipped for that reason."""
+    waiting = timelapse(48).rig_not_ready(FAILURE)
+    world.then(MINUTE, value=waiting)
+    world.then(20 * MINUTE, value=waiting.begin(at(0, 1200), "b").succeed(at(0, 1260)))
+    assert world.run(29 * MINUTE) == [
+        (GRACE + MINUTE + timedelta.resolution, "the rig isn't ready"),
+        (21 * MINUTE, "the rig is ready again"),
+    ]
+    assert world.sent[0][2].startswith(
+        "The rig isn't ready: camera time-out.\nSince 08:00.\nNo slot is taken meanwhile."
+    )
+
+
+def test_slots_that_were_skipped_for_the_rig_are_told_as_such(world):
+    """That is another thing to do than for a power cut."""
+    skipped = timelapse(48).rig_not_ready(FAILURE).skip_late_slots(at(0, 121), Reason.MISSED, "")
+    world.then(3 * MINUTE, value=skipped)
+    assert world.run(20 * MINUTE) == [(4 * MINUTE, "slot 0 missed, rig not ready")]
+    assert "What to do: switch the rig on, plug the cable in." in world.sent[0][2]
+
+
+def test_a_delivery_that_is_stuck_for_a_day_is_told_at_that_time(world):
+    """Each target for itself; that it isn't known at a start is not its end."""
+    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
+    world.restart()
+    stuck = TargetStatus(name="plantdb", taken=5, delivered=3, oldest=START, trouble="no route to host")
+    world.then(MINUTE, targets=(stuck,))
+    world.then(26 * HOUR, targets=())
+    world.then(27 * HOUR, targets=(replace(stuck, oldest=None, trouble="", delivered=5),))
+    assert world.run(30 * HOUR) == [(DAY + MINUTE, "delivery is stuck"), (27 * HOUR + MINUTE, "delivery goes on")]
+    assert world.sent[0][2].startswith("Delivery is stuck (plantdb): no route to host.")
+
+
+# --- what can't be sent ---------------------------------------------------------------------------------
+
+
+def test_what_waits_is_bounded_and_summed_up(world):
+    """The ledger of a year without a network is small; and one message says it all."""
+    world.problem = "no route to host"
+    world.value = timelapse(48 * 40)
+    value = world.value
+    for slot in range(48 * 40):
+        value = taken(value) if slot % 3 else value.begin(at(slot), "b").fail_attempt(at(slot, 60), FAILURE)
+        world.then(EVERY * slot + 6 * MINUTE, value=value)
+    world.run(20 * DAY)
+    (waiting,) = read_told(world.directory / "notify.ledger").waiting.values()
+    assert len(waiting.messages) == MAX_WAITING
+    assert waiting.dropped > 10
+    world.problem = ""
+    subject = world.run(20 * DAY + HOUR)[0][1]
+    assert subject.startswith(f"{MAX_WAITING + waiting.dropped} messages since ")
+    assert f"{waiting.dropped} earlier messages without room here\n" in world.sent[0][2]
+
+
+def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
+    """It may have taken the message each time, and a person hear it each time."""
+    world.problem = "no answer within 60 s"
+    tries = []
+    send, world._send = world._send, lambda *of: tries.append(world.clock.elapsed) or send(*of)
+    outbox.send_message = world._send  # the fixture puts it back
+    play(world, "failed", *["taken"] * 20)
+    world.value = timelapse(48)
+    world.run(29 * MINUTE)
+    assert tries == [6 * MINUTE, 7 * MINUTE, 9 * MINUTE, 13 * MINUTE, 21 * MINUTE]
+    world.problem = ""
+    assert [subject for _, subject in world.run(HOUR)] == ["slots are taken again"]
+
+
+def test_no_message_is_longer_than_a_service_takes(world):
+    """It would be refused again and again."""
+    value = timelapse(48)
+    for slot in range(40):
+        problem = ScanFailed(f"{slot}: {'the camera says nothing. ' * 100}")
+        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), problem)
+    world.then(MINUTE, value=value)
+    world.run(20 * MINUTE)
+    ((_, _, text),) = world.sent
+    assert len(text) <= 3000
+    assert "And 35 slots more, for other reasons." in text
+    assert "Lost: 40 time points." in text
+
+
+def test_a_relay_that_is_started_again_goes_on_where_it_was(world):
+    """With what waits, and without what it has said."""
+    play(world, "failed", "failed", "taken")
+    world.run(10 * MINUTE)
+    world.restart()
+    world.problem = "no route to host"
+    world.run(EVERY + 10 * MINUTE)
+    world.problem = ""
+    world.restart()
+    told = world.run(90 * MINUTE)
+    assert [subject for _, subject in told] == ["slot 0 failed", "slot 1 failed", "slots are taken again"]
+
+
+def test_all_events_are_told_unless_a_person_chooses():
+    """The default leaves nothing out."""
+    assert NotifySettings().events == ALL_EVENTS

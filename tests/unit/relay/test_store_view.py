@@ -1,0 +1,73 @@
+"""A sink is given the present timelapse with its records, what is archived, and the word of the running daemon."""
+
+import json
+import os
+
+import pytest
+from relay_rig import RelayRig
+
+from plantimager.timelapse.channel.live import live_path
+from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.relay.store_view import StoreViewReader
+from stores import scan, store_of
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = RelayRig(tmp_path / "rig", "http://127.0.0.1:1")
+    rig.places.history.mkdir()
+    return rig
+
+
+@pytest.fixture
+def reader(rig):
+    return StoreViewReader(rig.places)
+
+
+@pytest.fixture
+def lock(rig):
+    lock = InstanceLock(rig.place.store)
+    lock.take()
+    yield lock
+    lock.release()
+
+
+def test_the_present_timelapse_comes_with_its_records_and_its_logbook(rig, reader):
+    """A sink compares two of them."""
+    rig.write_store(store_of(scan("tl_0"), scan("tl_1", "failed")))
+    view = reader.read()
+    assert [record.status for record in view.timelapse.records.values()] == ["succeeded", "failed"]
+    assert view.stored.logbook.boots == 0
+
+
+def test_no_store_gives_an_empty_view(reader):
+    """The relay may be there first."""
+    assert reader.read().timelapse is None
+    assert reader.read().archived == ()
+
+
+def test_an_archived_timelapse_is_loaded_by_who_needs_it(rig, reader):
+    """When it ended is known before."""
+    archived = store_of(scan("old", "failed", finished_at="2026-06-22T08:05:00Z"), n_slots=1, timelapse_id="old")
+    (rig.places.history / "old.json").write_text(json.dumps(archived | {"state": "completed"}))
+    (found,) = reader.read().archived
+    assert (found.timelapse_id, found.ended_at.isoformat()) == ("old", "2026-06-22T08:05:00+00:00")
+    assert found.load().tally.failed == 1
+    found.path.unlink()
+    assert found.load() is None
+
+
+def test_a_running_daemon_is_known_by_its_lock_and_its_own_word(rig, reader, lock):
+    """What a daemon before it left behind says nothing of it."""
+    view = {"pid": os.getpid(), "degraded": "disk full", "datasets": None, "clock": "not trusted", "rig": "standby"}
+    live_path(rig.place.store).write_text(json.dumps(view))
+    facts = reader.read().daemon
+    assert (facts.is_live, facts.degraded, facts.datasets, facts.clock_trusted) == (True, "disk full", "", False)
+    live_path(rig.place.store).write_text(json.dumps(view | {"pid": 1}))
+    assert not reader.read().daemon.is_live
+
+
+def test_without_a_daemon_its_last_word_counts_for_nothing(rig, reader):
+    """It may have been killed."""
+    live_path(rig.place.store).write_text(json.dumps({"pid": os.getpid(), "degraded": "disk full"}))
+    assert reader.read().daemon is None
