@@ -132,9 +132,9 @@ def _text(value: object) -> str | None:
     return None if value is None or value == "" or isinstance(value, dict) else str(value)
 
 
-def _number(value: object) -> float | int | None:
+def _number(value: Any) -> float | int | None:
     if isinstance(value, int | float):
         return value if math.isfinite(value) else None
     with suppress(TypeError, ValueError):
-        return int(value)  # type: ignore[call-overload, no-any-return] - any other raises
+        return int(value)
     return None
