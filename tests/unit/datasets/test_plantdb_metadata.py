@@ -93,8 +93,10 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 NAMES = st.sampled_from(
-    ("acquisition_date", "biologicalMaterial", "camera", "configuration", "hardware", "kwargs", "Metadata", "object")
-    + ("owner", "ScanPath", "species", "started", "study", "timelapse", "timelapsed")
+    [
+        *("acquisition_date", "biologicalMaterial", "camera", "configuration", "hardware", "kwargs", "Metadata"),
+        *("object", "owner", "ScanPath", "species", "started", "study", "timelapse", "timelapsed"),
+    ]
 )
 TABLES = st.recursive(VALUES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=20)
 
