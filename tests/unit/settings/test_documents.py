@@ -115,11 +115,8 @@ def prose_of_keys(file):
     }
     said = {}
     for (table, key), prose in prose_of_settings(file).items():
-        if (
-            table.split(".")[0] not in ("scan", "Metadata", *MIAPPE_TABLES)
-            and f"{table}.{key}" not in FREE
-            and table not in FREE
-        ):
+        free = {"scan", "Metadata", *MIAPPE_TABLES, *FREE}
+        if free.isdisjoint((table.split(".")[0], table, f"{table}.{key}")):
             said.setdefault((table_of(table), kinds.get(table, "") if key != "kind" else "", key), prose)
     if park := said.pop(("drivers.grbl", "", "park"), None):
         said |= {("drivers.grbl.park", "", key): park for key in options("grbl", alternatives=False)["park"]}

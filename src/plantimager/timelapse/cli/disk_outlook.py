@@ -12,6 +12,7 @@ from msgspec import Struct
 from plantimager.timelapse.cli.terminal import Screen, Style
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, dataset_bytes, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, MEGABYTE, format_bytes, read_size
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.settings.config import Config, read_config
@@ -171,17 +172,18 @@ def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: dat
     disk = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(disk).free
     forecast = forecast_disk(plan.slots, size.count, free, reserve, held=plan.held, retention=retention)
-    n_slots = len(plan.slots)
-    space = f"{directory} has {_format(max(free - reserve, 0))} for them, with {_format(reserve)} kept free"
-    slots = format_count(n_slots, "more slot" if plan.first else "slot")
-    words = f"{size.words}, {_format(size.count * n_slots)} for {slots}; {space}"
+    slots = format_count(len(plan.slots), "more slot" if plan.first else "slot")
+    where = f" in {directory}" if config.datasets is not None else ""
+    space = f"{_format(free)} free{where}, {_format(reserve)} of them kept"
+    words = f"{space}; {size.words}, {_format(size.count * len(plan.slots))} for {slots}"
     if retention != NO_RETENTION:
-        words += f"; with those deleted that are delivered, {_format(forecast.most)} are there at a time"
+        words += f", {_format(forecast.most)} at a time as what is delivered is deleted"
     if forecast.full_slot is None:
         return DiskOutlook(f"{words}: enough")
-    at = format_local_time(plan.slots[forecast.full_slot], now)
+    at = plan.slots[forecast.full_slot]
+    when = format_local_time(at, now) + (f", in {format_duration(at - now)}" if at > now else "")
     full = "it may be full" if size.is_estimate else "full"
-    return DiskOutlook(f"{words}: {full} at slot {plan.first + forecast.full_slot}, {at}", is_full=True)
+    return DiskOutlook(f"{words}: {full} at slot {plan.first + forecast.full_slot} ({when}) at this pace", is_full=True)
 
 
 def _estimated(count: int) -> _Size:
