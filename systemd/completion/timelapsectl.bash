@@ -8,19 +8,19 @@ _timelapsectl() {
     local actions='check home goto snapshot try lights'
     local word command='' action='' index
 
-    # The command is the first word that neither is an option nor belongs to one; that of `rig` has an action behind it.
+    # The command is the first word that neither is an option nor belongs to one; those of `rig` and `datasets` have an action.
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
         --rig | --config) ((index++)) ;;
         -*) ;;
         *)
-            if [[ $command == rig ]]; then
+            if [[ $command == @(rig|datasets) ]]; then
                 action=$word
                 break
             fi
             command=$word
-            [[ $command == rig ]] || break
+            [[ $command == @(rig|datasets) ]] || break
             ;;
         esac
     done
@@ -48,6 +48,8 @@ _timelapsectl() {
     deliver) options="$common --retry --forget" ;;
     notify) options="$common --test" ;;
     verify | demo) options=$common ;;
+    datasets) options="$common migrate" ;;
+    datasetsmigrate) options="$common --dry-run" ;;
     rig) options="$common $actions" ;;
     rigcheck) options="$common --json" ;;
     righome) options=$common ;;
@@ -61,7 +63,10 @@ _timelapsectl() {
         ;;
     esac
 
-    if [[ -z $command || $command == @(rig|log) || $current == -* ]]; then
+    if [[ $command$action == datasetsmigrate && $current != -* ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+    elif [[ -z $command || $command == @(rig|datasets|log) || $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ $command == @(check|preview|start) ]]; then
         compopt -o filenames 2>/dev/null

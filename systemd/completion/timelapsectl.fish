@@ -13,7 +13,7 @@ function __timelapsectl_at --description 'Whether these are the command and the 
             set -a said $word
         end
     end
-    if test "$said[1]" = rig
+    if contains -- "$said[1]" datasets rig
         set said $said[1..2]
     else
         set said $said[1]
@@ -36,6 +36,7 @@ complete -c timelapsectl -n '__timelapsectl_at' -a status -d 'show how the timel
 complete -c timelapsectl -n '__timelapsectl_at' -a log -d 'show the daemon\'s lines in the journal'
 complete -c timelapsectl -n '__timelapsectl_at' -a timeline -d 'draw the slots, planned against taken: a row a day, a mark a slot'
 complete -c timelapsectl -n '__timelapsectl_at' -a verify -d 'look for damage in store, archive and datasets; nothing is changed'
+complete -c timelapsectl -n '__timelapsectl_at' -a datasets -d 'bring earlier datasets to what PlantDB\'s server shows'
 complete -c timelapsectl -n '__timelapsectl_at' -a deliver -d 'show what the relay has delivered, and what waits'
 complete -c timelapsectl -n '__timelapsectl_at' -a notify -d 'show which messages and heartbeat the relay sends, or send a test'
 complete -c timelapsectl -n '__timelapsectl_at' -a rig -d 'try the rig by hand, between scans'
@@ -43,6 +44,8 @@ complete -c timelapsectl -n '__timelapsectl_at' -a demo -d 'watch a timelapse of
 complete -c timelapsectl -n '__timelapsectl_at' -l version -d 'say which version this is, and exit'
 complete -c timelapsectl -n '__timelapsectl_at cancel' -l why -x -d 'the reason, for the record'
 complete -c timelapsectl -n '__timelapsectl_at check' -a '(__fish_complete_suffix .toml)' -d 'definitions, or a timelapsed.toml'
+complete -c timelapsectl -n '__timelapsectl_at datasets' -a migrate -d 'bring their metadata to the present layout; no picture is touched'
+complete -c timelapsectl -n '__timelapsectl_at datasets migrate' -l dry-run -d 'change nothing, and say what would be changed'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l retry -d 'try again at once what waits, and what was refused'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l forget -x -d 'compare a dataset again, or all of a target'
 complete -c timelapsectl -n '__timelapsectl_at log' -a 'SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='

@@ -47,7 +47,7 @@ class Word(NamedTuple):
     @property
     def is_file(self) -> bool:
         """Whether the value is any file."""
-        return self.value in ("FILE", "PATH")
+        return self.value in ("DIR", "FILE", "PATH")
 
 
 class Command(NamedTuple):
@@ -165,7 +165,7 @@ function __timelapsectl_at --description 'Whether these are the command and the 
             set -a said $word
         end
     end
-    if test "$said[1]" = rig
+    if contains -- "$said[1]" datasets rig
         set said $said[1..2]
     else
         set said $said[1]

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -118,27 +117,6 @@ def test_what_does_not_fit_is_said_by_check_preview_and_start(host):
             assert grace in done.stdout, command
         accepted = read_until(daemon.stderr, "slots are taken back to back")
     assert (slow.removeprefix("note: ") in accepted, grace.removeprefix("note: ") in accepted) == (True, True)
-
-
-def test_slot_at_which_the_disk_would_be_full_is_said_by_check_and_preview(host):
-    """By the size of the last datasets: a season of slots that ends in its third week is lost work."""
-    begin = datetime(2026, 6, 22, 8, tzinfo=UTC)
-    past = TimeLapse(id="past", mode=TimeLapseMode.ONE_SHOT, state=TimeLapseState.SCHEDULED, schedule_times=(begin,))
-    past = past.begin(begin, "boot").succeed(begin + timedelta(seconds=9), 72)
-    host.store.parent.mkdir(parents=True)
-    host.store.write_bytes(new_stored_timelapse(past, {}, None).encode())
-    picture = host.store.parent / "datasets" / "past" / "0.jpg"
-    picture.parent.mkdir(parents=True)
-    picture.touch()
-    path = host.define(n_shots=3)
-    assert "a dataset of past" not in host.ctl("check", path).stdout
-    os.truncate(picture, 10**12)  # of holes: it takes no space
-    host.configure('[drivers.simulated]\nkeep_free = "900 TB"\n')
-    for command in ("check", "preview"):
-        done = host.ctl(command, path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "note: a dataset of past has up to 1000.0 GB, 3 take 3000.0 GB; " in done.stdout
-        assert "has 0 MB for them, with 900000.0 GB kept free: full at slot 0" in done.stdout
 
 
 def test_definition_with_faults_makes_no_request(host):

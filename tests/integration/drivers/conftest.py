@@ -37,7 +37,9 @@ def rig(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "REOPEN_PAUSE", 0)
     made = []
 
-    def make(*, board=None, fault="", at=1, lasting=False, polls=1, dialect="grbl", **options):
+    def make(*, board=None, picture_size=None, fault="", at=1, lasting=False, polls=1, dialect="grbl", **options):
+        if picture_size is not None:
+            Image.linear_gradient("L").resize(picture_size).convert("RGB").save(picture)
         settings = {**SETTINGS, **(board or {})}
         stand_in = StandIn(Board(settings, fault=fault, at=at, lasting=lasting, polls=polls, dialect=DIALECTS[dialect]))
         driver = GrblDriver(

@@ -45,7 +45,7 @@ def metrics_of(rig, *, lost=0, **changes):
         targets=(TargetStatus(name="plantdb", taken=6 - lost, delivered=2, oldest=now),),
     )
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig(rig, "0.2.0", view, DiskUse(10**9, 10**8), now + timedelta(hours=1))]))
+    registry.register(Given([*measure_rig(rig, "0.2.0", view, DiskUse(2 * 10**9, 10**8), now + timedelta(hours=1))]))
     return generate_latest(registry)
 
 

@@ -41,11 +41,17 @@ def test_pictures_list_and_metadata_have_the_places_where_plantdb_looks(tmp_path
         "approximate_pose": [25, None, -100, 10.5, 0],
         "camera_name": "top",
         "channel": "rgb",
-        "shot_id": "00001",
+        "shot_id": 1,
+        "encoding": "png",
+        "config": {},
+        "offset": {"x": 0, "y": 0, "z": -100, "pan": 0, "tilt": 0},
+        "format": "png",
+        "rotation": 0,
     }
     metadata = read("metadata/metadata.json")
     assert metadata["object"] == {"sown": "2026-04-01"}
-    assert metadata["acquisition_date"] == "2026-06-22T08:00:01+00:00"
+    assert metadata["Metadata"] == {"object": {"sown": "2026-04-01"}, "hardware": {"frame": "a table"}}
+    assert metadata["acquisition_date"] == "2026-06-22 08:00:01"
     # For a scan with a `timelapse` PlantDB looks in a directory of that name.
     assert "timelapse" not in metadata
     assert metadata["timelapsed"]["scheduled"] == "2026-06-22T08:00:00+00:00"

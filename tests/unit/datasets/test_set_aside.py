@@ -4,7 +4,7 @@ import pytest
 
 from plantimager.timelapse.datasets import set_aside
 from plantimager.timelapse.datasets.attempt import begin_attempt
-from plantimager.timelapse.datasets.set_aside import find_set_aside
+from plantimager.timelapse.datasets.set_aside import find_set_aside, has_name_of_aside
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import Owner
 
@@ -37,6 +37,14 @@ def test_pictures_of_unfinished_attempts_and_moved_datasets_are_named(tmp_path):
         ".col0_0.attempt-2": "2 files of an attempt at col0_0 that was not finished",
         "col0_2.earlier-1": "what stood in the place of col0_2 before",
     }
+
+
+@pytest.mark.parametrize("way", ["migrated", "before-migration"])
+def test_what_a_killed_migration_has_left_is_named_with_the_cure(tmp_path, way):
+    """Between its two renames the dataset is only there."""
+    (tmp_path / f".col0_0.{way}").mkdir()
+    assert "run timelapsectl datasets migrate again" in found(tmp_path)[f".col0_0.{way}"]
+    assert has_name_of_aside(f".col0_0.{way}")
 
 
 def test_attempt_that_is_being_made_does_not_stand_aside(tmp_path):

@@ -1,4 +1,4 @@
-"""How long a scan takes, as drivers say beforehand."""
+"""How long a scan takes and how large its dataset is, as drivers say beforehand."""
 
 from __future__ import annotations
 
@@ -55,3 +55,34 @@ def test_path_that_can_not_be_walked_has_no_estimate():
 def test_program_says_nothing_beforehand():
     """Its last scans count."""
     assert seconds(CommandDriver({"argv": ["/bin/true"]})) is None
+
+
+# --- bytes --------------------------------------------------------------------------------------------------
+
+JPEG = {"top": {"res_x": 400, "res_y": 300}}
+PNG = {"low": {"res_x": 200, "res_y": 100, "encoding": "png"}}
+
+
+@pytest.mark.parametrize(
+    ("cameras", "expected"),
+    [(JPEG, 3 * 120_000), ({**JPEG, **PNG}, 3 * (120_000 + 60_000)), ({"top": {}, **PNG}, None), ({}, None)],
+)
+def test_grbl_multiplies_positions_by_the_most_that_pictures_take(cameras, expected):
+    """A camera whose size the definition leaves out gives its own, which nobody knows beforehand."""
+    rig = {**RIG, "cameras": {"top": {"kind": "gphoto2"}, "low": {"kind": "gphoto2"}}}
+    assert GrblDriver(rig).estimate_bytes({**PATH, **cameras}) == expected
+
+
+def test_simulated_rig_knows_the_size_of_every_picture():
+    """Its option limits their width; two cameras are the usual ones."""
+    driver = SimulatedDriver({"image_width": 40})
+    assert driver.estimate_bytes({**PATH, **JPEG}) == 3 * 40 * 30
+    assert driver.estimate_bytes(PATH) == 3 * 2 * 40 * 30
+    driver.close()
+
+
+def test_size_is_not_known_without_a_path_or_of_a_program():
+    """The last datasets count."""
+    assert SimulatedDriver({}).estimate_bytes(NO_PATH) is None
+    assert GrblDriver(RIG).estimate_bytes({**NO_PATH, **JPEG}) is None
+    assert CommandDriver({"argv": ["/bin/true"]}).estimate_bytes(PATH) is None

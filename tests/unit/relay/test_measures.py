@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tree import MANUALS
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import Given
@@ -16,7 +17,7 @@ from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from stores import HOURS, read, scan, store_of
 
 AT = datetime.fromisoformat
-DISK = DiskUse(free=10_000_000, dataset=4_000_000)
+DISK = DiskUse(free=KEEP_FREE + 10_000_000, dataset=4_000_000)
 
 
 def view_of(*scans, daemon=None, targets=(), faults=(), **changes):
@@ -87,13 +88,13 @@ def test_nothing_is_due_where_nothing_is_scheduled(state):
 def test_disk_is_full_at_the_first_slot_that_has_no_room():
     """Two more datasets have room; the third has none."""
     found = samples_of(view_of(taken(0), n_slots=6))
-    assert found["timelapse_datasets_disk_free_bytes",] == 10_000_000
+    assert found["timelapse_datasets_disk_free_bytes",] == KEEP_FREE + 10_000_000
     assert found["timelapse_datasets_disk_full_timestamp_seconds",] == AT(HOURS[3]).timestamp()
 
 
 def test_disk_with_room_for_all_slots_is_never_full():
     """Nor is one whose datasets' size nobody knows, or that can't be read."""
-    for disk in (DiskUse(10**9, 4_000_000), DiskUse(10_000_000, None), None):
+    for disk in (DiskUse(10**10, 4_000_000), DiskUse(10_000_000, None), None):
         assert ("timelapse_datasets_disk_full_timestamp_seconds",) not in samples_of(view_of(taken(0)), disk)
 
 

@@ -1,4 +1,4 @@
-"""The metadata that goes out is what PlantDB's server needs, whatever the dataset has."""
+"""What goes out of a dataset, and what is refused."""
 
 import hashlib
 import json
@@ -6,104 +6,14 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
+from earlier_layouts import EARLIER_LAYOUTS, bring_to_earlier_layout
 from relay_rig import take_dataset
 
-from plantimager.timelapse.relay.outgoing import (
-    DatasetGone,
-    DatasetRefused,
-    file_metadata,
-    prepare_dataset,
-    scan_metadata,
-)
+from plantimager.timelapse.relay import outgoing
+from plantimager.timelapse.relay.outgoing import DatasetGone, DatasetRefused, prepare_dataset
 from plantimager.timelapse.relay.taken_scans import TakenScan
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
-SCAN = TakenScan("tl_3", "tl", 3, AT, AT)
-
-
-@pytest.mark.parametrize(
-    ("stored", "sent"),
-    [
-        ("2026-06-22T10:00:01+02:00", "2026-06-22 08:00:01"),
-        ("2026-06-22 10:00:01", "2026-06-22 10:00:01"),
-        ("yesterday", "2026-06-22 08:00:00"),
-        (None, "2026-06-22 08:00:00"),
-        (5, "2026-06-22 08:00:00"),
-    ],
-)
-def test_the_date_has_a_blank_and_no_zone(stored, sent):
-    """With an ISO T the server's list fails for every scan it has."""
-    assert scan_metadata({"acquisition_date": stored}, SCAN)["acquisition_date"] == sent
-
-
-def test_a_scan_never_has_the_key_timelapse():
-    """The server would not start again; the grouping is under a key of ours."""
-    about = {"timelapse": {"id": "x"}, "timelapsed": {"configuration": {"timelapse": {"name": "x"}}, "attempt": 2}}
-    sent = scan_metadata(about, SCAN)
-    assert "timelapse" not in sent
-    assert sent["timelapsed"] | {"configuration": None} == {
-        "timelapse_id": "tl", "index": 3, "scheduled": "2026-06-22T08:00:00+00:00", "attempt": 2, "configuration": None,
-    }  # fmt: skip
-
-
-def test_the_configuration_is_at_the_top_level_and_what_the_dataset_says_there_counts():
-    """As the community's controller writes it."""
-    configuration = {"ScanPath": {"kwargs": {"center_x": 1}}, "Metadata": {"object": {"species": "maize"}}, "cam": {}}
-    sent = scan_metadata({"timelapsed": {"configuration": configuration}, "cam": {"own": 1}}, SCAN)
-    assert sent["ScanPath"] == {"kwargs": {"center_x": 1}}
-    assert sent["cam"] == {"own": 1}
-    assert sent["biologicalMaterial"] == {"organism": {"species": "maize"}}
-    assert sent["object"] == {"species": "maize"}
-
-
-def test_miappe_tables_of_the_definition_win_over_the_older_object():
-    """Both shapes may be there."""
-    plant = {"object": {"species": "maize"}, "biologicalMaterial": {"organism": {"species": "Zea mays"}}}
-    sent = scan_metadata({"timelapsed": {"configuration": {"Metadata": plant}}}, SCAN)
-    assert sent["biologicalMaterial"] == {"organism": {"species": "Zea mays"}}
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {},
-        {"timelapsed": None},
-        {"timelapsed": 5},
-        {"timelapsed": {"configuration": 5}},
-        {"timelapsed": {"configuration": {"Metadata": []}}},
-        {"timelapsed": {"configuration": {"Metadata": {"object": "maize"}}}},
-    ],
-)
-def test_a_dataset_of_somebody_s_own_program_may_say_anything(odd):
-    """It still gets what the server needs."""
-    sent = scan_metadata(odd, SCAN)
-    assert sent["acquisition_date"] == "2026-06-22 08:00:00"
-    assert sent["timelapsed"]["timelapse_id"] == "tl"
-
-
-def test_no_secret_goes_out():
-    """Not from any depth."""
-    sent = scan_metadata({"timelapsed": {"configuration": {"scanner": {"api_token": "s3cret", "kept": 1}}}}, SCAN)
-    assert "s3cret" not in str(sent)
-    assert sent["scanner"] == {"kept": 1}
-
-
-@pytest.mark.parametrize(
-    ("stored", "sent"),
-    [
-        ({"shot_id": "00007"}, {"shot_id": 7, "channel": "rgb"}),
-        ({"shot_id": 7, "channel": "nir"}, {"shot_id": 7, "channel": "nir"}),
-        ({"shot_id": "last"}, {"shot_id": "last", "channel": "rgb"}),
-        ({}, {"channel": "rgb"}),
-    ],
-)
-def test_a_picture_has_a_number_and_a_channel(stored, sent):
-    """Pictures without a channel are not counted."""
-    assert file_metadata(stored) == sent
-
-
-# --- the files ------------------------------------------------------------------------------------------------
-
 FIRST = TakenScan("tl_0", "tl", 0, datetime(2026, 6, 22, 6, tzinfo=UTC), AT)
 
 
@@ -117,6 +27,39 @@ def change_receipt(dataset, **changes):
     """Replace keys of the receipt."""
     path = dataset / "timelapsed.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+
+
+def test_metadata_go_out_as_they_are_on_disk(dataset):
+    """A directory that is copied by hand, or by rclone, is the same."""
+    out = prepare_dataset(dataset, FIRST)
+    assert out.metadata == json.loads((dataset / "metadata" / "metadata.json").read_bytes())
+    for file in out.files:
+        assert file.metadata == json.loads((dataset / "metadata" / "images" / f"{file.file_id}.json").read_bytes())
+
+
+@pytest.mark.parametrize("layout", EARLIER_LAYOUTS)
+def test_dataset_of_an_earlier_layout_goes_out_as_one_of_this(dataset, layout):
+    """Nobody has to migrate it first."""
+    now = prepare_dataset(dataset, FIRST)
+    bring_to_earlier_layout(dataset, layout)
+    then = prepare_dataset(dataset, FIRST)
+    then.metadata["timelapsed"]["configuration"].pop("scanner", None)
+    then.metadata.pop("scanner", None)
+    assert then == now
+
+
+def test_dataset_that_is_migrated_meanwhile_is_looked_at_again(dataset, monkeypatch):
+    """It is refused for good only where it has changed against its receipt."""
+    check = outgoing._checked_digests
+
+    def migrate_and_check(directory, claimed):
+        (dataset / "metadata" / "metadata.json").write_text("{}")
+        change_receipt(dataset, files={**claimed, "metadata/metadata.json": "new"})
+        return check(directory, claimed)
+
+    monkeypatch.setattr(outgoing, "_checked_digests", migrate_and_check)
+    with pytest.raises(DatasetGone, match="migrated meanwhile"):
+        prepare_dataset(dataset, FIRST)
 
 
 @pytest.mark.parametrize("about", [None, {"timelapsed": 5}, {"timelapsed": {"attempt": 1}, "own": 1}])

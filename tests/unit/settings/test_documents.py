@@ -18,6 +18,7 @@ from tree import MANUALS, TREE
 from plantimager.timelapse.drivers import DISTRIBUTION, GROUP, load_driver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.scan.lights import Role
+from plantimager.timelapse.scan.miappe import MIAPPE_TABLES
 from plantimager.timelapse.scan.paths import PATHS, Circle
 from plantimager.timelapse.settings.config import LOG_LEVELS, ClockPolicy, Missed, read_config
 from plantimager.timelapse.settings.definition import IGNORED_KEYS, read_definition
@@ -114,7 +115,8 @@ def prose_of_keys(file):
     }
     said = {}
     for (table, key), prose in prose_of_settings(file).items():
-        if table.split(".")[0] not in ("scan", "Metadata") and f"{table}.{key}" not in FREE and table not in FREE:
+        free = {"scan", "Metadata", *MIAPPE_TABLES, *FREE}
+        if free.isdisjoint((table.split(".")[0], table, f"{table}.{key}")):
             said.setdefault((table_of(table), kinds.get(table, "") if key != "kind" else "", key), prose)
     if park := said.pop(("drivers.grbl", "", "park"), None):
         said |= {("drivers.grbl.park", "", key): park for key in options("grbl", alternatives=False)["park"]}

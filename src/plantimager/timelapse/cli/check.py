@@ -108,4 +108,5 @@ def _finding_lines(finding: Finding, screen: Screen) -> list[str]:
         hint = [f"  hint: {finding.problem.hint}"] if finding.problem.hint is not None else []
         return [screen.paint(first, Style.RED), *others, *hint]
     head = f"{screen.paint(finding.subject, Style.GREEN)}: {finding.meaning}"
-    return [head, *(f"  note: {note}" for note in finding.notes)]
+    disk = [] if finding.disk is None else [f"  {finding.disk.line(screen)}"]
+    return [head, *disk, *(f"  note: {note}" for note in finding.notes)]

@@ -5,37 +5,31 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.disk_forecast import find_full_slot
-from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
+from plantimager.timelapse.cli import disk_outlook
+from plantimager.timelapse.cli.disk_outlook import call_with_disk, held_timelapse, outlook_of_definition
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
-from plantimager.timelapse.store.archive import find_past_scans
-from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
-    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.faults import Fault
-
-LOOK_SECONDS: Final = 5.0
-"""For the datasets' directory to answer; it may be another computer's."""
 
 MAX_NAMED: Final = 3
 """Datasets that a note names."""
@@ -49,6 +43,7 @@ class Finding(Struct, frozen=True):
     """What the file says, where nothing is wrong with it."""
     notes: tuple[str, ...] = ()
     problem: TimelapsedError | None = None
+    disk: DiskOutlook | None = None
 
 
 def check_configuration(path: Path | None, places: Places) -> tuple[Finding, ScannerDriver | None]:
@@ -83,77 +78,42 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     schedule = describe_schedule(definition.mode, slots, now)
     clashes = clash_notes(definition, places)
     fit = scan_fit_notes(definition, slots, driver, places)
+    disk = outlook_of_definition(definition, slots, driver, places, now)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
         str(path),
         f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}",
         (*notes, *clashes, *fit, *unchecked),
+        disk=disk,
     )
 
 
 def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return which earlier timelapse, or else which datasets, have names that those of a definition will have."""
-    held = _held_timelapse(places)
+    held = held_timelapse(places)
     clash = find_name_clash(definition, held, places.history)
     return existing_notes(definition, places) if clash is None else (f"{clash}; give it another name",)
 
 
 def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return a note on datasets with the names of those of a definition that was never started here."""
-    held, name = _held_timelapse(places), definition.name
+    held, name = held_timelapse(places), definition.name
     is_own = (held is not None and held.timelapse.id == name) or (places.history / f"{name}.json").exists()
     if is_own or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
         return ()
     return tuple(_look_for_datasets(definition, places))
 
 
-def _held_timelapse(places: Places) -> StoredTimelapse | None:
-    with suppress(TimelapsedError):  # the daemon reports what is wrong with its store
-        loaded = load_timelapse(places.store)
-        return None if loaded is None else loaded.stored
-    return None
-
-
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         directory, found = places.datasets_in(read_config(places.find_config()).datasets), list[str]()
-        if not _call_with_disk(lambda: found.extend(existing_datasets(definition, directory))):
-            yield f"{directory} has not answered within {LOOK_SECONDS:g} s"
+        if not call_with_disk(lambda: found.extend(existing_datasets(definition, directory))):
+            yield f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
         elif found:
             names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
             what = format_count(len(found), "dataset")
             fate = "another rig's fail its slots, others are moved aside; give it another name"
             yield f"{what} with names that its own will have in {directory} already ({names}): {fate}"
-
-
-def _call_with_disk(look: Callable[[], None]) -> bool:
-    """Return whether ``look`` has ended within `LOOK_SECONDS`: a network disk may hang."""
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(LOOK_SECONDS)
-    return not thread.is_alive()
-
-
-def _look_for_space(definition: Definition, n_slots: int, places: Places) -> Iterator[str]:
-    """Yield at which slot the disk would be full, by the sizes of the last datasets of another timelapse.
-
-    Nothing on one that has begun: its schedule here is as if it started now.
-    """
-    past, found = find_past_scans(places.store, places.history), list[str | None]()
-    if past is None or past.timelapse_id == definition.name:
-        return
-    with suppress(TimelapsedError):  # its faults are reported already
-        config = read_config(places.find_config())
-        directory, keep_free = places.datasets_in(config.datasets), KEEP_FREE
-        with suppress(KeyError, ValueError):
-            keep_free = read_size(config.driver_options["keep_free"])
-
-        def look() -> None:
-            with suppress(OSError):
-                found.append(find_full_slot(directory, past.scan_ids, n_slots, keep_free))
-
-        _call_with_disk(look)
-        yield from (f"a dataset of {past.timelapse_id} has {words}" for words in found if words is not None)
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
@@ -171,23 +131,24 @@ def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]
 def scan_fit_notes(
     definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places
 ) -> tuple[str, ...]:
-    """Return what doesn't fit, by the driver's estimate or the last scans: as `fit_notes`, and datasets on the disk."""
+    """Return what doesn't fit, by the driver's estimate or the last scans: as `fit_notes`."""
     run_latest, estimate = False, None
     with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
         run_latest = read_config(places.find_config()).missed is Missed.RUN_LATEST
     with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
         estimate = None if driver is None else driver.estimate(definition.configuration)
-    notes = fit_notes(definition, slots, estimate, places, run_latest=run_latest)
-    return (*notes, *_look_for_space(definition, len(slots), places))
+    return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
 
 
-def configured_fit_notes(definition: Definition, slots: Sequence[datetime], places: Places) -> tuple[str, ...]:
-    """Return `scan_fit_notes` with the driver of the configuration, which is made for that alone."""
+@contextmanager
+def configured_driver(places: Places) -> Iterator[ScannerDriver | None]:
+    """Make the driver of the configuration for a question; ``None`` where it can't be made."""
     _, driver = check_configuration(places.find_config(), places)
-    notes = scan_fit_notes(definition, slots, driver, places)
-    if driver is not None:
-        driver.close()
-    return notes
+    try:
+        yield driver
+    finally:
+        if driver is not None:
+            driver.close()
 
 
 def check_rig_can(configuration: Mapping[str, Any], driver: ScannerDriver | None, source: Path) -> None:

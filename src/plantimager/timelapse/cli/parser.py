@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
     add("verify", "look for damage in store, archive and datasets; nothing is changed")
+    _add_datasets(add("datasets", "bring earlier datasets to what PlantDB's server shows"))
     deliver = add("deliver", "show what the relay has delivered, and what waits")
     again = deliver.add_mutually_exclusive_group()
     again.add_argument("--retry", action="store_true", help="try again at once what waits, and what was refused")
@@ -86,6 +87,16 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
     return parser
+
+
+def _add_datasets(datasets: argparse.ArgumentParser) -> None:
+    """Add the actions of ``timelapsectl datasets``."""
+    actions = datasets.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    migrate = _add_command(actions, "migrate", "bring their metadata to the present layout; no picture is touched")
+    migrate.add_argument(
+        "directory", type=Path, nargs="?", metavar="DIR", help="where they are; default: the rig's own"
+    )
+    migrate.add_argument("--dry-run", action="store_true", help="change nothing, and say what would be changed")
 
 
 def _add_rig(rig: argparse.ArgumentParser) -> None:

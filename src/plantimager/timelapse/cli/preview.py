@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.findings import configured_fit_notes, read_with_schedule
+from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
+from plantimager.timelapse.cli.findings import configured_driver, read_with_schedule, scan_fit_notes
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date, datetime
 
+    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.schedule import Schedule
@@ -48,14 +50,22 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         raise TimelapsedError(f"no definition in {where}", hint="name one: timelapsectl preview FILE")
     now = session.clock.now()
     definition, schedule = read_with_schedule(path, now)
-    fit = configured_fit_notes(definition, schedule.slots, session.places)
+    with configured_driver(session.places) as driver:
+        fit = scan_fit_notes(definition, schedule.slots, driver, session.places)
+        disk = outlook_of_definition(definition, schedule.slots, driver, session.places, now)
     schedule = schedule._replace(notes=(*schedule.notes, *fit))
-    session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all))
+    session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all, disk=disk))
     return 0
 
 
 def preview_lines(
-    definition: Definition, schedule: Schedule, now: datetime, screen: Screen, *, every_slot: bool
+    definition: Definition,
+    schedule: Schedule,
+    now: datetime,
+    screen: Screen,
+    *,
+    every_slot: bool,
+    disk: DiskOutlook | None = None,
 ) -> list[str]:
     """Return the screen; with ``every_slot`` a line for each slot instead of a paragraph for each day."""
     slots, notes = schedule
@@ -69,6 +79,8 @@ def preview_lines(
     ]
     if definition.start_at is None and not definition.dates:
         lines.append("the first slot is a warm-up after the start; shown as if that were now")
+    if disk is not None:
+        lines.append(disk.line(screen))
     lines += [screen.paint(f"note: {note}", Style.YELLOW) for note in notes]
     return [*lines, "", *(_table(definition, slots, now, screen) if every_slot else _days(slots, screen))]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
 
-SERVICE_COMMANDS: Final = ("start", "cancel", "status", "log", "timeline", "verify", "rig", "deliver")
+SERVICE_COMMANDS: Final = ("start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver")
 """The commands that ask a service or show what it does."""
 
 UNIT: Final = "plant-imager-timelapsed"

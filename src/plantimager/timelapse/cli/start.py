@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.channel.inbox import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.admission import check_admission, zone_notes
 from plantimager.timelapse.cli.daemon_request import find_daemon, send_request
-from plantimager.timelapse.cli.findings import configured_fit_notes, existing_notes, read_with_schedule
+from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
+from plantimager.timelapse.cli.findings import configured_driver, existing_notes, read_with_schedule, scan_fit_notes
 from plantimager.timelapse.support.durable import read_regular
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     pid = find_daemon(session.store)
     if pid is None:
         check_admission(definition, session)
-    fit = configured_fit_notes(definition, schedule.slots, session.places)
+    with configured_driver(session.places) as driver:
+        fit = scan_fit_notes(definition, schedule.slots, driver, session.places)
+        disk = outlook_of_definition(definition, schedule.slots, driver, session.places, now)
+    if disk is not None and disk.is_full:
+        fit += (f"disk: {disk.words}",)
     clashes = existing_notes(definition, session.places)
     for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
+from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
+from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
@@ -59,7 +61,8 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
     else:
-        session.screen.write(*status_lines(snapshot, session.screen, options.records), *_relay_lines(session))
+        further = (*_disk_lines(session), *_relay_lines(session))
+        session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
 
 
@@ -88,6 +91,20 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
 
 def _relay_lines(session: Session) -> list[str]:
     return [f"relay: {line}" for line in describe_relay(session.places.relay_state, session.clock.now())]
+
+
+def _disk_lines(session: Session) -> list[str]:
+    """Return when the disk is full; nothing where that isn't known."""
+    held = held_timelapse(session.places)
+    if held is None:
+        return []
+
+    def estimate() -> int | None:
+        with configured_driver(session.places) as driver:
+            return estimate_bytes(driver, held.configuration or {})
+
+    disk = outlook_of_timelapse(held.timelapse, estimate, session.places, session.clock.now())
+    return [] if disk is None else [disk.line(session.screen)]
 
 
 def _follow(options: argparse.Namespace, session: Session) -> int:

@@ -73,8 +73,10 @@ def count_pictures(directory: Path) -> int | None:
     return sum(1 for path in dataset_files(directory) if path.suffix.lower() in PICTURE_SUFFIXES) or None
 
 
-def find_differences(directory: Path) -> list[str]:
+def find_differences(directory: Path, *, also_added: bool = True) -> list[str]:
     """Return how the files of a dataset differ from its receipt, a sentence each; empty where nothing does.
+
+    Without ``also_added`` what somebody put beside them later is left out.
 
     Raises
     ------
@@ -88,7 +90,9 @@ def find_differences(directory: Path) -> list[str]:
     there = {str(path.relative_to(directory)): path for path in dataset_files(directory)}
     missing = [f"{name} is missing" for name in digests if name not in there]
     return missing + [
-        difference for name, path in sorted(there.items()) if (difference := _difference(name, path, digests))
+        difference
+        for name, path in sorted(there.items())
+        if (also_added or name in digests) and (difference := _difference(name, path, digests))
     ]
 
 

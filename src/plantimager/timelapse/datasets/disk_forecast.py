@@ -1,34 +1,79 @@
-"""At which slot of a timelapse the datasets' disk would be full, by the sizes of earlier datasets."""
+"""How full the datasets' disk will be: at which slot no scan fits any more, with what retention has deleted by then."""
 
 from __future__ import annotations
 
-import shutil
+from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from plantimager.timelapse.datasets.contents import dataset_files
-from plantimager.timelapse.datasets.disk_space import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
 
-def find_full_slot(datasets: Path, scan_ids: Iterable[str], n_slots: int, keep_free: int) -> str | None:
-    """Return at which of ``n_slots`` new slots the disk would be full, in words; None where it has space for all.
+class Retention(Struct, frozen=True):
+    """What is deleted of the datasets that every target has, the oldest first."""
 
-    The largest of the datasets ``scan_ids`` counts; without any there is nothing to go by. May hang as the disk may.
+    keep: timedelta | None = None
+    """Those that were taken longer ago than this; none where it is ``None``."""
+    keep_free: int = 0
+    """As many as make so many bytes free."""
+
+
+NO_RETENTION: Final = Retention()
+
+
+class DiskForecast(Struct, frozen=True):
+    """The use of the disk by datasets of one size."""
+
+    full_slot: int | None
+    """The first of the slots whose scan doesn't fit."""
+    most: int
+    """Bytes that they take at a time, at most; until the disk is full."""
+
+
+def forecast_disk(
+    slots: Iterable[datetime],
+    size: int,
+    free: int,
+    reserve: int = 0,
+    *,
+    held: Sequence[datetime] = (),
+    retention: Retention = NO_RETENTION,
+) -> DiskForecast:
+    """Return how full a disk with ``free`` bytes will be with a dataset of ``size`` bytes for each slot, in order.
+
+    A scan fits where it leaves ``reserve`` bytes. ``held`` are the times of datasets that are there, of the same size.
+    It is taken for granted that a dataset is delivered before the next slot: a relay without a network deletes nothing.
+
+    Raises
+    ------
+    ValueError
+        ``size`` is not above 0.
     """
-    sizes = [dataset_bytes(datasets / scan_id) for scan_id in scan_ids]
-    largest = max(sizes, default=0)
-    if not largest:
-        return None
-    free = max(shutil.disk_usage(datasets).free - keep_free, 0)
-    if free // largest >= n_slots:
-        return None
-    space = f"{datasets} has {format_bytes(free)} for them, with {format_bytes(keep_free)} kept free"
-    needed = f"{n_slots} take {format_bytes(largest * n_slots)}"
-    return f"up to {format_bytes(largest)}, {needed}; {space}: full at slot {free // largest}"
+    if size <= 0:
+        raise ValueError("datasets have no size")
+    present, left = deque(held), free
+    most = len(present)
+    for number, at in enumerate(slots):
+        while present and (left < retention.keep_free or _is_over(present[0], at, retention.keep)):
+            present.popleft()
+            left += size
+        if left - size < reserve:
+            return DiskForecast(number, most * size)
+        present.append(at)
+        left -= size
+        most = max(most, len(present))
+    return DiskForecast(None, most * size)
+
+
+def _is_over(taken_at: datetime, at: datetime, keep: timedelta | None) -> bool:
+    return keep is not None and taken_at + keep <= at
 
 
 def dataset_bytes(dataset: Path) -> int:

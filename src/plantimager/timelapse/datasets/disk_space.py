@@ -15,10 +15,11 @@ from plantimager.timelapse.support.errors import ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.pose import Pose
     from plantimager.timelapse.scan.request import ScanRequest
 
 MEGABYTE: Final = 1_000_000
@@ -51,6 +52,12 @@ def max_picture_bytes(cameras: Iterable[Camera]) -> int:
         for camera in cameras
         if camera.res_x is not None and camera.res_y is not None
     )
+
+
+def max_scan_bytes(poses: Sequence[Pose] | None, cameras: Sequence[Camera]) -> int | None:
+    """Return the most bytes that the pictures of a scan take; ``None`` where the size of one isn't known."""
+    is_known = bool(cameras) and all(camera.res_x and camera.res_y for camera in cameras)
+    return len(poses) * max_picture_bytes(cameras) if poses and is_known else None
 
 
 def check_disk_space(request: ScanRequest, needed: int, keep_free: int) -> None:

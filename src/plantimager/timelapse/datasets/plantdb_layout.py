@@ -1,11 +1,12 @@
-"""The layout of a scan's pictures and metadata that PlantDB's file system database reads."""
+"""The layout of a scan's pictures and metadata that PlantDB's file system database reads, and its server shows."""
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, picture_metadata, scan_metadata
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 from plantimager.timelapse.support.durable import read_regular, write_durably
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.scan.pose import Pose
     from plantimager.timelapse.scan.request import ScanRequest
 
-FILESET: Final = "images"
-
 MAX_METADATA_BYTES: Final = 1 << 26
 """Of a scan; they have the whole configuration, which is at most that of the store."""
 
@@ -29,8 +28,7 @@ class PlantDbLayout:
     """Writer of one dataset in PlantDB's layout: `add` every picture, then `complete` it.
 
     ``images/`` holds the pictures, ``metadata/`` the metadata of each picture and of the scan, and ``files.json`` lists
-    the pictures. Our own metadata of the scan has the key ``timelapsed``: for a scan with the key ``timelapse`` PlantDB
-    looks in a directory of that name.
+    the pictures. `plantdb_metadata` says what the metadata have; our own are under the key ``timelapsed``.
     """
 
     def __init__(self, directory: Path, request: ScanRequest) -> None:
@@ -65,14 +63,13 @@ class PlantDbLayout:
         path.write_bytes(picture)
         # The file's own time: drivers don't read the clock, which belongs to the daemon.
         self._last_written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        metadata = {
+        about = {
             "approximate_pose": list(pose.shifted(camera.offset)),
             "camera_name": camera.name,
-            "channel": "rgb",
-            "shot_id": f"{shot:05d}",
+            "shot_id": shot,
             **(facts or {}),
         }
-        self._write_metadata(f"{FILESET}/{file_id}.json", metadata)
+        self._write_metadata(f"{FILESET}/{file_id}.json", picture_metadata(about, camera, io.BytesIO(picture)))
         self._files.append({"id": file_id, "file": name})
         return path
 
@@ -94,25 +91,18 @@ class PlantDbLayout:
         (self._directory / "files.json").write_bytes(json_text.dumps(filesets))
 
     def _scan_metadata(self) -> dict[str, Any]:
-        request, configuration = self._request, without_secrets(json_text.jsonable(self._request.configuration))
-        metadata = configuration.get("Metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        started = request.started_at or request.scheduled_at
-        return {
-            "object": metadata.get("object", {}),
-            "hardware": metadata.get("hardware", {}),
-            "acquisition_date": started.isoformat(),
-            "timelapsed": {
-                "timelapse_id": request.timelapse_id,
-                "index": request.index,
-                "attempt": request.attempt,
-                "scheduled": request.scheduled_at.isoformat(),
-                "started": request.started_at and request.started_at.isoformat(),
-                "finished": self._last_written and self._last_written.isoformat(timespec="seconds"),
-                "software": f"{DISTRIBUTION} {installed_version()}",
-                "configuration": configuration,
-            },
+        request = self._request
+        ours = {
+            "timelapse_id": request.timelapse_id,
+            "index": request.index,
+            "attempt": request.attempt,
+            "scheduled": request.scheduled_at.isoformat(),
+            "started": request.started_at and request.started_at.isoformat(),
+            "finished": self._last_written and self._last_written.isoformat(timespec="seconds"),
+            "software": f"{DISTRIBUTION} {installed_version()}",
+            "configuration": request.configuration,
         }
+        return scan_metadata({OURS: ours})
 
     def _write_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
         (self._metadata / name).write_bytes(json_text.dumps(metadata))
@@ -126,7 +116,7 @@ def add_observed(directory: Path, values: Mapping[str, Any]) -> str:
     path = directory / "metadata" / "metadata.json"
     try:
         metadata = json_text.loads(read_regular(path, MAX_METADATA_BYTES))
-        metadata["timelapsed"]["observed"] = values
+        metadata[OURS]["observed"] = values
         text = json_text.dumps(metadata)
     except (OSError, ValueError, KeyError, TypeError):  # a program's own files are as it likes
         return ""

@@ -30,6 +30,8 @@ MAX_FILES: Final = 10_000
 
 _ATTEMPT: Final = re.compile(r"\.(?P<scan>.+)\.attempt-(?P<number>[0-9]+)(?:\.[0-9]+)?(?P<mark>~.+)?")
 _EARLIER: Final = re.compile(r"(?P<scan>.+)\.earlier-[0-9]+")
+_MIGRATION: Final = re.compile(r"\.(?P<scan>.+)\.(?:migrated|before-migration)")
+"""The directories of a migration that was killed, see `migration`."""
 
 
 class SetAside(Struct, frozen=True):
@@ -51,7 +53,7 @@ def find_set_aside(
     """
     found = []
     for path in _entries(datasets):
-        attempt, earlier = _ATTEMPT.fullmatch(path.name), _EARLIER.fullmatch(path.name)
+        attempt, earlier, migration = (kind.fullmatch(path.name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION))
         if attempt is not None:
             is_running = running == (attempt["scan"], int(attempt["number"]))
             is_anothers = owner is not None and attempt["mark"] not in (None, owner_mark(owner))
@@ -61,6 +63,9 @@ def find_set_aside(
                 found.append(SetAside(path, f"{count} of an attempt at {attempt['scan']} that was not finished"))
         elif earlier is not None:
             found.append(SetAside(path, f"what stood in the place of {earlier['scan']} before"))
+        elif migration is not None:
+            cure = "run timelapsectl datasets migrate again"
+            found.append(SetAside(path, f"{migration['scan']}, whose migration goes on, or was cut off: then {cure}"))
         if len(found) == MAX_FOUND:
             break
     return found + ([] if store is None else [*islice(_stores_aside(store), MAX_FOUND)])
@@ -68,7 +73,7 @@ def find_set_aside(
 
 def has_name_of_aside(name: str) -> bool:
     """Return whether a directory among datasets is none of them by its name: an attempt, or what was moved away."""
-    return _ATTEMPT.fullmatch(name) is not None or _EARLIER.fullmatch(name) is not None
+    return any(kind.fullmatch(name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION))
 
 
 def _stores_aside(store: Path) -> Iterator[SetAside]:

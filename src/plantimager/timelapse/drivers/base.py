@@ -135,6 +135,15 @@ class ScannerDriver(ABC):
         del configuration
         return None
 
+    def estimate_bytes(self, configuration: Mapping[str, Any]) -> int | None:
+        """Return how many bytes a scan's dataset has at most, about; ``None`` where that isn't known.
+
+        For the forecast of ``check``, ``preview``, ``start`` and ``status``, until the timelapse has datasets of its
+        own. Called as `estimate`.
+        """
+        del configuration
+        return None
+
     def examine(self) -> Sequence[Part]:
         """Return the state of every part of the rig. May power it up, but moves nothing. Raises nothing.
 

@@ -116,6 +116,11 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         poses = path_of(configuration, [])
         return None if poses is None else self._options.time_per_position * len(poses)
 
+    def estimate_bytes(self, configuration: Mapping[str, Any]) -> int | None:
+        """Return the most that the pictures take; a painted plant takes less."""
+        cameras = [self._limit_width(camera) for camera in self.cameras(configuration)]
+        return disk_space.max_scan_bytes(path_of(configuration, []), cameras)
+
     def prepare(self) -> None:
         """Do nothing, unless the rig is absent."""
         if not self._present.is_set():

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
+from plantimager.timelapse.datasets.disk_forecast import forecast_disk
+from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 
 if TYPE_CHECKING:
@@ -94,12 +96,13 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
         yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())
     if timelapse.state.is_active and disk is not None and disk.dataset:
         to_come = timelapse.schedule_times[timelapse.next_idx :]
-        if disk.free // disk.dataset < len(to_come):
+        full_slot = forecast_disk(to_come, disk.dataset, disk.free, KEEP_FREE).full_slot
+        if full_slot is not None:
             yield _gauge(
                 "timelapse_datasets_disk_full_timestamp_seconds",
                 "When the disk would be full, by the size of the last dataset; absent where all slots fit",
                 labels,
-                to_come[disk.free // disk.dataset].timestamp(),
+                to_come[full_slot].timestamp(),
             )
 
 

@@ -1,18 +1,23 @@
-"""A dataset as it goes out: its pictures, checked, and the metadata that PlantDB's server needs."""
+"""A dataset as it goes out: its pictures, checked, and its metadata as they are.
+
+Those of earlier versions and of an operator's own program are brought to PlantDB's layout on the way.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from PIL import Image
 
 from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files
+from plantimager.timelapse.datasets.plantdb_layout import MAX_METADATA_BYTES
+from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, cameras_of, picture_metadata, scan_metadata
 from plantimager.timelapse.datasets.receipt import FILES, OBSERVED, load_receipt
-from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -22,16 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.relay.taken_scans import TakenScan
+    from plantimager.timelapse.scan.cameras import Camera
 
-FILESET: Final = "images"
-"""The fileset without which PlantDB's list of all scans fails."""
 EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif", ".tiff": "tif"}
 """The pictures that PlantDB takes, by their suffixes, with the extension that it knows."""
-MAX_METADATA_BYTES: Final = 1 << 22
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A file id; PlantDB refuses others, and answers a dot with an error of its own."""
-_OURS: Final = "timelapsed"
 
 
 class DatasetGone(TimelapsedError):
@@ -87,6 +89,15 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
 
     """
     receipt = _receipt_of(directory, scan)
+    try:
+        return _outgoing_dataset(directory, receipt, scan)
+    except DatasetRefused:
+        if _receipt_of(directory, scan) != receipt:
+            raise DatasetGone(f"{directory} was migrated meanwhile") from None
+        raise
+
+
+def _outgoing_dataset(directory: Path, receipt: Mapping[str, Any], scan: TakenScan) -> OutgoingDataset:
     digests = _checked_digests(directory, receipt.get(FILES))
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
     taken = {path.stem for path in pictures if path.suffix.lower() in EXTENSIONS}
@@ -94,15 +105,17 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     pictures = [path for path in pictures if path.suffix.lower() in EXTENSIONS or path.stem not in taken]
     if not pictures:
         raise DatasetRefused("it has no picture")
-    files = tuple(_outgoing_file(directory, path, digests[path]) for path in pictures)
+    about = _read_object(directory / "metadata/metadata.json")
+    if OBSERVED in receipt:  # a program of the operator writes no metadata of ours to hold it
+        about[OURS] = {**as_table(about.get(OURS)), OBSERVED: receipt[OBSERVED]}
+    cameras = cameras_of(about)
+    files = tuple(_outgoing_file(directory, path, digests[path], cameras) for path in pictures)
     ids = [file.file_id for file in files]
     if len(set(ids)) < len(ids):
         twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
-    about = _read_object(directory / "metadata/metadata.json")
-    if OBSERVED in receipt:  # a program of the operator writes no metadata of ours to hold it
-        about[_OURS] = {**_table(about, _OURS), OBSERVED: receipt[OBSERVED]}
-    return OutgoingDataset(scan.scan_id, scan_metadata(about, scan), files)
+    slot = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
+    return OutgoingDataset(scan.scan_id, scan_metadata(about, slot), files)
 
 
 def _receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:
@@ -137,7 +150,7 @@ def _checked_digests(directory: Path, claimed: object) -> Mapping[Path, str]:
     return digests
 
 
-def _outgoing_file(directory: Path, path: Path, digest: str) -> OutgoingFile:
+def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[str, Camera]) -> OutgoingFile:
     name = path.relative_to(directory)
     if path.suffix.lower() not in EXTENSIONS:
         raise DatasetRefused(f"{name}: PlantDB takes no {path.suffix} files")
@@ -150,8 +163,9 @@ def _outgoing_file(directory: Path, path: Path, digest: str) -> OutgoingFile:
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
-    about = file_metadata(_read_object(directory / "metadata" / FILESET / f"{file_id}.json"))
-    return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, about)
+    about = _read_object(directory / "metadata" / FILESET / f"{file_id}.json")
+    metadata = picture_metadata(about, cameras.get(str(about.get("camera_name"))), path)
+    return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, metadata)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -163,55 +177,3 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise DatasetRefused(f"{path.name} can't be read: {problem}") from None
     return value if isinstance(value, dict) else {}
-
-
-def scan_metadata(about: Mapping[str, Any], scan: TakenScan) -> dict[str, Any]:
-    """Return the metadata of a scan as PlantDB's server needs it, made from that of its dataset.
-
-    The server splits ``acquisition_date`` at a blank, and looks for a directory where there is a key ``timelapse``. It
-    shows workspace and plant from the top level, where the community's controller writes the whole configuration.
-    """
-    ours = _table(about, _OURS)
-    configuration = _table(ours, "configuration")
-    plant = _table(configuration, "Metadata")
-    merged = {**_miappe(plant), **plant, **configuration, **about}
-    merged.pop("timelapse", None)
-    named = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
-    merged[_OURS] = {**ours, **named}
-    merged["acquisition_date"] = _date_of(about.get("acquisition_date"), scan)
-    result: dict[str, Any] = without_secrets(json_text.jsonable(merged))
-    return result
-
-
-def _table(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    table = values.get(key)
-    return table if isinstance(table, dict) else {}
-
-
-def _miappe(plant: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the MIAPPE tables that PlantDB shows, made from the older ``object``."""
-    older = _table(plant, "object")
-    material: dict[str, Any] = {}
-    if "species" in older:
-        material["organism"] = {"species": older["species"]}
-    if "plant_id" in older:
-        material["biologicalMaterialId"] = older["plant_id"]
-    study = {"growthFacility": {"name": older["environment"]}} if "environment" in older else {}
-    return {**({"biologicalMaterial": material} if material else {}), **({"study": study} if study else {})}
-
-
-def _date_of(text: object, scan: TakenScan) -> str:
-    try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else scan.scheduled_at
-    except ValueError:
-        at = scan.scheduled_at
-    return (at.astimezone(UTC) if at.tzinfo else at).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def file_metadata(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a picture: ``shot_id`` is a number, and a picture without ``channel`` isn't counted."""
-    result = {"channel": "rgb", **about}
-    shot = result.get("shot_id")
-    if isinstance(shot, str) and shot.isdecimal():
-        result["shot_id"] = int(shot)
-    return result

@@ -21,7 +21,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from plantimager.timelapse.relay.outgoing import FILESET
+from plantimager.timelapse.datasets.plantdb_metadata import FILESET
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import one_line
 

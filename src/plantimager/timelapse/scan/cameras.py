@@ -1,4 +1,4 @@
-"""The cameras of a scan configuration: every table but ``ScanPath``, ``Metadata`` and ``timelapse``."""
+"""The cameras of a scan configuration: every table but ``ScanPath``, ``timelapse`` and those of its metadata."""
 
 # Annotations are evaluated here, since `Camera` declares keys.
 
@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from plantimager.timelapse.scan.miappe import MIAPPE_TABLES
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.values import coordinate
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, one_of, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
-NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse")
+NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse", "object", "hardware", *MIAPPE_TABLES)
 """The tables of a scan configuration that are not a camera's."""
 
 EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png", "tiff": "tif", "tif": "tif"})

@@ -93,6 +93,10 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         poses = path_of(configuration, [])
         return None if poses is None else estimate_scan(self._rig.options, poses)
 
+    def estimate_bytes(self, configuration: Mapping[str, Any]) -> int | None:
+        """Return the most that the pictures take, where the definition gives the size of all."""
+        return disk_space.max_scan_bytes(path_of(configuration, []), read_cameras(configuration, []))
+
     def examine(self) -> Sequence[Part]:
         """Return the state of switches, board and cameras; for that the rig is powered up. Nothing moves."""
         return examine(self._rig)

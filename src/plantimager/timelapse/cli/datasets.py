@@ -1,0 +1,69 @@
+"""``timelapsectl datasets migrate``: brings datasets of earlier layouts to the present one, and touches no picture."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from plantimager.timelapse.cli.terminal import Style
+from plantimager.timelapse.datasets.migration import ForeignDataset, NotMigrated, finish_interrupted, migrate_dataset
+from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
+from plantimager.timelapse.support.text import format_count, one_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from plantimager.timelapse.cli.session import Session
+
+
+def run_datasets(options: argparse.Namespace, session: Session) -> int:
+    """Migrate every dataset of a directory; name those that stay as they are. Return 1 where one is damaged.
+
+    Raises
+    ------
+    TimelapsedError
+        Another migration is at work in that directory.
+    OSError
+        The directory can't be read, or not be written.
+    """
+    directory = options.directory or session.places.datasets_in(read_config(session.places.find_config()).datasets)
+    with _alone_in(directory):
+        return _migrate_all(directory, session, dry_run=options.dry_run)
+
+
+def _migrate_all(directory: Path, session: Session, *, dry_run: bool) -> int:
+    migrated = as_before = damaged = 0
+    if not dry_run:
+        finish_interrupted(directory)
+    for dataset in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        try:
+            if migrate_dataset(dataset, session.places.owner, dry_run=dry_run):
+                migrated += 1
+                session.screen.write(f"{one_line(dataset.name)}: {'would be migrated' if dry_run else 'migrated'}")
+            else:
+                as_before += 1
+        except NotMigrated as problem:
+            is_damage = not isinstance(problem, ForeignDataset)
+            damaged += is_damage
+            name = session.screen.paint(one_line(dataset.name), Style.RED if is_damage else Style.BOLD)
+            session.screen.write(f"{name}: left as it is: {one_line(str(problem))}")
+    done = f"{format_count(migrated, 'dataset')} {'would be migrated' if dry_run else 'migrated'}"
+    session.screen.write(f"{directory}: {done}, {as_before} had nothing to migrate")
+    return EXIT_FAILED if damaged else 0
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TimelapsedError(f"another migration is at work in {directory}") from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""The line about the disk, with what the relay deletes."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from plantimager.timelapse.cli import disk_outlook
+from plantimager.timelapse.cli.disk_outlook import estimate_bytes, outlook_of_timelapse
+from plantimager.timelapse.datasets.disk_forecast import Retention
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.settings.places import Places
+
+NOW = datetime(2026, 6, 22, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MB = 10**6
+
+
+@pytest.fixture
+def outlook(tmp_path, monkeypatch):
+    """Return a function that gives the line for 24 slots of 10 MB on a disk with so much free."""
+    monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_100 * MB))
+
+    def look(**retention):
+        monkeypatch.setattr(disk_outlook, "retention_of", lambda _: Retention(**retention))
+        timelapse = TimeLapse(
+            id="tl",
+            mode=TimeLapseMode.INTERVAL,
+            state=TimeLapseState.SCHEDULED,
+            schedule_times=tuple(NOW + HOUR * hour for hour in range(24)),
+        )
+        places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
+        found = outlook_of_timelapse(timelapse, lambda: 10 * MB, places, NOW)
+        return found.words, found.is_full
+
+    return look
+
+
+def test_slot_and_time_at_which_the_disk_is_full_are_named(outlook):
+    """At this pace, in local time."""
+    words = (
+        "1.1 GB free, 1.0 GB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
+        " 24 slots: it may be full at slot 10 (18:00, in 10 h) at this pace"
+    )
+    assert outlook() == (words, True)
+
+
+def test_what_retention_deletes_in_time_makes_it_enough(outlook):
+    """And how much is there at a time."""
+    words = (
+        "1.1 GB free, 1.0 GB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
+        " 24 slots, 50 MB at a time as what is delivered is deleted: enough"
+    )
+    assert outlook(keep=HOUR * 5) == (words, False)
+    assert outlook(keep_free=1_050 * MB)[1] is False
+    assert outlook(keep_free=999 * MB)[1] is True  # less than a scan has to leave
+
+
+def test_driver_that_fails_to_estimate_costs_nothing():
+    """It is by others, and may raise anything."""
+
+    def fail(_):
+        raise IndexError
+
+    assert estimate_bytes(SimpleNamespace(estimate_bytes=fail), {}) is None
+    assert estimate_bytes(SimpleNamespace(), {}) is None
+    assert estimate_bytes(None, {}) is None
