@@ -1,10 +1,12 @@
-"""The password of a target: a credential of the unit, or a file that nobody else can read."""
+"""The secret of a target: a credential of the unit, or a file that nobody else can read."""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import FileUnusable
@@ -13,11 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-MAX_PASSWORD_BYTES: Final = 10_000
+MAX_SECRET_BYTES: Final = 1 << 20
 
 
-def read_password(target: str, named: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the password in the file that is ``named``, else in the credential ``deliver-TARGET`` of the unit.
+class Secret(Struct, frozen=True):
+    """A password, or rclone's configuration with all that is secret in it."""
+
+    path: Path
+    text: str
+
+    def __repr__(self) -> str:
+        """Return a text that is safe in a log."""
+        return f"Secret({self.path})"
+
+
+def read_secret(target: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> Secret:
+    """Return the secret in the file that is ``named``, else in the credential ``deliver-TARGET`` of the unit.
+
+    ``key`` is the one that names the file, ``what`` the secret in words.
 
     Raises
     ------
@@ -29,19 +44,17 @@ def read_password(target: str, named: Path | None, environment: Mapping[str, str
     if named is None and directory is None:
         raise FileUnusable(
             Path(f"deliver-{target}"),
-            "there is no such credential; write password_file = or see LoadCredential= of the unit",
+            f"there is no such credential; write {key} = or see LoadCredential= of the unit",
         )
     path = named or Path(str(directory), f"deliver-{target}")
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise FileUnusable(path, f"others can read this password; chmod 600 {path}")
-        password = read_regular(path, MAX_PASSWORD_BYTES).decode().strip("\r\n")
+            raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
+        text = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except OSError as problem:
-        raise FileUnusable(
-            path, f"the password can't be read: {(problem.strerror or str(problem)).lower()}"
-        ) from problem
+        raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
-        raise FileUnusable(path, "the password is not in UTF-8") from None
-    if not password:
-        raise FileUnusable(path, "the password is empty")
-    return password
+        raise FileUnusable(path, f"the {what} is not in UTF-8") from None
+    if not text:
+        raise FileUnusable(path, f"the {what} is empty")
+    return Secret(path, text)

@@ -13,7 +13,7 @@ from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.relay_status import relay_status_path
 from plantimager.timelapse.relay.actions import PROGRAM, RelayAction, log_relay
-from plantimager.timelapse.relay.credentials import read_password
+from plantimager.timelapse.relay.credentials import Secret, read_secret
 from plantimager.timelapse.relay.relay import Relay, Wakeup
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
@@ -32,6 +32,8 @@ from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from plantimager.timelapse.settings.config import DeliverTarget
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -81,12 +83,11 @@ def _run(config_file: Path | None, rig: str | None) -> None:
         raise ConfigurationError(
             f"{config.source or 'timelapsed.toml'} names no target", hint="write a table [relay.deliver.NAME]"
         )
-    passwords = {
-        name: read_password(name, target.password_file, os.environ) if target.user else ""
-        for name, target in config.deliver.items()
-    }
+    secrets = {name: _secret_of(name, target) for name, target in config.deliver.items()}
     try:
         from plantimager.timelapse.relay.deliver_sink import DeliverSink, SinkHost  # noqa: PLC0415 - imports the extra
+        from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - the same
+        from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - the same
     except ImportError as absent:
         hint = "systemd/install --extras relay, or pip install 'plantimager-timelapse[relay]'"
         raise ConfigurationError(f"{absent.name} is not installed", hint=hint) from absent
@@ -98,13 +99,26 @@ def _run(config_file: Path | None, rig: str | None) -> None:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
     stop, wakeup = threading.Event(), Wakeup()
     host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
-    sinks = [
-        DeliverSink(name, target, passwords[name], Ledger(places.ledger(name)), host)
-        for name, target in config.deliver.items()
-    ]
+    sinks = []
+    for name, target in config.deliver.items():
+        secret = secrets[name]
+        delivery = (
+            RcloneDelivery(target, secret) if target.remote is not None else PlantDbDelivery(target, secret.text, stop)
+        )
+        sinks.append(DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host))
     log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(config.deliver)}")
     Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
     log_relay(RelayAction.RELAY_STOPPED, "what isn't delivered yet waits for the next start")
+
+
+def _secret_of(name: str, target: DeliverTarget) -> Secret:
+    """Return what a target needs to be let in; empty where the store has that."""
+    if target.remote is not None:
+        what = "configuration of rclone"
+        return read_secret(name, target.rclone_config, os.environ, key="rclone_config", what=what)
+    if target.user is None:
+        return Secret(Path(), "")
+    return read_secret(name, target.password_file, os.environ, key="password_file", what="password")
 
 
 if __name__ == "__main__":

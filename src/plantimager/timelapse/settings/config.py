@@ -83,8 +83,16 @@ def server_url(value: object) -> str:
     return url
 
 
+def rclone_remote(value: object) -> str:
+    """Return a directory of one of rclone's remotes. It goes onto a command line, where no secret may be."""
+    remote = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:[^\0\n]*", remote):
+        raise ValueError('write a remote of rclone\'s configuration and a directory there, such as "lab:plants"')
+    return remote
+
+
 class DeliverTarget(Struct, frozen=True):
-    """The table ``[relay.deliver.NAME]``: a PlantDB server to which the relay brings datasets."""
+    """The table ``[relay.deliver.NAME]``: a PlantDB server or a remote of rclone, to which datasets are brought."""
 
     url: Annotated[
         str | None, Key(server_url, absent="``db_url`` as the community's controller left it in the store")
@@ -95,10 +103,16 @@ class DeliverTarget(Struct, frozen=True):
     (LoadCredential=); it is never in this file."""
     password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
     """A file with the password of the user, that only the service can read (mode 0600)."""
+    remote: Annotated[str | None, Key(rclone_remote, absent="it is a PlantDB server")] = None
+    """Instead of ``url``: a remote in rclone's configuration and a directory there, such as "lab:plants". Each dataset
+    goes there as it is, its receipt last."""
+    rclone_config: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
+    """With ``remote``: rclone's configuration file, that only the service can read (mode 0600)."""
     order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
     """Which dataset goes first of those that wait: the "oldest" or the "newest"."""
     verify: Annotated[str, Key(one_of("bytes", "length"))] = "bytes"
-    """How each picture is compared after it was sent: "bytes" reads it back whole, "length" asks for its length."""
+    """How each file is compared after it was sent: "bytes" reads it back whole, or by its hash where a remote of rclone
+    has some; "length" asks for its length."""
     polite: Annotated[bool, Key(boolean)] = False
     """Whether nothing is sent while a scan runs."""
     max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
@@ -261,7 +275,13 @@ def _read_relay(relay: Table) -> Mapping[str, DeliverTarget]:
         elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
             target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
         else:
-            targets[name] = read_table(DeliverTarget, target)
+            found = read_table(DeliverTarget, target)
+            others = ("url", "user", "password_file") if found.remote else ("rclone_config",)
+            for key in others:
+                if getattr(found, key) is not None:
+                    is_here = "of a PlantDB server, not beside remote" if found.remote else "of rclone, needs remote"
+                    target.add_fault(key, is_here)
+            targets[name] = found
     return targets
 
 
