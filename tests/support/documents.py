@@ -32,9 +32,14 @@ from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.drivers.switches import SwitchOptions
 from plantimager.timelapse.scan.cameras import Camera, Offset
 from plantimager.timelapse.scan.paths import PATHS, ScanPath
-from plantimager.timelapse.settings.config import Config, DeliverTarget, Logging
+from plantimager.timelapse.settings.config import Config, Logging
 from plantimager.timelapse.settings.definition import Definition
-from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
+from plantimager.timelapse.settings.relay_config import (
+    DeliverTarget,
+    HeartbeatSettings,
+    MetricsSettings,
+    NotifySettings,
+)
 from plantimager.timelapse.support.faults import MISSING
 from plantimager.timelapse.support.keys import Key, keys_of
 

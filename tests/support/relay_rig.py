@@ -31,7 +31,9 @@ CONFIGURATION: Final = {
 
 
 class RelayRig:
-    """The files of one rig, and a target called ``plantdb``."""
+    """The files of one rig, and a target."""
+
+    target = "plantdb"
 
     def __init__(self, directory: Path, url: str) -> None:
         directory.mkdir(exist_ok=True)
@@ -56,6 +58,15 @@ class RelayRig:
         scans = [scan(f"tl_{slot}", finished_at=HOURS[slot]) for slot in range(n_slots)]
         self.write_store(store_of(*scans, n_slots=len(HOURS), state=state, **changes))
 
+    def take_long(self, n_slots: int, *, width: int = 32) -> None:
+        """Have so many slots of a longer timelapse taken, a whole day of hours."""
+        for slot in range(n_slots):
+            if not (self.place.datasets / f"tl_{slot}").exists():
+                take_dataset(self.place.datasets, slot, hour=slot, width=width)
+        times = [f"2026-06-22T{hour:02}:00:00+00:00" for hour in range(24)]
+        scans = [scan(f"tl_{slot}", finished_at=times[slot]) for slot in range(n_slots)]
+        self.write_store(store_of(*scans, state="scheduled", schedule_times=times))
+
     def write_store(self, store: dict) -> None:
         """Replace the store as the daemon does."""
         fresh = self.place.store.with_name("fresh")
@@ -73,13 +84,18 @@ class RelayRig:
     @property
     def ledger_file(self) -> Path:
         """The ledger of the target."""
-        return self.places.ledger("plantdb")
+        return self.places.ledger(self.target)
 
     def ledger(self) -> dict[str, Struct]:
         """Return what the ledger says, by scan."""
         ledger = Ledger(self.ledger_file)
         ledger.refresh()
         return {key.split()[0]: entry for key, entry in ledger.entries.items()}
+
+    def has(self, slot: int) -> bool:
+        """Return whether a slot is delivered, by the ledger."""
+        entry = self.ledger().get(f"tl_{slot}")
+        return entry is not None and entry.outcome is Outcome.DELIVERED
 
     def ask_again(self) -> None:
         """Do what ``timelapsectl deliver --retry`` does."""

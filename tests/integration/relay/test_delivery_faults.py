@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from daemon_process import NotifySocket
 from plantdb_server import PlantDbServer
-from relay_rig import RelayRig, stored_pictures, take_dataset
+from relay_rig import RelayRig, stored_pictures
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
 from stores import HOURS, scan, store_of
 
@@ -43,55 +42,35 @@ def deliver_with_faults(rig, gate, server, word, heal=lambda: None):
         yield slot, struck
         if struck:
             heal()
-        wait_until(lambda slot=slot: has(rig, slot), within=60, what=f"delivery of tl_{slot}")
+        wait_until(lambda slot=slot: rig.has(slot), within=60, what=f"delivery of tl_{slot}")
         assert stored_pictures(server.directory) == rig.pictures()
         assert len(server.listed()) == slot + 1
         if not struck:
             return
 
 
-def has(rig, slot):
-    entry = rig.ledger().get(f"tl_{slot}")
-    return entry is not None and entry.outcome is Outcome.DELIVERED
-
-
-@pytest.fixture
-def long_rig(rig):
-    """Return a rig whose store has as many slots as a test needs."""
-
-    def take(n_slots):
-        for slot in range(n_slots):
-            if not (rig.place.datasets / f"tl_{slot}").exists():
-                take_dataset(rig.place.datasets, slot, hour=slot)
-        times = [f"2026-06-22T{hour:02}:00:00+00:00" for hour in range(24)]
-        scans = [scan(f"tl_{slot}", finished_at=times[slot]) for slot in range(n_slots)]
-        rig.write_store(store_of(*scans, state="scheduled", schedule_times=times))
-
-    return take
-
-
-def test_server_killed_after_every_request(rig, long_rig, gate, server):
+def test_server_killed_after_every_request(rig, gate, server):
     """It does what it was asked, and dies before it answers; after its restart it knows no token of before."""
     with rig.start() as relay:
         relay.wait_for("relay_started")
         for slot, struck in deliver_with_faults(rig, gate, server, "kill", heal=server.start_again):
-            long_rig(slot + 1)
-            wait_until(lambda struck=struck, slot=slot: struck or has(rig, slot), within=60)
+            rig.take_long(slot + 1)
+            wait_until(lambda struck=struck, slot=slot: struck or rig.has(slot), within=60)
         assert relay.stop() == 0
     assert "delivery_resumed" in "\n".join(relay.lines)
 
 
-def test_connection_reset_in_every_request(rig, long_rig, gate, server):
+def test_connection_reset_in_every_request(rig, gate, server):
     """Half of a request, also of a picture, is none for the server."""
     with rig.start() as relay:
         relay.wait_for("relay_started")
         for slot, _ in deliver_with_faults(rig, gate, server, "reset"):
-            long_rig(slot + 1)
-            wait_until(lambda slot=slot: has(rig, slot), within=60)
+            rig.take_long(slot + 1)
+            wait_until(lambda slot=slot: rig.has(slot), within=60)
         assert relay.stop() == 0
 
 
-def test_relay_killed_at_every_request(rig, long_rig, gate, server):
+def test_relay_killed_at_every_request(rig, gate, server):
     """The next one compares, and completes what was begun."""
     relay = rig.start()
 
@@ -103,8 +82,8 @@ def test_relay_killed_at_every_request(rig, long_rig, gate, server):
     with relay:
         relay.wait_for("relay_started")
         for slot, struck in deliver_with_faults(rig, gate, server, "mute", heal=kill_and_start):
-            long_rig(slot + 1)
-            wait_until(lambda struck=struck, slot=slot: struck or has(rig, slot), within=60)
+            rig.take_long(slot + 1)
+            wait_until(lambda struck=struck, slot=slot: struck or rig.has(slot), within=60)
     with relay:
         assert relay.stop() == 0
 
@@ -236,7 +215,7 @@ def test_two_targets_are_independent(rig, server, gate, tmp_path):
     rig.take(2)
     with rig.start() as relay:
         assert "gone: connection refused; 2 datasets wait" in relay.wait_for("delivery_stuck")
-        wait_until(lambda: has(rig, 1), within=60)
+        wait_until(lambda: rig.has(1), within=60)
         relay.stop()
 
 
@@ -263,7 +242,7 @@ def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server, dam
     rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
     with rig.start() as relay:
         relay.wait_for("ledger_damaged")
-        wait_until(lambda: has(rig, 0) and has(rig, 1), within=60)
+        wait_until(lambda: rig.has(0) and rig.has(1), within=60)
         relay.stop()
     assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")]
     assert stored_pictures(server.directory) == rig.pictures()
@@ -278,7 +257,7 @@ def test_a_ledger_that_is_deleted_while_the_relay_runs(rig, gate, server):
         assert "is gone" in relay.wait_for("ledger_damaged")
         relay.wait_for("delivered: tl_0")
         relay.stop()
-    assert has(rig, 0)
+    assert rig.has(0)
 
 
 # --- datasets ------------------------------------------------------------------------------------------------

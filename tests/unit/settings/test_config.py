@@ -19,7 +19,7 @@ from plantimager.timelapse.settings.config import (
     find_file,
     read_config,
 )
-from plantimager.timelapse.support.errors import EXIT_CONFIG, FileUnusable
+from plantimager.timelapse.support.errors import EXIT_CONFIG, FaultsFound, FileUnusable
 
 NO_NEWLINE = "expected newline or end of document after a statement"
 
@@ -256,3 +256,30 @@ def test_text_that_is_not_toml_is_refused_in_one_line_with_the_place(content, pr
     path = tmp_path / "timelapsed.toml"
     path.write_bytes(content)
     assert unreadable(path) == problem
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ('remote = "lab:plants"\nurl = "https://a"', "url"),
+        ('remote = "lab:plants"\nuser = "rig"', "user"),
+        ('url = "https://a"\nrclone_config = "/x"', "rclone_config"),
+        ('remote = ":webdav,url=https://a,pass=b:"', "remote"),
+        ('remote = "/mnt/nas"', "remote"),
+        ('remote = "--config=/x:"', "remote"),
+    ],
+)
+def test_a_target_is_a_server_or_a_remote(tmp_path, keys, fault):
+    """Keys of the other are faults; so is a remote that is none, or that carries its own settings."""
+    path = tmp_path / "timelapsed.toml"
+    path.write_text(f"[relay.deliver.lab]\n{keys}\n")
+    with pytest.raises(FaultsFound) as faults:
+        read_config(path)
+    assert [found.key for found in faults.value.faults] == [fault]
+
+
+def test_a_remote_of_rclone(tmp_path):
+    """A name of its configuration and a directory there."""
+    path = tmp_path / "timelapsed.toml"
+    path.write_text('[relay.deliver.lab]\nremote = "lab:plants"\nrclone_config = "/etc/rclone.conf"\n')
+    assert read_config(path).deliver["lab"].remote == "lab:plants"

@@ -61,7 +61,11 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0
     """Bytes."""
     digest: str = ""
-    """SHA-256 of the files' names and digests."""
+    """SHA-256 of the dataset's receipt, which has that of each file."""
+    left: int = 0
+    """Files that the target doesn't take."""
+    by_length: bool = False
+    """Whether lengths alone were compared."""
     why: str = ""
 
     @property
@@ -120,7 +124,10 @@ class Ledger:
             They are not on disk.
 
         """
-        self.entries = _last_outcomes([*self.entries.values(), *entries])
+        for entry in entries:
+            self.entries.pop(entry.key, None)
+            if entry.outcome is not Outcome.FORGOTTEN:
+                self.entries[entry.key] = entry
         make_private_directory(self.path.parent)
         with self._locked() as descriptor:
             status = os.fstat(descriptor)

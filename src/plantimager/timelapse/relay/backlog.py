@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
 from plantimager.timelapse.channel.relay_status import TargetStatus
@@ -111,16 +111,17 @@ class Backlog:
         earliest = min(until for until, _ in self._postponed.values())
         return max(earliest - self._clock.monotonic(), 0.0) + 1
 
-    def record(
-        self, scan: TakenScan, outcome: Outcome, *, files: int = 0, size: int = 0, digest: str = "", why: str = ""
-    ) -> None:
-        """Put an outcome into the ledger; where the disk refuses it, it counts until the relay stops."""
+    def record(self, scan: TakenScan, outcome: Outcome, **about: Any) -> None:
+        """Put an outcome into the ledger, ``about`` it further fields of the entry.
+
+        Where the disk refuses it, it counts until the relay stops.
+        """
         if outcome is not Outcome.BEGUN:
             self.failures_in_a_row = 0
             self._waiting.pop(scan.key, None)
         at = self._clock.now().isoformat(timespec="seconds")
         try:
-            self._ledger.record(LedgerEntry(scan.key, outcome, at, files, size, digest, why))
+            self._ledger.record(LedgerEntry(scan.key, outcome, at, **about))
             self._ledger_trouble = ""
         except OSError as problem:
             self._report_ledger(problem)

@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import FileUnusable
 
@@ -13,15 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-MAX_SECRET_BYTES: Final = 10_000
+MAX_SECRET_BYTES: Final = 1 << 20
 
 
-def read_password(target: str, named: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the password of a target of delivery; see `read_secret`."""
-    return read_secret(f"deliver-{target}", named, environment, key="password_file", what="password")
+class Secret(Struct, frozen=True):
+    """A password, an address, or rclone's configuration with all that is secret in it."""
+
+    path: Path
+    text: str
+
+    def __repr__(self) -> str:
+        """Return a text that is safe in a log."""
+        return f"Secret({self.path})"
 
 
-def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> str:
+def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> Secret:
     """Return the secret in the file that is ``named``, else in the ``credential`` of the unit.
 
     ``key`` is the key that names the file, and ``what`` the secret in words.
@@ -41,11 +49,11 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        secret = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
+        text = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
         raise FileUnusable(path, f"the {what} is not in UTF-8") from None
-    if not secret:
+    if not text:
         raise FileUnusable(path, f"the {what} is empty")
-    return secret
+    return Secret(path, text)

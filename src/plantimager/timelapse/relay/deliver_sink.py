@@ -1,4 +1,4 @@
-"""The sink `deliver`: it brings every dataset that was taken to one PlantDB server, on a thread of its own."""
+"""The sink `deliver`: it brings every dataset that was taken to one target, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.backlog import Backlog
-from plantimager.timelapse.relay.outgoing import DatasetGone, DatasetRefused, prepare_dataset
+from plantimager.timelapse.relay.delivery import ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
-from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, ServerFailed, Unreachable
-from plantimager.timelapse.relay.plantdb_delivery import deliver_dataset
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from plantimager.timelapse.channel.ledger import Ledger
     from plantimager.timelapse.channel.relay_status import TargetStatus
+    from plantimager.timelapse.relay.delivery import Delivered, Delivery
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
-    from plantimager.timelapse.settings.config import DeliverTarget
+    from plantimager.timelapse.settings.relay_config import DeliverTarget
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 600.0
@@ -49,10 +49,9 @@ MANY_FAILURES: Final = 3
 class DeliverSink:
     """One target. `run` is its thread; `update` and `status` are for any other."""
 
-    def __init__(self, name: str, target: DeliverTarget, password: str, ledger: Ledger, host: SinkHost) -> None:
+    def __init__(self, name: str, target: DeliverTarget, delivery: Delivery, ledger: Ledger, host: SinkHost) -> None:
         self.name = name
-        self._target, self._host = target, host
-        self._connection = _Connection(target, password, host.stop)
+        self._target, self._delivery, self._host = target, delivery, host
         self._backlog = Backlog(name, ledger, host.clock)
         self._changed = threading.Condition()
         self._taken: TakenScans | None = None
@@ -89,7 +88,7 @@ class DeliverSink:
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other targets nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem, target=self.name)
                 stop.wait(LONGEST_WAIT)
-        self._connection.close()
+        self._delivery.close()
 
     def _sleep(self, seconds: float) -> None:
         """Wait before the next try, until a person asks for one, or the relay stops."""
@@ -114,7 +113,7 @@ class DeliverSink:
             self._show(at_once=False)
             scan = self._backlog.next(newest_first=self._target.order == "newest")
             if scan is not None:
-                self._deliver(scan)
+                self._deliver(scan, taken)
                 self._show(at_once=False)
                 return
             self._backlog.report_gone()
@@ -123,22 +122,23 @@ class DeliverSink:
             if self._taken is taken and not self._host.stop.is_set():
                 self._changed.wait(self._backlog.seconds_until_next())
 
-    def _deliver(self, scan: TakenScan) -> None:
+    def _deliver(self, scan: TakenScan, taken: TakenScans) -> None:
         directory = self._directory_of(scan)
-        began, dataset = self._host.clock.monotonic(), None
+        began, has_answered = self._host.clock.monotonic(), True
         try:
-            dataset = prepare_dataset(directory / scan.scan_id, scan)
-            sent = deliver_dataset(
-                self._connection.to(self._taken.database if self._taken is not None else {}),
-                dataset,
+            delivered = self._delivery.deliver(
+                directory / scan.scan_id,
+                scan,
+                taken,
                 self._pace(),
                 lambda: self._backlog.record(scan, Outcome.BEGUN),
                 was_begun=self._backlog.is_begun(scan),
-                by_length=self._target.verify == "length",
             )
         except (DatasetGone, OSError) as problem:
+            has_answered = False
             self._backlog.postpone_gone(scan, str(problem))
         except DatasetRefused as problem:
+            has_answered = isinstance(problem, TargetRefused)
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))
             log_relay(RelayAction.DELIVERY_REFUSED, f"{scan.scan_id}, by {self.name}: {problem}", **self._fields(scan))
         except ServerFailed as problem:
@@ -149,20 +149,28 @@ class DeliverSink:
                 sentence = f"{self.name}: {scan.scan_id}: {problem}; the others go on, and it is tried again later"
                 log_relay(RelayAction.DELIVERY_STUCK, sentence, **self._fields(scan))
         else:
-            self._backlog.record(
-                scan, Outcome.DELIVERED, files=len(dataset.files), size=dataset.bytes, digest=dataset.digest
-            )
-            took = format_duration(timedelta(seconds=self._host.clock.monotonic() - began))
-            known = len(dataset.files) - sent
-            again = f" ({known} of them were there)" if known else ""
-            pictures = f"{len(dataset.files)} picture{'s' * (len(dataset.files) != 1)}{again}"
-            waits = f"; {self._backlog.n_waiting} wait" if self._backlog.n_waiting else ""
+            self._record_delivered(scan, delivered, timedelta(seconds=self._host.clock.monotonic() - began))
+        if has_answered:
             self._report_well()
-            sentence = f"{scan.scan_id} to {self.name}, {pictures}, {dataset.bytes / 1e6:.1f} MB in {took}{waits}"
-            log_relay(RelayAction.DELIVERED, sentence, **self._fields(scan))
-        if dataset is not None:
-            self._report_well()  # the server has answered, whatever it has said
         self._trouble = ""  # else it is found again with the next dataset, if there is one
+
+    def _record_delivered(self, scan: TakenScan, delivered: Delivered, took: timedelta) -> None:
+        self._backlog.record(
+            scan,
+            Outcome.DELIVERED,
+            files=delivered.files,
+            size=delivered.size,
+            digest=delivered.digest,
+            left=delivered.left,
+            by_length=self._target.verify == "length",
+        )
+        known = delivered.files - delivered.sent
+        again = f" ({known} of them were there)" if known else ""
+        files = f"{format_count(delivered.files, delivered.what)}{again}"
+        waits = f"; {self._backlog.n_waiting} wait" if self._backlog.n_waiting else ""
+        self._report_well()
+        sentence = f"{scan.scan_id} to {self.name}, {files}, {delivered.size / 1e6:.1f} MB in {format_duration(took)}"
+        log_relay(RelayAction.DELIVERED, f"{sentence}{waits}", **self._fields(scan))
 
     def _directory_of(self, scan: TakenScan) -> Path:
         """Return the directory of a dataset; where that is gone, that of the others of its timelapse.
@@ -216,39 +224,3 @@ class DeliverSink:
             if status != self.status:
                 self.status = status
                 self._host.report()
-
-
-class _Connection:
-    """The connection to the server that the configuration names, else the store. The sink's thread."""
-
-    def __init__(self, target: DeliverTarget, password: str, stop: threading.Event) -> None:
-        self._target, self._password, self._stop = target, password, stop
-        self._client: PlantDbClient | None = None
-        self._client_of: object = None
-
-    def to(self, database: Mapping[str, str]) -> PlantDbClient:
-        """Return the client; ``database`` is what the store names now.
-
-        Raises
-        ------
-        Unreachable
-            Neither names a server, or a way to be let in, or the url is none.
-
-        """
-        url, user = self._target.url or database.get("db_url", ""), self._target.user
-        if not url:
-            raise Unreachable("neither [relay.deliver] nor the store names a url")
-        account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
-        if not user and not account.token:
-            raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
-        if self._client is None or self._client_of != (url, account):
-            self.close()
-            self._client = PlantDbClient(url, account, self._target.timeout.total_seconds(), self._stop)
-            self._client_of = url, account
-        return self._client
-
-    def close(self) -> None:
-        """Close it."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None

@@ -59,7 +59,7 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
         There are no URLs, or others can read them.
 
     """
-    text = read_secret(CREDENTIAL, urls_file, environment, key="urls_file", what="list of services")
+    text = read_secret(CREDENTIAL, urls_file, environment, key="urls_file", what="list of services").text
     stripped = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in stripped if line and not line.startswith("#")]
     if find_spec("apprise") is None:

@@ -5,22 +5,20 @@ Those of earlier versions and of an operator's own program are brought to PlantD
 
 from __future__ import annotations
 
-import hashlib
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from PIL import Image
 
-from plantimager.timelapse.datasets.contents import PICTURE_SUFFIXES, dataset_files
+from plantimager.timelapse.datasets.contents import LIST_OF_FILES, PICTURE_SUFFIXES
 from plantimager.timelapse.datasets.plantdb_layout import MAX_METADATA_BYTES
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, cameras_of, picture_metadata, scan_metadata
-from plantimager.timelapse.datasets.receipt import FILES, OBSERVED, load_receipt
+from plantimager.timelapse.datasets.receipt import OBSERVED
+from plantimager.timelapse.relay.sealed_dataset import DatasetRefused, read_sealed
 from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
-from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +32,6 @@ EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A file id; PlantDB refuses others, and answers a dot with an error of its own."""
-
-
-class DatasetGone(TimelapsedError):
-    """There is no whole dataset of a scan here, now."""
-
-
-class DatasetRefused(TimelapsedError):
-    """A dataset can't be delivered as it is."""
 
 
 class OutgoingFile(Struct, frozen=True):
@@ -62,17 +52,15 @@ class OutgoingDataset(Struct, frozen=True):
     scan_id: str
     metadata: Mapping[str, Any]
     files: tuple[OutgoingFile, ...]
+    digest: str
+    """That of the receipt."""
+    left: int
+    """Files that PlantDB doesn't take, and that are no metadata: they stay here alone."""
 
     @property
     def bytes(self) -> int:
         """The size of all pictures."""
         return sum(file.size for file in self.files)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all names and digests."""
-        listing = "".join(f"{file.file_id} {file.digest}\n" for file in self.files)
-        return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
@@ -88,17 +76,8 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         It can't be read.
 
     """
-    receipt = _receipt_of(directory, scan)
-    try:
-        return _outgoing_dataset(directory, receipt, scan)
-    except DatasetRefused:
-        if _receipt_of(directory, scan) != receipt:
-            raise DatasetGone(f"{directory} was migrated meanwhile") from None
-        raise
-
-
-def _outgoing_dataset(directory: Path, receipt: Mapping[str, Any], scan: TakenScan) -> OutgoingDataset:
-    digests = _checked_digests(directory, receipt.get(FILES))
+    sealed = read_sealed(directory, scan)
+    receipt, digests = sealed.receipt, sealed.files
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
     taken = {path.stem for path in pictures if path.suffix.lower() in EXTENSIONS}
     # The raw file beside a picture stays here: PlantDB takes none.
@@ -115,39 +94,9 @@ def _outgoing_dataset(directory: Path, receipt: Mapping[str, Any], scan: TakenSc
         twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
     slot = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
-    return OutgoingDataset(scan.scan_id, scan_metadata(about, slot), files)
-
-
-def _receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:
-    try:
-        receipt = load_receipt(directory)
-        slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
-    except FileNotFoundError:
-        raise DatasetGone(f"{directory} is not there, or has no receipt") from None
-    except (ValueError, KeyError, TypeError) as problem:
-        raise DatasetGone(f"{directory}: its receipt can't be read ({problem})") from None
-    if slot != (scan.timelapse_id, scan.slot, scan.scheduled_at):
-        raise DatasetGone(f"{directory} belongs to another scan")
-    return receipt
-
-
-def _checked_digests(directory: Path, claimed: object) -> Mapping[Path, str]:
-    """Return the SHA-256 of each file that the receipt claims, in order; of every file where it claims none.
-
-    What somebody has added since the scan is not of the scan.
-    """
-    there = {str(path.relative_to(directory)): path for path in dataset_files(directory)}
-    names = claimed if isinstance(claimed, dict) else there
-    digests = {}
-    for name in sorted(names):
-        if name not in there:
-            raise DatasetRefused(f"{name} is missing")
-        with there[name].open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if isinstance(claimed, dict) and digest != claimed[name]:
-            raise DatasetRefused(f"{name} has changed")
-        digests[there[name]] = digest
-    return digests
+    sent = {*pictures, directory / LIST_OF_FILES}
+    left = sum(path not in sent and path.relative_to(directory).parts[0] != "metadata" for path in digests)
+    return OutgoingDataset(scan.scan_id, scan_metadata(about, slot), files, sealed.digest, left)
 
 
 def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[str, Camera]) -> OutgoingFile:

@@ -31,7 +31,7 @@ class TargetPace:
         self, clock: Clock, stop: threading.Event, *, is_scanning: Callable[[], bool] | None, rate: int | None
     ) -> None:
         """``is_scanning`` is ``None`` where a scan doesn't matter, ``rate`` bytes per second, ``None`` for any."""
-        self._clock, self._stop = clock, stop
+        self.clock, self._stop = clock, stop
         self._is_scanning, self._rate = is_scanning, rate
         self._free_at = 0.0
 
@@ -52,13 +52,20 @@ class TargetPace:
         """Open a picture; reading raises `Interrupted` where a scan begins, unless ``whole``, or the relay stops."""
         return cast("BinaryIO", _PacedFile(file.path.open("rb"), self, whole=whole))
 
+    @property
+    def interruption(self) -> str:
+        """Why nothing may be sent now, in words; empty where something may."""
+        if self._stop.is_set():
+            return "the relay stops"
+        return "a scan began" if self._is_scanning is not None and self._is_scanning() else ""
+
     def before_piece(self, size: int, *, whole: bool) -> None:
         """Wait before ``size`` bytes are sent."""
         self._check_stop()
-        if not whole and self._is_scanning is not None and self._is_scanning():
-            raise Interrupted("a scan began")
+        if not whole and (interruption := self.interruption):
+            raise Interrupted(interruption)
         if self._rate:
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
             self._stop.wait(max(self._free_at - now, 0.0))
             self._free_at = max(self._free_at, now) + size / self._rate
 

@@ -22,7 +22,7 @@ from tenacity import (
 )
 
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET
-from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -47,14 +47,6 @@ MAX_WAITS: Final = 150.0
 """Seconds between two tries of a request that came too early, and in all; the server counts by the minute."""
 MAX_WORDS: Final = 200
 """The part of an answer that is repeated."""
-
-
-class Unreachable(TimelapsedError):
-    """The server doesn't answer, or lets nobody in; later it may."""
-
-
-class ServerFailed(TimelapsedError):
-    """The server answers a request about one dataset with an error of its own."""
 
 
 class Account(Struct, frozen=True):

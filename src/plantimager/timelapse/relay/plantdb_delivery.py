@@ -5,15 +5,72 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.relay.outgoing import DatasetRefused
-from plantimager.timelapse.relay.plantdb_client import ServerFailed
+from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.outgoing import prepare_dataset
+from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from plantimager.timelapse.relay.outgoing import OutgoingDataset
     from plantimager.timelapse.relay.pacing import TargetPace
-    from plantimager.timelapse.relay.plantdb_client import PlantDbClient
+    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+    from plantimager.timelapse.settings.relay_config import DeliverTarget
+
+
+class PlantDbDelivery:
+    """The way to the server that the configuration names, else the store."""
+
+    def __init__(self, target: DeliverTarget, password: str, stop: threading.Event) -> None:
+        self._target, self._password, self._stop = target, password, stop
+        self._client: PlantDbClient | None = None
+        self._client_of: object = None
+
+    def deliver(
+        self,
+        directory: Path,
+        scan: TakenScan,
+        taken: TakenScans,
+        pace: TargetPace,
+        begin: Callable[[], None],
+        *,
+        was_begun: bool,
+    ) -> Delivered:
+        """Bring a dataset to the server; see `delivery.Delivery.deliver`."""
+        dataset = prepare_dataset(directory, scan)
+        by_length = self._target.verify == "length"
+        client = self._client_to(taken.database)
+        sent = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
+        return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _client_to(self, database: Mapping[str, str]) -> PlantDbClient:
+        """Return the client; ``database`` is what the store names now.
+
+        Raises
+        ------
+        Unreachable
+            Neither names a server, or a way to be let in, or the url is none.
+
+        """
+        url, user = self._target.url or database.get("db_url", ""), self._target.user
+        if not url:
+            raise Unreachable("neither [relay.deliver] nor the store names a url")
+        account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
+        if not user and not account.token:
+            raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
+        if self._client is None or self._client_of != (url, account):
+            self.close()
+            self._client = PlantDbClient(url, account, self._target.timeout.total_seconds(), self._stop)
+            self._client_of = url, account
+        return self._client
 
 
 def deliver_dataset(
@@ -33,7 +90,7 @@ def deliver_dataset(
 
     Raises
     ------
-    DatasetRefused
+    TargetRefused
         The server has something else of that name, which it lets nobody change.
     ServerFailed
         It answers with an error of its own, or has lost the metadata of a scan that we have begun.
@@ -59,7 +116,7 @@ def deliver_dataset(
         if same is None:
             raise ServerFailed(f"{file.path.name} is not there after it was sent; {objection or 'it was taken'}")
         if not same:
-            raise DatasetRefused(f"PlantDB has other bytes as {dataset.scan_id}/{file.file_id}, and changes no file")
+            raise TargetRefused(f"PlantDB has other bytes as {dataset.scan_id}/{file.file_id}, and changes no file")
     return sent
 
 
@@ -75,7 +132,7 @@ def _files_of_ours(client: PlantDbClient, dataset: OutgoingDataset, *, was_begun
         return files
     if was_begun and not files and theirs is None:
         raise ServerFailed("PlantDB has the scan that was begun without its metadata, and no picture; delete it there")
-    raise DatasetRefused(
+    raise TargetRefused(
         f"PlantDB has another scan called {dataset.scan_id} already ({len(files)} pictures, of"
         f" {there.get('acquisition_date', 'an unknown time')}, owner {there.get('owner', 'unknown')})"
     )

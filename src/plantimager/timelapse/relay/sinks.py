@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.ledger import Ledger
-from plantimager.timelapse.relay.credentials import read_password, read_secret
+from plantimager.timelapse.relay.credentials import Secret, read_secret
 from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
 from plantimager.timelapse.settings.readers import server_url
 from plantimager.timelapse.support.clock import SystemClock
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
+    from plantimager.timelapse.relay.delivery import Delivery
     from plantimager.timelapse.relay.sink import Sink, SinkHost
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.places import Places
-    from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
+    from plantimager.timelapse.settings.relay_config import (
+        DeliverTarget,
+        HeartbeatSettings,
+        MetricsSettings,
+        NotifySettings,
+    )
 
 
 def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> list[Sink]:
@@ -56,10 +62,29 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
 
 def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Iterator[Sink]:
     for name, target in config.deliver.items():
-        password = read_password(name, target.password_file, environment) if target.user else ""
+        secret = _secret_of(name, target, environment)
         from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
 
-        yield DeliverSink(name, target, password, Ledger(places.ledger(name)), host)
+        delivery: Delivery
+        if target.remote is not None:
+            from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
+
+            delivery = RcloneDelivery(target, secret)
+        else:
+            from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
+
+            delivery = PlantDbDelivery(target, secret.text, host.stop)
+        yield DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host)
+
+
+def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str]) -> Secret:
+    """Return what a target needs to be let in; empty where the store has that."""
+    key, path, what = "password_file", target.password_file, "password"
+    if target.remote is not None:
+        key, path, what = "rclone_config", target.rclone_config, "configuration of rclone"
+    elif target.user is None:
+        return Secret(Path(), "")
+    return read_secret(f"deliver-{name}", path, environment, key=key, what=what)
 
 
 def _notify_sink(
@@ -79,8 +104,9 @@ def _heartbeat_sink(
 ) -> Sink:
     from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink  # noqa: PLC0415 - imports the extra
 
-    url = settings.url or read_secret(
-        "heartbeat", settings.url_file, environment, key="url_file", what="address of the monitor"
+    url = (
+        settings.url
+        or read_secret("heartbeat", settings.url_file, environment, key="url_file", what="address of the monitor").text
     )
     try:
         server_url(url)

@@ -14,15 +14,14 @@ from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.disk_space import read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.readers import absolute_path, positive_duration, server_url
-from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
+from plantimager.timelapse.settings.relay_config import SINKS, DeliverTarget, RelaySettings
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import Fault, Table, boolean, member_of, one_of, program, text
+from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
@@ -49,51 +48,6 @@ class Missed(StrEnum):
     SKIP = "skip"
     RUN_LATEST = "run_latest"
     """The newest of them is taken at once, however late; the others are skipped."""
-
-
-class DeliverTarget(Struct, frozen=True):
-    """The table ``[relay.deliver.NAME]``: a PlantDB server to which the relay brings datasets."""
-
-    url: Annotated[
-        str | None, Key(server_url, absent="``db_url`` as the community's controller left it in the store")
-    ] = None
-    """The server, such as "https://plantdb.example.org". No password in it."""
-    user: Annotated[str | None, Key(text, absent="``api_token`` in the store")] = None
-    """The user to log in as. The password is in ``password_file``, or in the credential ``deliver-NAME`` of the unit
-    (LoadCredential=); it is never in this file."""
-    password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
-    """A file with the password of the user, that only the service can read (mode 0600)."""
-    order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
-    """Which dataset goes first of those that wait: the "oldest" or the "newest"."""
-    verify: Annotated[str, Key(one_of("bytes", "length"))] = "bytes"
-    """How each picture is compared after it was sent: "bytes" reads it back whole, "length" asks for its length."""
-    polite: Annotated[bool, Key(boolean)] = False
-    """Whether nothing is sent while a scan runs."""
-    max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
-    """The most that is sent in a second."""
-    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
-    """How long to wait for any answer of the server."""
-
-
-class RelaySettings(Struct, frozen=True):
-    """The tables below ``[relay]``."""
-
-    deliver: Mapping[str, DeliverTarget] = {}
-    """The tables ``[relay.deliver.NAME]`` by their names."""
-    notify: NotifySettings | None = None
-    """The table ``[relay.notify]``; ``None`` where there is none."""
-    heartbeat: HeartbeatSettings | None = None
-    """The table ``[relay.heartbeat]``, likewise."""
-    metrics: MetricsSettings | None = None
-    """The table ``[relay.metrics]``, likewise."""
-
-
-SINKS: Final[Mapping[str, type[Struct]]] = {
-    "notify": NotifySettings,
-    "heartbeat": HeartbeatSettings,
-    "metrics": MetricsSettings,
-}
-"""The sinks of which there is one each, by the names of their tables."""
 
 
 class Logging(Struct, frozen=True):
@@ -272,7 +226,13 @@ def _read_targets(tables: Table) -> Mapping[str, DeliverTarget]:
         elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
             target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
         else:
-            targets[name] = read_table(DeliverTarget, target)
+            found = read_table(DeliverTarget, target)
+            others = ("url", "user", "password_file") if found.remote else ("rclone_config",)
+            for key in others:
+                if getattr(found, key) is not None:
+                    is_here = "of a PlantDB server, not beside remote" if found.remote else "of rclone, needs remote"
+                    target.add_fault(key, is_here)
+            targets[name] = found
     return targets
 
 

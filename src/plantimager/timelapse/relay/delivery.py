@@ -1,0 +1,82 @@
+"""How a dataset is brought to one target: what every way of delivery has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
+from plantimager.timelapse.support.errors import TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.pacing import TargetPace
+    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+
+
+class Unreachable(TimelapsedError):
+    """The target doesn't answer, or lets nobody in; later it may."""
+
+
+class ServerFailed(TimelapsedError):
+    """The target answers a request about one dataset with an error of its own."""
+
+
+class TargetRefused(DatasetRefused):
+    """The target has something else of the dataset's name, which nobody may overwrite."""
+
+
+class Delivered(Struct, frozen=True):
+    """A dataset that is at its target, and was compared there."""
+
+    what: str
+    """``picture`` or ``file``."""
+    files: int
+    sent: int
+    """How many of them were not there before."""
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256 of the dataset's receipt."""
+    left: int = 0
+    """Files that the target doesn't take, such as raw pictures."""
+
+
+class Delivery(Protocol):
+    """A way to one target. One thread, but for what is said otherwise."""
+
+    def deliver(
+        self,
+        directory: Path,
+        scan: TakenScan,
+        taken: TakenScans,
+        pace: TargetPace,
+        begin: Callable[[], None],
+        *,
+        was_begun: bool,
+    ) -> Delivered:
+        """Bring the dataset in ``directory`` to the target, and compare it there.
+
+        It may be cut off anywhere, and is then done again from its beginning. ``begin`` is called before the target
+        gets something; ``was_begun`` says that it was called for this dataset before.
+
+        Raises
+        ------
+        DatasetGone, DatasetRefused, OSError
+            See `sealed_dataset.read_sealed`.
+        TargetRefused
+            The target has something else of its name.
+        ServerFailed
+            The target fails with this dataset.
+        Unreachable
+            It fails with all.
+        Interrupted
+            A scan began, or the relay stops.
+
+        """
+
+    def close(self) -> None:
+        """Close what is open."""

@@ -1,0 +1,146 @@
+"""The delivery of one dataset with rclone: it may be cut off anywhere, and be done again from its beginning."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.datasets.receipt import RECEIPT
+from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.rclone_program import IMMUTABLE, NOT_HASHED, Rclone
+from plantimager.timelapse.relay.sealed_dataset import DatasetRefused, read_sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.relay.credentials import Secret
+    from plantimager.timelapse.relay.pacing import TargetPace
+    from plantimager.timelapse.relay.rclone_program import RcloneRun
+    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+    from plantimager.timelapse.settings.relay_config import DeliverTarget
+
+SAME: Final = "="
+MISSING: Final = "+"
+OTHER: Final = "*"
+TRIES: Final = 2
+"""Of a copy: the second one may have a new connection."""
+
+
+class RcloneDelivery:
+    """The way to a remote of rclone: the sealed directory goes there as it is, the receipt last.
+
+    So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off.
+    """
+
+    def __init__(self, target: DeliverTarget, configuration: Secret) -> None:
+        self._remote = str(target.remote)
+        self._by_length = target.verify == "length"
+        self._rclone = Rclone(configuration, target.timeout, target.max_rate)
+
+    def deliver(
+        self,
+        directory: Path,
+        scan: TakenScan,
+        taken: TakenScans,  # noqa: ARG002 - of the contract
+        pace: TargetPace,
+        begin: Callable[[], None],
+        *,
+        was_begun: bool,
+    ) -> Delivered:
+        """Bring a dataset to the remote; see `delivery.Delivery.deliver`."""
+        pace.wait_for_turn()
+        sealed = read_sealed(directory, scan)
+        files = [str(path.relative_to(directory)) for path in sealed.files]
+        if any("\n" in name for name in files):
+            raise DatasetRefused("the name of a file has a line break")
+        copy = _Copy(self._rclone, directory, self._remote_of(scan.scan_id), pace, by_length=self._by_length)
+        there = copy.compare([*files, RECEIPT])
+        cut_off = copy.cut_off(there, was_begun=was_begun)
+        lacking = [name for name, verdict in there.items() if verdict != SAME]
+        if lacking:
+            begin()
+            for part in (files, [RECEIPT]):
+                if wanted := [name for name in part if name in lacking]:
+                    copy.send_compared(wanted, cut_off)
+        size = sum(path.stat().st_size for path in (*sealed.files, directory / RECEIPT))
+        return Delivered("file", len(there), len(lacking), size, sealed.digest)
+
+    def close(self) -> None:
+        """Leave nothing open: rclone runs only while it is called."""
+
+    def _remote_of(self, scan_id: str) -> str:
+        return f"{self._remote}{scan_id}" if self._remote[-1] in ":/" else f"{self._remote}/{scan_id}"
+
+
+class _Copy:
+    """The files of one dataset here and there."""
+
+    def __init__(self, rclone: Rclone, directory: Path, remote: str, pace: TargetPace, *, by_length: bool) -> None:
+        self._rclone, self._remote, self._by_length = rclone, remote, by_length
+        self._run = partial(rclone.run, pace)
+        self._places = str(directory), remote
+
+    def compare(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return how each file is there: `SAME`, `MISSING` or `OTHER`.
+
+        Where the remote has no hashes, or not those of all files, the files are read back.
+
+        Raises
+        ------
+        Unreachable
+            The remote doesn't say it of all files.
+
+        """
+        check = ("check", *self._places, "--one-way", "--combined", "-")
+        run = self._run(*check, *(("--size-only",) if self._by_length else ()), names=names)
+        if not self._by_length and run.has_said(NOT_HASHED):
+            run = self._run(*check, "--download", names=names)
+        if any(run.verdicts.get(name) not in {SAME, MISSING, OTHER} for name in names):
+            raise Unreachable(self._rclone.in_words(run.reason))
+        return {name: run.verdicts[name] for name in names}
+
+    def cut_off(self, there: Mapping[str, str], *, was_begun: bool) -> Sequence[str]:
+        """Return the files there that are ours, cut off in an earlier delivery.
+
+        Raises
+        ------
+        TargetRefused
+            There are others than ours.
+
+        """
+        other = [name for name, verdict in there.items() if verdict == OTHER]
+        are_ours = there[RECEIPT] == MISSING or other == [RECEIPT]
+        if other and not (was_begun and are_ours):
+            raise TargetRefused(f"{self._remote} has other bytes as {other[0]}, and nothing there is overwritten")
+        return other
+
+    def send_compared(self, names: Sequence[str], cut_off: Collection[str]) -> None:
+        """Copy files that are not there, or ``cut_off``, and compare them; what fails by its connection once more.
+
+        Raises
+        ------
+        ServerFailed
+            One isn't there then, or is another.
+        TargetRefused
+            Somebody else has put one there in the meantime.
+
+        """
+        for _ in range(TRIES):
+            run = self._send([name for name in names if name not in cut_off], "--immutable")
+            run = self._send([name for name in names if name in cut_off]) or run
+            there = self.compare(names)
+            names = [name for name, verdict in there.items() if verdict != SAME]
+            cut_off = [name for name, verdict in there.items() if verdict == OTHER]
+            if not names:
+                return
+        reason = self._rclone.in_words(run.reason) if run is not None and run.status else "it was taken"
+        raise ServerFailed(f"{names[0]} is not there as it is here after it was sent; {reason}")
+
+    def _send(self, names: Sequence[str], *words: str) -> RcloneRun | None:
+        if not names:
+            return None
+        run = self._run("copy", *self._places, "--checksum", *words, names=names)
+        if run.has_said(IMMUTABLE):
+            raise TargetRefused(f"{self._remote} has other bytes already, and nothing there is overwritten")
+        return run

@@ -1,0 +1,193 @@
+"""One run of the program rclone: its log in our words, its end where it makes no progress or may send nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from configparser import ConfigParser
+from configparser import Error as NoConfiguration
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.pacing import Interrupted
+from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from plantimager.timelapse.relay.credentials import Secret
+    from plantimager.timelapse.relay.pacing import TargetPace
+
+RCLONE: Final = "rclone"
+STOP_GRACE: Final = timedelta(seconds=5)
+MAX_WORDS: Final = 200
+"""The part of a message that is repeated."""
+MAX_MESSAGES: Final = 20
+"""Messages of one run that are kept, the last ones."""
+STALLED: Final = 2
+"""Time-outs without progress after which rclone is ended; after one it should have given up itself."""
+
+IMMUTABLE: Final = "immutable file modified"
+NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
+
+_PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?")
+_FILE_SYSTEM: Final = re.compile(r'^Failed to (?:create file system for "[^"]*"|[a-z]+(?: with \d+ errors)?): ')
+_USER: Final = re.compile(r"(?<=//)[^/@\s\"']+@")
+_QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
+_OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
+"""The keys of a remote whose values are in many messages, and no secrets."""
+
+
+class RcloneRun:
+    """What one run has said."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.verdicts: dict[str, str] = {}
+        """What ``check`` says of each file: = the same, + not there, * different, ! not known."""
+        self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
+        self._progress: object = None
+
+    def take(self, lines: Iterable[bytes]) -> bool:
+        """Take lines of output; return whether they show progress."""
+        before = self._progress, len(self.verdicts)
+        for line in lines:
+            text = line.decode(errors="surrogateescape")
+            if text[1:2] == " " and text[:1] in "=+*!-":
+                self.verdicts[text[2:]] = text[0]
+            else:
+                self._take_message(text)
+        return before != (self._progress, len(self.verdicts))
+
+    def _take_message(self, text: str) -> None:
+        try:
+            message: Any = json_text.loads(text.encode(errors="replace"))
+            stats = message.get("stats")
+        except (ValueError, AttributeError):
+            self._messages.append(_PREAMBLE.sub("", text))
+            return
+        if isinstance(stats, dict):
+            self._progress = tuple(stats.get(name) for name in ("bytes", "checks", "transfers"))
+        elif isinstance(message.get("msg"), str):
+            about = message.get("object")
+            is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
+            self._messages.append(f"{about}: {message['msg']}" if is_file else message["msg"])
+
+    def ended_with(self, status: int) -> Self:
+        """Take the exit status."""
+        self.status = status
+        return self
+
+    def has_said(self, pattern: str | re.Pattern[str]) -> bool:
+        """Return whether a message has this in it."""
+        return any(re.search(pattern, message) for message in self._messages)
+
+    @property
+    def reason(self) -> str:
+        """The last message, which names the cause of a failure."""
+        said = [message for message in self._messages if message.strip()]
+        return _FILE_SYSTEM.sub("", said[-1]) if said else f"it ended with {self.status}"
+
+
+class Rclone:
+    """The program with one configuration. One thread."""
+
+    def __init__(self, configuration: Secret, timeout: timedelta, rate: int | None) -> None:
+        self._configuration, self._timeout, self._rate = configuration.path, timeout, rate
+        self._secrets = sorted(secrets_of(configuration.text), key=len, reverse=True)
+
+    def run(self, pace: TargetPace, *words: str, names: Sequence[str]) -> RcloneRun:
+        """Run a command on some files, to its end.
+
+        Raises
+        ------
+        Interrupted
+            A scan began, or the relay stops: rclone was ended.
+        Unreachable
+            rclone isn't installed, doesn't start, or makes no progress.
+
+        """
+        result, stop = RcloneRun(), _Stop(pace, self._timeout.total_seconds() * STALLED)
+
+        def take(lines: list[bytes]) -> None:
+            if result.take(lines):
+                stop.renew()
+
+        try:
+            ended = run_program(
+                [RCLONE, *words, *self._options()],
+                environment={**basic_environment(), **_NO_SURPRISES},
+                stop_grace=STOP_GRACE,
+                should_stop=stop.is_due,
+                stdin="".join(f"{name}\n" for name in names).encode(errors="surrogateescape"),
+                on_output=take,
+            )
+        except ProgramMissing as absent:
+            raise Unreachable(f"{absent}; apt install rclone") from None
+        except (OSError, ProgramHung) as problem:
+            raise Unreachable(f"rclone: {problem}") from None
+        if stop.interruption:
+            raise Interrupted(stop.interruption)
+        if ended.stopped:
+            raise Unreachable(f"rclone made no progress for {stop.seconds:g} s, and was ended")
+        return result.ended_with(ended.status)
+
+    def _options(self) -> Sequence[str]:
+        seconds = f"{self._timeout.total_seconds():g}s"
+        limit = () if self._rate is None else ("--bwlimit", f"{self._rate}B")
+        return (
+            *("--config", str(self._configuration), "--ask-password=false", "--files-from-raw", "-"),
+            # Once: the relay itself tries again, and says so.
+            *("--retries", "1", "--low-level-retries", "2", "--contimeout", seconds, "--timeout", seconds),
+            *("--use-json-log", "--log-file", "/dev/stdout", "--log-level", "NOTICE"),
+            *("--stats", "1s", "--stats-log-level", "NOTICE", *limit),
+        )
+
+    def in_words(self, reason: str) -> str:
+        """Return a message of rclone on one line, bounded, without what its configuration keeps secret."""
+        for secret in self._secrets:
+            reason = reason.replace(secret, "…")
+        reason = one_line(_QUERY.sub(r"\1", _USER.sub("", reason)))
+        return f"rclone: {reason[:MAX_WORDS]}"
+
+
+_NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent"}
+"""rclone needs no cache for this, and its user may have no home."""
+
+
+def secrets_of(configuration: str) -> set[str]:
+    """Return the values in a configuration of rclone that no message may repeat."""
+    parser = ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(configuration)
+    except NoConfiguration:  # encrypted, or faulty, which rclone says itself
+        return {line for line in configuration.splitlines() if len(line) >= MIN_SECRET_LENGTH}
+    values = ((key, value) for name in parser.sections() for key, value in parser.items(name))
+    return {value for key, value in values if _may_be_secret(key, value)}
+
+
+def _may_be_secret(key: str, value: str) -> bool:
+    return key not in _OPEN_KEYS and len(value) >= MIN_SECRET_LENGTH and value not in {"true", "false"}
+
+
+class _Stop:
+    """Whether a run is to be ended."""
+
+    def __init__(self, pace: TargetPace, seconds: float) -> None:
+        self._pace, self.seconds = pace, seconds
+        self.interruption = ""
+        self.renew()
+
+    def renew(self) -> None:
+        """Take note of progress."""
+        self._since = self._pace.clock.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether to end it now; afterwards `interruption` says why."""
+        self.interruption = self._pace.interruption
+        return bool(self.interruption) or self._pace.clock.monotonic() - self._since > self.seconds

@@ -1,0 +1,277 @@
+"""Datasets reach a remote of rclone as they are: Debian's rclone, its own servers, the relay as a process.
+
+WebDAV has no hashes, so that files are read back; SFTP has.
+"""
+
+import json
+import shutil
+
+import pytest
+from rclone_server import KINDS, PASSWORD, RCLONE, ByteGate, RcloneRig, RcloneServer
+from waiting import wait_until
+
+from plantimager.timelapse.channel.ledger import Outcome
+
+pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
+
+WRONG = "hunter2-secret"
+POINTS = 6
+"""Faults in one delivery, at as many parts of what goes to the server."""
+
+
+@pytest.fixture(params=KINDS)
+def server(request, tmp_path):
+    """Run a server of each kind on an empty directory."""
+    with RcloneServer(request.param, tmp_path / "remote") as server:
+        yield server
+
+
+@pytest.fixture
+def gate(server):
+    """Stand between relay and server."""
+    with ByteGate(server) as gate:
+        yield gate
+
+
+@pytest.fixture
+def rig(tmp_path, server, gate):
+    """Return a rig without any datasets yet."""
+    return RcloneRig(tmp_path / "rig", server.configuration(gate.port))
+
+
+def test_the_sealed_directory_arrives_as_it_is(rig, server):
+    """Every file, the receipt too, and nothing else; a second pass sends nothing."""
+    rig.take(2)
+    (rig.place.datasets / "tl_0" / "notes.txt").write_text("of a person, and not of the scan")
+    with rig.start() as relay:
+        assert "tl_0 to lab, 8 files" in relay.wait_for("delivered: tl_0")
+        relay.wait_for("delivered: tl_1")
+        assert relay.stop() == 0
+    sealed = rig.sealed()
+    del sealed["tl_0/notes.txt"]
+    assert server.files() == sealed
+    rig.ledger_file.unlink()
+    with rig.start() as relay:
+        assert "8 files (8 of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert server.files() == sealed
+    assert PASSWORD not in "\n".join(relay.lines)
+
+
+def test_another_dataset_of_that_name_is_left_alone(rig, server):
+    """Nothing of ours is mixed into it; a person is told; the others go on."""
+    rig.take(2)
+    theirs = server.directory / "plants" / "tl_0" / "images" / "camera-00000.jpg"
+    theirs.parent.mkdir(parents=True)
+    here = rig.sealed()["tl_0/images/camera-00000.jpg"]
+    theirs.write_bytes(bytes([here[0] ^ 1]) + here[1:])
+    before = server.files()
+    with rig.start() as relay:
+        told = relay.wait_for("delivery_refused: tl_0")
+        assert "lab:plants/tl_0 has other bytes as images/camera-00000.jpg" in told
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert {name: content for name, content in server.files().items() if name.startswith("tl_0")} == before
+
+
+def test_a_byte_that_changes_there_is_seen_when_it_is_compared(rig, server):
+    """Same length, another byte: by its hash, or read back."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    there = server.directory / "plants" / "tl_0" / "images" / "camera-00001.jpg"
+    there.write_bytes(there.read_bytes()[:-1] + b"x")
+    rig.ledger_file.unlink()
+    with rig.start() as relay:
+        assert "camera-00001.jpg" in relay.wait_for("delivery_refused: tl_0")
+        relay.stop()
+
+
+def test_length_alone_may_be_compared(rig, server):
+    """And the ledger says so."""
+    rig.configure('verify = "length"', 'max_rate = "1 MB"')
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert server.files() == rig.sealed()
+    assert rig.ledger()["tl_0"].by_length
+
+
+def test_a_dataset_that_was_removed_or_changed_is_told_and_not_sent(rig, server):
+    """The others go on."""
+    rig.take(3)
+    shutil.rmtree(rig.place.datasets / "tl_0")
+    picture = rig.place.datasets / "tl_1" / "images" / "camera-00000.jpg"
+    picture.write_bytes(picture.read_bytes() + b"x")
+    with rig.start() as relay:
+        assert "has changed" in relay.wait_for("delivery_refused: tl_1")
+        relay.wait_for("delivered: tl_2")
+        assert "tl_0 is not there" in relay.wait_for("dataset_gone")
+        relay.stop()
+    assert {name.split("/")[0] for name in server.files()} == {"tl_2"}
+
+
+# --- faults -------------------------------------------------------------------------------------------------
+
+
+def traffic_of_a_delivery(rig, gate):
+    """Return how many bytes go to the server in an undisturbed delivery, after a first one: of slots 0 and 1."""
+    with rig.start() as relay:
+        for slot in range(2):
+            gate.arm(None)
+            rig.take_long(slot + 1)
+            wait_until(lambda slot=slot: rig.has(slot), within=60, what="a delivery without faults")
+        relay.stop()
+    return gate.sent
+
+
+def check_each(rig, server, slot):
+    wait_until(lambda: rig.has(slot), within=60, what=f"delivery of tl_{slot}")
+    assert server.files() == rig.sealed()
+
+
+def test_server_killed_in_the_middle_of_anything(rig, gate, server):
+    """What it has half is completed, and nothing is refused."""
+    traffic = traffic_of_a_delivery(rig, gate)
+    with rig.start() as relay:
+        for point in range(1, POINTS):
+            slot, struck = point + 1, []
+
+            def strike(struck=struck):
+                server.kill()
+                struck.append(True)
+
+            gate.arm(traffic * point // POINTS, strike)
+            rig.take_long(slot + 1)
+            wait_until(lambda struck=struck: struck, within=60, what=f"the fault at {point}")
+            server.start()
+            check_each(rig, server, slot)
+        relay.stop()
+    assert relay.said("delivery_refused") == []
+    assert relay.said("delivery_stuck")
+
+
+def test_relay_killed_in_the_middle_of_anything(rig, gate, server):
+    """The next one compares, and completes what was begun; no rclone outlives its relay."""
+    traffic = traffic_of_a_delivery(rig, gate)
+    relay = rig.start()
+    with relay:
+        for point in range(1, POINTS):
+            slot, struck = point + 1, []
+            gate.arm(traffic * point // POINTS, lambda struck=struck: struck.append(True))
+            rig.take_long(slot + 1)
+            wait_until(lambda struck=struck: struck, within=60, what=f"the moment {point}")
+            relay.__exit__()
+            relay = rig.start()
+            check_each(rig, server, slot)
+    with relay:
+        assert relay.stop() == 0
+    assert relay.said("delivery_refused") == []
+
+
+def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
+    """The program is ended, and that is said; it is taken up again when the server answers."""
+    rig.configure('timeout = "1s"')
+    traffic = traffic_of_a_delivery(rig, gate)
+    gate.arm(traffic // 2, server.freeze)
+    rig.take_long(3)
+    with rig.start() as relay:
+        assert "lab: rclone" in relay.wait_for("delivery_stuck")
+        server.thaw()
+        rig.ask_again()
+        check_each(rig, server, 2)
+        relay.stop()
+
+
+def test_a_server_whose_disk_is_full_gets_the_files_when_it_has_space(rig, server):
+    """What it has kept half is completed."""
+    server.kill()
+    rig.take(1, width=640)
+    server.max_file = 6000
+    assert max(map(len, rig.sealed().values())) > server.max_file
+    server.start()
+    with rig.start() as relay:
+        assert "tl_0" in relay.wait_for("delivery_stuck")
+        server.kill()
+        server.max_file = None
+        server.start()
+        rig.ask_again()
+        check_each(rig, server, 0)
+        relay.stop()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-7], lambda text: b"\0" * len(text), None], ids=["torn", "zeros", "deleted"]
+)
+def test_a_damaged_ledger_costs_comparing(rig, server, damage):
+    """Nothing is sent again."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    times = {path: path.stat().st_mtime_ns for path in server.directory.rglob("*.jpg")}
+    if damage is None:
+        rig.ledger_file.unlink()
+    else:
+        rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
+    with rig.start() as relay:
+        assert "(8 of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert {path: path.stat().st_mtime_ns for path in server.directory.rglob("*.jpg")} == times
+
+
+def test_a_wrong_password_is_said_and_never_shown(rig, server):
+    """It takes a person, who corrects the file."""
+    good = rig.secret.read_text()
+    rig.secret.write_text(server.configuration(password=WRONG))
+    rig.take(1)
+    with rig.start() as relay:
+        assert "lab: rclone: " in relay.wait_for("delivery_stuck")
+        relay.stop()
+    obscured = rig.secret.read_text().split("pass = ")[1].strip()
+    assert not [line for line in relay.lines if "hunter2" in line or obscured in line]
+    assert rig.ledger() == {}
+    rig.secret.write_text(good)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+
+
+def test_the_configuration_is_a_credential_of_the_unit(rig, server, tmp_path):
+    """As systemd's LoadCredential= puts it into a directory of the service's own."""
+    (tmp_path / "deliver-lab").write_text(rig.secret.read_text())
+    rig.secret.unlink()
+    rig.place.configure('[relay.deliver.lab]\nremote = "lab:plants"')
+    rig.take(1)
+    with rig.start(CREDENTIALS_DIRECTORY=str(tmp_path)) as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert server.files() == rig.sealed()
+
+
+def test_two_remotes_and_a_server_that_is_gone_are_independent(rig, server):
+    """Each has a ledger of its own."""
+    own = f'rclone_config = "{rig.secret}"'
+    rig.place.configure(
+        f'[relay.deliver.gone]\nremote = "gone:x"\n{own}\n[relay.deliver.lab]\nremote = "lab:plants"\n{own}\n'
+        f'[relay.deliver.other]\nremote = "lab:others/"\n{own}\n'
+    )
+    rig.take(2)
+    with rig.start() as relay:
+        assert "gone: rclone: didn't find section in config file; 2 datasets wait" in relay.wait_for("delivery_stuck")
+        check_each(rig, server, 1)
+        wait_until((server.directory / "others" / "tl_1" / "timelapsed.json").exists, within=60)
+        relay.stop()
+    entries = map(json.loads, (line.rpartition("\t")[0] for line in rig.ledger_file.read_text().splitlines()))
+    assert [entry["outcome"] for entry in entries] == [Outcome.BEGUN, Outcome.DELIVERED] * 2
+
+
+def test_a_configuration_that_others_can_read_is_refused(rig):
+    """Exit code 78: systemd doesn't start it again."""
+    rig.secret.chmod(0o644)
+    with rig.start() as relay:
+        assert relay.wait() == 78
+    assert "others can read this configuration of rclone" in "\n".join(relay.said("relay_config_faulty"))

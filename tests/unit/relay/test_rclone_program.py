@@ -1,0 +1,85 @@
+"""What rclone says becomes a sentence of ours, without anything that is secret."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from plantimager.timelapse.relay.credentials import Secret
+from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun
+from plantimager.timelapse.support.clock import SystemClock
+
+CONFIGURATION = (
+    "[lab]\ntype = webdav\nurl = https://lab.example.org\nuser = rig\npass = 0bscur3d-word\nbearer = abc-tok%n\n"
+)
+
+
+@pytest.fixture
+def rclone():
+    return Rclone(Secret(Path("rclone.conf"), CONFIGURATION), timedelta(seconds=5), None)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (
+            '2026/11/26 21:34:17 Failed to create file system for "lab:x": dial tcp 127.0.0.1:9: connection refused',
+            "rclone: dial tcp 127.0.0.1:9: connection refused",
+        ),
+        (
+            '{"level":"error","msg":"disk full","object":"0.jpg","objectType":"*sftp.Object"}',
+            "rclone: 0.jpg: disk full",
+        ),
+        ("no JSON at\x1b all", "rclone: no JSON at all"),
+        ('{"msg": 5}', "rclone: it ended with 0"),
+        ("[1]", "rclone: [1]"),
+        ("", "rclone: it ended with 0"),
+    ],
+)
+def test_the_last_message_is_the_reason(rclone, line, reason):
+    """Whatever form it has."""
+    run = RcloneRun()
+    run.take([line.encode()])
+    assert rclone.in_words(run.reason) == reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Propfind https://rig:hunter2@lab.example.org/x: 401",
+        "pass 0bscur3d-word refused",
+        "bearer abc-tok%n",
+        "Get https://s3.example.org/x?X-Amz-Signature=hunter2&X-Amz-Date=1: 403",
+    ],
+)
+def test_no_secret_is_repeated(rclone, said):
+    """Neither of the configuration nor of a URL."""
+    words = rclone.in_words(said)
+    assert not [secret for secret in ("hunter2", "0bscur3d-word", "abc-tok%n") if secret in words]
+
+
+def test_a_message_is_bounded(rclone):
+    """An answer of a server may be a page."""
+    assert len(rclone.in_words("x" * 10_000)) <= MAX_WORDS + len("rclone: ")
+
+
+def test_lines_that_repeat_the_same_figures_are_no_progress():
+    """Figures come every second, also while a server is frozen."""
+    run = RcloneRun()
+    figures = b'{"msg":"Transferred","stats":{"bytes":5,"checks":0,"transfers":0}}'
+    assert run.take([figures])
+    assert not run.take([figures])
+    assert run.take([figures.replace(b"5", b"6")])
+    assert run.take([b"= images/0.jpg"])
+    assert run.verdicts == {"images/0.jpg": "="}
+
+
+def test_without_the_program_its_package_is_named(rclone, monkeypatch):
+    """It is found again at the next try, once it is installed."""
+    monkeypatch.setattr("plantimager.timelapse.drivers.programs.environment.SEARCH_PATH", "/nonexistent")
+    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+    with pytest.raises(Unreachable, match="rclone is not there; apt install rclone"):
+        rclone.run(pace, "check", names=[])
