@@ -9,6 +9,7 @@ from plant_database import open_database
 from plantdb_server import PlantDbServer
 from relay_rig import CONFIGURATION, RelayRig, stored_pictures, take_dataset
 
+from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
 from stores import HOURS
@@ -109,8 +110,8 @@ def test_dataset_is_shown_delivered_and_copied_by_hand(take, relay_rig, server, 
     assert about["by_hand"][""]["timelapsed"]["timelapse_id"] == "tl"
 
 
-def test_dataset_of_an_earlier_layout_makes_the_list_fail_which_this_one_mends(server, tmp_path):
-    """So it is known that the tests of this file would see it."""
+def test_dataset_of_an_earlier_layout_makes_the_list_of_all_scans_fail_until_it_is_migrated(server, tmp_path):
+    """Then it is shown as one that is taken today."""
     dataset = take_dataset(tmp_path / "datasets", 0)
     server.kill()
     shutil.copytree(dataset, server.directory / "tl_0")
@@ -118,6 +119,11 @@ def test_dataset_of_an_earlier_layout_makes_the_list_fail_which_this_one_mends(s
     server.start()
     assert server.get("/api/v1/scans/info").status_code != 200
     server.kill()
-    shutil.rmtree(earlier)
+    assert migrate_dataset(earlier, None)
     server.start()
-    assert [*server.listed()] == ["tl_0"]
+    listed = server.listed()
+    shown = [
+        {key: value for key, value in listed[name]["metadata"].items() if key != "files"} for name in sorted(listed)
+    ]
+    assert shown[0] == shown[1]
+    assert shown[0]["nbPhotos"] == 2

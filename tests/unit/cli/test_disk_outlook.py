@@ -22,7 +22,7 @@ def outlook(tmp_path, monkeypatch):
     """Return a function that gives the line for 24 slots of 10 MB on a disk with so much free."""
     monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_100 * MB))
 
-    def look(**retention):
+    def look(taken=0, **retention):
         monkeypatch.setattr(disk_outlook, "retention_of", lambda _: Retention(**retention))
         timelapse = TimeLapse(
             id="tl",
@@ -30,6 +30,9 @@ def outlook(tmp_path, monkeypatch):
             state=TimeLapseState.SCHEDULED,
             schedule_times=tuple(NOW + HOUR * hour for hour in range(24)),
         )
+        for slot in range(taken):
+            at = timelapse.schedule_times[slot]
+            timelapse = timelapse.begin(at, "boot").succeed(at + HOUR / 2, 1)
         places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
         found = outlook_of_timelapse(timelapse, lambda: 10 * MB, places, NOW)
         return found.words, found.is_full
@@ -55,6 +58,15 @@ def test_what_retention_deletes_in_time_makes_it_enough(outlook):
     assert outlook(keep=HOUR * 5) == (words, False)
     assert outlook(keep_free=1_050 * MB)[1] is False
     assert outlook(keep_free=999 * MB)[1] is True  # less than a scan has to leave
+
+
+def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path):
+    """Retention has taken it; only those that are there can go."""
+    (tmp_path / "datasets").mkdir()
+    assert outlook(taken=8, keep=HOUR * 11)[1] is True
+    for slot in range(8):
+        (tmp_path / "datasets" / f"tl_{slot}").mkdir()
+    assert outlook(taken=8, keep=HOUR * 11)[1] is False
 
 
 def test_driver_that_fails_to_estimate_costs_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ def run_datasets(options: argparse.Namespace, session: Session) -> int:
         The directory can't be read, or not be written.
     """
     directory = options.directory or session.places.datasets_in(read_config(session.places.find_config()).datasets)
+    if not options.dry_run and not os.access(directory, os.W_OK | os.X_OK) and directory.exists():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
     with _alone_in(directory):
         return _migrate_all(directory, session, dry_run=options.dry_run)
 
@@ -61,9 +64,12 @@ def _migrate_all(directory: Path, session: Session, *, dry_run: bool) -> int:
 def _alone_in(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TimelapsedError(f"another migration is at work in {directory}") from None
+        except OSError:
+            pass  # a file server without locks
         yield
-    except BlockingIOError:
-        raise TimelapsedError(f"another migration is at work in {directory}") from None
     finally:
         os.close(descriptor)

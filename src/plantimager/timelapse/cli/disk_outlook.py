@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from contextlib import suppress
@@ -62,10 +63,8 @@ class _Plan(Struct, frozen=True, kw_only=True):
     slots: Sequence[datetime]
     first: int = 0
     """The number of the first of these slots."""
-    held: Sequence[datetime] = ()
-    """The times of its datasets that are there already."""
-    scan_ids: Sequence[str] = ()
-    """The names of those."""
+    taken: Mapping[str, datetime] = {}
+    """The names of its datasets so far and their times, the oldest first. Not all need be there any more."""
 
 
 def outlook_of_definition(
@@ -100,7 +99,7 @@ def outlook_of_timelapse(
     if not timelapse.state.is_active or timelapse.next_idx >= timelapse.n_slots:
         return None
     past = past_scans_of(timelapse)
-    taken = [slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED]
+    taken = sorted(slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED)
 
     def size_in(directory: Path) -> _Size | None:
         sizes = [dataset_bytes(directory / name) for name in past.scan_ids] if past is not None else []
@@ -114,8 +113,7 @@ def outlook_of_timelapse(
     plan = _Plan(
         slots=timelapse.schedule_times[timelapse.next_idx :],
         first=timelapse.next_idx,
-        held=[timelapse.schedule_times[slot] for slot in sorted(taken)],
-        scan_ids=tuple(timelapse.scan_ids),
+        taken={timelapse.records[slot].scan_id: timelapse.schedule_times[slot] for slot in taken},
     )
     return _look(plan, size_in, places, now)
 
@@ -156,7 +154,7 @@ def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, 
 
         def look() -> None:
             with suppress(OSError):
-                directory = places.datasets_of(config.datasets, plan.scan_ids)
+                directory = places.datasets_of(config.datasets, plan.taken)
                 size = size_in(directory)
                 if size is not None and size.count > 0:
                     found.append(_outlook(plan, size, directory, config, now))
@@ -171,7 +169,9 @@ def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: dat
         reserve = read_size(config.driver_options["keep_free"])
     disk = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(disk).free
-    forecast = forecast_disk(plan.slots, size.count, free, reserve, held=plan.held, retention=retention)
+    there = {*os.listdir(directory)} if disk == directory else set[str]()  # noqa: PTH208 - names are what is needed
+    held = [at for name, at in plan.taken.items() if name in there]
+    forecast = forecast_disk(plan.slots, size.count, free, reserve, held=held, retention=retention)
     slots = format_count(len(plan.slots), "more slot" if plan.first else "slot")
     where = f" in {directory}" if config.datasets is not None else ""
     space = f"{_format(free)} free{where}, {_format(reserve)} of them kept"

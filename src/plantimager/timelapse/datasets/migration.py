@@ -165,7 +165,7 @@ def _replace(dataset: Path, receipt: Mapping[str, Any], texts: Mapping[str, byte
 
 def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
     """Make a directory with everything of a dataset, where ``texts`` replace the content of some files."""
-    for folder, folders, names in os.walk(dataset):
+    for folder, folders, names in os.walk(dataset, onerror=_raise):
         source = Path(folder)
         target = new / source.relative_to(dataset)
         target.mkdir()
@@ -178,6 +178,10 @@ def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
                 _be_like(target / name, source / name)
         _be_like(target, source)
         sync_directory(target)
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
 
 
 def _link(source: Path, target: Path) -> None:
