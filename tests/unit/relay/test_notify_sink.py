@@ -3,6 +3,7 @@
 import itertools
 import threading
 from datetime import time, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,14 @@ def test_a_running_attempt_is_given_its_time_from_its_own_beginning(world):
     due = 2 * EVERY + 10 * MINUTE + 2 * 5 * MINUTE + MINUTE
     world.then(MINUTE, value=history("taken", "taken")[-1])
     assert world.run(due + HOUR) == [(due + MINUTE, "slot 2 is overdue")]
+
+
+def test_an_attempt_that_died_with_its_daemon_counts_among_the_slots_that_are_too_late(world):
+    """Nothing says so in the store, which still calls it running."""
+    world.then(MINUTE, value=history("taken")[-1].begin(at(1), "b"), daemon=None)
+    world.clock.at(MINUTE, partial(world.clock.suspend, 3 * HOUR))
+    world.run(3 * HOUR + 5 * MINUTE)
+    assert "5 slots can't be taken in time any more." in world.sent[0][2]
 
 
 def test_a_clock_that_is_set_forward_is_no_overdue_slot(world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
@@ -132,9 +133,10 @@ def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, st
     if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None:
         slot = f"slot {timelapse.next_idx}"
         what = f"{timelapse.id}: {slot} was due at {format_local_time(alarm.since, now)} and has no record."
-        late = len(timelapse.late_slots(now))
+        late = _slots_too_late(timelapse, now, is_scanning=view.taken.is_scanning)
         cost = f"{format_count(late, 'slot')} can't be taken in time any more." if late else "No slot is lost yet."
-        text = _lines(what, describe_service(view.daemon), cost, _so_far(timelapse), _advice(alarm.kind))
+        known = [describe_service(view.daemon), *(f"{one_line(fault)}." for fault in view.faults[:1])]
+        text = _lines(what, *known, cost, _so_far(timelapse), _advice(alarm.kind))
         return f"{slot} is overdue", text
     what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what else ''}"
     why = _reason(alarm.why)
@@ -163,6 +165,14 @@ def _next_slot(view: StoreView, now: datetime) -> Sequence[str]:
     if following is None:
         return ["No slot is left."]
     return [f"Next slot: {following}, at {format_local_time(timelapse.schedule_times[following], now)}."]
+
+
+def _slots_too_late(timelapse: TimeLapse, now: datetime, *, is_scanning: bool) -> int:
+    """Return how many open slots are past their grace period, without the one that is being taken."""
+    slots = itertools.takewhile(
+        lambda slot: timelapse.latest_start(slot) < now, range(timelapse.next_idx, timelapse.n_slots)
+    )
+    return sum(not timelapse.is_closed(slot) for slot in slots) - is_scanning
 
 
 def _is_ahead(timelapse: TimeLapse, slot: int, now: datetime) -> bool:
