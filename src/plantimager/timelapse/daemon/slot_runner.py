@@ -142,8 +142,7 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
-            if outcome.result is not None:
-                self._end_cancelled(request, outcome.result)
+            self._end_cancelled(request, outcome.result)
             self._free_rig(outcome.call)
             return
         if outcome.delay:
@@ -177,16 +176,19 @@ class SlotRunner:
         self._hold.release()
         self.planner.plan()
 
-    def _end_cancelled(self, request: ScanRequest, result: ScanResult) -> None:
-        """Record a scan that ended whole though its timelapse was cancelled: it was being put on disk by then."""
+    def _end_cancelled(self, request: ScanRequest, result: ScanResult | None) -> None:
+        """Record that the scan of a cancelled timelapse has ended: with a result where it was being put on disk."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is not None and is_cancelled_attempt(timelapse, request):
+            if result is None:
+                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+                return
             taken = timelapse.succeed_after_all(request.index, now, result.pictures)
             self._keeper.commit(taken, now, Circumstances(note=result.note))
-            return
-        words = f"{request.scan_id} is whole, though {request.timelapse_id} was cancelled; its archive doesn't have it"
-        name, scan_id = request.timelapse_id, request.scan_id
-        log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
+        elif result is not None:
+            name, scan_id = request.timelapse_id, request.scan_id
+            words = f"{scan_id} is whole, though {name} was cancelled; its archive doesn't have it"
+            log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
 
     def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""
