@@ -35,7 +35,7 @@ from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.store_keeper import LEAST_SAVE_TIMEOUT, StoreKeeper
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -616,7 +616,7 @@ class Life:
         if not retry:
             assert late >= NONE or self.is_set_in_wait, f"slot {slot} fired {late} early"
             if world.config.missed is Missed.SKIP and not self.is_set_in_wait:
-                assert late <= max(timelapse.grace, SECOND) + LEAST_SAVE_TIMEOUT, f"slot {slot} fired {late} late"
+                assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
         if last is not None and slot < last.index:
             assert self.set_back_since_scan, "an earlier slot after a later one"
         self._last_scan = request

@@ -54,9 +54,6 @@ MAX_ERROR_CHARACTERS: Final = 2000
 MAX_DELAY: Final = timedelta(seconds=2)
 """For the directory of datasets to answer before a scan; behind more of it the slot is judged afresh."""
 
-LEAST_DELAY: Final = timedelta(milliseconds=100)
-"""The same at the end of a grace period: less is no delay, so that a save that stalls costs no slot there."""
-
 MAX_START_DELAY: Final = timedelta(seconds=6)
 """Between the judgement of a slot and its scan, save and directory included; more of it is a clock that was set."""
 
@@ -188,12 +185,12 @@ def _check_start(request: ScanRequest, monitor: CallMonitor) -> datetime:
     Raises
     ------
     ScannerNotReady
-        The directory of datasets took so long to answer that the scan would begin late.
+        The save, or the directory of datasets, took so long that the scan would begin late.
     """
-    now, took = monitor.now(), monitor.age
-    is_over = request.start_by is not None and now > request.start_by
-    if took > (LEAST_DELAY if is_over else MAX_DELAY):
-        where = request.dataset_dir.parent
+    now, took, where = monitor.now(), monitor.age, request.dataset_dir.parent
+    if request.start_by is not None and now > request.start_by:
+        raise ScannerNotReady(f"its grace period was over when store and {where} had answered")
+    if took > MAX_DELAY:
         words = f"{where} took {format_duration(took)} to answer, behind which the scan would begin late"
         raise ScannerNotReady(words)
     return now

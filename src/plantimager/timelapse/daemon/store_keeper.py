@@ -44,8 +44,6 @@ SAVE_INTERVAL: Final = timedelta(seconds=10)
 
 SAVE_TIMEOUT: Final = timedelta(seconds=3)
 """For a save to come back before it counts as failed: a good card takes a tenth of a second."""
-LEAST_SAVE_TIMEOUT: Final = timedelta(milliseconds=20)
-"""The same for a slot that begins at the very end of its grace period."""
 LAST_SAVE_TIMEOUT: Final = timedelta(seconds=20)
 """For a save that has stalled when the daemon ends; systemd is asked for more time than that."""
 
@@ -271,7 +269,7 @@ def _save_timeout(timelapse: TimeLapse, at: datetime) -> timedelta:
     grace = max(timelapse.grace, MINIMUM_GRACE)
     late = timelapse.lateness(timelapse.next_idx, at) if timelapse.state is TimeLapseState.RUNNING else timedelta(0)
     left = grace - late if timedelta(0) < late <= grace else grace
-    return min(SAVE_TIMEOUT, max(left / 2, LEAST_SAVE_TIMEOUT))
+    return min(SAVE_TIMEOUT, left / 2)
 
 
 class SaveRetry:
