@@ -57,6 +57,9 @@ MAX_DELAY: Final = timedelta(seconds=2)
 MAX_START_DELAY: Final = timedelta(seconds=6)
 """Between the judgement of a slot and its scan, save and directory included; more of it is a clock that was set."""
 
+MIN_DELAY: Final = timedelta(seconds=1)
+"""From which on the true beginning of a scan is saved while it runs, and not with its end."""
+
 MAX_PICTURES: Final = 1_000_000_000
 """In a dataset; a larger number is no count."""
 
@@ -70,7 +73,7 @@ class CallOutcome(Struct, frozen=True):
     problem: BaseException | None = None
     answer: Answer | None = None
     delay: timedelta = timedelta(0)
-    """How much later than ``started_at`` of its request the driver's scan was called."""
+    """That of its monitor."""
 
 
 class CallMonitor(EventMonitor):
@@ -87,8 +90,9 @@ class CallMonitor(EventMonitor):
         self.manual = manual
         """The manual command, where the call is one."""
         self.began = self.last_sign = clock.monotonic()
-        self._looked_at = self.began
         self.cancelled_at: float | None = None
+        self.delay = timedelta(0)
+        """How much later than ``started_at`` of its request the driver's scan was called."""
         self._last_wake = float("-inf")
         self._has_misreported = False
 
@@ -113,14 +117,15 @@ class CallMonitor(EventMonitor):
         """Return the time."""
         return self._clock.now()
 
+    def note_delay(self, delay: timedelta) -> None:
+        """Note how much later than recorded the driver's scan is called, now. Rig thread."""
+        self.delay = delay
+        if delay >= MIN_DELAY:
+            self._clock.wake()
+
     def note_step(self, words: str) -> None:
         """Note a sign of life of a step that counts no pictures. Any thread."""
         self.progress(*self.steps[:2], words)
-
-    def is_heard_again(self) -> bool:
-        """Whether there was a sign of life since this was asked last. Loop thread."""
-        before, self._looked_at = self._looked_at, self.last_sign
-        return self._looked_at > before
 
     def cancel(self) -> None:
         """Ask for the end, and start counting how long it takes. Loop thread."""
@@ -166,6 +171,7 @@ def _make_call(
             delay = began - (request.started_at or began)
             if not timedelta(0) < delay <= MAX_START_DELAY:
                 delay = timedelta(0)
+            monitor.note_delay(delay)
             result = driver.scan(replace(request, started_at=began), monitor)
             return CallOutcome(call, request, _check_result(call, result), delay=delay)
         if call is Call.MANUAL and monitor is not None and monitor.manual is not None:

@@ -123,9 +123,13 @@ class Resume:
         monitor = CallMonitor(self._clock, Call.RECOVER, request)
         limit = max_silence(driver, Call.RECOVER, config.stall_timeout)
 
+        heard = monitor.began
+
         def is_alive() -> bool:
+            nonlocal heard
             self._stop.go_on_in_recover(monitor.steps[2])
-            return monitor.is_heard_again() and monitor.age < config.scan_timeout
+            before, heard = heard, monitor.last_sign
+            return heard > before and monitor.age < config.scan_timeout
 
         try:
             ask = partial(make_call, driver, Call.RECOVER, request, monitor)

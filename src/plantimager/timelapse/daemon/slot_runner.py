@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
+from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner, SlotJobs
@@ -49,6 +50,8 @@ class SlotRunner:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold = common.active, common.rig, common.hold
         self._supervisor, self._probe = supervisor, probe
+        self._redated: ScanRequest | None = None
+        """The last attempt whose beginning was corrected while it ran."""
         self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up, self._slot_late))
 
     # --- what comes due -------------------------------------------------------------------------------
@@ -132,6 +135,16 @@ class SlotRunner:
             elif outcome.problem is not None:
                 self._note_trouble(outcome)
             self._free_rig(outcome.call)
+        self._correct_start()
+
+    def _correct_start(self) -> None:
+        """Save when the running scan was really called, where that was notably later than judged."""
+        monitor, timelapse = self._rig.monitor, self._keeper.timelapse
+        if monitor is None or monitor.request is None or monitor.delay < MIN_DELAY or timelapse is None:
+            return
+        if monitor.request is not self._redated and is_running_attempt(timelapse, monitor.request):
+            self._redated = monitor.request
+            self._keeper.commit(timelapse.redate(monitor.delay), self._clock.now())
 
     def _free_rig(self, call: Call) -> None:
         """Plan afresh at the end of a call that the next slot may have waited for."""
@@ -145,7 +158,7 @@ class SlotRunner:
             self._end_cancelled(request, outcome.result)
             self._free_rig(outcome.call)
             return
-        if outcome.delay:
+        if outcome.delay and request is not self._redated:
             timelapse = timelapse.redate(outcome.delay)
         problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
         if isinstance(problem, ScannerNotReady) and not stopping:

@@ -108,8 +108,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def abandoned(self) -> SlotRecord | None:
         """The attempt that counts as ended while its call has not come back, and may have made a whole dataset."""
-        ended = (record for record in self.records.values() if record.status is not RecordStatus.RUNNING)
-        return next((record for record in ended if record.boot_id), None)
+        return next((r for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id), None)
 
     @cached_property
     def tally(self) -> Tally:
@@ -245,8 +244,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def interrupt(self, at: datetime | None, why: str, *, is_abandoned: bool = False) -> TimeLapse:
         """Return the value after *interrupted*: the attempt was cut off ``at``, or at an unknown time (``None``).
 
-        The slot stays next; `skip_late_slots` closes it after its grace period. An attempt ``is_abandoned`` whose call
-        has not come back.
+        The slot stays next; `skip_late_slots` closes it after its grace period. ``is_abandoned``: its call is open.
         """
         record = self._running(Trigger.INTERRUPTED)
         cut = replace(
@@ -282,10 +280,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._close(self._close_late(late, at, reason, why), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
-        """Return the value after *cancelled*: the running slot is interrupted, and those still open are skipped.
-
-        The call of the running attempt has not come back; `settle_abandoned` says that it has.
-        """
+        """Return the value after *cancelled*: the running slot is interrupted, its call open; the rest is skipped."""
         check_transition(self.state, Trigger.CANCELLED)
         ending = Ending(at, storable_text(who), storable_text(why))
         cut = []
@@ -298,8 +293,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def succeed_after_all(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
         """Return the value after *scan is whole after all*: its slot is taken; a timelapse that has ended stays so."""
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, error=None)
-        taken = replace(taken, pictures=pictures, boot_id=None)
+        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, pictures=pictures)
+        taken = replace(taken, error=None, boot_id=None)
         if slot == self.next_idx:
             return self._close([taken], Trigger.WHOLE_AFTER_ALL)
         return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=self._and(taken))
