@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import operator
 import threading
-from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from datetime import timedelta
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.side_writes import name_thread
 from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
     DriverError,
-    DriverStalled,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
@@ -37,13 +36,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.support.clock import Clock
 
-T = TypeVar("T")
-
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
-
-WAIT_INTERVAL: Final = 0.5
-"""Seconds between two looks at what else is to be done while the loop itself waits for a call."""
 
 MAX_RECOVER_SILENCE: Final = timedelta(minutes=5)
 """For a driver to say what became of an attempt; no slot is taken meanwhile."""
@@ -238,6 +232,7 @@ class RigThread:
         self._calls.put((driver, call, request, manual))
 
     def _work(self) -> None:
+        name_thread("rig")
         while True:
             driver, call, request, manual = self._calls.get()
             self._monitor = CallMonitor(self._clock, call, request, manual)
@@ -247,36 +242,6 @@ class RigThread:
             with self._lock:
                 self._pending -= 1
                 self._post(outcome)
-
-
-def call_with_timeout(
-    limit: timedelta, who: str, call: Callable[[], T], is_alive: Callable[[], bool] = lambda: False
-) -> T:
-    """Return what ``call`` returns, or raise what it raises: for the few calls that the loop itself waits for.
-
-    ``is_alive`` is asked every `WAIT_INTERVAL` on the calling thread; where it holds, ``limit`` counts from then on.
-
-    Raises
-    ------
-    DriverStalled
-        It takes longer. The thread that makes it can't be killed, and goes on.
-
-    """
-    end: Future[T] = Future()
-
-    def make() -> None:
-        try:
-            end.set_result(call())
-        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; it is raised again below
-            end.set_exception(problem)
-
-    threading.Thread(target=make, name="driver", daemon=True).start()
-    left = limit.total_seconds()
-    while not wait([end], min(left, WAIT_INTERVAL)).done:
-        left = limit.total_seconds() if is_alive() else left - WAIT_INTERVAL
-        if left <= 0:
-            raise DriverStalled(who, limit, abandoned=True)
-    return end.result()
 
 
 def make_directory(datasets: Path) -> None:

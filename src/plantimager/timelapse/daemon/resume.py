@@ -15,10 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import request_of
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.driver_calls import (
     CallMonitor,
     CallOutcome,
-    call_with_timeout,
     make_call,
     max_silence,
 )
