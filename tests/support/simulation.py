@@ -30,12 +30,12 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.inbox import Answer, leave_request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import dataset_probe, definition_intake, resume
+from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.store_keeper import LEAST_SAVE_TIMEOUT, StoreKeeper
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
@@ -121,9 +121,11 @@ class Bounded(StrEnum):
     RECOVER = "recover"
     LOOK = "look at the datasets"
     CHECK = "check of a definition"
+    READ = "read of a file"
 
 
-BOUNDED = {resume: Bounded.RECOVER, dataset_probe: Bounded.LOOK, definition_intake: Bounded.CHECK}
+BOUNDED = {resume: Bounded.RECOVER, dataset_probe: Bounded.LOOK}
+BOUNDED |= {definition_intake: Bounded.CHECK, bounded_call: Bounded.READ}
 """Which module of the daemon waits for which of them."""
 
 
@@ -396,8 +398,8 @@ class Life:
         """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
-        self.awaits_archive = False
-        """Whether a definition waits until the last timelapse can be archived."""
+        self.awaits_disk = False
+        """Whether a definition waits for its own disk, or for that of the archive."""
 
     def run(self) -> None:
         world = self.world
@@ -446,7 +448,7 @@ class Life:
         self.is_waiting = False
 
     def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
-        """Do what `driver_calls.call_with_timeout` does."""
+        """Do what `bounded_call.call_with_timeout` does."""
         clock, hangs = self.clock, what in self.world.hangs
         self.has_hung |= hangs
         result, began = call(), clock.elapsed
@@ -616,7 +618,7 @@ class Life:
         if not retry:
             assert late >= NONE or self.is_set_in_wait, f"slot {slot} fired {late} early"
             if world.config.missed is Missed.SKIP and not self.is_set_in_wait:
-                assert late <= max(timelapse.grace, SECOND) + LEAST_SAVE_TIMEOUT, f"slot {slot} fired {late} late"
+                assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
         if last is not None and slot < last.index:
             assert self.set_back_since_scan, "an earlier slot after a later one"
         self._last_scan = request
@@ -636,7 +638,7 @@ class Life:
             self._look_at_disk()
         phase = self.daemon.lifecycle.phase
         goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
-        goes_on |= self.awaits_archive
+        goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
@@ -1053,5 +1055,5 @@ class _Collector(logging.Handler):
         line = Line(action, sentence, record.levelno, fields)
         self._life.world.journal.append(line)
         if action.startswith("definition_"):
-            self._life.awaits_archive = "begins as soon as it can" in sentence
+            self._life.awaits_disk = "begins as soon as it can" in sentence or "is tried again" in sentence
         self._life.judge_line(line)

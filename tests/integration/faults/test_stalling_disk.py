@@ -13,6 +13,7 @@ from daemon_process import NotifySocket, Place, statuses
 from failing_calls import stalling
 from tiny_scan import GRACE, configuration, definition
 
+from plantimager.timelapse.daemon.driver_calls import MAX_DELAY
 from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 GRACE_OF_STALLS = timedelta(seconds=6)
 LONG = 9.0
 """Seconds of a stall that a thread beside the loop may have: longer than a save may take, and than the grace period."""
-SHORT = 0.5
-"""Seconds of a stall in the loop's own writes and sends, none of which is to a disk: the time-out of its socket."""
+MIDDLING = 2.5
+"""Seconds of a stall that the rig's thread may have, too: of one that is longer than the grace no rig is ready."""
 STEP = 6
 """A slot makes about so many calls of a kind in each thread: every one of them is met."""
 SLOTS = 7
@@ -34,16 +35,22 @@ STALLS = [
     ("/^link", ("loop", "disk", "side"), LONG),
     ("/^unlink", ("loop", "disk", "side"), LONG),
     ("/^write", ("disk", "side"), LONG),
-    ("/^write", ("loop",), SHORT),
-    ("/^send", ("loop",), SHORT),
+    ("/^send", ("loop", "disk", "side", "notices"), LONG),
+    ("/^open", ("loop",), LONG),
 ]
+"""The one write of the loop is to its own pipe, which takes it or refuses it at once."""
+
+ALL_CALLS = ["fsync", "/^rename", "/^link", "/^unlink", "/^write", "/^send", "/^mkdir"]
+INTERVAL = 10
+"""Seconds between slots, each of which has such a stall in every thread: of a scan's, of the save's, of the line's."""
 
 
-def begin(directory: Path, n_shots: int, grace: timedelta) -> Place:
+def begin(directory: Path, n_shots: int, grace: timedelta, interval: int) -> Place:
     place = Place(directory)
     place.configure(configuration(f'datasets = "{directory / "scans"}"'))
     seconds = round(grace.total_seconds())
-    place.define(definition(n_shots).replace(f"grace_period = {GRACE}", f"grace_period = {seconds}"))
+    slots = definition(n_shots).replace("interval = 1", f"interval = {interval}")
+    place.define(slots.replace(f"grace_period = {GRACE}", f"grace_period = {seconds}"))
     return place
 
 
@@ -54,10 +61,12 @@ def latest_start(store: dict) -> timedelta:
     return max(datetime.fromisoformat(at) - times[index] for index, at in started)
 
 
-def stall_everywhere(directory: Path, call: str, names: tuple[str, ...], seconds: float) -> None:
+def stall_everywhere(
+    directory: Path, call: str, names: tuple[str, ...], seconds: float, interval: int = 1, slots: int = SLOTS
+) -> None:
     """Run a daemon through slots in which each such call of its threads stalls once."""
     directory.mkdir()
-    place = begin(directory, 1000, GRACE_OF_STALLS)
+    place = begin(directory, 1000, GRACE_OF_STALLS, interval)
     watchdog = {"WATCHDOG_USEC": str(round((GRACE_OF_STALLS * 5).total_seconds() * 1e6))}
     with NotifySocket(directory) as systemd, place.start(NOTIFY_SOCKET=str(systemd.path), **watchdog) as daemon:
         reader = threading.Thread(target=systemd.wait_for, args=["STOPPING=1"], daemon=True)
@@ -65,7 +74,7 @@ def stall_everywhere(directory: Path, call: str, names: tuple[str, ...], seconds
         daemon.wait_for("scan_succeeded: ")
         for first in range(1, STEP + 1):
             with stalling(daemon.process.pid, call, seconds, f"{first}+{STEP}", names):
-                for _ in range(SLOTS):
+                for _ in range(slots):
                     daemon.wait_for("scan_succeeded: ")
         assert daemon.stop() == 0
     fed = [message for message in systemd.messages if "WATCHDOG=1" in message]
@@ -74,15 +83,30 @@ def stall_everywhere(directory: Path, call: str, names: tuple[str, ...], seconds
     store = place.read()
     taken = store["next_idx"]
     assert statuses(store)[:taken] == ["succeeded"] * taken, (call, names)
-    assert latest_start(store) <= GRACE_OF_STALLS + timedelta(seconds=1), (call, names)
+    assert latest_start(store) <= GRACE_OF_STALLS, (call, names)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls stall")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls stall")
+
+
+def stall_each(directory: Path, stalls: list[tuple[object, ...]]) -> None:
+    """Run a daemon for each of the stalls, all at the same time."""
+    with ThreadPoolExecutor(len(stalls)) as pool:
+        places = [directory / str(number) for number in range(len(stalls))]
+        runs = [pool.submit(stall_everywhere, place, *stall) for place, stall in zip(places, stalls, strict=True)]
+    for run in runs:
+        run.result()
+
+
+@needs_strace
 def test_no_stall_beside_the_loop_costs_a_slot(tmp_path) -> None:
     """Each fsync, write, rename, link and send of a slot in turn takes longer than a save may, or than the grace."""
     assert timedelta(seconds=LONG) > max(SAVE_TIMEOUT, GRACE_OF_STALLS)
-    with ThreadPoolExecutor(len(STALLS)) as pool:
-        places = [tmp_path / str(number) for number in range(len(STALLS))]
-        runs = [pool.submit(stall_everywhere, place, *stall) for place, stall in zip(places, STALLS, strict=True)]
-    for run in runs:
-        run.result()
+    stall_each(tmp_path, STALLS)
+
+
+@needs_strace
+def test_no_stall_of_any_thread_costs_a_slot(tmp_path) -> None:
+    """The rig's thread and those that put its files on disk, too: longer than a slot waits for the datasets' disk."""
+    assert MAX_DELAY < timedelta(seconds=MIDDLING) < SAVE_TIMEOUT
+    stall_each(tmp_path, [(call, (), MIDDLING, INTERVAL, 1) for call in ALL_CALLS])

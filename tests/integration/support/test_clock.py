@@ -108,10 +108,12 @@ def test_boot_is_named(system):
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", system.boot_id())
 
 
-def test_hidden_boot_id_is_empty(system, monkeypatch):
+def test_hidden_boot_id_is_empty(monkeypatch):
     """In a sandbox without /proc/sys a record lacks that detail, and the daemon runs."""
     monkeypatch.setattr(clock_module, "Path", lambda _: Path("/nonexistent"))
-    assert system.boot_id() == ""
+    hidden = SystemClock(rtcs=Path("/nonexistent"))
+    assert hidden.boot_id() == ""
+    hidden.close()
 
 
 def test_thread_wakes_the_wait(system):

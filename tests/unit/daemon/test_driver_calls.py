@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.daemon import driver_calls
-from plantimager.timelapse.daemon.driver_calls import CallMonitor, call_with_timeout, make_call
+from plantimager.timelapse.daemon import bounded_call, driver_calls
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout
+from plantimager.timelapse.daemon.driver_calls import CallMonitor, make_call
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
@@ -129,9 +130,9 @@ def test_scan_does_not_begin_late_behind_a_directory_that_is_slow(tmp_path, monk
     assert driver.asked == []
 
 
-@pytest.mark.parametrize(("took", "begins"), [(1.8, False), (0.05, True)])
+@pytest.mark.parametrize(("took", "begins"), [(1.8, False), (0.02, False), (0.01, True)])
 def test_scan_does_not_begin_after_the_end_of_grace_behind_a_directory(tmp_path, monkeypatch, took, begins):
-    """A slot judged at the very end of its grace has no two seconds left; a save that stalled there costs none."""
+    """Not by a millisecond: a slot judged at the very end of its grace has no two seconds left."""
     clock, driver = VirtualClock(AT + timedelta(seconds=1.99)), Driver()
     monkeypatch.setattr(driver_calls, "make_directory", lambda _: clock.pass_time(timedelta(seconds=took)))
     request = replace(request_into(tmp_path), started_at=clock.now(), start_by=AT + timedelta(seconds=2))
@@ -190,7 +191,7 @@ def test_recover_that_puts_pictures_on_disk_reports_each_of_them(tmp_path):
 
 def test_call_that_gives_signs_of_life_is_waited_for(monkeypatch):
     """Its time-out counts from the last of them."""
-    monkeypatch.setattr(driver_calls, "WAIT_INTERVAL", 0.01)
+    monkeypatch.setattr(bounded_call, "WAIT_INTERVAL", 0.01)
     is_done, asked = threading.Event(), []
 
     def is_alive() -> bool:
@@ -205,7 +206,7 @@ def test_call_that_gives_signs_of_life_is_waited_for(monkeypatch):
 
 def test_call_that_gives_no_sign_of_life_any_more_is_given_up(monkeypatch):
     """It counts as hung, and its thread goes on."""
-    monkeypatch.setattr(driver_calls, "WAIT_INTERVAL", 0.01)
+    monkeypatch.setattr(bounded_call, "WAIT_INTERVAL", 0.01)
     is_done, signs = threading.Event(), iter([True] * 5)
     with pytest.raises(DriverStalled, match=r"made no progress for 0\.0"):
         call_with_timeout(timedelta(seconds=0.02), "rig", is_done.wait, lambda: next(signs, False))

@@ -541,3 +541,80 @@ def test_question_about_an_abandoned_attempt_that_hangs_is_not_repeated(rig):
     assert world.live(off=5 * SECOND).ended is End.ABANDONED
     world.live(off=5 * SECOND)
     assert world.statuses() == ["failed", "succeeded"]
+
+
+def stop_in_mid_scan(world):
+    world.live((HOUR + MINUTE, Life.stop))
+
+
+def cancel_in_mid_scan(world):
+    world.live((HOUR + MINUTE, Life.cancel))
+
+
+def cancel_and_stop_in_mid_scan(world):
+    world.live((HOUR + MINUTE, Life.cancel), (HOUR + MINUTE + SECOND, Life.stop))
+
+
+ABANDONMENTS = [
+    (stop_in_mid_scan, ["succeeded", "succeeded"], TimeLapseState.COMPLETED),
+    (cancel_in_mid_scan, ["succeeded", "skipped"], TimeLapseState.CANCELLED),
+    (cancel_and_stop_in_mid_scan, ["succeeded", "skipped"], TimeLapseState.CANCELLED),
+]
+"""How a call is abandoned while its record says something else than that it failed, and what becomes of the slots."""
+
+
+@pytest.mark.parametrize(("abandon", "statuses", "state"), ABANDONMENTS)
+@pytest.mark.parametrize("off", [5 * SECOND, 30 * MINUTE])
+def test_abandoned_attempt_is_asked_about_whatever_its_record_says(rig, abandon, statuses, state, off):
+    """At a stop, or after a cancellation, within its grace period or after it; no slot is taken twice."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
+    abandon(world)
+    assert world.lives[-1].ended is End.ABANDONED
+    assert world.stored().records[0].status is RecordStatus.INTERRUPTED
+    world.datasets.add("tl_0")
+    world.live(off=off)
+    record = world.stored().records[0]
+    assert (record.status, record.error, record.pictures) == (RecordStatus.SUCCEEDED, None, 1)
+    assert (world.statuses(), world.stored().state) == (statuses, state)
+    assert world.scans()[1:] == ([(1, 1)] if state is TimeLapseState.COMPLETED else [])
+    assert len(world.said("scan_recovered")) == 1
+
+
+@pytest.mark.parametrize(("abandon", "_", "state"), ABANDONMENTS)
+def test_abandoned_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatch, abandon, _, state):
+    """It stays interrupted, or is attempted again, as if nobody had asked."""
+    asked = []
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE)
+    world.behaviour = lambda request: DEAF if (request.index, request.attempt) == (0, 1) else Behaviour()
+    abandon(world)
+    for _ in range(3):
+        world.live((10 * SECOND, Life.stop), off=5 * SECOND)
+    assert asked == ["tl_0"]
+    assert world.statuses()[0] == ("interrupted" if state.is_terminal else "succeeded")
+
+
+def test_cancelled_attempt_whose_daemon_is_killed_is_asked_about(rig):
+    """Its pictures were being put on disk; one that came to its end before is not asked about."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE, stops_in=None)
+    world.live((HOUR + MINUTE, Life.cancel), (HOUR + MINUTE + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    world.live((MINUTE, Life.kill), off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "skipped"]
+
+
+def test_cancelled_attempt_that_has_ended_is_not_asked_about(rig, monkeypatch):
+    """The driver has answered by then."""
+    asked = []
+    monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=10 * MINUTE)
+    world.live((HOUR + MINUTE, Life.cancel), (HOUR + 2 * MINUTE, Life.kill))
+    world.live((MINUTE, Life.kill), off=5 * SECOND)
+    assert (asked, world.statuses()) == ([], ["interrupted", "skipped"])

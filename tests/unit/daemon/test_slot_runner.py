@@ -277,3 +277,24 @@ def test_record_says_when_the_scan_was_called_and_the_call_knows_the_end_of_grac
     world.live()
     assert bound == [START + HOUR + 5 * SECOND, None]
     assert world.stored().records[0].started_at == START + HOUR + 12 * SECOND
+
+
+def test_running_record_on_disk_soon_has_the_true_start_of_a_scan_that_a_slow_disk_delayed(rig, monkeypatch):
+    """A kill leaves it as it is then; the correction isn't made twice where the scan comes to its end."""
+
+    def delayed(call, request, *rest):
+        return CallOutcome(call, request, *rest, delay=NONE if request is None else 4 * SECOND)
+
+    monkeypatch.setattr("simulation.CallOutcome", delayed)
+    world = rig()
+    world.define(every=10 * MINUTE, n=2, grace=5 * MINUTE)
+
+    def is_called_late(life):
+        life.daemon.rig.monitor.note_delay(4 * SECOND)
+
+    world.behaviour = lambda _: Behaviour(takes=20 * SECOND)
+    world.live((HOUR + SECOND, is_called_late), (HOUR + 5 * SECOND, Life.kill))
+    assert world.stored().current.started_at == START + HOUR + 4 * SECOND
+    world.live((SECOND, is_called_late), (MINUTE, Life.kill), off=5 * SECOND)
+    began = HOUR + 5 * SECOND + 5 * SECOND + SECOND  # the kill, the time off, prepare
+    assert world.stored().records[0].started_at == START + began + 4 * SECOND

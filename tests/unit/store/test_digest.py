@@ -17,6 +17,8 @@ from plantimager.timelapse.support.json_text import dumps, loads
 from stores import PATH, read
 
 SMALL, MIDDLE, LARGE = "one-shot-pending", "interval-utc-interrupted", "interval-year-8760"
+SWEPT = (SMALL, MIDDLE, "fixed-times-dst", "interval-completed", "interval-naive-midrun")
+"""Of these every bit is tried."""
 SAMPLE = 10_007
 """Of the bits of the large store every so many-th is tried: a prime, so that all places in a byte are among them."""
 
@@ -35,14 +37,14 @@ def accepted(text: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [SMALL, MIDDLE, LARGE])
+@pytest.mark.parametrize("name", [*SWEPT, LARGE])
 def test_store_as_it_was_written_fits_its_digest(name: str) -> None:
     """Which says nothing about a version without one: another program's, or an older one."""
     assert fits_digest(text_of(name)) is True
     assert fits_digest((STORES / f"{name}.json").read_bytes()) is None
 
 
-@pytest.mark.parametrize(("name", "step"), [(SMALL, 1), (MIDDLE, 1), (LARGE, SAMPLE)])
+@pytest.mark.parametrize(("name", "step"), [*((name, 1) for name in SWEPT), (LARGE, SAMPLE)])
 def test_no_flipped_bit_is_accepted_without_a_word(name: str, step: int) -> None:
     """Not in the digest itself, its key or that of what is ours either."""
     text = text_of(name)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from plantimager.timelapse.daemon.bounded_call import read_within
+from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.settings.config import Config, Missed, read_config
-from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
+from plantimager.timelapse.support.errors import ConfigurationError, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
     from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.drivers.programs.observe import ObserveProgram
-    from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.places import Places
 
 
@@ -21,9 +23,13 @@ class ActiveConfig:
     """The configuration in use; another one takes its place when it was read again without a fault. Loop thread."""
 
     def __init__(
-        self, places: Places, config: Config, make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver]
+        self,
+        places: Places,
+        config: Config,
+        make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver],
+        patience: Callable[[], timedelta],
     ) -> None:
-        """Make the driver.
+        """Make the driver; ``patience`` returns how long the loop may wait for the file of the configuration.
 
         Raises
         ------
@@ -33,7 +39,9 @@ class ActiveConfig:
             It fails to be made.
 
         """
-        self._places, self._make_driver = places, make_driver
+        self._places, self._make_driver, self._patience = places, make_driver, patience
+        self.owner = places.owner
+        """Whose the datasets are."""
         self.config = config
         self.driver = self._make_driver_of(config)
         self._kept_datasets: Path | None = None
@@ -60,11 +68,6 @@ class ActiveConfig:
         return self._places.datasets_in(self.config.datasets)
 
     @property
-    def owner(self) -> Owner:
-        """Whose those datasets are."""
-        return self._places.owner
-
-    @property
     def observe(self) -> ObserveProgram | None:
         """The program that observes something beside each scan."""
         config = self.config
@@ -89,7 +92,7 @@ class ActiveConfig:
 
         """
         try:
-            config = read_config(self._places.find_config())
+            config = self._read()
             if _driver_choice(config) != _driver_choice(self.config):
                 self.driver = self._make_driver_of(config)
         except TimelapsedError as faulty:
@@ -99,6 +102,12 @@ class ActiveConfig:
         self.trouble = None
         before, self.config = self.config, config
         return config != before
+
+    def _read(self) -> Config:
+        try:
+            return read_within(self._patience(), lambda: read_config(self._places.find_config()))
+        except DiskStalled as stalled:
+            raise ConfigurationError(f"the configuration can't be read: {stalled}") from stalled
 
     def _make_driver_of(self, config: Config) -> ScannerDriver:
         try:

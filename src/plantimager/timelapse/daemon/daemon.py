@@ -138,7 +138,7 @@ class Daemon:
 
         """
         host, keeper, clock = self.host, self.keeper, self.host.clock
-        active = ActiveConfig(host.places, self.config, host.make_driver)
+        active = ActiveConfig(host.places, self.config, host.make_driver, lambda: keeper.patience)
         rig = Rig(clock, active, host.make_thread)
         common = Common(clock, host.notifier, self.signals, self.lifecycle, keeper, active, rig, self.hold)
         scheduler = WallClockScheduler(clock, turn=lambda wake: loop.turn(wake))  # noqa: PLW0108 - made below

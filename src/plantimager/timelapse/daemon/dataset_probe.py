@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.driver_calls import call_with_timeout
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.driver_calls import bound_error, call_with_timeout
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
+from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.driver_calls import bound_error
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.events import TimelapseEnded
@@ -45,8 +48,12 @@ ARCHIVE_INTERVAL: Final = timedelta(seconds=10)
 """Between two tries to accept a definition for which the last timelapse couldn't be archived."""
 
 
+START_TIMEOUT: Final = timedelta(seconds=60)
+"""For the disk of the definition at a start, when no slot waits; well below what systemd is asked for."""
+
+
 class _NotArchived(DefinitionRefused):
-    """The disk doesn't take the store of the last timelapse into the archive; it may later."""
+    """The disk of the archive doesn't take the store of the last timelapse, or doesn't answer; it may later."""
 
 
 class DefinitionIntake:
@@ -70,8 +77,8 @@ class DefinitionIntake:
         DefinitionRefused, FaultsFound
             It can't be accepted, or the store of the last timelapse can't be archived.
         """
-        held, history, now = self._keeper.stored, self._places.history, self._clock.now()
-        check_may_start(definition, held, history)
+        held, now = self._keeper.stored, self._clock.now()
+        self._check_may_start(definition)
         schedule = definition.schedule(now)
         if not self._active.run_latest:
             check_not_over(definition, schedule, now)
@@ -90,6 +97,14 @@ class DefinitionIntake:
         self._planner.plan_afresh()
         self._probe.look()
         return describe_start(stored.timelapse, source, now)
+
+    def _check_may_start(self, definition: Definition) -> None:
+        """Do as `check_may_start`; raise `_NotArchived` where the disk of the archive doesn't answer."""
+        check = partial(check_may_start, definition, self._keeper.stored, self._places.history)
+        try:
+            read_within(self._keeper.patience, check)
+        except DiskStalled as stalled:
+            raise _NotArchived(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
 
     def _ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can make the scans that a definition asks for.
@@ -116,8 +131,12 @@ class DefinitionIntake:
         driver, name, estimate = self._active.driver, self._active.config.driver, None
         with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse
             estimate = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
-        run_latest = self._active.run_latest
-        return tuple(fit_notes(definition, schedule.slots, estimate, self._places, run_latest=run_latest))
+        run_latest, places = self._active.run_latest, self._places
+        find = partial(fit_notes, definition, schedule.slots, estimate, places, run_latest=run_latest)
+        try:
+            return tuple(read_within(CHECK_TIMEOUT, lambda: [*find()]))
+        except DiskStalled:  # a note is missing
+            return ()
 
     def _archive(self, held: StoredTimelapse, now: datetime) -> None:
         """Put the store of the last timelapse into the archive; the name of a draft stays free.
@@ -139,13 +158,25 @@ class DefinitionIntake:
     # --- the definition in the configuration directory ------------------------------------------------
 
     def look(self) -> Definition | None:
-        """Return the definition in the configuration directory; a faulty one is logged."""
-        try:
+        """Return the definition in the configuration directory; a faulty one is logged.
+
+        Where its disk doesn't answer, `accept_waiting` looks again if there is no schedule to keep then.
+        """
+
+        def read() -> Definition | None:
             path = self._places.find_definition()
             return None if path is None else load_definition(path)
+
+        try:
+            is_kept = self._lifecycle.phase.keeps_schedule
+            return read_within(self._keeper.patience if is_kept else START_TIMEOUT, read)
+        except DiskStalled as stalled:
+            if self._retry_at is None:
+                log_event(Action.DEFINITION_FAULTY, f"the definition can't be read: {stalled}; it is tried again")
+            self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
         except TimelapsedError as faulty:
             log_event(Action.DEFINITION_FAULTY, str(faulty))
-            return None
+        return None
 
     def accept_found(self, *, quiet: bool = False) -> None:
         """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
@@ -175,8 +206,10 @@ class DefinitionIntake:
             self._retry_at = None
 
     def watch(self) -> float | None:
-        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits for the archive."""
-        return None if self._retry_at is None else max(self._retry_at - self._clock.monotonic(), 0.0)
+        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits for a disk."""
+        if self._retry_at is None or not self._lifecycle.phase.keeps_schedule:
+            return None
+        return max(self._retry_at - self._clock.monotonic(), 0.0)
 
     def accept_by_itself(self, definition: Definition, *, quiet: bool = False) -> None:
         """Accept a definition without a person having asked for it.
@@ -198,7 +231,7 @@ class DefinitionIntake:
     def _announce(self, definition: Definition, last: TimeLapse) -> None:
         """Log of a new definition that a person has to begin it, and why."""
         with suppress(DefinitionRefused, OSError):  # a reload logs these
-            check_may_start(definition, self._keeper.stored, self._places.history)
+            self._check_may_start(definition)
             why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)

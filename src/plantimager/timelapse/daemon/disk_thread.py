@@ -9,11 +9,10 @@ from __future__ import annotations
 import errno
 import threading
 from concurrent.futures import Future, wait
-from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from plantimager.timelapse.daemon.side_writes import name_thread
 from plantimager.timelapse.domain.durations import format_duration
 
 if TYPE_CHECKING:
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 T = TypeVar("T")
-
-
-def name_thread(name: str) -> None:
-    """Name this thread to the kernel, for ``ps -L``, which Python 3.11 doesn't."""
-    with suppress(OSError):
-        Path("/proc/thread-self/comm").write_text(name)
 
 
 class DiskStalled(OSError):

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import operator
 import threading
-from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from datetime import timedelta
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.side_writes import name_thread
 from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.support.errors import (
     DriverError,
-    DriverStalled,
     ScanCancelled,
     ScanFailed,
     ScannerNotReady,
@@ -37,13 +36,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.support.clock import Clock
 
-T = TypeVar("T")
-
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two wake-ups of the loop for a scan's progress; a person can't read faster."""
-
-WAIT_INTERVAL: Final = 0.5
-"""Seconds between two looks at what else is to be done while the loop itself waits for a call."""
 
 MAX_RECOVER_SILENCE: Final = timedelta(minutes=5)
 """For a driver to say what became of an attempt; no slot is taken meanwhile."""
@@ -54,11 +48,11 @@ MAX_ERROR_CHARACTERS: Final = 2000
 MAX_DELAY: Final = timedelta(seconds=2)
 """For the directory of datasets to answer before a scan; behind more of it the slot is judged afresh."""
 
-LEAST_DELAY: Final = timedelta(milliseconds=100)
-"""The same at the end of a grace period: less is no delay, so that a save that stalls costs no slot there."""
-
 MAX_START_DELAY: Final = timedelta(seconds=6)
 """Between the judgement of a slot and its scan, save and directory included; more of it is a clock that was set."""
+
+MIN_DELAY: Final = timedelta(seconds=1)
+"""From which on the true beginning of a scan is saved while it runs, and not with its end."""
 
 MAX_PICTURES: Final = 1_000_000_000
 """In a dataset; a larger number is no count."""
@@ -73,7 +67,7 @@ class CallOutcome(Struct, frozen=True):
     problem: BaseException | None = None
     answer: Answer | None = None
     delay: timedelta = timedelta(0)
-    """How much later than ``started_at`` of its request the driver's scan was called."""
+    """That of its monitor."""
 
 
 class CallMonitor(EventMonitor):
@@ -90,8 +84,9 @@ class CallMonitor(EventMonitor):
         self.manual = manual
         """The manual command, where the call is one."""
         self.began = self.last_sign = clock.monotonic()
-        self._looked_at = self.began
         self.cancelled_at: float | None = None
+        self.delay = timedelta(0)
+        """How much later than ``started_at`` of its request the driver's scan was called."""
         self._last_wake = float("-inf")
         self._has_misreported = False
 
@@ -116,14 +111,15 @@ class CallMonitor(EventMonitor):
         """Return the time."""
         return self._clock.now()
 
+    def note_delay(self, delay: timedelta) -> None:
+        """Note how much later than recorded the driver's scan is called, now. Rig thread."""
+        self.delay = delay
+        if delay >= MIN_DELAY:
+            self._clock.wake()
+
     def note_step(self, words: str) -> None:
         """Note a sign of life of a step that counts no pictures. Any thread."""
         self.progress(*self.steps[:2], words)
-
-    def is_heard_again(self) -> bool:
-        """Whether there was a sign of life since this was asked last. Loop thread."""
-        before, self._looked_at = self._looked_at, self.last_sign
-        return self._looked_at > before
 
     def cancel(self) -> None:
         """Ask for the end, and start counting how long it takes. Loop thread."""
@@ -169,6 +165,7 @@ def _make_call(
             delay = began - (request.started_at or began)
             if not timedelta(0) < delay <= MAX_START_DELAY:
                 delay = timedelta(0)
+            monitor.note_delay(delay)
             result = driver.scan(replace(request, started_at=began), monitor)
             return CallOutcome(call, request, _check_result(call, result), delay=delay)
         if call is Call.MANUAL and monitor is not None and monitor.manual is not None:
@@ -188,12 +185,12 @@ def _check_start(request: ScanRequest, monitor: CallMonitor) -> datetime:
     Raises
     ------
     ScannerNotReady
-        The directory of datasets took so long to answer that the scan would begin late.
+        The save, or the directory of datasets, took so long that the scan would begin late.
     """
-    now, took = monitor.now(), monitor.age
-    is_over = request.start_by is not None and now > request.start_by
-    if took > (LEAST_DELAY if is_over else MAX_DELAY):
-        where = request.dataset_dir.parent
+    now, took, where = monitor.now(), monitor.age, request.dataset_dir.parent
+    if request.start_by is not None and now > request.start_by:
+        raise ScannerNotReady(f"its grace period was over when store and {where} had answered")
+    if took > MAX_DELAY:
         words = f"{where} took {format_duration(took)} to answer, behind which the scan would begin late"
         raise ScannerNotReady(words)
     return now
@@ -235,6 +232,7 @@ class RigThread:
         self._calls.put((driver, call, request, manual))
 
     def _work(self) -> None:
+        name_thread("rig")
         while True:
             driver, call, request, manual = self._calls.get()
             self._monitor = CallMonitor(self._clock, call, request, manual)
@@ -244,36 +242,6 @@ class RigThread:
             with self._lock:
                 self._pending -= 1
                 self._post(outcome)
-
-
-def call_with_timeout(
-    limit: timedelta, who: str, call: Callable[[], T], is_alive: Callable[[], bool] = lambda: False
-) -> T:
-    """Return what ``call`` returns, or raise what it raises: for the few calls that the loop itself waits for.
-
-    ``is_alive`` is asked every `WAIT_INTERVAL` on the calling thread; where it holds, ``limit`` counts from then on.
-
-    Raises
-    ------
-    DriverStalled
-        It takes longer. The thread that makes it can't be killed, and goes on.
-
-    """
-    end: Future[T] = Future()
-
-    def make() -> None:
-        try:
-            end.set_result(call())
-        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; it is raised again below
-            end.set_exception(problem)
-
-    threading.Thread(target=make, name="driver", daemon=True).start()
-    left = limit.total_seconds()
-    while not wait([end], min(left, WAIT_INTERVAL)).done:
-        left = limit.total_seconds() if is_alive() else left - WAIT_INTERVAL
-        if left <= 0:
-            raise DriverStalled(who, limit, abandoned=True)
-    return end.result()
 
 
 def make_directory(datasets: Path) -> None:

@@ -15,10 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import request_of
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.driver_calls import (
     CallMonitor,
     CallOutcome,
-    call_with_timeout,
     make_call,
     max_silence,
 )
@@ -123,9 +123,13 @@ class Resume:
         monitor = CallMonitor(self._clock, Call.RECOVER, request)
         limit = max_silence(driver, Call.RECOVER, config.stall_timeout)
 
+        heard = monitor.began
+
         def is_alive() -> bool:
+            nonlocal heard
             self._stop.go_on_in_recover(monitor.steps[2])
-            return monitor.is_heard_again() and monitor.age < config.scan_timeout
+            before, heard = heard, monitor.last_sign
+            return heard > before and monitor.age < config.scan_timeout
 
         try:
             ask = partial(make_call, driver, Call.RECOVER, request, monitor)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.journal import IDENTIFIER, Action, log_event
+from plantimager.timelapse.daemon.side_writes import SideNotifier, SideThread
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -21,7 +22,6 @@ from plantimager.timelapse.support.errors import (
 )
 from plantimager.timelapse.support.streams import open_missing_streams
 from plantimager.timelapse.systemd.journal_lines import flush_lines, set_level, set_up_logging
-from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,10 @@ def _run(config_file: Path | None, rig: str | None) -> int:
     places = find_places(os.environ, rig=rig, config_file=config_file)
     config = read_config(places.find_config())
     set_level(IDENTIFIER, config.log_level)
-    daemon = Daemon(Host(places, SystemClock(), Notifier(os.environ), LiveFile(places.store)), config)
+    notices = SideThread("notices")
+    daemon = Daemon(Host(places, SystemClock(), SideNotifier(os.environ, notices), LiveFile(places.store)), config)
     daemon.signals.install()
-    return daemon.run()
+    try:
+        return daemon.run()
+    finally:
+        notices.finish()

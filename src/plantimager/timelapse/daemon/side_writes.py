@@ -1,21 +1,22 @@
-"""Writes that nothing depends on, on a thread of their own: a disk that stalls must not hold up the loop for them.
+"""Writes that the loop doesn't wait for, on threads of their own: whoever takes them must not hold it up.
 
-They are the live status and the answers to requests.
+They are the live status and the answers to requests, and the notices to systemd.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.inbox import Inbox
-from plantimager.timelapse.daemon.disk_thread import name_thread
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-    from pathlib import Path
+    from collections.abc import Callable, Hashable, Mapping
 
     from plantimager.timelapse.channel.inbox import Answer, Request
     from plantimager.timelapse.channel.live import LiveFile
@@ -24,10 +25,17 @@ LAST_WRITES_TIMEOUT: Final = 2.0
 """Seconds for the writes that still wait when the process ends."""
 
 
+def name_thread(name: str) -> None:
+    """Name this thread to the kernel, for ``ps -L``, which Python 3.11 doesn't."""
+    with suppress(OSError):
+        Path("/proc/thread-self/comm").write_text(name)
+
+
 class SideThread:
     """Makes the writes, in their order. The first one starts the thread, which doesn't keep the process alive."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "side") -> None:
+        self._name = name
         self._waiting: dict[Hashable, Callable[[], object]] = {}
         self._changed = threading.Condition()
         self._is_writing = False
@@ -39,7 +47,7 @@ class SideThread:
             self._waiting[key] = write
             self._changed.notify_all()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="side", daemon=True)
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
 
     def finish(self) -> None:
@@ -48,7 +56,7 @@ class SideThread:
             self._changed.wait_for(lambda: not self._waiting and not self._is_writing, LAST_WRITES_TIMEOUT)
 
     def _work(self) -> None:
-        name_thread("side")
+        name_thread(self._name)
         while True:
             with self._changed:
                 self._is_writing = False
@@ -63,6 +71,21 @@ class SideThread:
             except Exception as problem:  # noqa: BLE001 - the next status and the next answer are to be written
                 words = f"the live status or an answer can't be written: {type(problem).__name__}"
                 log_event(Action.REQUEST_REFUSED, words, error=problem)
+
+
+class SideNotifier(Notifier):
+    """The line to the service manager, by a `SideThread` of its own: one that is stopped takes nothing. Loop thread."""
+
+    def __init__(self, environment: Mapping[str, str], side: SideThread) -> None:
+        super().__init__(environment)
+        self._side = side
+        if self._systemd is not None and self._systemd.socket is not None:
+            self._systemd.socket.settimeout(None)  # then nothing is lost: the newest of each kind waits
+
+    def _send(self, *assignments: str) -> None:
+        if self._systemd is not None:
+            kind, *_ = assignments[0].split("=")
+            self._side.put(kind, partial(super()._send, *assignments))
 
 
 class SideLive:

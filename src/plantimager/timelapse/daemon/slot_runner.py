@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
+from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner, SlotJobs
@@ -49,6 +50,8 @@ class SlotRunner:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold = common.active, common.rig, common.hold
         self._supervisor, self._probe = supervisor, probe
+        self._redated: ScanRequest | None = None
+        """The last attempt whose beginning was corrected while it ran."""
         self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up, self._slot_late))
 
     # --- what comes due -------------------------------------------------------------------------------
@@ -132,6 +135,16 @@ class SlotRunner:
             elif outcome.problem is not None:
                 self._note_trouble(outcome)
             self._free_rig(outcome.call)
+        self._correct_start()
+
+    def _correct_start(self) -> None:
+        """Save when the running scan was really called, where that was notably later than judged."""
+        monitor, timelapse = self._rig.monitor, self._keeper.timelapse
+        if monitor is None or monitor.request is None or monitor.delay < MIN_DELAY or timelapse is None:
+            return
+        if monitor.request is not self._redated and is_running_attempt(timelapse, monitor.request):
+            self._redated = monitor.request
+            self._keeper.commit(timelapse.redate(monitor.delay), self._clock.now())
 
     def _free_rig(self, call: Call) -> None:
         """Plan afresh at the end of a call that the next slot may have waited for."""
@@ -142,11 +155,10 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
-            if outcome.result is not None:
-                self._end_cancelled(request, outcome.result)
+            self._end_cancelled(request, outcome.result)
             self._free_rig(outcome.call)
             return
-        if outcome.delay:
+        if outcome.delay and request is not self._redated:
             timelapse = timelapse.redate(outcome.delay)
         problem, stopping = outcome.problem, self._lifecycle.phase.is_stopping
         if isinstance(problem, ScannerNotReady) and not stopping:
@@ -177,16 +189,19 @@ class SlotRunner:
         self._hold.release()
         self.planner.plan()
 
-    def _end_cancelled(self, request: ScanRequest, result: ScanResult) -> None:
-        """Record a scan that ended whole though its timelapse was cancelled: it was being put on disk by then."""
+    def _end_cancelled(self, request: ScanRequest, result: ScanResult | None) -> None:
+        """Record that the scan of a cancelled timelapse has ended: with a result where it was being put on disk."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is not None and is_cancelled_attempt(timelapse, request):
+            if result is None:
+                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+                return
             taken = timelapse.succeed_after_all(request.index, now, result.pictures)
             self._keeper.commit(taken, now, Circumstances(note=result.note))
-            return
-        words = f"{request.scan_id} is whole, though {request.timelapse_id} was cancelled; its archive doesn't have it"
-        name, scan_id = request.timelapse_id, request.scan_id
-        log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
+        elif result is not None:
+            name, scan_id = request.timelapse_id, request.scan_id
+            words = f"{scan_id} is whole, though {name} was cancelled; its archive doesn't have it"
+            log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
 
     def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""

@@ -44,13 +44,13 @@ class Start:
         """
         has_waited = self._lifecycle.phase is DaemonPhase.WAITING_FOR_CLOCK
         if not has_waited:
-            self._loaded = self._keeper.file.load()
+            self._loaded = self._keeper.load()
         if not self._trusts_clock(_last_write(self._loaded)):
             return
         if has_waited:
             self._status.publish("clock trusted, judging the slots since the last save")
             self._notifier.extend_timeout(START_MARGIN)
-            self._loaded = self._keeper.file.load()  # it may have changed meanwhile
+            self._loaded = self._keeper.load()  # it may have changed meanwhile
         self._clock.step()  # nothing was decided by the clock as it was set before
         loaded, self._loaded = self._loaded, None
         self._resume.run(loaded)

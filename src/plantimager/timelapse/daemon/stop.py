@@ -105,5 +105,6 @@ def record_stop(keeper: StoreKeeper, now: datetime) -> None:
             keeper.retry(now)
         return
     if timelapse.state is TimeLapseState.RUNNING:
-        timelapse = timelapse.interrupt(now, "the service was stopped, and the driver did not stop in time")
+        why = "the service was stopped, and the driver did not stop in time"
+        timelapse = timelapse.interrupt(now, why, is_abandoned=True)
     keeper.commit(timelapse, now)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled, DiskThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.store_file import StoreFile
@@ -26,6 +27,7 @@ from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import shorten_records
 from plantimager.timelapse.store.writing import StoreWriter
 from plantimager.timelapse.support.durable import file_stamp
+from plantimager.timelapse.support.errors import StoreUnreadable
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ SAVE_INTERVAL: Final = timedelta(seconds=10)
 
 SAVE_TIMEOUT: Final = timedelta(seconds=3)
 """For a save to come back before it counts as failed: a good card takes a tenth of a second."""
-LEAST_SAVE_TIMEOUT: Final = timedelta(milliseconds=20)
-"""The same for a slot that begins at the very end of its grace period."""
 LAST_SAVE_TIMEOUT: Final = timedelta(seconds=20)
 """For a save that has stalled when the daemon ends; systemd is asked for more time than that."""
 
+LOAD_TIMEOUT: Final = timedelta(seconds=60)
+"""For the store to be read at a start: well below what systemd is asked for."""
 ASIDE_TIMEOUT: Final = LAST_SAVE_TIMEOUT
 """For a file that can't be used to be set aside at a start; systemd is asked for more time than that."""
 
@@ -102,7 +104,20 @@ class StoreKeeper:
         """What the daemon knows of its own past."""
         return Logbook() if self.stored is None else self.stored.logbook
 
+    @property
+    def patience(self) -> timedelta:
+        """How long the loop may wait for a file, several times in a row: no slot becomes late behind that."""
+        grace = SAVE_TIMEOUT * 4 if self.active is None else max(self.active.grace, MINIMUM_GRACE)
+        return min(SAVE_TIMEOUT, grace / 4)
+
     # --- what a start finds ---------------------------------------------------------------------------
+
+    def load(self) -> LoadedTimelapse | StoreCorrupt | None:
+        """Do as `StoreFile.load`; a disk that doesn't answer counts as unreadable."""
+        try:
+            return read_within(LOAD_TIMEOUT, self.file.load)
+        except DiskStalled as stalled:
+            raise StoreUnreadable(self.file.path, str(stalled)) from stalled
 
     def settle(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
         """Return what can be used of what was loaded; what can't be used is set aside.
@@ -271,7 +286,7 @@ def _save_timeout(timelapse: TimeLapse, at: datetime) -> timedelta:
     grace = max(timelapse.grace, MINIMUM_GRACE)
     late = timelapse.lateness(timelapse.next_idx, at) if timelapse.state is TimeLapseState.RUNNING else timedelta(0)
     left = grace - late if timedelta(0) < late <= grace else grace
-    return min(SAVE_TIMEOUT, max(left / 2, LEAST_SAVE_TIMEOUT))
+    return min(SAVE_TIMEOUT, left / 2)
 
 
 class SaveRetry:

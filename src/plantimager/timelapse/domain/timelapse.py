@@ -107,8 +107,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def abandoned(self) -> SlotRecord | None:
-        """The failed attempt whose call was abandoned, and may have made a whole dataset all the same."""
-        return next((r for r in self.records.values() if r.status is RecordStatus.FAILED and r.boot_id), None)
+        """The attempt that counts as ended while its call has not come back, and may have made a whole dataset."""
+        return next((r for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id), None)
 
     @cached_property
     def tally(self) -> Tally:
@@ -241,10 +241,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 
-    def interrupt(self, at: datetime | None, why: str) -> TimeLapse:
+    def interrupt(self, at: datetime | None, why: str, *, is_abandoned: bool = False) -> TimeLapse:
         """Return the value after *interrupted*: the attempt was cut off ``at``, or at an unknown time (``None``).
 
-        The slot stays next; `skip_late_slots` closes it after its grace period.
+        The slot stays next; `skip_late_slots` closes it after its grace period. ``is_abandoned``: its call is open.
         """
         record = self._running(Trigger.INTERRUPTED)
         cut = replace(
@@ -253,7 +253,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             finished_at=at,
             error={"type": RecordStatus.INTERRUPTED.value, "msg": why},
             interruptions=record.interruptions + 1,
-            boot_id=None,
+            boot_id=record.boot_id if is_abandoned else None,
         )
         return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
@@ -280,25 +280,27 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._close(self._close_late(late, at, reason, why), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
-        """Return the value after *cancelled*: the running slot is interrupted, and those still open are skipped."""
+        """Return the value after *cancelled*: the running slot is interrupted, its call open; the rest is skipped."""
         check_transition(self.state, Trigger.CANCELLED)
         ending = Ending(at, storable_text(who), storable_text(why))
         cut = []
         if self.state is TimeLapseState.RUNNING:
             error = {"type": Reason.CANCELLED.value, "msg": f"cancelled by {ending.who}: {ending.why}"}
             running = self._running(Trigger.CANCELLED)
-            cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error, boot_id=None)]
+            cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
     def succeed_after_all(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
-        """Return the value after *scan is whole after all*: its slot is taken, and the state stays."""
+        """Return the value after *scan is whole after all*: its slot is taken; a timelapse that has ended stays so."""
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, error=None)
-        taken = replace(taken, pictures=pictures, boot_id=None)
+        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, pictures=pictures)
+        taken = replace(taken, error=None, boot_id=None)
+        if slot == self.next_idx:
+            return self._close([taken], Trigger.WHOLE_AFTER_ALL)
         return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=self._and(taken))
 
     def settle_abandoned(self, slot: int) -> TimeLapse:
-        """Return the value in which a failed attempt stays failed, and nobody asks about it any more."""
+        """Return the value in which an attempt stays as it is recorded, and nobody asks about it any more."""
         return replace(self, records=self._and(replace(self.records[slot], boot_id=None)))
 
     def reopen_slots(self, at: datetime) -> TimeLapse:

@@ -88,6 +88,7 @@ class DeliverSink:
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other targets nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem, target=self.name)
                 stop.wait(LONGEST_WAIT)
+        self._show()
         self._delivery.close()
 
     def _sleep(self, seconds: float) -> None:

@@ -67,6 +67,7 @@ class Relay:
             sink.wake()
         for thread in threads:
             thread.join(STOP_TIMEOUT)
+        self._show(sinks)  # what was delivered since the last look
 
     def _serve(self, sinks: Sequence[Sink]) -> None:
         interval = self._notifier.watchdog_interval

@@ -140,7 +140,7 @@ class SystemClock:
         self._poll = select.poll()
         self._poll.register(self._timer, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
-        self._booted_at = _wall_clock_at_boot()
+        self._booted_at, self._boot_id = _wall_clock_at_boot(), _read_boot_id()
         self._kept_at = _modified_at(KEPT_TIME)
         self._rtc = rtc_of_boot(self.now(), rtcs)
         """Read once, since later something may write a wrong time to it."""
@@ -155,9 +155,7 @@ class SystemClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def boot_id(self) -> str:  # noqa: D102 - as above
-        with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
-            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return ""
+        return self._boot_id
 
     def evidence(self) -> ClockEvidence:  # noqa: D102 - as above
         synchronised, kernel = kernel_synchronisation()
@@ -222,6 +220,12 @@ MAX_POLL_MS: Final = 2**31 - 1
 
 KEPT_TIME: Final = Path("/var/lib/systemd/timesync/clock")
 """systemd-timesyncd sets the time of this file every minute while the clock is synchronised."""
+
+
+def _read_boot_id() -> str:
+    with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return ""
 
 
 def _modified_at(path: Path) -> datetime | None:
