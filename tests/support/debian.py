@@ -52,13 +52,13 @@ on_every_release: Final = pytest.mark.parametrize("release", RELEASES, ids=str)
 """Mark of a test that boots rigs of every release; the other tests boot rigs of the fixture's own."""
 
 
-def base_root(release: Release) -> Path:
-    """Return a directory that holds a bare Debian; nothing may write to it.
+def base_root(release: Release, packages: tuple[str, ...] = PACKAGES) -> Path:
+    """Return a directory that holds a bare Debian with ``packages``; nothing may write to it.
 
     Its name is made of the recipe, and it gets that name only when it is whole: a run that was killed in the middle
     leaves nothing that looks finished.
     """
-    recipe = hashlib.sha256(repr((release.name, PACKAGES)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((release.name, packages)).encode()).hexdigest()[:12]
     whole = cache_directory() / f"{release}-{recipe}"
     with locked(cache_directory() / f"{release}.lock"):
         if not whole.exists():
@@ -66,7 +66,7 @@ def base_root(release: Release) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             # In a mount namespace of its own, with which the mounts of debootstrap in the root end.
             make = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
-            run_on_host([*make, f"--include={','.join(PACKAGES)}", release.name, str(partial)])
+            run_on_host([*make, f"--include={','.join(packages)}", release.name, str(partial)])
             # With this directory the journal survives a power cut.
             (partial / "var/log/journal").mkdir(exist_ok=True)
             partial.rename(whole)
@@ -95,19 +95,30 @@ class once(Generic[T]):  # noqa: N801 - a property, as cached_property is
 class Debian:
     """The layers of rigs of one release, each made when a test first asks for it.
 
-    ``layers`` is where rigs have their files, ``packages`` returns a directory with our wheel and sdnotify's.
+    ``layers`` is where rigs have their files, ``packages`` returns a directory with our wheel and sdnotify's,
+    ``debs`` are the Debian packages of the bare machine, ``extras`` those of our wheel that it can install.
     """
 
-    def __init__(self, release: Release, layers: Path, packages: Callable[[], Path]) -> None:
+    def __init__(
+        self,
+        release: Release,
+        layers: Path,
+        packages: Callable[[], Path],
+        *,
+        debs: tuple[str, ...] = PACKAGES,
+        extras: str = "grbl,gphoto2,gpio,relay,notify",
+    ) -> None:
         self.release = release
         self._layers = layers
         self._packages = packages
+        self._debs = debs
+        self._extras = extras
         self._builder: Rig | None = None
 
     @once
     def bare(self) -> tuple[Path, ...]:
         """Return the layers of a machine that never had anything of ours."""
-        return (base_root(self.release),)
+        return (base_root(self.release, self._debs),)
 
     @once
     def with_sources(self) -> tuple[Path, ...]:
@@ -117,7 +128,7 @@ class Debian:
         target.mkdir(parents=True)
         for directory in (SYSTEMD, CONFIG):
             shutil.copytree(directory, target / directory.name)
-        download_wheels(self.release, self._packages(), target / "wheels")
+        download_wheels(self.release, self._packages(), target / "wheels", self._extras)
         return (layer, *self.bare)
 
     @once
@@ -146,14 +157,14 @@ def build_wheels(directory: Path, place: Path) -> Path:
     return directory
 
 
-def download_wheels(release: Release, ours: Path, directory: Path) -> None:
-    """Put all wheels into ``directory`` that a rig with gantry and relay needs, for the release's Python.
+def download_wheels(release: Release, ours: Path, directory: Path, extras: str) -> None:
+    """Put all wheels into ``directory`` that a rig with these extras needs, for the release's Python.
 
     The host's Python may be another one, so nothing is built here.
     """
     (wheel,) = ours.glob("plantimager_timelapse-*.whl")
     # The release of gphoto2 is fixed because later ones may lack libgphoto2's virtual camera.
-    packages = (f"{wheel}[grbl,gphoto2,gpio,relay,notify]", "gphoto2==2.6.4")
+    packages = (f"{wheel}[{extras}]", "gphoto2==2.6.4")
     only = ("--python-version", release.python, "--only-binary", ":all:")
     _pip("download", *only, "--find-links", ours, "--dest", directory, *packages)
 

@@ -117,6 +117,20 @@ def test_disk_that_is_not_mounted_is_not_written_under(rig, disks):
     assert [record.attempt for record in world.stored().records.values()] == [1] * 4
 
 
+def test_disk_that_an_automount_point_waits_for_is_named_as_the_cause(rig, disks):
+    """Not the time-out of the look: systemd lets it wait for the disk, and lets it fail when the disk doesn't come."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    disks.table.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {disks.point} rw - autofs systemd-1 rw\n")
+    world.slow = {Bounded.LOOK: HOUR}
+    world.live()
+    said = world.said("datasets_out_of_reach")
+    assert {line.partition(";")[0] for line in said} == {
+        f"{disks.datasets}: datasets can't be put there: its disk isn't mounted: it was pulled, or isn't plugged in yet"
+    }
+
+
 def test_slot_is_lost_rather_than_taken_under_a_mount_point(rig, disks):
     """Also where the rig is warm and nothing is looked at between slots."""
     world = rig()

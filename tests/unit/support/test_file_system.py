@@ -115,3 +115,16 @@ def test_file_systems_differ_only_where_that_is_certain(before, now, another):
 def test_pulled_disk_is_named_as_the_cause(number, said):
     """Not the kernel's word for what it finds in its place."""
     assert describe_disk_error(OSError(number, os.strerror(number))) == said
+
+
+def test_disk_that_an_automount_point_waits_for_is_named_whatever_the_error(tmp_path, monkeypatch):
+    """The kernel's word depends on who asked first, and on the sandbox; another directory's errors keep theirs."""
+    table = tmp_path / "mountinfo"
+    table.write_text("1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:9 / /srv/scans rw - autofs systemd-1 rw\n")
+    monkeypatch.setattr(file_system, "MOUNTS", table)
+
+    def described(path):
+        return describe_disk_error(OSError(errno.EROFS, os.strerror(errno.EROFS), path))
+
+    assert described("/srv/scans/.tl.attempt-1") == "its disk isn't mounted: it was pulled, or isn't plugged in yet"
+    assert described("/srv/other") == "Read-only file system"

@@ -16,7 +16,13 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
-from plantimager.timelapse.support.file_system import describe_disk_error, identify_file_system, is_another
+from plantimager.timelapse.support.file_system import (
+    UNMOUNTED,
+    awaits_disk,
+    describe_disk_error,
+    identify_file_system,
+    is_another,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +98,8 @@ class DatasetProbe:
                 words = f"{datasets}: datasets can be put there again"
                 log_event(Action.DATASETS_WITHIN_REACH, words, timelapse=timelapse)
             return
-        self.trouble = f"{datasets}: datasets can't be put there: {found.why}"
+        why = UNMOUNTED if awaits_disk(datasets) else found.why
+        self.trouble = f"{datasets}: datasets can't be put there: {why}"
         if self.trouble != before:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)

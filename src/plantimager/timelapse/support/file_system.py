@@ -28,8 +28,14 @@ _PULLED: Final = frozenset(
 )
 
 
+UNMOUNTED: Final = "its disk isn't mounted: it was pulled, or isn't plugged in yet"
+"""What is wrong with an automount point that has no disk, whatever the error is."""
+
+
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
+    if isinstance(problem.filename, str) and awaits_disk(Path(problem.filename)):
+        return UNMOUNTED
     if problem.errno == errno.ENOENT:
         return "it is gone; was its disk pulled, or did another program remove it?"
     words = problem.strerror or str(problem)
@@ -62,6 +68,12 @@ def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
     """Return the mount that a path without links is on; of several on one directory the last hides the others."""
     above = [mount for mount in mounts if path.is_relative_to(mount.point)]
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
+
+
+def awaits_disk(path: Path) -> bool:
+    """Whether a path without links is on an automount point whose disk isn't mounted. It doesn't have it mounted."""
+    mount = find_mount(path, read_mounts(_read(MOUNTS)))
+    return mount is not None and mount.type == "autofs"
 
 
 def identify_file_system(path: Path) -> Mapping[str, str]:
