@@ -15,8 +15,9 @@ from msgspec.structs import replace as replaced
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli import service_state
-from plantimager.timelapse.cli.service_state import describe_absence, read_service_state
+from plantimager.timelapse.cli.service_state import ServiceState, describe_absence, read_service_state
 from plantimager.timelapse.cli.session import Scope, Session, session_places
+from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE
 
@@ -287,6 +288,27 @@ def test_refusal_of_a_command_says_why_no_daemon_is_there_and_what_mends_it(mana
     assert str(refusal).startswith("no daemon is running: it didn't respond any more")
     assert refusal.hint == f"systemctl start {UNIT}; timelapsectl log shows what came before"
     assert refusal.exit_code == EXIT_UNAVAILABLE
+
+
+DEFINITION = """\
+[timelapse]
+name = "drought"
+mode = "fixed_times"
+dates = ["{year}-05-03T10:00:00Z"]
+"""
+
+
+def test_definition_that_the_next_daemon_will_look_at_is_judged_beforehand(manager):
+    """It waits, is faulty, or will be refused; nobody would know before the next start."""
+    path = manager.settings / "timelapse.toml"
+    assert manager.state().definition == ""
+    path.write_text(DEFINITION.format(year=2999))
+    assert manager.state().definition == "drought waits, and begins when the daemon does"
+    path.write_text(DEFINITION.format(year=1999))
+    assert manager.state().definition.startswith("refused: drought can't start: its last slot was 3 May 1999")
+    path.write_text(DEFINITION.format(year=2999).replace("dates", "date"))
+    assert manager.state().definition.startswith(f"faulty: {path}: 2 faults\n")
+    assert any(line == "definition: refused: x" for line in service_lines(ServiceState("a", "b", "c", 0, "refused: x")))
 
 
 def test_who_may_not_read_a_store_learns_whose_it_is(tmp_path):

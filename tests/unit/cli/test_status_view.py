@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from plantimager.timelapse.cli.service_state import ServiceState
 from plantimager.timelapse.cli.snapshot import StatusSnapshot
 from plantimager.timelapse.cli.status_view import MAX_ASIDE, status_lines
 from plantimager.timelapse.datasets.set_aside import SetAside
@@ -71,6 +72,33 @@ def test_scan_that_a_dead_daemon_left_is_not_shown_as_running(scanning, screen):
     assert "daemon: not running, last sign of life 3 min ago." in text(
         replace(scanning, daemon=None, seen=seen), screen()
     )
+
+
+FAILED = ServiceState(
+    word="failed (exit 78)",
+    why="a fault in a file ended it: /etc/plant-imager3-app/timelapsed.toml: 1 fault\n  clock = 5: write wait or trust",
+    remedy="correct that, then systemctl start plant-imager-timelapsed",
+)
+
+
+def test_status_says_why_the_daemon_does_not_run_and_what_mends_it(snapshot, screen):
+    """The fault itself, and the command; also where no slot is due, since the next timelapse can't start."""
+    shown = text(replace(snapshot, daemon=None, service=FAILED), screen())
+    assert "trouble: the daemon is not running, no slot is taken\n" in shown
+    for without in (replace(snapshot, timelapse=None), snapshot):
+        shown = text(replace(without, daemon=None, service=FAILED), screen())
+        assert (
+            "service: failed (exit 78): a fault in a file ended it: /etc/plant-imager3-app/timelapsed.toml: 1 fault\n"
+            "  clock = 5: write wait or trust\n"
+            "  hint: correct that, then systemctl start plant-imager-timelapsed\n"
+        ) in shown
+
+
+def test_faults_of_a_configuration_show_no_secret_and_no_escape(snapshot, screen):
+    """They repeat what stands in the file."""
+    service = replace(FAILED, why="a fault: \x1b[31m s3cr3t")
+    shown = text(replace(snapshot, daemon=None, service=service, secrets=("s3cr3t",)), screen())
+    assert "a fault: [31m [secret]" in re.sub(r" +", " ", shown)
 
 
 def test_ended_timelapse_needs_no_daemon(snapshot, screen):

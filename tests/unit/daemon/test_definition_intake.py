@@ -9,6 +9,7 @@ import pytest
 from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Life
 from virtual_time import FROM_RTC
 
+from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.support.errors import ScanFailed
@@ -174,3 +175,42 @@ def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
     assert world.stored().id == "a"
     world.live((HOUR, Life.reload), (2 * HOUR, Life.kill))
     assert world.stored().id == "b"
+
+
+def definition_notes(life):
+    """Return what the live status says of definitions."""
+    return [note for note in read_live(life.world.places.store)["notes"] if note.startswith("definition ")]
+
+
+def test_definition_that_is_refused_stands_in_the_status_until_one_begins(rig):
+    """The line in the journal is long gone by the time that somebody looks."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=2, name="a")
+    world.live(
+        (MINUTE, look),
+        (MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR)),
+        (MINUTE, Life.reload),
+        (2 * MINUTE, look),
+        (3 * HOUR, look),
+    )
+    before, refused, begun = seen
+    assert (before, begun) == ([], [])
+    assert len(refused) == 1
+    assert "definition refused at 08:01: b can't start: a is active, 0 of 2 slots are done; cancel it" in refused[0]
+
+
+def test_faulty_definition_stands_in_the_status_until_it_is_gone(rig):
+    """Nothing is taken meanwhile, and somebody believes that it is."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=2)
+    path = world.places.find_definition()
+    path.write_text("[timelapse]\nmode = 3\n")
+    world.live(
+        (MINUTE, look), (MINUTE, lambda _: path.unlink()), (MINUTE, Life.reload), (2 * MINUTE, look), (HOUR, Life.kill)
+    )
+    faulty, gone = seen
+    assert "definition faulty at " in faulty[0]
+    assert "mode = 3" in faulty[0]
+    assert gone == []

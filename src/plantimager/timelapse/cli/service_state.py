@@ -14,9 +14,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.cli.session import Scope
-from plantimager.timelapse.support.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, TimelapsedError
+from plantimager.timelapse.settings.config import Missed, read_config
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.support.errors import (
+    EXIT_CONFIG,
+    EXIT_UNAVAILABLE,
+    ConfigurationError,
+    DefinitionRefused,
+    TimelapsedError,
+)
 from plantimager.timelapse.support.file_system import describe_owner
 from plantimager.timelapse.support.text import format_count, one_line
 
@@ -27,6 +36,9 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 5.0  # a test shortens it
 """For systemd and for the journal to answer; a bus may hang."""
+
+UNKNOWN: Final = "not running"
+"""The word where systemd doesn't know the service, or isn't asked."""
 
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
@@ -61,10 +73,12 @@ class ServiceState(Struct, frozen=True):
     """What is known of a service whose daemon doesn't run."""
 
     word: str
-    """``stopped``, ``failed (exit 78)``, ``restarting``; ``not running`` where systemd doesn't know."""
+    """``stopped``, ``failed (exit 78)``, ``restarting``, `UNKNOWN`."""
     why: str
     remedy: str
     restarts: int = 0
+    definition: str = ""
+    """What will become of the definition in the configuration directory when a daemon starts."""
 
 
 def describe_absence(session: Session) -> DaemonAbsent:
@@ -75,14 +89,18 @@ def describe_absence(session: Session) -> DaemonAbsent:
 
 def read_service_state(session: Session) -> ServiceState:
     """Return why a rig's daemon doesn't run. systemd and the journal have `ASK_SECONDS` each to answer."""
+    return replace(_read_state(session), definition=foresee_definition(session))
+
+
+def _read_state(session: Session) -> ServiceState:
     start = _privileged(session, session.start_hint)
     unit = None if session.scope is Scope.OWN else show_unit(session)
     if unit is None:
         fault = find_configuration_fault(session)
         if fault is not None:
-            return ServiceState("not running", f"no daemon runs, and none can start: {fault}", _after_correction(start))
+            return ServiceState(UNKNOWN, f"no daemon runs, and none can start: {fault}", _after_correction(start))
         unknown = "" if session.scope is Scope.OWN else ", and systemd doesn't say why"
-        return ServiceState("not running", f"no daemon runs on this store{unknown}", start)
+        return ServiceState(UNKNOWN, f"no daemon runs on this store{unknown}", start)
     match unit["LoadState"], unit["ActiveState"]:
         case "not-found", _:
             return ServiceState(
@@ -163,6 +181,32 @@ def find_configuration_fault(session: Session) -> str | None:
     if driver is not None:
         driver.close()
     return None if finding.problem is None else str(finding.problem)
+
+
+def foresee_definition(session: Session) -> str:
+    """Return what will become of the definition in the configuration directory; empty where there is nothing to say."""
+    from plantimager.timelapse.settings import acceptance  # noqa: PLC0415 - only where no daemon runs
+
+    places, now, skips = session.places, session.clock.now(), True
+    with suppress(TimelapsedError):  # its faults are reported already
+        skips = read_config(places.find_config()).missed is Missed.SKIP
+    try:
+        path = places.find_definition()
+        if path is None:
+            return ""
+        definition, loaded = acceptance.load_definition(path), load_timelapse(session.store)
+        acceptance.check_may_start(definition, None if loaded is None else loaded.stored, places.history)
+        if skips:
+            acceptance.check_not_over(definition, definition.schedule(now), now)
+    except acceptance.DefinitionAlreadyAccepted:
+        return ""
+    except DefinitionRefused as refusal:
+        return f"refused: {refusal}; {refusal.hint}" if refusal.hint else f"refused: {refusal}"
+    except ConfigurationError as faulty:
+        return f"faulty: {faulty}"
+    except (TimelapsedError, OSError):  # of the store, which is reported itself
+        return ""
+    return f"{definition.name} waits, and begins when the daemon does"
 
 
 def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, str] | None:

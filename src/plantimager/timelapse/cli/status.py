@@ -6,25 +6,29 @@ import json
 import signal
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
+from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
-from plantimager.timelapse.cli.status_view import status_lines
+from plantimager.timelapse.cli.status_view import service_lines, status_lines
 from plantimager.timelapse.cli.terminal import detect_screen
 from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     import argparse
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -33,6 +37,9 @@ REFRESH_SECONDS: Final = 1.0
 
 ASIDE_SECONDS: Final = 3.0
 """For the look at the datasets' directory, which may be another computer's."""
+
+SERVICE_AGE: Final = timedelta(seconds=5)
+"""Between two questions to systemd, which take a process each."""
 
 FIXED_LINES: Final = 12
 """Lines of a screen beside the records: head, bar, counts, head of the table, foot."""
@@ -54,13 +61,30 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     """
     if options.follow:
         return _follow(options, session)
-    snapshot = take_snapshot(session.store, session.clock)
-    snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse))
+    try:
+        snapshot = take_snapshot(session.store, session.clock)
+    except StoreUnreadable:
+        _show_unit_state(session)
+        raise
+    snapshot = replace(
+        snapshot, aside=_find_aside(session, snapshot.timelapse), service=_find_service(session, snapshot)
+    )
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
     else:
         session.screen.write(*status_lines(snapshot, session.screen, options.records), *_relay_lines(session))
     return 0
+
+
+def _find_service(session: Session, snapshot: StatusSnapshot) -> ServiceState | None:
+    return None if snapshot.daemon is not None else read_service_state(session)
+
+
+def _show_unit_state(session: Session) -> None:
+    """Say at least what systemd knows, where the store can't be read."""
+    service = None if session.scope is Scope.OWN else read_service_state(session)
+    if service is not None and service.word != UNKNOWN:
+        session.screen.write(*service_lines(service))
 
 
 def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside, ...]:
@@ -99,10 +123,13 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
             if drawn:
                 session.screen.stream.write(ENTER_SCREEN)
             before: object = None
+            service, asked_at = None, datetime.min.replace(tzinfo=UTC)
             while True:
                 snapshot = take_snapshot(session.store, session.clock)
                 aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
-                snapshot = replace(snapshot, aside=aside)
+                if snapshot.daemon is not None or not timedelta(0) <= snapshot.at - asked_at < SERVICE_AGE:
+                    service, asked_at = _find_service(session, snapshot), snapshot.at
+                snapshot = replace(snapshot, aside=aside, service=service)
                 if drawn:
                     _draw(options, session, snapshot)
                 else:
@@ -115,7 +142,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = replace(take_snapshot(session.store, session.clock), aside=aside or ())
+        last = replace(take_snapshot(session.store, session.clock), aside=aside or (), service=service)
         session.screen.write(*status_lines(last, session.screen, options.records))
     return 0
 

@@ -9,11 +9,12 @@ from plantimager.timelapse.cli.terminal import Style, flow, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
-from plantimager.timelapse.support.text import format_count
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -205,6 +206,8 @@ def _details(facts: SlotFacts, snapshot: StatusSnapshot) -> str:
 def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     troubles = snapshot.troubles()
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
+    if snapshot.service is not None:
+        lines += [screen.paint(line, Style.YELLOW) for line in service_lines(snapshot.service, snapshot.redact)]
     notes = snapshot.daemon.notes if snapshot.daemon is not None else ()
     lines += [screen.paint(f"note: {snapshot.redact(note)}", Style.YELLOW) for note in notes]
     lines += [f"aside: {snapshot.redact(f'{thing.path}: {thing.what}')}" for thing in snapshot.aside[:MAX_ASIDE]]
@@ -215,6 +218,14 @@ def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
         parts.append(f"store: saved {_ago(snapshot.at - snapshot.saved_at)}.")
     parts += [f"clock: {_clock(snapshot)}.", f"daemon: {_daemon(snapshot)}."]
     return lines + [screen.paint(line, Style.DIM) for line in flow(parts, screen.width, GAP)]
+
+
+def service_lines(service: ServiceState, redact: Callable[[str], str] = one_line) -> list[str]:
+    """Return why no daemon runs, each fault of a file on a line of its own, and the command that mends it."""
+    definition = [redact(f"definition: {service.definition}")] if service.definition else []
+    first, *further = map(redact, service.why.split("\n"))
+    head = f"service: {first}" if service.word in service.why else f"service: {service.word}: {first}"
+    return [head, *(f"  {line}" for line in further), f"  hint: {service.remedy}", *definition]
 
 
 def _ago(age: timedelta) -> str:

@@ -13,6 +13,7 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.events import TimelapseEnded
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
@@ -23,10 +24,10 @@ from plantimager.timelapse.settings.acceptance import (
     plan_timelapse,
 )
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -52,24 +53,41 @@ class _NotArchived(DefinitionRefused):
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
-    def __init__(self, common: Common, places: Places, requests: Path, planner: Planner, probe: DatasetProbe) -> None:
-        """Take definitions from ``places`` and, as requests, from the directory ``requests``."""
+    def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
-        self._active, self._places, self._requests = common.active, places, requests
+        self._active, self._places = common.active, places
         self._planner, self._probe = planner, probe
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
         """On the monotonic clock, where a definition waits for the archive."""
+        self.notes: tuple[str, ...] = ()
+        """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
 
-    def accept(self, definition: Definition) -> str:
+    def accept(self, definition: Definition, origin: str | None = None) -> str:
         """Make a definition the timelapse; return the sentence for the person.
+
+        ``origin`` says where it is from if not from its file.
 
         Raises
         ------
         DefinitionRefused, FaultsFound
             It can't be accepted, or the store of the last timelapse can't be archived.
         """
+        try:
+            words = self._accept(definition, origin or str(definition.source))
+        except (TimelapsedError, OSError) as refusal:
+            self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else _with_hint(refusal))
+            raise
+        self.notes = ()
+        return words
+
+    def _note(self, outcome: str, words: str) -> None:
+        """Keep what became of a definition; nothing where there are no words."""
+        now = self._clock.now()
+        self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
+
+    def _accept(self, definition: Definition, origin: str) -> str:
         held, history, now = self._keeper.stored, self._places.history, self._clock.now()
         check_may_start(definition, held, history)
         schedule = definition.schedule(now)
@@ -82,14 +100,11 @@ class DefinitionIntake:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
-        source = definition.source
-        handed_in = source.parent == self._requests  # then the file is gone when the line is read
-        origin = "timelapsectl start" if handed_in else str(source)
         self._active.keep_datasets(None)
         self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
-        return describe_start(stored.timelapse, source, now)
+        return describe_start(stored.timelapse, definition.source, now)
 
     def _ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can make the scans that a definition asks for.
@@ -142,10 +157,13 @@ class DefinitionIntake:
         """Return the definition in the configuration directory; a faulty one is logged."""
         try:
             path = self._places.find_definition()
-            return None if path is None else load_definition(path)
+            if path is not None:
+                return load_definition(path)
+            self.notes = ()
         except TimelapsedError as faulty:
+            self._note("faulty", str(faulty))
             log_event(Action.DEFINITION_FAULTY, str(faulty))
-            return None
+        return None
 
     def accept_found(self, *, quiet: bool = False) -> None:
         """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
@@ -202,6 +220,7 @@ class DefinitionIntake:
             why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)
+            self._note("waits", words)
 
     def _accept_or_log(self, definition: Definition, *, quiet: bool) -> None:
         try:
@@ -214,10 +233,15 @@ class DefinitionIntake:
         except _NotArchived as refusal:
             if self._retry_at is None:
                 log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
+            self._note("waits", f"{refusal}; {definition.name} begins as soon as it can")
             self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
-            hint = getattr(refusal, "hint", None)
-            log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+            log_event(Action.DEFINITION_REFUSED, _with_hint(refusal))
+
+
+def _with_hint(refusal: TimelapsedError | OSError) -> str:
+    hint = getattr(refusal, "hint", None)
+    return f"{refusal}{f'; {hint}' if hint else ''}"
 
 
 def _may_come_back(timelapse: TimeLapse) -> bool:
