@@ -17,7 +17,7 @@ from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import service_lines, status_lines
-from plantimager.timelapse.cli.terminal import detect_screen
+from plantimager.timelapse.cli.terminal import detect_screen, fit
 from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
@@ -38,11 +38,11 @@ REFRESH_SECONDS: Final = 1.0
 ASIDE_SECONDS: Final = 3.0
 """For the look at the datasets' directory, which may be another computer's."""
 
+TABLE_LINES: Final = 3
+"""Lines that the records take beside their own: a blank one, the head of the table, and the last one of the screen."""
+
 SERVICE_AGE: Final = timedelta(seconds=5)
 """Between two questions to systemd, which take a process each."""
-
-FIXED_LINES: Final = 12
-"""Lines of a screen beside the records: head, bar, counts, head of the table, foot."""
 
 ENTER_SCREEN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """xterm's alternate screen, without a cursor; lines are cut at the right edge, not wrapped."""
@@ -151,9 +151,9 @@ def _draw(options: argparse.Namespace, session: Session, snapshot: StatusSnapsho
     """Draw over the last screen, in the present size of the terminal."""
     screen = detect_screen(session.screen.stream, session.environment)
     lines = screen.lines or 24
-    relay = _relay_lines(session)
-    records = min(options.records, max(lines - FIXED_LINES - len(relay), 1))
-    shown = [*status_lines(snapshot, screen, records), *relay]
+    relay = [*fit(_relay_lines(session), screen.columns)]
+    beside = len(status_lines(snapshot, screen, 0)) + len(relay) + TABLE_LINES
+    shown = [*status_lines(snapshot, screen, min(options.records, max(lines - beside, 1))), *relay]
     frame = "\r\n".join(f"{line}{CLEAR_LINE}" for line in shown[: lines - 1])
     screen.stream.write(screen.encodable(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}"))
     screen.stream.flush()
