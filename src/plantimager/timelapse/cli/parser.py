@@ -81,6 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_rig(add("rig", "try the rig by hand, between scans"))
 
+    rigs = add("rigs", "show every rig of this host, a line each")
+    rigs.add_argument("--json", action="store_true", help="the same facts for programs")
+
+    names = add("names", "print the names of what there is, one a line: for completion and scripts")
+    names.add_argument("kind", choices=("rigs", "archives", "slots"), help="of which kind")
+
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
     return parser
 

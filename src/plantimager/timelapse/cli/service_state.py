@@ -225,7 +225,7 @@ def show_unit(session: Session) -> Mapping[str, str] | None:
     """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
     manager = ["--user"] if session.scope is Scope.USER else []
     names = f"--property={','.join(PROPERTIES)}"
-    answer = ask(session, ["systemctl", *manager, "show", names, f"{session.unit}.service"])
+    answer = ask(session.environment, ["systemctl", *manager, "show", names, f"{session.unit}.service"])
     unit = dict(line.partition("=")[::2] for line in answer.splitlines())
     return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
 
@@ -236,13 +236,13 @@ def _read_journal(session: Session, unit: Mapping[str, str]) -> str:
         return ""
     actions = [f"ACTION={action}" for action in START_ACTIONS]
     run = f"_SYSTEMD_INVOCATION_ID={unit['InvocationID']}"
-    told = ask(session, ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", run, *actions])
+    told = ask(session.environment, ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", run, *actions])
     return one_line(re.sub(r"\A[a-z_]+: ", "", told))
 
 
-def ask(session: Session, command: Sequence[str]) -> str:
+def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:
     """Return what a program of systemd writes; empty where it is missing, fails or doesn't end in time."""
-    environment = {**session.environment, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
+    environment = {**environment, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
     environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")  # su and cron don't set it
     try:
         done = subprocess.run(

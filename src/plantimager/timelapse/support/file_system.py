@@ -45,7 +45,7 @@ def describe_denial(path: Path) -> str:
     barrier = next(closed, path)
     with suppress(OSError):
         subject = "it" if barrier == path else str(barrier)
-        return f"{subject} belongs to {describe_owner(barrier)}, and this is {_user_name(os.geteuid())}"
+        return f"{subject} belongs to {describe_owner(barrier)}, and this is {user_name(os.geteuid())}"
     return "nobody knows whose it is"
 
 
@@ -59,10 +59,11 @@ def describe_owner(path: Path) -> str:
 
     """
     found = path.stat()
-    return f"{_user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
+    return f"{user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number of one that has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return f"user {uid}"
