@@ -58,7 +58,7 @@ _timelapsectl() {
     '') options="$common --version $commands" ;;
     check | start) options=$common ;;
     preview) options="$common --all" ;;
-    cancel) options="$common --why" ;;
+    cancel) options="$common --why --yes" ;;
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;
     deliver) options="$common --retry --forget" ;;

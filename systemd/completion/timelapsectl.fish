@@ -60,6 +60,7 @@ complete -c timelapsectl -n '__timelapsectl_at' -a names -d 'print the names of 
 complete -c timelapsectl -n '__timelapsectl_at' -a demo -d 'watch a timelapse of half a minute, with a power cut in the middle; needs no rig'
 complete -c timelapsectl -n '__timelapsectl_at' -l version -d 'say which version this is, and exit'
 complete -c timelapsectl -n '__timelapsectl_at cancel' -l why -x -d 'the reason, for the record'
+complete -c timelapsectl -n '__timelapsectl_at cancel' -l yes -d 'don\'t ask, also at a terminal'
 complete -c timelapsectl -n '__timelapsectl_at check' -a '(__fish_complete_suffix .toml)' -d 'definitions, or a timelapsed.toml'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l retry -d 'try again at once what waits, and what was refused'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l forget -x -d 'compare a dataset again, or all of a target'

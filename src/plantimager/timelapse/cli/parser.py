@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     cancel = add("cancel", "end the timelapse before its last slot; this can't be undone")
     cancel.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
+    cancel.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")
 
     status = add("status", "show how the timelapse goes, whether or not the daemon runs")
     status.add_argument("--json", action="store_true", help="the same facts for programs")

@@ -114,9 +114,11 @@ def _read_state(session: Session) -> ServiceState:
             return ServiceState("running", why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
             return ServiceState("stopping", "it is being stopped", start)
-        case _, "activating" if unit["SubState"] != "auto-restart":
+        case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
             status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
-            return ServiceState("starting", f"it is starting{status}", "timelapsectl status --follow shows when it has")
+            restarts = _number(unit["NRestarts"])
+            why = f"it is starting{status}{_describe_restarts(restarts)}"
+            return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
         case _, "inactive":
             return _describe_stopped(session, unit, start)
     return _describe_failure(session, unit, start)
@@ -149,8 +151,7 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
         told = "" if own else _read_journal(session, unit)
         why = f"{why}: {told}" if told else why
     if unit["ActiveState"] == "activating":
-        again = f"{why}; systemd has started it again {format_count(restarts, 'time')}"
-        return ServiceState("restarting", again, remedy, restarts)
+        return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"
     return ServiceState(word, why, remedy, restarts)
 
@@ -271,6 +272,10 @@ def _install(session: Session) -> str:
 
 def _after_correction(start: str) -> str:
     return f"correct that, then {start}"
+
+
+def _describe_restarts(restarts: int) -> str:
+    return f"; systemd has started it again {format_count(restarts, 'time')}" if restarts else ""
 
 
 def _number(text: str) -> int:

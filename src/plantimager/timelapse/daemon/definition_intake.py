@@ -20,6 +20,7 @@ from plantimager.timelapse.settings.acceptance import (
     check_not_over,
     describe_start,
     fit_notes,
+    gave_name_back,
     load_definition,
     plan_timelapse,
 )
@@ -42,32 +43,32 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT: Final = timedelta(seconds=10)
 """For a driver to check a definition without its rig; well below the watchdog's interval."""
 
-ARCHIVE_INTERVAL: Final = timedelta(seconds=10)
-"""Between two tries to accept a definition for which the last timelapse couldn't be archived."""
+RETRY_INTERVAL: Final = timedelta(seconds=10)
+"""Between two tries to accept a definition that can't begin yet."""
 
 
-class _NotArchived(DefinitionRefused):
-    """The disk doesn't take the store of the last timelapse into the archive; it may later."""
+class _NotYet(DefinitionRefused):
+    """A definition can begin soon: when the disk takes the last store into the archive, or a scan has stopped."""
 
 
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
     def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
-        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._common, self._keeper, self._clock = common, common.keeper, common.clock
         self._active, self._places = common.active, places
         self._planner, self._probe = planner, probe
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
-        """On the monotonic clock, where a definition waits for the archive."""
+        """On the monotonic clock, where a definition can't begin yet."""
         self.notes: tuple[str, ...] = ()
         """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
 
     def accept(self, definition: Definition, origin: str | None = None) -> str:
         """Make a definition the timelapse; return the sentence for the person.
 
-        ``origin`` says where it is from if not from its file.
+        ``origin`` is what a person has asked for it with; nobody has, where its file was found.
 
         Raises
         ------
@@ -75,7 +76,8 @@ class DefinitionIntake:
             It can't be accepted, or the store of the last timelapse can't be archived.
         """
         try:
-            words = self._accept(definition, origin or str(definition.source))
+            by_a_person = origin is not None
+            words = self._accept(definition, origin or str(definition.source), by_a_person=by_a_person)
         except (TimelapsedError, OSError) as refusal:
             self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else _with_hint(refusal))
             raise
@@ -87,9 +89,18 @@ class DefinitionIntake:
         now = self._clock.now()
         self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
 
-    def _accept(self, definition: Definition, origin: str) -> str:
+    def _check_has_stopped(self, definition: Definition) -> None:
+        """Refuse a name as long as a cancelled scan of that name goes on: it may yet end whole."""
+        monitor = self._common.rig.monitor
+        request = None if monitor is None else monitor.request
+        if request is not None and request.timelapse_id == definition.name:
+            words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
+            raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
+
+    def _accept(self, definition: Definition, origin: str, *, by_a_person: bool) -> str:
         held, history, now = self._keeper.stored, self._places.history, self._clock.now()
-        check_may_start(definition, held, history)
+        check_may_start(definition, held, history, by_a_person=by_a_person)
+        self._check_has_stopped(definition)
         schedule = definition.schedule(now)
         if not self._active.run_latest:
             check_not_over(definition, schedule, now)
@@ -135,7 +146,7 @@ class DefinitionIntake:
         return tuple(fit_notes(definition, schedule.slots, estimate, self._places, run_latest=run_latest))
 
     def _archive(self, held: StoredTimelapse, now: datetime) -> None:
-        """Put the store of the last timelapse into the archive; the name of a draft stays free.
+        """Put the store of the last timelapse into the archive; under another name than its own if that stays free.
 
         Raises
         ------
@@ -143,12 +154,13 @@ class DefinitionIntake:
             It can't be archived.
         """
         timelapse = held.timelapse
-        stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id
+        is_draft = timelapse.state is TimeLapseState.CONFIGURED
+        end = "-draft" if is_draft else f"-{timelapse.state}" if gave_name_back(timelapse) else ""
         try:
-            archived = self._keeper.archive(stem, self._places.history, now)
+            archived = self._keeper.archive(f"{timelapse.id}{end}", self._places.history, now)
         except OSError as problem:
             why = f"can't be put into {self._places.history}: {problem.strerror or problem}"
-            raise _NotArchived(f"the store of {timelapse.id} {why}") from problem
+            raise _NotYet(f"the store of {timelapse.id} {why}") from problem
         log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
 
     # --- the definition in the configuration directory ------------------------------------------------
@@ -185,7 +197,7 @@ class DefinitionIntake:
         if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
             return
         has_ended, self._has_ended = self._has_ended, False
-        if has_ended and self._lifecycle.phase.keeps_schedule and self._keeper.active is None:
+        if has_ended and self._common.lifecycle.phase.keeps_schedule and self._keeper.active is None:
             definition = self.look()
             if definition is not None:
                 self.accept_by_itself(definition, quiet=True)
@@ -193,7 +205,7 @@ class DefinitionIntake:
             self._retry_at = None
 
     def watch(self) -> float | None:
-        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits for the archive."""
+        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits."""
         return None if self._retry_at is None else max(self._retry_at - self._clock.monotonic(), 0.0)
 
     def accept_by_itself(self, definition: Definition, *, quiet: bool = False) -> None:
@@ -230,11 +242,11 @@ class DefinitionIntake:
                 log_event(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
             log_event(Action.DEFINITION_FAULTY, str(faulty))
-        except _NotArchived as refusal:
+        except _NotYet as refusal:
             if self._retry_at is None:
                 log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
             self._note("waits", f"{refusal}; {definition.name} begins as soon as it can")
-            self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
+            self._has_ended, self._retry_at = True, self._clock.monotonic() + RETRY_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
             log_event(Action.DEFINITION_REFUSED, _with_hint(refusal))
 
