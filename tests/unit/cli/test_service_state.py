@@ -136,6 +136,15 @@ def test_fault_in_the_configuration_is_shown_itself(manager):
     assert state.remedy == f"correct that, then systemctl start {UNIT}"
 
 
+def test_options_of_a_driver_are_read_as_the_daemon_reads_them(manager):
+    """With the name of the file."""
+    path = manager.settings / "timelapsed.toml"
+    path.write_text('[drivers.simulated]\nimage_width = "wide"\n')
+    state = manager.state()
+    assert state.why.startswith(f"the service was stopped, and can't start: {path}: 1 fault\n")
+    assert 'image_width = "wide"' in state.why
+
+
 def test_fault_that_is_mended_since_needs_only_a_start(manager):
     """The journal still knows it."""
     line = "config_faulty: /etc/plant-imager3-app/timelapsed.toml: 1 fault"

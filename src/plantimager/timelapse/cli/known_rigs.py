@@ -49,8 +49,9 @@ def check_rig_is_known(session: Session) -> None:
     RigUnknown
         The hint lists those that there are.
     """
-    if session.places.rig in {*_names_of_files(session.store.parent)}:
-        return  # without asking systemd
+    with suppress(OSError):
+        if session.store.exists():
+            return
     names = find_rig_names(session)
     if session.places.rig is not None and session.places.rig not in names:
         known = [f"{DEFAULT} (without --rig)" if name is None else name for name in names]

@@ -150,11 +150,12 @@ def _last(report: RigReport) -> str:
 def _trouble(report: RigReport) -> str:
     """Return the worst trouble, and how many others there are."""
     found, snapshot, service = [report.error] if report.error else [], report.snapshot, report.service
+    redact = one_line if snapshot is None else snapshot.redact
     is_due = snapshot is not None and snapshot.timelapse is not None and snapshot.timelapse.state.is_active
     if service is not None and (is_due or service.word not in QUIET or "\n" in service.why):
-        found.append(one_line(service.why))
+        found.append(redact(service.why))
     if service is not None and service.definition:
-        found.append(one_line(f"definition {service.definition}"))
+        found.append(redact(f"definition {service.definition}"))
     if snapshot is not None:
         known = snapshot.troubles()[1:] if is_due and service is not None else snapshot.troubles()
         of_definition = (

@@ -24,9 +24,10 @@ from plantimager.timelapse.support.errors import (
     EXIT_UNAVAILABLE,
     ConfigurationError,
     DefinitionRefused,
+    FaultsFound,
     TimelapsedError,
 )
-from plantimager.timelapse.support.file_system import describe_owner
+from plantimager.timelapse.support.file_system import describe_owner, user_name
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -172,16 +173,21 @@ def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tu
 
 
 def find_configuration_fault(session: Session) -> str | None:
-    """Return what is wrong with a rig's configuration as it is now; ``None`` where nothing is."""
-    from plantimager.timelapse.cli.findings import check_configuration  # noqa: PLC0415 - it loads drivers
+    """Return the fault that ends every daemon with the configuration as it is now; ``None`` where there is none."""
+    from plantimager.timelapse.drivers import load_driver  # noqa: PLC0415 - only where no daemon runs
 
+    path = None
     try:
-        finding, driver = check_configuration(session.places.find_config(), session.places)
-    except TimelapsedError as unusable:
+        path = session.places.find_config()
+        config = read_config(path)
+        load_driver(config.driver, config.driver_options).close()
+    except FaultsFound as found:
+        return str(found if found.source or path is None else found.named(path))
+    except ConfigurationError as unusable:
         return str(unusable)
-    if driver is not None:
-        driver.close()
-    return None if finding.problem is None else str(finding.problem)
+    except TimelapsedError:  # of a driver, for which systemd starts the daemon again
+        return None
+    return None
 
 
 def foresee_definition(session: Session) -> str:
@@ -213,7 +219,8 @@ def foresee_definition(session: Session) -> str:
 def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, str] | None:
     """Return that the store belongs to somebody else than the service, which can't read it, and the remedy."""
     with suppress(OSError, KeyError):
-        user = pwd.getpwnam(unit["User"]) if unit["User"] else pwd.getpwuid(os.getuid())
+        name = unit["User"] or ("root" if session.scope is Scope.SYSTEM else user_name(os.getuid()))
+        user = pwd.getpwnam(name)
         found = session.store.stat()
         is_readable = found.st_uid == user.pw_uid or found.st_mode & stat.S_IROTH
         if not is_readable and not (found.st_gid == user.pw_gid and found.st_mode & stat.S_IRGRP):
