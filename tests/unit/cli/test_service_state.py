@@ -182,6 +182,7 @@ def test_unreadable_configuration_is_said_as_the_journal_has_it(manager, monkeyp
         ({"Result": "watchdog"}, "it didn't respond any more, and its watchdog ended it"),
         ({"Result": "timeout"}, "it didn't start or stop in time"),
         ({"Result": "oom-kill"}, "the machine ran out of memory"),
+        ({"Result": "success"}, "it ended by itself"),
         ({"Result": "something new"}, "it failed (something new)"),
     ],
 )
@@ -191,6 +192,15 @@ def test_every_failure_of_the_unit_has_words(manager, properties, why):
     state = manager.state()
     assert state.word.startswith("failed")
     assert state.why.startswith(why)
+
+
+@pytest.mark.parametrize("properties", [{"LoadState": "bad-setting"}, {"LoadState": "error"}, {"ActiveState": "odd"}])
+def test_unit_that_systemd_can_not_use_is_no_stopped_one(manager, properties):
+    """A drop-in with a fault; or a word that a later systemd has."""
+    manager.show(**properties)
+    state = manager.state()
+    assert state.word == "broken"
+    assert state.remedy == f"systemd-analyze verify {UNIT}.service says what is wrong with it"
 
 
 def test_journal_says_why_it_failed(manager):

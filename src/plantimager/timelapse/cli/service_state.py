@@ -55,6 +55,7 @@ _RESULTS: Final = {
     "watchdog": "it didn't respond any more, and its watchdog ended it",
     "timeout": "it didn't start or stop in time",
     "oom-kill": "the machine ran out of memory",
+    "success": "it ended by itself, without a failure",
 }
 _EXIT_STATUSES: Final = {
     203: "its program can't be run; install it again",
@@ -120,9 +121,12 @@ def _read_state(session: Session) -> ServiceState:
             restarts = _number(unit["NRestarts"])
             why = f"it is starting{status}{_describe_restarts(restarts)}"
             return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
-        case _, "inactive":
+        case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
-    return _describe_failure(session, unit, start)
+        case "loaded", "failed" | "activating":
+            return _describe_failure(session, unit, start)
+    why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
+    return ServiceState("broken", why, f"systemd-analyze verify {session.unit}.service says what is wrong with it")
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
