@@ -22,12 +22,13 @@ INSTALLED_WITHIN = 300.0
 
 def commands(section: str) -> Iterator[tuple[str, str]]:
     """Yield the commands of a section of the page, each behind its prompt, as a person reads them."""
-    text = (MANUALS / "timelapsed.8").read_text().partition(f".SS {section}\n")[2]
-    block = text.partition(".EX\n")[2].partition(".EE\n")[0].replace("\\-", "-")
-    for line in block.splitlines():
-        found = re.fullmatch(r"(\w*)# (.+)", line)
-        assert found, line
-        yield found[1], found[2]
+    page = (MANUALS / "timelapsed.8").read_text()
+    text = re.split(r"^\.S[SH] ", page.partition(f".SS {section}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\-", "-").splitlines():
+            found = re.fullmatch(r"(\w*)# (.+)", line)
+            assert found, line
+            yield found[1], found[2]
 
 
 def follow(rig: Rig, command: str) -> str:
@@ -82,12 +83,16 @@ def test_commands_for_a_failed_slot_say_why_and_whether_the_rig_works(rig, servi
     service.define(interval="1h", n_shots=2)
     rig.boot()
     service.wait_for("scan_failed", "SLOT=0")
-    status, log, check, trial = (follow(rig, command) for _, command in commands("A slot failed: what now"))
+    *looks, trying = [command for _, command in commands("A slot failed: what now")]
+    status, log, check = (follow(rig, command) for command in looks)
     reason = service.records()[0]["error"]
     assert f"trouble: the last slot, 0, failed: {reason}" in status
     assert reason in log
     assert "What to do" in log or "scan_failed" in log
     assert "answers" in check
-    assert "picture" in trial
+    service.configure()  # "correct what the message names"
+    service.systemctl("reload")
+    service.wait_for("reloaded")
+    assert "picture" in follow(rig, trying)
     assert service.outcomes() == ["failed"]
     assert service.facts()["timelapse"]["next_slot"] == 1
