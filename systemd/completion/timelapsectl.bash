@@ -1,18 +1,30 @@
 # Completion of timelapsectl(1) for bash. Written by hand: it is one table, and needs nothing but bash.
 # A test holds it to what the program itself understands.
 
+# Offers the names of one kind, for the service that the words so far mean: rigs, archives, slots.
+_timelapsectl_names() {
+    local found
+    found=$(timelapsectl "${whose[@]}" names "$1" 2>/dev/null) || found=''
+    mapfile -t COMPREPLY < <(compgen -P "${3:-}" -W "$found" -- "$2")
+}
+
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start cancel status rig log timeline verify deliver notify demo'
+    local commands='check preview start cancel status rig rigs names log timeline verify datasets deliver notify demo'
     local actions='check home goto snapshot try lights'
-    local word command='' action='' index
+    local word command='' action='' index whose=()
 
     # The command is the first word that neither is an option nor belongs to one; those of `rig` and `datasets` have an action.
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-        --rig | --config) ((index++)) ;;
+        --rig)
+            ((index++))
+            ((index == COMP_CWORD)) || whose+=(--rig "${COMP_WORDS[index]}")
+            ;;
+        --config) ((index++)) ;;
+        --system | --user) whose+=("$word") ;;
         -*) ;;
         *)
             if [[ $command == @(rig|datasets) ]]; then
@@ -33,7 +45,11 @@ _timelapsectl() {
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --rig | --why | --forget | -n | --records | --x | --y | --pan | --camera | --position) return ;;
+        --rig)
+            _timelapsectl_names rigs "$current"
+            return
+            ;;
+        --why | --forget | -n | --records | --x | --y | --pan | --camera | --position) return ;;
         esac
     fi
 
@@ -42,11 +58,13 @@ _timelapsectl() {
     '') options="$common --version $commands" ;;
     check | start) options=$common ;;
     preview) options="$common --all" ;;
-    cancel) options="$common --why" ;;
+    cancel) options="$common --why --yes" ;;
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;
     deliver) options="$common --retry --forget" ;;
     notify) options="$common --test" ;;
+    rigs) options="$common --json" ;;
+    names) options="$common rigs archives slots" ;;
     verify | demo) options=$common ;;
     datasets) options="$common migrate" ;;
     datasetsmigrate) options="$common --dry-run" ;;
@@ -57,7 +75,18 @@ _timelapsectl() {
     rigsnapshot) options="$common --camera --output" ;;
     rigtry) options="$common --position" ;;
     riglights) options="$common on off" ;;
-    log) # journalctl's, the useful ones, and our own fields
+    log)
+        if [[ $current == SLOT=* ]]; then
+            _timelapsectl_names slots "${current#SLOT=}" SLOT=
+            return
+        elif [[ $previous == = && ${COMP_WORDS[COMP_CWORD - 2]} == SLOT ]]; then
+            _timelapsectl_names slots "$current"
+            return
+        elif [[ $current == = && $previous == SLOT ]]; then
+            _timelapsectl_names slots ''
+            return
+        fi
+        # journalctl's, the useful ones, and our own fields
         options='--help -f -x -n -p --since= --until= SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='
         [[ $current == -* || $current == [A-Z]* ]] && compopt -o nospace 2>/dev/null
         ;;
@@ -66,8 +95,10 @@ _timelapsectl() {
     if [[ $command$action == datasetsmigrate && $current != -* ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
-    elif [[ -z $command || $command == @(rig|datasets|log) || $current == -* ]]; then
+    elif [[ -z $command || $command == @(rig|datasets|log|names) || $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    elif [[ $command == timeline ]]; then
+        _timelapsectl_names archives "$current"
     elif [[ $command == @(check|preview|start) ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$current"; compgen -d -- "$current")

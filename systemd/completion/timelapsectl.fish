@@ -21,12 +21,29 @@ function __timelapsectl_at --description 'Whether these are the command and the 
     test "$said" = "$argv"
 end
 
+function __timelapsectl_names --description 'The names of one kind, for the service that the words so far mean'
+    set -l whose
+    set -l words (commandline -opc)
+    set -l is_name false
+    for word in $words[2..]
+        if $is_name
+            set -a whose --rig $word
+            set is_name false
+        else if contains -- $word --system --user
+            set -a whose $word
+        else if test $word = --rig
+            set is_name true
+        end
+    end
+    timelapsectl $whose names $argv 2>/dev/null
+end
+
 complete -c timelapsectl --no-files
 
 complete -c timelapsectl -n 'not __timelapsectl_at log' -s h -l help -d 'show this help message and exit'
 complete -c timelapsectl -n 'not __timelapsectl_at log' -l system -d 'the system service\'s'
 complete -c timelapsectl -n 'not __timelapsectl_at log' -l user -d 'your own service\'s'
-complete -c timelapsectl -n 'not __timelapsectl_at log' -l rig -x -d 'that of one of several rigs on this host'
+complete -c timelapsectl -n 'not __timelapsectl_at log' -l rig -x -a '(__timelapsectl_names rigs)' -d 'that of one of several rigs on this host'
 complete -c timelapsectl -n 'not __timelapsectl_at log' -l config -x -a '(__fish_complete_suffix .toml)' -d 'use this timelapsed.toml and look for no other'
 complete -c timelapsectl -n '__timelapsectl_at' -a check -d 'say what is wrong with configuration and definition, all of it at once'
 complete -c timelapsectl -n '__timelapsectl_at' -a preview -d 'show when the slots of a definition would be, without starting it'
@@ -40,15 +57,20 @@ complete -c timelapsectl -n '__timelapsectl_at' -a datasets -d 'bring earlier da
 complete -c timelapsectl -n '__timelapsectl_at' -a deliver -d 'show what the relay has delivered, and what waits'
 complete -c timelapsectl -n '__timelapsectl_at' -a notify -d 'show which messages and heartbeat the relay sends, or send a test'
 complete -c timelapsectl -n '__timelapsectl_at' -a rig -d 'try the rig by hand, between scans'
+complete -c timelapsectl -n '__timelapsectl_at' -a rigs -d 'show every rig of this host, a line each'
+complete -c timelapsectl -n '__timelapsectl_at' -a names -d 'print the names of what there is, one a line: for completion and scripts'
 complete -c timelapsectl -n '__timelapsectl_at' -a demo -d 'watch a timelapse of half a minute, with a power cut in the middle; needs no rig'
 complete -c timelapsectl -n '__timelapsectl_at' -l version -d 'say which version this is, and exit'
 complete -c timelapsectl -n '__timelapsectl_at cancel' -l why -x -d 'the reason, for the record'
+complete -c timelapsectl -n '__timelapsectl_at cancel' -l yes -d 'don\'t ask, also at a terminal'
 complete -c timelapsectl -n '__timelapsectl_at check' -a '(__fish_complete_suffix .toml)' -d 'definitions, or a timelapsed.toml'
 complete -c timelapsectl -n '__timelapsectl_at datasets' -a migrate -d 'bring their metadata to the present layout; no picture is touched'
 complete -c timelapsectl -n '__timelapsectl_at datasets migrate' -l dry-run -d 'change nothing, and say what would be changed'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l retry -d 'try again at once what waits, and what was refused'
 complete -c timelapsectl -n '__timelapsectl_at deliver' -l forget -x -d 'compare a dataset again, or all of a target'
 complete -c timelapsectl -n '__timelapsectl_at log' -a 'SLOT= ATTEMPT= ACTION= STATE= SCAN_ID= TIMELAPSE_ID='
+complete -c timelapsectl -n '__timelapsectl_at log' -a 'SLOT=(__timelapsectl_names slots)'
+complete -c timelapsectl -n '__timelapsectl_at names' -a 'rigs archives slots' -d 'of which kind'
 complete -c timelapsectl -n '__timelapsectl_at notify' -l test -d 'send a test message, and say which service took it'
 complete -c timelapsectl -n '__timelapsectl_at preview' -a '(__fish_complete_suffix .toml)' -d 'the definition'
 complete -c timelapsectl -n '__timelapsectl_at preview' -l all -d 'a line for every slot'
@@ -66,8 +88,10 @@ complete -c timelapsectl -n '__timelapsectl_at rig lights' -a 'on off' -d 'of th
 complete -c timelapsectl -n '__timelapsectl_at rig snapshot' -l camera -x -d 'by this camera; default: by each'
 complete -c timelapsectl -n '__timelapsectl_at rig snapshot' -l output -r --force-files -d 'a file, or a directory (default: the current one)'
 complete -c timelapsectl -n '__timelapsectl_at rig try' -l position -x -d 'only this one of the path, from 1'
+complete -c timelapsectl -n '__timelapsectl_at rigs' -l json -d 'the same facts for programs'
 complete -c timelapsectl -n '__timelapsectl_at start' -a '(__fish_complete_suffix .toml)' -d 'its definition'
 complete -c timelapsectl -n '__timelapsectl_at status' -l json -d 'the same facts for programs'
 complete -c timelapsectl -n '__timelapsectl_at status' -l follow -d 'go on showing, until Ctrl-C'
 complete -c timelapsectl -n '__timelapsectl_at status' -s n -l records -x -d 'how many of the last slots (default 10)'
+complete -c timelapsectl -n '__timelapsectl_at timeline' -a '(__timelapsectl_names archives)' -d 'a timelapse that has ended; default: the last one'
 complete -c timelapsectl -n '__timelapsectl_at timeline' -l svg -r --force-files -d 'as a picture into this file; - is standard output'

@@ -22,6 +22,9 @@ COMPLETIONS: Final = SYSTEMD / "completion"
 FIELDS: Final = ("SLOT=", "ATTEMPT=", "ACTION=", "STATE=", "SCAN_ID=", "TIMELAPSE_ID=")
 """Fields of the daemon's journal entries: `log` takes them, and no parser of ours knows them."""
 
+TIMELINE_NAME: Final = "a timelapse that has ended; default: the last one"
+"""The help of the argument that names one in the archive."""
+
 HEAD: Final = (
     "Completion of timelapsectl(1) for {}, written by tests/support/completions.py from what the program knows."
 )
@@ -38,6 +41,11 @@ class Word(NamedTuple):
     values: Sequence[str]
     """All values there are, where they are few."""
     many: bool
+
+    @property
+    def kind(self) -> str:
+        """What `timelapsectl names` is asked for; empty where the value has no names."""
+        return "rigs" if [*self.names] == ["--rig"] else "archives" if self.help == TIMELINE_NAME else ""
 
     @property
     def is_toml(self) -> bool:
@@ -93,6 +101,8 @@ def zsh() -> str:
             f"# {HEAD.format('zsh')}",
             "",
             *("typeset -ga _timelapsectl_common=(", *(f"    {_zsh_spec(word)}" for word in common), ")", ""),
+            ZSH_NAMES,
+            ZSH_FIELDS.format(" ".join(FIELDS)),
             *(_zsh_function(said, command, common) for said, command in sorted(known.items())),
             '_timelapsectl "$@"',
             "",
@@ -100,18 +110,48 @@ def zsh() -> str:
     )
 
 
+ZSH_NAMES: Final = """\
+# The names of one kind, for the service that the words so far mean: rigs, archives, slots.
+__timelapsectl_names() {
+    local -a whose
+    local index
+    for index in {1..$(( $#_timelapsectl_words - 1 ))}; do
+        case $_timelapsectl_words[index] in
+        --system | --user) whose+=($_timelapsectl_words[index]) ;;
+        --rig) (( index + 1 < _timelapsectl_current )) && whose+=(--rig $_timelapsectl_words[index+1]) ;;
+        esac
+    done
+    compadd "${@[1,-2]}" -- ${(f)"$(timelapsectl $whose names $@[-1] 2>/dev/null)"}
+}
+"""
+
+
+ZSH_FIELDS: Final = """\
+__timelapsectl_fields() {{
+    if compset -P SLOT=; then
+        __timelapsectl_names slots
+    else
+        compadd -S "" -- {}
+    fi
+}}
+"""
+
+
 def _zsh_function(said: tuple[str, ...], command: Command, common: Sequence[Word]) -> str:
     name = "_".join(("_timelapsectl", *said))
     shared = "" if said == ("log",) else " $_timelapsectl_common"
     specs = [_zsh_spec(word) for word in command.words if word not in common]
     if said == ("log",):
-        specs = [f"'*:field:({' '.join(FIELDS)})'"]
+        specs = ["'*:field:__timelapsectl_fields'"]
     if not command.further:
         return f"{name}() {{\n{_arguments(f'_arguments -s{shared}', specs)}}}\n"
     specs += ["'1:command:->command'", "'*::argument:->argument'"]
     described = "\n".join(f"            '{_zsh_text(f'{word}:{text}')}'" for word, text in command.further.items())
+    remember = (
+        "" if said else "    typeset -ga _timelapsectl_words=($words)\n    typeset -g _timelapsectl_current=$CURRENT\n"
+    )
     return f"""{name}() {{
-    local curcontext=$curcontext state line
+{remember}    local curcontext=$curcontext state line
     local -a further
 {_arguments(f"_arguments -C -s{shared}", specs)}\
     case $state in
@@ -132,6 +172,9 @@ def _arguments(call: str, specs: Sequence[str]) -> str:
 
 
 def _zsh_spec(word: Word) -> str:
+    if word.kind:
+        option = f"{word.names[0]}[{_zsh_text(word.help, brackets=True)}]" if word.names else ""
+        return f"'{option}:{word.value}:__timelapsectl_names {word.kind}'"
     values = f"({' '.join(word.values)})" if word.values else '_files -g "*.toml"' if word.is_toml else "_files"
     value = f":{word.value}:{values if word.values or word.is_file else ' '}" if word.value else ""
     if not word.names:
@@ -173,6 +216,23 @@ function __timelapsectl_at --description 'Whether these are the command and the 
     test "$said" = "$argv"
 end
 
+function __timelapsectl_names --description 'The names of one kind, for the service that the words so far mean'
+    set -l whose
+    set -l words (commandline -opc)
+    set -l is_name false
+    for word in $words[2..]
+        if $is_name
+            set -a whose --rig $word
+            set is_name false
+        else if contains -- $word --system --user
+            set -a whose $word
+        else if test $word = --rig
+            set is_name true
+        end
+    end
+    timelapsectl $whose names $argv 2>/dev/null
+end
+
 complete -c timelapsectl --no-files
 """
 
@@ -190,12 +250,14 @@ def fish() -> str:
         lines += [f"{at} -a {word} -d '{_fish_text(text)}'" for word, text in command.further.items()]
         lines += [line for word in command.words if word not in common for line in _fish_lines(at, word)]
         if said == ("log",):
-            lines.append(f"{at} -a '{' '.join(FIELDS)}'")
+            lines += [f"{at} -a '{' '.join(FIELDS)}'", f"{at} -a 'SLOT=(__timelapsectl_names slots)'"]
     return "\n".join([*lines, ""])
 
 
 def _fish_lines(at: str, word: Word) -> Iterator[str]:
-    if word.is_toml:
+    if word.kind:
+        values = f" -a '(__timelapsectl_names {word.kind})'"
+    elif word.is_toml:
         values = " -a '(__fish_complete_suffix .toml)'"
     elif word.values:
         values = f" -a '{' '.join(word.values)}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from daemon_process import CTL, DAEMON, PATIENCE
 from tree import STORES
+from waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DEFINITION = """\
@@ -57,6 +59,14 @@ class Host:
         """Put one of the community's stores in place."""
         self.store.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(STORES / name, self.store)
+
+    def wait_for(self, holds: Callable[[dict[str, Any]], bool], what: str) -> None:
+        """Return once the store on disk has what a function looks for."""
+
+        def is_there() -> bool:
+            return self.store.exists() and holds(json.loads(self.store.read_bytes()))
+
+        wait_until(is_there, within=PATIENCE, what=what)
 
     def command(self, *arguments: object) -> list[str]:
         """Return the command line of timelapsectl with these arguments."""

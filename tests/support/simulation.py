@@ -37,6 +37,7 @@ from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, 
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
+from plantimager.timelapse.domain.events import begins_anew
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
@@ -677,10 +678,12 @@ class Life:
         assert following is None or not following.status.is_final, f"slot {timelapse.next_idx} is done, but next"
         if timelapse.state.is_terminal:
             assert sorted(timelapse.records) == list(range(timelapse.n_slots))
-        if before is None or before.id != timelapse.id:
+        if before is None or begins_anew(before, timelapse):
             assert before is None or not before.state.is_active, f"{before.id} was pushed aside by {timelapse.id}"
             if before is not None and self.is_set_in_wait:  # it was archived by the clock as it was before
                 self.world.closed_before |= {(before.id, slot) for slot in before.records}
+            if before is not None:
+                self.world.begun_at.pop(timelapse.id, None)  # the name of one that has given it back
             self.world.begun_at.setdefault(timelapse.id, self.world.truth + self.clock.elapsed)
             self._is_judged()  # no clock can have been set since it began
             return

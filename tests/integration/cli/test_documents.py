@@ -1,12 +1,16 @@
 """Manual pages and completions, read by groff and the shells."""
 
 import argparse
+import os
+import pty
 import re
 import shutil
 import subprocess
 
 import completions
 import pytest
+from ctl_host import read_until
+from daemon_process import PATIENCE
 from tree import SYSTEMD
 
 from plantimager.timelapse.cli.parser import build_parser
@@ -25,7 +29,7 @@ COMMANDS = choices(PARSER)
 ACTIONS = choices(COMMANDS["rig"])
 
 
-def complete(*words, cwd=None):
+def complete(*words, cwd=None, env=None):
     """Return what bash offers for the last of ``words``."""
     script = """
         source "$1"; shift
@@ -34,7 +38,7 @@ def complete(*words, cwd=None):
         printf '%s\\n' "${COMPREPLY[@]}"
     """
     command = ["bash", "--norc", "-c", script, "bash", str(COMPLETION), "timelapsectl", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, env=env)
     assert done.stderr == ""
     return set(done.stdout.split())
 
@@ -86,6 +90,93 @@ def test_completion_offers_definitions(tmp_path):
 def test_completion_of_log_offers_journal_fields():
     """They are hard to remember."""
     assert complete("log", "S") == {"SLOT=", "STATE=", "SCAN_ID="}
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Return the environment of a shell whose timelapsectl has some names, and writes down how it was called."""
+    (tmp_path / "timelapsectl").write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/called\n'
+        "for kind; do :; done\n"
+        "case $kind in rigs) echo east; echo north ;; archives) echo drought ;; slots) seq 0 12 ;; esac\n"
+    )
+    (tmp_path / "timelapsectl").chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_completion_offers_rigs_archives_and_slots(named, tmp_path):
+    """Those of the service that the words before it mean."""
+    assert complete("--rig", "", env=named) == {"east", "north"}
+    assert complete("status", "--rig", "n", env=named) == {"north"}
+    assert complete("--system", "--rig", "north", "timeline", "", env=named) == {"drought"}
+    assert complete("log", "SLOT=", env=named) == {f"SLOT={slot}" for slot in range(13)}
+    assert complete("log", "SLOT", "=", "1", env=named) == {"1", "10", "11", "12"}
+    called = (tmp_path / "called").read_text().splitlines()
+    assert called == ["names rigs", "names rigs", "--system --rig north names archives", "names slots", "names slots"]
+
+
+@pytest.mark.parametrize("shell", ["_timelapsectl", "timelapsectl.fish"])
+def test_completions_of_zsh_and_fish_offer_them_as_well(shell):
+    """Each asks `timelapsectl names`."""
+    text = (SYSTEMD / "completion" / shell).read_text()
+    for kind in ("rigs", "archives", "slots"):
+        assert re.search(rf"__?timelapsectl_names {kind}", text)
+    assert "timelapsectl $whose names $" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "asked"),
+    [
+        ("--rig ", {"east", "north"}, "names rigs"),
+        ("status --rig n", {"north"}, "names rigs"),
+        ("--system --rig north timeline ", {"drought"}, "--system --rig north names archives"),
+        ("log SLOT=1", {f"SLOT={slot}" for slot in (1, 10, 11, 12)}, "names slots"),
+    ],
+)
+def test_fish_offers_rigs_archives_and_slots(named, tmp_path, line, offered, asked):
+    """Of the service that the words before it mean."""
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    script = f"source {SYSTEMD}/completion/timelapsectl.fish; complete -C 'timelapsectl {line}'"
+    environment = {**named, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    said = {entry.partition("\t")[0] for entry in done.stdout.splitlines()}
+    assert {word for word in said if not word.startswith("-")} == offered
+    assert asked in (tmp_path / "called").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "completed", "asked"),
+    [
+        ("--rig n", "north", "names rigs"),
+        ("status --rig e", "east", "names rigs"),
+        ("--system --rig north timeline d", "drought", "--system --rig north names archives"),
+        ("log SLOT=1", "12", "names slots"),
+    ],
+)
+def test_zsh_offers_rigs_archives_and_slots(named, tmp_path, line, completed, asked):
+    """As a person meets it: the tabulator is pressed behind these words."""
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    leader, follower = pty.openpty()
+    environment = {**named, "HOME": str(tmp_path), "TERM": "dumb"}
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+    )
+    os.close(follower)
+    try:
+        load = f"fpath=({SYSTEMD}/completion $fpath); autoload -Uz compinit; compinit -u -d {tmp_path}/dump"
+        os.write(leader, f"{load}; print ready-$((6*7))\n".encode())
+        read_until(leader, "ready-42")
+        os.write(leader, f"timelapsectl {line}\t\t".encode())
+        read_until(leader, completed)
+    finally:
+        shell.kill()
+        shell.wait(PATIENCE)
+        os.close(leader)
+    assert asked in (tmp_path / "called").read_text().splitlines()
 
 
 @pytest.mark.parametrize("file", completions.FILES, ids=lambda file: file.name)

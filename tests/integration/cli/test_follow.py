@@ -6,7 +6,9 @@ import pty
 import re
 import signal
 import subprocess
+import termios
 
+import wcwidth
 from ctl_host import read_until
 from daemon_process import PATIENCE
 
@@ -67,3 +69,27 @@ def test_follow_draws_on_a_terminal_and_leaves_it_as_it_was(host):
     assert "done_tl" in left
     assert following.wait(PATIENCE) == 0
     os.close(leader)
+
+
+def test_frame_of_a_narrow_terminal_fits_with_wide_letters(host):
+    """Forty columns, as beside a window of pictures; nothing is cut off at the right edge, or scrolls away."""
+    host.copy_store("interval-utc-interrupted.json")
+    raw = json.loads(host.store.read_text())
+    raw["scans"][-1] |= {"status": "failed", "error": {"msg": "カメラが応答しません " * 5}}
+    host.store.write_text(json.dumps(raw))
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (16, 40))
+    environment = {**host.environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    following = subprocess.Popen(
+        host.command("status", "--follow"), env=environment, stdin=follower, stdout=follower, stderr=follower
+    )
+    os.close(follower)
+    frame = read_until(leader, "\x1b[J").partition("\x1b[H")[2].partition("\x1b[J")[0]
+    following.send_signal(signal.SIGINT)
+    read_until(leader, "\x1b[?25h")
+    assert following.wait(PATIENCE) == 0
+    os.close(leader)
+    lines = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line) for line in frame.split("\r\n")]
+    assert "カメラ" in frame
+    assert len(lines) < 16
+    assert [line for line in lines if wcwidth.width(line) > 40] == []

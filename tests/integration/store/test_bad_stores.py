@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REAL = json.loads((STORES / "interval-utc-interrupted.json").read_bytes())
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 QUICK_START = 'clock = "trust"\n[drivers.simulated]\nimage_width = 4\n'
 """The simulated driver, and no wait for a clock."""
@@ -56,7 +59,7 @@ UNREADABLE = {
         "a symbolic link to /mnt/disk/s.json, which isn't there",
     ),
     "device": (lambda path: path.symlink_to("/dev/zero"), "can't be read: not a regular file but a character device"),
-    "forbidden": (forbid, "can't be read: Permission denied"),
+    "forbidden": (forbid, f"can't be read: Permission denied; it belongs to {ME}, mode 0000, and this is {ME}"),
 }
 
 

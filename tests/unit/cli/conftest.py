@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,50 @@ def central_europe(monkeypatch):
 @pytest.fixture
 def screen():
     """Return a function that makes a screen; by default it is no terminal."""
+    return make_screen
 
-    def make(**about):
-        return Screen(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), **about)
+
+def make_screen(**about):
+    """Return a screen of a stream in memory."""
+    return Screen(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), **about)
+
+
+@cache
+def schedule(n_slots, years):
+    """Return so many instants, so many years later."""
+    first = FIRST + timedelta(days=366 * years)
+    return tuple(first + timedelta(minutes=index) for index in range(n_slots))
+
+
+@pytest.fixture(scope="session")
+def screen_of():
+    """Return `screen`'s function, for properties, which share their fixtures."""
+    return make_screen
+
+
+@pytest.fixture(scope="session")
+def half_way_at():
+    """Return a function that makes a timelapse with one slot behind it, failed with that error."""
+
+    def make(name, error, n_slots, years):
+        times = schedule(n_slots, years)
+        timelapse = TimeLapse(
+            id=name, mode=TimeLapseMode.INTERVAL, state=TimeLapseState.SCHEDULED, schedule_times=times
+        )
+        return timelapse.begin(times[0], "boot").fail_attempt(times[0], ScanFailed(error), give_up=True)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def snapshot_of():
+    """Return a function that makes a snapshot of a timelapse at noon of its first day."""
+
+    def make(timelapse, **more):
+        now = FIRST + timedelta(hours=4)
+        return StatusSnapshot(
+            at=now, store=Path("/s"), timelapse=timelapse, saved_at=now, evidence=SYNCHRONISED, **more
+        )
 
     return make
 

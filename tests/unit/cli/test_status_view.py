@@ -5,9 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import wcwidth
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from plantimager.timelapse.cli.snapshot import StatusSnapshot
+from plantimager.timelapse.cli.service_state import ServiceState
+from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.status_view import MAX_ASIDE, status_lines
 from plantimager.timelapse.datasets.set_aside import SetAside
 from plantimager.timelapse.domain.absence import LastSign
@@ -71,6 +75,33 @@ def test_scan_that_a_dead_daemon_left_is_not_shown_as_running(scanning, screen):
     assert "daemon: not running, last sign of life 3 min ago." in text(
         replace(scanning, daemon=None, seen=seen), screen()
     )
+
+
+FAILED = ServiceState(
+    word="failed (exit 78)",
+    why="a fault in a file ended it: /etc/plant-imager3-app/timelapsed.toml: 1 fault\n  clock = 5: write wait or trust",
+    remedy="correct that, then systemctl start plant-imager-timelapsed",
+)
+
+
+def test_status_says_why_the_daemon_does_not_run_and_what_mends_it(snapshot, screen):
+    """The fault itself, and the command; also where no slot is due, since the next timelapse can't start."""
+    shown = text(replace(snapshot, daemon=None, service=FAILED), screen())
+    assert "trouble: the daemon is not running, no slot is taken\n" in shown
+    for without in (replace(snapshot, timelapse=None), snapshot):
+        shown = text(replace(without, daemon=None, service=FAILED), screen())
+        assert (
+            "service: failed (exit 78): a fault in a file ended it: /etc/plant-imager3-app/timelapsed.toml: 1 fault\n"
+            "  clock = 5: write wait or trust\n"
+            "  hint: correct that, then systemctl start plant-imager-timelapsed\n"
+        ) in shown
+
+
+def test_faults_of_a_configuration_show_no_secret_and_no_escape(snapshot, screen):
+    """They repeat what stands in the file."""
+    service = replace(FAILED, why="a fault: \x1b[31m s3cr3t")
+    shown = text(replace(snapshot, daemon=None, service=service, secrets=("s3cr3t",)), screen())
+    assert "a fault: [31m [secret]" in re.sub(r" +", " ", shown)
 
 
 def test_ended_timelapse_needs_no_daemon(snapshot, screen):
@@ -213,3 +244,48 @@ def test_scan_that_outlasts_the_interval_is_trouble(snapshot, screen):
     assert trouble in text(replace(snapshot, timelapse=long), screen())
     short = timelapse.succeed(FIRST + 5 * MINUTE * 17 + timedelta(seconds=299), 72)
     assert "trouble: none now." in text(replace(snapshot, timelapse=short), screen())
+
+
+# --- widths -------------------------------------------------------------------------------------------------
+
+WIDE = st.text(st.sampled_from("aé-_ 0日本語가ｱＡ👩🏽\u200d\u0301\ufe0f❤🌱☔ßد–…"), min_size=1, max_size=60)
+"""Wide letters, half-width ones, emoji, joiners, combining marks, right-to-left letters."""
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["plain", "coloured"])
+@given(
+    width=st.integers(40, 200),
+    name=WIDE,
+    error=WIDE,
+    years=st.sampled_from([0, 1, 300]),
+    n_slots=st.sampled_from([1, 48, 10_000]),
+)
+def test_no_line_is_wider_than_the_terminal_whatever_it_holds(
+    half_way_at, snapshot_of, screen_of, colour, width, name, error, years, n_slots
+):
+    """Whatever a name, an error or a note holds, and from 40 columns on: a longer line would be cut off."""
+    timelapse = half_way_at(name, error, n_slots, years)
+    daemon = RunningDaemon(pid=1, up_since=timelapse.schedule_times[0], driver="simulated", notes=(error * 4,))
+    snapshot = snapshot_of(timelapse, daemon=daemon, aside=(SetAside(Path("/srv") / name.replace("/", ""), error),))
+    lines = status_lines(snapshot, screen_of(columns=width, colour=colour), 10)
+    shown = replace(
+        snapshot, daemon=None, service=ServiceState(word=name, why=f"{error}\n{error * 3}", remedy=error * 2)
+    )
+    lines += status_lines(shown, screen_of(columns=width, colour=colour), 10)
+    lines += status_lines(replace(shown, timelapse=None), screen_of(columns=width, colour=colour), 10)
+    assert [(line, wcwidth.width(line)) for line in lines if wcwidth.width(ESCAPES.sub("", line)) > width] == []
+
+
+def test_narrow_terminal_has_the_outcome_of_each_slot(snapshot, screen):
+    """The columns in between give way; nothing that says whether a slot was taken is cut off."""
+    shown = text(snapshot, screen(columns=40))
+    assert re.search(r"^ +16  16:00 .* taken", shown, re.MULTILINE)
+    assert re.search(r"^ +13  14:30 .* failed", shown, re.MULTILINE)
+    assert "17 of 48" in shown
+
+
+def test_wide_letters_keep_the_columns_of_the_table(snapshot, screen):
+    """A wide letter takes two columns."""
+    timelapse = replace(snapshot.timelapse, id="日本語のイネ")
+    head = text(replace(snapshot, timelapse=timelapse), screen(columns=80)).split("\n")[0]
+    assert wcwidth.width(head) == 80

@@ -3,10 +3,12 @@
 import io
 import os
 import termios
+import unicodedata
 
 import pytest
+import wcwidth
 
-from plantimager.timelapse.cli.terminal import Screen, Style, detect_screen, flow, truncate
+from plantimager.timelapse.cli.terminal import _NARROW, Screen, Style, detect_screen, flow, truncate
 from plantimager.timelapse.support.text import one_line
 
 
@@ -82,3 +84,18 @@ def test_parts_flow_over_lines_and_are_never_cut():
     assert flow(["aaaa", "bbb", "cc"], 10) == ["aaaa   bbb", "cc"]
     assert flow(["a long word"], 3) == ["a long word"]
     assert flow([], 3) == []
+
+
+def test_widths_without_the_library_are_the_librarys():
+    """It is loaded only for texts with other signs than these."""
+    narrow = [chr(code) for code in range(0x3000) if _NARROW.fullmatch(chr(code))]
+    assert {sign: wcwidth.width(sign) for sign in narrow} == dict.fromkeys(narrow, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "cut"),
+    [("日本語", 6, "日本語"), ("日本語", 5, "日本…"), ("日本語", 4, "日 …"), ("e\u0301te\u0301s", 3, "e\u0301t…")],
+)
+def test_wide_letters_are_cut_by_columns(text, columns, cut):
+    """A letter of two columns isn't cut in half, and an accent stays with its letter."""
+    assert unicodedata.normalize("NFC", truncate(text, columns)) == unicodedata.normalize("NFC", cut)

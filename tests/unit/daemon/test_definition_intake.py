@@ -9,6 +9,7 @@ import pytest
 from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Life
 from virtual_time import FROM_RTC
 
+from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.support.errors import ScanFailed
@@ -174,3 +175,92 @@ def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
     assert world.stored().id == "a"
     world.live((HOUR, Life.reload), (2 * HOUR, Life.kill))
     assert world.stored().id == "b"
+
+
+def definition_notes(life):
+    """Return what the live status says of definitions."""
+    return [note for note in read_live(life.world.places.store)["notes"] if note.startswith("definition ")]
+
+
+def test_definition_that_is_refused_stands_in_the_status_until_one_begins(rig):
+    """The line in the journal is long gone by the time that somebody looks."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=2, name="a")
+    world.live(
+        (MINUTE, look),
+        (MINUTE, lambda _: world.define(every=HOUR, n=3, name="b", start=5 * HOUR)),
+        (MINUTE, Life.reload),
+        (2 * MINUTE, look),
+        (3 * HOUR, look),
+    )
+    before, refused, begun = seen
+    assert (before, begun) == ([], [])
+    assert len(refused) == 1
+    assert "definition refused at 08:01: b can't start: a is active, 0 of 2 slots are done; cancel it" in refused[0]
+
+
+def test_faulty_definition_stands_in_the_status_until_it_is_gone(rig):
+    """Nothing is taken meanwhile, and somebody believes that it is."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=2)
+    path = world.places.find_definition()
+    path.write_text("[timelapse]\nmode = 3\n")
+    world.live(
+        (MINUTE, look), (MINUTE, lambda _: path.unlink()), (MINUTE, Life.reload), (2 * MINUTE, look), (HOUR, Life.kill)
+    )
+    faulty, gone = seen
+    assert "definition faulty at " in faulty[0]
+    assert "mode = 3" in faulty[0]
+    assert gone == []
+
+
+def test_timelapse_that_was_cancelled_in_time_gives_its_name_back(rig):
+    """Its corrected definition begins under the same name; the first one's store is kept beside the second's."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, Life.cancel),
+        (2 * MINUTE, lambda _: world.define(every=HOUR, n=2)),
+        (2 * MINUTE, Life.reload),
+    )
+    assert world.taken() == [0, 1]
+    assert sorted(path.name for path in world.places.history.iterdir()) == ["tl-cancelled.json"]
+    world.define(every=HOUR, n=2, start=30 * HOUR)
+    world.live()
+    assert world.said("definition_refused")[-1].startswith("tl can't start: a timelapse of that name has already ended")
+
+
+def test_cancelled_timelapse_is_not_brought_back_by_its_unchanged_definition(rig):
+    """Neither by a reload nor by a start, nor when the timelapse after it has ended."""
+    world = rig()
+    world.define(every=HOUR, n=3, start=40 * HOUR)
+    text = world.places.find_definition().read_text()
+    world.live((MINUTE, Life.cancel), (2 * MINUTE, Life.reload), (3 * MINUTE, Life.kill))
+    world.live(
+        (MINUTE, lambda _: world.define(name="b", start=2 * HOUR)),
+        (MINUTE, Life.reload),
+        (2 * MINUTE, lambda _: world.places.find_definition().write_text(text)),
+        (10 * HOUR, Life.reload),
+        (11 * HOUR, Life.kill),
+    )
+    assert (world.taken("b"), world.taken("tl")) == ([0], [])
+    assert world.stored().id == "b"
+
+
+def test_name_is_given_back_only_when_the_cancelled_scan_has_stopped(rig):
+    """It may yet end whole, and its dataset is then where the new one's would go; the new one begins by itself then."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=5 * MINUTE, stops_in=20 * SECOND)
+    world.define(every=HOUR, n=3)
+    world.live(
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=2, start=3 * HOUR)),
+        (HOUR + MINUTE, Life.cancel),
+    )
+    assert (
+        "tl can't start yet: the scan of tl_0, which was cancelled, has not stopped; tl begins as soon as it can"
+        in (world.said("definition_refused")[0])
+    )
+    assert len(world.said("definition_refused")) == 1
+    assert world.taken() == [0, 1]

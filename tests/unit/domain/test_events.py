@@ -68,6 +68,14 @@ def test_equal_values_have_no_events(state):
     assert events_between(value, replace(value, records=dict(value.records))) == ()
 
 
+@pytest.mark.parametrize("state", [S.CANCELLED, S.FAILED])
+def test_timelapse_with_the_name_of_one_that_gave_it_back_begins(state):
+    """It goes on with nothing of the first."""
+    before = replace(IN_STATE[state], records={0: skipped(timelapse(), at(9)).records[0]})
+    assert before.id == timelapse().id
+    assert events_between(before, timelapse()) == (DefinitionAccepted(),)
+
+
 def test_definition_that_is_accepted_begins_a_timelapse():
     """Whether there was none, one of another name, or a draft."""
     value = timelapse()

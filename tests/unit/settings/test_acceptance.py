@@ -19,7 +19,7 @@ from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import KeptParts
-from plantimager.timelapse.support.errors import DefinitionRefused
+from plantimager.timelapse.support.errors import DefinitionRefused, ScanFailed
 
 NOW = datetime(2026, 6, 22, 8, tzinfo=UTC)
 
@@ -112,10 +112,63 @@ def test_other_definition_is_refused_while_one_is_active(define, history):
         check_may_start(define("other"), plan(define()), history)
 
 
-def test_name_that_was_used_before_is_refused(define, history):
+def taken(stored):
+    """Return a timelapse that has ended, with its first slot taken."""
+    begun = stored.timelapse.begin(stored.timelapse.schedule_times[0], "boot")
+    after = begun.succeed(stored.timelapse.schedule_times[0], 4)
+    return stored.evolved(after.cancel(NOW, "ada", "why") if after.state.is_active else after, stored.logbook)
+
+
+def failed(stored):
+    """Return a timelapse that its first slot has ended."""
+    begun = stored.timelapse.begin(stored.timelapse.schedule_times[0], "boot")
+    over = begun.fail_attempt(NOW, ScanFailed("belt broken"), give_up=True)
+    assert over.state is TimeLapseState.FAILED
+    return stored.evolved(over, stored.logbook)
+
+
+@pytest.mark.parametrize("end", [ended, failed])
+@pytest.mark.parametrize("where", ["held", "archived", "archived again"])
+def test_timelapse_that_ended_before_anything_was_taken_gives_its_name_back(define, history, end, where):
+    """A person who finds a mistake in the first minute corrects it under the same name."""
+    held = end(plan(define()))
+    for _ in range(["held", "archived", "archived again"].index(where)):
+        archive_store(held.encode(), "tl", history, "20260622T080000Z")
+        held = None if where == "archived" else end(plan(define()))
+    held = held if where == "held" else None
+    check_may_start(define(grace=90), held, history)
+    check_may_start(define("tl_1", n_shots=1), held, history)  # no dataset of its has that name
+
+
+@pytest.mark.parametrize("end", [ended, failed])
+def test_unchanged_definition_of_it_begins_for_a_person_alone(define, history, end):
+    """It may lie in the configuration directory for years: no reload brings back what a person has cancelled."""
+    held = end(plan(define()))
+    for held, archive in ((held, False), (None, True)):  # noqa: B020 - the second time it is in the archive
+        if archive:
+            archive_store(end(plan(define())).encode(), "tl-cancelled", history, "20260622T080000Z")
+        with pytest.raises(DefinitionAlreadyAccepted):
+            check_may_start(define(), held, history)
+        check_may_start(define(), held, history, by_a_person=True)
+
+
+def test_name_of_which_one_of_two_timelapses_took_something_is_used(define, history):
+    """The first was cancelled in time and gave it back, the second took slots, and both are in the archive."""
+    archive_store(ended(plan(define())).encode(), "tl", history, "20260622T080000Z")
+    archive_store((taken(plan(define()))).encode(), "tl", history, "20260623T080000Z")
+    with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
+        check_may_start(define(grace=90), None, history)
+    check_may_start(define("tl-20260623T080000Z"), None, history)
+
+
+@pytest.mark.parametrize("by_a_person", [False, True])
+def test_name_that_was_used_before_is_refused(define, history, by_a_person):
     """Its datasets would meet the first one's: whether it was the last timelapse or an archived one."""
     with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
-        check_may_start(define(grace=90), ended(plan(define())), history)
+        check_may_start(define(grace=90), (taken(plan(define()))), history, by_a_person=by_a_person)
+    completed = plan(define()).timelapse.skip_late_slots(NOW + timedelta(days=1), Reason.MISSED, "")
+    with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
+        check_may_start(define(grace=90), plan(define()).evolved(completed, Logbook(definition_digest="x")), history)
     archive_store(b"{}", "old", history, "x")
     with pytest.raises(DefinitionRefused, match="of that name has already ended here"):
         check_may_start(define("old"), None, history)
@@ -124,7 +177,7 @@ def test_name_that_was_used_before_is_refused(define, history):
 @pytest.mark.parametrize("where", ["held", "archived"])
 def test_single_slot_with_the_name_of_an_earlier_dataset_is_refused(define, history, where):
     """The one dataset of ``tl_1`` would have the name of slot 1 of ``tl``."""
-    held = ended(plan(define())) if where == "held" else None
+    held = (taken(plan(define()))) if where == "held" else None
     if held is None:
         archive_store(b"{}", "tl", history, "x")
     with pytest.raises(DefinitionRefused, match="would have the name of slot 1 of tl, which was taken here"):
@@ -137,7 +190,7 @@ def test_single_slot_with_the_name_of_an_earlier_dataset_is_refused(define, hist
 @pytest.mark.parametrize("where", ["held", "archived"])
 def test_slot_with_the_name_of_an_earlier_single_dataset_is_refused(define, history, where):
     """The other direction: slot 1 of ``tl`` would have the name of the one dataset of ``tl_1``."""
-    held = ended(plan(define("tl_1", n_shots=1)))
+    held = taken(plan(define("tl_1", n_shots=1)))
     if where == "archived":
         archive_store(held.encode(), "tl_1", history, "x")
         held = None
@@ -145,16 +198,16 @@ def test_slot_with_the_name_of_an_earlier_single_dataset_is_refused(define, hist
         check_may_start(define("tl"), held, history)
     check_may_start(define("tl", n_shots=1), held, history)  # its dataset is tl
     check_may_start(define("t"), held, history)
-    archive_store(ended(plan(define("tl_9", n_shots=1))).encode(), "tl_9", history, "x")
+    archive_store((taken(plan(define("tl_9", n_shots=1)))).encode(), "tl_9", history, "x")
     check_may_start(replace(define("tl"), name="tl_9x"), held, history)
 
 
 def test_slots_that_an_earlier_timelapse_did_not_have_are_free(define, history):
     """Neither direction is refused where the numbers don't meet, nor between timelapses of several slots."""
-    archive_store(ended(plan(define("a", n_shots=3))).encode(), "a", history, "x")
-    archive_store(ended(plan(define("b", n_shots=1))).encode(), "b", history, "x")
-    archive_store(ended(plan(define("c_1", n_shots=3))).encode(), "c_1", history, "x")
-    archive_store(ended(plan(define("d_7", n_shots=1))).encode(), "d_7", history, "x")
+    archive_store((taken(plan(define("a", n_shots=3)))).encode(), "a", history, "x")
+    archive_store((taken(plan(define("b", n_shots=1)))).encode(), "b", history, "x")
+    archive_store((taken(plan(define("c_1", n_shots=3)))).encode(), "c_1", history, "x")
+    archive_store((taken(plan(define("d_7", n_shots=1)))).encode(), "d_7", history, "x")
     for name, n_shots in (("a_3", 1), ("b_0", 1), ("c", 4), ("d", 4), ("a_x", 1), ("a_01", 1)):
         check_may_start(define(name, n_shots=n_shots), None, history)
     for name, n_shots in (("a_2", 1), ("d", 8)):

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import find_daemon, requester_name, send_request
-from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.support.errors import DefinitionRefused
+from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.support.errors import EXIT_USAGE, DefinitionRefused, TimelapsedError
+from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+
+class NotCancelled(TimelapsedError):
+    """The person has thought better of it."""
+
+
+class NobodyToAsk(TimelapsedError):
+    """A person sits at a terminal, and would not see a question."""
+
+    exit_code = EXIT_USAGE
 
 
 def run_cancel(options: argparse.Namespace, session: Session) -> int:
-    """Have the timelapse cancelled.
+    """Have the timelapse cancelled; at a terminal a person is asked once.
 
     Raises
     ------
+    NotCancelled, NobodyToAsk
+        The person doesn't say yes, or can't be asked.
     DefinitionRefused
         There is nothing to cancel.
     NotSaved
@@ -31,15 +50,54 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     OSError
         The request can't be left.
     """
-    loaded = load_timelapse(session.store)
-    timelapse = None if loaded is None else loaded.stored.timelapse
+    timelapse = take_snapshot(session.store, session.clock).timelapse
     pid = find_daemon(session.store)
     is_known = timelapse is not None and timelapse.state.is_active
     if pid is None and not is_known:  # a daemon that can't write its store may have one all the same
         ended = f"; {timelapse.id} is {timelapse.state.value}" if timelapse is not None else ""
         raise DefinitionRefused(f"there is no active timelapse to cancel{ended}")
+    if timelapse is not None and is_known and not options.yes:
+        ask_once(timelapse)
     # The request names the timelapse: another one may have begun by the time the daemon reads it.
     name = {"timelapse_id": timelapse.id} if timelapse is not None and is_known else {}
     body = {**name, "who": requester_name(session.environment), "why": options.why}
     later = f"{name.get('timelapse_id', 'the timelapse')} will be cancelled"
     return send_request(session, "cancel", json.dumps(body).encode(), pid, subject="cancel", later=later)
+
+
+def ask_once(timelapse: TimeLapse) -> None:
+    """Ask the person at the terminal whether to cancel; nobody is asked where standard input is none.
+
+    Raises
+    ------
+    NotCancelled
+        The answer isn't yes.
+    NobodyToAsk
+        There is a terminal to read from, and none to write the question to, or it is another process's turn there.
+    """
+    if not sys.stdin.isatty():
+        return  # a script, which would hang
+    screen = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
+    if screen is None or _is_in_background(sys.stdin.fileno()):
+        raise NobodyToAsk(
+            f"nobody can be asked whether to cancel {timelapse.id}", hint="say --yes: timelapsectl cancel --yes"
+        )
+    screen.write("\n".join((*_losses(timelapse), "cancel it? this can't be undone [y/N] ")))
+    screen.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise NotCancelled(f"{timelapse.id} is not cancelled, and goes on")
+
+
+def _is_in_background(terminal: int) -> bool:
+    with suppress(OSError):
+        return os.tcgetpgrp(terminal) != os.getpgrp()  # reading would stop this process
+    return False
+
+
+def _losses(timelapse: TimeLapse) -> Iterator[str]:
+    """Yield what stays of a timelapse that is cancelled now, and what is lost."""
+    to_come = timelapse.n_slots - timelapse.tally.done
+    kept = f"{timelapse.tally.taken} of {format_count(timelapse.n_slots, 'slot')} taken, which stay"
+    yield f"{timelapse.id}: {kept}; {to_come} to come, which would be lost"
+    if timelapse.state is TimeLapseState.RUNNING:
+        yield f"the scan of slot {timelapse.next_idx} is stopped, and its pictures stand aside"

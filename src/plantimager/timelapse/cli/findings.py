@@ -14,7 +14,7 @@ from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.disk_outlook import call_with_disk, held_timelapse, outlook_of_definition
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes
+from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes, is_name_used
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
@@ -98,8 +98,8 @@ def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
 def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return a note on datasets with the names of those of a definition that was never started here."""
     held, name = held_timelapse(places), definition.name
-    is_own = (held is not None and held.timelapse.id == name) or (places.history / f"{name}.json").exists()
-    if is_own or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
+    is_used = is_name_used(name, held, places.history)
+    if is_used or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
         return ()
     return tuple(_look_for_datasets(definition, places))
 

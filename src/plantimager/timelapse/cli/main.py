@@ -56,9 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from plantimager.timelapse.cli.session import open_session  # noqa: PLC0415 - usage errors are shown without it
+    from plantimager.timelapse.cli.session import SERVICE_COMMANDS, open_session  # noqa: PLC0415 - usage errors are shown without it
 
-    return load_command(options.command)(options, open_session(options))
+    session = open_session(options)
+    # The journal of a rig outlives its files.
+    if options.rig is not None and options.command in SERVICE_COMMANDS and options.command != "log":
+        from plantimager.timelapse.cli.known_rigs import check_rig_is_known  # noqa: PLC0415 - only where one is named
+
+        check_rig_is_known(session)
+    return load_command(options.command)(options, session)
 
 
 def load_command(name: str) -> _Command:

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     cancel = add("cancel", "end the timelapse before its last slot; this can't be undone")
     cancel.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
+    cancel.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")
 
     status = add("status", "show how the timelapse goes, whether or not the daemon runs")
     status.add_argument("--json", action="store_true", help="the same facts for programs")
@@ -84,6 +85,12 @@ def build_parser() -> argparse.ArgumentParser:
     notify.add_argument("--test", action="store_true", help="send a test message, and say which service took it")
 
     _add_rig(add("rig", "try the rig by hand, between scans"))
+
+    rigs = add("rigs", "show every rig of this host, a line each")
+    rigs.add_argument("--json", action="store_true", help="the same facts for programs")
+
+    names = add("names", "print the names of what there is, one a line: for completion and scripts")
+    names.add_argument("kind", choices=("rigs", "archives", "slots"), help="of which kind")
 
     add("demo", "watch a timelapse of half a minute, with a power cut in the middle; needs no rig")
     return parser

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.datasets.set_aside import SetAside
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -92,6 +93,8 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
     evidence: ClockEvidence
     seen: LastSign = LastSign()
     """The last sign of life of the daemon that wrote the store, or of its machine."""
+    service: ServiceState | None = None
+    """Why no daemon runs, where that was asked."""
     aside: tuple[SetAside, ...] = ()
     secrets: tuple[str, ...] = ()
     """Those of the store, which are never shown, not even where an error message repeats them; the longest first."""

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -13,20 +14,23 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.relay_status import describe_relay
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
+from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
 from plantimager.timelapse.cli.status_json import snapshot_as_json
-from plantimager.timelapse.cli.status_view import status_lines
-from plantimager.timelapse.cli.terminal import detect_screen
+from plantimager.timelapse.cli.status_view import service_lines, status_lines
+from plantimager.timelapse.cli.terminal import detect_screen, fit
 from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
     import argparse
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -36,8 +40,11 @@ REFRESH_SECONDS: Final = 1.0
 ASIDE_SECONDS: Final = 3.0
 """For the look at the datasets' directory, which may be another computer's."""
 
-FIXED_LINES: Final = 12
-"""Lines of a screen beside the records: head, bar, counts, head of the table, foot."""
+TABLE_LINES: Final = 3
+"""Lines that the records take beside their own: a blank one, the head of the table, and the last one of the screen."""
+
+SERVICE_AGE: Final = timedelta(seconds=5)
+"""Between two questions to systemd, which take a process each."""
 
 ENTER_SCREEN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """xterm's alternate screen, without a cursor; lines are cut at the right edge, not wrapped."""
@@ -56,14 +63,31 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     """
     if options.follow:
         return _follow(options, session)
-    snapshot = take_snapshot(session.store, session.clock)
-    snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse))
+    try:
+        snapshot = take_snapshot(session.store, session.clock)
+    except StoreUnreadable:
+        _show_unit_state(session)
+        raise
+    snapshot = replace(
+        snapshot, aside=_find_aside(session, snapshot.timelapse), service=_find_service(session, snapshot)
+    )
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
     else:
         further = (*_disk_lines(session), *_relay_lines(session))
         session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
+
+
+def _find_service(session: Session, snapshot: StatusSnapshot) -> ServiceState | None:
+    return None if snapshot.daemon is not None else read_service_state(session)
+
+
+def _show_unit_state(session: Session) -> None:
+    """Say at least what systemd knows, where the store can't be read."""
+    service = None if session.scope is Scope.OWN else read_service_state(session)
+    if service is not None and service.word != UNKNOWN:
+        session.screen.write(*service_lines(service))
 
 
 def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside, ...]:
@@ -116,10 +140,13 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
             if drawn:
                 session.screen.stream.write(ENTER_SCREEN)
             before: object = None
+            service, asked_at = None, datetime.min.replace(tzinfo=UTC)
             while True:
                 snapshot = take_snapshot(session.store, session.clock)
                 aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
-                snapshot = replace(snapshot, aside=aside)
+                if snapshot.daemon is not None or not timedelta(0) <= snapshot.at - asked_at < SERVICE_AGE:
+                    service, asked_at = _find_service(session, snapshot), snapshot.at
+                snapshot = replace(snapshot, aside=aside, service=service)
                 if drawn:
                     _draw(options, session, snapshot)
                 else:
@@ -132,7 +159,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = replace(take_snapshot(session.store, session.clock), aside=aside or ())
+        last = replace(take_snapshot(session.store, session.clock), aside=aside or (), service=service)
         session.screen.write(*status_lines(last, session.screen, options.records))
     return 0
 
@@ -141,9 +168,9 @@ def _draw(options: argparse.Namespace, session: Session, snapshot: StatusSnapsho
     """Draw over the last screen, in the present size of the terminal."""
     screen = detect_screen(session.screen.stream, session.environment)
     lines = screen.lines or 24
-    relay = _relay_lines(session)
-    records = min(options.records, max(lines - FIXED_LINES - len(relay), 1))
-    shown = [*status_lines(snapshot, screen, records), *relay]
+    relay = [*fit(_relay_lines(session), screen.columns)]
+    beside = len(status_lines(snapshot, screen, 0)) + len(relay) + TABLE_LINES
+    shown = [*status_lines(snapshot, screen, min(options.records, max(lines - beside, 1))), *relay]
     frame = "\r\n".join(f"{line}{CLEAR_LINE}" for line in shown[: lines - 1])
     screen.stream.write(screen.encodable(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}"))
     screen.stream.flush()

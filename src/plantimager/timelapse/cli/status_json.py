@@ -32,6 +32,7 @@ Keys may be added, so ignore those that you don't know. ::
     uncertain     [{from, to}]: times of which nobody knows whether a daemon ran
     aside         [{path, what}]: pictures of attempts that were cut off, and what else was set aside
     daemon        null where none runs, else {pid, up_since, status, driver}
+    service       why no daemon runs: {word, why, remedy, restarts, definition}; null where one does
     boots         boots of the machine that this timelapse has seen
     rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
@@ -45,12 +46,15 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import asdict
+
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -78,6 +82,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         "daemon": None
         if daemon is None
         else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
+        "service": None if snapshot.service is None else _service(snapshot, snapshot.service),
         "boots": snapshot.logbook.boots,
         "rig": None if daemon is None else daemon.rig,
         "clock": {
@@ -88,6 +93,10 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         "troubles": list(snapshot.troubles()),
         "notes": [] if daemon is None else [snapshot.redact(note) for note in daemon.notes],
     }
+
+
+def _service(snapshot: StatusSnapshot, service: ServiceState) -> dict[str, Any]:
+    return {**asdict(service), "why": snapshot.redact(service.why), "definition": snapshot.redact(service.definition)}
 
 
 def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.terminal import Style, flow, truncate
+from plantimager.timelapse.cli.terminal import Style, fit, flow, pad, text_width, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
-from plantimager.timelapse.support.text import format_count
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -27,6 +28,12 @@ BAR_MARGIN: Final = 14
 
 MAX_ASIDE: Final = 5
 """Things that stand aside and are named."""
+
+TABLE_HEAD: Final = (" slot", "scheduled", "began", "took", "outcome", "")
+NUMBERS: Final = (0, 3)
+"""The columns of the table that are aligned to the right."""
+EXPENDABLE: Final = (3, 2)
+"""The columns that a narrow terminal does without, the first before the second."""
 
 STATE_STYLES: Final = {
     TimeLapseState.CONFIGURED: (Style.DIM,),
@@ -49,7 +56,11 @@ OUTCOMES: Final = {
 
 
 def status_lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list[str]:
-    """Return the screen with the last ``records`` slots."""
+    """Return the screen with the last ``records`` slots; no line is wider than it."""
+    return [*fit(_lines(snapshot, screen, records), screen.columns)]
+
+
+def _lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list[str]:
     timelapse = snapshot.timelapse
     if timelapse is None:
         return [f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE", *_foot(snapshot, screen)]
@@ -68,23 +79,24 @@ def status_lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list
 def _head(snapshot: StatusSnapshot, timelapse: TimeLapse, screen: Screen) -> str:
     state = timelapse.state.value
     schedule = describe_schedule(timelapse.mode, timelapse.schedule_times, snapshot.at)
-    name = truncate(timelapse.id, screen.width - len(state) - len(GAP))
-    columns = max(screen.width - len(name) - len(state) - 2 * 2, 0)
-    schedule = truncate(schedule, columns) if columns else ""
+    name = truncate(timelapse.id, screen.width - len(state) - 2 * 2)
+    columns = screen.width - text_width(name) - len(state) - 2 * 2
+    schedule = pad(truncate(schedule, columns) if columns else "", columns)
     painted = screen.paint(state, *STATE_STYLES[timelapse.state])
-    return f"{screen.paint(name, Style.BOLD)}  {schedule:<{columns}}  {painted}"
+    return f"{screen.paint(name, Style.BOLD)}  {schedule}  {painted}"
 
 
 def _bar(timelapse: TimeLapse, screen: Screen) -> str:
     """Return the progress bar. A cell is one slot or more, in the colour of the worst of them."""
     n_slots, done = timelapse.n_slots, timelapse.tally.done
-    cells = max(screen.width - BAR_MARGIN, 10)
+    count = f"{done} of {n_slots}"
+    cells = min(max(screen.width - BAR_MARGIN, 10), screen.width - len(count) - 4)
     full = done * cells // n_slots if n_slots else cells
     if not screen.colour:
         bar = "■" * full
     else:
         bar = "".join(screen.paint("■", _colour_of_cell(timelapse, cell, cells)) for cell in range(full))
-    return f"[{bar}{screen.paint('·' * (cells - full), Style.DIM)}]  {done} of {n_slots}"
+    return f"[{bar}{screen.paint('·' * (cells - full), Style.DIM)}]  {count}"
 
 
 def _colour_of_cell(timelapse: TimeLapse, cell: int, cells: int) -> Style:
@@ -122,25 +134,21 @@ def _next_slot(snapshot: StatusSnapshot, timelapse: TimeLapse) -> str:
 
 
 def _table(shown: Sequence[SlotFacts], snapshot: StatusSnapshot, screen: Screen) -> list[str]:
-    rows = [_row(facts, snapshot) for facts in shown]
-    head = (" slot", "scheduled", "began", "took", "outcome", "")
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(5)]
-    lines = [screen.paint(_join(head, widths).rstrip(), Style.DIM)]
-    for row, facts in zip(rows, shown, strict=True):
-        start = _join(row[:4], widths)
-        outcome = screen.paint(f"{row[4]:<{widths[4]}}", OUTCOMES[facts.record.status][1])
-        columns = None if screen.columns is None else screen.columns - len(start) - 2 - widths[4] - 2
-        lines.append(f"{start}  {outcome}  {truncate(row[5], columns)}".rstrip())
+    rows = [TABLE_HEAD, *(_row(facts, snapshot) for facts in shown)]
+    widths = [max(text_width(row[column]) for row in rows) for column in range(len(TABLE_HEAD) - 1)]
+    columns = [*range(len(widths))]
+    for expendable in EXPENDABLE:
+        if sum(widths[n] + 2 for n in columns) - 2 > (screen.columns or screen.width):
+            columns.remove(expendable)
+    head, *cells = ([pad(row[n], widths[n], right=n in NUMBERS) for n in columns] for row in rows)
+    lines = [screen.paint("  ".join(head).rstrip(), Style.DIM)]
+    for (*start, outcome), row, facts in zip(cells, rows[1:], shown, strict=True):
+        used = sum(text_width(cell) + 2 for cell in (*start, outcome))
+        left = None if screen.columns is None else screen.columns - used
+        details = truncate(row[-1], left) if left is None or left > 0 else ""
+        painted = screen.paint(outcome, OUTCOMES[facts.record.status][1])
+        lines.append("  ".join((*start, painted, details)).rstrip())
     return lines
-
-
-def _join(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return a row in aligned columns; slot and duration are numbers and aligned to the right."""
-    aligned = [
-        f"{cell:>{width}}" if column in (0, 3) else f"{cell:<{width}}"
-        for column, (cell, width) in enumerate(zip(row, widths, strict=False))
-    ]
-    return "  ".join([*aligned, *row[len(widths) :]])
 
 
 def _row(facts: SlotFacts, snapshot: StatusSnapshot) -> tuple[str, ...]:
@@ -205,6 +213,8 @@ def _details(facts: SlotFacts, snapshot: StatusSnapshot) -> str:
 def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     troubles = snapshot.troubles()
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
+    if snapshot.service is not None:
+        lines += [screen.paint(line, Style.YELLOW) for line in service_lines(snapshot.service, snapshot.redact)]
     notes = snapshot.daemon.notes if snapshot.daemon is not None else ()
     lines += [screen.paint(f"note: {snapshot.redact(note)}", Style.YELLOW) for note in notes]
     lines += [f"aside: {snapshot.redact(f'{thing.path}: {thing.what}')}" for thing in snapshot.aside[:MAX_ASIDE]]
@@ -215,6 +225,14 @@ def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
         parts.append(f"store: saved {_ago(snapshot.at - snapshot.saved_at)}.")
     parts += [f"clock: {_clock(snapshot)}.", f"daemon: {_daemon(snapshot)}."]
     return lines + [screen.paint(line, Style.DIM) for line in flow(parts, screen.width, GAP)]
+
+
+def service_lines(service: ServiceState, redact: Callable[[str], str] = one_line) -> list[str]:
+    """Return why no daemon runs, each fault of a file on a line of its own, and the command that mends it."""
+    definition = [redact(f"definition: {service.definition}")] if service.definition else []
+    first, *further = map(redact, service.why.split("\n"))
+    head = f"service: {first}" if service.word in service.why else f"service: {service.word}: {first}"
+    return [head, *(f"  {line}" for line in further), f"  hint: {service.remedy}", *definition]
 
 
 def _ago(age: timedelta) -> str:

@@ -7,17 +7,25 @@ import as the store takes to read and show.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
 
 DEFAULT_COLUMNS: Final = 80
 """Width of an output that has none of its own."""
+MIN_COLUMNS: Final = 40
+"""Width from which on every line fits; on a narrower terminal it is cut off or wrapped by that."""
 MAX_COLUMNS: Final = 110
 """Columns that are used of a wide terminal; longer lines are hard to read."""
+
+_NARROW: Final = re.compile(r"[ -~\xa0-\xac\xae-\u02ff–…■·→│]*")
+"""Signs of one column each, and our own among them."""
+_STYLES: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 _ASCII: Final = str.maketrans("■·→–…░●◐✗○▶▷│»×’", "#.>-~:oc*_>>|>x'")
 """Replacements for signs that the terminal's encoding lacks: one for one, so that columns stay aligned."""
@@ -101,19 +109,48 @@ def detect_screen(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     )
 
 
+def text_width(text: str) -> int:
+    """Return the columns that ``text`` takes on a terminal: wide letters and emoji take two, combining marks none."""
+    # Without the library, whose tables take long to load, for nearly all texts.
+    return len(text) if _NARROW.fullmatch(text) else _wcwidth().width(text)
+
+
 def truncate(text: str, columns: int | None) -> str:
     """Return ``text`` cut to ``columns``, with an ellipsis where something is cut off."""
-    if columns is None or len(text) <= columns:
+    if columns is None or text_width(text) <= columns:
         return text
-    return text[: max(columns - 1, 0)] + "…"
+    end = max(columns - 1, 0)
+    return (text[:end] if _NARROW.fullmatch(text) else _wcwidth().clip(text, 0, end)) + "…"
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    """Return ``text`` with blanks up to ``columns``: behind it, or before it, as ``right`` aligns numbers."""
+    blanks = " " * (columns - text_width(text))
+    return blanks + text if right else text + blanks
 
 
 def flow(parts: Iterable[str], columns: int, gap: str = "   ") -> list[str]:
     """Return ``parts``, each kept whole, in as few lines as possible."""
     lines: list[str] = []
     for part in parts:
-        if lines and len(lines[-1]) + len(gap) + len(part) <= columns:
+        if lines and text_width(lines[-1]) + len(gap) + text_width(part) <= columns:
             lines[-1] += gap + part
         else:
             lines.append(part)
     return lines
+
+
+def fit(lines: Iterable[str], columns: int | None) -> Iterator[str]:
+    """Yield ``lines``, painted or not, those that are wider than ``columns`` (and `MIN_COLUMNS`) on several."""
+    columns = None if columns is None else max(columns, MIN_COLUMNS)
+    for line in lines:
+        if columns is None or len(line) <= columns // 2 or text_width(_STYLES.sub("", line)) <= columns:
+            yield line
+        else:
+            yield from _wcwidth().wrap(line, columns, subsequent_indent="  ")
+
+
+def _wcwidth() -> ModuleType:
+    import wcwidth  # noqa: PLC0415 - see text_width
+
+    return wcwidth

@@ -146,10 +146,10 @@ class Daemon:
         power, probe, supervisor = RigPower(common), DatasetProbe(common), CallSupervisor(common)
         slots = SlotRunner(common, scheduler, power, supervisor, probe)
         planner = slots.planner
-        intake = DefinitionIntake(common, host.places, inbox.directory, planner, probe)
+        intake = DefinitionIntake(common, host.places, planner, probe)
         requests = RequestHandler(common, inbox, planner, intake, probe)
         notes = log_start_notes(active.datasets, host.places.store.parent)
-        status = StatusPublisher(common, SideLive(host.live, host.side), probe, notes)
+        status = StatusPublisher(common, SideLive(host.live, host.side), probe, lambda: (*notes, *intake.notes))
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):
             keeper.subscribe(subscriber.take)

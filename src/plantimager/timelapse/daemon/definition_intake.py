@@ -16,20 +16,22 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.events import TimelapseEnded
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
     check_not_over,
     describe_start,
     fit_notes,
+    gave_name_back,
     load_definition,
     plan_timelapse,
 )
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -44,41 +46,68 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT: Final = timedelta(seconds=10)
 """For a driver to check a definition without its rig; well below the watchdog's interval."""
 
-ARCHIVE_INTERVAL: Final = timedelta(seconds=10)
-"""Between two tries to accept a definition for which the last timelapse couldn't be archived."""
+RETRY_INTERVAL: Final = timedelta(seconds=10)
+"""Between two tries to accept a definition that can't begin yet."""
 
 
 START_TIMEOUT: Final = timedelta(seconds=60)
 """For the disk of the definition at a start, when no slot waits; well below what systemd is asked for."""
 
 
-class _NotArchived(DefinitionRefused):
-    """The disk of the archive doesn't take the store of the last timelapse, or doesn't answer; it may later."""
+class _NotYet(DefinitionRefused):
+    """A definition can begin soon: when a disk answers or takes the last store, or a scan has stopped."""
 
 
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
-    def __init__(self, common: Common, places: Places, requests: Path, planner: Planner, probe: DatasetProbe) -> None:
-        """Take definitions from ``places`` and, as requests, from the directory ``requests``."""
-        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
-        self._active, self._places, self._requests = common.active, places, requests
+    def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
+        self._common, self._keeper, self._clock = common, common.keeper, common.clock
+        self._active, self._places = common.active, places
         self._planner, self._probe = planner, probe
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
-        """On the monotonic clock, where a definition waits for the archive."""
+        """On the monotonic clock, where a definition can't begin yet."""
+        self.notes: tuple[str, ...] = ()
+        """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
 
-    def accept(self, definition: Definition) -> str:
+    def accept(self, definition: Definition, origin: str | None = None) -> str:
         """Make a definition the timelapse; return the sentence for the person.
+
+        ``origin`` is what a person has asked for it with; nobody has, where its file was found.
 
         Raises
         ------
         DefinitionRefused, FaultsFound
             It can't be accepted, or the store of the last timelapse can't be archived.
         """
+        try:
+            by_a_person = origin is not None
+            words = self._accept(definition, origin or str(definition.source), by_a_person=by_a_person)
+        except (TimelapsedError, OSError) as refusal:
+            self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else _with_hint(refusal))
+            raise
+        self.notes = ()
+        return words
+
+    def _note(self, outcome: str, words: str) -> None:
+        """Keep what became of a definition; nothing where there are no words."""
+        now = self._clock.now()
+        self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
+
+    def _check_has_stopped(self, definition: Definition) -> None:
+        """Refuse a name as long as a cancelled scan of that name goes on: it may yet end whole."""
+        monitor = self._common.rig.monitor
+        request = None if monitor is None else monitor.request
+        if request is not None and request.timelapse_id == definition.name:
+            words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
+            raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
+
+    def _accept(self, definition: Definition, origin: str, *, by_a_person: bool) -> str:
         held, now = self._keeper.stored, self._clock.now()
-        self._check_may_start(definition)
+        self._check_may_start(definition, by_a_person=by_a_person)
+        self._check_has_stopped(definition)
         schedule = definition.schedule(now)
         if not self._active.run_latest:
             check_not_over(definition, schedule, now)
@@ -89,22 +118,20 @@ class DefinitionIntake:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
-        source = definition.source
-        handed_in = source.parent == self._requests  # then the file is gone when the line is read
-        origin = "timelapsectl start" if handed_in else str(source)
         self._active.keep_datasets(None)
         self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
-        return describe_start(stored.timelapse, source, now)
+        return describe_start(stored.timelapse, definition.source, now)
 
-    def _check_may_start(self, definition: Definition) -> None:
-        """Do as `check_may_start`; raise `_NotArchived` where the disk of the archive doesn't answer."""
-        check = partial(check_may_start, definition, self._keeper.stored, self._places.history)
+    def _check_may_start(self, definition: Definition, *, by_a_person: bool) -> None:
+        """Do as `check_may_start`; raise `_NotYet` where the disk of the archive doesn't answer."""
+        held, history = self._keeper.stored, self._places.history
+        check = partial(check_may_start, definition, held, history, by_a_person=by_a_person)
         try:
             read_within(self._keeper.patience, check)
         except DiskStalled as stalled:
-            raise _NotArchived(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
+            raise _NotYet(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
 
     def _ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can make the scans that a definition asks for.
@@ -139,7 +166,7 @@ class DefinitionIntake:
             return ()
 
     def _archive(self, held: StoredTimelapse, now: datetime) -> None:
-        """Put the store of the last timelapse into the archive; the name of a draft stays free.
+        """Put the store of the last timelapse into the archive; under another name than its own if that stays free.
 
         Raises
         ------
@@ -147,12 +174,13 @@ class DefinitionIntake:
             It can't be archived.
         """
         timelapse = held.timelapse
-        stem = f"{timelapse.id}-draft" if timelapse.state is TimeLapseState.CONFIGURED else timelapse.id
+        is_draft = timelapse.state is TimeLapseState.CONFIGURED
+        end = "-draft" if is_draft else f"-{timelapse.state}" if gave_name_back(timelapse) else ""
         try:
-            archived = self._keeper.archive(stem, self._places.history, now)
+            archived = self._keeper.archive(f"{timelapse.id}{end}", self._places.history, now)
         except OSError as problem:
             why = f"can't be put into {self._places.history}: {problem.strerror or problem}"
-            raise _NotArchived(f"the store of {timelapse.id} {why}") from problem
+            raise _NotYet(f"the store of {timelapse.id} {why}") from problem
         log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
 
     # --- the definition in the configuration directory ------------------------------------------------
@@ -165,16 +193,20 @@ class DefinitionIntake:
 
         def read() -> Definition | None:
             path = self._places.find_definition()
-            return None if path is None else load_definition(path)
+            if path is None:
+                self.notes = ()
+                return None
+            return load_definition(path)
 
         try:
-            is_kept = self._lifecycle.phase.keeps_schedule
+            is_kept = self._common.lifecycle.phase.keeps_schedule
             return read_within(self._keeper.patience if is_kept else START_TIMEOUT, read)
         except DiskStalled as stalled:
             if self._retry_at is None:
                 log_event(Action.DEFINITION_FAULTY, f"the definition can't be read: {stalled}; it is tried again")
-            self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
+            self._has_ended, self._retry_at = True, self._clock.monotonic() + RETRY_INTERVAL.total_seconds()
         except TimelapsedError as faulty:
+            self._note("faulty", str(faulty))
             log_event(Action.DEFINITION_FAULTY, str(faulty))
         return None
 
@@ -198,7 +230,7 @@ class DefinitionIntake:
         if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
             return
         has_ended, self._has_ended = self._has_ended, False
-        if has_ended and self._lifecycle.phase.keeps_schedule and self._keeper.active is None:
+        if has_ended and self._common.lifecycle.phase.keeps_schedule and self._keeper.active is None:
             definition = self.look()
             if definition is not None:
                 self.accept_by_itself(definition, quiet=True)
@@ -206,8 +238,8 @@ class DefinitionIntake:
             self._retry_at = None
 
     def watch(self) -> float | None:
-        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits for a disk."""
-        if self._retry_at is None or not self._lifecycle.phase.keeps_schedule:
+        """Return in how many seconds `accept_waiting` tries again; ``None`` where nothing waits."""
+        if self._retry_at is None or not self._common.lifecycle.phase.keeps_schedule:
             return None
         return max(self._retry_at - self._clock.monotonic(), 0.0)
 
@@ -231,10 +263,11 @@ class DefinitionIntake:
     def _announce(self, definition: Definition, last: TimeLapse) -> None:
         """Log of a new definition that a person has to begin it, and why."""
         with suppress(DefinitionRefused, OSError):  # a reload logs these
-            self._check_may_start(definition)
+            self._check_may_start(definition, by_a_person=False)
             why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)
+            self._note("waits", words)
 
     def _accept_or_log(self, definition: Definition, *, quiet: bool) -> None:
         try:
@@ -244,13 +277,18 @@ class DefinitionIntake:
                 log_event(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
             log_event(Action.DEFINITION_FAULTY, str(faulty))
-        except _NotArchived as refusal:
+        except _NotYet as refusal:
             if self._retry_at is None:
                 log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
-            self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
+            self._note("waits", f"{refusal}; {definition.name} begins as soon as it can")
+            self._has_ended, self._retry_at = True, self._clock.monotonic() + RETRY_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
-            hint = getattr(refusal, "hint", None)
-            log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+            log_event(Action.DEFINITION_REFUSED, _with_hint(refusal))
+
+
+def _with_hint(refusal: TimelapsedError | OSError) -> str:
+    hint = getattr(refusal, "hint", None)
+    return f"{refusal}{f'; {hint}' if hint else ''}"
 
 
 def _may_come_back(timelapse: TimeLapse) -> bool:

@@ -74,7 +74,7 @@ class RequestHandler:
         if self._active.trouble is not None and request.kind != "cancel":
             raise ConfigurationError(self._active.trouble)
         if request.kind == "start":
-            return self._intake.accept(load_definition(request.path))
+            return self._intake.accept(load_definition(request.path), "timelapsectl start")
         if request.kind == "rig":
             self._begin_manual(request)
             return None

@@ -9,7 +9,7 @@ from plantimager.timelapse.domain.wording import format_status_line
 from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class StatusPublisher:
     """Shows what the daemon is doing: with every transition, and at the end of every turn of the loop. Loop thread."""
 
-    def __init__(self, common: Common, live: SideLive, probe: DatasetProbe, notes: Sequence[str] = ()) -> None:
-        """Show ``notes`` as long as the daemon runs."""
+    def __init__(self, common: Common, live: SideLive, probe: DatasetProbe, notes: Callable[[], Sequence[str]]) -> None:
+        """Show what ``notes`` returns: of the storage, and of a definition that has not begun."""
         self._notifier, self._live = common.notifier, live
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold, self._probe = common.active, common.rig, common.hold, probe
@@ -60,7 +60,7 @@ class StatusPublisher:
             "trouble": (self._keeper.trouble or self._lifecycle.trouble or self._active.trouble or self._probe.trouble),
             "degraded": self._keeper.trouble,
             "datasets": self._probe.trouble,
-            "notes": [*self._notes, *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
+            "notes": [*self._notes(), *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
             "clock": "trusted" if self._lifecycle.clock_trouble is None else "not trusted",
             "driver": self._active.config.driver,
         }

@@ -146,13 +146,19 @@ _ENDINGS: Final[Mapping[TimeLapseState, type[TimelapseEnded]]] = {
 }
 
 
+def begins_anew(before: TimeLapse, after: TimeLapse) -> bool:
+    """Whether ``after`` is another timelapse than ``before``: none goes on that a person or a failure has ended."""
+    has_ended = before.state in (TimeLapseState.CANCELLED, TimeLapseState.FAILED)
+    return before.id != after.id or (has_ended and after.state.is_active)
+
+
 def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, ...]:
     """Return what happened from one value to the next; nothing where they are equal.
 
-    ``before`` is ``None``, or a timelapse of another name, where ``after`` begins. The order is that of a transition:
-    what became of the running attempt, which slots were reopened, which were skipped, and whether that was the end.
+    ``before`` is ``None``, or another timelapse, where ``after`` begins. The order is that of a transition: what
+    became of the running attempt, which slots were reopened, which were skipped, and whether that was the end.
     """
-    begins = before is None or before.id != after.id
+    begins = before is None or begins_anew(before, after)
     if before is None or begins:
         before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None)
     skipped, slots = _slots_that_changed(before, after)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _SLOT: Final = "0|[1-9][0-9]{0,5}"
 """The number of a slot, as the name of its dataset has it."""
 
+_STAMP: Final = r"-[0-9]{8}T[0-9]{6}Z(?:-[0-9]+)?"
+"""What `archive_store` adds to a name that is there."""
+
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
     """The definition was accepted before, unchanged; nothing is wrong."""
@@ -48,10 +51,18 @@ def load_definition(path: Path) -> Definition:
     return definition.read_definition(path)
 
 
-def check_may_start(definition: Definition, held: StoredTimelapse | None, history: Path) -> None:
+def gave_name_back(timelapse: TimeLapse) -> bool:
+    """Whether a timelapse ended by a person or a failure before anything was taken: nothing has its name then."""
+    return timelapse.state in (TimeLapseState.CANCELLED, TimeLapseState.FAILED) and not timelapse.tally.taken
+
+
+def check_may_start(
+    definition: Definition, held: StoredTimelapse | None, history: Path, *, by_a_person: bool = False
+) -> None:
     """Refuse a definition while a timelapse is active, and one whose name was used before.
 
     Datasets carry the name of their timelapse: those of a second one of the same name would meet those of the first.
+    One that gave its name back begins again unchanged only ``by_a_person``: its file may have been left behind.
 
     Raises
     ------
@@ -64,12 +75,14 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
     if held is not None and held.timelapse.state is TimeLapseState.CONFIGURED:
         held = None  # a draft that nobody armed has taken nothing; any definition replaces it
     if held is not None and held.timelapse.id == name:
-        if held.logbook.definition_digest in (None, definition.digest):
+        is_free = by_a_person and gave_name_back(held.timelapse)
+        if held.logbook.definition_digest in (None, definition.digest) and not is_free:
             raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
         if held.timelapse.state.is_active:
+            other = " under another name" if held.timelapse.tally.taken else ""
             raise DefinitionRefused(
                 f"{name} runs as it was defined; the changes in {definition.source} are ignored",
-                hint="cancel it with timelapsectl cancel, and start the changed one under another name",
+                hint=f"cancel it with timelapsectl cancel, and start the changed one{other}",
             )
     elif held is not None and held.timelapse.state.is_active:
         active = held.timelapse
@@ -77,14 +90,48 @@ def check_may_start(definition: Definition, held: StoredTimelapse | None, histor
             f"{name} can't start: {active.id} is active, {active.tally.done} of {active.n_slots} slots are done",
             hint="cancel it with timelapsectl cancel, or wait until it has ended",
         )
-    if (held is not None and held.timelapse.id == name) or (history / f"{name}.json").exists():
+    earlier = [*_earlier(name, held, history)]
+    if any(other is None or not gave_name_back(other.timelapse) for other in earlier):
         raise DefinitionRefused(
             f"{name} can't start: a timelapse of that name has already ended here",
             hint="give it another name, so that its datasets don't meet those of the first",
         )
+    if not by_a_person and any(other and other.logbook.definition_digest == definition.digest for other in earlier):
+        raise DefinitionAlreadyAccepted(f"{name} was taken up before, and ended before anything was taken")
     clash = find_name_clash(definition, held, history)
     if clash is not None:
         raise DefinitionRefused(f"{name} can't start: {clash}", hint="give it another name")
+
+
+def is_name_used(name: str, held: StoredTimelapse | None, history: Path) -> bool:
+    """Whether an earlier timelapse keeps a name."""
+    return any(other is None or not gave_name_back(other.timelapse) for other in _earlier(name, held, history))
+
+
+def _earlier(name: str, held: StoredTimelapse | None, history: Path) -> Iterator[StoredTimelapse | None]:
+    """Yield the timelapses that had a name: the one that is held, those in the archive; None for an unreadable one.
+
+    Raises
+    ------
+    OSError
+        The archive can't be searched.
+    """
+    if held is not None and held.timelapse.id == name:
+        yield held
+    ends = (f"-{TimeLapseState.CANCELLED}", f"-{TimeLapseState.FAILED}", "")
+    firsts = [f"{name}{end}" for end in ends if (history / f"{name}{end}.json").exists()]
+    if not firsts:
+        return
+    same = re.compile(rf"(?:{'|'.join(map(re.escape, firsts))})(?:{_STAMP})?\.json")
+    for path in filter(lambda path: same.fullmatch(path.name), history.iterdir()):
+        loaded = None
+        with suppress(TimelapsedError, OSError):
+            loaded = load_timelapse(path)
+        if loaded is None:
+            if path.name == f"{name}.json":
+                yield None
+        elif loaded.stored.timelapse.id == name:
+            yield loaded.stored
 
 
 def find_name_clash(definition: Definition, held: StoredTimelapse | None, history: Path) -> str | None:
@@ -110,16 +157,9 @@ def find_name_clash(definition: Definition, held: StoredTimelapse | None, histor
 
 
 def _slots_of(name: str, held: StoredTimelapse | None, history: Path) -> list[int | None]:
-    """Return how many slots the earlier timelapses of a name have, ``None`` for one that can't be read."""
-    if held is not None and held.timelapse.id == name:
-        return [held.timelapse.n_slots]
-    path = history / f"{name}.json"
-    if not path.exists():
-        return []
-    with suppress(TimelapsedError, OSError):
-        loaded = load_timelapse(path)
-        return [None if loaded is None else loaded.stored.timelapse.n_slots]
-    return [None]
+    """Return how many slots the earlier timelapses have that keep a name, ``None`` for one that can't be read."""
+    keeping = (o for o in _earlier(name, held, history) if o is None or not gave_name_back(o.timelapse))
+    return [None if other is None else other.timelapse.n_slots for other in keeping]
 
 
 def existing_datasets(definition: Definition, datasets: Path) -> list[str]:

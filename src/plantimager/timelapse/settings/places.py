@@ -37,7 +37,8 @@ MACHINE_FILES: Final = (Path("/etc/machine-id"), Path("/sys/firmware/devicetree/
 MAX_LOOKED_AT: Final = 1000
 """Datasets that are looked for, the last ones: those before may be deleted by now."""
 
-_RIG: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
+RIG_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
+"""What a rig may be called."""
 
 
 class Places(Struct, frozen=True):
@@ -133,7 +134,7 @@ def find_places(
     FaultsFound
         The rig's name, or a file name in the environment, is not allowed.
     """
-    if rig is not None and not re.fullmatch(_RIG, rig):
+    if rig is not None and not re.fullmatch(RIG_NAME, rig):
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"
         raise FaultsFound([Fault("", "--rig", rig, problem)], "command line")
     named = environment.get(FILE_NAME_VARIABLE)

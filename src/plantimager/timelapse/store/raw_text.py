@@ -16,6 +16,7 @@ from zlib import adler32
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreUnreadable
+from plantimager.timelapse.support.file_system import describe_denial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,8 @@ def read_text(path: Path) -> bytes | None:
         raise StoreCorrupt(path, problem.strerror or "too large") from problem
     except OSError as problem:
         reason = "a loop of symbolic links" if problem.errno == errno.ELOOP else problem.strerror
-        raise StoreUnreadable(path, f"can't be read: {reason}") from problem
+        whose = f"; {describe_denial(path)}" if isinstance(problem, PermissionError) else ""
+        raise StoreUnreadable(path, f"can't be read: {reason}{whose}") from problem
 
 
 def read_object(text: bytes, path: Path) -> json_text.LoadedJson:

@@ -19,6 +19,7 @@ MAX_DRIVER_MESSAGE_CHARS = 500
 """The part of a foreign driver's message that is repeated."""
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 """``EX_UNAVAILABLE`` of sysexits.h: the daemon is not there."""
 EXIT_CONFIG = 78

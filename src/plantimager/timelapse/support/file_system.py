@@ -1,10 +1,13 @@
-"""The file system that a path is on: its identity across boots and mounts, and whether it is in memory."""
+"""The file system that a path is on: its identity across boots and mounts, memory or disk; and whose a file is."""
 
 from __future__ import annotations
 
 import errno
 import os
+import pwd
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,6 +43,36 @@ def describe_disk_error(problem: OSError) -> str:
         return "it is gone; was its disk pulled, or did another program remove it?"
     words = problem.strerror or str(problem)
     return f"{words}; was its disk pulled, or is it failing?" if problem.errno in _PULLED else words
+
+
+def describe_denial(path: Path) -> str:
+    """Return whose the first directory is, or else the file itself, that keeps this process from reading ``path``."""
+    closed = (place for place in reversed(path.parents) if not os.access(place, os.X_OK, effective_ids=True))
+    barrier = next(closed, path)
+    with suppress(OSError):
+        subject = "it" if barrier == path else str(barrier)
+        return f"{subject} belongs to {describe_owner(barrier)}, and this is {user_name(os.geteuid())}"
+    return "nobody knows whose it is"
+
+
+def describe_owner(path: Path) -> str:
+    """Return whose a file is, and its mode.
+
+    Raises
+    ------
+    OSError
+        It can't be looked at.
+
+    """
+    found = path.stat()
+    return f"{user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number of one that has none."""
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"
 
 
 class Mount(NamedTuple):

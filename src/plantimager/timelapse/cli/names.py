@@ -1,0 +1,44 @@
+"""``timelapsectl names``: what there is of a kind, one name a line, for the completion of shells and for scripts."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.cli.known_rigs import find_rig_names
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.support.errors import TimelapsedError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from plantimager.timelapse.cli.session import Session
+
+_WORD: Final = re.compile(r"[\w.-]+")
+"""A name that a shell takes as it is."""
+
+
+def run_names(options: argparse.Namespace, session: Session) -> int:
+    """Write the names; none where there are none, or they can't be read."""
+    found = {"rigs": _rigs, "archives": _archives, "slots": _slots}[options.kind](session)
+    with suppress(TimelapsedError, OSError):
+        session.screen.write(*filter(_WORD.fullmatch, found))
+    return 0
+
+
+def _rigs(session: Session) -> Iterator[str]:
+    """Yield the rigs that ``--rig`` takes."""
+    yield from (name for name in find_rig_names(session) if name is not None)
+
+
+def _archives(session: Session) -> Iterator[str]:
+    yield from sorted(path.stem for path in session.places.history.glob("*.json"))
+
+
+def _slots(session: Session) -> Iterator[str]:
+    """Yield the slots that have a record."""
+    loaded = load_timelapse(session.store)
+    if loaded is not None:
+        yield from map(str, sorted(loaded.stored.timelapse.records))

@@ -1,0 +1,201 @@
+"""``timelapsectl rigs``: every rig of this host, a line each."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace as replace_fields
+
+from plantimager.timelapse.cli.known_rigs import (
+    DEFAULT,
+    check_rig_is_known,
+    find_rig_names,
+    session_of,
+    sessions_of_users,
+)
+from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
+from plantimager.timelapse.cli.session import Scope, session_places
+from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.status_json import snapshot_as_json
+from plantimager.timelapse.cli.status_view import OUTCOMES
+from plantimager.timelapse.cli.terminal import Style, pad, text_width, truncate
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.file_system import user_name
+from plantimager.timelapse.support.text import format_count, one_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from plantimager.timelapse.cli.service_state import ServiceState
+    from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.cli.snapshot import StatusSnapshot
+
+VERSION: Final = 1
+NOTHING: Final = "–"
+HEAD: Final = ("rig", "timelapse", "state", "last", "trouble")
+QUIET: Final = ("stopped", UNKNOWN)
+"""Words of a service that nobody has to do something about, as long as no slot is due."""
+
+
+class RigReport(Struct, frozen=True, kw_only=True):
+    """One rig at one moment."""
+
+    name: str
+    """For people: ``default``, ``north``, ``ann's own``."""
+    session: Session
+    user: str | None
+    """Whose own service it is."""
+    snapshot: StatusSnapshot | None = None
+    service: ServiceState | None = None
+    """Why no daemon runs."""
+    error: str = ""
+    """Why there is no snapshot."""
+
+
+def run_rigs(options: argparse.Namespace, session: Session) -> int:
+    """Show every rig of this host, or of the scope that the options name.
+
+    Raises
+    ------
+    RigUnknown
+        There is none of the name that the options have.
+    """
+    reports = [_report(*found) for found in _find_sessions(session, options.scope, options.rig)]
+    if options.rig is not None and not reports:
+        check_rig_is_known(session)
+    if options.json:
+        rigs = [_as_json(report) for report in reports]
+        session.screen.write(json.dumps({"version": VERSION, "rigs": rigs}, indent=2))
+    elif reports:
+        session.screen.write(*_table(reports, session))
+    else:
+        session.screen.write("no rig on this host; see what one does with timelapsectl demo")
+    return 0
+
+
+def _find_sessions(
+    session: Session, requested: str | None, rig: str | None
+) -> Iterator[tuple[str, str | None, Session]]:
+    """Yield name, user and session of each rig: the machine's, then the users' own."""
+    scopes = [session.scope] if requested or session.scope is Scope.OWN else [Scope.SYSTEM, Scope.USER]
+    for scope in scopes:
+        of_scope = replace(session, scope=scope, places=session_places(scope, session.environment))
+        user = _own_name() if scope is Scope.USER else None
+        for name in find_rig_names(of_scope):
+            if rig in (None, name):
+                yield _name(name, user), user, session_of(of_scope, name)
+    if requested is None and session.scope is Scope.SYSTEM and rig is None:
+        for user, of_user in sessions_of_users(session):
+            yield _name(None, user), user, of_user
+
+
+def _name(rig: str | None, user: str | None) -> str:
+    own = f"{user}'s own" if user is not None else DEFAULT
+    return own if rig is None else rig if user is None else f"{own} {rig}"
+
+
+def _report(name: str, user: str | None, session: Session) -> RigReport:
+    """Return the report on one rig; what can't be read is said in its line."""
+    try:
+        snapshot = take_snapshot(session.store, session.clock)
+    except (TimelapsedError, OSError) as problem:
+        service = None if user not in (None, _own_name()) else read_service_state(session)
+        return RigReport(name=name, session=session, user=user, service=service, error=one_line(str(problem)))
+    if snapshot.daemon is None and user in (None, _own_name()):  # the manager of another user isn't asked
+        snapshot = replace_fields(snapshot, service=read_service_state(session))
+    return RigReport(name=name, session=session, user=user, snapshot=snapshot, service=snapshot.service)
+
+
+def _own_name() -> str:
+    return user_name(os.getuid())
+
+
+def _state(report: RigReport) -> str:
+    """Return what a rig does now."""
+    snapshot = report.snapshot
+    if snapshot is None or snapshot.daemon is None:
+        return report.service.word if report.service is not None else UNKNOWN
+    timelapse, progress = snapshot.timelapse, snapshot.daemon.progress
+    if timelapse is None:
+        return "no timelapse"
+    if timelapse.state is TimeLapseState.RUNNING:
+        return f"scanning slot {timelapse.next_idx}{f', {progress[0]} of {progress[1]}' if progress else ''}"
+    if not timelapse.state.is_active:
+        return f"{timelapse.state.value}, {timelapse.tally.taken} of {timelapse.n_slots} taken"
+    if timelapse.next_at is None:
+        return "no slot is left"
+    ahead = timelapse.next_at - snapshot.at
+    when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
+    return f"slot {timelapse.next_idx} of {timelapse.n_slots}, {when}"
+
+
+def _last(report: RigReport) -> str:
+    """Return the outcome of the last slot that has one."""
+    for facts in report.snapshot.slots() if report.snapshot is not None else ():
+        record = facts.record
+        if record.status not in (RecordStatus.PENDING, RecordStatus.RUNNING):
+            pictures = f", {format_count(record.pictures, 'picture')}" if record.pictures is not None else ""
+            return f"{record.slot}: {OUTCOMES[record.status][0]}{pictures}"
+    return NOTHING
+
+
+def _trouble(report: RigReport) -> str:
+    """Return the worst trouble, and how many others there are."""
+    found, snapshot, service = [report.error] if report.error else [], report.snapshot, report.service
+    redact = one_line if snapshot is None else snapshot.redact
+    is_due = snapshot is not None and snapshot.timelapse is not None and snapshot.timelapse.state.is_active
+    if service is not None and (is_due or service.word not in QUIET or "\n" in service.why):
+        found.append(redact(service.why))
+    if service is not None and service.definition:
+        found.append(redact(f"definition {service.definition}"))
+    if snapshot is not None:
+        known = snapshot.troubles()[1:] if is_due and service is not None else snapshot.troubles()
+        of_definition = (
+            note
+            for note in (snapshot.daemon.notes if snapshot.daemon is not None else ())
+            if note.startswith("definition ")
+        )
+        found += [*known, *map(snapshot.redact, of_definition)]
+    if len(found) < 2:
+        return found[0] if found else NOTHING
+    return f"{found[0]} (and {len(found) - 1} more)"
+
+
+def _table(reports: Sequence[RigReport], session: Session) -> list[str]:
+    """Return the head and a line for each rig; on a terminal the troubles are cut to its width."""
+    rows = [HEAD, *((r.name, _timelapse_id(r), _state(r), _last(r), _trouble(r)) for r in reports)]
+    widths = [max(text_width(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
+    screen, lines = session.screen, []
+    for row in rows:
+        cells = [pad(cell, width) for cell, width in zip(row, widths, strict=False)]
+        lines.append(truncate("  ".join((*cells, row[-1])).rstrip(), screen.columns))
+    return [screen.paint(lines[0], Style.DIM), *lines[1:]]
+
+
+def _timelapse_id(report: RigReport) -> str:
+    timelapse = report.snapshot.timelapse if report.snapshot is not None else None
+    return NOTHING if timelapse is None else one_line(timelapse.id)
+
+
+def _as_json(report: RigReport) -> dict[str, Any]:
+    session, snapshot = report.session, report.snapshot
+    return {
+        "rig": session.places.rig,
+        "scope": session.scope.value,
+        "user": report.user,
+        "unit": session.unit,
+        "store": str(session.store),
+        "state": _state(report),
+        "last": _last(report),
+        "trouble": _trouble(report),
+        "error": report.error or None,
+        "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
+    }

@@ -1,0 +1,293 @@
+"""Why a rig's daemon doesn't run, and the command that mends it.
+
+systemd is asked, and then the files themselves, by whoever may read them: an exit status alone helps nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import stat
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.settings.config import Missed, read_config
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.support.errors import (
+    EXIT_CONFIG,
+    EXIT_UNAVAILABLE,
+    ConfigurationError,
+    DefinitionRefused,
+    FaultsFound,
+    TimelapsedError,
+)
+from plantimager.timelapse.support.file_system import describe_owner, user_name
+from plantimager.timelapse.support.text import format_count, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plantimager.timelapse.cli.session import Session
+
+ASK_SECONDS = 5.0  # a test shortens it
+"""For systemd and for the journal to answer; a bus may hang."""
+
+UNKNOWN: Final = "not running"
+"""The word where systemd doesn't know the service, or isn't asked."""
+
+PROPERTIES: Final = (
+    *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
+    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID"),
+)
+
+START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
+"""The actions of the journal lines that say why a daemon ended by itself."""
+
+_RESULTS: Final = {
+    "signal": "signal {status} ended it",
+    "core-dump": "signal {status} ended it",
+    "watchdog": "it didn't respond any more, and its watchdog ended it",
+    "timeout": "it didn't start or stop in time",
+    "oom-kill": "the machine ran out of memory",
+    "success": "it ended by itself, without a failure",
+}
+_EXIT_STATUSES: Final = {
+    203: "its program can't be run; install it again",
+    217: "its account is missing; install it again",
+    226: "a directory that its unit or a drop-in names is missing",
+}
+"""Those of systemd itself, see systemd.exec(5)."""
+
+
+class DaemonAbsent(TimelapsedError):
+    """A command needs the daemon, and none runs."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class ServiceState(Struct, frozen=True):
+    """What is known of a service whose daemon doesn't run."""
+
+    word: str
+    """``stopped``, ``failed (exit 78)``, ``restarting``, `UNKNOWN`."""
+    why: str
+    remedy: str
+    restarts: int = 0
+    definition: str = ""
+    """What will become of the definition in the configuration directory when a daemon starts."""
+
+
+def describe_absence(session: Session) -> DaemonAbsent:
+    """Return the refusal of a command that needs the daemon: why none runs, and the command that mends it."""
+    state = read_service_state(session)
+    return DaemonAbsent(f"no daemon is running: {state.why}", hint=state.remedy)
+
+
+def read_service_state(session: Session) -> ServiceState:
+    """Return why a rig's daemon doesn't run. systemd and the journal have `ASK_SECONDS` each to answer."""
+    return replace(_read_state(session), definition=foresee_definition(session))
+
+
+def _read_state(session: Session) -> ServiceState:
+    start = _privileged(session, session.start_hint)
+    unit = None if session.scope is Scope.OWN else show_unit(session)
+    if unit is None:
+        fault = find_configuration_fault(session)
+        if fault is not None:
+            return ServiceState(UNKNOWN, f"no daemon runs, and none can start: {fault}", _after_correction(start))
+        unknown = "" if session.scope is Scope.OWN else ", and systemd doesn't say why"
+        return ServiceState(UNKNOWN, f"no daemon runs on this store{unknown}", start)
+    match unit["LoadState"], unit["ActiveState"]:
+        case "not-found", _:
+            return ServiceState(
+                "not installed", f"the service {session.unit} isn't installed on this machine", _install(session)
+            )
+        case "masked", _:
+            unmask = start.replace(" start ", " unmask ")
+            return ServiceState("masked", "the service is masked: nothing can start it", f"{unmask}, then {start}")
+        case _, "active" | "reloading":
+            why = f"the service runs (PID {unit['MainPID']}), but nothing shows that it keeps {session.store}"
+            return ServiceState("running", why, f"systemctl cat {session.unit} shows which directory it has")
+        case _, "deactivating":
+            return ServiceState("stopping", "it is being stopped", start)
+        case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
+            status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
+            restarts = _number(unit["NRestarts"])
+            why = f"it is starting{status}{_describe_restarts(restarts)}"
+            return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
+        case "loaded", "inactive":
+            return _describe_stopped(session, unit, start)
+        case "loaded", "failed" | "activating":
+            return _describe_failure(session, unit, start)
+    why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
+    return ServiceState("broken", why, f"systemd-analyze verify {session.unit}.service says what is wrong with it")
+
+
+def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
+    if (foreign := _find_foreign_file(session, unit)) is not None:
+        return ServiceState("stopped", f"the service was stopped, and can't start: {foreign[0]}", foreign[1])
+    if (fault := find_configuration_fault(session)) is not None:
+        why = f"the service was stopped, and can't start: {fault}"
+        return ServiceState("stopped", why, _after_correction(start))
+    if unit["UnitFileState"] == "disabled":
+        enable = start.replace(" start ", " enable --now ")
+        return ServiceState("stopped", "the service was stopped, and isn't started at boot", enable)
+    return ServiceState("stopped", "the service was stopped", start)
+
+
+def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
+    """Return why a unit has failed, or is started again and again."""
+    result, status, restarts = unit["Result"], _number(unit["ExecMainStatus"]), _number(unit["NRestarts"])
+    remedy = f"{start}; timelapsectl log shows what came before"
+    if (foreign := _find_foreign_file(session, unit)) is not None:
+        why, remedy = foreign
+    elif result == "exit-code" and status == EXIT_CONFIG:
+        why, remedy = _describe_fault(session, unit, start)
+    else:
+        usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
+        own = _EXIT_STATUSES.get(status) if result == "exit-code" else None
+        why = own or _RESULTS.get(result, usual).format(status=status)
+        told = "" if own else _read_journal(session, unit)
+        why = f"{why}: {told}" if told else why
+    if unit["ActiveState"] == "activating":
+        return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
+    word = f"failed (exit {status})" if result == "exit-code" else "failed"
+    return ServiceState(word, why, remedy, restarts)
+
+
+def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tuple[str, str]:
+    """Return which fault of a file ended the daemon, and the remedy; the journal knows it, or the file itself."""
+    if (fault := find_configuration_fault(session)) is not None:
+        return f"a fault in a file ended it: {fault}", _after_correction(start)
+    told = _read_journal(session, unit)
+    if not told:
+        return "a fault in a file ended it, of which nothing is left", start
+    of_configuration = "timelapsed.toml" in told
+    return (
+        (f"a fault in a file ended it: {told}; it is corrected since", start)
+        if of_configuration
+        else (f"a fault ended it: {told}", _after_correction(start))
+    )
+
+
+def find_configuration_fault(session: Session) -> str | None:
+    """Return the fault that ends every daemon with the configuration as it is now; ``None`` where there is none."""
+    from plantimager.timelapse.drivers import load_driver  # noqa: PLC0415 - only where no daemon runs
+
+    path = None
+    try:
+        path = session.places.find_config()
+        config = read_config(path)
+        load_driver(config.driver, config.driver_options).close()
+    except FaultsFound as found:
+        return str(found if found.source or path is None else found.named(path))
+    except ConfigurationError as unusable:
+        return str(unusable)
+    except TimelapsedError:  # of a driver, for which systemd starts the daemon again
+        return None
+    return None
+
+
+def foresee_definition(session: Session) -> str:
+    """Return what will become of the definition in the configuration directory; empty where there is nothing to say."""
+    from plantimager.timelapse.settings import acceptance  # noqa: PLC0415 - only where no daemon runs
+
+    places, now, skips = session.places, session.clock.now(), True
+    with suppress(TimelapsedError):  # its faults are reported already
+        skips = read_config(places.find_config()).missed is Missed.SKIP
+    try:
+        path = places.find_definition()
+        if path is None:
+            return ""
+        definition, loaded = acceptance.load_definition(path), load_timelapse(session.store)
+        acceptance.check_may_start(definition, None if loaded is None else loaded.stored, places.history)
+        if skips:
+            acceptance.check_not_over(definition, definition.schedule(now), now)
+    except acceptance.DefinitionAlreadyAccepted:
+        return ""
+    except DefinitionRefused as refusal:
+        return f"refused: {refusal}; {refusal.hint}" if refusal.hint else f"refused: {refusal}"
+    except ConfigurationError as faulty:
+        return f"faulty: {faulty}"
+    except (TimelapsedError, OSError):  # of the store, which is reported itself
+        return ""
+    return f"{definition.name} waits, and begins when the daemon does"
+
+
+def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return that the store belongs to somebody else than the service, which can't read it, and the remedy."""
+    with suppress(OSError, KeyError):
+        name = unit["User"] or ("root" if session.scope is Scope.SYSTEM else user_name(os.getuid()))
+        user = pwd.getpwnam(name)
+        found = session.store.stat()
+        is_readable = found.st_uid == user.pw_uid or found.st_mode & stat.S_IROTH
+        if not is_readable and not (found.st_gid == user.pw_gid and found.st_mode & stat.S_IRGRP):
+            why = f"{session.store} belongs to {describe_owner(session.store)}, but the service runs as {user.pw_name}"
+            return why, _privileged(session, f"chown {user.pw_name}: {session.store}", always=True)
+    return None
+
+
+def show_unit(session: Session) -> Mapping[str, str] | None:
+    """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
+    manager = ["--user"] if session.scope is Scope.USER else []
+    names = f"--property={','.join(PROPERTIES)}"
+    answer = ask(session.environment, ["systemctl", *manager, "show", names, f"{session.unit}.service"])
+    unit = dict(line.partition("=")[::2] for line in answer.splitlines())
+    return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
+
+
+def _read_journal(session: Session, unit: Mapping[str, str]) -> str:
+    """Return what the daemon itself said of its end, without the name of the action; empty where that isn't known."""
+    if not unit["InvocationID"]:
+        return ""
+    actions = [f"ACTION={action}" for action in START_ACTIONS]
+    run = f"_SYSTEMD_INVOCATION_ID={unit['InvocationID']}"
+    told = ask(session.environment, ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", run, *actions])
+    return one_line(re.sub(r"\A[a-z_]+: ", "", told))
+
+
+def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:
+    """Return what a program of systemd writes; empty where it is missing, fails or doesn't end in time."""
+    environment = {**environment, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
+    environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")  # su and cron don't set it
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
+def is_root() -> bool:
+    """Whether this process is root's."""
+    return os.geteuid() == 0
+
+
+def _privileged(session: Session, command: str, *, always: bool = False) -> str:
+    """Return a command with sudo before it, where it takes root and this process isn't root's."""
+    return f"sudo {command}" if not is_root() and (always or session.scope is Scope.SYSTEM) else command
+
+
+def _install(session: Session) -> str:
+    options = " --user" if session.scope is Scope.USER else ""
+    rig = f" --rig {session.places.rig}" if session.places.rig is not None else ""
+    return _privileged(session, f"systemd/install{options}{rig}")
+
+
+def _after_correction(start: str) -> str:
+    return f"correct that, then {start}"
+
+
+def _describe_restarts(restarts: int) -> str:
+    return f"; systemd has started it again {format_count(restarts, 'time')}" if restarts else ""
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

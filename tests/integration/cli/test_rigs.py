@@ -1,0 +1,133 @@
+"""`timelapsectl rigs` and `names`: every rig of a host, a line each, and what completion offers."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from daemon_process import CTL, PLAINLY
+from tree import STORES
+
+
+def rows(done):
+    """Return the lines of the table by the names of the rigs, each as its cells."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return {line.split()[0]: re.split(r" {2,}", line.strip()) for line in done.stdout.splitlines()[1:]}
+
+
+@pytest.fixture
+def rigs(host):
+    """Return a host with a default rig, one that only has a store, and one that only has a configuration."""
+    host.copy_store("interval-utc-interrupted.json")
+    shutil.copy(STORES / "interval-completed.json", host.store.with_name("timelapse_storage-north.json"))
+    (host.files / "east").mkdir()
+    (host.files / "east" / "timelapsed.toml").write_text("clock = 5\n")
+    return host
+
+
+def test_every_rig_has_a_line(rigs):
+    """Found by its store or by its configuration; each says state, last outcome and trouble."""
+    done = rigs.ctl("rigs")
+    table = rows(done)
+    assert [*table] == ["default", "east", "north"]
+    assert done.stdout.splitlines()[0].split() == ["rig", "timelapse", "state", "last", "trouble"]
+    assert table["north"][1:3] == ["done_tl", "not running"]
+    assert "taken" in table["north"][3]
+    assert table["east"][1] == "–"
+    assert "clock = 5" in table["east"][4]
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_running_rig_says_what_it_does(host):
+    """The next slot, and how far a scan is."""
+    with host.daemon():
+        host.ctl("start", host.define(interval='"1h"', n_shots=3))
+        state = json.loads(host.ctl("rigs", "--json").stdout)["rigs"][0]["state"]
+        assert re.match(r"scanning slot 0|slot 1 of 3, in ", state)
+
+
+def test_rigs_as_json_have_the_whole_status(rigs):
+    """Programs get what `status --json` has of each."""
+    facts = json.loads(rigs.ctl("rigs", "--json").stdout)
+    assert facts["version"] == 1
+    assert [rig["rig"] for rig in facts["rigs"]] == [None, "east", "north"]
+    north = facts["rigs"][2]
+    assert north["status"]["timelapse"]["id"] == "done_tl"
+    assert (north["error"], north["scope"], north["user"]) == (None, "own", None)
+
+
+def test_store_that_can_not_be_read_has_its_line_all_the_same(rigs):
+    """With the reason; the other rigs are shown."""
+    rigs.store.chmod(0)
+    command = [*PLAINLY, *CTL, "rigs"]
+    done = subprocess.run(command, env=rigs.environment, capture_output=True, text=True, check=False)
+    table = rows(done)
+    assert [*table] == ["default", "east", "north"]
+    assert "mode 0000" in table["default"][-1]
+    assert rows(rigs.ctl("rigs"))["north"][1] == "done_tl"
+
+
+def test_corrupt_store_has_its_line_all_the_same(rigs):
+    """The line says what is wrong with it."""
+    rigs.store.write_text("{")
+    assert "not JSON" in rows(rigs.ctl("rigs"))["default"][-1]
+
+
+def test_host_without_a_rig_says_how_to_begin(host):
+    """An empty table would look like a fault."""
+    shutil.rmtree(host.files)
+    assert "no rig on this host; see what one does with timelapsectl demo" in host.ctl("rigs").stdout
+
+
+def test_rig_that_is_not_there_is_refused_with_those_that_are(rigs):
+    """A mistyped name would show an empty rig, or start a timelapse that nothing takes."""
+    for command in (
+        ["status"],
+        ["timeline"],
+        ["cancel"],
+        ["start", rigs.define()],
+        ["rig", "check"],
+        ["verify"],
+        ["rigs"],
+    ):
+        done = rigs.ctl("--rig", "nroth", *command)
+        assert (done.returncode, done.stdout) == (78, "")
+        assert done.stderr == "error: there is no rig nroth\nhint: there are default (without --rig), east, north\n"
+    assert rigs.ctl("--rig", "north", "status").returncode == 0
+    assert rigs.ctl("--rig", "east", "status").returncode == 0
+
+
+def test_rig_whose_daemon_runs_is_known_before_it_has_a_store(host):
+    """Its lock is there."""
+    environment = {**host.environment, "PI3_TIMELAPSE_FILE_NAME": ""}
+    host.store.parent.mkdir(parents=True)
+    host.store.with_name("timelapse_storage-west.json.lock").touch()
+    done = subprocess.run([*CTL, "names", "rigs"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "west\n"
+
+
+def test_names_are_what_completion_offers(rigs):
+    """Rigs, timelapses that can be drawn, and slots that have a record; nothing where there is none."""
+    assert rigs.ctl("names", "rigs").stdout.split() == ["east", "north"]
+    history = rigs.store.with_name("history")
+    history.mkdir()
+    (history / "drought-1.json").touch()
+    (history / "a b\x1b.json").touch()
+    assert rigs.ctl("names", "archives").stdout.split() == ["drought-1"]
+    n_records = len(json.loads(rigs.ctl("status", "--json", "-n", "99").stdout)["records"])
+    assert rigs.ctl("names", "slots").stdout.split() == [str(slot) for slot in range(n_records)]
+    rigs.store.unlink()
+    done = rigs.ctl("names", "slots")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_file_names_by_others_are_no_rigs(host):
+    """Only names that `--rig` takes; anything may lie in the directory."""
+    host.store.parent.mkdir(parents=True)
+    for name in (".json", "-.hidden.json", "-a b.json", "-ok.json", "-\x1b[31m.json", "-" + "x" * 65 + ".json"):
+        host.store.with_name(f"timelapse_storage{name}").write_text("{}")
+    os.mkfifo(host.store.with_name("timelapse_storage-fifo.json"))
+    assert host.ctl("names", "rigs").stdout.split() == ["fifo", "ok"]
+    assert "FIFO" in host.ctl("rigs").stdout

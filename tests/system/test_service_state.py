@@ -1,0 +1,108 @@
+"""`timelapsectl status` and `rigs` under a real systemd: why a service doesn't run, and whether the remedy mends it."""
+
+from __future__ import annotations
+
+import json
+
+from timelapse_service import TimelapseService, configuration
+
+UNIT = "plant-imager-timelapsed"
+
+
+def service_of(service: TimelapseService) -> dict:
+    """Return what ``status --json`` says of the service."""
+    return service.facts()["service"]
+
+
+def test_status_shows_the_fault_of_a_configuration_and_a_start_mends_it(rig, service):
+    """The fault itself; of one that is corrected since the journal knows it."""
+    service.configure(configuration().replace('clock = "trust"', 'clock = "maybe"'))
+    rig.boot()
+    rig.wait_until(lambda: service.show("ActiveState") == "failed", what="the service has failed")
+    shown = service.ctl("status")
+    assert "service: failed (exit 78): a fault in a file ended it: " in shown
+    assert 'clock = "maybe"' in shown
+    assert f"hint: correct that, then systemctl start {UNIT}\n" in shown
+    service.configure()
+    state = service_of(service)
+    assert 'clock = "maybe"' in state["why"]
+    assert "it is corrected since" in state["why"]
+    assert state["remedy"] == f"systemctl start {UNIT}"
+    rig.run(*state["remedy"].split())
+    service.wait_for("idle")
+    assert service_of(service) is None
+
+
+def test_status_knows_a_stopped_a_disabled_and_a_masked_service(rig, service):
+    """Each has its command."""
+    rig.boot()
+    service.wait_for("idle")
+    service.systemctl("stop")
+    assert service_of(service)["why"] == "the service was stopped"
+    service.systemctl("disable")
+    assert service_of(service)["remedy"] == f"systemctl enable --now {UNIT}"
+    service.systemctl("mask")
+    state = service_of(service)
+    assert (state["word"], state["remedy"]) == ("masked", f"systemctl unmask {UNIT}, then systemctl start {UNIT}")
+    for command in state["remedy"].split(", then "):
+        rig.run(*command.split())
+    assert service_of(service) is None
+
+
+def test_store_of_another_owner_is_named_and_the_remedy_mends_it(rig, service):
+    """A backup that root has put back belongs to root: the service can't read it, and is restarted in vain."""
+    service.define(n_shots=1)
+    rig.boot()
+    service.wait_for("timelapse_completed")
+    service.systemctl("stop")
+    rig.run("chown", "root:", service.store)
+    rig.run("systemctl", "start", service.unit, check=False)
+    rig.wait_until(lambda: service.show("NRestarts") not in ("", "0"), what="it is restarted")
+    state = service_of(service)
+    assert f"{service.store} belongs to root, mode 0600, but the service runs as plant-imager" in state["why"]
+    assert state["remedy"] == f"chown plant-imager: {service.store}"
+    assert state["restarts"] > 0
+    rig.run(*state["remedy"].split())
+    rig.wait_until(lambda: service.show("ActiveState") == "active", what="it runs")
+    assert service.facts()["timelapse"]["state"] == "completed"
+
+
+def test_every_rig_of_the_machine_has_its_line(rig, service):
+    """The default one, two instances, and a rig that only has a unit; also for a user who may not read the stores."""
+    left = TimelapseService(rig, "left")
+    left.configure()
+    left.define("left", interval="1h")
+    TimelapseService(rig, "faulty").configure('driver = "grlb"\n')
+    rig.build("useradd", "--create-home", "ada")
+    rig.boot()
+    rig.run("systemctl", "enable", "--now", left.unit)
+    rig.run("systemctl", "start", f"{UNIT}@faulty.service", check=False)
+    left.wait_for("scan_succeeded", "SLOT=0")
+    rigs = {found["rig"]: found for found in json.loads(service.ctl("rigs", "--json"))["rigs"]}
+    assert [*rigs] == [None, "faulty", "left"]
+    assert rigs["left"]["state"].startswith("slot 1 of 3, in ")
+    assert rigs["left"]["last"] == "0: taken, 4 pictures"
+    assert rigs["faulty"]["state"] == "failed (exit 78)"
+    assert 'driver = "grlb": no such driver' in rigs["faulty"]["trouble"]
+    assert rigs[None]["state"] == "no timelapse"
+    hers = json.loads(rig.run("timelapsectl", "rigs", "--json", user="ada").stdout)["rigs"]
+    assert [found["rig"] for found in hers] == [None, "faulty", "left"]
+    assert "/var/lib/plant-imager3-app belongs to plant-imager, mode 0700, and this is ada" in hers[0]["error"]
+    assert hers[0]["state"] == "running"
+    refused = rig.run("timelapsectl", "--rig", "lfet", "status", check=False)
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert refused.stderr.endswith("hint: there are default (without --rig), faulty, left\n")
+
+
+def test_user_without_rights_learns_what_systemd_knows_and_whose_the_store_is(rig, service):
+    """Both take no rights, and are half of the answer."""
+    rig.build("useradd", "--create-home", "ada")
+    service.configure(configuration().replace('clock = "trust"', 'clock = "maybe"'))
+    rig.boot()
+    rig.wait_until(lambda: service.show("ActiveState") == "failed", what="the service has failed")
+    rig.run("install", "-d", "-o", "plant-imager", "-m", "0700", service.storage)
+    done = rig.run("timelapsectl", "--system", "status", user="ada", check=False)
+    assert done.returncode == 1
+    assert 'clock = "maybe"' in done.stdout
+    assert f"hint: correct that, then sudo systemctl start {UNIT}\n" in done.stdout
+    assert f"{service.storage} belongs to plant-imager, mode 0700, and this is ada" in done.stderr
