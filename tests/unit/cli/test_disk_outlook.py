@@ -10,6 +10,7 @@ from plantimager.timelapse.cli.disk_outlook import estimate_bytes, outlook_of_ti
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.drivers import simulated
 from plantimager.timelapse.settings.places import Places
 
 NOW = datetime(2026, 6, 22, 6, tzinfo=UTC)
@@ -20,7 +21,7 @@ MB = 10**6
 @pytest.fixture
 def outlook(tmp_path, monkeypatch):
     """Return a function that gives the line for 24 slots of 10 MB on a disk with so much free."""
-    monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_100 * MB))
+    monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=200 * MB))
 
     def look(taken=0, **retention):
         monkeypatch.setattr(disk_outlook, "retention_of", lambda _: Retention(**retention))
@@ -43,7 +44,7 @@ def outlook(tmp_path, monkeypatch):
 def test_slot_and_time_at_which_the_disk_is_full_are_named(outlook):
     """At this pace, in local time."""
     words = (
-        "1.1 GB free, 1.0 GB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
+        "200 MB free, 100 MB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
         " 24 slots: it may be full at slot 10 (18:00, in 10 h) at this pace"
     )
     assert outlook() == (words, True)
@@ -52,12 +53,12 @@ def test_slot_and_time_at_which_the_disk_is_full_are_named(outlook):
 def test_what_retention_deletes_in_time_makes_it_enough(outlook):
     """And how much is there at a time."""
     words = (
-        "1.1 GB free, 1.0 GB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
+        "200 MB free, 100 MB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
         " 24 slots, 50 MB at a time as what is delivered is deleted: enough"
     )
     assert outlook(keep=HOUR * 5) == (words, False)
-    assert outlook(keep_free=1_050 * MB)[1] is False
-    assert outlook(keep_free=999 * MB)[1] is True  # less than a scan has to leave
+    assert outlook(keep_free=150 * MB)[1] is False
+    assert outlook(keep_free=99 * MB)[1] is True  # less than a scan has to leave
 
 
 def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path):
@@ -69,6 +70,11 @@ def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path
     assert outlook(taken=8, keep=HOUR * 11)[1] is False
 
 
+def test_what_a_driver_keeps_free_by_default_is_known():
+    """Without making it, which would load what it imports."""
+    assert disk_outlook.KEPT_BY == {"simulated": simulated.KEEP_FREE}
+
+
 def test_driver_that_fails_to_estimate_costs_nothing():
     """It is by others, and may raise anything."""
 
@@ -77,4 +83,5 @@ def test_driver_that_fails_to_estimate_costs_nothing():
 
     assert estimate_bytes(SimpleNamespace(estimate_bytes=fail), {}) is None
     assert estimate_bytes(SimpleNamespace(), {}) is None
+    assert estimate_bytes(SimpleNamespace(estimate_bytes=lambda _: "5 MB"), {}) is None
     assert estimate_bytes(None, {}) is None

@@ -37,6 +37,10 @@ LOOK_SECONDS: Final = 5.0
 """For the datasets' directory to answer; it may be another computer's."""
 
 
+KEPT_BY: Final = {"simulated": 100 * MEGABYTE}
+"""The ``keep_free`` that drivers have by default, where it is another than that of all."""
+
+
 class DiskOutlook(Struct, frozen=True):
     """What is to be said of a timelapse and its disk."""
 
@@ -121,7 +125,8 @@ def outlook_of_timelapse(
 def estimate_bytes(driver: ScannerDriver | None, configuration: Mapping[str, object]) -> int | None:
     """Return a driver's estimate; a driver by others may raise anything, and that is no reason to fail."""
     with suppress(Exception):
-        return None if driver is None else driver.estimate_bytes(configuration)
+        estimate = None if driver is None else driver.estimate_bytes(configuration)
+        return estimate if isinstance(estimate, int) else None
     return None
 
 
@@ -153,7 +158,7 @@ def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, 
         config = read_config(places.find_config())
 
         def look() -> None:
-            with suppress(OSError):
+            with suppress(Exception):  # no disk, or a driver by others, which may raise anything
                 directory = places.datasets_of(config.datasets, plan.taken)
                 size = size_in(directory)
                 if size is not None and size.count > 0:
@@ -164,7 +169,7 @@ def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, 
 
 
 def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: datetime) -> DiskOutlook:
-    reserve, retention = KEEP_FREE, retention_of(config)
+    reserve, retention = KEPT_BY.get(config.driver, KEEP_FREE), retention_of(config)
     with suppress(KeyError, ValueError):
         reserve = read_size(config.driver_options["keep_free"])
     disk = next(path for path in (directory, *directory.parents) if path.exists())
