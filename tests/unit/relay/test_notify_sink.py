@@ -59,7 +59,7 @@ class World:
         return self.problem
 
     def _show(self):
-        stored = StoredTimelapse(self.value, Logbook())
+        stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
         self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets))
 
     def then(self, after, **changes):
@@ -278,6 +278,15 @@ def test_a_machine_that_has_just_booted_is_given_time(tmp_path, monkeypatch):
     world.clock.set_to(at(6))
     world.restart()
     assert world.run(30 * MINUTE) == [(3 * MINUTE, "slot 1 is overdue")]
+
+
+@pytest.mark.parametrize("gone", [None, timelapse(48).cancel(at(0), "ada", "wilted")], ids=["deleted", "cancelled"])
+def test_a_trouble_of_slots_ends_silently_with_its_timelapse(world, gone):
+    """Nobody can say that slots are recorded, or taken, again."""
+    play(world, "taken", "failed")
+    world.then(40 * MINUTE, daemon=None)
+    world.then(2 * HOUR, value=gone)
+    assert [subject for _, subject in world.run(DAY)] == ["slot 1 failed", "slot 2 is overdue"]
 
 
 def test_records_end_an_overdue_slot_and_a_taken_one_all_of_it(world):

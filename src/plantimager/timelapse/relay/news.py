@@ -110,7 +110,8 @@ def find_news(
     onsets: Mapping[NotifyEvent, datetime],
 ) -> News:
     """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
-    marks, losses, endings, is_well, has_ended = dict(told.marks), list[Loss](), list[Ended](), False, False
+    marks, losses, endings, is_well = dict(told.marks), list[Loss](), list[Ended](), False
+    is_active = view.timelapse is not None and view.timelapse.state.is_active
     for timelapse in _timelapses(told, view):
         name = name_of(timelapse)
         found = _events_since(marks.get(name, ToldUpTo(0)), timelapse)
@@ -121,19 +122,18 @@ def find_news(
         endings += [ending for ending in _endings(found, timelapse) if ending.kind in wanted]
         if lost or any(isinstance(event, events.SlotTaken) for event in found):
             is_well = _ends_well(found)
-        has_ended = timelapse.state.is_terminal
     current = {_name(alarm): alarm for alarm in _troubles(view, judgement, now, onsets) if alarm.kind in wanted}
     still_open = {trouble: known for trouble, known in told.open.items() if trouble != LOSSES}
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
     over = [t for t in still_open if t not in current and not _is_unknown(t, view, judgement)]
-    silent = OF_SLOTS if has_ended or losses else ()
+    silent = OF_SLOTS if losses or not is_active else ()
     recoveries = [Recovery(t, told.open[t].since, 0) for t in over if t not in silent]
     opened = {trouble: known for trouble, known in still_open.items() if trouble not in over}
     opened |= {trouble: OpenTrouble(alarm.since) for trouble, alarm in current.items() if trouble not in opened}
     known, n_lost = told.open.get(LOSSES), sum(len(loss.slots) for loss in losses)
-    if known is not None and is_well and not has_ended:
+    if known is not None and is_well and is_active:
         recoveries.append(Recovery(LOSSES, known.since, known.lost + n_lost))
-    if not is_well and not has_ended and (known is not None or losses):
+    if not is_well and is_active and (known is not None or losses):
         since = known.since if known is not None else _first_time(losses)
         opened[LOSSES] = OpenTrouble(since, (known.lost if known is not None else 0) + n_lost)
     after = replace(
