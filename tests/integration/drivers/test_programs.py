@@ -149,18 +149,14 @@ def test_switch_that_is_closed_stays_as_it_is(program):
     assert len(program.running()) == 1
 
 
-def test_what_an_observing_program_leaves_is_told_where_it_piles_up(datasets, program):
-    """It may be a driver's own, and goes on. The scan's note says so, whatever the driver."""
+def test_observing_program_leaves_nothing_running(datasets, program):
+    """With a session and an environment of its own; it would pile up, a process for each slot."""
     observe = ObserveProgram([program("observe", "echo '{}'")], timedelta(minutes=1))
     simulated = SimulatedDriver({"time_per_position": 0, "image_width": 16})
-
-    def note(index):
+    for index in range(2):
         request = make_request(datasets, index=index, observe=observe)
-        return simulated.scan(request, RecordingMonitor()).note
-
-    for index in range(MAX_LEFT):
-        assert note(index) == ""
-    assert note(MAX_LEFT).startswith(f"{MAX_LEFT + 1} processes that other programs have left still run: s")
+        assert simulated.scan(request, RecordingMonitor()).note == ""
+        assert (len(program.left()), program.running()) == (index + 1, [])
 
 
 def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program):
