@@ -398,3 +398,34 @@ def test_camera_that_is_not_there_is_told_before_the_slot(rig, faults, tmp_path,
     driver, _ = rig(**OPTIONS)
     with pytest.raises(ScannerNotReady, match="camera top: not found"):
         driver.prepare()
+
+
+@pytest.fixture
+def shoot(rig, tmp_path):
+    """Return a function that scans with a camera whose program has a picture, a raw file and the place to write."""
+    picture, raw = tmp_path / "picture.jpg", tmp_path / "picture.nef"
+    raw.write_bytes(nef())
+
+    def scan(source, request):
+        argv = ["sh", "-c", source, str(picture), str(raw), "{output}"]
+        driver, _ = rig(cameras={"top": {"kind": "command", "argv": argv}})
+        driver.scan(request, RecordingMonitor())
+
+    return scan
+
+
+def test_raw_file_that_a_program_writes_is_kept(shoot, request_):
+    """Beside a picture it belongs to the dataset; alone it is refused, and stays aside with its attempt."""
+    shoot('cp "$0" "$2"; cp "$1" "${2%.jpeg}.dng"', request_)
+    raws = sorted((request_.dataset_dir / "raw").iterdir())
+    assert [raw.name for raw in raws] == [f"top-0000{number}.dng" for number in range(4)]
+    assert all(raw.read_bytes() == nef() for raw in raws)
+
+
+def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request_):
+    """The program has deleted it from its camera; nobody else has it."""
+    with pytest.raises(ScanFailed, match="it gives raw files"):
+        shoot('cp "$1" "$2"', request_)
+    (aside,) = request_.dataset_dir.parent.glob(".*attempt*")
+    (raw,) = (aside / "raw").iterdir()
+    assert (raw.name, raw.read_bytes()) == ("top-00000.raw", nef())

@@ -91,7 +91,7 @@ def test_camera_leaves_nothing_running(program):
 
 @pytest.mark.parametrize("kind", ["prepare", "standby", "switch"])
 def test_what_sets_something_for_good_may_leave_a_process_that_holds_it(datasets, program, kind):
-    """A line that ``gpioset`` lets go of changes. No scan ends it; where such processes pile up, a scan says so."""
+    """A line that ``gpioset`` lets go of changes. No scan ends it; where those of prepare pile up, a scan says so."""
     hook = program("hook")
     take = program("take", source="#!/bin/sh\necho x > 0.jpg\n")
     driver = CommandDriver({"argv": [take], "prepare": [hook], "standby": [hook], "keep_free": "1 MB"})
@@ -106,6 +106,9 @@ def test_what_sets_something_for_good_may_leave_a_process_that_holds_it(datasets
     for count in range(2, MAX_LEFT + 2):
         call()
         assert len(program.left()) == count
+    if kind != "prepare":
+        assert len(program.running()) == 1, "the others were ended when the next was there"
+        return
     assert note(1).startswith(f"{MAX_LEFT + 1} processes that other programs have left still run: s")
     assert len(program.running()) == MAX_LEFT + 1
     for pid in program.left():
@@ -114,18 +117,46 @@ def test_what_sets_something_for_good_may_leave_a_process_that_holds_it(datasets
     assert note(2) == ""
 
 
-def test_what_an_observing_program_leaves_is_told_where_it_piles_up(datasets, program):
-    """It may be a driver's own, and goes on. The scan's note says so, whatever the driver."""
+def test_standby_ends_what_prepare_has_left(datasets, program):
+    """After its own program, which may still need it; what that has left itself stays until the driver is closed."""
+    take = program("take", source="#!/bin/sh\necho x > 0.jpg\n")
+    on, off = program("on"), program("off")
+    driver = CommandDriver({"argv": [take], "prepare": [on], "standby": [off], "keep_free": "1 MB"})
+    for index in range(3):
+        driver.prepare()
+        driver.scan(make_request(datasets, index=index), RecordingMonitor())
+        driver.prepare()
+        driver.standby()
+        assert len(program.running()) == 1, "the one that standby has left now"
+    driver.close()
+    assert program.running() == []
+
+
+def test_standby_without_a_program_ends_what_prepare_has_left(program):
+    """A light that a process of prepare holds goes off."""
+    driver = CommandDriver({"argv": [program("take")], "prepare": [program("on")], "keep_free": "1 MB"})
+    driver.prepare()
+    assert len(program.running()) == 1
+    driver.standby()
+    assert program.running() == []
+
+
+def test_switch_that_is_closed_stays_as_it_is(program):
+    """A person who has switched a light on by hand keeps it."""
+    switch = ProgramSwitch(SwitchOptions(name="scan", role=Role.SCAN_LIGHT, on=(program("on"),), off=(program("off"),)))
+    switch.set(on=True)
+    switch.close()
+    assert len(program.running()) == 1
+
+
+def test_observing_program_leaves_nothing_running(datasets, program):
+    """With a session and an environment of its own; it would pile up, a process for each slot."""
     observe = ObserveProgram([program("observe", "echo '{}'")], timedelta(minutes=1))
     simulated = SimulatedDriver({"time_per_position": 0, "image_width": 16})
-
-    def note(index):
+    for index in range(2):
         request = make_request(datasets, index=index, observe=observe)
-        return simulated.scan(request, RecordingMonitor()).note
-
-    for index in range(MAX_LEFT):
-        assert note(index) == ""
-    assert note(MAX_LEFT).startswith(f"{MAX_LEFT + 1} processes that other programs have left still run: s")
+        assert simulated.scan(request, RecordingMonitor()).note == ""
+        assert (len(program.left()), program.running()) == (index + 1, [])
 
 
 def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program):

@@ -1,11 +1,13 @@
 """The simulated driver: its pictures, and how it fails, stalls and is absent."""
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
@@ -54,7 +56,8 @@ def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
     result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
     assert result == ScanResult(pictures=72)
     assert (72, 72, "picture 72 of 72") in monitor.recorded
-    assert monitor.recorded[-1] == (72, 72, "putting file 148 of 148 on disk")
+    assert (72, 72, "putting file 148 of 148 on disk") in monitor.recorded
+    assert monitor.recorded[-1] == (72, 72, "putting the receipt on disk")
 
 
 def test_plant_grows_and_turns(tmp_path):
@@ -205,3 +208,21 @@ def test_captions_have_slot_age_camera_and_pose(tmp_path, monkeypatch):
         "col0   slot 3   day 2.5   2026-06-24 20:00:00 UTC",
         "top   x 375  y 25  z -100  pan 90°  tilt 0°",
     )
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png", "tiff"])
+def test_each_picture_knows_when_and_where_it_was_taken(tmp_path, encoding):
+    """In its metadata, and the essentials in its EXIF, as with a real rig."""
+    top = {"res_x": 64, "res_y": 48, "encoding": encoding, "config": {"iso": 100}}
+    request = make_request(tmp_path, configuration={"ScanPath": CONFIGURATION["ScanPath"], "top": top}, attempt=2)
+    request = replace(request, started_at=datetime(2026, 6, 22, 8, 0, 1, tzinfo=UTC))
+    scan(request)
+    facts = json.loads((request.dataset_dir / "metadata" / "images" / "top-00001.json").read_text())["timelapsed"]
+    assert (facts["attempt"], facts["retries"], facts["rotation"], facts["size"]) == (2, 0, 0, [64, 48])
+    assert (facts["settings_asked"], len(facts["arm_pose"])) == ({"iso": 100}, 5)
+    assert timedelta(0) <= datetime.fromisoformat(facts["taken_at"]) - request.started_at < timedelta(hours=1)
+    (picture,) = (request.dataset_dir / "images").glob("top-00001.*")
+    with Image.open(picture) as image:
+        exif, times = image.getexif(), image.getexif().get_ifd(IFD.Exif)
+    assert exif[Base.ImageDescription].startswith(f"{request.scan_id} top 00001, attempt 2; x ")
+    assert times[Base.DateTimeOriginal].startswith("2026:06:22 ")

@@ -110,3 +110,20 @@ def test_no_stall_of_any_thread_costs_a_slot(tmp_path) -> None:
     """The rig's thread and those that put its files on disk, too: longer than a slot waits for the datasets' disk."""
     assert MAX_DELAY < timedelta(seconds=MIDDLING) < SAVE_TIMEOUT
     stall_each(tmp_path, [(call, (), MIDDLING, INTERVAL, 1) for call in ALL_CALLS])
+
+
+@needs_strace
+def test_whole_scan_that_is_slow_to_put_on_disk_does_not_stall(tmp_path) -> None:
+    """Its pictures are all taken; each step is one more sign of life, however long all of them last together."""
+    place = Place(tmp_path)
+    take = tmp_path / "take"
+    take.write_text("#!/bin/sh\nfor i in $(seq 24); do echo x > $i.jpg; done\necho '{\"pictures\": 24}'\n")
+    take.chmod(0o755)
+    command = f'driver = "command"\nclock = "trust"\nstall_timeout = "8s"\n[drivers.command]\nargv = ["{take}"]\n'
+    place.configure(command + 'keep_free = "1 MB"\n')
+    place.define(definition(1).replace("interval = 1", "interval = 600"))
+    with place.start() as daemon, stalling(daemon.process.pid, "fsync", MIDDLING):
+        daemon.wait_for("scan_succeeded: ")
+        assert daemon.stop() == 0
+    assert not daemon.said("driver_stalled")
+    assert statuses(place.read()) == ["succeeded"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life
+from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.support import file_system
 
@@ -220,3 +221,26 @@ def test_answer_about_a_timelapse_that_is_cancelled_by_then_moves_no_other_one(r
 
     _, named, put = late_answer(rig, monkeypatch, (30 * MINUTE, follow))
     assert put == [(f"next_{slot}", named / "north") for slot in range(3)]
+
+
+def test_attempt_is_asked_about_where_its_dataset_is_as_soon_as_that_is_known(rig, monkeypatch):
+    """Not in the other directory, where nothing is: the next start asks, and the slot is no scan that was lost."""
+    asked = []
+
+    def recover(_, request):
+        asked.append(request.dataset_dir.parent)
+        return ScanResult(pictures=1)
+
+    world = rig()
+    world.places, named = replace(world.places, rig="north"), world.config.datasets
+    monkeypatch.setattr(places_module, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.hangs.add(Bounded.LOOK)
+    world.live((10 * MINUTE, Life.stop), off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([], ["interrupted"])
+    world.hangs.clear()
+    world.live(off=5 * SECOND)
+    assert asked == [named]
+    assert world.statuses() == ["succeeded", "succeeded"]

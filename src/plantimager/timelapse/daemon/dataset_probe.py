@@ -72,6 +72,11 @@ class DatasetProbe:
         except DriverStalled:
             self._lost = timelapse.id
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it isn't known in which directory the earlier datasets are."""
+        return self._lost is not None
+
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
         before, self.trouble, self.is_elsewhere = self.trouble, None, False

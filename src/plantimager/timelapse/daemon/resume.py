@@ -101,6 +101,9 @@ class Resume:
         is_running = before.state is TimeLapseState.RUNNING
         if not is_running and abandoned is None:
             return _Found(before, before)
+        cut = f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
+        if self._probe.is_lost:  # the driver would look in the wrong directory: the next start asks
+            return _Found(before, before.interrupt(None, cut, is_abandoned=True) if is_running else before)
         slot = before.next_idx if is_running or abandoned is None else abandoned.slot
         outcome = self._ask_driver(before, slot)
         hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
@@ -112,8 +115,7 @@ class Resume:
             return _Found(before, taken, note=note)
         if not is_running:
             return _Found(before, before.settle_abandoned(slot), hung=hung)
-        cut = self._previous.describe_cut(self._keeper.logbook)
-        return _Found(before, before.interrupt(None, f"{cut} while it was being taken"), hung=hung)
+        return _Found(before, before.interrupt(None, cut), hung=hung)
 
     def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""

@@ -93,7 +93,7 @@ class Attempt:
         receipt = make_receipt(self.request, replace(result, note=_join(result.note, note)))
         if observed.values is not None:
             receipt[OBSERVED] = observed.values
-        _write_receipt(self.directory, receipt)
+        _write_receipt(self.directory, receipt, self._report)
         self._receipt, self._note = receipt, note
 
     def stop(self) -> None:
@@ -184,7 +184,7 @@ def _complete(
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     digests = _sync_tree_durably(directory, report)
     with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
-        _write_receipt(directory, {**receipt, FILES: digests})
+        _write_receipt(directory, {**receipt, FILES: digests}, report)
     moved = _move_into_place(directory, request)
     return replace(result, note=_join(result.note, moved))
 
@@ -193,9 +193,10 @@ def _join(*notes: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, notes)))  # a driver's program and an observing one may say the same
 
 
-def _write_receipt(directory: Path, receipt: dict[str, Any]) -> None:
+def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> None:
     write_durably(directory / RECEIPT, receipt_text(receipt))
     (directory / RECEIPT).chmod(GROUP_FILE)
+    report("putting the receipt on disk")
 
 
 # --- directories of attempts --------------------------------------------------------------------------------

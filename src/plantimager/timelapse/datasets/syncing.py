@@ -42,7 +42,7 @@ _NOT_OFFERED: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ESPIPE, er
 def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     """Sync everything in a directory to disk; return the SHA-256 of each file but the receipt, by its path in it.
 
-    ``report`` is called with a sentence after every file, and after every chunk of a large one.
+    ``report`` is called with a sentence after every file and directory, and after every chunk of a large file.
 
     Raises
     ------
@@ -63,6 +63,7 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     for folder, _ in folders:
         open_to_group(folder)
         sync_directory(folder)
+        report(f"putting file {len(paths)} of {len(paths)} on disk")  # with its name
     return digests
 
 

@@ -9,12 +9,24 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from plantimager.timelapse.drivers.cameras.base import describe_picture
+from plantimager.timelapse.drivers.cameras.exif import add_exif
+from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.pose import Pose
+    from plantimager.timelapse.scan.request import ScanRequest
 
 GOLDEN_ANGLE: Final = math.radians(137.508)
 """From one leaf to the next, as in most rosettes."""
@@ -181,3 +193,28 @@ def _write(picture: Image.Image, captions: Sequence[str]) -> None:
     brush.rectangle((0, picture.height - size * (1.35 * len(captions) + 0.5), *picture.size), fill=_SKY[1])
     for line, caption in enumerate(reversed(captions), start=1):
         brush.text((size, picture.height - line * size * 1.35), caption, fill=_INK, font=font)
+
+
+# --- what is known of a picture --------------------------------------------------------------------
+
+
+def facts_of(request: ScanRequest, camera: Camera, arm: Pose, taken_at: datetime) -> dict[str, Any]:
+    """Return what is known of a painted picture, as real cameras have it in their metadata."""
+    facts = {
+        "taken_at": taken_at.isoformat(),
+        "size": [camera.res_x, camera.res_y],
+        "format": camera.encoding,
+        "rotation": 0,
+        "settings_asked": without_secrets(json_text.jsonable(dict(camera.config))),
+        "settings_reported": {},
+        "arm_pose": list(arm),
+        "attempt": request.attempt,
+        "retries": 0,
+    }
+    return {"timelapsed": facts}
+
+
+def with_exif(picture: bytes, request: ScanRequest, camera: Camera, shot: int, arm: Pose, taken_at: datetime) -> bytes:
+    """Return a painted picture with the essentials in its EXIF."""
+    software = f"{DISTRIBUTION} {installed_version()}"
+    return add_exif(picture, describe_picture(request, camera, shot, arm), taken_at.astimezone(UTC), software)

@@ -7,6 +7,7 @@ be absent.
 # Annotations are evaluated here, since `SimulatedOptions` declares keys.
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -154,6 +155,10 @@ class SimulatedDriver(ScannerDriver, ManualControl):
         layout: PlantDbLayout,
     ) -> None:
         arm, age, total = HOME, self._age(request), len(poses) * len(cameras)
+        # Imported here, see `_paint`.
+        from plantimager.timelapse.drivers.painted_plant import facts_of, with_exif  # noqa: PLC0415 - see above
+
+        began, started = request.started_at or request.scheduled_at, time.perf_counter()  # the daemon has the clock
         due = f"{request.scheduled_at:%Y-%m-%d %H:%M:%S %Z}"
         caption = f"{request.timelapse_id}   slot {request.index}   {_format_age(age)}   {due}"
         for shot, pose in enumerate(poses):
@@ -163,7 +168,9 @@ class SimulatedDriver(ScannerDriver, ManualControl):
                 raise ScanCancelled(f"cancelled after {shot} of {len(poses)} positions")
             arm = pose.completed_from(arm)
             for camera in cameras:
-                layout.add(camera, shot, arm, self._paint(camera, arm, age, caption))
+                taken_at = began + timedelta(seconds=time.perf_counter() - started)
+                painted, facts = self._paint(camera, arm, age, caption), facts_of(request, camera, arm, taken_at)
+                layout.add(camera, shot, arm, with_exif(painted, request, camera, shot, arm, taken_at), facts)
             disk_space.require_free_space(request.dataset_dir.parent, 0, self._options.keep_free)
             monitor.progress(layout.pictures, total, f"picture {layout.pictures} of {total}")
 

@@ -12,7 +12,7 @@ GPIO is NOT tested on hardware: the library is real in the tests, the chip is no
 
 import contextlib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, Protocol
 
@@ -22,6 +22,7 @@ from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
@@ -101,10 +102,17 @@ class ProgramSwitch:
 
     def __init__(self, options: SwitchOptions) -> None:
         self._options = options
+        self._holding = frozenset[ProcessKey]()
+        """What the last program has left running, which may hold a line."""
 
     def set(self, *, on: bool) -> None:
-        """Run the program for on, or for off."""
-        program = self._options.on if on else self._options.off
+        """Run the program for on, or for off, and then end what the one before has left running."""
+        before = DESCENDANTS.left
+        self._run(self._options.on if on else self._options.off)
+        DESCENDANTS.end_left(self._holding, STOP_GRACE)  # what can't be ended is told with the next scan
+        self._holding = DESCENDANTS.left - before
+
+    def _run(self, program: Sequence[str]) -> None:
         try:
             with Deadline(PROGRAM_TIMEOUT) as deadline:
                 ended = run_program(
@@ -124,7 +132,7 @@ class ProgramSwitch:
             raise SwitchFault(f"{program[0]} {ended}")
 
     def close(self) -> None:
-        """Do nothing: no program runs between two calls."""
+        """Leave what the last program has left running: the switch stays as it is."""
 
 
 class GpioSwitch:

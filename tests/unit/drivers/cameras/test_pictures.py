@@ -227,7 +227,7 @@ def test_picture_is_no_raw_file(content):
 # --- EXIF ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("has_exif", [True, False])
 def test_exif_says_what_and_when_and_keeps_what_the_camera_wrote(name, has_exif):
     """The time is UTC and has its fraction."""
@@ -258,7 +258,35 @@ def test_exif_keeps_the_note_of_the_camera_maker():
     assert b"Nikon\0\2\x10\0\0" + bytes(range(200)) in after
 
 
-@pytest.mark.parametrize("content", [photograph(name="TIFF"), b""])
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "I", "F", "CMYK", "LA"])
+def test_exif_leaves_every_pixel_of_a_tiff(mode):
+    """In each mode that a camera has; the layout of the file may be another one."""
+    before = encode(grey(mode) if mode in ("I;16", "I", "F") else Image.radial_gradient("L").convert(mode), "TIFF")
+    after = add_exif(before, "col0_5", TAKEN_AT, "us")
+    assert after != before
+    with Image.open(io.BytesIO(before)) as old, Image.open(io.BytesIO(after)) as new:
+        assert (new.mode, new.tobytes()) == (old.mode, old.tobytes())
+
+
+def turned_exif():
+    """Return the EXIF of a picture that lies on its side."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    return exif
+
+
+SEVERAL = {"save_all": True, "append_images": [Image.new("RGB", (8, 8))]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        photograph(name="TIFF", compression="tiff_lzw"),
+        photograph(name="TIFF", exif=turned_exif()),
+        photograph(name="TIFF", **SEVERAL),
+        b"",
+    ],
+)
 def test_other_pictures_stay_as_they_are(content):
     """The metadata of the dataset has it all."""
     assert add_exif(content, "col0_5", TAKEN_AT, "us") == content

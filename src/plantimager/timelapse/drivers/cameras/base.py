@@ -9,9 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
+from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.scan.pose import Pose
+    from plantimager.timelapse.scan.request import ScanRequest
 
 CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
@@ -63,10 +68,12 @@ class CameraPicture:
 class CameraFault(Exception):
     """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
-    def __init__(self, problem: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, problem: str, *, is_lasting: bool = False, raws: Mapping[str, bytes] | None = None) -> None:
         super().__init__(problem)
         self.is_lasting = is_lasting
         """Whether the same request would fail again, as with a setting that the camera doesn't have."""
+        self.raws = raws or {}
+        """The raw files that were made all the same, by their extension; nobody else may have them."""
 
 
 class CameraDevice(ABC):
@@ -105,6 +112,13 @@ class CameraDevice(ABC):
 
     def close(self) -> None:  # noqa: B027 - a camera that holds nothing has nothing to release
         """Release the camera."""
+
+
+def describe_picture(request: ScanRequest, camera: Camera, number: int, pose: Pose) -> str:
+    """Return what a picture shows, on one line, for its EXIF."""
+    asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
+    what = f"{request.scan_id} {camera.name} {number:05d}, attempt {request.attempt}"
+    return "; ".join(filter(None, (what, str(pose).replace("°", ""), asked)))
 
 
 def explain_refusal(devices: Iterable[str], group: str, drop_in: str) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
+from plantimager.timelapse.drivers.cameras.pictures import is_raw
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
@@ -36,7 +37,7 @@ class CommandCamera(CameraDevice):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._stopped = threading.Event()
-        self._content = b""
+        self._capture = Capture(b"")
 
     def stop(self) -> None:
         """Stop the program."""
@@ -72,13 +73,20 @@ class CommandCamera(CameraDevice):
             if ended.status != 0:
                 raise CameraFault(f"{program} {ended}")
             try:
-                self._content = output.read_bytes()
+                self._capture = Capture(output.read_bytes(), _read_raws(output))
             except OSError:
                 raise CameraFault(f"{program} exited with 0, but wrote no picture to {{output}}") from None
 
     def fetch(self) -> Capture:
-        """Return the picture that the program wrote."""
-        return Capture(self._content)
+        """Return the picture that the program wrote, and the raw files beside it."""
+        return self._capture
+
+
+def _read_raws(output: Path) -> dict[str, bytes]:
+    """Return the raw files beside a picture, by their extension: ``rpicam-still --raw`` writes one."""
+    beside = [path for path in sorted(output.parent.iterdir()) if path.is_file() and path != output]
+    contents = {path.suffix[1:].lower(): path.read_bytes() for path in beside}
+    return {extension: content for extension, content in contents.items() if is_raw(content) is not None}
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:

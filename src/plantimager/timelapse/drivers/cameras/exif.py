@@ -22,27 +22,57 @@ _APP0, _APP1, _SCAN_BEGINS, _IMAGE_BEGINS = 0xE0, 0xE1, 0xDA, b"\xff\xd8"
 
 _PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
 
+_TIFF_BEGINS: Final = (b"II*\0", b"MM\0*")
+
+_KEPT: Final = frozenset({Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright})
+"""Of a TIFF, whose other tags are those of its file."""
+
 
 def add_exif(content: bytes, description: str, taken_at: datetime, software: str) -> bytes:
-    """Return a JPEG or PNG with these entries in its EXIF, which keeps what the camera wrote there.
+    """Return a JPEG, PNG or TIFF with these entries in its EXIF, which keeps what the camera wrote there.
 
-    Any other picture is returned as it is, and so is one whose EXIF has no space for them.
+    A TIFF of one upright image that isn't compressed is written again, pixel by pixel the same. Any other picture is
+    returned as it is, and so is one whose EXIF has no space for them.
     """
-    if not content.startswith((_IMAGE_BEGINS, _PNG_BEGINS)):
+    if not content.startswith((_IMAGE_BEGINS, _PNG_BEGINS, *_TIFF_BEGINS)):
         return content
     with Image.open(io.BytesIO(content)) as image:
-        exif = image.getexif()
+        is_tiff, before = image.format == "TIFF", image.getexif()
+        if is_tiff and not _can_be_rewritten(image, before):
+            return content
+        exif = _without_layout(before) if is_tiff else before
+        image.load()
     exif[Base.ImageDescription] = description.encode("ascii", "replace").decode("ascii")
     exif[Base.Software] = software
     times = exif.get_ifd(IFD.Exif)
     times[Base.DateTimeOriginal] = f"{taken_at:%Y:%m:%d %H:%M:%S}"
     times[Base.SubsecTimeOriginal] = f"{taken_at:%f}"
     times[Base.OffsetTimeOriginal] = "+00:00"
+    if is_tiff:
+        file = io.BytesIO()
+        exif[IFD.Exif] = times  # else it is left out of a TIFF
+        image.save(file, "TIFF", exif=exif)
+        return file.getvalue()
     block = exif.tobytes().removeprefix(_HEADER)
     if content.startswith(_PNG_BEGINS):
         return _with_png_chunk(content, block)
     block = _HEADER + block
     return _with_segment(content, block) if len(block) <= _MAX_SEGMENT else content
+
+
+def _can_be_rewritten(tiff: Image.Image, tags: Image.Exif) -> bool:
+    """Whether Pillow writes a TIFF as it is, with EXIF: it turns what isn't upright, and compresses none with it."""
+    is_single = getattr(tiff, "n_frames", 1) == 1
+    return is_single and tiff.info.get("compression") == "raw" and tags.get(Base.Orientation, 1) == 1
+
+
+def _without_layout(tags: Image.Exif) -> Image.Exif:
+    """Return what a TIFF says of its picture, without how the picture is laid out in the file."""
+    exif = Image.Exif()
+    for tag in _KEPT & tags.keys():
+        exif[tag] = tags[tag]
+    exif.get_ifd(IFD.Exif).update(tags.get_ifd(IFD.Exif))
+    return exif
 
 
 def _with_segment(jpeg: bytes, block: bytes) -> bytes:

@@ -120,6 +120,12 @@ def is_raw(content: bytes) -> str | None:
     return None
 
 
+def raw_extension(content: bytes) -> str | None:
+    """Return the extension of a raw file, ``raw`` where formats can't be told apart; None where it is none."""
+    name = is_raw(content)
+    return name if name is None else name.lower() if name.isalnum() else "raw"
+
+
 def _first_tags(tiff: bytes) -> dict[int, int]:
     """Return the tags of a TIFF's first directory, with the value of those that are one number."""
     order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"

@@ -180,10 +180,11 @@ class CameraProcess:
             except BaseException:
                 self.close()
                 raise
+        content = contents.pop(0) if contents and "fault" not in head else b""
+        raws = dict(zip(head.get("raws", ()), contents, strict=True))
         if "fault" in head:
-            raise CameraFault(head["fault"], is_lasting=head["is_lasting"])
-        content = contents[0] if contents else b""
-        return CameraPicture(content, head.get("facts", {}), dict(zip(head.get("raws", ()), contents[1:], strict=True)))
+            raise CameraFault(head["fault"], is_lasting=head["is_lasting"], raws=raws)
+        return CameraPicture(content, head.get("facts", {}), raws)
 
     def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
         """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""

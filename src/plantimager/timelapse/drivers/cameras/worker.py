@@ -29,7 +29,7 @@ from plantimager.timelapse.drivers.cameras.base import (
     Exposure,
 )
 from plantimager.timelapse.drivers.cameras.exif import add_exif
-from plantimager.timelapse.drivers.cameras.pictures import judge
+from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ class _Server:
         return None
 
     def _picture(self, capture: Capture) -> CameraPicture:
-        content, facts = judge(capture.content, self._exposure)
+        try:
+            content, facts = judge(capture.content, self._exposure)
+        except CameraFault as fault:
+            extension = raw_extension(capture.content)
+            raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
+            raise CameraFault(str(fault), is_lasting=fault.is_lasting, raws=raws) from fault
         with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
             software = f"{DISTRIBUTION} {installed_version()}"
             content = add_exif(content, self._exposure.description, self._began, software)
@@ -123,17 +128,21 @@ def _listen(requests: SimpleQueue[list[Any] | None], opened: Sequence[CameraDevi
 
 
 def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
-    contents = () if picture is None else (picture.content, *picture.raws.values())
-    head: dict[str, Any] = {"lengths": [len(content) for content in contents]}
-    if picture is not None:
-        head |= {"facts": picture.facts, "raws": list(picture.raws)}
-    out.write(json.dumps(head, default=str).encode() + b"\n")
-    out.writelines(contents)
-    out.flush()
+    if picture is None:
+        _send(out, {}, [])
+    else:
+        head = {"facts": picture.facts, "raws": list(picture.raws)}
+        _send(out, head, [picture.content, *picture.raws.values()])
 
 
 def _answer_fault(out: BinaryIO, fault: CameraFault) -> None:
-    out.write(json.dumps({"fault": str(fault), "is_lasting": fault.is_lasting}).encode() + b"\n")
+    head = {"fault": str(fault), "is_lasting": fault.is_lasting, "raws": list(fault.raws)}
+    _send(out, head, [*fault.raws.values()])
+
+
+def _send(out: BinaryIO, head: dict[str, Any], contents: Sequence[bytes]) -> None:
+    out.write(json.dumps({**head, "lengths": [len(content) for content in contents]}, default=str).encode() + b"\n")
+    out.writelines(contents)
     out.flush()
 
 

@@ -14,7 +14,8 @@ stderr. Without the program the rig isn't ready: its disk may not be mounted yet
 SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
 daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. All that the
 program started is ended before its files become the dataset. What can't be ended, being another user's, is reported.
-``prepare`` and ``standby`` may leave processes in sessions of their own, which hold a light on; many are reported.
+``prepare`` and ``standby`` may leave processes in sessions of their own, which hold a light on; many are reported. What
+``prepare`` has left is ended after the next ``standby``, and the rest at the end of the service.
 
 Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
 itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
@@ -42,7 +43,7 @@ from plantimager.timelapse.drivers.command.options import TABLE, read_command_op
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
-from plantimager.timelapse.drivers.programs.processes import end_leftovers
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
 from plantimager.timelapse.support.errors import (
     DriverError,
@@ -105,14 +106,31 @@ class CommandDriver(ScannerDriver):
             raise ScannerNotReady(str(problem)) from problem
 
     def standby(self) -> None:
-        """Run the ``standby`` program.
+        """Run the ``standby`` program, then end what ``prepare`` has left running.
 
         Raises
         ------
         DriverError
-            It could not be run to its end, or didn't exit with 0.
+            It could not be run to its end, or didn't exit with 0, or not all could be ended.
         """
-        self._run_hook("standby", self._options.standby, self._options.standby_timeout)
+        left = DESCENDANTS.left
+        try:
+            self._run_hook("standby", self._options.standby, self._options.standby_timeout)
+        finally:
+            unended = DESCENDANTS.end_left(left, self._options.stop_grace)
+        if unended:
+            raise DriverError(f"standby: {unended}")
+
+    def close(self) -> None:
+        """End all that programs have left running, as the end of the service does.
+
+        Raises
+        ------
+        DriverError
+            Not all could be ended.
+        """
+        if unended := DESCENDANTS.end_left(DESCENDANTS.left, self._options.stop_grace):
+            raise DriverError(unended)
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
         """Run the program; the files in its directory become the dataset."""

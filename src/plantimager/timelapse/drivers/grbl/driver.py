@@ -129,7 +129,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
         ):
             layout = PlantDbLayout(attempt.directory, request)
             with self._scan_light(notes):
-                scan = PathScan(self._rig, monitor, layout, request)
+                scan = PathScan(self._rig, monitor, layout, attempt)
                 scan.run(poses, cameras)
             notes += scan.notes
             layout.complete()

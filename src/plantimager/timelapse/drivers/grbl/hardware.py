@@ -229,7 +229,7 @@ def naming_camera(name: str) -> Iterator[None]:
     try:
         yield
     except CameraFault as fault:
-        raise CameraFault(f"camera {name}: {fault}", is_lasting=fault.is_lasting) from fault
+        raise CameraFault(f"camera {name}: {fault}", is_lasting=fault.is_lasting, raws=fault.raws) from fault
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
-from plantimager.timelapse.drivers.cameras.base import CameraFault
+from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
 from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.protocol import Stopped
@@ -27,15 +27,15 @@ from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from plantimager.timelapse.datasets.attempt import Attempt
     from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
     from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.grbl.hardware import GrblRig
     from plantimager.timelapse.scan.cameras import Camera
-    from plantimager.timelapse.scan.request import ScanRequest
 
 
 RAW: Final = "raw"
@@ -82,9 +82,10 @@ class _Shot:
 class PathScan:
     """The scan of a path with some cameras of a rig. Its calls raise `ScanCancelled` and `ScanFailed`."""
 
-    def __init__(self, rig: GrblRig, monitor: ScanMonitor, layout: PlantDbLayout, request: ScanRequest) -> None:
+    def __init__(self, rig: GrblRig, monitor: ScanMonitor, layout: PlantDbLayout, attempt: Attempt) -> None:
+        """Add pictures to the ``layout`` of an attempt, whose directory has the raw files, too."""
         self._rig, self._monitor = rig, monitor
-        self._layout, self._request = layout, request
+        self._layout, self._request, self._directory = layout, attempt.request, attempt.directory
         self._total = 0
         self._sizes: dict[str, tuple[int, int]] = {}
         """Of the last picture of each camera."""
@@ -116,9 +117,7 @@ class PathScan:
             self._collect(pool, in_flight)
 
     def _tries(self, camera: Camera, number: int, reached: Pose) -> Tries:
-        asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
-        what = f"{self._request.scan_id} {camera.name} {number:05d}, attempt {self._request.attempt}"
-        description = "; ".join(filter(None, (what, str(reached).replace("°", ""), asked)))
+        description = describe_picture(self._request, camera, number, reached)
         return Tries(camera, self._rig.options.exposure_retries, description, self._sizes.get(camera.name))
 
     def _stand_at(self, pose: Pose, asked: Pose) -> Pose:
@@ -176,6 +175,7 @@ class PathScan:
             self._keep(shot, picture)
         except CameraFault as fault:
             shot.fail(fault)
+            self._keep_raws(shot, fault.raws)
         finally:
             shot.closed.set()
 
@@ -191,18 +191,22 @@ class PathScan:
         path = self._layout.add(
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
         )
-        written = [path]
-        for extension, content in picture.raws.items():
-            raw = path.parents[1] / RAW / f"{path.stem}.{extension}"
-            raw.parent.mkdir(exist_ok=True)
-            raw.write_bytes(content)
-            written.append(raw)
+        written = [path, *self._keep_raws(shot, picture.raws)]
         if KINDS[camera.options.kind].keeps_files:
-            _make_durable(written, path.parents[1])
+            _make_durable(written, self._directory)
             camera.discard()
         self._sizes[shot.tries.camera.name] = tuple(picture.facts["size"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")
+
+    def _keep_raws(self, shot: _Shot, raws: Mapping[str, bytes]) -> Sequence[Path]:
+        """Write the raw files of a picture, or of an exposure that left no other: nobody else may have them."""
+        directory = self._directory / RAW
+        paths = [directory / f"{shot.tries.camera.name}-{shot.number:05d}.{extension}" for extension in raws]
+        for path, content in zip(paths, raws.values(), strict=True):
+            directory.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        return paths
 
     def _facts(self, shot: _Shot, picture: CameraPicture) -> dict[str, Any]:
         asked = {"settings_asked": json_text.jsonable(dict(shot.tries.camera.config))}

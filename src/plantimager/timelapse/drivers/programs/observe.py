@@ -1,27 +1,23 @@
 """The operator's program that observes something beside each scan, such as temperature and light.
 
 It runs while the rig scans, whichever driver that has, and prints a JSON object, which is not trusted. Where it fails,
-the scan counts all the same, and its note says why nothing was observed. What it leaves running is ended by a mark in
-its environment. A process without the mark may be a driver's own, so that it goes on; the note says so where they pile
-up.
+the scan counts all the same, and its note says why nothing was observed. What it leaves running is ended: it runs
+`alone`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
 import threading
 from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
-from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, end_leftovers
+from plantimager.timelapse.drivers.programs.alone import alone
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.json_text import is_deeper
@@ -37,14 +33,11 @@ MAX_BYTES: Final = 1 << 16
 MAX_DEPTH: Final = 8
 """Levels of objects and lists."""
 
-MARK: Final = "OBSERVATION"
-"""The variable by which processes are found that the program has left running."""
-
 REPORT_INTERVAL: Final = 1.0
 """Seconds between two reports that the scan waits for the program."""
 
-STOP_GRACE: Final = timedelta(seconds=1)
-"""From SIGTERM to SIGKILL."""
+STOP_GRACE: Final = timedelta(seconds=10)
+"""From SIGTERM to SIGKILL: the program, and what it has started, have a second of it each."""
 
 _TOO_DEEP: Final = f"printed JSON that is nested deeper than {MAX_DEPTH} levels"
 
@@ -84,8 +77,7 @@ class _Running:
             observed = Observed(read_observed(self._print()))
         except (ProgramMissing, ProgramHung, OSError, ValueError) as problem:
             observed = Observed(note=f"nothing was observed: {self._argv[0]}: {problem}")
-        remaining = DESCENDANTS.describe_remaining()  # now, when those with the mark have been ended
-        self._observed = replace(observed, note="; ".join(filter(None, (observed.note, remaining))))
+        self._observed = observed
 
     def _print(self) -> bytes:
         """Run the program, and return what it has printed."""
@@ -96,19 +88,16 @@ class _Running:
         def keep(chunk: bytes) -> None:  # one byte more than may be there tells that it is too much
             output.extend(chunk[: MAX_BYTES + 1 - len(output)])
 
-        mark = secrets.token_bytes(8).hex()
-        try:
-            with Deadline(self._timeout) as deadline:
-                ended = run_program(
-                    self._argv,
-                    environment={**basic_environment(), **about, MARK: mark},
-                    stop_grace=STOP_GRACE,
-                    should_stop=lambda: deadline.passed() or self._stop.is_set(),
-                    on_chunk=keep,
-                    may_leave=True,  # since what a driver by others starts meanwhile looks like a leftover
-                )
-        finally:
-            end_leftovers(lambda environment: environment.get(MARK.encode()) == mark.encode(), STOP_GRACE)
+        find_program(self._argv[0])
+        with Deadline(self._timeout) as deadline:
+            ended = run_program(
+                alone(self._argv),
+                environment={**basic_environment(), **about},
+                stop_grace=STOP_GRACE,
+                should_stop=lambda: deadline.passed() or self._stop.is_set(),
+                on_chunk=keep,
+                may_leave=True,  # since what a driver by others starts meanwhile looks like a leftover
+            )
         if ended.stopped:
             raise ValueError(f"took longer than {format_duration(self._timeout)}")
         if ended.status != 0:

@@ -10,7 +10,7 @@ import select
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    _Key = tuple[int, int]
-    """Number and start of a process."""
+
+ProcessKey: TypeAlias = tuple[int, int]
+"""Number and start of a process."""
 
 POLL_INTERVAL: Final = 0.1
 """Seconds between two looks at whether the time to end has passed."""
@@ -159,11 +160,13 @@ class Descendants:
         self._lock = threading.Lock()
         self._programs: set[int] = set()
         """The programs that run, and whose end somebody waits for."""
-        self._left: dict[_Key, ProcessState] = {}
+        self._left: dict[ProcessKey, ProcessState] = {}
         """What programs have left running that may do so."""
-        self._unended: dict[_Key, ProcessState] = {}
+        self._unended: dict[ProcessKey, ProcessState] = {}
 
-    def start(self, start: Callable[[], subprocess.Popen[bytes]]) -> tuple[subprocess.Popen[bytes], frozenset[_Key]]:
+    def start(
+        self, start: Callable[[], subprocess.Popen[bytes]]
+    ) -> tuple[subprocess.Popen[bytes], frozenset[ProcessKey]]:
         """Start a program; return it, and what already runs and stays: `end` is given that."""
         with self._lock:
             with contextlib.suppress(OSError, AttributeError):
@@ -173,7 +176,7 @@ class Descendants:
             self._programs.add(process.pid)
         return process, frozenset(before)
 
-    def end(self, pid: int, before: frozenset[_Key], stop_grace: timedelta, *, may_leave: bool) -> str:
+    def end(self, pid: int, before: frozenset[ProcessKey], stop_grace: timedelta, *, may_leave: bool) -> str:
         """End all that has started since ``before``, unless the program ``pid``, which has ended, ``may_leave`` it.
 
         Returns in words what could not be ended, now and after earlier programs, and what piles up.
@@ -188,6 +191,20 @@ class Descendants:
             self._unended |= {_key(process): process for process in families if _runs(process)}
         return self.describe_remaining()
 
+    @property
+    def left(self) -> frozenset[ProcessKey]:
+        """What programs have left running by now that may do so."""
+        return frozenset(self._left)
+
+    def end_left(self, left: frozenset[ProcessKey], stop_grace: timedelta) -> str:
+        """End what programs have left running, and all that it has started; return what could not be ended."""
+        running = [process for key in left if (process := self._left.pop(key, None)) is not None and _runs(process)]
+        family = [*running, *descendants_of({process.pid for process in running}, list_processes())]
+        end_processes(family, stop_grace)
+        unended = [process for process in family if _runs(process)]
+        self._unended |= {_key(process): process for process in unended}
+        return _describe(unended, "that an earlier program has left could not be ended")
+
     def describe_remaining(self) -> str:
         """Return in words what could not be ended, and what piles up; empty where nothing does."""
         for known in (self._unended, self._left):
@@ -198,7 +215,7 @@ class Descendants:
         sentences = map(_describe, ([*self._unended.values()], [*piled]), words)
         return "; ".join(filter(None, sentences))
 
-    def _find(self, pid: int, before: frozenset[_Key]) -> list[ProcessState]:
+    def _find(self, pid: int, before: frozenset[ProcessKey]) -> list[ProcessState]:
         """Return the new orphans and all that descends from them, without those that can't be ended."""
         with self._lock:
             self._programs.discard(pid)
@@ -232,7 +249,7 @@ def descendants_of(pids: set[int], processes: Sequence[ProcessState]) -> list[Pr
     return family
 
 
-def _key(process: ProcessState) -> _Key:
+def _key(process: ProcessState) -> ProcessKey:
     return process.pid, process.started
 
 
