@@ -43,7 +43,7 @@ UNKNOWN: Final = "not running"
 
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
-    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID"),
+    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
 )
 
 START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
@@ -130,15 +130,16 @@ def _read_state(session: Session) -> ServiceState:
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
+    word, why = "stopped", "the service was stopped"
+    if not _number(unit["InactiveExitTimestampMonotonic"]):
+        word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
-        return ServiceState("stopped", f"the service was stopped, and can't start: {foreign[0]}", foreign[1])
+        return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
     if (fault := find_configuration_fault(session)) is not None:
-        why = f"the service was stopped, and can't start: {fault}"
-        return ServiceState("stopped", why, _after_correction(start))
+        return ServiceState(word, f"{why}, and can't start: {fault}", _after_correction(start))
     if unit["UnitFileState"] == "disabled":
-        enable = start.replace(" start ", " enable --now ")
-        return ServiceState("stopped", "the service was stopped, and isn't started at boot", enable)
-    return ServiceState("stopped", "the service was stopped", start)
+        return ServiceState(word, f"{why}, and isn't started at boot", start.replace(" start ", " enable --now "))
+    return ServiceState(word, why, start)
 
 
 def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
