@@ -40,6 +40,8 @@ ASK_SECONDS = 5.0  # a test shortens it
 
 UNKNOWN: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
+RUNNING: Final = "running"
+"""The word where the service runs, on another store or out of sight."""
 
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
@@ -113,7 +115,7 @@ def _read_state(session: Session) -> ServiceState:
             return ServiceState("masked", "the service is masked: nothing can start it", f"{unmask}, then {start}")
         case _, "active" | "reloading":
             why = f"the service runs (PID {unit['MainPID']}), but nothing shows that it keeps {session.store}"
-            return ServiceState("running", why, f"systemctl cat {session.unit} shows which directory it has")
+            return ServiceState(RUNNING, why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
             return ServiceState("stopping", "it is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
