@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -111,6 +112,27 @@ def test_terminal_that_can_not_be_asked_is_refused(active):
         assert errors == (
             b"error: nobody can be asked whether to cancel col0_ld\nhint: say --yes: timelapsectl cancel --yes\n"
         )
+    assert state(active) == "scheduled"
+
+
+IN_BACKGROUND = """\
+import fcntl, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+print("ended with", subprocess.run(sys.argv[1:], process_group=0).returncode)
+"""
+
+
+def test_cancel_in_the_background_of_a_shell_is_refused(active):
+    """Its question would stop it, and the answer would go to the shell."""
+    command = [sys.executable, "-c", IN_BACKGROUND, *active.command("cancel")]
+    leader, follower = pty.openpty()
+    streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+    with subprocess.Popen(command, env=active.environment, start_new_session=True, **streams) as process:
+        os.close(follower)
+        said = read_until(leader, "ended with 2")
+        process.wait(PATIENCE)
+    os.close(leader)
+    assert "nobody can be asked whether to cancel col0_ld" in said
     assert state(active) == "scheduled"
 
 

@@ -160,6 +160,36 @@ def test_output_needs_no_unicode(host):
         assert done.stdout.isascii()
 
 
+def write_programs(directory, **scripts):
+    """Write programs of these names; return a PATH with them in front."""
+    directory.mkdir()
+    for name, script in scripts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+def test_log_says_why_the_service_does_not_run(host, tmp_path):
+    """On the standard error, before the lines: the last of them may be days old."""
+    shown = "LoadState=masked\nActiveState=inactive"
+    path = write_programs(tmp_path / "bin", systemctl=f"cat <<'END'\n{shown}\nEND", journalctl="echo the lines")
+    done = host.ctl("--system", "--rig", "north", "log", PATH=path)
+    assert done.stdout == "the lines\n"
+    assert "note: the service is masked: nothing can start it; " in done.stderr
+    assert "systemctl unmask plant-imager-timelapsed@north" in done.stderr
+    path = write_programs(tmp_path / "up", systemctl="echo LoadState=loaded; echo ActiveState=active", journalctl="")
+    assert "note: the service" not in host.ctl("--system", "--rig", "north", "log", PATH=path).stderr
+
+
+def test_timeline_says_why_no_daemon_goes_on_with_it(host):
+    """A person who looks at the slots to come should know that nothing takes them; the picture is for a paper."""
+    host.copy_store("interval-utc-interrupted.json")
+    assert "service: not running: no daemon runs on this store\n  hint: " in host.ctl("timeline").stdout
+    assert "service:" not in host.ctl("timeline", "--svg", "-").stdout
+    host.copy_store("interval-completed.json")
+    assert "service:" not in host.ctl("timeline").stdout
+
+
 def test_log_runs_journalctl(host, tmp_path):
     """It passes the rig's unit and all arguments."""
     fake = tmp_path / "bin" / "journalctl"

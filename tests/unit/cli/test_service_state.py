@@ -34,6 +34,7 @@ USUAL = {
     "User": "",
     "StatusText": "",
     "MainPID": "0",
+    "InactiveExitTimestampMonotonic": "12345678",
 }
 
 
@@ -96,6 +97,12 @@ def test_service_that_was_stopped_is_started_again(manager):
     assert state.remedy == f"systemctl start {UNIT}"
     assert "show" in manager.asked()
     assert UNIT in manager.asked()
+
+
+def test_service_that_was_never_started_was_not_stopped_either(manager):
+    """Since the boot of the machine; nobody has to look for who stopped it."""
+    manager.show(InactiveExitTimestampMonotonic="0", UnitFileState="disabled")
+    assert manager.state().why == "the service was not started since the machine's boot, and isn't started at boot"
 
 
 def test_service_that_is_not_enabled_will_not_come_back_at_boot(manager):

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.service_state import RUNNING, UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.file_system import memory_reason
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +43,9 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
             "journalctl is not installed; without it the daemon logs to its standard error",
             hint="on a machine with systemd it is there",
         )
-    volatile = describe_volatile_journal()
+    service, volatile = read_service_state(session), describe_volatile_journal()
+    if service.word not in (UNKNOWN, RUNNING):
+        print(printable(f"note: {service.why}; {service.remedy}"), file=sys.stderr)
     if volatile is not None:
         print(f"note: {volatile}", file=sys.stderr)
     sys.stdout.flush()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 NOTHING: Final = "–"
 HEAD: Final = ("rig", "timelapse", "state", "last", "trouble")
-QUIET: Final = ("stopped", UNKNOWN)
+QUIET: Final = ("stopped", "not started", UNKNOWN)
 """Words of a service that nobody has to do something about, as long as no slot is due."""
 
 

@@ -40,10 +40,12 @@ ASK_SECONDS = 5.0  # a test shortens it
 
 UNKNOWN: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
+RUNNING: Final = "running"
+"""The word where the service runs, on another store or out of sight."""
 
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
-    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID"),
+    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
 )
 
 START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
@@ -113,7 +115,7 @@ def _read_state(session: Session) -> ServiceState:
             return ServiceState("masked", "the service is masked: nothing can start it", f"{unmask}, then {start}")
         case _, "active" | "reloading":
             why = f"the service runs (PID {unit['MainPID']}), but nothing shows that it keeps {session.store}"
-            return ServiceState("running", why, f"systemctl cat {session.unit} shows which directory it has")
+            return ServiceState(RUNNING, why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
             return ServiceState("stopping", "it is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
@@ -130,15 +132,16 @@ def _read_state(session: Session) -> ServiceState:
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
+    word, why = "stopped", "the service was stopped"
+    if not _number(unit["InactiveExitTimestampMonotonic"]):
+        word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
-        return ServiceState("stopped", f"the service was stopped, and can't start: {foreign[0]}", foreign[1])
+        return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
     if (fault := find_configuration_fault(session)) is not None:
-        why = f"the service was stopped, and can't start: {fault}"
-        return ServiceState("stopped", why, _after_correction(start))
+        return ServiceState(word, f"{why}, and can't start: {fault}", _after_correction(start))
     if unit["UnitFileState"] == "disabled":
-        enable = start.replace(" start ", " enable --now ")
-        return ServiceState("stopped", "the service was stopped, and isn't started at boot", enable)
-    return ServiceState("stopped", "the service was stopped", start)
+        return ServiceState(word, f"{why}, and isn't started at boot", start.replace(" start ", " enable --now "))
+    return ServiceState(word, why, start)
 
 
 def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.service_state import read_service_state
 from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
 from plantimager.timelapse.store.schema import is_safe_name
@@ -77,6 +79,8 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
     session.screen.write(*draw_text(chart, session.screen))
+    if snapshot.store == session.store and snapshot.daemon is None and snapshot.timelapse.state.is_active:
+        session.screen.write(*service_lines(read_service_state(session)))
     return 0
 
 
