@@ -32,8 +32,9 @@ from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.drivers.switches import SwitchOptions
 from plantimager.timelapse.scan.cameras import Camera, Offset
 from plantimager.timelapse.scan.paths import PATHS, ScanPath
-from plantimager.timelapse.settings.config import Config, DeliverTarget, Logging
+from plantimager.timelapse.settings.config import Config, Logging
 from plantimager.timelapse.settings.definition import Definition
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
 from plantimager.timelapse.support.faults import MISSING
 from plantimager.timelapse.support.keys import Key, keys_of
 
@@ -48,6 +49,7 @@ TABLES: Final[Mapping[str, Mapping[str, tuple[type[Struct], ...]]]] = {
         "": (Config,),
         "logging": (Logging,),
         "relay.deliver.NAME": (DeliverTarget,),
+        "relay.retention": (RetentionRules,),
         "drivers.simulated": (SimulatedOptions,),
         "drivers.command": (CommandOptions,),
         "drivers.grbl": (ArmOptions, RigOptions),

@@ -1,4 +1,4 @@
-"""The secret of a target: a credential of the unit, or a file that nobody else can read."""
+"""The secrets of the sinks: a credential of the unit, or a file that nobody else can read."""
 
 from __future__ import annotations
 
@@ -19,20 +19,32 @@ MAX_SECRET_BYTES: Final = 1 << 20
 
 
 class Secret(Struct, frozen=True):
-    """A password, or rclone's configuration with all that is secret in it."""
+    """A secret that another program reads from its file, and that no message may repeat."""
 
     path: Path
     text: str
 
     def __repr__(self) -> str:
-        """Return a text that is safe in a log."""
+        """Return a text without the secret, which is safe in a log."""
         return f"Secret({self.path})"
 
 
-def read_secret(target: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> Secret:
-    """Return the secret in the file that is ``named``, else in the credential ``deliver-TARGET`` of the unit.
+def read_password(target: str, named: Path | None, environment: Mapping[str, str]) -> str:
+    """Return the password of a target of delivery; see `read_secret`."""
+    return read_secret(f"deliver-{target}", named, environment, key="password_file", what="password")
 
-    ``key`` is the one that names the file, ``what`` the secret in words.
+
+def read_rclone_config(target: str, named: Path | None, environment: Mapping[str, str]) -> Secret:
+    """Return rclone's configuration for a target of delivery; see `read_secret`."""
+    credential = f"deliver-{target}"
+    text = read_secret(credential, named, environment, key="rclone_config", what="configuration of rclone")
+    return Secret(named or Path(environment[CREDENTIALS_VARIABLE], credential), text)
+
+
+def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> str:
+    """Return the secret in the file that is ``named``, else in the ``credential`` of the unit.
+
+    ``key`` is the key that names the file, and ``what`` the secret in words.
 
     Raises
     ------
@@ -43,18 +55,17 @@ def read_secret(target: str, named: Path | None, environment: Mapping[str, str],
     directory = environment.get(CREDENTIALS_VARIABLE)
     if named is None and directory is None:
         raise FileUnusable(
-            Path(f"deliver-{target}"),
-            f"there is no such credential; write {key} = or see LoadCredential= of the unit",
+            Path(credential), f"there is no such credential; write {key} = or see LoadCredential= of the unit"
         )
-    path = named or Path(str(directory), f"deliver-{target}")
+    path = named or Path(str(directory), credential)
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        text = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
+        secret = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
         raise FileUnusable(path, f"the {what} is not in UTF-8") from None
-    if not text:
+    if not secret:
         raise FileUnusable(path, f"the {what} is empty")
-    return Secret(path, text)
+    return secret

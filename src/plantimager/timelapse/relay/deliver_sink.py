@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.relay.delivery import Delivered, Delivery
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
-    from plantimager.timelapse.settings.config import DeliverTarget
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
     from plantimager.timelapse.support.clock import Clock
 
 FIRST_WAIT: Final = 1.0
@@ -61,10 +61,18 @@ class SinkHost(Struct, frozen=True):
 class DeliverSink:
     """One target. `run` is its thread; `update` and `status` are for any other."""
 
-    def __init__(self, name: str, target: DeliverTarget, delivery: Delivery, ledger: Ledger, host: SinkHost) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: DeliverTarget,
+        delivery: Delivery,
+        ledger: Ledger,
+        host: SinkHost,
+        removed: Ledger,
+    ) -> None:
         self.name = name
         self._target, self._delivery, self._host = target, delivery, host
-        self._backlog = Backlog(name, ledger, host.clock)
+        self._backlog = Backlog(name, ledger, removed, host.clock)
         self._changed = threading.Condition()
         self._taken: TakenScans | None = None
         self._trouble = ""

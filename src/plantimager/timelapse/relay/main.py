@@ -13,9 +13,11 @@ from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.relay_status import relay_status_path
 from plantimager.timelapse.relay.actions import PROGRAM, RelayAction, log_relay
-from plantimager.timelapse.relay.credentials import Secret, read_secret
+from plantimager.timelapse.relay.credentials import Secret, read_password, read_rclone_config
 from plantimager.timelapse.relay.relay import Relay, Wakeup
+from plantimager.timelapse.relay.retention import Retention
 from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.distribution import installed_version
@@ -33,7 +35,7 @@ from plantimager.timelapse.systemd.notifier import Notifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plantimager.timelapse.settings.config import DeliverTarget
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -99,26 +101,26 @@ def _run(config_file: Path | None, rig: str | None) -> None:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
     stop, wakeup = threading.Event(), Wakeup()
     host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
-    sinks = []
+    sinks: list[DeliverSink | Retention] = []
     for name, target in config.deliver.items():
         secret = secrets[name]
         delivery = (
-            RcloneDelivery(target, secret) if target.remote is not None else PlantDbDelivery(target, secret.text, stop)
+            RcloneDelivery(target, secret) if isinstance(secret, Secret) else PlantDbDelivery(target, secret, stop)
         )
-        sinks.append(DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host))
+        sinks.append(DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host, Ledger(places.removed)))
+    if config.relay.retention != RetentionRules():
+        ledgers = {name: places.ledger(name) for name in config.deliver}
+        sinks.append(Retention(config.relay.retention, ledgers, places.removed, places.owner, host))
     log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(config.deliver)}")
     Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
     log_relay(RelayAction.RELAY_STOPPED, "what isn't delivered yet waits for the next start")
 
 
-def _secret_of(name: str, target: DeliverTarget) -> Secret:
+def _secret_of(name: str, target: DeliverTarget) -> str | Secret:
     """Return what a target needs to be let in; empty where the store has that."""
     if target.remote is not None:
-        what = "configuration of rclone"
-        return read_secret(name, target.rclone_config, os.environ, key="rclone_config", what=what)
-    if target.user is None:
-        return Secret(Path(), "")
-    return read_secret(name, target.password_file, os.environ, key="password_file", what="password")
+        return read_rclone_config(name, target.rclone_config, os.environ)
+    return read_password(name, target.password_file, os.environ) if target.user else ""
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.relay.deliver_sink import DeliverSink
+    from plantimager.timelapse.relay.retention import Retention
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.systemd.notifier import Notifier
 
@@ -53,7 +54,7 @@ class Relay:
         self._faults: dict[Path, str] = {}
         self._shown: RelayStatus | None = None
 
-    def run(self, sinks: Sequence[DeliverSink]) -> None:
+    def run(self, sinks: Sequence[DeliverSink | Retention]) -> None:
         """Serve the sinks until SIGTERM or SIGINT."""
         signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,7 +69,7 @@ class Relay:
         for thread in threads:
             thread.join(STOP_TIMEOUT)
 
-    def _serve(self, sinks: Sequence[DeliverSink]) -> None:
+    def _serve(self, sinks: Sequence[DeliverSink | Retention]) -> None:
         interval = self._notifier.watchdog_interval
         timeout = LONGEST_WAIT if interval is None else interval.total_seconds() / 2
         ready = False
@@ -101,7 +102,7 @@ class Relay:
             self._faults = dict(self._reader.faults)
         return taken
 
-    def _show(self, sinks: Sequence[DeliverSink]) -> None:
+    def _show(self, sinks: Sequence[DeliverSink | Retention]) -> None:
         targets = tuple(sink.status for sink in sinks if sink.status is not None)
         status = RelayStatus(pid=os.getpid(), targets=targets)
         if status != self._shown:

@@ -5,23 +5,22 @@
 import errno
 import os
 import pwd
-import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.disk_space import read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules, read_targets
+from plantimager.timelapse.settings.readers import absolute_path, positive_duration
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
-from plantimager.timelapse.support.faults import Fault, Table, boolean, member_of, one_of, program, text
+from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
@@ -50,75 +49,13 @@ class Missed(StrEnum):
     """The newest of them is taken at once, however late; the others are skipped."""
 
 
-# Readers of keys.
+class RelaySettings(Struct, frozen=True):
+    """The tables below ``[relay]``."""
 
-
-def absolute_path(value: object) -> Path:
-    """Return an absolute path: its meaning depends neither on a user nor on a current directory."""
-    path = text(value)
-    if path.startswith("~"):
-        raise ValueError("~ is not expanded, since the service has a user of its own; write the path from / on")
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("write an absolute path, such as /srv/scans")
-    return Path(path)
-
-
-def positive_duration(value: object) -> timedelta:
-    """Return a duration that isn't zero."""
-    duration = parse_duration(value)
-    if not duration:
-        raise ValueError("must be longer than 0 s")
-    return duration
-
-
-def server_url(value: object) -> str:
-    """Return the URL of a server."""
-    url = text(value)
-    try:
-        is_sound = urlsplit(url).port != 0
-    except ValueError:  # its port is no number, or a bracket of its address is missing
-        is_sound = False
-    if not is_sound or not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
-        raise ValueError("write http:// or https:// and the server's name, and a port as :5000")
-    return url
-
-
-def rclone_remote(value: object) -> str:
-    """Return a directory of one of rclone's remotes. It goes onto a command line, where no secret may be."""
-    remote = text(value)
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:[^\0\n]*", remote):
-        raise ValueError('write a remote of rclone\'s configuration and a directory there, such as "lab:plants"')
-    return remote
-
-
-class DeliverTarget(Struct, frozen=True):
-    """The table ``[relay.deliver.NAME]``: a PlantDB server or a remote of rclone, to which datasets are brought."""
-
-    url: Annotated[
-        str | None, Key(server_url, absent="``db_url`` as the community's controller left it in the store")
-    ] = None
-    """The server, such as "https://plantdb.example.org". No password in it."""
-    user: Annotated[str | None, Key(text, absent="``api_token`` in the store")] = None
-    """The user to log in as. The password is in ``password_file``, or in the credential ``deliver-NAME`` of the unit
-    (LoadCredential=); it is never in this file."""
-    password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
-    """A file with the password of the user, that only the service can read (mode 0600)."""
-    remote: Annotated[str | None, Key(rclone_remote, absent="it is a PlantDB server")] = None
-    """Instead of ``url``: a remote in rclone's configuration and a directory there, such as "lab:plants". Each dataset
-    goes there as it is, its receipt last."""
-    rclone_config: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
-    """With ``remote``: rclone's configuration file, that only the service can read (mode 0600)."""
-    order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
-    """Which dataset goes first of those that wait: the "oldest" or the "newest"."""
-    verify: Annotated[str, Key(one_of("bytes", "length"))] = "bytes"
-    """How each file is compared after it was sent: "bytes" reads it back whole, or by its hash where a remote of rclone
-    has some; "length" asks for its length."""
-    polite: Annotated[bool, Key(boolean)] = False
-    """Whether nothing is sent while a scan runs."""
-    max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
-    """The most that is sent in a second."""
-    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
-    """How long to wait for any answer of the server."""
+    deliver: Mapping[str, DeliverTarget] = {}
+    """The tables ``[relay.deliver.NAME]`` by their names."""
+    retention: RetentionRules = RetentionRules()
+    """The table ``[relay.retention]``."""
 
 
 class Logging(Struct, frozen=True):
@@ -160,10 +97,15 @@ class Config(Struct, frozen=True):
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
-    deliver: Mapping[str, DeliverTarget] = {}
-    """The tables ``[relay.deliver.NAME]`` by their names."""
+    relay: RelaySettings = RelaySettings()
+    """The tables of the relay."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
+
+    @property
+    def deliver(self) -> Mapping[str, DeliverTarget]:
+        """The targets of delivery by their names."""
+        return self.relay.deliver
 
 
 def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -241,7 +183,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
         log_level=read_table(Logging, top.subtable("logging")).level,
-        deliver=_read_relay(top.subtable("relay")),
+        relay=_read_relay(top.subtable("relay")),
         source=source,
     )
     top.finish()
@@ -264,25 +206,11 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
     return tables.get(driver, {})
 
 
-def _read_relay(relay: Table) -> Mapping[str, DeliverTarget]:
-    tables = relay.subtable("deliver")
+def _read_relay(relay: Table) -> RelaySettings:
+    targets = read_targets(relay.subtable("deliver"))
+    retention = read_table(RetentionRules, relay.subtable("retention"))
     relay.finish()
-    targets = {}
-    for name in tables.rest():
-        target = tables.subtable(name)
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
-            tables.add_fault(name, "the name of a target has letters, digits, _ and -, at most 32")
-        elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
-            target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
-        else:
-            found = read_table(DeliverTarget, target)
-            others = ("url", "user", "password_file") if found.remote else ("rclone_config",)
-            for key in others:
-                if getattr(found, key) is not None:
-                    is_here = "of a PlantDB server, not beside remote" if found.remote else "of rclone, needs remote"
-                    target.add_fault(key, is_here)
-            targets[name] = found
-    return targets
+    return RelaySettings(targets, retention)
 
 
 def _read_scan(table: Table) -> Mapping[str, Any]:
