@@ -55,6 +55,8 @@ class Retention:
         self._kept: dict[str, float] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again."""
         self._told = ""
+        self._is_tidy = False
+        """Whether no dataset waits half deleted."""
         self._changed = threading.Condition()
         self._taken: TakenScans | None = None
 
@@ -96,7 +98,9 @@ class Retention:
         """
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
-        self._finish(taken.scans)
+        if not self._is_tidy:
+            self._finish(taken.scans)
+            self._is_tidy = True
         gone: list[LedgerEntry] = []
         try:
             for scan in self._candidates(taken.scans):
@@ -165,8 +169,11 @@ class Retention:
             return None
         aside = directory.with_name(self._removal_name(scan))
         directory.rename(aside)
+        self._is_tidy = False
         sync_directory(directory.parent)
-        return self._finish_one(scan, aside)
+        entry = self._finish_one(scan, aside)
+        self._is_tidy = True
+        return entry
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
         """Return whether the ledgers say so now: a person may have had one forget it while the dataset was read."""
