@@ -34,12 +34,8 @@ from plantimager.timelapse.scan.cameras import Camera, Offset
 from plantimager.timelapse.scan.paths import PATHS, ScanPath
 from plantimager.timelapse.settings.config import Config, Logging
 from plantimager.timelapse.settings.definition import Definition
-from plantimager.timelapse.settings.relay_config import (
-    DeliverTarget,
-    HeartbeatSettings,
-    MetricsSettings,
-    NotifySettings,
-)
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
+from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
 from plantimager.timelapse.support.faults import MISSING
 from plantimager.timelapse.support.keys import Key, keys_of
 
@@ -54,6 +50,7 @@ TABLES: Final[Mapping[str, Mapping[str, tuple[type[Struct], ...]]]] = {
         "": (Config,),
         "logging": (Logging,),
         "relay.deliver.NAME": (DeliverTarget,),
+        "relay.retention": (RetentionRules,),
         "relay.notify": (NotifySettings,),
         "relay.heartbeat": (HeartbeatSettings,),
         "relay.metrics": (MetricsSettings,),

@@ -45,6 +45,11 @@ def bring_to_earlier_layout(dataset: Path, layout: str) -> Path:
     return dataset
 
 
+def known_to(layout: str, picture: dict[str, Any]) -> dict[str, Any]:
+    """Return what a version knew of a picture, of what the present one writes: the first ones had no facts."""
+    return {key: value for key, value in picture.items() if key != "timelapsed" or layout == "with facts"}
+
+
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_bytes())
 

@@ -106,6 +106,8 @@ class RcloneRig(RelayRig):
     def configure(self, *settings: str, user: str = "") -> None:
         """Write the configuration; ``settings`` are further keys of the target."""
         own = ['remote = "lab:plants"', f'rclone_config = "{self.secret}"']
+        if not any(setting.startswith("timeout") for setting in settings):
+            own.append('timeout = "5s"')
         self.place.configure("\n".join(["[relay.deliver.lab]", *own, *settings]))
 
     def sealed(self) -> dict[str, bytes]:

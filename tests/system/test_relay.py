@@ -6,10 +6,13 @@ has no network and little space.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from container import Rig
 from debian import SOURCES
 from timelapse_service import TimelapseService, configuration
+from tree import SYSTEMD
 
 RELAY = "plant-imager-timelapse-relay.service"
 PASSWORD = "s3cret-of-the-test"
@@ -156,3 +159,52 @@ def test_the_relay_sees_whether_the_daemon_runs(service):
     ended = float(service.wait_for("scan_succeeded", "TIMELAPSE_ID=slow")["__REALTIME_TIMESTAMP"]) / 1e6
     later = service.rig.path("/var/tmp/requests").read_text().splitlines()[began:]
     assert [line for line in later if float(line.split()[0]) < ended - 1] == []
+
+
+GRACE = timedelta(seconds=60)
+
+
+def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(service):
+    """The daemon knows nothing of it; the relay catches up."""
+    delivered(service, 1)
+    throttled = TARGET.replace("polite = true", 'max_rate = "0.002 MB"')
+    service.configure(configuration() + throttled)
+    service.rig.run("systemctl", "restart", RELAY)
+    service.define("timely", n_shots=9, interval="3s", grace=int(GRACE.total_seconds()))
+    service.systemctl("reload")
+    service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", "SLOT=1")
+    service.rig.run("systemctl", "kill", "--signal=STOP", RELAY)
+    service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", "SLOT=4")
+    service.rig.run("systemctl", "kill", "--signal=KILL", RELAY)
+    service.wait_for("timelapse_completed", "TIMELAPSE_ID=timely")
+    store = service.read()
+    records = [(record["status"], record["started_at"]) for record in store["scans"]]
+    assert [status for status, _ in records] == ["succeeded"] * 9
+    times = zip(store["schedule_times"], (started for _, started in records), strict=True)
+    lateness = [datetime.fromisoformat(started) - datetime.fromisoformat(scheduled) for scheduled, started in times]
+    assert max(lateness) < GRACE
+    service.rig.run("systemctl", "start", RELAY)
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", "SLOT=8")
+
+
+def test_retention_needs_its_drop_in_and_takes_what_was_delivered(service):
+    """Without it the relay says what to do; with it the store beside the datasets stays read-only."""
+    delivered(service, 1)
+    service.configure(configuration() + TARGET + '[relay.retention]\nkeep = "1s"\n')
+    service.rig.run("systemctl", "restart", RELAY)
+    kept = service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=datasets_kept")
+    assert "see systemd/examples/retention.conf" in kept["MESSAGE"]
+    service.rig.write(
+        f"/etc/systemd/system/{RELAY}.d/retention.conf", (SYSTEMD / "examples/retention.conf").read_text()
+    )
+    service.rig.run("systemctl", "daemon-reload")
+    service.rig.run("systemctl", "restart", RELAY)
+    removed = service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=datasets_removed")
+    assert "after delivery to plantdb" in removed["MESSAGE"]
+    assert "delivered to plantdb, removed here on " in service.ctl("verify")
+    assert "removed here after delivery" in service.ctl("status")
+    pid = service.rig.show(RELAY, "MainPID")
+    touched = service.rig.run(
+        "nsenter", f"--target={pid}", "--mount", "touch", "/var/lib/plant-imager3-app/x", check=False
+    )
+    assert "Read-only file system" in touched.stderr

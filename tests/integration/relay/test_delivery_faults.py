@@ -168,6 +168,32 @@ def test_a_refused_password_is_reported_once_and_never_shown(rig, server):
     assert len(relay.said("delivery_stuck")) == 1
 
 
+def test_a_server_without_a_free_session_is_waited_for(tmp_path, gate, rig, server):
+    """It says "Invalid credentials" then, and nobody is told that the password is wrong; one that was good still is."""
+    server.kill()
+    with PlantDbServer(tmp_path / "db", MAX_SESSION="1") as busy:
+        gate.server = busy
+        token = busy.log_in()
+        rig.take(1)
+        with rig.start() as relay:
+            assert "or the server has its ten sessions in use; 1 dataset waits" in relay.wait_for("delivery_stuck")
+            busy.post("/api/v1/auth/logout", token)
+            rig.ask_again()
+            relay.wait_for("delivered: tl_0")
+            busy.kill()
+            busy.start()
+            token = busy.log_in()
+            rig.take(2)
+            told = relay.wait_for("delivery_stuck")
+            assert "the server has its ten sessions in use, or admin has another password by now" in told
+            assert rig.status().refused == 0
+            busy.post("/api/v1/auth/logout", token)
+            rig.ask_again()
+            relay.wait_for("delivered: tl_1")
+            relay.stop()
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
 def test_a_password_that_others_can_read_is_refused(rig, server):
     """Exit code 78: systemd doesn't start it again."""
     rig.password.chmod(0o640)

@@ -199,3 +199,20 @@ def kill_everywhere(what: str, directory: Path) -> int:
 
 if __name__ == "__main__":
     print(kill_everywhere(sys.argv[1], Path(sys.argv[2])))
+
+
+def test_a_dataset_costs_few_bytes_in_the_ledger_however_often_it_is_recorded(path):
+    """A year of a scan every hour stays below 2 MB, and is compacted to one line for each dataset."""
+    ledger = Ledger(path)
+    key, at = "drought-2026_{} 2026-06-22T08:00:00+02:00", "2026-06-22T08:01:02+00:00"
+    for slot in range(20):
+        about = {"files": 74, "size": 98_765_432, "digest": "5f" * 32}
+        for entry in (
+            LedgerEntry(key.format(slot), Outcome.BEGUN, at),
+            LedgerEntry(key.format(slot), Outcome.DELIVERED, at, **about),
+        ):
+            ledger.record(entry)
+    assert path.stat().st_size / 20 < 400
+    ledger._compact()
+    assert path.stat().st_size / 20 < 240
+    assert read(path) == (ledger.entries, 0)

@@ -28,10 +28,13 @@ from plantimager.timelapse.support.durable import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
 MAX_LEDGER_BYTES: Final = 1 << 28
 """A million datasets."""
+REMOVED_LEDGER: Final = "removed"
+"""The ledger of the datasets that retention has removed; the names of those of targets have an ending."""
 SPARE_LINES: Final = 1000
 """Lines of earlier outcomes that may stay in the file before it is written again without them."""
 
@@ -45,6 +48,8 @@ class Outcome(StrEnum):
     """The target has all of it, and it was compared."""
     REFUSED = "refused"
     """It can't be delivered as it is, and is not tried again until a person asks for that."""
+    REMOVED = "removed"
+    """It was removed here, after its delivery to the targets that `LedgerEntry.why` names."""
     FORGOTTEN = "forgotten"
     """Nothing is known of it any more."""
 
@@ -53,7 +58,7 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     """The last outcome of one dataset."""
 
     key: str
-    """The dataset and its scheduled time, as `TakenScan.key` has them; empty for none, as a sign to try again."""
+    """The dataset and its scheduled time, see `dataset_key`; empty for none, as a sign to try again."""
     outcome: Outcome
     at: str
     """When, ISO-8601."""
@@ -67,6 +72,11 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     by_length: bool = False
     """Whether lengths alone were compared."""
     why: str = ""
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """The targets of a dataset that was removed here."""
+        return self.why.split(", ") if self.outcome is Outcome.REMOVED else ()
 
     @property
     def scan_id(self) -> str:
@@ -167,6 +177,11 @@ class Ledger:
                     return
             finally:  # where the file was compacted meanwhile, the new one is opened
                 os.close(descriptor)
+
+
+def dataset_key(scan_id: str, scheduled_at: datetime) -> str:
+    """Return the name of a dataset in ledgers. A later timelapse of the same name has other times."""
+    return f"{scan_id} {scheduled_at.isoformat()}"
 
 
 def _last_outcomes(entries: Iterable[LedgerEntry]) -> dict[str, LedgerEntry]:

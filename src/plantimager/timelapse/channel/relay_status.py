@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
-from plantimager.timelapse.support.text import one_line
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,8 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Scans that the store and the archive call taken."""
     delivered: int
     refused: int = 0
+    removed: int = 0
+    """Scans whose datasets were removed here before this target was set up."""
     oldest: datetime | None = None
     """When the oldest dataset was taken that waits; ``None`` where none waits."""
     trouble: str = ""
@@ -40,6 +43,8 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         parts = [f"{self.delivered} of {self.taken} delivered"]
         if self.refused:
             parts.append(f"{self.refused} refused")
+        if self.removed:
+            parts.append(f"{self.removed} removed here before")
         if self.oldest is not None:
             parts.append(f"oldest waits {format_duration(max(now - self.oldest, now - now))}")
         return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
@@ -98,6 +103,19 @@ def _load_relay_status(directory: Path) -> RelayStatus:
     return msgspec.json.decode(content, type=RelayStatus)
 
 
+def describe_removed(directory: Path) -> Iterator[str]:
+    """Yield a sentence on what retention has removed here; none where that is nothing, or can't be read."""
+    ledger = Ledger(directory / REMOVED_LEDGER)
+    with contextlib.suppress(OSError):
+        ledger.refresh()
+    if entries := [*ledger.entries.values()]:
+        size = f"{sum(entry.size for entry in entries) / 1e9:.2f} GB"
+        last = max(entry.at for entry in entries)[:10]
+        yield one_line(
+            f"{format_count(len(entries), 'dataset')} removed here after delivery, {size}, the last on {last}"
+        )
+
+
 def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     """Yield a sentence for each target and sink, for ``timelapsectl status``; none where there never was a relay."""
     try:
@@ -110,3 +128,4 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
     yield from (f"{target.describe(now)}{stopped}" for target in status.targets)
     yield from (f"{sink.describe(now)}{stopped}" for sink in status.sinks)
+    yield from describe_removed(directory)

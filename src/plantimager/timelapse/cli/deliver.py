@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
 from plantimager.timelapse.channel.lock import running_daemon
-from plantimager.timelapse.channel.relay_status import read_relay_status, relay_status_path
+from plantimager.timelapse.channel.relay_status import describe_removed, read_relay_status, relay_status_path
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import RELAY
@@ -41,17 +41,26 @@ def run_deliver(options: argparse.Namespace, session: Session) -> int:
     ledgers = {name: Ledger(session.places.ledger(name)) for name in targets}
     for ledger in ledgers.values():
         ledger.refresh()
+    removed = Ledger(session.places.removed)
+    removed.refresh()
     if options.retry:
         found = _forget(session, ledgers, lambda _, entry: entry.outcome is Outcome.REFUSED)
         session.screen.write(f"{format_count(found, 'refused dataset')} forgotten; all that waits is tried again")
     elif options.forget is not None:
-        found = _forget(session, ledgers, lambda target, entry: options.forget in (target, entry.scan_id))
+        found = _forget(session, ledgers, partial(_is_forgotten, options.forget, removed))
         if not found:
-            raise TimelapsedError(f"no ledger has a dataset {options.forget}, and no target is called so")
+            raise TimelapsedError(
+                f"no ledger has a dataset {options.forget} that is still here, and no target with such is called so"
+            )
         session.screen.write(f"{format_count(found, 'dataset')} forgotten; each is compared again")
     else:
         session.screen.write(*_target_lines(session, ledgers))
     return 0
+
+
+def _is_forgotten(name: str, removed: Ledger, target: str, entry: LedgerEntry) -> bool:
+    """Return whether an entry is to be forgotten: not where its dataset was removed here, and can't be compared."""
+    return name in (target, entry.scan_id) and entry.key not in removed.entries
 
 
 def _forget(session: Session, ledgers: Mapping[str, Ledger], forgotten: Callable[[str, LedgerEntry], bool]) -> int:
@@ -74,6 +83,7 @@ def _target_lines(session: Session, ledgers: Mapping[str, Ledger]) -> Iterator[s
             yield f"  {one_line(f'{entry.outcome.value}: {entry.scan_id} {entry.why}')}"
         if len(others) > MAX_SHOWN:
             yield f"  and {len(others) - MAX_SHOWN} more"
+    yield from describe_removed(directory)
     if running_daemon(relay_status_path(directory)) is None:
         yield f"the relay is not running; start it with: {start_hint(session)}"
 

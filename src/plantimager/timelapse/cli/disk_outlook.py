@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from plantimager.timelapse.cli.terminal import Screen, Style
-from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, dataset_bytes, forecast_disk
+from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, dataset_bytes, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, MEGABYTE, format_bytes, read_size
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus
@@ -130,12 +130,6 @@ def estimate_bytes(driver: ScannerDriver | None, configuration: Mapping[str, obj
     return None
 
 
-def retention_of(config: Config) -> Retention:
-    """Return what the relay deletes of the datasets of this host."""
-    del config
-    return NO_RETENTION
-
-
 def held_timelapse(places: Places) -> StoredTimelapse | None:
     """Return what is in the store; ``None`` where nothing can be read, which the daemon reports."""
     with suppress(TimelapsedError):
@@ -169,7 +163,7 @@ def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, 
 
 
 def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: datetime) -> DiskOutlook:
-    reserve, retention = KEPT_BY.get(config.driver, KEEP_FREE), retention_of(config)
+    reserve, retention = KEPT_BY.get(config.driver, KEEP_FREE), config.relay.expected_retention
     with suppress(KeyError, ValueError):
         reserve = read_size(config.driver_options["keep_free"])
     disk = next(path for path in (directory, *directory.parents) if path.exists())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, dataset_key
 from plantimager.timelapse.cli.snapshot import running_attempt
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
@@ -23,12 +25,13 @@ from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.places import Places
 
 MAX_SLOTS_NAMED: Final = 8
 """Slots without a dataset that are named; the others are counted."""
@@ -123,7 +126,9 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Sessi
             sound += not differences
             yield from (Result(str(path), words, damage=words != NO_DIGESTS) for words in differences)
     if present is not None:
-        yield from _look_for_taken(directory, present, {*names}, with_receipt)
+        delivered = _delivered(session.places, present)
+        yield from (Result(str(directory), words) for words in _describe_delivered(present, delivered, {*names}))
+        yield from _look_for_taken(directory, present, {*names} | delivered.keys(), {*names}, with_receipt)
     yield Result(str(directory), f"{format_count(sound, 'dataset')} as {'its' if sound == 1 else 'their'} receipts say")
 
 
@@ -136,13 +141,15 @@ def _differences(path: Path) -> Iterable[str]:
         return [f"its receipt can't be read: {problem}"]
 
 
-def _look_for_taken(directory: Path, timelapse: TimeLapse, names: set[str], with_receipt: set[str]) -> Iterator[Result]:
+def _look_for_taken(
+    directory: Path, timelapse: TimeLapse, names: set[str], there: set[str], with_receipt: set[str]
+) -> Iterator[Result]:
     """Yield which taken slots have no dataset, or one without a receipt, which nothing can be compared with.
 
     Other controllers write no receipts, and don't count pictures: where nobody did, that is a note.
     """
     taken = [record for record in timelapse.records.values() if record.status is RecordStatus.SUCCEEDED]
-    unproved = [record for record in taken if record.scan_id in names - with_receipt]
+    unproved = [record for record in taken if record.scan_id in there - with_receipt]
     missing = _name_slots(timelapse, (record for record in taken if record.scan_id not in names))
     damaged = _name_slots(timelapse, (record for record in unproved if record.pictures is not None))
     others = _name_slots(timelapse, (record for record in unproved if record.pictures is None))
@@ -153,6 +160,38 @@ def _look_for_taken(directory: Path, timelapse: TimeLapse, names: set[str], with
     if others:
         words = f"nothing to compare with: no {RECEIPT} that can be read in the dataset of {others}"
         yield Result(str(directory), f"{words}; other controllers write none")
+
+
+def _delivered(places: Places, timelapse: TimeLapse) -> Mapping[str, str]:
+    """Return where the datasets are that the relay has delivered, in words, by their scan ids.
+
+    Those that it has removed here are named by its ledger of these; where that is lost, those of the targets say it.
+    """
+    where: dict[str, str] = {}
+    by_key = {dataset_key(r.scan_id, timelapse.schedule_times[r.slot]): r.scan_id for r in timelapse.records.values()}
+    for name in read_config(places.find_config()).deliver:
+        for entry in _entries(places.ledger(name)):
+            if entry.key in by_key and entry.outcome is Outcome.DELIVERED:
+                where[entry.scan_id] = f"delivered to {name}, and no longer here"
+    for entry in _entries(places.removed):
+        if entry.key in by_key:
+            where[entry.scan_id] = f"delivered to {entry.why}, removed here on {entry.at[:10]}"
+    return where
+
+
+def _entries(path: Path) -> Iterable[LedgerEntry]:
+    ledger = Ledger(path)
+    with suppress(OSError):
+        ledger.refresh()
+    return ledger.entries.values()
+
+
+def _describe_delivered(timelapse: TimeLapse, delivered: Mapping[str, str], there: set[str]) -> Iterator[str]:
+    """Yield a sentence for the taken slots whose datasets are elsewhere, for each place and day."""
+    gone = [record for record in timelapse.records.values() if record.scan_id in delivered.keys() - there]
+    for words in dict.fromkeys(delivered[record.scan_id] for record in gone):
+        slots = _name_slots(timelapse, (record for record in gone if delivered[record.scan_id] == words))
+        yield f"{slots}: {words}"
 
 
 def _name_slots(timelapse: TimeLapse, records: Iterable[SlotRecord]) -> str:

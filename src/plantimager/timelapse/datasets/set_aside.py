@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ MAX_FILES: Final = 10_000
 """Files of one attempt that are counted."""
 
 _ATTEMPT: Final = re.compile(r"\.(?P<scan>.+)\.attempt-(?P<number>[0-9]+)(?:\.[0-9]+)?(?P<mark>~.+)?")
+_REMOVAL: Final = re.compile(r"\.(?P<scan>.+)\.removal-[0-9a-f]{8}(?:~.+)?")
 _EARLIER: Final = re.compile(r"(?P<scan>.+)\.earlier-[0-9]+")
 _MIGRATION: Final = re.compile(r"\.(?P<scan>.+)\.(?:migrated|before-migration)")
 """The directories of a migration that was killed, see `migration`."""
@@ -73,7 +75,15 @@ def find_set_aside(
 
 def has_name_of_aside(name: str) -> bool:
     """Return whether a directory among datasets is none of them by its name: an attempt, or what was moved away."""
-    return any(kind.fullmatch(name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION))
+    return any(kind.fullmatch(name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION, _REMOVAL))
+
+
+def removal_name(scan_id: str, key: str, owner: Owner) -> str:
+    """Return the name to which the relay moves a dataset before it deletes it: readers see it whole, or not at all.
+
+    ``key`` is what tells it from that of a later timelapse of the same name.
+    """
+    return f".{scan_id}.removal-{zlib.crc32(key.encode()):08x}{owner_mark(owner)}"
 
 
 def _stores_aside(store: Path) -> Iterator[SetAside]:

@@ -26,6 +26,8 @@ class RelayAction(ReportedAction):
     DELIVERY_RESUMED = ("delivery_resumed", NOTICE, None)
     DELIVERY_REFUSED = ("delivery_refused", _ERROR, "e1f74c3f9b9c4f0f9f6f7cb2d07c4a16")
     DATASET_GONE = ("dataset_gone", _WARNING, "0b6f6d3a41c54e2f8b3a8df6c2b1d8e7")
+    DATASETS_REMOVED = ("datasets_removed", NOTICE, None)
+    DATASETS_KEPT = ("datasets_kept", _WARNING, "4c1e7a90d2b84f5f8a36e0c7d9b15e62")
     LEDGER_DAMAGED = ("ledger_damaged", _WARNING, "7c9be2b6a0d8435d9d56c8f3a1e40b9f")
     LEDGER_NOT_WRITTEN = ("ledger_not_written", _ERROR, "3f2a8c5d7e914b06a4d1c9e8b7f60a35")
 

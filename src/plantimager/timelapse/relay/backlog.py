@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
@@ -23,24 +24,25 @@ MAX_NAMES: Final = 5
 class Backlog:
     """The scans that one target lacks. One thread."""
 
-    def __init__(self, name: str, ledger: Ledger, clock: Clock) -> None:
-        self._name, self._ledger, self._clock = name, ledger, clock
+    def __init__(self, name: str, ledger: Ledger, removed: Ledger, clock: Clock) -> None:
+        """Take the ledger of the target, and that of the datasets that were ``removed`` here after their delivery."""
+        self._name, self._ledger, self._removed, self._clock = name, ledger, removed, clock
         self._taken: tuple[TakenScan, ...] | None = None
         self._waiting: dict[str, TakenScan] = {}
         """Those that may be tried now, in their order; those of which a part is delivered come first."""
         self._postponed: dict[str, tuple[float, TakenScan]] = {}
         """The others, with the time from which on they may be tried again."""
         self._reasons: dict[str, str] = {}
-        """Why each of those was left, as it was reported."""
+        """Why each of those was left, as it was reported; by an empty key the trouble with the ledger."""
         self._gone: list[str] = []
         self.failures_in_a_row = 0
-        self._ledger_trouble = ""
 
     def refresh(self, taken: TakenScans) -> None:
         """Take up what was taken, and what the ledger says now: ``timelapsectl deliver`` may have written there."""
+        was_removed = self._refresh_removed()
         if self._refresh_ledger():
             self._postponed.clear()  # a person asks for another try
-        elif taken.scans is self._taken:
+        elif taken.scans is self._taken and not was_removed:
             return
         self._taken = taken.scans
         self._arrange()
@@ -61,12 +63,18 @@ class Backlog:
             log_relay(RelayAction.LEDGER_DAMAGED, f"{path}: {trouble}", target=self._name)
         return was_read
 
+    def _refresh_removed(self) -> bool:
+        with suppress(OSError):  # it is told where it is written
+            return self._removed.refresh()
+        return False
+
     def _arrange(self) -> None:
         """Put what waits into its order."""
         entries = self._ledger.entries
         lacking = [
             scan
             for scan in self._taken or ()
+            if scan.key not in self._removed.entries
             if (entry := entries.get(scan.key)) is None or entry.outcome is Outcome.BEGUN
         ]
         keys = {scan.key for scan in lacking}
@@ -122,29 +130,29 @@ class Backlog:
         at = self._clock.now().isoformat(timespec="seconds")
         try:
             self._ledger.record(LedgerEntry(scan.key, outcome, at, **about))
-            self._ledger_trouble = ""
+            self._reasons.pop("", None)
         except OSError as problem:
             self._report_ledger(problem)
 
     def postpone_gone(self, scan: TakenScan, why: str) -> None:
         """Leave a scan whose dataset is not there for later; `report_gone` names it."""
         self._postpone(scan, GONE_AGAIN)
-        if self._is_new(scan, why):
+        if self._is_new(scan.key, why):
             self._gone.append(why)
 
     def postpone_failed(self, scan: TakenScan, why: str) -> bool:
         """Leave a scan with which the server failed for later; return whether that is new."""
         self._postpone(scan, FAILED_AGAIN)
         self.failures_in_a_row += 1
-        return self._is_new(scan, why)
+        return self._is_new(scan.key, why)
 
     def _postpone(self, scan: TakenScan, seconds: float) -> None:
         self._waiting.pop(scan.key, None)
         self._postponed[scan.key] = self._clock.monotonic() + seconds, scan
 
-    def _is_new(self, scan: TakenScan, why: str) -> bool:
-        is_new = self._reasons.get(scan.key) != why
-        self._reasons[scan.key] = why
+    def _is_new(self, key: str, why: str) -> bool:
+        is_new = self._reasons.get(key) != why
+        self._reasons[key] = why
         return is_new
 
     def report_gone(self) -> None:
@@ -157,13 +165,16 @@ class Backlog:
 
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""
-        entries, taken = self._ledger.entries, self._taken or ()
+        entries, removed, taken = self._ledger.entries, self._removed.entries, self._taken or ()
         outcomes = [entry.outcome for scan in taken if (entry := entries.get(scan.key)) is not None]
+        only_removed = [removed[scan.key] for scan in taken if scan.key in removed and scan.key not in entries]
+        were_here = sum(self._name in entry.targets for entry in only_removed)
         lacking = [*self._waiting.values(), *(scan for _, scan in self._postponed.values())]
         return TargetStatus(
             name=self._name,
             taken=len(taken),
-            delivered=outcomes.count(Outcome.DELIVERED),
+            delivered=outcomes.count(Outcome.DELIVERED) + were_here,
+            removed=len(only_removed) - were_here,
             refused=outcomes.count(Outcome.REFUSED),
             oldest=min((scan.taken_at for scan in lacking), default=None),
             trouble=trouble,
@@ -171,7 +182,6 @@ class Backlog:
 
     def _report_ledger(self, problem: OSError) -> None:
         trouble = f"{self._ledger.path}: {problem.strerror or problem}"
-        if trouble != self._ledger_trouble:
-            self._ledger_trouble = trouble
+        if self._is_new("", trouble):
             sentence = f"{trouble}; what it lacks is compared again after a restart"
             log_relay(RelayAction.LEDGER_NOT_WRITTEN, sentence, target=self._name)

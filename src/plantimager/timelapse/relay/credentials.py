@@ -25,7 +25,7 @@ class Secret(Struct, frozen=True):
     text: str
 
     def __repr__(self) -> str:
-        """Return a text that is safe in a log."""
+        """Return a text without the secret, which is safe in a log."""
         return f"Secret({self.path})"
 
 
@@ -49,11 +49,11 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        text = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
+        secret = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
         raise FileUnusable(path, f"the {what} is not in UTF-8") from None
-    if not text:
+    if not secret:
         raise FileUnusable(path, f"the {what} is empty")
-    return Secret(path, text)
+    return Secret(path, secret)

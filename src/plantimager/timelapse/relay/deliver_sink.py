@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
-    from plantimager.timelapse.settings.relay_config import DeliverTarget
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 600.0
@@ -49,10 +49,18 @@ MANY_FAILURES: Final = 3
 class DeliverSink:
     """One target. `run` is its thread; `update` and `status` are for any other."""
 
-    def __init__(self, name: str, target: DeliverTarget, delivery: Delivery, ledger: Ledger, host: SinkHost) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: DeliverTarget,
+        delivery: Delivery,
+        ledger: Ledger,
+        host: SinkHost,
+        removed: Ledger,
+    ) -> None:
         self.name = name
         self._target, self._delivery, self._host = target, delivery, host
-        self._backlog = Backlog(name, ledger, host.clock)
+        self._backlog = Backlog(name, ledger, removed, host.clock)
         self._changed = threading.Condition()
         self._taken: TakenScans | None = None
         self._trouble = ""

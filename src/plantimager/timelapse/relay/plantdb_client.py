@@ -75,6 +75,7 @@ class PlantDbClient:
         """
         self._account, self._timeout = account, timeout
         self._token = account.token
+        self._was_in = False
         try:
             self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
         except httpx.InvalidURL as problem:
@@ -164,11 +165,19 @@ class PlantDbClient:
         account = {"username": self._account.user, "password": self._account.password}
         answer = self._try("POST", "/auth/login", lambda: {"json": account})
         if answer.status_code == UNAUTHORIZED:
-            raise Unreachable(f"{self._account.user} or its password is refused, or the server has its ten sessions")
+            raise Unreachable(self._refusal)
         try:
             self._token = str(answer.json()["access_token"])
+            self._was_in = True
         except (ValueError, KeyError, TypeError):
             raise Unreachable(f"no login: {_words_of(answer)}") from None
+
+    @property
+    def _refusal(self) -> str:
+        """What a refused login means: the server says "Invalid credentials" as well where it has no session free."""
+        if self._was_in:
+            return f"the server has its ten sessions in use, or {self._account.user} has another password by now"
+        return f"{self._account.user} or its password is refused, or the server has its ten sessions in use"
 
     def _reason(self, problem: Exception) -> str:
         """Return why there is no answer, in words without numbers of the system."""

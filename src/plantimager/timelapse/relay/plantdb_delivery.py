@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.outgoing import OutgoingDataset
     from plantimager.timelapse.relay.pacing import TargetPace
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
-    from plantimager.timelapse.settings.relay_config import DeliverTarget
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 
 class PlantDbDelivery:

@@ -32,7 +32,6 @@ MAX_MESSAGES: Final = 20
 STALLED: Final = 2
 """Time-outs without progress after which rclone is ended; after one it should have given up itself."""
 
-IMMUTABLE: Final = "immutable file modified"
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
 
 _PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?")
@@ -83,9 +82,9 @@ class RcloneRun:
         self.status = status
         return self
 
-    def has_said(self, pattern: str | re.Pattern[str]) -> bool:
+    def has_said(self, pattern: re.Pattern[str]) -> bool:
         """Return whether a message has this in it."""
-        return any(re.search(pattern, message) for message in self._messages)
+        return any(pattern.search(message) for message in self._messages)
 
     @property
     def reason(self) -> str:

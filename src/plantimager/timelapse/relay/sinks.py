@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.relay.credentials import Secret, read_secret
 from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
+from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.settings.readers import server_url
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ConfigurationError
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.delivery import Delivery
     from plantimager.timelapse.relay.sink import Sink, SinkHost
     from plantimager.timelapse.settings.config import Config
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.settings.relay_config import (
-        DeliverTarget,
         HeartbeatSettings,
         MetricsSettings,
         NotifySettings,
@@ -74,7 +75,12 @@ def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: 
             from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
             delivery = PlantDbDelivery(target, secret.text, host.stop)
-        yield DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host)
+        yield DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host, Ledger(places.removed))
+    if config.relay.retention != RetentionRules():
+        from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - as above
+
+        ledgers = {name: places.ledger(name) for name in config.deliver}
+        yield RetentionSink(config.relay.retention, ledgers, places.removed, places.owner, host)
 
 
 def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str]) -> Secret:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from plantimager.timelapse.channel.ledger import dataset_key
 from plantimager.timelapse.domain.states import RecordStatus
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class TakenScan(Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        """The name of the scan in a ledger. A later timelapse of the same name has other times."""
-        return f"{self.scan_id} {self.scheduled_at.isoformat()}"
+        """The name of the scan in a ledger."""
+        return dataset_key(self.scan_id, self.scheduled_at)
 
 
 class TakenScans(Struct, frozen=True):

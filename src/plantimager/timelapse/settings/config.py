@@ -5,7 +5,6 @@
 import errno
 import os
 import pwd
-import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -16,8 +15,9 @@ from msgspec import Struct
 
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules, read_targets
 from plantimager.timelapse.settings.readers import absolute_path, positive_duration, server_url
-from plantimager.timelapse.settings.relay_config import SINKS, DeliverTarget, RelaySettings
+from plantimager.timelapse.settings.relay_config import SINKS, RelaySettings
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
@@ -199,14 +199,15 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
 
 
 def _read_relay(relay: Table) -> RelaySettings:
-    targets, sinks = _read_targets(relay.subtable("deliver")), dict[str, Any]()
+    targets, sinks = read_targets(relay.subtable("deliver")), dict[str, Any]()
+    retention = read_table(RetentionRules, relay.subtable("retention"))
     for name, kind in SINKS.items():
         table = relay.subtable(name)
         if relay.has(name):
             sinks[name] = read_table(kind, table)
             _check_address(table, getattr(sinks[name], "url", None))
     relay.finish()
-    return RelaySettings(targets, **sinks)
+    return RelaySettings(targets, retention, **sinks)
 
 
 def _check_address(table: Table, url: str | None) -> None:
@@ -215,25 +216,6 @@ def _check_address(table: Table, url: str | None) -> None:
         server_url(url or "http://none")
     except ValueError as problem:
         table.add_fault("url", str(problem))
-
-
-def _read_targets(tables: Table) -> Mapping[str, DeliverTarget]:
-    targets = {}
-    for name in tables.rest():
-        target = tables.subtable(name)
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
-            tables.add_fault(name, "the name of a target has letters, digits, _ and -, at most 32")
-        elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
-            target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
-        else:
-            found = read_table(DeliverTarget, target)
-            others = ("url", "user", "password_file") if found.remote else ("rclone_config",)
-            for key in others:
-                if getattr(found, key) is not None:
-                    is_here = "of a PlantDB server, not beside remote" if found.remote else "of rclone, needs remote"
-                    target.add_fault(key, is_here)
-            targets[name] = found
-    return targets
 
 
 def _read_scan(table: Table) -> Mapping[str, Any]:

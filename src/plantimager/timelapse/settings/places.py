@@ -94,6 +94,11 @@ class Places(Struct, frozen=True):
         """Return the ledger of one of the relay's targets."""
         return self.relay_state / f"{target}.ledger"
 
+    @property
+    def removed(self) -> Path:
+        """The ledger of the datasets that the relay has removed here."""
+        return self.relay_state / "removed"
+
     def find_config(self) -> Path | None:
         """Return the configuration file, ``None`` where there is none.
 

@@ -42,11 +42,3 @@ def server_url(value: object) -> str:
     if not is_sound or not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
         raise ValueError("write http:// or https:// and the server's name, and a port as :5000")
     return url
-
-
-def rclone_remote(value: object) -> str:
-    """Return a directory of one of rclone's remotes. It goes onto a command line, where no secret may be."""
-    remote = text(value)
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:[^\0\n]*", remote):
-        raise ValueError('write a remote of rclone\'s configuration and a directory there, such as "lab:plants"')
-    return remote

@@ -11,8 +11,9 @@ from typing import Annotated, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.disk_space import read_size
-from plantimager.timelapse.settings.readers import absolute_path, positive_duration, rclone_remote, server_url
+from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
+from plantimager.timelapse.settings.readers import absolute_path, positive_duration
 from plantimager.timelapse.support.faults import boolean, one_of, text
 from plantimager.timelapse.support.keys import Key
 
@@ -114,47 +115,26 @@ class MetricsSettings(Struct, frozen=True):
     node_exporter reads, and that the service may write into."""
 
 
-class DeliverTarget(Struct, frozen=True):
-    """The table ``[relay.deliver.NAME]``: a PlantDB server or a remote of rclone, to which datasets are brought."""
-
-    url: Annotated[
-        str | None, Key(server_url, absent="``db_url`` as the community's controller left it in the store")
-    ] = None
-    """The server, such as "https://plantdb.example.org". No password in it."""
-    user: Annotated[str | None, Key(text, absent="``api_token`` in the store")] = None
-    """The user to log in as. The password is in ``password_file``, or in the credential ``deliver-NAME`` of the unit
-    (LoadCredential=); it is never in this file."""
-    password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
-    """A file with the password of the user, that only the service can read (mode 0600)."""
-    remote: Annotated[str | None, Key(rclone_remote, absent="it is a PlantDB server")] = None
-    """Instead of ``url``: a remote in rclone's configuration and a directory there, such as "lab:plants". Each dataset
-    goes there as it is, its receipt last."""
-    rclone_config: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
-    """With ``remote``: rclone's configuration file, that only the service can read (mode 0600)."""
-    order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
-    """Which dataset goes first of those that wait: the "oldest" or the "newest"."""
-    verify: Annotated[str, Key(one_of("bytes", "length"))] = "bytes"
-    """How each file is compared after it was sent: "bytes" reads it back whole, or by its hash where a remote of rclone
-    has some; "length" asks for its length."""
-    polite: Annotated[bool, Key(boolean)] = False
-    """Whether nothing is sent while a scan runs."""
-    max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
-    """The most that is sent in a second."""
-    timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
-    """How long to wait for any answer of the server."""
-
-
 class RelaySettings(Struct, frozen=True):
     """The tables below ``[relay]``."""
 
     deliver: Mapping[str, DeliverTarget] = {}
     """The tables ``[relay.deliver.NAME]`` by their names."""
+    retention: RetentionRules = RetentionRules()
+    """The table ``[relay.retention]``."""
     notify: NotifySettings | None = None
     """The table ``[relay.notify]``; ``None`` where there is none."""
     heartbeat: HeartbeatSettings | None = None
     """The table ``[relay.heartbeat]``, likewise."""
     metrics: MetricsSettings | None = None
     """The table ``[relay.metrics]``, likewise."""
+
+    @property
+    def expected_retention(self) -> Retention:
+        """What is removed here, as far as the targets take all datasets in time; a forecast goes by it."""
+        if not self.deliver or any(target.verify == "length" for target in self.deliver.values()):
+            return NO_RETENTION
+        return Retention(self.retention.keep, self.retention.keep_free or 0)
 
 
 SINKS: Final[Mapping[str, type[Struct]]] = {
