@@ -173,14 +173,15 @@ def test_the_power_switch_and_its_return_are_one_message(service):
     assert [title for title, _ in messages(service)[before:] if "overdue" in title] == []
 
 
-def begin(service, name, fail, **definition):
+def begin(service, name, fail, *, gather="3s", **definition):
     """Have the service take another timelapse, on a rig that fails at some slots; the relay has told nothing today."""
     service.ctl("cancel", "--why", "the next one", check=False)
+    settings = SETTINGS.replace('"3s"', f'"{gather}"')
+    service.configure(f'scan_timeout = "4s"\n{configuration(options=f"fail = {fail}")}{settings}')
     service.rig.run("systemctl", "stop", RELAY)
     service.rig.run("rm", LEDGER)
     service.rig.run("systemctl", "start", RELAY)
     service.rig.wait_until(service.rig.path(LEDGER).exists, what="the relay's first look")
-    service.configure(f'scan_timeout = "4s"\n{configuration(options=f"fail = {fail}")}{SETTINGS}')
     service.define(name, grace=60, **definition)
     service.systemctl("restart")
 
@@ -209,6 +210,16 @@ def test_a_failed_slot_its_recovery_and_the_end_are_a_message_each(service):
         "failing is complete.\n3 of 4 slots taken, 1 lost.\nWhat to do: fetch the datasets.\n\nNo slot is scheduled."
     )
     assert (number, again, last) == (before, before + 1, before + 2)
+
+
+def test_ten_failures_in_a_minute_are_one_message(service):
+    """However many there are while it is gathered."""
+    before = len(messages(service))
+    begin(service, "ten", [*range(10)], gather="30s", n_shots=10_000, interval="2s")
+    number, text = wait_for_message(service, "bench3: 10 slots failed", before)
+    assert re.match(r"ten: 10 slots from [\d:]+ to [\d:]+ failed: [^\n]+\.\nLost: 10 time points\. ", text), text
+    assert "\nSlots are taken again since.\n" in text
+    assert number == before
 
 
 def test_without_a_network_messages_wait_and_are_summed_up(service):
