@@ -17,6 +17,7 @@ from timelapse_service import TimelapseService, configuration
 from waiting import RigError
 
 RELAY = "plant-imager-timelapse-relay.service"
+LEDGER = "/var/lib/plant-imager-timelapse-relay/notify.ledger"
 TOPIC = "s3cret-topic-of-the-test"
 OUTAGE = 20.0
 """Seconds that the machine is off: some slots, each due every two seconds."""
@@ -160,7 +161,7 @@ def test_a_daemon_that_a_faulty_configuration_stopped_is_noticed(service):
 def test_the_power_switch_and_its_return_are_one_message(service):
     """Nobody could send one meanwhile; at the return it says what the outage cost."""
     service.wait_for("scan_succeeded")
-    ledger = service.rig.path("/var/lib/plant-imager-timelapse-relay/notify.ledger")
+    ledger = service.rig.path(LEDGER)
     service.rig.wait_until(lambda: b'"waiting"' not in ledger.read_bytes(), what="the ledger has what was sent")
     before = len(messages(service))
     service.rig.power_cut()
@@ -170,6 +171,73 @@ def test_the_power_switch_and_its_return_are_one_message(service):
     assert re.match(r"tl: \d+ slots from [\d:]+ to [\d:]+ missed: the rig was off[^\n]*\.\n", text), text
     assert re.search(r"\nLost: \d+ time points\. Taken so far: \d+ of 100000\.\n", text)
     assert [title for title, _ in messages(service)[before:] if "overdue" in title] == []
+
+
+def begin(service, name, fail, *, gather="3s", **definition):
+    """Have the service take another timelapse, on a rig that fails at some slots; the relay has told nothing today."""
+    service.ctl("cancel", "--why", "the next one", check=False)
+    settings = SETTINGS.replace('"3s"', f'"{gather}"')
+    service.configure(f'scan_timeout = "4s"\n{configuration(options=f"fail = {fail}")}{settings}')
+    service.rig.run("systemctl", "stop", RELAY)
+    service.rig.run("rm", LEDGER)
+    service.rig.run("systemctl", "start", RELAY)
+    service.rig.wait_until(service.rig.path(LEDGER).exists, what="the relay's first look")
+    service.define(name, grace=60, **definition)
+    service.systemctl("restart")
+
+
+def test_a_failed_slot_its_recovery_and_the_end_are_a_message_each(service):
+    """A person hears of each once, and nothing between."""
+    before = len(messages(service))
+    begin(service, "failing", [1], n_shots=4, interval="15s")
+    number, text = wait_for_message(service, "bench3: slot 1 failed", before)
+    lines = text.splitlines()
+    assert re.fullmatch(r"failing: slot 1 \([\d:]+\) failed: .+\.", lines[0])
+    assert lines[1:4] == [
+        "Lost: 1 time point. Taken so far: 1 of 4.",
+        "What to do: read the reason, then look at the rig: cables, power, camera.",
+        "",
+    ]
+    assert re.fullmatch(r"Next slot: 2, at [\d:]+\.", lines[4])
+    again, text = wait_for_message(service, "bench3: slots are taken again", number + 1)
+    assert re.fullmatch(
+        r"Slots are taken again\.\nThe trouble began at [\d:]+ \([^)]+ ago\); it cost 1 time point\.\n\n"
+        r"Next slot: 3, at [\d:]+\.",
+        text,
+    )
+    last, text = wait_for_message(service, "bench3: failing is complete", again + 1)
+    assert text == (
+        "failing is complete.\n3 of 4 slots taken, 1 lost.\nWhat to do: fetch the datasets.\n\nNo slot is scheduled."
+    )
+    assert (number, again, last) == (before, before + 1, before + 2)
+
+
+def test_ten_failures_in_a_minute_are_one_message(service):
+    """However many there are while it is gathered."""
+    before = len(messages(service))
+    begin(service, "ten", [*range(10)], gather="30s", n_shots=10_000, interval="2s")
+    number, text = wait_for_message(service, "bench3: 10 slots failed", before)
+    assert re.match(r"ten: 10 slots from [\d:]+ to [\d:]+ failed: [^\n]+\.\nLost: 10 time points\. ", text), text
+    assert "\nSlots are taken again since.\n" in text
+    assert number == before
+
+
+def test_without_a_network_messages_wait_and_are_summed_up(service):
+    """All of a timelapse may pass meanwhile."""
+    before = len(messages(service))
+    service.rig.run("systemctl", "stop", "receiver.service")
+    begin(service, "offline", [0], n_shots=2, interval="12s")
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=message_stuck")
+    service.wait_for("timelapse_completed", "TIMELAPSE_ID=offline")
+    ledger = service.rig.path(LEDGER)
+    service.rig.wait_until(lambda: b"offline is complete" in ledger.read_bytes(), what="the end waits, too")
+    service.rig.run("systemctl", "start", "receiver.service")
+    _, text = wait_for_message(service, r"bench3: 2 messages since [\d:]+", before)
+    lines = text.splitlines()
+    assert lines[0] == "These 2 messages could not be sent before:"
+    assert [line.partition(" ")[2] for line in lines[1:3]] == ["bench3: slot 0 failed", "bench3: offline is complete"]
+    assert lines[5:7] == ["offline is complete.", "1 of 2 slots taken, 1 lost."]
+    assert len(messages(service)) == before + 1
 
 
 def test_a_test_message_arrives_and_the_status_says_when_it_last_worked(service):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.definition import read_definition
+from plantimager.timelapse.settings.relay_config import ALL_EVENTS
 from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, FaultsFound
 
 NAMED = '[timelapse]\nname = "col0"\n'
@@ -21,6 +22,7 @@ CIRCLE = '[ScanPath]\nclass_name = "Circle"\n[ScanPath.kwargs]\ncenter_x = 375\n
 A_NAME = "write letters, digits, ., _ and -, at most 64, no leading dot"
 A_DURATION = "not a duration; write seconds or 1h, 1h30m, 2d-3h"
 A_TIME = "not a date and time; write 2026-06-22T08:00:00 (local) or 2026-06-22T06:00:00+00:00"
+TWO_TIMES = 'write two times, such as "22:00-07:00"'
 A_LIST = 'write a list of dates and times: ["2026-06-22T08:00:00", "2026-06-23T08:00:00"]'
 THE_YEARS = "out of range; the years are 1970 to 8999"
 TOO_SOON = "less than twice the warm-up of 10 min; write 20m or more"
@@ -48,6 +50,22 @@ CONFIGURATIONS = [
         '[relay.deliver."a/b"]\nuser = "rig"',
         "[relay.deliver] a/b: the name of a target has letters, digits, _ and -, at most 32",
     ),
+    ('[relay.notify]\nquiet = "late"', '[relay.notify] quiet = "late": write two times, such as "22:00-07:00"'),
+    ('[relay.notify]\nquiet = "25:00-26:00"', f'[relay.notify] quiet = "25:00-26:00": {TWO_TIMES}'),
+    (
+        '[relay.notify]\nquiet = "07:00-07:00"',
+        '[relay.notify] quiet = "07:00-07:00": the two times are the same; without quiet hours leave the key out',
+    ),
+    ('[relay.notify]\nevents = ["all"]', f'[relay.notify] events = ["all"]: write a list of {", ".join(ALL_EVENTS)}'),
+    (
+        '[relay.notify]\nurl = "ntfy://x/secret"',
+        "[relay.notify] url: unknown key; known are urls_file, events, quiet, gather, picture, timeout",
+    ),
+    (
+        '[relay.heartbeat]\nurl = "hc-ping.com/secret"',
+        "[relay.heartbeat] url: write http:// or https:// and the server's name, and a port as :5000",
+    ),
+    ('[relay.heartbeat]\nkind = "pager"', '[relay.heartbeat] kind = "pager": write one of healthchecks, kuma, plain'),
     ('driver = ""', 'driver = "": write a text in quotes'),
     ('drivr = "command"', "drivr: unknown key; did you mean driver?"),
     (

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -98,8 +99,9 @@ def _patient(url: str) -> str:
 
 def redact(text: str, url: str) -> str:
     """Return a text without any part of a URL but its scheme."""
-    parts = sorted(re.split(r"[^\w.~-]+", url.partition("://")[2]), key=len, reverse=True)
-    for part in parts:
+    rest = url.partition("://")[2]
+    parts = {*re.split(r"[^\w.~-]+", rest), *map(unquote, re.split(r"[/?&=:@]+", rest))}
+    for part in sorted(parts, key=len, reverse=True):
         if len(part) >= MIN_SECRET:
             text = text.replace(part, "…")
     return text

@@ -1,0 +1,20 @@
+"""What a service says of a failure is passed on without a part of its URL."""
+
+import pytest
+
+from plantimager.timelapse.relay.apprise_call import redact
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "passed_on"),
+    [
+        ("tgram://123456:ABC-token/42", "bot 123456:ABC-token refused", "bot …:… refused"),
+        ("ntfys://ada:hunter2@ntfy.sh/topic", "https://ntfy.sh/topic: 403 for ada/hunter2", "https://…/…: 403 for …/…"),
+        ("mailto://ada:p%40ss@mail.org", "Connection refused", "Connection refused"),
+        ("mailto://ada:p%40ss%21@mail.org", "535 p@ss! is wrong for ada", "535 … is wrong for …"),
+        ("json://h/?token=abcdef", "token=abcdef is not valid", "…=… is not valid"),
+    ],
+)
+def test_no_part_of_the_url_stays(url, said, passed_on):
+    """A token may be anywhere in it, also in the place of the host."""
+    assert redact(said, url) == passed_on
