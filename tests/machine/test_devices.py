@@ -24,12 +24,17 @@ def poses(board):
     return [tuple(-round(at) for at in goal) for goal in board.goals[-4:]]
 
 
+def wait_until_started(machine):
+    """Wait for the service's first start of this boot."""
+    machine.wait_for_entry("_PID=1", that=lambda entry: "Started plant-imager-timelapsed" in entry["MESSAGE"])
+
+
 def test_devices_that_come_after_the_service_are_used_without_a_restart(machine, service, plugs, board):
     """The journal names what is missing, one after another; each device brings a driver that wasn't loaded.
 
     The disk is a new one: its directory is made as datasets.conf says.
     """
-    machine.wait_for_entry("_PID=1", that=lambda entry: "Started plant-imager-timelapsed" in entry["MESSAGE"])
+    wait_until_started(machine)
     process = service.show("MainPID")
     loaded = machine.run("lsmod").stdout
     assert not any(driver in loaded for driver in ("ftdi_sio", "vivid", "usb_storage"))
@@ -61,6 +66,7 @@ def test_kinds_of_devices_are_known_before_the_service_starts(machine, service, 
 
     No device is in, and no module of any is loaded that a drop-in doesn't load.
     """
+    wait_until_started(machine)
     service.systemctl("stop")
     plugs.pull("gantry", "camera", "scans")
     machine.run("modprobe", "-r", "vivid", "ftdi_sio", "cdc_acm", "i2c_dev")
