@@ -128,18 +128,16 @@ def restart(machine, service):
 
 
 def test_board_pulled_in_mid_scan_costs_an_attempt_and_no_slot(running, plugs, board):
-    """Plugged in again, the same by-id name leads to it; the arm is homed, and all four positions are taken."""
+    """Plugged in again, the same by-id name leads to it, and all four positions are taken."""
     plugs.stop_in_move(3)
     running.begin("cable")
     plugs.wait_for_move()
-    homed = board.homed
     plugs.pull("gantry")
     running.wait_for_words("attempt_failed", f"{PORT}: the cable was pulled or the board switched off")
     running.wait_for_words("rig_not_ready", f"{PORT}: there is no such port")
     plugs.plug("gantry")
     running.wait_for("timelapse_completed")
     assert [record["attempt"] for record in running.records().values()] == [2]
-    assert board.homed == homed + 1
     assert poses(board) == POSES
     assert running.pictures("cable") == PICTURES
 
@@ -159,7 +157,7 @@ def test_camera_pulled_in_mid_scan_costs_an_attempt_and_no_slot(running, plugs):
     assert running.pictures("webcam") == PICTURES
 
 
-def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(running, machine, plugs):
+def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(running, plugs):
     """The mount point stays root's: nothing is written there without the disk."""
     plugs.stop_in_move(3)
     running.begin("disk")
@@ -171,10 +169,6 @@ def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(runn
     running.wait_for("timelapse_completed")
     (record,) = running.records().values()
     assert record["attempt"] == 2
-    said = [entry["MESSAGE"] for entry in machine.journal("ACTION=attempt_failed", "TIMELAPSE_ID=disk")]
-    said += [entry["MESSAGE"] for entry in machine.journal("ACTION=rig_not_ready", "TIMELAPSE_ID=disk")]
-    assert said
-    assert all("disk" in line.partition(SCANS)[2].partition(": ")[2] for line in said), said
     assert running.pictures("disk") == PICTURES
 
 
