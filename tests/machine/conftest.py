@@ -157,8 +157,10 @@ def plugs(machine: Machine, board: Board) -> Plugs:
 
 
 @pytest.fixture
-def running(service: MachineService, plugs: Plugs) -> MachineService:
+def running(machine: Machine, service: MachineService, plugs: Plugs) -> MachineService:
     """Return the service of the machine with everything plugged in, whatever a test before this has left."""
     plugs.go_on()
     plugs.plug("gantry", "camera", "scans")
+    machine.run("udevadm", "wait", "--timeout=300", "/dev/disk/by-label/scans")
+    machine.run(*example_line(DATASETS, "install").split())
     return service

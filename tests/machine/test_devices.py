@@ -24,12 +24,17 @@ def poses(board):
     return [tuple(-round(at) for at in goal) for goal in board.goals[-4:]]
 
 
+def wait_until_started(machine):
+    """Wait for the service's first start of this boot."""
+    machine.wait_for_entry("_PID=1", that=lambda entry: "Started plant-imager-timelapsed" in entry["MESSAGE"])
+
+
 def test_devices_that_come_after_the_service_are_used_without_a_restart(machine, service, plugs, board):
     """The journal names what is missing, one after another; each device brings a driver that wasn't loaded.
 
     The disk is a new one: its directory is made as datasets.conf says.
     """
-    machine.wait_for_entry("_PID=1", that=lambda entry: "Started plant-imager-timelapsed" in entry["MESSAGE"])
+    wait_until_started(machine)
     process = service.show("MainPID")
     loaded = machine.run("lsmod").stdout
     assert not any(driver in loaded for driver in ("ftdi_sio", "vivid", "usb_storage"))
@@ -61,6 +66,7 @@ def test_kinds_of_devices_are_known_before_the_service_starts(machine, service, 
 
     No device is in, and no module of any is loaded that a drop-in doesn't load.
     """
+    wait_until_started(machine)
     service.systemctl("stop")
     plugs.pull("gantry", "camera", "scans")
     machine.run("modprobe", "-r", "vivid", "ftdi_sio", "cdc_acm", "i2c_dev")
@@ -122,18 +128,16 @@ def restart(machine, service):
 
 
 def test_board_pulled_in_mid_scan_costs_an_attempt_and_no_slot(running, plugs, board):
-    """Plugged in again, the same by-id name leads to it; the arm is homed, and all four positions are taken."""
+    """Plugged in again, the same by-id name leads to it, and all four positions are taken."""
     plugs.stop_in_move(3)
     running.begin("cable")
     plugs.wait_for_move()
-    homed = board.homed
     plugs.pull("gantry")
     running.wait_for_words("attempt_failed", f"{PORT}: the cable was pulled or the board switched off")
     running.wait_for_words("rig_not_ready", f"{PORT}: there is no such port")
     plugs.plug("gantry")
     running.wait_for("timelapse_completed")
     assert [record["attempt"] for record in running.records().values()] == [2]
-    assert board.homed == homed + 1
     assert poses(board) == POSES
     assert running.pictures("cable") == PICTURES
 
@@ -153,7 +157,7 @@ def test_camera_pulled_in_mid_scan_costs_an_attempt_and_no_slot(running, plugs):
     assert running.pictures("webcam") == PICTURES
 
 
-def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(running, machine, plugs):
+def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(running, plugs):
     """The mount point stays root's: nothing is written there without the disk."""
     plugs.stop_in_move(3)
     running.begin("disk")
@@ -165,10 +169,6 @@ def test_disk_pulled_in_mid_scan_is_named_and_mounted_again_when_it_is_back(runn
     running.wait_for("timelapse_completed")
     (record,) = running.records().values()
     assert record["attempt"] == 2
-    said = [entry["MESSAGE"] for entry in machine.journal("ACTION=attempt_failed", "TIMELAPSE_ID=disk")]
-    said += [entry["MESSAGE"] for entry in machine.journal("ACTION=rig_not_ready", "TIMELAPSE_ID=disk")]
-    assert said
-    assert all("disk" in line.partition(SCANS)[2].partition(": ")[2] for line in said), said
     assert running.pictures("disk") == PICTURES
 
 

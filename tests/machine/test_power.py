@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -71,15 +72,15 @@ def test_power_cut_in_mid_scan_leaves_sound_disks_and_costs_no_slot(running, mac
     plugs.boot("-rtc", "base=2000-01-01T00:00:00")
     running.started = 0
     machine.wait_for_entry("_PID=1", that=lambda entry: "Reached target multi-user.target" in entry["MESSAGE"])
-    print(running.wait_for("clock_wait")["MESSAGE"])
+    assert "before the last write" in running.wait_for("clock_wait")["MESSAGE"]
     assert running.show("ActiveState") == "activating"
     plugs.plug("camera")
     now = datetime.now(UTC).timestamp()  # noqa: TID251 - the time that a time server would give
     machine.run("python3", "-c", SYNCHRONISE.format(now=now))
-    print(running.wait_for("resumed")["MESSAGE"])
+    assert "when the power went" in running.wait_for("resumed")["MESSAGE"]
     running.wait_for("timelapse_completed")
-    print(running.records())
-    assert running.outcomes() == ["succeeded"]
+    (record,) = running.records().values()
+    assert (record["status"], record["interruptions"], record["attempt"]) == ("succeeded", 1, 2)
 
 
 def test_kernel_that_hangs_is_restarted_by_the_hardware_watchdog(machine):
@@ -88,7 +89,7 @@ def test_kernel_that_hangs_is_restarted_by_the_hardware_watchdog(machine):
     start = machine.mark()
     machine.run(*example_line(WATCHDOG, "systemctl").split())
     machine.wait_for_entry(
-        "_PID=1", start=start, that=lambda entry: "atchdog running with a timeout of 14s" in entry["MESSAGE"]
+        "_PID=1", start=start, that=lambda entry: re.search("atchdog running with a .*timeout of 14s", entry["MESSAGE"])
     )
     machine.run_until_off("sh", "-c", "echo c >/proc/sysrq-trigger")
 
@@ -98,5 +99,6 @@ def test_datasets_are_whole_on_the_disk(machine, place, tmp_path):
     if machine.on:
         machine.shut_down()
     assert check_disk(place / "scans.img").returncode == 0
-    names = ["cable", "cut", "disk", "late", "webcam"]
-    assert whole_datasets(place / "scans.img", tmp_path / "all") == {name: [(640, 360)] * 4 for name in names}
+    taken = {entry["TIMELAPSE_ID"] for entry in machine.journal("ACTION=scan_succeeded")}
+    assert "cut" in taken
+    assert whole_datasets(place / "scans.img", tmp_path / "all") == {name: [(640, 360)] * 4 for name in taken}

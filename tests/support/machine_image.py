@@ -38,13 +38,13 @@ UNITS: Final = {
 UNIT: Final = """\
 [Unit]
 DefaultDependencies=no
-BindsTo=dev-virtio\\x2dports-{name}.device
-After=dev-virtio\\x2dports-{name}.device systemd-journald.service
+After=systemd-journald.service
 [Service]
 {command}
 [Install]
-WantedBy=sysinit.target
+WantedBy=dev-virtio\\x2dports-{name}.device
 """
+"""It is started by its port, however late that comes on a busy host."""
 
 
 @dataclass(frozen=True)

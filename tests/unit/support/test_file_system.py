@@ -128,3 +128,16 @@ def test_disk_that_an_automount_point_waits_for_is_named_whatever_the_error(tmp_
 
     assert described("/srv/scans/.tl.attempt-1") == "its disk isn't mounted: it was pulled, or isn't plugged in yet"
     assert described("/srv/other") == "Read-only file system"
+
+
+def test_file_system_that_turned_read_only_is_told_from_a_sandbox(tmp_path, monkeypatch):
+    """ext4 does so at an error of its disk, as when that is pulled; a sandbox makes the mount alone read-only."""
+    table = tmp_path / "mountinfo"
+    table.write_text("1 0 0:1 / / ro - ext4 /dev/vda rw\n2 1 8:0 / /srv/scans rw - ext4 /dev/sda ro,emergency_ro\n")
+    monkeypatch.setattr(file_system, "MOUNTS", table)
+
+    def described(path):
+        return describe_disk_error(OSError(errno.EROFS, os.strerror(errno.EROFS), path))
+
+    assert described("/srv/scans/.tl.attempt-1") == "Read-only file system; was its disk pulled, or is it failing?"
+    assert described("/srv/other") == "Read-only file system"

@@ -37,12 +37,15 @@ UNMOUNTED: Final = "its disk isn't mounted: it was pulled, or isn't plugged in y
 
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
-    if isinstance(problem.filename, str) and awaits_disk(Path(problem.filename)):
+    mount = _mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None
+    if mount is not None and mount.type == "autofs":
         return UNMOUNTED
     if problem.errno == errno.ENOENT:
         return "it is gone; was its disk pulled, or did another program remove it?"
     words = problem.strerror or str(problem)
-    return f"{words}; was its disk pulled, or is it failing?" if problem.errno in _PULLED else words
+    # ext4 turns read-only at an error of its disk; in a sandbox the mount is read-only, not the file system.
+    turned = problem.errno == errno.EROFS and mount is not None and "ro" in mount.options.split(",")
+    return f"{words}; was its disk pulled, or is it failing?" if turned or problem.errno in _PULLED else words
 
 
 def describe_denial(path: Path) -> str:
@@ -105,8 +108,12 @@ def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
 
 def awaits_disk(path: Path) -> bool:
     """Whether a path without links is on an automount point whose disk isn't mounted. It doesn't have it mounted."""
-    mount = find_mount(path, read_mounts(_read(MOUNTS)))
+    mount = _mount_of(path)
     return mount is not None and mount.type == "autofs"
+
+
+def _mount_of(path: Path) -> Mount | None:
+    return find_mount(path, read_mounts(_read(MOUNTS)))
 
 
 def identify_file_system(path: Path) -> Mapping[str, str]:
@@ -120,7 +127,7 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
     """
     existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
     fsid = os.statvfs(existing).f_fsid  # first, since it has an automount point mount its disk
-    mount = find_mount(Path(os.path.realpath(existing)), read_mounts(_read(MOUNTS)))
+    mount = _mount_of(Path(os.path.realpath(existing)))
     if mount is None:
         return {}
     marks = {"uuid": _uuid_of(mount.device)}
