@@ -52,20 +52,22 @@ on_every_release: Final = pytest.mark.parametrize("release", RELEASES, ids=str)
 """Mark of a test that boots rigs of every release; the other tests boot rigs of the fixture's own."""
 
 
-def base_root(release: Release) -> Path:
-    """Return a directory that holds a bare Debian; nothing may write to it.
+def base_root(release: Release, architecture: str = "") -> Path:
+    """Return a directory that holds a bare Debian, of another architecture where one is named; nothing may write to it.
 
     Its name is made of the recipe, and it gets that name only when it is whole: a run that was killed in the middle
     leaves nothing that looks finished.
     """
     recipe = hashlib.sha256(repr((release.name, PACKAGES)).encode()).hexdigest()[:12]
-    whole = cache_directory() / f"{release}-{recipe}"
-    with locked(cache_directory() / f"{release}.lock"):
+    name = f"{release}{'-' if architecture else ''}{architecture}"
+    whole = cache_directory() / f"{name}-{recipe}"
+    with locked(cache_directory() / f"{name}.lock"):
         if not whole.exists():
             partial = whole.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             # In a mount namespace of its own, with which the mounts of debootstrap in the root end.
             make = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
+            make += [f"--arch={architecture}"] if architecture else []
             run_on_host([*make, f"--include={','.join(PACKAGES)}", release.name, str(partial)])
             # With this directory the journal survives a power cut.
             (partial / "var/log/journal").mkdir(exist_ok=True)
