@@ -63,10 +63,9 @@ environment_of() {
     if ((pid)); then
         { IFS= read -r -d '' python <"/proc/$pid/cmdline"; } 2>/dev/null || true
     fi
-    if [[ $python == "$home/"*/bin/* ]]; then
-        python=${python#"$home/"}
-        say "${python%%/*}"
-    fi
+    python=${python#"$home/"}
+    # A process may write into its own command line: only the name of an environment counts.
+    [[ ! $python =~ ^[0-9a-f]{12}(-[a-z0-9-]+)?/bin/ ]] || say "${python%%/*}"
 }
 
 # Removes the environments that are neither linked nor run from.
