@@ -39,7 +39,8 @@ def test_package_of_arm64_is_installed_and_its_demo_holds(tmp_path):
             assert rig.build("uname", "-m").stdout.strip() == "aarch64"
             rig.build(*apt_install(rig, package))
             extras = "import serial, gphoto2, gpiod, httpx, tenacity, PIL.Image"
-            rig.build("/opt/plant-imager-timelapsed/bin/python3", "-c", extras)
+            environment = Path("/opt/plant-imager-timelapsed")
+            rig.build(str(environment / rig.path(f"{environment}/bin").readlink() / "python3"), "-c", extras)
             said = rig.build("timelapsectl", "demo").stdout
         finally:
             rig.remove()
