@@ -38,7 +38,7 @@ make_environment() {
         rmdir --ignore-fail-on-non-empty "$home"
         return 1
     fi
-    say "$extras" >"$environment/extras"
+    say "$extras" >"$environment/extras" || return
     sync --file-system "$home"
 }
 

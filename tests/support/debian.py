@@ -32,6 +32,10 @@ SOURCES: Final = "/usr/src/timelapsed"
 """Where a rig has the project's systemd/ and config/, and the Python packages in wheels/."""
 
 
+INSTALL_WITHIN: Final = 600.0
+"""Seconds that an installation in a rig may take: it makes a Python environment, which takes ten on a quiet machine."""
+
+
 @dataclass(frozen=True)
 class Release:
     """A release of Debian."""

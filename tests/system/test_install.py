@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from debian import SOURCES, on_every_release
+from debian import INSTALL_WITHIN, SOURCES, on_every_release
 from timelapse_service import configuration, definition
 from tree import MANUALS, SYSTEMD
 
@@ -28,7 +28,7 @@ TRUST = 'clock = "trust"\n'
 
 def install(machine: Rig, *options: str) -> str:
     """Run the installer, offline, on a running machine; return its output."""
-    return machine.run(INSTALL, "--wheels", WHEELS, *options).stdout
+    return machine.run(INSTALL, "--wheels", WHEELS, *options, within=INSTALL_WITHIN).stdout
 
 
 def everything_below(machine: Rig) -> dict[str, tuple[int, int]]:
@@ -201,7 +201,7 @@ def test_package_without_a_wheel_for_this_machine_is_told_before_anything_is_cha
 
 def test_datasets_elsewhere_are_one_option(rig):
     """The directory, the drop-in and the key are there, and slots are taken into it; its group may read them."""
-    scans = "/srv/plants/scans"
+    scans = "/srv/plant-scans/left"
     rig.write("/usr/src/scan.toml", definition(n_shots=1))
     rig.boot()
     said = install(rig, "--datasets", scans)
@@ -210,7 +210,7 @@ def test_datasets_elsewhere_are_one_option(rig):
     assert rig.path(settings).read_text() == f'datasets = "{scans}"\n'
     drop_in = rig.path(f"/etc/systemd/system/{UNIT}.d/datasets.conf").read_text().splitlines()
     assert f"ReadWritePaths=-{scans}" in drop_in
-    assert "After=srv-plants-scans.mount srv-plants-scans.automount" in drop_in
+    assert r"After=srv-plant\x2dscans-left.mount srv-plant\x2dscans-left.automount" in drop_in
     rig.write(settings, f'datasets = "{scans}"\n{configuration()}')
     before = rig.show(UNIT, "MainPID")
     said = install(rig, "--datasets", scans)
@@ -333,7 +333,7 @@ def test_user_service_runs_without_a_login(bare_rig):
     # On a server without polkit only root may allow lingering; on a desktop the user may.
     bare_rig.run("loginctl", "enable-linger", "ada")
     bare_rig.run("systemctl", "start", "user@1000.service")
-    bare_rig.run(INSTALL, "--user", "--wheels", WHEELS, user="ada")
+    bare_rig.run(INSTALL, "--user", "--wheels", WHEELS, user="ada", within=INSTALL_WITHIN)
     state = ("systemctl", "--user", "show", "--value", "--property=ActiveState", UNIT)
     assert bare_rig.run(*state, user="ada").stdout.strip() == "active"
     bare_rig.power_cut()

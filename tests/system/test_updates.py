@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from debian import SOURCES
+from debian import INSTALL_WITHIN, SOURCES
 from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, rewrite_daemon, start_scanning
 
 if TYPE_CHECKING:
+    import subprocess
+
     from container import Rig
 
 ENVIRONMENT = "/opt/plant-imager-timelapsed"
@@ -22,6 +24,11 @@ def machine(rig) -> Rig:
     rig.build("systemctl", "disable", "plant-imager-timelapsed.service")
     rig.boot()
     return rig
+
+
+def install(machine: Rig, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the installer; return how it ended."""
+    return machine.run(*INSTALL, *options, check=check, within=INSTALL_WITHIN)
 
 
 def change_version(machine: Rig, change=newer) -> None:
@@ -41,10 +48,10 @@ def test_rig_is_added_and_all_are_updated_while_two_take_scans(machine):
     before = [each.pid for each in rigs]
     third = GatedRig(machine, "third")
     third.configure()
-    said = machine.run(*INSTALL, "--rig", "third").stdout
+    said = install(machine, "--rig", "third").stdout
     assert "started: plant-imager-timelapsed@third.service" in said
     third_pid = third.pid
-    said = machine.run(*INSTALL, "--rig", "third").stdout
+    said = install(machine, "--rig", "third").stdout
     assert {line.split(":")[0] for line in said.splitlines()} == {"unchanged", "kept", "configuration"}
     assert [each.pid for each in [*rigs, third]] == [*before, third_pid]
     old = in_use(machine)
@@ -58,7 +65,7 @@ def test_extras_of_an_added_rig_restart_no_other_rig(machine):
     """The packages that it needs are in a new environment; the rigs that scan go on in theirs, which stays."""
     (left,) = start_scanning(machine, "left")
     before, old = left.pid, in_use(machine).split("/")[0]
-    machine.run(*INSTALL, "--rig", "north", "--extras", "grbl")
+    install(machine, "--rig", "north", "--extras", "grbl")
     assert (left.pid, in_use(machine).split("/")[0] != old) == (before, True)
     assert machine.path(f"{ENVIRONMENT}/{old}/bin/timelapsed").exists()
     left.end_scan()
@@ -70,7 +77,7 @@ def test_update_now_restarts_in_mid_scan(machine):
     (left,) = start_scanning(machine, "left")
     before = left.pid
     change_version(machine)
-    said = machine.run(*INSTALL, "--rig", "left", "--now").stdout
+    said = install(machine, "--rig", "left", "--now").stdout
     assert "waiting" not in said
     assert left.pid not in {before, "0"}
     left.end_scan()
@@ -84,7 +91,7 @@ def test_version_that_does_not_become_ready_is_taken_back(machine):
     left.systemctl("start")
     old = in_use(machine)
     change_version(machine, broken())
-    done = machine.run(*INSTALL, "--rig", "left", check=False)
+    done = install(machine, "--rig", "left", check=False)
     assert done.returncode == 1
     environment = f"{ENVIRONMENT}/{old.split('/')[0]}"
     assert f"{left.unit}: did not become ready; back to the version before, {environment}" in done.stdout
@@ -102,7 +109,7 @@ def test_rig_that_was_updated_before_another_failed_is_taken_back_too(machine):
         each.systemctl("start")
     old = in_use(machine)
     change_version(machine, broken("'right' in sys.argv"))
-    done = machine.run(*INSTALL, "--rig", "left", check=False)
+    done = install(machine, "--rig", "left", check=False)
     assert done.returncode == 1
     said = [line for line in done.stdout.splitlines() if "restarted: " in line]
     assert said == [
