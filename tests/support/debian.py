@@ -32,6 +32,10 @@ SOURCES: Final = "/usr/src/timelapsed"
 """Where a rig has the project's systemd/ and config/, and the Python packages in wheels/."""
 
 
+INSTALL_WITHIN: Final = 600.0
+"""Seconds that an installation in a rig may take: it makes a Python environment, which takes ten on a quiet machine."""
+
+
 @dataclass(frozen=True)
 class Release:
     """A release of Debian."""
@@ -52,20 +56,24 @@ on_every_release: Final = pytest.mark.parametrize("release", RELEASES, ids=str)
 """Mark of a test that boots rigs of every release; the other tests boot rigs of the fixture's own."""
 
 
-def base_root(release: Release, packages: tuple[str, ...] = PACKAGES) -> Path:
+def base_root(release: Release, packages: tuple[str, ...] = PACKAGES, architecture: str = "") -> Path:
     """Return a directory that holds a bare Debian with ``packages``; nothing may write to it.
+
+    It is of another ``architecture`` than this machine's where one is named.
 
     Its name is made of the recipe, and it gets that name only when it is whole: a run that was killed in the middle
     leaves nothing that looks finished.
     """
     recipe = hashlib.sha256(repr((release.name, packages)).encode()).hexdigest()[:12]
-    whole = cache_directory() / f"{release}-{recipe}"
-    with locked(cache_directory() / f"{release}.lock"):
+    name = f"{release}{'-' if architecture else ''}{architecture}"
+    whole = cache_directory() / f"{name}-{recipe}"
+    with locked(cache_directory() / f"{name}.lock"):
         if not whole.exists():
             partial = whole.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             # In a mount namespace of its own, with which the mounts of debootstrap in the root end.
             make = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
+            make += [f"--arch={architecture}"] if architecture else []
             run_on_host([*make, f"--include={','.join(packages)}", release.name, str(partial)])
             # With this directory the journal survives a power cut.
             (partial / "var/log/journal").mkdir(exist_ok=True)

@@ -8,7 +8,8 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from debian import SOURCES, on_every_release
+from debian import INSTALL_WITHIN, SOURCES, on_every_release
+from timelapse_service import configuration, definition
 from tree import MANUALS, SYSTEMD
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ UNIT = "plant-imager-timelapsed.service"
 ENVIRONMENT = "/opt/plant-imager-timelapsed"
 INSTALL = f"{SOURCES}/systemd/install"
 WHEELS = f"{SOURCES}/wheels"
+CONFIGURATION = "/etc/plant-imager3-app"
 STORE = "/var/lib/plant-imager3-app/timelapse_storage.json"
 TRUST = 'clock = "trust"\n'
 """The daemon need not wait for a time server; a container has none, and no real-time clock."""
@@ -26,7 +28,7 @@ TRUST = 'clock = "trust"\n'
 
 def install(machine: Rig, *options: str) -> str:
     """Run the installer, offline, on a running machine; return its output."""
-    return machine.run(INSTALL, "--wheels", WHEELS, *options).stdout
+    return machine.run(INSTALL, "--wheels", WHEELS, *options, within=INSTALL_WITHIN).stdout
 
 
 def everything_below(machine: Rig) -> dict[str, tuple[int, int]]:
@@ -57,11 +59,23 @@ def test_one_command_makes_a_service_that_is_up_at_every_boot(bare_rig, release)
 
 
 def test_store_is_readable_by_the_service_account_alone(rig):
-    """The state directory has mode 0700 and is the account's; everybody may read the configuration, which is root's."""
-    rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
+    """Members of its group read the datasets, and nothing else of the state directory; other users nothing of it."""
+    rig.write("/etc/plant-imager3-app/timelapsed.toml", configuration())
+    rig.write("/etc/plant-imager3-app/timelapse.toml", definition(n_shots=1))
+    for user, group in (("ada", "plant-imager"), ("eve", "ada")):
+        rig.build("useradd", f"--groups={group}", user)
     rig.boot()
+    rig.wait_for_entry("ACTION=timelapse_completed")
+    rig.write("/root/next.toml", definition("next", n_shots=1))
+    rig.run("timelapsectl", "start", "/root/next.toml")
+    rig.wait_for_entry("ACTION=timelapse_completed", "TIMELAPSE_ID=next")
     facts = rig.run("stat", "--format=%a %U %G", "/var/lib/plant-imager3-app/", "/etc/plant-imager3-app/")
-    assert facts.stdout.splitlines() == ["700 plant-imager plant-imager", "755 root root"]
+    assert facts.stdout.splitlines() == ["750 plant-imager plant-imager", "755 root root"]
+    readable = ("find", "/var/lib/plant-imager3-app", "-type", "f", "-readable")
+    seen = rig.run(*readable, user="ada", check=False).stdout.splitlines()
+    assert {path.split("/")[4] for path in seen} == {"datasets"}
+    assert [path for path in seen if "/tl/images/" in path]
+    assert rig.run(*readable, user="eve", check=False).stdout == ""
 
 
 @on_every_release
@@ -99,7 +113,7 @@ def test_update_installs_the_new_program_and_restarts_the_daemon(rig):
     # The same package with a build number: a wheel that the first install did not have.
     wheel.rename(wheel.with_name(wheel.name.replace("-py", "-1-py", 1)))
     said = install(rig)
-    assert f"restarted, where it ran: {UNIT.removesuffix('.service')}" in said.splitlines()
+    assert f"restarted: {UNIT}" in said.splitlines()
     assert rig.show(UNIT, "MainPID") not in {before, "0"}
     assert rig.show(UNIT, "ActiveState") == "active"
     assert rig.path(f"{ENVIRONMENT}/bin").readlink() != old
@@ -160,6 +174,89 @@ def test_picamera2_is_the_package_of_the_system(rig):
     )
     rig.build(INSTALL, "--wheels", WHEELS, "--extras", "picamera2")
     assert imports(rig, "picamera2")
+
+
+def test_picamera2_that_is_not_there_is_told_before_anything_is_changed(bare_rig):
+    """It comes by apt alone; the refusal names the command."""
+    before = everything_below(bare_rig)
+    done = bare_rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl,picamera2", check=False)
+    assert done.returncode == 1
+    assert "apt install python3-picamera2" in done.stderr
+    assert everything_below(bare_rig) == before
+
+
+def test_package_without_a_wheel_for_this_machine_is_told_before_anything_is_changed(bare_rig):
+    """Where it would take a compiler, the service that runs stays as it is."""
+    wheels = [path for path in bare_rig.path(WHEELS).iterdir() if path.name.startswith("gphoto2-")]
+    assert wheels
+    for path in wheels:
+        path.unlink()
+    before = everything_below(bare_rig)
+    done = bare_rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gphoto2", check=False)
+    assert done.returncode == 1
+    assert "gphoto2" in done.stderr
+    assert f"nothing was changed: {WHEELS} lacks packages for this machine" in done.stderr
+    assert everything_below(bare_rig).keys() - before.keys() <= {f"{bare_rig.upper}/opt"}
+
+
+def test_datasets_elsewhere_are_one_option(rig):
+    """The directory, the drop-in and the key are there, and slots are taken into it; its group may read them."""
+    scans = "/srv/plant-scans/left"
+    rig.write("/usr/src/scan.toml", definition(n_shots=1))
+    rig.boot()
+    said = install(rig, "--datasets", scans)
+    assert f"restarted: {UNIT}" in said.splitlines()
+    settings = f"{CONFIGURATION}/timelapsed.toml"
+    assert rig.path(settings).read_text() == f'datasets = "{scans}"\n'
+    drop_in = rig.path(f"/etc/systemd/system/{UNIT}.d/datasets.conf").read_text().splitlines()
+    assert f"ReadWritePaths=-{scans}" in drop_in
+    assert r"After=srv-plant\x2dscans-left.mount srv-plant\x2dscans-left.automount" in drop_in
+    rig.write(settings, f'datasets = "{scans}"\n{configuration()}')
+    before = rig.show(UNIT, "MainPID")
+    said = install(rig, "--datasets", scans)
+    assert {line.split(":")[0] for line in said.splitlines()} == {"unchanged", "kept", "configuration"}
+    assert rig.show(UNIT, "MainPID") == before
+    rig.run("systemctl", "restart", UNIT)
+    rig.run("timelapsectl", "start", "/usr/src/scan.toml")
+    rig.wait_for_entry("ACTION=timelapse_completed")
+    rig.run("useradd", "--groups=plant-imager", "ada")
+    facts = rig.run("find", scans, "-printf", "%m %g\\n").stdout.splitlines()
+    assert {line for line in facts if not line.startswith("440 ")} <= {f"{mode} plant-imager" for mode in (2750, 640)}
+    rig.run("sh", "-c", f"cat {scans}/tl/images/* >/dev/null", user="ada")
+    refused = rig.run("cat", STORE, user="ada", check=False)
+    assert "Permission denied" in refused.stderr
+    rig.run("useradd", "eve")
+    assert "Permission denied" in rig.run("ls", scans, user="eve", check=False).stderr
+
+
+def test_configuration_and_files_of_others_are_left_alone_by_datasets(rig):
+    """A `timelapsed.toml` that is there is never changed, nor is the owner of a directory that holds files."""
+    rig.write(f"{CONFIGURATION}/timelapsed.toml", TRUST)
+    rig.write("/srv/scans/of-ada", "")
+    said = rig.build(INSTALL, "--wheels", WHEELS, "--datasets", "/srv/scans").stdout
+    assert 'write this into it, above its first [table]: datasets = "/srv/scans"' in said
+    assert rig.path(f"{CONFIGURATION}/timelapsed.toml").read_text() == TRUST
+    assert "left alone: /srv/scans holds files of root" in said
+    assert rig.build("stat", "--format=%U", "/srv/scans").stdout.strip() == "root"
+
+
+SECURE_PATHS = {
+    "Debian 13": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "sid": "/usr/sbin:/usr/bin:/sbin:/bin",
+}
+"""The path that sudo gives to a command, by its sudoers file as delivered."""
+
+
+@pytest.mark.parametrize("path", SECURE_PATHS.values(), ids=SECURE_PATHS)
+def test_sudo_finds_timelapsectl_where_it_looks(bare_rig, path):
+    """Whatever secure_path sudo has, the installer finds its programs, and sudo the command; both are removed again."""
+    sudo = ("env", "--ignore-environment", "SUDO_USER=ada", "HOME=/root", f"PATH={path}")
+    bare_rig.build(*sudo, INSTALL, "--wheels", WHEELS)
+    assert "usage: timelapsectl" in bare_rig.build(*sudo, "timelapsectl", "--help").stdout
+    assert bare_rig.path("/usr/bin/timelapsectl").is_symlink() == ("/usr/local/bin" not in path)
+    bare_rig.build(INSTALL, "--wheels", WHEELS)
+    bare_rig.build(INSTALL, "--uninstall")
+    assert bare_rig.build("find", "/usr/bin", "/usr/local/bin", "-name", "timelapse*").stdout == ""
 
 
 def test_dry_run_names_every_step_and_does_nothing(bare_rig):
@@ -236,7 +333,7 @@ def test_user_service_runs_without_a_login(bare_rig):
     # On a server without polkit only root may allow lingering; on a desktop the user may.
     bare_rig.run("loginctl", "enable-linger", "ada")
     bare_rig.run("systemctl", "start", "user@1000.service")
-    bare_rig.run(INSTALL, "--user", "--wheels", WHEELS, user="ada")
+    bare_rig.run(INSTALL, "--user", "--wheels", WHEELS, user="ada", within=INSTALL_WITHIN)
     state = ("systemctl", "--user", "show", "--value", "--property=ActiveState", UNIT)
     assert bare_rig.run(*state, user="ada").stdout.strip() == "active"
     bare_rig.power_cut()
@@ -258,6 +355,9 @@ def test_user_service_runs_without_a_login(bare_rig):
         (("--extras", "grbl,teapot"), "--extras grbl,teapot: write some of grbl, gphoto2, v4l2, picamera2, gpio"),
         (("--user", "--rig", "left"), "--rig is for the system service"),
         (("--upgrade",), "unknown: --upgrade"),
+        (("--datasets", "scans"), "--datasets scans: write an absolute path"),
+        (("--datasets", "/srv/../etc"), "--datasets /srv/../etc: write an absolute path"),
+        (("--datasets", "/home/ada/scans"), "--datasets /home/ada/scans: the service sees no home"),
     ],
 )
 def test_wrong_use_is_refused_in_one_line(bare_rig, options, message):

@@ -12,6 +12,7 @@ from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers import simulated
 from plantimager.timelapse.settings.places import Places
+from plantimager.timelapse.settings.relay_config import RelaySettings
 
 NOW = datetime(2026, 6, 22, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,7 +25,7 @@ def outlook(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=200 * MB))
 
     def look(taken=0, **retention):
-        monkeypatch.setattr(disk_outlook, "retention_of", lambda _: Retention(**retention))
+        monkeypatch.setattr(RelaySettings, "expected_retention", Retention(**retention))
         timelapse = TimeLapse(
             id="tl",
             mode=TimeLapseMode.INTERVAL,

@@ -116,5 +116,6 @@ def process_start(pid: int) -> str:
     OSError
         There is no such process.
     """
-    # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses. The
+    # process's is that of its first thread. An emulator (qemu-user) invents /proc/PID/stat, but not this file.
+    return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -1,0 +1,10 @@
+# shellcheck shell=bash disable=SC2034
+# What the package's maintainer scripts share. None of this runs in mid-scan; see update.bash.
+
+home=/opt/plant-imager-timelapsed
+lib=/usr/lib/plant-imager-timelapsed
+systemctl=(systemctl)
+[[ ${TIMELAPSED_NOW:-} == 1 ]] && now=1 || now=0
+[[ -d /run/systemd/system ]] && booted=1 || booted=0
+# shellcheck source=systemd/update.bash
+. "$lib/update.bash"

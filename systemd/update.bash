@@ -1,0 +1,164 @@
+# shellcheck shell=bash disable=SC2154
+# Brings a version into use: makes its Python environment, and restarts what runs from another one, between scans.
+# systemd/install and the Debian package source this. They set:
+#
+#   home        the directory of the environments
+#   systemctl   the command, an array
+#   booted      whether its service manager runs
+#   now         1: don't wait for gaps between scans
+#
+# Each environment has a directory of its own, VERSION-EXTRAS, and the link "bin" leads into the one in use. A power cut
+# during an update leaves the old one whole, and a running daemon keeps the files that it was started from.
+
+service=plant-imager-timelapsed
+relay=plant-imager-timelapse-relay
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+say() { printf '%s\n' "$*"; }
+
+# --- environments --------------------------------------------------------------------------------------
+
+# Prints the name of the environment of a version (what standard input digests to) with extras.
+environment_name() {
+    local version
+    version=$({ python3 -c 'import sys; print(*sys.version_info[:2])' && cat; } | sha256sum | cut --characters=-12)
+    say "$version${1:+-${1//,/-}}"
+}
+
+# Makes an environment, which is not yet in use: make_environment NAME EXTRAS "OPTIONS OF VENV" ARGUMENTS OF PIP...
+make_environment() {
+    local environment=$home/$1 extras=$2 options
+    read -ra options <<<"$3"
+    shift 3
+    rm -rf "$environment"
+    mkdir -p "$home"
+    python3 -m venv "${options[@]}" "$environment"
+    if ! "$environment/bin/pip" install --quiet "$@"; then
+        rm -rf "$environment"
+        rmdir --ignore-fail-on-non-empty "$home"
+        return 1
+    fi
+    say "$extras" >"$environment/extras" || return
+    sync --file-system "$home"
+}
+
+# Prints the name of the environment in use.
+environment_in_use() {
+    local name
+    name=$(readlink "$home/bin" || true)
+    say "${name%/bin}"
+}
+
+link_environment() {
+    [[ $(environment_in_use) != "$1" ]] || return 0
+    ln -sfn "$1/bin" "$home/bin.new"
+    mv --no-target-directory "$home/bin.new" "$home/bin"
+    sync --file-system "$home"
+}
+
+# Prints the name of the environment that a running unit was started from: its interpreter is in it.
+environment_of() {
+    local pid python=''
+    pid=$("${systemctl[@]}" show --value --property=MainPID "$1")
+    if ((pid)); then
+        { IFS= read -r -d '' python <"/proc/$pid/cmdline"; } 2>/dev/null || true
+    fi
+    python=${python#"$home/"}
+    # A process may write into its own command line: only the name of an environment counts.
+    [[ ! $python =~ ^[0-9a-f]{12}(-[a-z0-9-]+)?/bin/ ]] || say "${python%%/*}"
+}
+
+# Removes the environments that are neither linked nor run from.
+remove_old_environments() {
+    local each used
+    used=$(environment_in_use && environments_that_run)
+    for each in "$home"/*/; do
+        each=${each%/}
+        [[ -L $each ]] || grep --quiet --line-regexp "${each##*/}" <<<"$used" || rm -rf "$each"
+    done
+}
+
+environments_that_run() {
+    local unit
+    for unit in $(running_units); do
+        environment_of "$unit"
+    done
+}
+
+# --- services ------------------------------------------------------------------------------------------
+
+# Prints the services that run, rigs first.
+running_units() {
+    local pattern
+    ((booted)) || return 0
+    for pattern in "$service.service" "$service@*.service" "$relay.service" "$relay@*.service"; do
+        "${systemctl[@]}" list-units --plain --no-legend --state=active,activating,reloading "$pattern" |
+            cut --delimiter=' ' --fields=1
+    done
+}
+
+# Prints the running services that are to be restarted for environment $1: those of another version. Unit $2 is also
+# restarted for other extras, and where $3 is 1, for other settings.
+units_to_restart() {
+    local each from
+    for each in $(running_units); do
+        from=$(environment_of "$each")
+        if [[ -n $from && (${from%%-*} != "${1%%-*}" || ($each == "$2" && ($from != "$1" || $3 == 1))) ]]; then
+            say "$each"
+        fi
+    done
+}
+
+is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == active ]]; }
+
+# Returns when a rig is between two scans; fails if it never is.
+wait_for_gap() {
+    local rig=${1#"$service"} from
+    ((!now)) && [[ $1 == "$service"* ]] && is_ready "$1" || return 0
+    rig=${rig#@} rig=${rig%.service} rig=${rig#.service}
+    from=$(environment_of "$1")
+    [[ -x $home/$from/bin/timelapsectl ]] || return 0
+    say "$1: waiting for a gap between scans"
+    "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" ${rig:+--rig "$rig"}
+}
+
+# Brings environment $1 into use, and restarts services one after another; $2 and $3 as for units_to_restart. Fails if
+# one does not become ready and the environment before is in use again.
+use_environment() {
+    local unit from was_ready updated=()
+    for unit in $(units_to_restart "$@"); do
+        if ! wait_for_gap "$unit"; then
+            say "$unit: left running as it is, since it never rests; the new version comes with its next start"
+            continue
+        fi
+        from=$(environment_of "$unit")
+        is_ready "$unit" && was_ready=1 || was_ready=0
+        link_environment "$1" || return
+        if "${systemctl[@]}" restart "$unit"; then
+            say "restarted: $unit"
+            updated+=("$unit")
+        elif ((was_ready)) && [[ $from != "$1" && -d $home/$from ]]; then
+            say "$unit: did not become ready; back to the version before, $home/$from"
+            roll_back "$from" "$unit" "${updated[@]}"
+            return 1
+        else
+            say "$unit: is not ready; see: journalctl -u $unit"
+        fi
+    done
+    link_environment "$1"
+}
+
+# Brings environment $1 back into use: for unit $2 at once, for the others between scans.
+roll_back() {
+    local unit failed=$2
+    link_environment "$1"
+    shift
+    for unit; do
+        [[ $unit == "$failed" ]] || wait_for_gap "$unit" || continue
+        if "${systemctl[@]}" restart "$unit"; then
+            say "restarted: $unit, with the version before"
+        else
+            say "$unit: does not become ready with the version before, either; see: journalctl -u $unit"
+        fi
+    done
+}

@@ -1,0 +1,124 @@
+"""The Debian package: installed, upgraded between scans, removed and purged, on every release."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from debian import INSTALL_WITHIN, SOURCES, on_every_release
+from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, start_scanning
+from packages import PACKAGE, apt_install, build_package, other_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from container import Rig
+
+UNIT = f"{PACKAGE}.service"
+TRUST = 'clock = "trust"\n'
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    """Return the package as the tree builds it, for this machine's architecture."""
+    return build_package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="module")
+def newer_package(package) -> Path:
+    """Return a package of a later version."""
+    return other_version(package, "9.1", newer)
+
+
+@pytest.fixture
+def machine(new_rig, debian) -> Rig:
+    """Return a bare machine, which is on."""
+    rig = new_rig(*debian.bare)
+    rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
+    rig.boot()
+    return rig
+
+
+@on_every_release
+def test_upgrade_interrupts_no_scan(machine, package, newer_package):
+    """The package makes a service that is up; while two rigs scan, the upgrade waits for the end of each one's scan."""
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    assert [machine.show(UNIT, fact) for fact in ("ActiveState", "User", "UnitFileState")] == [
+        "active",
+        "plant-imager",
+        "enabled",
+    ]
+    assert "no timelapse" in machine.run("timelapsectl", "status").stdout
+    assert machine.path("/usr/share/man/man1/timelapsectl.1.gz").exists()
+    assert "Subject: " in machine.run("journalctl", "--catalog", f"--unit={UNIT}").stdout
+    rigs = start_scanning(machine, "left", "right")
+    before = [each.pid for each in rigs]
+    machine.run("apt-get", "install", "--reinstall", "--yes", f"/root/{package.name}", within=INSTALL_WITHIN)
+    assert [each.pid for each in rigs] == before
+    nameless = machine.show(UNIT, "MainPID")
+    assert_update_interrupts_no_scan(machine, rigs, *apt_install(machine, newer_package))
+    assert machine.show(UNIT, "MainPID") not in {nameless, "0"}
+
+
+def test_upgrade_that_does_not_become_ready_is_taken_back(machine, package):
+    """The upgrade fails and says so; the rig runs on in the version before, and the next upgrade works as ever."""
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    bad = other_version(package, "9.2", broken())
+    done = machine.run(*apt_install(machine, bad), check=False, within=INSTALL_WITHIN)
+    assert done.returncode != 0
+    assert f"{UNIT}: did not become ready; back to the version before" in done.stdout
+    assert "the new version is not in use" in done.stdout + done.stderr
+    assert machine.show(UNIT, "ActiveState") == "active"
+    machine.run(*apt_install(machine, other_version(package, "9.3", newer)), within=INSTALL_WITHIN)
+    assert machine.show(UNIT, "ActiveState") == "active"
+
+
+@on_every_release
+def test_purge_leaves_the_timelapses(machine, package):
+    """Removal keeps the configuration, purging removes it; the data and the account that owns them stay."""
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    left = GatedRig(machine, "left")
+    left.configure()
+    left.systemctl("enable")
+    left.systemctl("start")
+    machine.run("touch", "/var/lib/plant-imager3-app/kept")
+    machine.write("/etc/plant-imager3-app/of-another-program", "")
+    machine.run("apt-get", "remove", "--yes", PACKAGE, within=INSTALL_WITHIN)
+    assert [machine.show(unit, "LoadState") for unit in (UNIT, left.unit)] == ["not-found"] * 2
+    assert machine.path("/etc/plant-imager3-app/timelapsed.toml").read_text() == TRUST
+    assert not machine.path(f"/opt/{PACKAGE}").exists()
+    said = machine.run("apt-get", "purge", "--yes", PACKAGE, within=INSTALL_WITHIN).stdout
+    assert "left: /var/lib/plant-imager3-app" in said
+    assert "left: /etc/plant-imager3-app, which holds other files" in said
+    assert [path.name for path in machine.path("/etc/plant-imager3-app").iterdir()] == ["of-another-program"]
+    assert machine.path("/var/lib/plant-imager3-app/kept").exists()
+    assert machine.run("getent", "passwd", "plant-imager").returncode == 0
+    assert machine.run("find", "/etc", "/usr", "-name", f"*{PACKAGE}*").stdout == ""
+
+
+def test_package_and_installer_exclude_each_other(rig, machine, package):
+    """Each refuses in a sentence, and changes nothing, where the other one has installed timelapsed."""
+    rig.boot()
+    refused = rig.run(*apt_install(rig, package), check=False)
+    assert refused.returncode != 0
+    assert "first: sudo systemd/install --uninstall" in refused.stdout + refused.stderr
+    state = rig.run("dpkg-query", "--show", "--showformat=${db:Status-Status}", PACKAGE, check=False).stdout
+    assert state in {"", "not-installed"}
+    assert rig.show(UNIT, "FragmentPath") == f"/usr/local/lib/systemd/system/{UNIT}"
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    subprocess.run(["cp", "-R", rig.path(SOURCES), machine.path(SOURCES)], check=True)
+    for options in ((), ("--uninstall",)):
+        refused = machine.run(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", *options, check=False)
+        assert refused.returncode == 1
+        assert f"first: apt remove {PACKAGE}" in refused.stderr
+    assert machine.show(UNIT, "ActiveState") == "active"
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="not installed: lintian")
+def test_lintian_finds_no_error(package):
+    """Nor a warning: Debian's own judge of packages."""
+    judged = subprocess.run(["lintian", "--allow-root", package], check=False, capture_output=True, text=True)
+    assert [line for line in judged.stdout.splitlines() if line.startswith(("E:", "W:"))] == []
+    assert judged.returncode == 0, judged.stderr

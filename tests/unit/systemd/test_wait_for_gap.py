@@ -1,0 +1,110 @@
+"""`systemd/wait-for-gap`: when an update may restart a rig."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from typing import Any
+
+import pytest
+from tree import SYSTEMD
+
+TIMELAPSECTL = """\
+#!/bin/sh
+[ "$*" = "--rig left status --json" ] || exit 2
+cd "$(dirname "$0")"
+n=$(cat n 2>/dev/null || echo 0)
+echo $((n + 1)) > n
+if [ -e "$n.json" ]; then cat "$n.json"; else cat last.json; fi
+"""
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Return the program as a module that asks without a pause."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = SourceFileLoader("wait_for_gap", str(SYSTEMD / "wait-for-gap"))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    module.POLL = 0
+    return module
+
+
+def scanning(slot: int = 3) -> dict[str, Any]:
+    """Return what the daemon says during a scan."""
+    return {"daemon": {"pid": 1}, "rig": "scanning", "scanning": {"slot": slot}, "timelapse": {"state": "running"}}
+
+
+def between_scans(seconds: float) -> dict[str, Any]:
+    """Return what the daemon says so many seconds before the next slot."""
+    at = datetime.now(UTC) + timedelta(seconds=seconds)  # noqa: TID251 - the program asks the same clock
+    timelapse = {"state": "scheduled", "next_slot": 4, "next_at": at.isoformat()}
+    return {"daemon": {"pid": 1}, "rig": "warm", "scanning": None, "timelapse": timelapse}
+
+
+IDLE = {"daemon": {"pid": 1}, "rig": "standby", "scanning": None, "timelapse": None}
+BY_HAND = {**IDLE, "rig": "by hand"}
+
+
+@pytest.fixture
+def wait(script, tmp_path, capsys):
+    """Return a function that waits for a rig that says one thing after the other; its result, questions and words."""
+    ctl = tmp_path / "timelapsectl"
+    ctl.write_text(TIMELAPSECTL)
+    ctl.chmod(0o755)
+
+    def run(*said: dict[str, Any] | str) -> tuple[int, int, list[str]]:
+        for number, facts in enumerate(said):
+            text = facts if isinstance(facts, str) else json.dumps(facts)
+            (tmp_path / f"{number}.json").write_text(text)
+            (tmp_path / "last.json").write_text(text)
+        code = script.main([str(ctl), "--rig", "left"])
+        return code, int((tmp_path / "n").read_text()), capsys.readouterr().out.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("facts", [IDLE, between_scans(60), between_scans(-600)], ids=["idle", "gap", "rig not ready"])
+def test_rig_that_rests_is_restarted_at_once(wait, facts):
+    """Where no slot is near, and where one has been overdue for long, there is nothing to wait for."""
+    assert wait(facts) == (0, 1, [])
+
+
+def test_scan_is_waited_for_and_named(wait):
+    """The end of a scan is waited for, and said once."""
+    said = wait(scanning(), scanning(), between_scans(3600))
+    assert said == (0, 3, ["waiting: a scan of slot 3 is being taken"])
+
+
+def test_manual_command_and_a_slot_that_is_near_are_waited_for(wait):
+    """A restart would interrupt the one, and delay the other."""
+    code, asked, lines = wait(BY_HAND, between_scans(5), scanning(4), IDLE)
+    assert (code, asked) == (0, 4)
+    assert lines == [
+        "waiting: a person moves the rig",
+        "waiting: slot 4 is about to be taken",
+        "waiting: a scan of slot 4 is being taken",
+    ]
+
+
+def test_rig_whose_gaps_are_all_short_is_restarted_in_one_of_them(wait):
+    """After three gaps in which a restart would delay the next slot, the next one is taken all the same."""
+    code, asked, _ = wait(*[scanning(), between_scans(2)] * 6)
+    assert (code, asked) == (0, 8)
+
+
+@pytest.mark.parametrize("said", ["", "[]", '{"daemon": null}', "error"])
+def test_rig_that_can_not_be_asked_is_restarted(wait, said):
+    """A daemon that answers nothing is none that scans."""
+    code, asked, _ = wait(said)
+    assert (code, asked) == (0, 1)
+
+
+def test_rig_that_never_rests_is_left_alone(script, wait):
+    """After the longest time the program ends with a status of its own."""
+    script.LONGEST = timedelta(0)
+    code, _, _ = wait(scanning())
+    assert code == 75
