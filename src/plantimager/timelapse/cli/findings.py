@@ -1,16 +1,20 @@
 """What is wrong with a configuration or a definition, and what it means where nothing is.
 
-`check` shows it; `preview`, `start` and `admission` refuse by it.
+`check` shows it; `preview` and `start` refuse by it.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.datasets.disk_forecast import find_full_slot
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.wording import describe_schedule
@@ -25,9 +29,9 @@ from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
+    from datetime import datetime, tzinfo
 
+    from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 5.0
 """For the datasets' directory to answer; it may be another computer's."""
 
+LOCAL_TIME: Final = Path("/etc/localtime")
+"""The host's zone, in which the service reads definitions; UTC where the file is missing."""
 MAX_NAMED: Final = 3
 """Datasets that a note names."""
 
@@ -221,3 +227,17 @@ def _describe_config(config: Config, places: Places) -> str:
     datasets = f"datasets in {places.datasets_in(config.datasets)}" if named else "datasets beside the store"
     policies = f"missed = {config.missed.value}, clock = {config.clock.value}"
     return f"{source}; driver {config.driver}, {datasets}, {policies}"
+
+
+def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
+    """Yield a note where TZ in this shell makes other slots than the host's zone, which the service uses."""
+    if session.scope is Scope.OWN or not session.environment.get("TZ"):
+        return
+    zone: tzinfo = UTC
+    with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
+        zone = ZoneInfo.from_file(file)
+    with suppress(FaultsFound):  # the daemon reports them
+        slots = definition.schedule(now, zone).slots
+        if slots != schedule.slots:
+            first = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
+            yield f"the service reads times without an offset in the host's zone, not in TZ: {first}"

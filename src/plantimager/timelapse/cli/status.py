@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import detect_screen
@@ -54,7 +55,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     """
     if options.follow:
         return _follow(options, session)
-    snapshot = take_snapshot(session.store, session.clock)
+    snapshot = SnapshotSource(session).take()
     snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse))
     if options.json:
         session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
@@ -94,13 +95,14 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
     """Show the status on every change. Ctrl-C (or SIGTERM) is the usual end, not a failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     drawn, aside = session.screen.interactive and not options.json, None
+    source = SnapshotSource(session)
     with FileWatch(session.store.parent) as watch:
         try:
             if drawn:
                 session.screen.stream.write(ENTER_SCREEN)
             before: object = None
             while True:
-                snapshot = take_snapshot(session.store, session.clock)
+                snapshot = source.take()
                 aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
                 snapshot = replace(snapshot, aside=aside)
                 if drawn:
@@ -115,7 +117,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = replace(take_snapshot(session.store, session.clock), aside=aside or ())
+        last = replace(source.take(), aside=aside or ())
         session.screen.write(*status_lines(last, session.screen, options.records))
     return 0
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
 from plantimager.timelapse.store.schema import is_safe_name
@@ -60,7 +61,7 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     OSError
         The picture can't be written.
     """
-    snapshot = take_snapshot(_find_store(options.name, session), session.clock)
+    snapshot = _find_snapshot(options.name, session)
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
         return 0
@@ -91,22 +92,22 @@ def read_boots() -> list[Span]:
         return []  # an older journalctl has another format
 
 
-def _find_store(name: str | None, session: Session) -> Path:
-    """Return the store of a timelapse: the rig's present one, or one in the archive by its name."""
+def _find_snapshot(name: str | None, session: Session) -> StatusSnapshot:
+    """Return the state of a timelapse: the rig's present one, or one in the archive by its name."""
     if name is None:
-        return session.store
+        return SnapshotSource(session).take()
     archived = session.places.history / f"{name}.json"
     is_archived = is_safe_name(name) and archived.exists()
     try:
-        present = take_snapshot(session.store, session.clock).timelapse
+        present = SnapshotSource(session).take()
     except StoreError:
         if not is_archived:
             raise
         present = None  # the archived one can still be drawn
-    if present is not None and present.id == name:
-        return session.store
+    if present is not None and present.timelapse is not None and present.timelapse.id == name:
+        return present
     if is_archived:
-        return archived
+        return take_snapshot(archived, session.clock)
     names = sorted(path.stem for path in session.places.history.glob("*.json"))
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     raise TimelapsedError(

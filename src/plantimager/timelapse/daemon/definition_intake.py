@@ -26,7 +26,6 @@ from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound,
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -52,18 +51,19 @@ class _NotArchived(DefinitionRefused):
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
-    def __init__(self, common: Common, places: Places, requests: Path, planner: Planner, probe: DatasetProbe) -> None:
-        """Take definitions from ``places`` and, as requests, from the directory ``requests``."""
+    def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
-        self._active, self._places, self._requests = common.active, places, requests
+        self._active, self._places = common.active, places
         self._planner, self._probe = planner, probe
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
         """On the monotonic clock, where a definition waits for the archive."""
 
-    def accept(self, definition: Definition) -> str:
+    def accept(self, definition: Definition, *, origin: str | None = None) -> str:
         """Make a definition the timelapse; return the sentence for the person.
+
+        ``origin`` is where it is from for the journal, where its file's name says nothing to others.
 
         Raises
         ------
@@ -83,10 +83,8 @@ class DefinitionIntake:
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         source = definition.source
-        handed_in = source.parent == self._requests  # then the file is gone when the line is read
-        origin = "timelapsectl start" if handed_in else str(source)
         self._active.keep_datasets(None)
-        self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
+        self._keeper.start(stored, now, Circumstances(origin=origin or str(source), note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
         return describe_start(stored.timelapse, source, now)

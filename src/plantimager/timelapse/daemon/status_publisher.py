@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
-    from plantimager.timelapse.daemon.side_writes import SideLive
+    from plantimager.timelapse.daemon.status_answer import StatusAnswer
     from plantimager.timelapse.daemon.transition import Transition
 
 
 class StatusPublisher:
     """Shows what the daemon is doing: with every transition, and at the end of every turn of the loop. Loop thread."""
 
-    def __init__(self, common: Common, live: SideLive, probe: DatasetProbe, notes: Sequence[str] = ()) -> None:
+    def __init__(self, common: Common, live: StatusAnswer, probe: DatasetProbe, notes: Sequence[str] = ()) -> None:
         """Show ``notes`` as long as the daemon runs."""
         self._notifier, self._live = common.notifier, live
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
