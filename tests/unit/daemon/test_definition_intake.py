@@ -174,3 +174,30 @@ def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
     assert world.stored().id == "a"
     world.live((HOUR, Life.reload), (2 * HOUR, Life.kill))
     assert world.stored().id == "b"
+
+
+def test_definition_that_is_not_taken_up_is_in_the_status_until_it_is(rig):
+    """The line in the journal may be weeks old."""
+    world, seen = rig(), []
+
+    def write(text):
+        return lambda life: ((world.directory / "config" / "timelapse.toml").write_text(text), life.reload())
+
+    def look(life):
+        seen.append(life.request("status", {}).answers[0].details["notes"])
+
+    world.define(every=HOUR, n=2)
+    world.live(
+        (MINUTE, look),
+        (2 * MINUTE, write("[timelapse]\nname = 3\n")),
+        (3 * MINUTE, look),
+        (4 * MINUTE, lambda life: life.define("other", HOUR, 2)),
+        (5 * MINUTE, look),
+        (6 * MINUTE, Life.cancel),
+        (7 * MINUTE, look),
+        (8 * MINUTE, Life.kill),
+    )
+    none, faulty, refused, accepted = seen
+    assert (none, accepted) == ([], [])
+    assert "timelapse.toml: 2 faults [timelapse] name = 3: " in faulty[0]
+    assert refused[0].startswith("other can't start: tl is active, 0 of 2 slots are done; cancel it with ")

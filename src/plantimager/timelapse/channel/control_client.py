@@ -145,8 +145,10 @@ def _reaches(end: socket.socket, path: Path, trusted: Collection[int]) -> bool:
     """Connect a socket, by a path that may be longer than the kernel's 107 bytes; return whether somebody listens."""
     try:
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # the last: beside a store that is closed to us
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except PermissionError:
+        raise NotAllowed(path) from None
     try:
         if os.fstat(directory).st_uid not in trusted:
             raise NotTheDaemon(f"{path}: is neither the service's nor yours; it is left alone")

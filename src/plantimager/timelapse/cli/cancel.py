@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import request_change
-from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         No daemon has answered.
     """
     body = {"why": options.why} if options.why else {}
-    with suppress(TimelapsedError):  # a daemon that can't write its store may have a timelapse all the same
-        loaded = load_timelapse(session.store)
-        if loaded is not None and loaded.stored.timelapse.state.is_active:
+    with suppress(TimelapsedError):  # the request itself says what is wrong
+        timelapse = SnapshotSource(session).take().timelapse
+        if timelapse is not None and timelapse.state.is_active:
             # The request names the timelapse: another one may have begun by the time the daemon reads it.
-            body["timelapse_id"] = loaded.stored.timelapse.id
+            body["timelapse_id"] = timelapse.id
     return request_change(session, "cancel", body)

@@ -28,7 +28,7 @@ from plantimager.timelapse.support.errors import ConfigurationError, DriverBroke
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from plantimager.timelapse.cli.session import Session
@@ -87,14 +87,22 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     schedule = describe_schedule(definition.mode, slots, now)
-    clashes = clash_notes(definition, places)
-    fit = scan_fit_notes(definition, slots, driver, places)
+    clashes = where_allowed(clash_notes, definition, places)
+    fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
         str(path),
         f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}",
         (*notes, *clashes, *fit, *unchecked),
     )
+
+
+def where_allowed(find: Callable[..., Iterable[str]], *arguments: object) -> tuple[str, ...]:
+    """Return notes, none where the storage is closed to this user: the daemon, which may read it, judges as well."""
+    try:
+        return tuple(find(*arguments))
+    except PermissionError:
+        return ()
 
 
 def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:

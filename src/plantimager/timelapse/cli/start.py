@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import request_change
-from plantimager.timelapse.cli.findings import configured_fit_notes, existing_notes, zone_notes
+from plantimager.timelapse.cli.findings import configured_fit_notes, existing_notes, where_allowed, zone_notes
 from plantimager.timelapse.settings.definition import definition_of
 from plantimager.timelapse.settings.toml_file import load_toml
 
@@ -34,8 +34,8 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     file = load_toml(options.file)
     definition = definition_of(file)
     schedule = definition.schedule(now)
-    fit = configured_fit_notes(definition, schedule.slots, session.places)
-    clashes = existing_notes(definition, session.places)
+    fit = where_allowed(configured_fit_notes, definition, schedule.slots, session.places)
+    clashes = where_allowed(existing_notes, definition, session.places)
     for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
     return request_change(session, "start", {"file": os.path.abspath(options.file)}, [file.content])  # noqa: PTH100 - links in it are the person's own name for the file

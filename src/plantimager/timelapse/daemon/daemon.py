@@ -8,6 +8,8 @@ Signal handlers only set a flag and wake the loop.
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from plantimager.timelapse.daemon.disk_thread import DiskThread
 from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
+from plantimager.timelapse.daemon.judgement import Judgement
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
 from plantimager.timelapse.daemon.manual_intake import ManualIntake
@@ -52,6 +55,7 @@ from plantimager.timelapse.support.durable import make_private_directory, sweep_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.live import LiveFile
@@ -127,9 +131,18 @@ class Daemon:
     def _sweep(self) -> None:
         """Delete what writes that were cut off have left: of the store and in the archive."""
         store = self.host.places.store
+        self._sweep_requests(store.with_name(f"{store.name}.requests"))
         swept = [*sweep_temporaries(follow_link(store)), *sweep_directory(self.host.places.history)]
         if swept:
             log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a write that was cut off deleted")
+
+    def _sweep_requests(self, directory: Path) -> None:
+        """Delete the directory in which earlier versions were left requests; those that still wait are dropped."""
+        with suppress(OSError):
+            waiting = [path.name for path in directory.iterdir() if path.suffix in {".json", ".toml"}]
+            shutil.rmtree(directory)
+            if waiting:
+                log_event(Action.REQUEST_REFUSED, f"{directory}: left for an earlier version: {', '.join(waiting)}")
 
     def _serve(self, control: ControlServer) -> None:
         try:
@@ -160,8 +173,11 @@ class Daemon:
         requests = RequestHandler(common, self.requests, config, planner, intake, ManualIntake(common, probe))
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
-        status = StatusPublisher(common, shown, probe, notes)
-        self.requests.begin(read_by={"start": read_start}, answered_by={"status": shown.answer})
+        status = StatusPublisher(common, shown, probe, lambda: (*notes, *filter(None, [intake.trouble])))
+        judgement = Judgement(host.places, keeper, clock, host.make_driver)
+        self.requests.begin(
+            read_by={"start": read_start}, answered_by={"status": shown.answer}, judged_by={"check": judgement.answer}
+        )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):
             keeper.subscribe(subscriber.take)

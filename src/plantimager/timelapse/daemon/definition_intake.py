@@ -23,6 +23,7 @@ from plantimager.timelapse.settings.acceptance import (
     plan_timelapse,
 )
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,6 +60,8 @@ class DefinitionIntake:
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
         """On the monotonic clock, where a definition waits for the archive."""
+        self.trouble = ""
+        """Why the definition in the configuration directory was not taken up; empty where it was, or there is none."""
 
     def accept(self, definition: Definition, *, origin: str | None = None) -> str:
         """Make a definition the timelapse; return the sentence for the person.
@@ -84,6 +87,7 @@ class DefinitionIntake:
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         source = definition.source
         self._active.keep_datasets(None)
+        self.trouble = ""
         self._keeper.start(stored, now, Circumstances(origin=origin or str(source), note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
@@ -138,12 +142,18 @@ class DefinitionIntake:
 
     def look(self) -> Definition | None:
         """Return the definition in the configuration directory; a faulty one is logged."""
+        self.trouble = ""
         try:
             path = self._places.find_definition()
             return None if path is None else load_definition(path)
         except TimelapsedError as faulty:
-            log_event(Action.DEFINITION_FAULTY, str(faulty))
+            self._log(Action.DEFINITION_FAULTY, faulty)
             return None
+
+    def _log(self, action: Action, why: object) -> None:
+        """Log why the definition isn't taken up, and keep that for the status."""
+        self.trouble = one_line(str(why))
+        log_event(action, str(why))
 
     def accept_found(self, *, quiet: bool = False) -> None:
         """Accept the definition in the configuration directory if it is new; ``quiet`` about one that is done."""
@@ -199,7 +209,7 @@ class DefinitionIntake:
             check_may_start(definition, self._keeper.stored, self._places.history)
             why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
-            log_event(Action.DEFINITION_WAITS, words)
+            self._log(Action.DEFINITION_WAITS, words)
 
     def _accept_or_log(self, definition: Definition, *, quiet: bool) -> None:
         try:
@@ -208,14 +218,14 @@ class DefinitionIntake:
             if not quiet:
                 log_event(Action.DEFINITION_DONE, str(done))
         except FaultsFound as faulty:
-            log_event(Action.DEFINITION_FAULTY, str(faulty))
+            self._log(Action.DEFINITION_FAULTY, faulty)
         except _NotArchived as refusal:
             if self._retry_at is None:
-                log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
+                self._log(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
             self._has_ended, self._retry_at = True, self._clock.monotonic() + ARCHIVE_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
             hint = getattr(refusal, "hint", None)
-            log_event(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
+            self._log(Action.DEFINITION_REFUSED, f"{refusal}{f'; {hint}' if hint else ''}")
 
 
 def _may_come_back(timelapse: TimeLapse) -> bool:

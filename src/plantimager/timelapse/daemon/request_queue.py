@@ -24,22 +24,30 @@ class RequestQueue:
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
         self._answered_by: Mapping[str, Callable[[Request], Answer]] = {}
+        self._judges = ThreadPoolExecutor(1, "judge")
+        self._judged_by: Mapping[str, Callable[[Request], Answer]] = {}
 
     def begin(
-        self, read_by: Mapping[str, Callable[[Request], object]], answered_by: Mapping[str, Callable[[Request], Answer]]
+        self,
+        *,
+        read_by: Mapping[str, Callable[[Request], object]],
+        answered_by: Mapping[str, Callable[[Request], Answer]],
+        judged_by: Mapping[str, Callable[[Request], Answer]],
     ) -> None:
-        """Name what reads a command before the loop gets it, and what answers a command without the loop.
+        """Name what reads a command before the loop gets it, and what answers one without the loop: at once, or slowly.
 
-        The former is called on a thread of its own, the latter on that which brings the request.
+        What takes long is called on a thread of its own, what doesn't on that which brings the request.
         """
-        self._read_by, self._answered_by = read_by, answered_by
+        self._read_by, self._answered_by, self._judged_by = read_by, answered_by, judged_by
 
     def put(self, request: Request) -> None:
         """Have a request handled, or noticed that it is withdrawn."""
-        answer = self._answered_by.get(request.command)
-        if answer is not None:
-            if not request.is_withdrawn:
-                request.answer(_answer_by(answer, request))
+        quick, slow = self._answered_by.get(request.command), self._judged_by.get(request.command)
+        if quick is not None:
+            _answer_by(quick, request)
+            return
+        if slow is not None:
+            self._judges.submit(_answer_by, slow, request)
             return
         if not request.is_withdrawn:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
@@ -63,10 +71,13 @@ class RequestQueue:
         return None
 
 
-def _answer_by(answer: Callable[[Request], Answer], request: Request) -> Answer:
-    """Return the answer; a mistake in it costs that alone, not the thread that brings the requests."""
+def _answer_by(find: Callable[[Request], Answer], request: Request) -> None:
+    """Answer a request; a mistake in that costs no other one, as it is not the end of the thread."""
+    if request.is_withdrawn:
+        return
     try:
-        return answer(request)
+        answer = find(request)
     except Exception as problem:  # noqa: BLE001 - see above
         log_event(Action.REQUEST_REFUSED, f"{request.command}: {type(problem).__name__}: {problem}", error=problem)
-        return refusal_of(problem)
+        answer = refusal_of(problem)
+    request.answer(answer)

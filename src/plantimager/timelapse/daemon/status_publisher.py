@@ -9,7 +9,7 @@ from plantimager.timelapse.domain.wording import format_status_line
 from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 class StatusPublisher:
     """Shows what the daemon is doing: with every transition, and at the end of every turn of the loop. Loop thread."""
 
-    def __init__(self, common: Common, live: StatusAnswer, probe: DatasetProbe, notes: Sequence[str] = ()) -> None:
-        """Show ``notes`` as long as the daemon runs."""
+    def __init__(
+        self, common: Common, live: StatusAnswer, probe: DatasetProbe, notes: Callable[[], Iterable[str]]
+    ) -> None:
+        """Show what ``notes`` returns at the time."""
         self._notifier, self._live = common.notifier, live
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold, self._probe = common.active, common.rig, common.hold, probe
@@ -58,7 +60,7 @@ class StatusPublisher:
             "rig": self._describe_rig(),
             "progress": {"done": done, "total": total} if total else None,
             "trouble": (self._keeper.trouble or self._lifecycle.trouble or self._active.trouble or self._probe.trouble),
-            "notes": [*self._notes, *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
+            "notes": [*self._notes(), *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
             "clock": "trusted" if self._lifecycle.clock_trouble is None else "not trusted",
             "driver": self._active.config.driver,
         }

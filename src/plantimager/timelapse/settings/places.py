@@ -73,7 +73,10 @@ class Places(Struct, frozen=True):
     @property
     def controls(self) -> tuple[Path, ...]:
         """Where the control socket may be: a daemon may have been started with another environment than a command."""
-        return tuple(dict.fromkeys((self.control, self._beside / CONTROL)))
+        if self.is_shared:
+            return (self.control,)
+        usual = _own_runtime(Path(f"/run/user/{os.getuid()}"), self.store) / CONTROL
+        return tuple(dict.fromkeys((self.control, usual, self._beside / CONTROL)))
 
     @property
     def _beside(self) -> Path:
@@ -189,8 +192,13 @@ def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | N
     own = Path(environment.get("XDG_RUNTIME_DIR", ""))
     if not own.is_absolute() or not own.is_dir():
         return None
+    return _own_runtime(own, store)
+
+
+def _own_runtime(base: Path, store: Path) -> Path:
+    """Return the directory for the daemon of a store in a user's directory for what lasts until the logout."""
     digest = hashlib.sha256(os.fsencode(os.path.realpath(store))).hexdigest()
-    return own / APPLICATION / f"{store.name}-{digest[:DIGITS]}"
+    return base / APPLICATION / f"{store.name}-{digest[:DIGITS]}"
 
 
 def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:
