@@ -87,8 +87,8 @@ class Request:
         self._reply(answer)
 
     def withdraw(self) -> None:
-        """Note that nobody waits for the answer."""
-        self.is_withdrawn = True
+        """Note that nobody waits for the answer; its files are of no use any more."""
+        self.is_withdrawn, self.files = True, ()
 
 
 def read_request(message: Message, uid: int, who: str, reply: Callable[[Answer], None]) -> Request:

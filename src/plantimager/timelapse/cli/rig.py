@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.cli.daemon_request import ask_daemon
+from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand
@@ -101,25 +100,5 @@ def _write_pictures(
         if not _SAFE_NAME.fullmatch(name):
             raise ManualCommandRefused(f"no picture can be called {one_line(name)}")
         path = output / name if into_directory else output
-        _write_picture(path, picture, is_new=into_directory)
+        write_own_file(path, picture, is_new=into_directory)
         yield f"{path}: by {description['camera']}"
-
-
-def _write_picture(path: Path, content: bytes, *, is_new: bool) -> None:
-    """Write a file of the person, not through a link that another user has planted.
-
-    Raises
-    ------
-    ManualCommandRefused
-        There is such a link.
-    OSError
-        It can't be written; a file whose name the daemon has chosen must be a new one.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if is_new else os.O_TRUNC)
-    if os.path.lexists(path) and not is_new and stat.S_ISLNK(path.lstat().st_mode):
-        if path.lstat().st_uid not in (0, os.geteuid()):
-            raise ManualCommandRefused(f"{path} is a link of another user; it is left alone")
-    else:
-        flags |= os.O_NOFOLLOW
-    with open(os.open(path, flags, 0o666), "wb") as file:  # noqa: PTH123 - a descriptor
-        file.write(content)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 
+class StatusRefused(TimelapsedError):
+    """The daemon doesn't say how it is."""
+
+
 class SnapshotSource:
     """Takes snapshots of one rig; what didn't change since the last one isn't sent again."""
 
@@ -48,6 +52,8 @@ class SnapshotSource:
             raise problem from None
 
     def _by_daemon(self, answer: Answer, pid: int) -> StatusSnapshot:
+        if not answer.accepted:  # it is of another version, or has too many clients
+            raise StatusRefused(answer.message)
         if answer.files:
             self._stored = read_timelapse(answer.files[0], self._session.store)
         elif "mark" not in answer.details:

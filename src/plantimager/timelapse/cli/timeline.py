@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.terminal import Style, flow
@@ -74,7 +75,7 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         if options.svg == STANDARD_OUTPUT:
             sys.stdout.buffer.write(picture)
             return 0
-        options.svg.write_bytes(picture)
+        write_own_file(options.svg, picture)
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
     session.screen.write(*draw_text(chart, session.screen))

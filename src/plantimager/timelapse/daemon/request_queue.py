@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.control_request import refusal_of
+from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.daemon.journal import Action, log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plantimager.timelapse.channel.control_request import Answer, Request
+    from plantimager.timelapse.channel.control_request import Request
+
+MAX_JUDGED: Final = 4
+"""Checks that wait for one another: a driver may hang in one."""
 
 
 class RequestQueue:
@@ -24,7 +28,7 @@ class RequestQueue:
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
         self._answered_by: Mapping[str, Callable[[Request], Answer]] = {}
-        self._judges = ThreadPoolExecutor(1, "judge")
+        self._judges, self._free = ThreadPoolExecutor(1, "judge"), threading.Semaphore(MAX_JUDGED)
         self._judged_by: Mapping[str, Callable[[Request], Answer]] = {}
 
     def begin(
@@ -47,11 +51,19 @@ class RequestQueue:
             _answer_by(quick, request)
             return
         if slow is not None:
-            self._judges.submit(_answer_by, slow, request)
+            self._judge(slow, request)
             return
         if not request.is_withdrawn:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
         self._wake()
+
+    def _judge(self, find: Callable[[Request], Answer], request: Request) -> None:
+        if request.is_withdrawn:
+            return
+        if not self._free.acquire(blocking=False):
+            request.answer(Answer(accepted=False, message="other checks are not done yet; try again in a moment"))
+            return
+        self._judges.submit(_answer_by, find, request).add_done_callback(lambda _: self._free.release())
 
     def _read(self, request: Request) -> None:
         if not request.is_withdrawn:
