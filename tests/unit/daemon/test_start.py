@@ -146,6 +146,19 @@ def test_temporary_files_of_writes_that_were_cut_off_are_swept_wherever_the_daem
     assert world.said("store_swept") == ["2 temporary file(s) of a write that was cut off deleted"]
 
 
+def test_requests_left_for_an_earlier_version_are_dropped_and_named(rig):
+    """Nothing waits invisibly, and nothing is carried out weeks later."""
+    world = rig()
+    world.live((MINUTE, Life.kill))
+    left = world.places.store.with_name(f"{world.places.store.name}.requests")
+    left.mkdir()
+    (left / "start-0a.toml").write_text("[timelapse]")
+    (left / "start-0a.toml.answer").write_text("{}")
+    world.live((MINUTE, Life.kill))
+    assert not left.exists()
+    assert world.said("request_refused") == [f"{left}: left for an earlier version: start-0a.toml"]
+
+
 def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path, monkeypatch):
     """Store and datasets on one overlay are one line."""
     mounts = tmp_path / "mountinfo"

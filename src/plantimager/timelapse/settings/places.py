@@ -190,7 +190,7 @@ def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | N
     if is_system:
         return SYSTEM_RUNTIME / (APPLICATION if rig is None else f"{APPLICATION}-{rig}")
     own = Path(environment.get("XDG_RUNTIME_DIR", ""))
-    if not own.is_absolute() or not own.is_dir():
+    if not own.is_absolute() or not own.is_dir() or own.stat().st_uid != os.geteuid():  # that of another user, by sudo
         return None
     return _own_runtime(own, store)
 
