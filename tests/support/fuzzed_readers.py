@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from tree import CONFIG, STORES, TESTS
 from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
-from plantimager.timelapse.channel.inbox import Request
+from plantimager.timelapse.channel.control_request import read_answer, read_request
 from plantimager.timelapse.channel.live import live_path, read_live
+from plantimager.timelapse.channel.message import MessageReader
 from plantimager.timelapse.domain.absence import Absence
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import (
@@ -151,16 +152,17 @@ def take_configuration(content: bytes, directory: Path) -> None:
 
 
 def take_request(content: bytes, directory: Path) -> None:
-    """Read an input as a request, and as the daemon's live status."""
-    path = directory / "cancel-1.json"
-    path.write_bytes(content)
+    """Read an input as a request, as an answer, and as the daemon's live status."""
+    path = directory / "store.json"
     live_path(path).write_bytes(content)
     with TimeLimit():
         assert isinstance(read_live(path), dict)
-        try:
-            assert isinstance(Request("cancel", path).body(), dict)
-        except TimelapsedError as refusal:
-            check_line(refusal)
+        for read in (lambda message: read_request(message, 1000, "ada", print), read_answer):
+            try:
+                message = MessageReader(max_files_bytes=1000).feed(content + b"\n")
+                assert message is None or read(message)
+            except TimelapsedError as refusal:
+                check_line(refusal)
 
 
 # --- programs and boards ---------------------------------------------------------------------------------
@@ -347,7 +349,11 @@ READERS: Final = {
         Reader("definition", (DEFINITION, _example("timelapse.toml")), vary_lines, take_definition, 2000),
         Reader("configuration", (_example("timelapsed.toml"),), vary_lines, take_configuration, 1000),
         Reader(
-            "request", (b'{"who": "anna", "why": "they died", "timelapse_id": "tl"}',), vary_json, take_request, 500
+            "request",
+            (b'{"version": 1, "command": "cancel", "why": "they died", "timelapse_id": "tl", "files": []}',),
+            vary_json,
+            take_request,
+            500,
         ),
         Reader("program", (PROGRAM_OUTPUT, PROGRAM_OUTPUT * 20), _vary_program, read_program_output, 1000),
         Reader("lines", ("".join(good_answers()).encode(),), vary_answers, read_board_lines, 1000),

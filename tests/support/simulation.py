@@ -8,8 +8,6 @@ goes to sleep, and whenever it has the rig scan, the world checks what must hold
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import logging
 import re
 import resource
@@ -28,7 +26,7 @@ from event_fold import EventFold
 from msgspec.structs import replace
 from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
-from plantimager.timelapse.channel.inbox import Answer, leave_request
+from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
 from plantimager.timelapse.daemon.daemon import Daemon, Host
@@ -148,6 +146,14 @@ class Boot:
     """Until the daemon is started."""
     ntp_after: timedelta | None = None
     """How long after the daemon's start the network sets the clock right; None for never."""
+
+
+@dataclass
+class Asked:
+    """A request of a person, and the answers to it."""
+
+    answers: list[Answer] = field(default_factory=list)
+    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -508,19 +514,18 @@ class Life:
 
     def cancel(self) -> None:
         """Do what ``timelapsectl cancel`` does."""
-        token = f"r{next(_tokens)}"
-        with room_on_disk():
-            leave_request(self.world.places.store, "cancel", token, b'{"who": "anna", "why": "plants died"}')
-        self.reload()
+        self.request("cancel", {"why": "plants died"})
 
-    def ask(self, action: str = "home", **more: object) -> Path:
-        """Do what ``timelapsectl rig`` does; return the file of the request."""
-        token = f"r{next(_tokens)}"
-        body = json.dumps({"action": action, "who": "anna", **more}).encode()
-        with room_on_disk():
-            path = leave_request(self.world.places.store, "rig", token, body)
-        self.reload()
-        return path
+    def ask(self, action: str = "home", who: str = "anna", **more: object) -> Asked:
+        """Do what ``timelapsectl rig`` does."""
+        return self.request("rig", {"action": action, **more}, who)
+
+    def request(self, command: str, body: dict[str, object], who: str = "anna") -> Asked:
+        """Do what the control socket does with the request of a person."""
+        asked = Asked()
+        asked.request = Request(command, body, who, asked.answers.append)
+        self.daemon.requests.put(asked.request)
+        return asked
 
     def define(self, name: str, every: timedelta, n: int) -> None:
         """Write another definition, which begins in a second, and reload."""
@@ -724,9 +729,6 @@ def _is_done(record: SlotRecord | None) -> bool:
     return record is not None and (record.status.is_final or record.status is RecordStatus.INTERRUPTED)
 
 
-_tokens = itertools.count()
-
-
 class WatchedClock(VirtualClock):
     """A virtual clock that has the invariants checked before each sleep."""
 
@@ -767,6 +769,7 @@ class SimulatedDaemon(Daemon):
             MortalLiveFile(world.places.store),
             make_driver=lambda name, options: ScriptedDriver(world, name, options),
             make_thread=self.rig.join,
+            make_control=lambda *_: mock.Mock(),
             side=DirectWrites(),
         )
         super().__init__(host, world.config, MortalKeeper(world.places.store, life))

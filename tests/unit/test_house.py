@@ -40,7 +40,6 @@ DOCUMENTED_CLASSES: Final = {"Definition", "Store", "TimelapseStore"}
 LIBRARY_ATTRIBUTES: Final = {
     "element.text",
     "package.submodule_search_locations",
-    "problem.filename",
     "root.handlers",
     "self._arrival.daemon",
     "setattr(attempt, point, _die)",  # the contract's suite kills a scan there

@@ -2,22 +2,26 @@
 
 import io
 import json
+import os
+import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from control import ask
 from ctl_host import read_until
 from daemon_process import PATIENCE
 from failing_calls import failing
-from virtual_time import START, VirtualClock
+from waiting import wait_until
 
-from plantimager.timelapse.channel.inbox import Answer, Inbox, inbox_path
-from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.channel import control_client
+from plantimager.timelapse.channel.control_client import DaemonSilent
 from plantimager.timelapse.channel.lock import InstanceLock
-from plantimager.timelapse.cli.daemon_request import AnswerLost, DaemonNotThere
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.start import run_start
@@ -25,7 +29,7 @@ from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
-from plantimager.timelapse.support.inotify import FileWatch
+from plantimager.timelapse.support.clock import SystemClock
 
 
 def test_start_and_cancel_are_answered_by_the_daemon(host):
@@ -42,7 +46,6 @@ def test_start_and_cancel_are_answered_by_the_daemon(host):
         ending = json.loads(host.ctl("status", "--json").stdout)["timelapse"]["ending"]
         assert ending["why"] == "the pot fell over"
         assert ending["who"]
-    assert list(inbox_path(host.store).iterdir()) == []
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail")
@@ -80,7 +83,7 @@ def test_nothing_starts_while_the_configuration_on_disk_has_faults(host):
 
 
 def test_fault_that_only_the_driver_sees_has_the_persons_file_name(host):
-    """The request's own file is removed by then, so neither the answer nor the journal names it."""
+    """Answer and journal name it as the person knows it."""
     path = host.define()
     path.write_text(
         path.read_text()
@@ -89,10 +92,9 @@ def test_fault_that_only_the_driver_sees_has_the_persons_file_name(host):
     )
     with host.daemon() as daemon:
         refused = host.ctl("start", path)
-        read_until(daemon.stderr, "request_refused: start: 1 fault")
+        read_until(daemon.stderr, f": {path}: 1 fault")
     assert refused.returncode == 1
     assert str(path) in refused.stderr
-    assert ".requests" not in refused.stderr
 
 
 def test_what_does_not_fit_is_said_by_check_preview_and_start(host):
@@ -125,92 +127,30 @@ def test_definition_with_faults_makes_no_request(host):
     done = host.ctl("start", path)
     assert done.returncode == 78
     assert done.stderr.startswith(f"error: {path}: 2 faults\n")
-    assert not inbox_path(host.store).exists()
 
 
-def test_definition_that_is_over_is_refused_with_a_daemon_and_without(host):
+def test_definition_that_is_over_is_refused(host):
     """The year may be mistyped; the name stays free."""
     path = host.define(n_shots='3\nstart_at = "2020-06-22T08:00:00Z"')
-    alone = host.ctl("start", path)
     with host.daemon():
-        asked = host.ctl("start", path)
-    for refused in (alone, asked):
-        assert refused.returncode == 1
-        assert "error: col0_ld can't start: its last slot was " in refused.stderr
-        assert refused.stderr.endswith("look at the dates in it, the year included\n")
+        refused = host.ctl("start", path)
+    assert refused.returncode == 1
+    assert "error: col0_ld can't start: its last slot was " in refused.stderr
+    assert refused.stderr.endswith("look at the dates in it, the year included\n")
     assert not host.store.exists()
 
 
-def test_without_a_daemon_the_request_waits_for_it(host):
-    """The exit code is 69; the daemon carries the request out when it starts."""
-    done = host.ctl("start", host.define())
-    assert (done.returncode, done.stdout) == (69, "")
-    assert done.stderr == (
-        "error: no daemon is running; col0_ld will be taken up when it starts\n"
-        f"hint: XDG_DATA_HOME={host.root}/data timelapsed\n"
-    )
-    with host.daemon(until="definition_accepted:"):
-        pass
-    cancelled = host.ctl("cancel")
-    assert (cancelled.returncode, cancelled.stdout) == (69, "")
-    with host.daemon(until="timelapse_cancelled:"):
-        pass
-    assert json.loads(host.ctl("status", "--json").stdout)["timelapse"]["state"] == "cancelled"
-
-
-def test_without_a_daemon_the_configuration_is_checked_too(host):
-    """Otherwise its faults would show at the next boot."""
-    host.configure('driver = "robot"')
-    done = host.ctl("start", host.define())
-    assert done.returncode == 78
-    assert "no such driver" in done.stderr
-    assert not inbox_path(host.store).exists()
-
-
-def test_without_a_daemon_start_refuses_what_the_daemon_will_refuse(host):
-    """An active timelapse and a waiting request come first; an active one with a waiting cancel doesn't."""
+def test_nothing_is_left_for_a_later_daemon(host):
+    """Without one, each command is refused with the way out; the next start knows nothing of it."""
+    for command in (("start", host.define()), ("cancel",), ("rig", "home")):
+        done = host.ctl(*command)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert done.stderr == (
+            f"error: no daemon is running, so nothing was done\nhint: XDG_DATA_HOME={host.root}/data timelapsed\n"
+        )
     with host.daemon():
-        host.ctl("start", host.define("first"))
-    refused = host.ctl("start", host.define("second"))
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("error: second can't start: first is active, ")
-    assert host.ctl("cancel").returncode == 69
-    assert host.ctl("start", host.define("second")).returncode == 69
-    late = host.ctl("start", host.define("third"))
-    (waiting,) = inbox_path(host.store).glob("start-*")
-    assert (late.returncode, late.stderr) == (
-        1,
-        (
-            "error: third can't start: second comes first, and waits for the daemon\n"
-            f"hint: take {waiting} away to withdraw that\n"
-        ),
-    )
-    with host.daemon(until="definition_accepted: second"):
         pass
-
-
-def test_without_a_daemon_start_accepts_what_the_daemon_will_take_up(host):
-    """Both timelapses before it will have ended when the daemon starts: all their slots are late."""
-    host.copy_store("interval-utc-interrupted.json")
-    over = host.define("over", n_shots='3\nstart_at = "2020-06-22T08:00:00Z"')
-    over.rename(host.files / "timelapse.toml")
-    assert host.ctl("start", host.define("other")).returncode == 69
-    with host.daemon(until="definition_accepted: other"):
-        pass
-
-
-def test_configured_definition_comes_before_a_request(host):
-    """The daemon takes up the one in its configuration directory first; a request for the same file is accepted."""
-    configured = host.files / "timelapse.toml"
-    configured.write_text(host.define("configured").read_text())
-    refused = host.ctl("start", host.define("other"))
-    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
-        1,
-        f"hint: take {configured} away to withdraw that",
-    )
-    assert host.ctl("start", configured).returncode == 69
-    with host.daemon(until="definition_accepted: configured"):
-        pass
+    assert not host.store.exists()
 
 
 def test_zone_that_the_service_does_not_share_is_noted(host):
@@ -219,21 +159,24 @@ def test_zone_that_the_service_does_not_share_is_noted(host):
     host.configure("")
     path = host.define("naive")
     path.write_text(path.read_text() + 'start_at = "2100-06-22T08:00:00"\n')
-    asked = host.ctl("--user", "start", path, TZ=zone)
-    assert asked.returncode == 69
-    note = "note: the service reads times without an offset in the host's zone, not in TZ: the first slot is at 2100-"
-    assert note in asked.stdout
-    (request,) = Inbox(host.store).pending()
-    request.path.unlink()
-    path.write_text(path.read_text().replace("08:00:00", "08:00:00+02:00"))
-    assert host.ctl("--user", "start", path, TZ=zone).stdout == ""
+    with host.daemon():
+        asked = host.ctl("--user", "start", path, TZ=zone)
+        assert asked.returncode == 0
+        note = (
+            "note: the service reads times without an offset in the host's zone, not in TZ: the first slot is at 2100-"
+        )
+        assert note in asked.stdout
+        path.write_text(path.read_text().replace("08:00:00", "08:00:00+02:00"))
+        assert "note:" not in host.ctl("--user", "start", path, TZ=zone).stdout
 
 
 def test_cancel_without_an_active_timelapse_is_refused(host):
-    """There never was one, or it has ended; no daemon is needed to see that."""
-    assert host.ctl("cancel").stderr == "error: there is no active timelapse to cancel\n"
+    """There never was one, or it has ended."""
+    with host.daemon():
+        assert host.ctl("cancel").stderr == "error: there is no active timelapse to cancel\n"
     host.copy_store("interval-completed.json")
-    done = host.ctl("cancel")
+    with host.daemon(until="store_found:"):
+        done = host.ctl("cancel")
     assert (done.returncode, done.stderr) == (
         1,
         "error: there is no active timelapse to cancel; done_tl is completed\n",
@@ -242,28 +185,28 @@ def test_cancel_without_an_active_timelapse_is_refused(host):
 
 def test_end_of_the_daemon_before_its_answer_is_reported(host):
     """The command stops waiting at once."""
-    with host.daemon() as daemon:
-        with asking_a_stopped_daemon(host, daemon, "start", host.define()) as asking:
-            daemon.kill()
-            daemon.wait()
-            assert "ended before it answered" in asking.communicate(timeout=PATIENCE)[1]
-        assert asking.returncode == 69
+    with host.daemon() as daemon, asking_a_stopped_daemon(host, daemon, "start", host.define()) as asking:
+        daemon.kill()
+        daemon.wait()
+        assert "ended before it answered" in asking.communicate(timeout=PATIENCE)[1]
+    assert asking.returncode == 69
 
 
 @contextmanager
 def asking_a_stopped_daemon(host, daemon, *arguments):
-    """Stop the daemon's process and run a command that asks it for something; yield that once its request is there."""
+    """Stop the daemon's process and run a command that asks it for something; yield that once it is connected."""
     daemon.send_signal(signal.SIGSTOP)
-    inbox_path(host.store).mkdir(mode=0o700, exist_ok=True)
     command, pipe = host.command(*arguments), subprocess.PIPE
-    with (
-        FileWatch(inbox_path(host.store)) as watch,
-        subprocess.Popen(command, env=host.environment, stdout=pipe, stderr=pipe, text=True) as asking,
-    ):
-        while not Inbox(host.store).pending():
-            assert asking.poll() is None
-            watch.wait(1)
+    with subprocess.Popen(command, env=host.environment, stdout=pipe, stderr=pipe, text=True) as asking:
+        wait_until(lambda: is_connected(asking.pid), within=PATIENCE)
         yield asking
+
+
+def is_connected(pid):
+    """Whether a process is connected to a Unix socket, by the kernel's table of these."""
+    connected = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.split()[5] == "03"}
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    return any(link.startswith("socket:[") and link[8:-1] in connected for link in links)
 
 
 @pytest.mark.parametrize("command", ["start", "cancel"])
@@ -276,91 +219,93 @@ def test_ctrl_c_withdraws_the_request(host, command):
             asking.send_signal(signal.SIGINT)
             output, errors = asking.communicate(timeout=PATIENCE)
         assert (asking.returncode, errors) == (130, "")
-        assert output.startswith("withdrawn")
-        assert list(inbox_path(host.store).iterdir()) == []
+        assert output.startswith("withdrawn") or (command == "cancel" and output == "")  # it asks for the status first
         daemon.send_signal(signal.SIGCONT)
+        assert host.ctl("status").returncode == 0, "the request before it was looked at"
         daemon.send_signal(signal.SIGHUP)
         log = read_until(daemon.stderr, "reloaded:")
         assert ("request_refused" in log, "cancelled" in log) == (False, False)
 
 
-@pytest.mark.parametrize(
-    ("leaves_answer", "sentence"),
-    [
-        (True, "too late to withdraw it: tl from {path}: 3 slots\n"),
-        (False, "too late to withdraw it; timelapsectl status shows what became of it\n"),
-    ],
-    ids=["answered", "no room for the answer"],
-)
-def test_request_that_was_carried_out_is_not_called_withdrawn(host, monkeypatch, leaves_answer, sentence):
-    """The daemon was quicker than Ctrl-C; its answer is shown instead."""
+def test_missing_answer_is_reported(host, monkeypatch):
+    """Nothing more is asked of a daemon that hangs."""
     monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
+    monkeypatch.setattr(control_client, "SILENCE_SECONDS", 0.1)
+    session = Session(
+        environment={},
+        scope=Scope.OWN,
+        places=session_places(Scope.OWN, host.environment),
+        clock=SystemClock(),
+        screen=Screen(io.StringIO()),
+    )
+    with host.daemon() as daemon:
+        daemon.send_signal(signal.SIGSTOP)
+        with pytest.raises(
+            DaemonSilent, match=r"has not answered within 0\.1 s; nothing more is asked of it"
+        ) as raised:
+            run_start(parse(["start", str(host.define())]), session)
+    assert raised.value.exit_code == 69
 
-    def answer_and_press_ctrl_c(*_):
-        inbox = Inbox(host.store)
-        (request,) = inbox.pending()
-        if leaves_answer:
-            inbox.answer(request, Answer(accepted=True, message=f"tl from {request.path}: 3 slots"))
-        request.path.unlink(missing_ok=True)
-        raise KeyboardInterrupt
 
-    path = host.define()
-    with this_process_as_daemon(host, answer_and_press_ctrl_c) as session, pytest.raises(KeyboardInterrupt):
-        run_start(parse(["start", str(path)]), session)
-    assert session.screen.stream.getvalue() == sentence.format(path=path)
-    assert list(inbox_path(host.store).iterdir()) == []
-
-
-@contextmanager
-def this_process_as_daemon(host, handler=signal.SIG_IGN):
-    """Hold the lock and handle SIGHUP in a daemon's place; yield the session of a person who asks it."""
+def test_daemon_that_takes_no_requests_yet_is_told_from_none(host):
+    """It holds the lock, and its socket isn't there."""
     host.store.parent.mkdir(parents=True)
-    before = signal.signal(signal.SIGHUP, handler)
     lock = InstanceLock(host.store)
     lock.take()
     try:
-        yield Session(
-            environment={},
-            scope=Scope.OWN,
-            places=session_places(Scope.OWN, host.environment),
-            clock=ImpatientClock(),
-            screen=Screen(io.StringIO()),
-        )
+        done = host.ctl("cancel")
     finally:
         lock.release()
-        signal.signal(signal.SIGHUP, before)
+    assert (done.returncode, f"the daemon (PID {os.getpid()}) takes no requests" in done.stderr) == (69, True)
 
 
-class ImpatientClock(VirtualClock):
-    """A clock on which twenty seconds pass between two readings."""
-
-    def monotonic(self):
-        self.pass_time(timedelta(seconds=20))
-        return super().monotonic()
+# --- who is asked, and who asks -------------------------------------------------------------------------------
 
 
-def test_missing_answer_is_reported_with_the_daemons_status(host, monkeypatch):
-    """The daemon may wait for the clock; the request stays."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
-    with this_process_as_daemon(host) as session:
-        LiveFile(host.store).show({"status": "clock not trusted yet"}, START)
-        with pytest.raises(DaemonNotThere, match=r"has not answered within 15 s \(clock not trusted yet\)") as raised:
-            run_start(parse(["start", str(host.define())]), session)
-    assert raised.value.exit_code == 69
-    assert len(list(inbox_path(host.store).glob("start-*.toml"))) == 1
+def test_person_is_who_the_kernel_says(host):
+    """Whatever a request says; of root's commands, the one who used sudo counts, too."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    with host.daemon():
+        host.ctl("start", host.define(), SUDO_USER="ann")
+        answer = ask(host.store, "cancel", why="w", who="mallory", uid=0)
+        assert answer.accepted
+        ending = json.loads(host.ctl("status", "--json").stdout)["timelapse"]["ending"]
+    assert ending["who"] == me
 
 
-def test_lost_answer_is_no_silence(host, monkeypatch):
-    """A full disk takes the request away, but no answer: the person has to look what became of it, not to try again."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_socket_of_another_user_is_left_alone(host):
+    """Neither one in a directory of theirs, nor one that they have put into the place of ours."""
+    host.store.parent.mkdir(parents=True)
+    directory = host.store.with_name(f"{host.store.name}.run")
+    directory.mkdir()
+    with listening(directory, uid=65534):
+        done = host.ctl("cancel")
+        assert (done.returncode, "another user listens there" in done.stderr) == (1, True)
+        os.chown(directory, 65534, 65534)
+        done = host.ctl("cancel")
+        assert (done.returncode, "is neither the service's nor yours" in done.stderr) == (1, True)
 
-    def handle_without_answer(*_):
-        (request,) = Inbox(host.store).pending()
-        (request.path.parent / f"{request.path.name}.answer").mkdir()  # refuses the answer, as a full disk does
-        Inbox(host.store).answer(request, Answer(accepted=True, message="3 slots"))
 
-    lost = pytest.raises(AnswerLost, match="has handled it, but its answer can't be written beside")
-    with this_process_as_daemon(host, handle_without_answer) as session, lost as raised:
-        run_start(parse(["start", str(host.define())]), session)
-    assert (raised.value.exit_code, "timelapsectl status" in raised.value.hint) == (1, True)
-    assert session.screen.stream.getvalue() == ""
+def test_link_in_the_place_of_the_sockets_directory_is_not_followed(host, tmp_path):
+    """Root must not ask whom the service's account chooses."""
+    host.store.parent.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    host.store.with_name(f"{host.store.name}.run").symlink_to(elsewhere)
+    with listening(elsewhere):
+        assert "no daemon is running" in host.ctl("cancel").stderr
+
+
+@contextmanager
+def listening(directory, uid=None):
+    """Have a process, of another user where ``uid`` says so, listen at ``control`` in a directory."""
+    code = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind('control'); os.chmod('control', 0o777);"
+        "sys.argv[1] and os.setuid(int(sys.argv[1])); s.listen(); print('listening', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(uid or "")]
+    with subprocess.Popen(command, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "listening\n"
+        yield
+        process.stdin.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 import signal
 import subprocess
 
 import pytest
+from control import ask
 from daemon_process import CTL, PATIENCE, DaemonProcess, NotifySocket, Place, attempt_of, statuses
 from waiting import wait_until
 
-from plantimager.timelapse.channel.inbox import collect_answer, leave_request
 from plantimager.timelapse.channel.lock import running_daemon
 
 CONFIG = """
@@ -275,19 +277,15 @@ def test_request_to_cancel_ends_a_running_scan(place: Place) -> None:
     define(place, points=2000)
     with place.start() as daemon:
         daemon.wait_for("scan_started: tl_0")
-        request = leave_request(place.store, "cancel", "t1", json.dumps({"who": "ada", "why": "wilted"}).encode())
-        daemon.reload()
-        daemon.wait_for("timelapse_cancelled: tl by ada: wilted")
+        answer = ask(place.store, "cancel", why="wilted", who="bert")
+        assert (answer.accepted, answer.message[:16]) == (True, "tl is cancelled;")
+        me = pwd.getpwuid(os.getuid()).pw_name
+        daemon.wait_for(f"timelapse_cancelled: tl by {me}: wilted")
         daemon.wait_for("rig_standby: ")
-        daemon.wait_for("reloaded: ")
-        answer = wait_until(lambda: collect_answer(request), within=60)
-
-        assert answer.accepted
-        assert not request.exists()
         assert daemon.stop() == 0
     store = place.read()
     assert (store["state"], statuses(store)) == ("cancelled", ["interrupted", "skipped", "skipped"])
-    assert store["extra"]["timelapsed"]["ending"]["who"] == "ada"
+    assert store["extra"]["timelapsed"]["ending"]["who"] == me
 
 
 def test_broken_configuration_ends_with_78_and_names_the_key(place: Place) -> None:

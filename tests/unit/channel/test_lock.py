@@ -47,16 +47,6 @@ def test_error_of_a_second_holder_names_the_first(store, holder):
     assert "PI3_TIMELAPSE_FILE_NAME" in raised.value.hint
 
 
-def test_holder_that_is_no_daemon_is_not_reported_as_one(store):
-    """It gets no signals that are meant for a daemon, and no daemon starts meanwhile."""
-    lock = InstanceLock(store)
-    lock.take(signed=False)
-    assert running_daemon(store) is None
-    with pytest.raises(AlreadyRunning, match="another process"):
-        InstanceLock(store).take()
-    lock.release()
-
-
 def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
     """The signature that it left in the file counts no longer."""
     assert running_daemon(store) == holder.pid

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from plantimager.timelapse.cli import main
-from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.support.errors import StoreUnreadable
 
 
@@ -29,16 +28,3 @@ def test_hint_fits_the_cause(monkeypatch, capsys, number, uid, hint):
     monkeypatch.setattr("os.geteuid", lambda: uid)
     assert main.main(["status"]) == 1
     assert capsys.readouterr().err == f"error: /var/lib/store.json: can't be read\nhint: {hint}\n"
-
-
-def test_driver_that_fails_in_a_manual_command_is_named(monkeypatch, tmp_path, capsys):
-    """The fault is the driver's, not that of timelapsectl."""
-
-    def fail(*_):
-        raise IndexError("no axis")
-
-    monkeypatch.setattr(SimulatedDriver, "home", fail)
-    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    assert main.main(["rig", "home"]) == 1
-    assert capsys.readouterr().err == "error: driver simulated can't be used: IndexError: no axis\n"

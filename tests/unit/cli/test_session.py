@@ -9,13 +9,13 @@ from virtual_time import VirtualClock
 from plantimager.timelapse.cli.session import (
     Scope,
     Session,
-    check_service_exists,
     choose_scope,
+    is_for_the_machine,
     session_places,
 )
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.settings.places import Places
-from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
+from plantimager.timelapse.support.errors import FaultsFound
 
 ROOT, ANN = 0, 1000
 
@@ -40,18 +40,16 @@ def test_scope_follows_from_option_environment_and_user(environment, requested, 
     assert choose_scope(environment, requested, uid) is scope
 
 
-def test_user_without_a_service_is_reminded_of_sudo_where_the_machine_has_one(tmp_path):
-    """No daemon would ever read a request in the user's own directory."""
+def test_user_without_a_service_means_the_machines_where_it_has_one(tmp_path):
+    """Members of its group need neither sudo nor an option."""
     machines = tmp_path / "machine's"
     places = Places(store=tmp_path / "data" / "store.json", config_directories=())
-    check_service_exists(Scope.USER, places, machines)
+    assert not is_for_the_machine(Scope.USER, places, machines)
     machines.mkdir()
-    check_service_exists(Scope.OWN, places, machines)
-    with pytest.raises(TimelapsedError, match="but the machine has one") as refusal:
-        check_service_exists(Scope.USER, places, machines)
-    assert refusal.value.hint == "put sudo before it, or --user behind timelapsectl for your own"
+    assert not is_for_the_machine(Scope.OWN, places, machines)
+    assert is_for_the_machine(Scope.USER, places, machines)
     places.store.parent.mkdir(parents=True)
-    check_service_exists(Scope.USER, places, machines)
+    assert not is_for_the_machine(Scope.USER, places, machines)
 
 
 def test_system_service_has_its_own_store_and_configuration():

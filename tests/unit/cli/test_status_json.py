@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.cli import status, status_json
 from plantimager.timelapse.cli.snapshot import StatusSnapshot
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.settings.places import find_places
 
@@ -132,7 +133,7 @@ def follow(monkeypatch, screen, tmp_path):
             except StopIteration:
                 raise KeyboardInterrupt from None
 
-        monkeypatch.setattr(status, "take_snapshot", take_next)
+        monkeypatch.setattr(SnapshotSource, "take", take_next)
         monkeypatch.setattr(status, "REFRESH_SECONDS", 0)
         places = find_places({"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
         session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen(), places=places)

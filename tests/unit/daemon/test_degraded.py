@@ -130,5 +130,8 @@ def test_cancel_that_is_repeated_while_it_is_not_on_disk_says_so(rig):
     full = (69 * MINUTE, lambda life: life.disk_fills(20 * MINUTE))
     world.live(full, (70 * MINUTE, Life.cancel), (71 * MINUTE, Life.cancel), (72 * MINUTE, Life.kill))
     assert world.said("request_refused") == [
-        "cancel: there is no active timelapse to cancel; tl is cancelled, but that is not on disk yet (File too large)"
+        (
+            "cancel by anna: there is no active timelapse to cancel; "
+            "tl is cancelled, but that is not on disk yet (File too large)"
+        )
     ]

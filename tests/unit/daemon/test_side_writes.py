@@ -6,9 +6,8 @@ import threading
 import pytest
 from virtual_time import START
 
-from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request
 from plantimager.timelapse.channel.live import LiveFile, read_live
-from plantimager.timelapse.daemon.side_writes import SideInbox, SideLive, SideThread
+from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
 
 PATIENCE = 60.0
 
@@ -49,22 +48,6 @@ def test_newest_view_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk
     assert read_live(store)["status"] == 4
 
 
-def test_request_whose_answer_is_not_written_yet_is_not_handled_again(tmp_path, side, disk):
-    """The person gets one answer, however often the daemon looks meanwhile."""
-    store = tmp_path / "store.json"
-    inbox_path(store).mkdir(mode=0o700)
-    path = leave_request(store, "cancel", "a1", b"{}")
-    inbox = SideInbox(store, side)
-    (request,) = inbox.pending()
-    inbox.answer(request, Answer(accepted=True, message="done"))
-    assert inbox.pending() == []
-    assert collect_answer(path) is None
-    disk.goes_on.set()
-    side.finish()
-    assert collect_answer(path).message == "done"
-    assert inbox.pending() == []
-
-
 def test_write_that_the_disk_refuses_is_left_out(side):
     """Nothing depends on it, and the next one is made."""
     done = []
@@ -79,14 +62,14 @@ def test_write_that_the_disk_refuses_is_left_out(side):
 
 
 def test_write_that_fails_for_any_reason_costs_no_other(side, caplog):
-    """The thread goes on: else no status and no answer would be written until the next start."""
+    """The thread goes on: else no status would be written until the next start."""
     done = []
     side.put(1, lambda: json.dumps({"camera": object()}))
     side.put(2, lambda: done.append(2))
     side.finish()
     assert done == [2]
     (record,) = caplog.records
-    assert record.getMessage() == "request_refused: the live status or an answer can't be written: TypeError"
+    assert record.getMessage() == "request_refused: the live status can't be written: TypeError"
     assert record.exc_info
 
 

@@ -7,7 +7,6 @@ import os
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Boot, End, Life
 from virtual_time import FROM_RTC, UNSYNCHRONISED
 
-from plantimager.timelapse.channel.inbox import inbox_path
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.settings.config import ClockPolicy
@@ -110,40 +109,54 @@ def test_reload_lets_the_operator_end_the_wait_for_the_clock(rig):
     assert world.statuses() == ["succeeded"]
 
 
-def test_request_waits_for_a_clock_that_can_be_trusted(rig):
-    """A cancellation records its time, which can't be undone either."""
-    world = rig()
+def test_request_is_refused_until_the_clock_can_be_trusted(rig):
+    """A cancellation records its time, which can't be undone either; nothing waits invisibly."""
+    world, asked = rig(), []
     world.define()
     world.live((MINUTE, Life.kill))
     boot = Boot(evidence=UNSYNCHRONISED, ntp_after=MINUTE)
-    world.live((10 * SECOND, Life.cancel), boot=boot)
-    assert world.actions()[-1] == "timelapse_cancelled"
-    assert world.stored().ending.at == START + 2 * MINUTE + 20 * SECOND
+    cancel = [(after, lambda life: asked.append(life.request("cancel", {}))) for after in (10 * SECOND, 70 * SECOND)]
+    world.live(*cancel, boot=boot)
+    early, late = (one.answers[0] for one in asked)
+    assert (early.accepted, early.message.endswith("try again when timelapsectl status calls the clock trusted")) == (
+        False,
+        True,
+    )
+    assert (late.accepted, late.not_saved, world.stored().ending.who) == (True, "", "anna")
 
 
 def test_temporary_files_of_writes_that_were_cut_off_are_swept_wherever_the_daemon_has_files(rig):
-    """Of the store, in the archive, of requests; not that of a request which is just being left, nor a person's."""
+    """Of the store and in the archive; not a person's."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.live((MINUTE, Life.kill))
     store, history = world.places.store, world.places.history
     history.mkdir(exist_ok=True)
-    requests = inbox_path(store)
     cut_off = [
         store.with_name(f"{store.name}.ab12_xyz.tmp"),
         history / "tl.json.ab12_xyz.tmp",
-        requests / "start-0123abcd.toml.ab12_xyz.tmp",
-        requests / "cancel-0123abcd.json.ab12_xyz.tmp",
     ]
-    others = [history / "notes.tmp", history / "tl.json", requests / "start-4567cdef.toml.ab12_xyz.tmp"]
+    others = [history / "notes.tmp", history / "tl.json"]
     for path in (*cut_off, *others):
         path.write_bytes(b"")
         os.utime(path, (0, 0))
-    os.utime(others[-1])
     world.live((MINUTE, Life.kill))
     assert [path for path in cut_off if path.exists()] == []
     assert [path for path in others if not path.exists()] == []
-    assert world.said("store_swept") == ["4 temporary file(s) of a write that was cut off deleted"]
+    assert world.said("store_swept") == ["2 temporary file(s) of a write that was cut off deleted"]
+
+
+def test_requests_left_for_an_earlier_version_are_dropped_and_named(rig):
+    """Nothing waits invisibly, and nothing is carried out weeks later."""
+    world = rig()
+    world.live((MINUTE, Life.kill))
+    left = world.places.store.with_name(f"{world.places.store.name}.requests")
+    left.mkdir()
+    (left / "start-0a.toml").write_text("[timelapse]")
+    (left / "start-0a.toml.answer").write_text("{}")
+    world.live((MINUTE, Life.kill))
+    assert not left.exists()
+    assert world.said("request_refused") == [f"{left}: left for an earlier version: start-0a.toml"]
 
 
 def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ from plantimager.timelapse.support.errors import (
 
 COMMANDS = [
     ManualCommand(action=ManualAction.CHECK),
-    ManualCommand(action=ManualAction.HOME, who="ann (as root)"),
+    ManualCommand(action=ManualAction.HOME),
     ManualCommand(action=ManualAction.GOTO, pose=Pose(x=1.5, pan=-90)),
     ManualCommand(action=ManualAction.GOTO, pose=Pose(y=0)),
     ManualCommand(action=ManualAction.SNAPSHOT),
@@ -64,9 +64,10 @@ def test_command_survives_its_json(command):
         ({"action": ["home"]}, 'action = ["home"]: write one of'),
         ({"action": "home", "force": True}, "force: unknown key"),
         ({"action": "home", "x": 3}, "x: unknown key"),
-        ({"action": "home", "who": 7}, "who = 7: write a text"),
-        ({"action": "home", "who": "ann\nscan_succeeded: all"}, "on one line"),
-        ({"action": "home", "who": "a" * 101}, "write at most 100 characters"),
+        ({"action": "home", "who": "ann"}, "who: unknown key"),
+        ({"action": "snapshot", "camera": 7}, "camera = 7: write a text"),
+        ({"action": "snapshot", "camera": "top\nscan_succeeded: all"}, "on one line"),
+        ({"action": "snapshot", "camera": "a" * 101}, "write at most 100 characters"),
         ({"action": "goto"}, "x: write x, y or pan"),
         ({"action": "goto", "x": "5"}, 'x = "5": write a number'),
         ({"action": "goto", "x": True}, "x = true: write a number"),

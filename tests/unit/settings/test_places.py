@@ -123,3 +123,25 @@ def test_files_are_looked_for_in_the_users_directory_first(environment, tmp_path
     assert (places.find_config(), places.find_definition()) == (own / "timelapsed.toml", own / "timelapse.toml")
     named = find_places(environment, config_file=tmp_path / "other.toml")
     assert named.find_config() == tmp_path / "other.toml"
+
+
+def test_control_socket_is_where_the_service_manager_makes_its_directory(environment, tmp_path):
+    """For the group in /run, each rig its own; for a user's own daemon where the logout empties it, or by the store."""
+    system = find_places({}, storage=tmp_path / "s"), find_places({}, rig="a", storage=tmp_path / "s")
+    assert [place.control for place in system] == [
+        Path("/run/plant-imager3-app/control"),
+        Path("/run/plant-imager3-app-a/control"),
+    ]
+    made = find_places({**environment, "RUNTIME_DIRECTORY": "/run/plant-imager3-app-a"}, rig="a")
+    assert (made.control, made.is_shared, made.controls) == (system[1].control, True, (system[1].control,))
+    beside = find_places(environment)
+    assert beside.control == beside.store.with_name("timelapse_storage.json.run") / "control"
+    own = find_places({**environment, "XDG_RUNTIME_DIR": str(tmp_path)})
+    other = find_places({**environment, "XDG_RUNTIME_DIR": str(tmp_path)}, rig="a")
+    assert own.control.parent.parent == tmp_path / "plant-imager3-app"
+    assert own.control.parent.name.startswith("timelapse_storage.json-")
+    assert len({own.control, other.control}) == 2
+    assert {own.control, beside.control} <= {*own.controls}
+    assert not own.is_shared
+    for nowhere in ("relative", str(tmp_path / "missing")):
+        assert find_places({**environment, "XDG_RUNTIME_DIR": nowhere}).control == beside.control

@@ -27,10 +27,9 @@ class InstanceLock:
     def __init__(self, store: Path) -> None:
         self.path = lock_path(store)
         self._descriptor: int | None = None
-        self._signed = False
 
-    def take(self, *, signed: bool = True) -> None:
-        """Take the lock and write our PID into it. A holder that is no daemon doesn't sign, see `running_daemon`.
+    def take(self) -> None:
+        """Take the lock and write our PID into it.
 
         Raises
         ------
@@ -51,26 +50,13 @@ class InstanceLock:
             if taken.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise AlreadyRunning(self.path, _signed_by(self.path)) from None
-        self._descriptor, self._signed = descriptor, signed
-        if signed:
-            self._sign(f"{os.getpid()} {process_start(os.getpid())}")
-
-    def change_owner(self, uid: int, gid: int) -> None:
-        """Give the file to the user whose daemon takes it next. A hard link to another file stays as it is.
-
-        Raises
-        ------
-        OSError
-            It can't be changed.
-        """
-        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 1:
-            os.fchown(self._descriptor, uid, gid)
+        self._descriptor = descriptor
+        self._sign(f"{os.getpid()} {process_start(os.getpid())}")
 
     def release(self) -> None:
         """Release the lock. The file stays: without it two daemons could lock two files of one name."""
         if self._descriptor is not None:
-            if self._signed:
-                self._sign("")
+            self._sign("")
             os.close(self._descriptor)
             self._descriptor = None
 

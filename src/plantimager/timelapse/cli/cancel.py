@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.cli.daemon_request import find_daemon, requester_name, send_request
-from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.daemon_request import request_change
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.support.errors import EXIT_USAGE, DefinitionRefused, TimelapsedError
+from plantimager.timelapse.support.errors import EXIT_USAGE, TimelapsedError
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -43,26 +42,20 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         There is nothing to cancel.
     NotSaved
         It is cancelled, but that is not on disk yet.
-    DaemonNotThere
-        The request was left, but no daemon has answered it.
-    StoreUnreadable, StoreCorrupt
-        The store can't be read, or holds no timelapse.
-    OSError
-        The request can't be left.
+    TimelapsedError
+        No daemon has answered.
     """
-    timelapse = take_snapshot(session.store, session.clock).timelapse
-    pid = find_daemon(session.store)
-    is_known = timelapse is not None and timelapse.state.is_active
-    if pid is None and not is_known:  # a daemon that can't write its store may have one all the same
-        ended = f"; {timelapse.id} is {timelapse.state.value}" if timelapse is not None else ""
-        raise DefinitionRefused(f"there is no active timelapse to cancel{ended}")
-    if timelapse is not None and is_known and not options.yes:
-        ask_once(timelapse)
-    # The request names the timelapse: another one may have begun by the time the daemon reads it.
-    name = {"timelapse_id": timelapse.id} if timelapse is not None and is_known else {}
-    body = {**name, "who": requester_name(session.environment), "why": options.why}
-    later = f"{name.get('timelapse_id', 'the timelapse')} will be cancelled"
-    return send_request(session, "cancel", json.dumps(body).encode(), pid, subject="cancel", later=later)
+    body = {"why": options.why} if options.why else {}
+    timelapse = None
+    with suppress(TimelapsedError):  # the request itself says what is wrong
+        snapshot = SnapshotSource(session).take()
+        timelapse = snapshot.timelapse if snapshot.daemon is not None else None
+    if timelapse is not None and timelapse.state.is_active:
+        if not options.yes:
+            ask_once(timelapse)
+        # The request names the timelapse: another one may have begun by the time the daemon reads it.
+        body["timelapse_id"] = timelapse.id
+    return request_change(session, "cancel", body)
 
 
 def ask_once(timelapse: TimeLapse) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.control_client import DaemonNotThere
+from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
+from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
 from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
@@ -16,11 +19,12 @@ from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
-from plantimager.timelapse.support.errors import EXIT_CONFIG, TimelapsedError
+from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
@@ -50,9 +54,43 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     findings += [check_definition(path, driver, now, session.places) for path in definitions]
     if driver is not None:
         driver.close()
+    judged, unjudged = _ask_service(definitions, session)
+    first = findings[0]
+    findings[0] = replace(first, notes=(*first.notes, *unjudged))
+    if judged and not configurations:  # it judges the one that it would use
+        findings[0] = _joined(findings[0], *judged[0])
+    of_definitions = range(len(findings) - len(definitions), len(findings))
+    for place, found in zip(of_definitions, judged[1:], strict=False):
+        findings[place] = _joined(findings[place], *found)
     for finding in findings:
         session.screen.write(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
+
+
+def _ask_service(definitions: Sequence[Path], session: Session) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Return what the service finds in its configuration and in these definitions, and why it was not asked."""
+    contents = []
+    for path in definitions:
+        content = b""
+        with suppress(OSError):  # its finding says so already
+            content = read_regular(path, MAX_REQUEST_BYTES)
+        contents.append(content)
+    try:
+        found = ask_daemon(session, "check", {"names": [*map(str, definitions)]}, contents).details["found"]
+        return [(str(one["problem"] or ""), [str(note) for note in one["notes"]]) for one in found], []
+    except DaemonNotThere:
+        unknown = f"no daemon runs, so what its account may read, run and write was not judged ({session.start_hint})"
+        return [], [unknown] if session.scope is Scope.SYSTEM else []
+    except (TimelapsedError, OSError, KeyError, TypeError) as problem:
+        return [], [f"the service was not asked: {problem}"]
+
+
+def _joined(finding: Finding, problem: str, notes: Sequence[str]) -> Finding:
+    """Return a finding with what the service found besides."""
+    if problem and finding.problem is None:
+        return replace(finding, problem=ConfigurationError(f"{finding.subject}, by the service: {problem}"))
+    new = [f"by the service: {note}" for note in notes if note not in finding.notes]
+    return replace(finding, notes=(*finding.notes, *new))
 
 
 def program_notes(path: Path | None, session: Session) -> Iterator[str]:

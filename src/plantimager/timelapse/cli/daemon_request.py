@@ -1,100 +1,71 @@
-"""A request to the daemon: finding the daemon, leaving the request, waiting for its answer, withdrawing it."""
+"""A request to the daemon of a session: connecting to it, asking, showing its answer."""
 
 from __future__ import annotations
 
 import os
-import pwd
-import secrets
-import signal
+import stat
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.channel.inbox import Answer, collect_answer, inbox_path, leave_request, request_path
-from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import lock_path, running_daemon
-from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, DefinitionRefused, TimelapsedError
-from plantimager.timelapse.support.inotify import FileWatch
-from plantimager.timelapse.support.text import printable
+from plantimager.timelapse.channel.control_client import Connection, DaemonNotThere, connect
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.cli.service_state import describe_absence
+from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
-
-ANSWER_SECONDS: Final = 15.0
-"""Time for the daemon to answer. It answers at once, unless it waits for the clock or the machine is in trouble."""
-LIVENESS_SECONDS: Final = 1.0
-"""Time between two checks that the daemon still runs. Its answer is noticed at once."""
-
 
 _UNTIL_SAVED: Final = (
     "the daemon goes on with it and tries again to save it; timelapsectl status says when that is done"
 )
-
-
-class DaemonNotThere(TimelapsedError):
-    """No daemon has answered a request yet."""
-
-    exit_code = EXIT_UNAVAILABLE
+_WITHDRAWN: Final = "withdrawn; should the daemon have begun with it before, timelapsectl status shows that"
 
 
 class NotSaved(TimelapsedError):
     """The daemon goes on with what it has accepted, but that is not on disk yet."""
 
 
-class AnswerLost(TimelapsedError):
-    """The daemon has handled a request, and could not write its answer."""
+def connect_daemon(session: Session) -> AbstractContextManager[Connection | None]:
+    """Return a context with a connection to the session's daemon, ``None`` where none runs; raises as `connect`.
+
+    The service's user is whom the storage directory belongs to.
+    """
+    trusted = {0, os.geteuid()}
+    with suppress(OSError):
+        storage = session.store.parent.lstat()
+        trusted |= {storage.st_uid} if stat.S_ISDIR(storage.st_mode) else set()
+    return connect(session.places.controls, trusted, session.clock)
 
 
-class NotTheDaemon(TimelapsedError):
-    """The process that a lock names runs as another user than the store's."""
-
-
-def find_daemon(store: Path) -> int | None:
-    """Return the PID of the daemon that runs on a store, or ``None``.
+def ask_daemon(
+    session: Session,
+    command: str,
+    body: Mapping[str, Any],
+    files: Sequence[bytes] = (),
+    is_in_progress: Callable[[], bool] = lambda: False,
+) -> Answer:
+    """Send the daemon a request, and return its answer.
 
     Raises
     ------
-    NotTheDaemon
-        The lock names a process of another user. Whoever may write the lock must not make root signal that process.
+    DaemonNotThere
+        No daemon runs.
+    TimelapsedError
+        As `connect` and `Connection.ask`.
     """
-    pid = running_daemon(store)
-    if pid is None:
-        return None
-    try:
-        runs_as = Path("/proc", str(pid)).stat().st_uid
-    except FileNotFoundError:  # it has just ended
-        return None
-    us = os.geteuid()
-    if runs_as == store.parent.stat().st_uid or (runs_as == us and us != 0):
-        return pid
-    raise NotTheDaemon(
-        f"{lock_path(store)}: PID {pid} is no daemon of the store's owner; it is left alone",
-        hint="have the daemon run as the user whose storage directory it is",
-    )
+    sudo_user = session.environment.get("SUDO_USER") if os.geteuid() == 0 else None
+    with connect_daemon(session) as daemon:
+        if daemon is None:
+            raise _not_there(session)
+        return daemon.ask(command, {**body, **({"sudo_user": sudo_user} if sudo_user else {})}, files, is_in_progress)
 
 
-def signal_daemon(store: Path, pid: int) -> None:
-    """Send the daemon SIGHUP, if it still runs: it looks at its requests then."""
-    if find_daemon(store) == pid:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGHUP)
-
-
-def requester_name(environment: Mapping[str, str]) -> str:
-    """Return the name of the person: the one who used sudo, else the user of this process."""
-    name = str(os.getuid())
-    with suppress(KeyError):
-        name = pwd.getpwuid(os.getuid()).pw_name
-    sudo_user = environment.get("SUDO_USER") if os.getuid() == 0 else None
-    return f"{sudo_user} (as {name})" if sudo_user and sudo_user != name else name
-
-
-def send_request(session: Session, kind: str, content: bytes, pid: int | None, *, subject: str, later: str) -> int:
-    """Leave a request, wait for the daemon's answer, show it, and return the exit code 0.
-
-    The daemon's answer names the request by its path; people know it as ``subject``.
+def request_change(session: Session, command: str, body: Mapping[str, Any], files: Sequence[bytes] = ()) -> int:
+    """Ask for a change of the timelapse, show the answer, and return the exit code 0.
 
     Raises
     ------
@@ -102,85 +73,30 @@ def send_request(session: Session, kind: str, content: bytes, pid: int | None, *
         The daemon refuses.
     NotSaved
         The daemon has accepted it, but its store can't be written.
-    AnswerLost
-        The daemon has handled the request, but its answer can't be written.
-    DaemonNotThere
-        No answer came. Where no daemon runs, ``later`` says what will happen when it starts.
+    TimelapsedError
+        As `ask_daemon`.
     KeyboardInterrupt
         The person stopped waiting; the request is withdrawn.
     """
-    request, token = None, secrets.token_hex(8)
     try:
-        request = leave_request(session.store, kind, token, content)
-        answer = wait_for_answer(session, request, pid) if pid is not None else None
+        answer = ask_daemon(session, command, body, files)
     except KeyboardInterrupt:
-        if request is None:  # the interrupt may have come when the request had just been left
-            request_path(session.store, kind, token).unlink(missing_ok=True)
-        session.screen.write(_withdraw(request, subject))
+        session.screen.write(_WITHDRAWN)
         raise
-    if pid is None:
-        raise DaemonNotThere(f"no daemon is running; {later} when it starts", hint=session.start_hint)
-    if answer is None:
-        raise _unanswered(session, request, pid)
-    message = answer.message.replace(printable(str(request)), subject)
     if not answer.accepted:
-        raise DefinitionRefused(message)
-    session.screen.write(message)
+        raise DefinitionRefused(answer.message)
+    session.screen.write(answer.message)
     if answer.not_saved:
         raise NotSaved(answer.not_saved, hint=_UNTIL_SAVED)
     return 0
 
 
-def wait_for_answer(
-    session: Session, request: Path, pid: int, is_in_progress: Callable[[], bool] = lambda: False
-) -> Answer | None:
-    """Signal the daemon and return its answer; ``None`` if it doesn't come within `ANSWER_SECONDS`.
-
-    The time starts again whenever the request ``is_in_progress``.
-    """
-    deadline = session.clock.monotonic() + ANSWER_SECONDS
-    with FileWatch(inbox_path(session.store)) as watch:
-        signal_daemon(session.store, pid)
-        while True:
-            answer = collect_answer(request)
-            if answer is not None:
-                return answer
-            if is_in_progress():
-                deadline = session.clock.monotonic() + ANSWER_SECONDS
-            left = deadline - session.clock.monotonic()
-            if left <= 0 or running_daemon(session.store) != pid:
-                return collect_answer(request)  # it may have come at the last moment
-            watch.wait(min(left, LIVENESS_SECONDS))
-
-
-def _withdraw(request: Path | None, subject: str) -> str:
-    """Remove a request, ``None`` if it wasn't left yet; return a sentence, also if the daemon was quicker."""
-    if request is None:
-        return "withdrawn"
-    try:
-        request.unlink()
-        sentence = "withdrawn; should the daemon have begun with it at this very moment, timelapsectl status shows that"
-    except FileNotFoundError:
-        sentence = "too late to withdraw it; timelapsectl status shows what became of it"
-    answer = collect_answer(request)
-    return (
-        sentence
-        if answer is None
-        else f"too late to withdraw it: {answer.message.replace(printable(str(request)), subject)}"
-    )
-
-
-def _unanswered(session: Session, request: Path, pid: int) -> TimelapsedError:
-    """Return why there is no answer; a request whose file is gone was handled all the same."""
-    if not os.path.lexists(request):
-        handled = f"the daemon (PID {pid}) has handled it, but its answer can't be written beside {session.store}"
-        return AnswerLost(handled, hint="timelapsectl status shows what became of it; is the disk full?")
-    if running_daemon(session.store) != pid:
-        ended = "the daemon ended before it answered; the request stays for its next start"
-        return DaemonNotThere(ended, hint=session.start_hint)
-    status = read_live(session.store).get("status")
-    at = f" ({status})" if isinstance(status, str) and status else ""
-    return DaemonNotThere(
-        f"the daemon (PID {pid}) has not answered within {ANSWER_SECONDS:g} s{at}; the request stays",
-        hint="see what it does with timelapsectl status and timelapsectl log",
-    )
+def _not_there(session: Session) -> TimelapsedError:
+    with suppress(OSError):
+        pid = running_daemon(session.store)
+        if pid is not None:
+            return DaemonNotThere(
+                f"the daemon (PID {pid}) takes no requests: it is just starting, or its socket can't be made",
+                hint="try again in a moment; timelapsectl log shows what it says",
+            )
+    return describe_absence(session)

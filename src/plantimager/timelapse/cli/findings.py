@@ -1,17 +1,21 @@
 """What is wrong with a configuration or a definition, and what it means where nothing is.
 
-`check` shows it; `preview`, `start` and `admission` refuse by it.
+`check` shows it; `preview` and `start` refuse by it.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.disk_outlook import call_with_disk, held_timelapse, outlook_of_definition
+from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes, is_name_used
@@ -21,16 +25,18 @@ from plantimager.timelapse.support.errors import ConfigurationError, DriverBroke
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, tzinfo
 
     from plantimager.timelapse.cli.disk_outlook import DiskOutlook
+    from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.faults import Fault
 
+LOCAL_TIME: Final = Path("/etc/localtime")
+"""The host's zone, in which the service reads definitions; UTC where the file is missing."""
 MAX_NAMED: Final = 3
 """Datasets that a note names."""
 
@@ -76,9 +82,9 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
     schedule = describe_schedule(definition.mode, slots, now)
-    clashes = clash_notes(definition, places)
-    fit = scan_fit_notes(definition, slots, driver, places)
-    disk = outlook_of_definition(definition, slots, driver, places, now)
+    clashes = where_allowed(clash_notes, definition, places)
+    fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
+    disk = disk_where_allowed(definition, slots, driver, places, now)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
         str(path),
@@ -86,6 +92,24 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
         (*notes, *clashes, *fit, *unchecked),
         disk=disk,
     )
+
+
+def where_allowed(find: Callable[..., Iterable[str]], *arguments: object) -> tuple[str, ...]:
+    """Return notes, none where the storage is closed to this user: the daemon, which may read it, judges as well."""
+    try:
+        return tuple(find(*arguments))
+    except PermissionError:
+        return ()
+
+
+def disk_where_allowed(
+    definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places, now: datetime
+) -> DiskOutlook | None:
+    """Return the outlook of the disk, ``None`` where the storage is closed to this user."""
+    try:
+        return outlook_of_definition(definition, slots, driver, places, now)
+    except PermissionError:
+        return None
 
 
 def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
@@ -182,3 +206,17 @@ def _describe_config(config: Config, places: Places) -> str:
     datasets = f"datasets in {places.datasets_in(config.datasets)}" if named else "datasets beside the store"
     policies = f"missed = {config.missed.value}, clock = {config.clock.value}"
     return f"{source}; driver {config.driver}, {datasets}, {policies}"
+
+
+def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:
+    """Yield a note where TZ in this shell makes other slots than the host's zone, which the service uses."""
+    if session.scope is Scope.OWN or not session.environment.get("TZ"):
+        return
+    zone: tzinfo = UTC
+    with suppress(OSError, ValueError), LOCAL_TIME.open("rb") as file:
+        zone = ZoneInfo.from_file(file)
+    with suppress(FaultsFound):  # the daemon reports them
+        slots = definition.schedule(now, zone).slots
+        if slots != schedule.slots:
+            first = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
+            yield f"the service reads times without an offset in the host's zone, not in TZ: {first}"

@@ -1,23 +1,13 @@
-"""``timelapsectl rig``: manual commands. The daemon carries them out where one runs, else this process does."""
+"""``timelapsectl rig``: manual commands, which the daemon carries out."""
 
 from __future__ import annotations
 
 import json
 import re
-import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.channel.inbox import clear_pictures, collect_picture, leave_request
-from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.channel.lock import running_daemon
-from plantimager.timelapse.cli.daemon_request import (
-    ANSWER_SECONDS,
-    DaemonNotThere,
-    find_daemon,
-    requester_name,
-    signal_daemon,
-    wait_for_answer,
-)
+from plantimager.timelapse.cli.daemon_request import ask_daemon
+from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand
@@ -32,13 +22,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.cli.session import Session
 
-RIG_STAYS_NOTE: Final = "no daemon runs, so the rig stays like this until one starts"
-
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 """Names that a picture may have. The daemon chooses the name: it must not lead to another directory."""
-
-_Outcome = tuple[str, "Mapping[str, Any]", "Sequence[bytes]"]
-"""The sentence, the details and the pictures."""
 
 
 def run_rig(options: argparse.Namespace, session: Session) -> int:
@@ -48,76 +33,42 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
     ------
     ManualCommandRefused, DriverError, DriverBroken
         A scan comes first, the rig can't do it, or the driver doesn't offer it or fails.
-    DaemonNotThere
-        The daemon doesn't answer.
+    TimelapsedError
+        No daemon has answered.
     OSError
-        The request can't be left, or a picture can't be written.
+        A picture can't be written.
     """
-    command = _read_command(options, session)
-    pid = find_daemon(session.store)
-    sentence, details, pictures = _ask_daemon(command, session, pid) if pid is not None else _do_here(command, session)
+    command = _read_command(options)
+    answer = ask_daemon(session, "rig", command.body(), is_in_progress=lambda: _is_in_progress(session))
+    if not answer.accepted:
+        raise ManualCommandRefused(answer.message)
     if command.action is ManualAction.CHECK:
-        return _show_parts(details["parts"], session, as_json=options.json)
+        return _show_parts(answer.details["parts"], session, as_json=options.json)
     if command.action is ManualAction.SNAPSHOT:
-        for line in _write_pictures(details["pictures"], pictures, options.output, session):
+        for line in _write_pictures(answer.details["pictures"], answer.files, options.output, session):
             session.screen.write(line)
     else:
-        session.screen.write(one_line(sentence))
-    if pid is None and command.action is not ManualAction.TRY:
-        session.screen.write(session.screen.paint(f"note: {RIG_STAYS_NOTE}", Style.DIM))
+        session.screen.write(one_line(answer.message))
     return 0
 
 
-def _read_command(options: argparse.Namespace, session: Session) -> ManualCommand:
-    action, who = ManualAction(options.action), requester_name(session.environment)
+def _is_in_progress(session: Session) -> bool:
+    """Whether the daemon still carries a manual command out."""
+    return ask_daemon(session, "status", {}).details.get("rig") == Call.MANUAL
+
+
+def _read_command(options: argparse.Namespace) -> ManualCommand:
+    action = ManualAction(options.action)
     match action:
         case ManualAction.GOTO:
-            return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan), who=who)
+            return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan))
         case ManualAction.SNAPSHOT:
-            return ManualCommand(action=action, camera=options.camera, who=who)
+            return ManualCommand(action=action, camera=options.camera)
         case ManualAction.LIGHTS:
-            return ManualCommand(action=action, on=options.state == "on", who=who)
+            return ManualCommand(action=action, on=options.state == "on")
         case ManualAction.TRY:
-            return ManualCommand(action=action, position=options.position, who=who)
-    return ManualCommand(action=action, who=who)
-
-
-def _do_here(command: ManualCommand, session: Session) -> _Outcome:
-    from plantimager.timelapse.cli.rig_local import perform_locally  # noqa: PLC0415 - drivers and store, for this alone
-
-    report = perform_locally(command, session)
-    return report.sentence, report.details, [picture.content for picture in report.pictures]
-
-
-def _ask_daemon(command: ManualCommand, session: Session, pid: int) -> _Outcome:
-    request = leave_request(session.store, "rig", secrets.token_hex(8), json.dumps(command.body()).encode())
-    answer = None
-    try:
-        answer = wait_for_answer(session, request, pid, lambda: read_live(session.store).get("rig") == Call.MANUAL)
-    finally:
-        if answer is None:  # also after Ctrl-C: the arm must stop then
-            _withdraw(request, pid, session)
-    if answer is None:
-        is_running = running_daemon(session.store) == pid
-        outcome = f"has not answered within {ANSWER_SECONDS:g} s" if is_running else "ended meanwhile"
-        raise DaemonNotThere(
-            f"the daemon (PID {pid}) {outcome}; nothing more is asked of the rig",
-            hint="see what it does with timelapsectl status and timelapsectl log",
-        )
-    if not answer.accepted:
-        raise ManualCommandRefused(answer.message)
-    try:
-        pictures = [collect_picture(request, number) for number, _ in enumerate(answer.details["pictures"])]
-    finally:
-        clear_pictures(request)
-    return answer.message, answer.details, pictures
-
-
-def _withdraw(request: Path, pid: int, session: Session) -> None:
-    """Remove a request, and make the daemon notice that."""
-    request.unlink(missing_ok=True)
-    clear_pictures(request)
-    signal_daemon(session.store, pid)
+            return ManualCommand(action=action, position=options.position)
+    return ManualCommand(action=action)
 
 
 def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json: bool) -> int:
@@ -149,5 +100,5 @@ def _write_pictures(
         if not _SAFE_NAME.fullmatch(name):
             raise ManualCommandRefused(f"no picture can be called {one_line(name)}")
         path = output / name if into_directory else output
-        path.write_bytes(picture)
+        write_own_file(path, picture, is_new=into_directory)
         yield f"{path}: by {description['camera']}"

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.control_client import DaemonNotThere
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.config import Missed, read_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
     EXIT_CONFIG,
-    EXIT_UNAVAILABLE,
     ConfigurationError,
     DefinitionRefused,
     FaultsFound,
@@ -67,12 +67,6 @@ _EXIT_STATUSES: Final = {
 """Those of systemd itself, see systemd.exec(5)."""
 
 
-class DaemonAbsent(TimelapsedError):
-    """A command needs the daemon, and none runs."""
-
-    exit_code = EXIT_UNAVAILABLE
-
-
 class ServiceState(Struct, frozen=True):
     """What is known of a service whose daemon doesn't run."""
 
@@ -85,10 +79,10 @@ class ServiceState(Struct, frozen=True):
     """What will become of the definition in the configuration directory when a daemon starts."""
 
 
-def describe_absence(session: Session) -> DaemonAbsent:
+def describe_absence(session: Session) -> DaemonNotThere:
     """Return the refusal of a command that needs the daemon: why none runs, and the command that mends it."""
     state = read_service_state(session)
-    return DaemonAbsent(f"no daemon is running: {state.why}", hint=state.remedy)
+    return DaemonNotThere(f"no daemon is running: {state.why}", hint=state.remedy)
 
 
 def read_service_state(session: Session) -> ServiceState:

@@ -16,7 +16,6 @@ from plantimager.timelapse.settings.config import SITE_DIRECTORY
 from plantimager.timelapse.settings.places import Places, find_places
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.clock import Clock, SystemClock
-from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
 
-SERVICE_COMMANDS: Final = ("start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver")
+SERVICE_COMMANDS: Final = (
+    *("check", "start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver"),
+)
 """The commands that ask a service or show what it does."""
 
 UNIT: Final = "plant-imager-timelapsed"
@@ -82,15 +83,14 @@ def open_session(options: argparse.Namespace) -> Session:
     ------
     FaultsFound
         As `session_places`.
-    TimelapsedError
-        As `check_service_exists`.
     """
     environment = dict(os.environ)
     requested = Scope(options.scope) if options.scope else None
     scope = choose_scope(environment, requested, os.getuid())
     places = session_places(scope, environment, rig=options.rig, config_file=options.config)
-    if requested is None and options.command in SERVICE_COMMANDS:
-        check_service_exists(scope, places, SYSTEM_STORAGE)
+    if requested is None and options.command in SERVICE_COMMANDS and is_for_the_machine(scope, places, SYSTEM_STORAGE):
+        scope = Scope.SYSTEM
+        places = session_places(scope, environment, rig=options.rig, config_file=options.config)
     return Session(
         environment=environment,
         scope=scope,
@@ -110,20 +110,9 @@ def choose_scope(environment: Mapping[str, str], requested: Scope | None, uid: i
     return Scope.SYSTEM if uid == 0 else Scope.USER
 
 
-def check_service_exists(scope: Scope, places: Places, system_storage: Path) -> None:
-    """Refuse a command for a user's own service where only the machine has one: sudo was forgotten.
-
-    Raises
-    ------
-    TimelapsedError
-        The hint names both ways out.
-    """
-    if scope is not Scope.USER or places.store.parent.exists() or not os.path.lexists(system_storage):
-        return
-    raise TimelapsedError(
-        f"you have no service of your own ({places.store.parent}), but the machine has one",
-        hint="put sudo before it, or --user behind timelapsectl for your own",
-    )
+def is_for_the_machine(scope: Scope, places: Places, system_storage: Path) -> bool:
+    """Whether a user who has no service of their own means the machine's, which the group may ask without sudo."""
+    return scope is Scope.USER and not places.store.parent.exists() and os.path.lexists(system_storage)
 
 
 def session_places(

@@ -1,7 +1,8 @@
 """The state of a rig at one moment: read once, then shown as text, as JSON or as a picture.
 
-Everything is read only, from the store, the live status and the lock. It therefore works whether or not the daemon
-runs. Nothing here is worded for one screen, and `StatusSnapshot.redact` removes the store's secrets from texts.
+Everything is read only: from the daemon where it answers, else from the store, the live status and the lock, where
+they may be read. Nothing here is worded for one screen, and `StatusSnapshot.redact` removes the store's secrets from
+texts.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence, LastSign, 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.fit import describe_gap
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.scan.secrets import secrets_in
 from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.public_copy import secrets_of
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.support.text import one_line
 
@@ -175,7 +176,7 @@ def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
 
 
 def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
-    """Read the state of a rig.
+    """Read the state of a rig from its files.
 
     Raises
     ------
@@ -199,7 +200,7 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
         daemon=daemon,
         evidence=evidence,
         seen=last_seen(sign, stored.logbook, clock),
-        secrets=tuple(sorted({*secrets_in(stored.kept.extra)}, key=len, reverse=True)),
+        secrets=secrets_of(stored),
     )
 
 
@@ -207,13 +208,18 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
     pid = running_daemon(store)
     if pid is None:
         return None
-    up_since = _up_since(pid, clock)
+    since = up_since(pid, clock)
     live = read_live(store)
     if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
-        return RunningDaemon(pid=pid, up_since=up_since)
+        return RunningDaemon(pid=pid, up_since=since)
+    return daemon_of(live, pid, since)
+
+
+def daemon_of(live: Mapping[str, Any], pid: int, since: datetime | None) -> RunningDaemon:
+    """Return the daemon that a live status is of; what is said in it is not trusted."""
     return RunningDaemon(
         pid=pid,
-        up_since=up_since,
+        up_since=since,
         status=_text(live, "status"),
         driver=_text(live, "driver"),
         rig=_text(live, "rig") or "unknown",
@@ -224,7 +230,8 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
     )
 
 
-def _up_since(pid: int, clock: Clock) -> datetime | None:
+def up_since(pid: int, clock: Clock) -> datetime | None:
+    """Return when a process was started, ``None`` where it has ended or is hidden."""
     try:
         started = int(process_start(pid)) / os.sysconf("SC_CLK_TCK")
     except OSError:

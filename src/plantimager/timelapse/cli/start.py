@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.channel.inbox import MAX_REQUEST_BYTES
-from plantimager.timelapse.cli.admission import check_admission, zone_notes
-from plantimager.timelapse.cli.daemon_request import find_daemon, send_request
-from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
-from plantimager.timelapse.cli.findings import configured_driver, existing_notes, read_with_schedule, scan_fit_notes
-from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.cli.daemon_request import request_change
+from plantimager.timelapse.cli.findings import (
+    configured_driver,
+    disk_where_allowed,
+    existing_notes,
+    scan_fit_notes,
+    where_allowed,
+    zone_notes,
+)
+from plantimager.timelapse.settings.definition import definition_of
+from plantimager.timelapse.settings.toml_file import load_toml
 
 if TYPE_CHECKING:
     import argparse
@@ -25,27 +31,22 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     FileUnusable, FaultsFound
         The definition has faults.
     DefinitionRefused
-        It can't be taken up, now or by the daemon when it starts.
+        It can't be taken up now.
     NotSaved
         It is taken up, but that is not on disk yet.
-    DaemonNotThere
-        The request was left, but no daemon has answered it.
-    OSError
-        The request can't be left.
+    TimelapsedError
+        No daemon has answered.
     """
     now = session.clock.now()
-    definition, schedule = read_with_schedule(options.file, now)
-    pid = find_daemon(session.store)
-    if pid is None:
-        check_admission(definition, session)
+    file = load_toml(options.file)
+    definition = definition_of(file)
+    schedule = definition.schedule(now)
     with configured_driver(session.places) as driver:
-        fit = scan_fit_notes(definition, schedule.slots, driver, session.places)
-        disk = outlook_of_definition(definition, schedule.slots, driver, session.places, now)
+        fit = where_allowed(scan_fit_notes, definition, schedule.slots, driver, session.places)
+        disk = disk_where_allowed(definition, schedule.slots, driver, session.places, now)
     if disk is not None and disk.is_full:
         fit += (f"disk: {disk.words}",)
-    clashes = existing_notes(definition, session.places)
+    clashes = where_allowed(existing_notes, definition, session.places)
     for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
-    content = read_regular(options.file, MAX_REQUEST_BYTES)
-    later = f"{definition.name} will be taken up"
-    return send_request(session, "start", content, pid, subject=str(options.file), later=later)
+    return request_change(session, "start", {"file": os.path.abspath(options.file)}, [file.content])  # noqa: PTH100 - links in it are the person's own name for the file

@@ -16,7 +16,8 @@ from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelaps
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt, take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import service_lines, status_lines
 from plantimager.timelapse.cli.terminal import detect_screen, fit
@@ -64,7 +65,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     if options.follow:
         return _follow(options, session)
     try:
-        snapshot = take_snapshot(session.store, session.clock)
+        snapshot = SnapshotSource(session).take()
     except StoreUnreadable:
         _show_unit_state(session)
         raise
@@ -135,6 +136,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
     """Show the status on every change. Ctrl-C (or SIGTERM) is the usual end, not a failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     drawn, aside = session.screen.interactive and not options.json, None
+    source = SnapshotSource(session)
     with FileWatch(session.store.parent) as watch:
         try:
             if drawn:
@@ -142,7 +144,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
             before: object = None
             service, asked_at = None, datetime.min.replace(tzinfo=UTC)
             while True:
-                snapshot = take_snapshot(session.store, session.clock)
+                snapshot = source.take()
                 aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
                 if snapshot.daemon is not None or not timedelta(0) <= snapshot.at - asked_at < SERVICE_AGE:
                     service, asked_at = _find_service(session, snapshot), snapshot.at
@@ -159,7 +161,7 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = replace(take_snapshot(session.store, session.clock), aside=aside or (), service=service)
+        last = replace(source.take(), aside=aside or (), service=service)
         session.screen.write(*status_lines(last, session.screen, options.records))
     return 0
 

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.service_state import read_service_state
-from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
@@ -62,7 +64,7 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     OSError
         The picture can't be written.
     """
-    snapshot = take_snapshot(_find_store(options.name, session), session.clock)
+    snapshot = _find_snapshot(options.name, session)
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
         return 0
@@ -75,7 +77,7 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         if options.svg == STANDARD_OUTPUT:
             sys.stdout.buffer.write(picture)
             return 0
-        options.svg.write_bytes(picture)
+        write_own_file(options.svg, picture)
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
     session.screen.write(*draw_text(chart, session.screen))
@@ -95,22 +97,22 @@ def read_boots() -> list[Span]:
         return []  # an older journalctl has another format
 
 
-def _find_store(name: str | None, session: Session) -> Path:
-    """Return the store of a timelapse: the rig's present one, or one in the archive by its name."""
+def _find_snapshot(name: str | None, session: Session) -> StatusSnapshot:
+    """Return the state of a timelapse: the rig's present one, or one in the archive by its name."""
     if name is None:
-        return session.store
+        return SnapshotSource(session).take()
     archived = session.places.history / f"{name}.json"
     is_archived = is_safe_name(name) and archived.exists()
     try:
-        present = take_snapshot(session.store, session.clock).timelapse
+        present = SnapshotSource(session).take()
     except StoreError:
         if not is_archived:
             raise
         present = None  # the archived one can still be drawn
-    if present is not None and present.id == name:
-        return session.store
+    if present is not None and present.timelapse is not None and present.timelapse.id == name:
+        return present
     if is_archived:
-        return archived
+        return take_snapshot(archived, session.clock)
     names = sorted(path.stem for path in session.places.history.glob("*.json"))
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     raise TimelapsedError(

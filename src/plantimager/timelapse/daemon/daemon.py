@@ -1,20 +1,23 @@
 """The daemon as a whole: it takes the lock, puts the loop together, runs it, and leaves nothing behind.
 
-One thread, the loop's, decides. Of the others the disk thread writes the store, the side thread the live status and the
-answers, the log thread the lines, and the rig thread makes the calls of the driver. Signal handlers only set a flag and
-wake the loop.
+One thread, the loop's, decides. Of the others the disk thread writes the store, the side thread the live status, the
+log thread the lines, the control thread reads requests and writes answers, and the rig thread calls the driver.
+Signal handlers only set a flag and wake the loop.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+import os
+import shutil
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from plantimager.timelapse.channel.inbox import inbox_path
+from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.channel.served_client import Access
 from plantimager.timelapse.daemon.active_config import ActiveConfig
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
 from plantimager.timelapse.daemon.common import Common
@@ -24,20 +27,24 @@ from plantimager.timelapse.daemon.disk_thread import DiskThread
 from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
+from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
+from plantimager.timelapse.daemon.manual_intake import ManualIntake
 from plantimager.timelapse.daemon.phases import Lifecycle
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
-from plantimager.timelapse.daemon.request_handler import RequestHandler
+from plantimager.timelapse.daemon.request_handler import RequestHandler, read_start
+from plantimager.timelapse.daemon.request_queue import RequestQueue
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
 from plantimager.timelapse.daemon.rig_power import RigPower
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
-from plantimager.timelapse.daemon.side_writes import SideInbox, SideLive, SideThread
+from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
+from plantimager.timelapse.daemon.status_answer import StatusAnswer
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
@@ -48,7 +55,9 @@ from plantimager.timelapse.support.durable import make_private_directory, sweep_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.live import LiveFile
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
     from plantimager.timelapse.drivers.base import ScannerDriver
@@ -58,8 +67,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.systemd.notifier import Notifier
 
 
-REQUEST_TIME: Final = timedelta(minutes=1)
-"""For ``timelapsectl`` to write a request: a younger temporary file may be of one that is just being left."""
+def make_control(places: Places, receive: Callable[[Request], None], clock: Clock) -> ControlServer:
+    """Return the server of a rig's control socket; the group may use that of a service of the machine."""
+    access = Access(os.geteuid(), os.getegid() if places.is_shared else None)
+    return ControlServer(places.control, access, receive, clock)
 
 
 class Host(Struct, frozen=True):
@@ -71,6 +82,7 @@ class Host(Struct, frozen=True):
     live: LiveFile
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver
     make_thread: Callable[[Clock, Callable[[CallOutcome], None]], RigThread] = RigThread
+    make_control: Callable[[Places, Callable[[Request], None], Clock], ControlServer] = make_control
     side: SideThread = field(default_factory=SideThread)
 
 
@@ -83,6 +95,7 @@ class Daemon:
         self.lifecycle = Lifecycle()
         self.signals = Signals(host.clock)
         self.hold = ManualHold(host.clock)
+        self.requests = RequestQueue(host.clock.wake)
 
     def run(self) -> int:
         """Keep the timelapse going until SIGTERM or SIGINT; return the exit code.
@@ -99,36 +112,45 @@ class Daemon:
         make_private_directory(store.parent)
         lock = InstanceLock(store)
         lock.take()
+        control = self.host.make_control(self.host.places, self.requests.put, self.host.clock)
         try:
             self._sweep()
-            loop = self._put_together(self._open_inbox())
+            loop = self._put_together()
             where = self.config.source or "no configuration file"
             log_event(Action.STARTING, f"store {store}, driver {self.config.driver}, {where}")
+            self._serve(control)
             loop.run()
             self.keeper.finish(self.host.clock.now())
         finally:
+            control.close()
             self.host.side.put("live", partial(self.host.live.end, self.host.clock.now()))
             self.host.side.finish()
             lock.release()
         return self.lifecycle.exit_code
 
     def _sweep(self) -> None:
-        """Delete what writes that were cut off have left: of the store, in the archive, of requests."""
-        store, a_while_ago = self.host.places.store, self.host.clock.now() - REQUEST_TIME
-        requests = sweep_directory(inbox_path(store), a_while_ago.timestamp())
-        swept = [*sweep_temporaries(follow_link(store)), *sweep_directory(self.host.places.history), *requests]
+        """Delete what writes that were cut off have left: of the store and in the archive."""
+        store = self.host.places.store
+        self._sweep_requests(store.with_name(f"{store.name}.requests"))
+        swept = [*sweep_temporaries(follow_link(store)), *sweep_directory(self.host.places.history)]
         if swept:
             log_event(Action.STORE_SWEPT, f"{len(swept)} temporary file(s) of a write that was cut off deleted")
 
-    def _open_inbox(self) -> SideInbox:
-        inbox = SideInbox(self.host.places.store, self.host.side)
-        try:
-            inbox.open()
-        except OSError as problem:  # a disk that is full or read-only is no reason not to scan
-            log_event(Action.REQUEST_REFUSED, f"{inbox.directory}: no request can be left: {problem.strerror}")
-        return inbox
+    def _sweep_requests(self, directory: Path) -> None:
+        """Delete the directory in which earlier versions were left requests; those that still wait are dropped."""
+        with suppress(OSError):
+            waiting = [path.name for path in directory.iterdir() if path.suffix in {".json", ".toml"}]
+            shutil.rmtree(directory)
+            if waiting:
+                log_event(Action.REQUEST_REFUSED, f"{directory}: left for an earlier version: {', '.join(waiting)}")
 
-    def _put_together(self, inbox: SideInbox) -> Loop:
+    def _serve(self, control: ControlServer) -> None:
+        try:
+            control.open()
+        except OSError as problem:  # a disk that is full or read-only is no reason not to scan
+            log_event(Action.REQUEST_REFUSED, f"{control.path}: no request can come: {problem.strerror or problem}")
+
+    def _put_together(self) -> Loop:
         """Make the driver, the rig thread, and every part of the loop, in the order in which they need each other.
 
         Raises
@@ -147,19 +169,24 @@ class Daemon:
         slots = SlotRunner(common, scheduler, power, supervisor, probe)
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe)
-        requests = RequestHandler(common, inbox, planner, intake, probe)
+        config = ConfigReload(common, probe)
+        requests = RequestHandler(common, self.requests, config, planner, intake, ManualIntake(common, probe))
         notes = log_start_notes(active.datasets, host.places.store.parent)
-        status = StatusPublisher(common, SideLive(host.live, host.side), probe, lambda: (*notes, *intake.notes))
+        shown = StatusAnswer(SideLive(host.live, host.side), keeper)
+        status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
+        judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver)
+        self.requests.begin(
+            read_by={"start": read_start}, answered_by={"status": shown.answer}, judged_by={"check": judgement.answer}
+        )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):
             keeper.subscribe(subscriber.take)
 
         stop = Stop(common, status)
-        start = Start(
-            common, status, Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before)), requests
-        )
-        reload = Reload(common, status, ConfigReload(common, probe), requests, intake, planner)
+        resume = Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before))
+        start = Start(common, status, resume)
+        reload = Reload(common, status, config, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
-        watched = (retry, power, supervisor, planner, intake, journal, watchdog, start, stop)
+        watched = (requests, retry, power, supervisor, planner, intake, journal, watchdog, start, stop)
         loop = Loop(scheduler, self.lifecycle, start, stop, reload, planner, slots, intake, status, watched)
         return loop

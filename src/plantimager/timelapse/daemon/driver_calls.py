@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from plantimager.timelapse.channel.inbox import Answer
+    from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.support.clock import Clock
 

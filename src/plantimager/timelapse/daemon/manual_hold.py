@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.inbox import Answer
+from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time
@@ -18,7 +18,6 @@ from plantimager.timelapse.support.errors import ManualCommandRefused, ScanCance
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from plantimager.timelapse.channel.inbox import Request
     from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome
     from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -54,10 +53,6 @@ class ManualHold:
         if self.manual is not None or self._held_until is None:
             return None
         return max(self._held_until - self._clock.monotonic(), 0.0)
-
-    def has(self, request: Request) -> bool:
-        """Whether a request is being carried out."""
-        return self.manual is not None and self.manual.request == request
 
     def release(self) -> None:
         """End the time for which the rig is left as it is."""
@@ -138,13 +133,11 @@ class ManualHold:
         self.manual = None
         unexpected = None if isinstance(problem, TimelapsedError | OSError) else problem
         log_event(Action.RIG_BY_HAND, f"{manual.command}, by {manual.command.who}: {answer.message}", error=unexpected)
-        manual.reply(answer)
+        manual.request.answer(answer)
 
     def _refusal(self, problem: BaseException | None) -> Answer:
         words = str(problem)
-        if isinstance(problem, OSError):
-            words = f"the picture can't be handed over: {problem.strerror}"
-        elif not isinstance(problem, TimelapsedError):
+        if not isinstance(problem, TimelapsedError):
             words = f"the driver failed: {type(problem).__name__}: {words}"
         hint = getattr(problem, "hint", None)
         because = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from plantimager.timelapse.channel.inbox import Answer, leave_picture
+from plantimager.timelapse.channel.control_request import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from plantimager.timelapse.channel.inbox import Request
+    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.active_config import ActiveConfig
     from plantimager.timelapse.drivers.base import ScanMonitor, ScannerDriver
     from plantimager.timelapse.drivers.manual_command import ManualCommand
@@ -24,8 +25,6 @@ class ManualRequest(Struct, frozen=True):
 
     command: ManualCommand
     request: Request
-    reply: Callable[[Answer], None]
-    """Answers the request. Loop thread."""
     driver: str
     """The driver's name in the configuration."""
     configuration: Mapping[str, Any]
@@ -43,26 +42,22 @@ class ManualRequest(Struct, frozen=True):
         check_supported(driver, self.driver, self.command)
 
     def run(self, driver: ScannerDriver, monitor: ScanMonitor) -> Answer:
-        """Carry out the command, leave its pictures beside the request, and return the answer. Rig thread.
+        """Carry out the command, and return the answer with its pictures. Rig thread.
 
         Raises
         ------
-        OSError
-            A picture can't be left.
         BaseException
             As `manual_command.perform`, which calls the driver.
         """
         from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_manual_request`
 
         report = perform(driver, self.driver, self.command, self.configuration, monitor, self.trial)
-        for number, picture in enumerate(report.pictures):
-            leave_picture(self.request, number, picture.content)
-        return Answer(accepted=True, message=report.sentence, details=report.details)
+        pictures = tuple(picture.content for picture in report.pictures)
+        return Answer(accepted=True, message=report.sentence, details=report.details, files=pictures)
 
 
 def read_manual_request(
     request: Request,
-    reply: Callable[[Answer], None],
     active: ActiveConfig,
     configuration: Mapping[str, Any],
     clock: Clock,
@@ -71,13 +66,13 @@ def read_manual_request(
 
     Raises
     ------
-    FaultsFound, RequestFaulty, OSError
-        It can't be understood, or read.
+    FaultsFound
+        It can't be understood.
     """
     from plantimager.timelapse.drivers.manual_command import read_manual_command  # noqa: PLC0415 - see above
     from plantimager.timelapse.drivers.trial import Trial  # noqa: PLC0415 - see above
 
-    command = read_manual_command(request.body(), request.path.name)
+    command = replace(read_manual_command(request.body, "rig"), who=request.who)
     place, owner, observe = active.datasets, active.owner, active.observe
     trial = Trial(at=clock.now(), datasets=place, owner=owner, monotonic=clock.monotonic, observe=observe)
-    return ManualRequest(command, request, reply, active.config.driver, configuration, trial)
+    return ManualRequest(command, request, active.config.driver, configuration, trial)

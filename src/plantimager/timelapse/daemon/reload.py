@@ -1,11 +1,10 @@
-"""The reload, ``systemctl reload``: a look again at configuration, requests and definition."""
+"""The reload, ``systemctl reload``: a look again at configuration and definition."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.daemon.journal import IDENTIFIER, Action, log_event
-from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.systemd.journal_lines import set_level
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
     from plantimager.timelapse.daemon.planner import Planner
-    from plantimager.timelapse.daemon.request_handler import RequestHandler
     from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 
 
@@ -53,14 +51,13 @@ class Reload:
         common: Common,
         status: StatusPublisher,
         config: ConfigReload,
-        requests: RequestHandler,
         intake: DefinitionIntake,
         planner: Planner,
     ) -> None:
         self._lifecycle, self._clock = common.lifecycle, common.clock
         self._notifier, self._signals = common.notifier, common.signals
         self._status, self._config = status, config
-        self._requests, self._intake, self._planner = requests, intake, planner
+        self._intake, self._planner = intake, planner
 
     def run_if_asked(self) -> None:
         """Reload if a signal has asked for it.
@@ -71,13 +68,10 @@ class Reload:
             return
         if self._lifecycle.phase.awaits_clock:
             self._config.run()
-            if self._lifecycle.phase is DaemonPhase.WAITING_FOR_CLOCK:
-                self._requests.handle_all()
             return
         self._notifier.reloading(self._clock.monotonic())
         self._config.run()
-        self._requests.handle_all()  # first: a cancellation makes room for the definition that waits
         self._intake.accept_found()
         self._planner.plan()
-        log_event(Action.RELOADED, "configuration, definition and requests were looked at")
+        log_event(Action.RELOADED, "configuration and definition were looked at")
         self._notifier.ready(self._status.line())

@@ -2,58 +2,98 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.channel.inbox import Answer
+from plantimager.timelapse.channel.control_request import Answer, refusal_of
+from plantimager.timelapse.channel.message import MessageFaulty
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.daemon.manual_request import read_manual_request
-from plantimager.timelapse.settings.acceptance import load_definition
+from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
     DefinitionRefused,
-    ManualCommandRefused,
     TimelapsedError,
 )
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from plantimager.timelapse.channel.inbox import Inbox, Request
+    from collections.abc import Mapping
+
+    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.common import Common
-    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+    from plantimager.timelapse.daemon.manual_intake import ManualIntake
     from plantimager.timelapse.daemon.planner import Planner
+    from plantimager.timelapse.daemon.reload import ConfigReload
+    from plantimager.timelapse.daemon.request_queue import RequestQueue
+    from plantimager.timelapse.settings.definition import Definition
+
+MAX_TEXT: Final = 1000
+"""Characters of a reason, and of a file's name."""
 
 
 class RequestHandler:
-    """Handles the requests in the inbox. Loop thread."""
+    """Handles the requests that wait. Loop thread."""
 
     def __init__(
-        self, common: Common, inbox: Inbox, planner: Planner, intake: DefinitionIntake, probe: DatasetProbe
+        self,
+        common: Common,
+        queue: RequestQueue,
+        config: ConfigReload,
+        planner: Planner,
+        intake: DefinitionIntake,
+        manual: ManualIntake,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
-        self._active, self._rig, self._hold = common.active, common.rig, common.hold
-        self._inbox, self._planner, self._intake, self._probe = inbox, planner, intake, probe
+        self._active, self._queue, self._config = common.active, queue, config
+        self._planner, self._intake = planner, intake
+        self._handlers = {"start": self._start, "cancel": self._cancel, "rig": manual.begin}
 
-    def handle_all(self) -> None:
-        """Handle every request that is there, the oldest first.
+    def watch(self) -> None:
+        """Handle the oldest of the requests that wait; after it the next turn of the loop follows at once.
 
-        As long as the clock isn't trusted, manual commands are refused, and the other requests wait.
+        Before the clock was judged they wait; as long as it isn't trusted they are refused.
         """
-        for request in self._inbox.pending():
-            if self._lifecycle.phase.awaits_clock and request.kind != "rig":
-                continue
-            try:
-                message = self._handle(request)
-            except (TimelapsedError, OSError) as refusal:
-                hint = getattr(refusal, "hint", None)
-                message = f"{refusal}{f'; {hint}' if hint else ''}"
-                self._inbox.answer(request, Answer(accepted=False, message=message))
-                said = message.removeprefix(f"{request.path}: ")  # the file is gone by now
-                log_event(Action.REQUEST_REFUSED, f"{request.kind}: {said}")
-            else:
-                if message is not None:
-                    self._inbox.answer(request, self._accepted(message))
+        request = None if self._lifecycle.phase is DaemonPhase.STARTING else self._queue.take()
+        if request is not None:
+            self._handle(request)
+            self._clock.wake()
+
+    def _handle(self, request: Request) -> None:
+        try:
+            self._check_ready(request)
+            message = self._handlers[request.command](request)
+        except (TimelapsedError, OSError) as refusal:
+            answer = refusal_of(refusal)
+            request.answer(answer)
+            log_event(Action.REQUEST_REFUSED, f"{request.command} by {request.who}: {answer.message}")
+        else:
+            if message is not None:
+                request.answer(self._accepted(message))
+
+    def _check_ready(self, request: Request) -> None:
+        """Refuse a request that can't be handled now, or ever.
+
+        Nothing begins under another configuration than the one that the person has written.
+
+        Raises
+        ------
+        TimelapsedError
+            It is refused.
+        """
+        if request.command not in self._handlers:
+            raise MessageFaulty(f"there is no request {one_line(request.command)[:MAX_TEXT]}")
+        if self._lifecycle.phase.is_stopping:
+            raise DefinitionRefused("the service stops", hint="try again when it has started")
+        if self._lifecycle.clock_trouble is not None:
+            raise DefinitionRefused(
+                self._lifecycle.clock_trouble, hint="try again when timelapsectl status calls the clock trusted"
+            )
+        if request.command == "cancel":
+            return
+        self._config.run()
+        if self._active.trouble is not None:
+            raise ConfigurationError(self._active.trouble)
 
     def _accepted(self, message: str) -> Answer:
         """Return the answer to a request that has changed the timelapse; it says so where that isn't on disk."""
@@ -61,36 +101,23 @@ class RequestHandler:
         not_saved = "" if trouble is None else f"not on disk yet: {path} can't be written ({trouble})"
         return Answer(accepted=True, message=message, not_saved=not_saved)
 
-    def _handle(self, request: Request) -> str | None:
-        """Do what a request asks for; return the answer, or ``None`` where that takes a while.
-
-        Nothing begins under another configuration than the one that the person has written.
-
-        Raises
-        ------
-        TimelapsedError, OSError
-            The request is refused.
-        """
-        if self._active.trouble is not None and request.kind != "cancel":
-            raise ConfigurationError(self._active.trouble)
-        if request.kind == "start":
-            return self._intake.accept(load_definition(request.path), "timelapsectl start")
-        if request.kind == "rig":
-            self._begin_manual(request)
-            return None
-        return self._cancel(request)
+    def _start(self, request: Request) -> str:
+        """Accept a definition, which was read beside the loop."""
+        read = request.content
+        if isinstance(read, BaseException):
+            raise read
+        return self._intake.accept(read, origin=f"timelapsectl start, by {request.who}")
 
     def _cancel(self, request: Request) -> str:
         """Cancel the timelapse; a running scan is stopped at its next safe point."""
-        body = request.body()
         timelapse, now = self._keeper.active, self._clock.now()
         if timelapse is None:
             raise DefinitionRefused(f"there is no active timelapse to cancel{self._describe_last()}")
-        wanted = body.get("timelapse_id", timelapse.id)
+        wanted = _text_in(request.body, "timelapse_id") or timelapse.id
         if wanted != timelapse.id:
             raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
-        who, why = body.get("who", "somebody"), body.get("why") or "no reason given"
-        cancelled = timelapse.cancel(now, one_line(str(who)), one_line(str(why)))
+        why = _text_in(request.body, "why") or "no reason given"
+        cancelled = timelapse.cancel(now, request.who, why)
         self._keeper.commit(cancelled, now)
         self._planner.plan_afresh()
         return f"{cancelled.id} is cancelled; {cancelled.tally}"
@@ -102,30 +129,27 @@ class RequestHandler:
             return ""
         return f"; {last.id} is {last.state.value}" + (f", but that is not on disk yet ({trouble})" if trouble else "")
 
-    def _begin_manual(self, request: Request) -> None:
-        """Have the rig carry out a manual command; it is answered when that is done.
 
-        Raises
-        ------
-        ManualCommandRefused
-            The timelapse comes first, another person is at the rig, the driver doesn't offer the command, or a trial
-            has nowhere to go.
-        FaultsFound
-            The command can't be understood.
-        """
-        doubt = self._lifecycle.clock_trouble
-        if doubt is not None:
-            raise ManualCommandRefused(f"{doubt}; until then nobody knows whether a scan is to be resumed")
-        if self._hold.has(request):
-            return
-        configuration = self._keeper.configuration or self._active.config.scan
-        reply = partial(self._inbox.answer, request)
-        manual = read_manual_request(request, reply, self._active, configuration, self._clock)
-        if self._lifecycle.trouble is not None:
-            raise ManualCommandRefused(f"{self._lifecycle.trouble}; the daemon is about to be restarted")
-        self._hold.check_free(self._keeper.timelapse, self._rig.monitor)
-        manual.check_offered(self._active.driver)
-        if manual.is_trial and self._probe.is_elsewhere:
-            raise ManualCommandRefused(f"{self._probe.trouble}")
-        self._hold.begin(manual)
-        self._rig.run(manual)
+def _text_in(body: Mapping[str, Any], key: str) -> str:
+    """Return a text of a request on one line, empty where there is none.
+
+    Raises
+    ------
+    MessageFaulty
+        It is something else.
+    """
+    value = body.get(key) or ""
+    if not isinstance(value, str):
+        raise MessageFaulty(f"{key}: write a text")
+    return one_line(value)[:MAX_TEXT]
+
+
+def read_start(request: Request) -> Definition | Exception:
+    """Return the definition in a request, or why there is none: large ones take seconds, so it isn't the loop's."""
+    from plantimager.timelapse.settings.definition import parse_definition  # noqa: PLC0415 - most daemons read none
+
+    try:
+        source = Path(_text_in(request.body, "file") or "timelapsectl start")
+        return parse_definition(b"".join(request.files[:1]), source)
+    except Exception as problem:  # noqa: BLE001 - it is raised again where the request is handled
+        return problem

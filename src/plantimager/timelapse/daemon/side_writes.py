@@ -1,6 +1,6 @@
 """Writes that the loop doesn't wait for, on threads of their own: whoever takes them must not hold it up.
 
-They are the live status and the answers to requests, and the notices to systemd.
+They are the live status and the notices to systemd.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.channel.inbox import Inbox
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from plantimager.timelapse.channel.inbox import Answer, Request
     from plantimager.timelapse.channel.live import LiveFile
 
 LAST_WRITES_TIMEOUT: Final = 2.0
@@ -68,8 +66,8 @@ class SideThread:
                 write()
             except OSError:  # nothing depends on it
                 pass
-            except Exception as problem:  # noqa: BLE001 - the next status and the next answer are to be written
-                words = f"the live status or an answer can't be written: {type(problem).__name__}"
+            except Exception as problem:  # noqa: BLE001 - the next status is to be written
+                words = f"the live status can't be written: {type(problem).__name__}"
                 log_event(Action.REQUEST_REFUSED, words, error=problem)
 
 
@@ -97,24 +95,3 @@ class SideLive:
     def show(self, *view: Any) -> None:
         """Do as `LiveFile.show`, soon; a view that was not written yet is left out."""
         self._side.put("live", partial(self._live.show, *view))
-
-
-class SideInbox(Inbox):
-    """The inbox whose answers are written by a `SideThread`. Loop thread."""
-
-    def __init__(self, store: Path, side: SideThread) -> None:
-        super().__init__(store)
-        self._side = side
-        self._answered: set[Path] = set()
-        """The requests whose answers may not be written yet."""
-
-    def pending(self) -> list[Request]:
-        """Return the open requests, oldest first, but none that is being answered."""
-        pending = super().pending()
-        self._answered &= {request.path for request in pending}
-        return [request for request in pending if request.path not in self._answered]
-
-    def answer(self, request: Request, answer: Answer) -> None:
-        """Do as `Inbox.answer`, soon."""
-        self._answered.add(request.path)
-        self._side.put(request.path, partial(super().answer, request, answer))

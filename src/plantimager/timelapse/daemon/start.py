@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
-    from plantimager.timelapse.daemon.request_handler import RequestHandler
     from plantimager.timelapse.daemon.resume import Resume
     from plantimager.timelapse.daemon.status_publisher import StatusPublisher
     from plantimager.timelapse.support.errors import StoreCorrupt
@@ -31,14 +30,14 @@ MAX_WAIT: Final = timedelta(days=3650)
 class Start:
     """Leads the daemon to the resume, which waits for a clock that can be trusted. Loop thread."""
 
-    def __init__(self, common: Common, status: StatusPublisher, resume: Resume, requests: RequestHandler) -> None:
+    def __init__(self, common: Common, status: StatusPublisher, resume: Resume) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._notifier = common.active, common.notifier
-        self._status, self._resume, self._requests = status, resume, requests
+        self._status, self._resume = status, resume
         self._loaded: LoadedTimelapse | StoreCorrupt | None = None
 
     def go_on(self) -> None:
-        """Resume if the clock can be trusted by now, and handle the requests that waited. Called every turn until then.
+        """Resume if the clock can be trusted by now. Called every turn until then.
 
         Until then nothing is decided that can't be taken back.
         """
@@ -54,7 +53,6 @@ class Start:
         self._clock.step()  # nothing was decided by the clock as it was set before
         loaded, self._loaded = self._loaded, None
         self._resume.run(loaded)
-        self._requests.handle_all()
 
     def watch(self) -> float | None:
         """Return in how many seconds to judge the clock again, while that is awaited."""

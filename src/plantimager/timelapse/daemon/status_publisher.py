@@ -9,18 +9,20 @@ from plantimager.timelapse.domain.wording import format_status_line
 from plantimager.timelapse.drivers.base import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
-    from plantimager.timelapse.daemon.side_writes import SideLive
+    from plantimager.timelapse.daemon.status_answer import StatusAnswer
     from plantimager.timelapse.daemon.transition import Transition
 
 
 class StatusPublisher:
     """Shows what the daemon is doing: with every transition, and at the end of every turn of the loop. Loop thread."""
 
-    def __init__(self, common: Common, live: SideLive, probe: DatasetProbe, notes: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, common: Common, live: StatusAnswer, probe: DatasetProbe, notes: Callable[[], Iterable[str]]
+    ) -> None:
         """Show what ``notes`` returns: of the storage, and of a definition that has not begun."""
         self._notifier, self._live = common.notifier, live
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle

@@ -1,6 +1,6 @@
 """Manual commands, which a person gives the rig between scans with ``timelapsectl rig``: reading, carrying out.
 
-`perform` is called on the rig thread of a daemon or, where none runs, by the command line itself.
+`perform` is called on the rig thread of the daemon.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 
 MAX_NAME: Final = 100
-"""Characters of the name of a person, or of a camera."""
+"""Characters of the name of a camera."""
 
 
 class ManualAction(StrEnum):
@@ -50,11 +50,11 @@ class ManualCommand(Struct, frozen=True):
     position: int = 0
     """Of `ManualAction.TRY`: one of the path, counted from 1; 0 for all."""
     who: str = "somebody"
-    """The name of the person, for the journal."""
+    """The name of the person, which no request says itself."""
 
     def body(self) -> dict[str, Any]:
         """Return the command as the JSON object of a request, which `read_manual_command` reads."""
-        body: dict[str, Any] = {"action": self.action.value, "who": self.who}
+        body: dict[str, Any] = {"action": self.action.value}
         if self.action is ManualAction.GOTO:
             goal = {"x": self.pose.x, "y": self.pose.y, "pan": self.pose.pan}
             body |= {axis: at for axis, at in goal.items() if at is not None}
@@ -89,7 +89,6 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     faults: list[Fault] = []
     table = Table(body, "", faults)
     action = ManualAction(table.take("action", one_of(*ManualAction)) or ManualAction.CHECK)
-    who = table.take("who", _name, "somebody")
     pose, camera, on, position = Pose(), "", False, 0
     if action is ManualAction.GOTO:
         pose = Pose(**{axis: table.take(axis, coordinate, None) for axis in ("x", "y", "pan")})
@@ -104,7 +103,7 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     table.finish()
     if faults:
         raise FaultsFound(faults, source)
-    return ManualCommand(action=action, pose=pose, camera=camera, on=on, who=who, position=position)
+    return ManualCommand(action=action, pose=pose, camera=camera, on=on, position=position)
 
 
 def _name(value: object) -> str:

@@ -98,7 +98,7 @@ class Rclone:
 
     def __init__(self, configuration: Secret, timeout: timedelta, rate: int | None) -> None:
         self._configuration, self._timeout, self._rate = configuration.path, timeout, rate
-        self._secrets = sorted(secrets_of(configuration.text), key=len, reverse=True)
+        self._secrets = sorted(rclone_secrets(configuration.text), key=len, reverse=True)
 
     def run(self, pace: TargetPace, *words: str, names: Sequence[str]) -> RcloneRun:
         """Run a command on some files, to its end.
@@ -159,7 +159,7 @@ _NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent"}
 """rclone needs no cache for this, and its user may have no home."""
 
 
-def secrets_of(configuration: str) -> set[str]:
+def rclone_secrets(configuration: str) -> set[str]:
     """Return the values in a configuration of rclone that no message may repeat."""
     parser = ConfigParser(interpolation=None, strict=False)
     try:

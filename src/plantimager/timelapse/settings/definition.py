@@ -18,7 +18,7 @@ from plantimager.timelapse.domain.durations import format_duration, format_exact
 from plantimager.timelapse.domain.schedule import MAX_SLOTS, Schedule
 from plantimager.timelapse.domain.states import OnScanFailed, TimeLapseMode
 from plantimager.timelapse.scan.configuration import read_scan_configuration
-from plantimager.timelapse.settings.toml_file import load_toml
+from plantimager.timelapse.settings.toml_file import TomlFile, load_toml, parse_toml
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, member_of, whole_number
 from plantimager.timelapse.support.json_text import jsonable
@@ -168,9 +168,24 @@ def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
     FileUnusable
         It can't be read or isn't TOML.
     FaultsFound
+        As `definition_of`.
+    """
+    return definition_of(load_toml(path), zone)
+
+
+def parse_definition(content: bytes, path: Path, zone: tzinfo | None = None) -> Definition:
+    """Return the definition in a text that was sent; ``path`` is where its author has it. Raises as above."""
+    return definition_of(parse_toml(content, path), zone)
+
+
+def definition_of(file: TomlFile, zone: tzinfo | None = None) -> Definition:
+    """Return the definition that a file holds.
+
+    Raises
+    ------
+    FaultsFound
         With everything that is wrong with it.
     """
-    file = load_toml(path)
     faults: list[Fault] = []
     notes: list[str] = []
     scan = dict(file.values)
@@ -184,13 +199,13 @@ def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
         fields = _read_timelapse(Table(asked, "timelapse", faults), zone, notes)
     configuration = read_scan_configuration(scan, "", faults)
     if faults:
-        raise FaultsFound(faults, path)
+        raise FaultsFound(faults, file.path)
     return Definition(
         **fields,
         configuration={**configuration, "timelapse": jsonable(asked)},
         notes=tuple(notes),
         digest=file.digest,
-        source=path,
+        source=file.path,
     )
 
 

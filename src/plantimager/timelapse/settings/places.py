@@ -19,7 +19,7 @@ from plantimager.timelapse.settings.config import (
     config_directories,
     find_file,
 )
-from plantimager.timelapse.store.location import FILE_NAME_VARIABLE, get_file_name, get_storage_dir
+from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
 from plantimager.timelapse.support.file_system import memory_reason
@@ -39,6 +39,14 @@ MAX_LOOKED_AT: Final = 1000
 
 RIG_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 """What a rig may be called."""
+RUNTIME_VARIABLE: Final = "RUNTIME_DIRECTORY"
+"""Set by systemd where a unit has ``RuntimeDirectory=``: that of the system service."""
+DIGITS: Final = 12
+"""Of the digest of a store's path, by which the daemons of one user have different sockets."""
+CONTROL: Final = "control"
+"""The name of the control socket in its directory."""
+SYSTEM_RUNTIME: Final = Path("/run")
+"""Where systemd makes the directories that services share with people while they run."""
 
 
 class Places(Struct, frozen=True):
@@ -49,6 +57,30 @@ class Places(Struct, frozen=True):
     rig: str | None = None
     config_file: Path | None = None
     """The file that the command line names; no other is looked for then."""
+    runtime: Path | None = None
+    """The directory of the control socket, where there is one that a restart of the machine empties."""
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return (self.runtime or self._beside) / CONTROL
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the control socket is for the group, too: that of a service of the machine."""
+        return self.runtime is not None and self.runtime.parent == SYSTEM_RUNTIME
+
+    @property
+    def controls(self) -> tuple[Path, ...]:
+        """Where the control socket may be: a daemon may have been started with another environment than a command."""
+        if self.is_shared:
+            return (self.control,)
+        usual = _own_runtime(Path(f"/run/user/{os.getuid()}"), self.store) / CONTROL
+        return tuple(dict.fromkeys((self.control, usual, self._beside / CONTROL)))
+
+    @property
+    def _beside(self) -> Path:
+        return self.store.with_name(f"{self.store.name}.run")
 
     @property
     def datasets(self) -> Path:
@@ -145,12 +177,33 @@ def find_places(
     named = environment.get(FILE_NAME_VARIABLE)
     name = get_file_name(environment) if named or rig is None else f"timelapse_storage-{rig}.json"
     directories = config_directories(environment)
+    store = (storage or get_storage_dir()) / name
     return Places(
-        store=(storage or get_storage_dir()) / name,
+        store=store,
         config_directories=tuple(d / rig for d in directories) if rig is not None else directories,
         rig=rig,
         config_file=config_file,
+        runtime=_runtime_directory(environment, store, rig, is_system=storage is not None),
     )
+
+
+def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | None, *, is_system: bool) -> Path | None:
+    """Return the directory of the control socket: of a service of the machine, or of one's own for this store."""
+    made_by_systemd = environment.get(RUNTIME_VARIABLE, "").partition(":")[0]
+    if made_by_systemd.startswith("/"):
+        return Path(made_by_systemd)
+    if is_system:
+        return SYSTEM_RUNTIME / (APPLICATION if rig is None else f"{APPLICATION}-{rig}")
+    own = Path(environment.get("XDG_RUNTIME_DIR", ""))
+    if not own.is_absolute() or not own.is_dir() or own.stat().st_uid != os.geteuid():  # that of another user, by sudo
+        return None
+    return _own_runtime(own, store)
+
+
+def _own_runtime(base: Path, store: Path) -> Path:
+    """Return the directory for the daemon of a store in a user's directory for what lasts until the logout."""
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(store))).hexdigest()
+    return base / APPLICATION / f"{store.name}-{digest[:DIGITS]}"
 
 
 def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:

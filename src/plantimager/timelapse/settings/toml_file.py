@@ -23,6 +23,25 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 50
 """Tables within tables: far more than any rig needs, and few enough for all later readers, which are recursive."""
 
+MAX_KEY_PARTS: Final = 16
+"""Of ``a.b.c``."""
+MAX_ENTRIES: Final = 500_000
+"""Brackets, commas, dots and equals signs: a definition with the greatest number of slots has two hundred thousand."""
+_SIGNS: Final = frozenset("[]{}.,=\n")
+
+_TOKEN: Final = re.compile(
+    r"""
+    \"{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: "{3,5} | \Z )
+    | '{3} (?: [^'] | '(?!'') )*+ (?: '{3,5} | \Z )
+    | " (?: [^"\\\n] | \\[^\n] )*+ "?
+    | ' [^'\n]*+ '?
+    | \# [^\n]*+
+    | [][{}.,=\n]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What `_refuse_bomb` counts, and the texts and comments that it skips; those without an end go as far as they can."""
+
 _INT_64: Final = range(-(2**63), 2**63)
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -51,10 +70,24 @@ def load_toml(path: Path) -> TomlFile:
     Raises
     ------
     FileUnusable
-        It can't be read, is larger than `MAX_FILE_BYTES`, or isn't TOML; with the place and the problem.
+        It can't be read, or as `parse_toml`.
     """
-    content = _read(path)
+    return parse_toml(_read(path), path)
+
+
+def parse_toml(content: bytes, path: Path) -> TomlFile:
+    """Return the content of a file that was read, or sent; ``path`` names it in faults.
+
+    Raises
+    ------
+    FileUnusable
+        It is larger than `MAX_FILE_BYTES`, or isn't TOML, or would take too long to read; with the place and the
+        problem.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise _too_large(path)
     text = _decode(path, content)
+    _refuse_bomb(text, path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as refusal:
@@ -78,9 +111,29 @@ def _read(path: Path) -> bytes:
         raise _too_large(path) from None
     except OSError as refusal:
         raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
-    if len(content) > MAX_FILE_BYTES:
-        raise _too_large(path)
     return content
+
+
+def _refuse_bomb(text: str, path: Path) -> None:
+    """Refuse what would take minutes to read, or all memory, in a time that grows with the length alone.
+
+    tomllib's own time grows with the square of the parts of a key, and every value takes a hundred bytes.
+    """
+    depth = parts = entries = 0
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign not in _SIGNS:  # a text or a comment
+            continue
+        depth += (sign in "[{") - (sign in "]}")
+        parts = parts + 1 if sign == "." else 0
+        entries += sign != "\n"
+        if parts >= MAX_KEY_PARTS:
+            line = text.count("\n", 0, token.start()) + 1
+            raise FileUnusable(path, f"line {line}: a key has more than {MAX_KEY_PARTS} parts between dots")
+        if depth > MAX_DEPTH:
+            raise _too_deep(path)
+        if entries > MAX_ENTRIES:
+            raise FileUnusable(path, f"has more than {MAX_ENTRIES} brackets, commas, dots and equals signs")
 
 
 def _decode(path: Path, content: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from pathlib import Path
 from typing import Final
 
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -26,7 +25,8 @@ def find_program(program: str) -> str:
     """
     path = shutil.which(program, path=SEARCH_PATH)
     if path is None:
-        problem = "is not executable" if Path(program).is_file() else "is not there"
+        is_there = os.path.isfile(program)  # noqa: PTH113 - a Path raises where the directory is closed to us
+        problem = "is not executable" if is_there else "is not there"
         raise ProgramMissing(f"{program} {problem}")
     return path
 

@@ -1,0 +1,166 @@
+"""The command's side of the control socket: finding the daemon, asking it, reading its answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
+from plantimager.timelapse.channel.message import MessageReader, encode_message
+from plantimager.timelapse.channel.peer import peer_of
+from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, TimelapsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from plantimager.timelapse.support.clock import Clock
+
+GROUP: Final = "plant-imager"
+"""The group whose members may look at the system's rigs and control them."""
+MAX_LINE_BYTES: Final = 2**20
+"""Of an answer."""
+SILENCE_SECONDS: Final = 15.0
+"""Time for the daemon to answer. It answers at once, unless the machine is in trouble."""
+CHUNK_BYTES: Final = 2**16
+
+
+class DaemonNotThere(TimelapsedError):
+    """No daemon has answered a request."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class NotTheDaemon(TimelapsedError):
+    """The socket belongs to another user than the service's."""
+
+
+class NotAllowed(TimelapsedError):
+    """The person isn't in the group whose members may ask the daemon."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: only root and members of the group {GROUP} may ask this daemon",
+            hint=f'sudo usermod -aG {GROUP} "$USER", then log in again',
+        )
+
+
+class DaemonSilent(TimelapsedError):
+    """The daemon has not answered in time; the request is withdrawn."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class DaemonEnded(TimelapsedError):
+    """The daemon has closed the connection without an answer."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class Connection:
+    """A connection to a daemon, for one request."""
+
+    def __init__(self, connection: socket.socket, clock: Clock) -> None:
+        self._socket, self._clock = connection, clock
+        self.pid = peer_of(connection).pid
+        """The daemon's."""
+
+    def ask(
+        self,
+        command: str,
+        body: Mapping[str, Any],
+        files: Sequence[bytes] = (),
+        is_in_progress: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """Send a request, and return its answer. The time for that starts again whenever it ``is_in_progress``.
+
+        Raises
+        ------
+        DaemonSilent, DaemonEnded
+            There is no answer.
+        MessageFaulty
+            It can't be understood.
+        """
+        self._socket.settimeout(SILENCE_SECONDS)
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
+            for piece in encode_message({"command": command, **body}, files):
+                self._send(piece)
+        reader = MessageReader(MAX_LINE_BYTES, MAX_ANSWER_BYTES)
+        while True:
+            try:
+                came = self._socket.recv(CHUNK_BYTES)
+            except TimeoutError:
+                if is_in_progress():
+                    continue
+                raise DaemonSilent(
+                    f"the daemon (PID {self.pid}) has not answered within {SILENCE_SECONDS:g} s; "
+                    "nothing more is asked of it",
+                    hint="see what it does with timelapsectl status and timelapsectl log",
+                ) from None
+            except ConnectionResetError:
+                came = b""
+            if not came:
+                raise DaemonEnded(
+                    f"the daemon (PID {self.pid}) ended before it answered",
+                    hint="timelapsectl status shows what became of the request",
+                )
+            message = reader.feed(came)
+            if message is not None:
+                return read_answer(message)
+
+    def _send(self, piece: bytes) -> None:
+        try:
+            self._socket.sendall(piece)
+        except TimeoutError:
+            raise DaemonSilent(f"the daemon (PID {self.pid}) takes no request", hint="see timelapsectl log") from None
+
+
+@contextmanager
+def connect(paths: Sequence[Path], trusted: Collection[int], clock: Clock) -> Iterator[Connection | None]:
+    """Yield a connection to the daemon at one of some paths, ``None`` where none listens; its end withdraws a request.
+
+    A socket counts only where its directory and the process behind it belong to one of the ``trusted`` users: what is
+    asked may be confidential, and root must not believe what another user's process says.
+
+    Raises
+    ------
+    NotAllowed
+        There is one, but not for this user.
+    NotTheDaemon
+        It is another user's.
+    OSError
+        The kernel refuses the connection.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as end:
+        # A time-out of Python's own would make the kernel refuse where clients wait to be accepted.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SILENCE_SECONDS) + 1, 0))
+        found = any(_reaches(end, path, trusted) for path in paths)
+        yield Connection(end, clock) if found else None
+
+
+def _reaches(end: socket.socket, path: Path, trusted: Collection[int]) -> bool:
+    """Connect a socket, by a path that may be longer than the kernel's 107 bytes; return whether somebody listens."""
+    try:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        raise NotAllowed(path) from None
+    try:
+        if os.fstat(directory).st_uid not in trusted:
+            raise NotTheDaemon(f"{path}: is neither the service's nor yours; it is left alone")
+        end.connect(f"/proc/self/fd/{directory}/{path.name}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except PermissionError:
+        raise NotAllowed(path) from None
+    except BlockingIOError:
+        raise DaemonSilent(f"{path}: the daemon accepts no connection", hint="see timelapsectl log") from None
+    finally:
+        os.close(directory)
+    if peer_of(end).uid not in trusted:
+        raise NotTheDaemon(f"{path}: another user listens there than the service's or you; it is left alone")
+    return True

@@ -1,0 +1,122 @@
+"""Requests to the daemon and their answers, as values on both sides of the control socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from plantimager.timelapse.channel.message import VERSION, ControlMessage, MessageFaulty, encode_message
+from plantimager.timelapse.support.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
+"""Of the files of a request: as a definition may have."""
+MAX_USER_NAME: Final = 64
+MAX_ANSWER_BYTES: Final = 1 << 28
+"""Of the files of an answer: as the pictures of a snapshot may have."""
+
+
+class Answer(Struct, frozen=True):
+    """The outcome of a request."""
+
+    accepted: bool
+    message: str
+    details: Mapping[str, Any] = {}
+    """The outcome for a program; empty where the message says all."""
+    not_saved: str = ""
+    """Why what was accepted is not on disk yet, so that a power cut undoes it; empty where it is."""
+    files: tuple[bytes, ...] = ()
+    """Pictures, or a store."""
+
+    def encode(self) -> list[bytes]:
+        """Return the pieces of the message."""
+        line = {name: getattr(self, name) for name in self.__struct_fields__ if name != "files"}
+        return encode_message({**line, "message": printable(self.message)}, self.files)
+
+
+def read_answer(message: ControlMessage) -> Answer:
+    """Return the answer in a message. What the daemon says is made fit for a terminal.
+
+    Raises
+    ------
+    MessageFaulty
+        There is none.
+    """
+    line = message.line
+    details = line.get("details", {})
+    if not isinstance(line.get("message"), str) or not isinstance(details, dict):
+        raise MessageFaulty("the daemon's answer can't be understood; is it of another version than timelapsectl?")
+    return Answer(
+        accepted=line.get("accepted") is True,
+        message=printable(line["message"]),
+        details=details,
+        not_saved=one_line(str(line.get("not_saved", ""))),
+        files=message.files,
+    )
+
+
+class Request:
+    """One command of a person, on its way through the daemon. It is answered once, by any thread."""
+
+    def __init__(
+        self,
+        command: str,
+        body: Mapping[str, Any],
+        who: str,
+        reply: Callable[[Answer], None],
+        files: Sequence[bytes] = (),
+    ) -> None:
+        self.command, self.body, self.files = command, body, tuple(files)
+        self.who = who
+        """The user's name, by the kernel's word."""
+        self._reply = reply
+        self.content: Any = None
+        """What was read of its files beside the loop, or the error of that."""
+        self.is_withdrawn = False
+        """Whether nobody waits for the answer any more."""
+
+    def read_by(self, read: Callable[[Request], Any]) -> None:
+        """Keep what ``read`` makes of the files."""
+        self.content = read(self)
+
+    def answer(self, answer: Answer) -> None:
+        """Send the answer, soon."""
+        self._reply(answer)
+
+    def withdraw(self) -> None:
+        """Note that nobody waits for the answer; its files are of no use any more."""
+        self.is_withdrawn, self.files = True, ()
+
+
+def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[Answer], None]) -> Request:
+    """Return the request in a message of a user, who is called ``who``.
+
+    Root's word on who used sudo counts: root could write anything into the store.
+
+    Raises
+    ------
+    MessageFaulty
+        It can't be understood.
+    """
+    line = dict(message.line)
+    version, command, sudo_user = line.pop("version", None), line.pop("command", None), line.pop("sudo_user", None)
+    if version != VERSION or type(version) is not int:
+        said = version if isinstance(version, int | str) else "none"
+        raise MessageFaulty(
+            f"the daemon speaks version {VERSION} and timelapsectl {one_line(str(said))[:20]}; "
+            "update the one that is older (systemctl restart has the daemon use what is installed)"
+        )
+    if not isinstance(command, str):
+        raise MessageFaulty("command: write one, such as status")
+    if uid == 0 and isinstance(sudo_user, str) and sudo_user != who:
+        who = f"{one_line(sudo_user)[:MAX_USER_NAME]} (as {who})"
+    return Request(command, line, who, reply, message.files)
+
+
+def refusal_of(problem: BaseException) -> Answer:
+    """Return the answer to a request that was refused with an error, and its hint."""
+    hint = getattr(problem, "hint", None)
+    return Answer(accepted=False, message=f"{problem}{f'; {hint}' if hint else ''}")

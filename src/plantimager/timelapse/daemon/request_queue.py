@@ -1,0 +1,95 @@
+"""The requests that wait for the loop, and those that need no decision: these are answered beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.channel.control_request import Answer, refusal_of
+from plantimager.timelapse.daemon.journal import Action, log_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from plantimager.timelapse.channel.control_request import Request
+
+MAX_JUDGED: Final = 4
+"""Checks that wait for one another: a driver may hang in one."""
+
+
+class RequestQueue:
+    """Takes requests from any thread; the loop takes those that it decides, one after the other."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: deque[Request] = deque()
+        self._readers = ThreadPoolExecutor(1, "reader")
+        self._read_by: Mapping[str, Callable[[Request], object]] = {}
+        self._answered_by: Mapping[str, Callable[[Request], Answer]] = {}
+        self._judges, self._free = ThreadPoolExecutor(1, "judge"), threading.Semaphore(MAX_JUDGED)
+        self._judged_by: Mapping[str, Callable[[Request], Answer]] = {}
+
+    def begin(
+        self,
+        *,
+        read_by: Mapping[str, Callable[[Request], object]],
+        answered_by: Mapping[str, Callable[[Request], Answer]],
+        judged_by: Mapping[str, Callable[[Request], Answer]],
+    ) -> None:
+        """Name what reads a command before the loop gets it, and what answers one without the loop: at once, or slowly.
+
+        What takes long is called on a thread of its own, what doesn't on that which brings the request.
+        """
+        self._read_by, self._answered_by, self._judged_by = read_by, answered_by, judged_by
+
+    def put(self, request: Request) -> None:
+        """Have a request handled, or noticed that it is withdrawn."""
+        quick, slow = self._answered_by.get(request.command), self._judged_by.get(request.command)
+        if quick is not None:
+            _answer_by(quick, request)
+            return
+        if slow is not None:
+            self._judge(slow, request)
+            return
+        if not request.is_withdrawn:
+            self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
+        self._wake()
+
+    def _judge(self, find: Callable[[Request], Answer], request: Request) -> None:
+        if request.is_withdrawn:
+            return
+        if not self._free.acquire(blocking=False):
+            request.answer(Answer(accepted=False, message="other checks are not done yet; try again in a moment"))
+            return
+        self._judges.submit(_answer_by, find, request).add_done_callback(lambda _: self._free.release())
+
+    def _read(self, request: Request) -> None:
+        if not request.is_withdrawn:
+            request.read_by(self._read_by[request.command])
+            self._append(request)
+            self._wake()
+
+    def _append(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def take(self) -> Request | None:
+        """Return the oldest request for which somebody still waits; ``None`` where there is none. Loop thread."""
+        while self._waiting:
+            request = self._waiting.popleft()
+            if not request.is_withdrawn:
+                return request
+        return None
+
+
+def _answer_by(find: Callable[[Request], Answer], request: Request) -> None:
+    """Answer a request; a mistake in that costs no other one, as it is not the end of the thread."""
+    if request.is_withdrawn:
+        return
+    try:
+        answer = find(request)
+    except Exception as problem:  # noqa: BLE001 - see above
+        log_event(Action.REQUEST_REFUSED, f"{request.command}: {type(problem).__name__}: {problem}", error=problem)
+        answer = refusal_of(problem)
+    request.answer(answer)

@@ -1,0 +1,67 @@
+"""A control socket under attack: slots are taken on time, memory stays bounded, a person is answered after it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from control import ask, control_of
+from control_attack import BOMB
+from daemon_process import PATIENCE, Place, statuses
+from soaking import scaled
+from tiny_scan import configuration, definition
+from tree import SUPPORT
+from waiting import wait_until
+
+MAX_GROWTH_KB = 200_000
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process had, in kB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def test_attacked_socket_costs_no_slot(place: Place, tmp_path) -> None:
+    """Mutated requests and broken clients, several at a time, for as long as slots are taken."""
+    place.configure(configuration())
+    place.define(definition(8).replace("grace_period = 600", "grace_period = 10"))
+    other = tmp_path / "other.toml"
+    other.write_text(definition(3).replace('"tl"', '"other"'))
+    with place.start() as daemon:
+        daemon.wait_for("scan_started: tl_0")
+        before = peak_memory(daemon.process.pid)
+        command = [
+            sys.executable,
+            SUPPORT / "control_attack.py",
+            control_of(place.store),
+            str(scaled(3_000, 100_000)),
+            other,
+        ]
+        with subprocess.Popen(command) as attack:
+            daemon.wait_for("timelapse_completed: tl: 8 taken, 0 failed, 0 skipped")
+            growth = peak_memory(daemon.process.pid) - before
+            attack.wait()
+        assert attack.returncode == 0
+        assert wait_until(lambda: ask(place.store, "status").accepted, within=PATIENCE)
+        assert growth < MAX_GROWTH_KB
+        assert peak_memory(daemon.process.pid) - before < MAX_GROWTH_KB
+        assert not [line for line in daemon.lines if "Traceback" in line or "crashed" in line]
+        assert daemon.stop() == 0
+    assert statuses(place.read()) == ["succeeded"] * 8
+
+
+def test_bomb_is_refused_as_a_request_and_in_the_configuration_directory(place: Place) -> None:
+    """Tomllib alone would take minutes for this key, and the loop with it."""
+    place.configure(configuration())
+    place.define(BOMB.decode())
+    with place.start() as daemon:
+        said = daemon.wait_for("definition_faulty:")
+        assert "timelapse.toml: line 1: a key has more than 16 parts between dots" in said
+        answer = ask(place.store, "start", BOMB, file="/home/ada/bomb.toml")
+        assert (answer.accepted, answer.message) == (
+            False,
+            "/home/ada/bomb.toml: line 1: a key has more than 16 parts between dots",
+        )
+        assert daemon.stop() == 0
