@@ -61,6 +61,19 @@ NOT_ON_A_PC = {"ttyAMA", "dma_heap"}
 """Kinds that only the kernel of a Raspberry Pi has; it has them built in."""
 
 
+def known_kinds(machine):
+    """Return the kinds of devices that the kernel knows now."""
+    return set(machine.run("cat", "/proc/devices").stdout.split())
+
+
+def unload_drivers(machine):
+    """Unload the modules of all devices that can be pulled, and those below them."""
+    for modules in ("vivid", "ftdi_sio usbserial", "cdc_acm", "i2c_dev", "videobuf2_v4l2", "videodev", "mc"):
+        machine.run("modprobe", "-r", *modules.split(), check=False)
+    left = known_kinds(machine) & {"ttyUSB", "ttyACM", "video4linux", "media", "i2c"}
+    assert not left, machine.run("lsmod").stdout
+
+
 def test_kinds_of_devices_are_known_before_the_service_starts(machine, service, plugs):
     """Systemd looks up what a drop-in allows when the service starts: by then what it waits for has registered it all.
 
@@ -69,16 +82,14 @@ def test_kinds_of_devices_are_known_before_the_service_starts(machine, service, 
     wait_until_started(machine)
     service.systemctl("stop")
     plugs.pull("gantry", "camera", "scans")
-    machine.run("modprobe", "-r", "vivid", "ftdi_sio", "cdc_acm", "i2c_dev")
-    gone = set(machine.run("cat", "/proc/devices").stdout.split())
-    assert not gone & {"ttyUSB", "ttyACM", "video4linux", "media", "i2c"}
+    unload_drivers(machine)
     for path in DROP_INS:
         text = path.read_text()
         units = set(re.findall(r"modprobe@\w+\.service", "".join(re.findall(r"^Wants=.*", text, re.MULTILINE))))
         assert units == set(re.findall(r"modprobe@\w+\.service", "".join(re.findall(r"^After=.*", text, re.MULTILINE))))
         if units:
             machine.run("systemctl", "start", *sorted(units))
-        assert kinds_of(text) - NOT_ON_A_PC <= set(machine.run("cat", "/proc/devices").stdout.split()), path
+        assert kinds_of(text) - NOT_ON_A_PC <= known_kinds(machine), path
     service.systemctl("start")
 
 
@@ -98,8 +109,7 @@ def test_refusal_names_the_missing_group_or_the_driver_that_came_after_the_servi
 
     service.systemctl("stop")
     plugs.pull("gantry", "camera")
-    machine.run("modprobe", "-r", "vivid", "ftdi_sio")
-    assert not set(machine.run("cat", "/proc/devices").stdout.split()) & {"ttyUSB", "video4linux"}
+    unload_drivers(machine)
     machine.run("sed", "-i", "-E", "s/^(Wants|After)=/#&/", f"{own}/serial.conf", f"{own}/camera.conf")
     restart(machine, service)
     plugs.plug("gantry", "camera")

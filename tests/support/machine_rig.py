@@ -110,18 +110,6 @@ class Plugs:
             else:
                 self._machine.pull(device)
 
-    def boot(self, *options: str) -> None:
-        """Switch the machine on, with further options of QEMU; what was in still is, but the camera."""
-        self._in.discard("camera")
-        self.go_on()
-        self.board.restart()
-        there = {"gantry": GANTRY, "scans": DISK}
-        for device in sorted(self._in):
-            driver, properties = there[device]
-            words = {"id": device, "bus": "usb.0", **properties}
-            options += ("-device", ",".join([driver, *(f"{key}={value}" for key, value in words.items())]))
-        self._machine.boot(*options)
-
     def _bind(self, verb: str) -> None:
         self._machine.run("sh", "-c", f"echo vivid.0 >/sys/bus/platform/drivers/vivid/{verb}")
 

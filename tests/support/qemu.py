@@ -125,12 +125,12 @@ class Machine:
         """Whether the machine runs."""
         return self._qemu is not None and self._qemu.poll() is None
 
-    def boot(self, *options: str) -> None:
-        """Switch on, with further options of QEMU; return when the machine runs commands."""
+    def boot(self) -> None:
+        """Switch on; return when the machine runs commands."""
         self._channels = {name: Channel(name) for name in ("qmp", "agent", "journal")}
         ends = {name: channel.theirs.fileno() for name, channel in self._channels.items()}
         # With the end of the test run the machine ends.
-        command = ["setpriv", "--pdeathsig", "KILL", *self._command(ends), *options]
+        command = ["setpriv", "--pdeathsig", "KILL", *self._command(ends)]
         with self._console.open("ab") as console:
             self._qemu = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, pass_fds=[*ends.values()]
@@ -148,7 +148,6 @@ class Machine:
         words += ["-device", "virtio-blk-pci,drive=root"]
         words += ["-blockdev", f"raw,node-name=scans,file.driver=file,file.filename={self._scans}"]
         words += ["-device", "qemu-xhci,id=usb", "-device", "virtio-serial-pci"]
-        words += ["-global", "ICH9-LPC.noreboot=off"]  # the watchdog of the chip set is wired to its reset
         for name, end in ends.items():
             words += ["-chardev", f"socket,id={name},fd={end}"]
         words += ["-mon", "chardev=qmp,mode=control"]
@@ -161,27 +160,6 @@ class Machine:
         """Cut the power: nothing of the machine's memory is written any more."""
         assert self._qemu is not None
         self._qemu.kill()
-        self._ended()
-
-    def shut_down(self) -> None:
-        """Switch off in order, as ``systemctl poweroff`` does."""
-        assert self._qemu is not None
-        self._channels["agent"].send(["systemctl", "poweroff"])
-        try:
-            self._qemu.wait(timeout=WITHIN)
-        except subprocess.TimeoutExpired:
-            raise RigError(f"the machine did not go off:\n{self.console()}") from None
-        self._ended()
-
-    def run_until_off(self, *command: str) -> None:
-        """Run a command in the machine that hangs its kernel; return when the watchdog has reset the machine."""
-        assert self._qemu is not None
-        start = self._channels["qmp"].count
-        self._channels["agent"].send(command)
-        self._channels["qmp"].wait_for(
-            lambda line: line.get("event") == "WATCHDOG", start=start, within=WITHIN, what="the watchdog bites"
-        )
-        self._qemu.wait(timeout=WITHIN)  # -no-reboot: a reset ends it
         self._ended()
 
     def _ended(self) -> None:
