@@ -126,6 +126,7 @@ class ByteGate:
     def __init__(self, server: RcloneServer) -> None:
         self.limit: int | None = None
         self.act: Callable[[], object] = lambda: None
+        self.cuts = True
         self.sent = 0
         self._lock = threading.Lock()
         gate = self
@@ -153,10 +154,10 @@ class ByteGate:
         self._listener.shutdown()
         self._listener.server_close()
 
-    def arm(self, limit: int | None, act: Callable[[], object] = lambda: None) -> None:
-        """Count from here on, and act at ``limit``."""
+    def arm(self, limit: int | None, act: Callable[[], object] = lambda: None, *, cuts: bool = True) -> None:
+        """Count from here on, and act at ``limit``; the connection goes on where nothing ``cuts`` it."""
         with self._lock:
-            self.sent, self.limit, self.act = 0, limit, act
+            self.sent, self.limit, self.act, self.cuts = 0, limit, act, cuts
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
         while piece := client.recv(1 << 12):
@@ -168,7 +169,9 @@ class ByteGate:
             if act is not None:
                 server.sendall(piece[: len(piece) // 2])
                 act()
-                return
+                if self.cuts:
+                    return
+                piece = piece[len(piece) // 2 :]
             server.sendall(piece)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_WR)

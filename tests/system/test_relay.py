@@ -6,11 +6,13 @@ has no network and little space.
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 
 import pytest
 from container import Rig
 from debian import SOURCES
+from rclone_server import RCLONE
 from timelapse_service import TimelapseService, configuration
 from tree import SYSTEMD
 
@@ -69,6 +71,18 @@ STAND_IN_UNIT = """\
 ExecStart=/usr/bin/python3 /usr/local/bin/plantdb
 [Install]
 WantedBy=multi-user.target
+"""
+
+WEBDAV_UNIT = """\
+[Service]
+Environment=HOME=/root
+ExecStart=/usr/bin/rclone serve webdav /srv/remote --addr 127.0.0.1:8080
+"""
+WEBDAV_REMOTE = """\
+[lab]
+type = webdav
+url = http://127.0.0.1:8080
+vendor = other
 """
 
 TARGET = """
@@ -185,6 +199,26 @@ def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(
     assert max(lateness) < GRACE
     service.rig.run("systemctl", "start", RELAY)
     service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", "SLOT=8")
+
+
+@pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
+def test_rclone_works_in_the_sandbox_of_the_unit(service):
+    """Its configuration is a credential of the unit; the whole dataset arrives."""
+    delivered(service, 1)
+    shutil.copy(RCLONE, service.rig.path("/usr/bin/rclone"))
+    service.rig.write("/srv/remote/plants/.keep", "")
+    service.rig.write("/etc/systemd/system/webdav.service", WEBDAV_UNIT)
+    service.rig.write("/etc/plant-imager3-app/rclone.conf", WEBDAV_REMOTE, mode=0o600)
+    drop_in = "[Service]\nLoadCredential=deliver-lab:/etc/plant-imager3-app/rclone.conf\n"
+    service.rig.write(f"/etc/systemd/system/{RELAY}.d/rclone.conf", drop_in)
+    service.configure(configuration() + TARGET + '[relay.deliver.lab]\nremote = "lab:plants"\n')
+    service.rig.run("systemctl", "daemon-reload")
+    service.rig.run("systemctl", "start", "webdav.service")
+    service.rig.run("systemctl", "restart", RELAY)
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TARGET=lab", "SLOT=1")
+    there = service.rig.path("/srv/remote/plants/tl_1/timelapsed.json")
+    here = service.rig.path("/var/lib/plant-imager3-app/datasets/tl_1/timelapsed.json")
+    assert there.read_bytes() == here.read_bytes()
 
 
 def test_retention_needs_its_drop_in_and_takes_what_was_delivered(service):

@@ -5,12 +5,16 @@ WebDAV has no hashes, so that files are read back; SFTP has.
 
 import json
 import shutil
+import threading
 
 import pytest
+from daemon_process import NotifySocket
 from rclone_server import KINDS, PASSWORD, RCLONE, ByteGate, RcloneRig, RcloneServer
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Outcome
+from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 
 pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
 
@@ -275,3 +279,34 @@ def test_a_configuration_that_others_can_read_is_refused(rig):
     with rig.start() as relay:
         assert relay.wait() == 78
     assert "others can read this configuration of rclone" in "\n".join(relay.said("relay_config_faulty"))
+
+
+def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
+    """It waits, and a scan that begins in the middle of a delivery ends rclone; afterwards it goes on."""
+    rig.configure("polite = true", 'max_rate = "0.01 MB"')
+    lock = InstanceLock(rig.place.store)
+    lock.take()
+    rig.take(1, state="running", next_idx=1, width=640)
+    with NotifySocket(rig.place.data) as manager, rig.start(NOTIFY_SOCKET=str(manager.path)) as relay:
+        manager.wait_for("lab: 0 of 1")
+        assert gate.sent == 0
+        begun = threading.Event()
+        gate.arm(20_000, begun.set, cuts=False)
+        rig.take(1)
+        assert begun.wait(60)
+        rig.take(2, state="running", next_idx=2)
+        wait_until(lambda: not rclones_of(relay.process.pid), within=60, what="the end of rclone")
+        assert server.files().keys() != rig.sealed().keys()
+        rig.configure()
+        relay.stop()
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    lock.release()
+    assert server.files() == rig.sealed()
+
+
+def rclones_of(pid):
+    """Return the programs that a relay runs."""
+    return descendants_of({pid}, list_processes())
