@@ -217,7 +217,9 @@ def test_ten_failures_in_a_minute_are_one_message(service):
     before = len(messages(service))
     begin(service, "ten", [*range(10)], gather="30s", n_shots=10_000, interval="2s")
     number, text = wait_for_message(service, "bench3: 10 slots failed", before)
-    assert re.match(r"ten: 10 slots from [\d:]+ to [\d:]+ failed: [^\n]+\.\nLost: 10 time points\. ", text), text
+    assert re.match(
+        r"ten: 10 slots from [\d:]+ to [\d:]+ failed, the last one: [^\n]+\.\nLost: 10 time points\. ", text
+    ), text
     assert "\nSlots are taken again since.\n" in text
     assert number == before
 

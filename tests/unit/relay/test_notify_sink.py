@@ -383,11 +383,23 @@ def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
     assert [subject for _, subject in world.run(HOUR)] == ["slots are taken again"]
 
 
+def test_failures_that_differ_in_numbers_alone_are_one_sentence(world):
+    """A driver names the position at which the camera hung, which is another each time."""
+    value = timelapse(48)
+    for slot in range(10):
+        problem = ScanFailed(f"position {slot * 7} of 72: camera_0 says nothing")
+        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), problem)
+    world.then(MINUTE, value=value)
+    world.run(20 * MINUTE)
+    first = world.sent[0][2].splitlines()[0]
+    assert first == "tl: 10 slots from 08:00 to 12:30 failed, the last one: position 63 of 72: camera_0 says nothing."
+
+
 def test_no_message_is_longer_than_a_service_takes(world):
     """It would be refused again and again."""
     value = timelapse(48)
     for slot in range(40):
-        problem = ScanFailed(f"{slot}: {'the camera says nothing. ' * 100}")
+        problem = ScanFailed(f"{'x' * slot}: {'the camera says nothing. ' * 100}")
         value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), problem)
     world.then(MINUTE, value=value)
     world.run(20 * MINUTE)

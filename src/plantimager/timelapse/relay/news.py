@@ -6,6 +6,7 @@ weeks, finds the same. A trouble that is over before its message went out is no 
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.schedule_watch import Judgement
     from plantimager.timelapse.relay.store_view import StoreView
@@ -40,6 +42,9 @@ class Loss(Struct, frozen=True):
     timelapse: TimeLapse
     slots: tuple[int, ...]
     why: str
+    """That of the last of them, where they differ in numbers alone."""
+    is_varied: bool = False
+    """Whether they do."""
 
 
 class Ended(Struct, frozen=True):
@@ -177,7 +182,7 @@ def _events_since(mark: ToldUpTo, after: TimeLapse) -> tuple[events.Event, ...]:
 
 
 def _losses(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Loss]:
-    failed: dict[tuple[NotifyEvent, str], list[int]] = {}
+    ended: dict[tuple[NotifyEvent, str], list[SlotRecord]] = {}
     for event in found:
         if isinstance(event, events.SlotsSkipped):
             if event.reason is not None and event.reason.ends_timelapse:
@@ -186,10 +191,17 @@ def _losses(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Los
             kind = NotifyEvent.RIG_NOT_READY if not_ready else NotifyEvent.SLOT_SKIPPED
             yield Loss(kind, timelapse, event.slots, event.cause)
         elif isinstance(event, events.SlotFailed):
-            failed.setdefault((NotifyEvent.SLOT_FAILED, event.record.error_text), []).append(event.record.slot)
+            ended.setdefault((NotifyEvent.SLOT_FAILED, _likeness(event.record)), []).append(event.record)
         elif isinstance(event, events.SlotInterrupted) and event.record.reason is not Reason.CANCELLED:
-            failed.setdefault((NotifyEvent.SLOT_INTERRUPTED, event.record.error_text), []).append(event.record.slot)
-    yield from (Loss(kind, timelapse, tuple(slots), why) for (kind, why), slots in failed.items())
+            ended.setdefault((NotifyEvent.SLOT_INTERRUPTED, _likeness(event.record)), []).append(event.record)
+    for (kind, _), records in ended.items():
+        texts = [record.error_text for record in records]
+        yield Loss(kind, timelapse, tuple(r.slot for r in records), texts[-1], is_varied=len({*texts}) > 1)
+
+
+def _likeness(record: SlotRecord) -> str:
+    """Return what alike errors have in common: numbers, as of positions, may differ."""
+    return re.sub(r"\d+", "#", record.error_text)
 
 
 def _endings(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Ended]:

@@ -125,7 +125,8 @@ def _loss_parts(news: News, now: datetime) -> Iterator[tuple[str, str]]:
 def _loss_sentence(loss: Loss, now: datetime) -> str:
     why = _reason(loss.why)
     slots = f"{loss.timelapse.id}: {describe_slots(loss.timelapse, loss.slots, now)} {VERBS[loss.kind]}"
-    return f"{slots}{f': {why}' if why else ', later than the grace period'}."
+    last = ", the last one" if loss.is_varied else ""
+    return f"{slots}{f'{last}: {why}' if why else ', later than the grace period'}."
 
 
 def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, str]:
