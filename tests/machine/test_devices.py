@@ -68,7 +68,15 @@ def known_kinds(machine):
 
 def unload_drivers(machine):
     """Unload the modules of all devices that can be pulled, and those below them."""
-    for modules in ("vivid", "ftdi_sio usbserial", "cdc_acm", "i2c_dev", "videobuf2_v4l2", "videodev", "mc"):
+    for modules in (
+        "vivid",
+        "ftdi_sio usbserial",
+        "cdc_acm",
+        "i2c_dev",
+        "videobuf2_v4l2 videobuf2_memops",
+        "videodev",
+        "mc",
+    ):
         machine.run("modprobe", "-r", *modules.split(), check=False)
     left = known_kinds(machine) & {"ttyUSB", "ttyACM", "video4linux", "media", "i2c"}
     assert not left, machine.run("lsmod").stdout
