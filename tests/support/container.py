@@ -93,6 +93,11 @@ class Rig:
         """Whether the machine runs."""
         return self._nspawn is not None and self._nspawn.poll() is None
 
+    @property
+    def leader(self) -> int:
+        """The number of its PID 1 on the host."""
+        return self._leader
+
     def boot(self, *, until_up: bool = True) -> None:
         """Switch on; return when every job of the boot is done, or, with ``until_up=False``, when PID 1 answers.
 

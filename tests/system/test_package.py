@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from debian import INSTALL_WITHIN, SOURCES, on_every_release
+from debian import BOOKWORM, INSTALL_WITHIN, PACKAGES, SOURCES, base_root, on_every_release
 from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, start_scanning
 from packages import PACKAGE, apt_install, build_package, other_version
+from tree import CONFIG, SUPPORT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 UNIT = f"{PACKAGE}.service"
 TRUST = 'clock = "trust"\n'
+ASK_NODE_EXPORTER = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +127,75 @@ def test_lintian_finds_no_error(package):
     judged = subprocess.run(["lintian", "--allow-root", package], check=False, capture_output=True, text=True)
     assert [line for line in judged.stdout.splitlines() if line.startswith(("E:", "W:"))] == []
     assert judged.returncode == 0, judged.stderr
+
+
+@pytest.fixture
+def fleet(new_rig):
+    """Return two machines with what the playbook installs from Debian's archive: a machine in a test has no network."""
+    root = base_root(BOOKWORM, (*PACKAGES, "python3-apt", "prometheus-node-exporter"))
+    machines = [new_rig(root, hostname=name) for name in ("rig-1", "rig-2")]
+    for machine in machines:
+        machine.boot()
+    return machines
+
+
+def play(fleet, package, directory):
+    """Run the playbook on the machines, and return how many changes it made on each."""
+    rigs = [
+        {
+            "default": {
+                "config": f"{TRUST}[relay.metrics]\n[relay.notify]\n",
+                "credentials": {"notify": "json://127.0.0.1"},
+            }
+        },
+        {name: {"config": f"{TRUST}[relay.metrics]\n"} for name in ("left", "right")},
+    ]
+    hosts = {
+        machine.run("hostname").stdout.strip(): {"ansible_host": str(machine.leader), "timelapsed_rigs": of_host}
+        for machine, of_host in zip(fleet, rigs, strict=True)
+    }
+    variables = {
+        "ansible_connection": "container",
+        "ansible_become": False,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "timelapsed_package": str(package),
+    }
+    inventory = directory / "inventory.json"
+    inventory.write_text(json.dumps({"rigs": {"hosts": hosts, "vars": variables}}))
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONNECTION_PLUGINS": str(SUPPORT / "ansible_plugins"),
+        "ANSIBLE_LOCAL_TEMP": str(directory / "ansible"),
+        "ANSIBLE_HOME": str(directory / "ansible-home"),
+        "LC_ALL": "C.UTF-8",
+    }
+    command = ["ansible-playbook", "--inventory", str(inventory), str(CONFIG / "fleet/ansible/rigs.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "json://127.0.0.1" not in done.stdout + done.stderr
+    return [int(count) for count in re.findall(r"changed=(\d+)", done.stdout)]
+
+
+@pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="needs ansible-playbook")
+def test_playbook_sets_up_a_fleet_and_changes_nothing_the_second_time(fleet, package, tmp_path):
+    """Daemons and relays of three rigs on two machines run, and node_exporter serves the figures of each."""
+    assert all(play(fleet, package, tmp_path))
+    for machine, instances in zip(fleet, (("",), ("@left", "@right")), strict=True):
+        for instance in instances:
+            for service in ("plant-imager-timelapsed", "plant-imager-timelapse-relay"):
+                machine.wait_until(
+                    lambda machine=machine, unit=f"{service}{instance}.service": (
+                        machine.show(unit, "ActiveState") == "active"
+                    ),
+                    within=INSTALL_WITHIN,
+                    what=f"{service}{instance} runs",
+                )
+            rig = instance.lstrip("@") or "default"
+            machine.wait_until(
+                lambda machine=machine, line=f'timelapse_daemon_up{{rig="{rig}"}} 1': (
+                    line in machine.run("python3", "-c", ASK_NODE_EXPORTER, check=False).stdout
+                ),
+                within=INSTALL_WITHIN,
+                what=f"the figures of {rig}",
+            )
+    assert play(fleet, package, tmp_path) == [0, 0]
