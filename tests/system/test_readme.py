@@ -21,6 +21,7 @@ ADAPTED = {
     "status --follow": "status",
     " -f ": " --no-pager ",
     # The tests' Debian is root's, without sudo.
+    '"$USER"': "root",
     "sudo ": "",
 }
 
