@@ -249,18 +249,19 @@ def test_cancelled_timelapse_is_not_brought_back_by_its_unchanged_definition(rig
     assert world.stored().id == "b"
 
 
-def test_name_is_given_back_only_when_the_cancelled_scan_has_stopped(rig):
-    """It may yet end whole, and its dataset is then where the new one's would go; the new one begins by itself then."""
+@pytest.mark.parametrize("name", ["tl", "next"])
+def test_nothing_begins_before_the_cancelled_scan_has_stopped(rig, name):
+    """It may yet end whole, and if it hangs, the next daemon asks for it; then the new one begins by itself."""
     world = rig()
     world.behaviour = lambda _: Behaviour(takes=5 * MINUTE, stops_in=20 * SECOND)
     world.define(every=HOUR, n=3)
     world.live(
-        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=2, start=3 * HOUR)),
+        (HOUR + MINUTE, lambda _: world.define(every=HOUR, n=2, start=3 * HOUR, name=name)),
         (HOUR + MINUTE, Life.cancel),
     )
-    assert (
-        "tl can't start yet: the scan of tl_0, which was cancelled, has not stopped; tl begins as soon as it can"
-        in (world.said("definition_refused")[0])
+    refused = (
+        f"{name} can't start yet: the scan of tl_0, which was cancelled, has not stopped; {name} begins as soon as"
     )
+    assert refused in world.said("definition_refused")[0]
     assert len(world.said("definition_refused")) == 1
-    assert world.taken() == [0, 1]
+    assert world.taken(name) == [0, 1]
