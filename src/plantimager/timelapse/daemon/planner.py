@@ -105,7 +105,9 @@ class Planner:
         if self._keeper.is_scanning or not self._lifecycle.phase.keeps_schedule:
             return
         timelapse, now = self._keeper.timelapse, self._clock.now()
-        if timelapse is not None:
+        if timelapse is None:
+            self._shift = timedelta(0)  # it was set over nobody's slots
+        else:
             judged = self.judge(timelapse, now)
             if judged is not timelapse:
                 self._keeper.commit(judged, now)
