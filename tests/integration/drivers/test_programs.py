@@ -141,6 +141,27 @@ def test_standby_without_a_program_ends_what_prepare_has_left(program):
     assert program.running() == []
 
 
+@pytest.mark.parametrize("end", ["standby", "close"])
+def test_driver_ends_what_its_own_hooks_have_left_alone(program, end):
+    """`timelapsectl check` makes a second one and closes it; what holds the light of the first one, or a switch, stays.
+
+    The first one still ends its own.
+    """
+    options = {"argv": [program("take")], "prepare": [program("on")]}
+    first, second = CommandDriver(options), CommandDriver(options)
+    switch = ProgramSwitch(SwitchOptions(name="scan", role=Role.SCAN_LIGHT, on=(program("on"),), off=(program("off"),)))
+    switch.set(on=True)
+    first.prepare()
+    held_by_switch, held_by_first = program.left()
+    getattr(second, end)()
+    assert program.running() == [held_by_switch, held_by_first]
+    second.prepare()
+    getattr(second, end)()
+    assert program.running() == [held_by_switch, held_by_first]
+    first.close()
+    assert program.running() == [held_by_switch]
+
+
 def test_switch_that_is_closed_stays_as_it_is(program):
     """A person who has switched a light on by hand keeps it."""
     switch = ProgramSwitch(SwitchOptions(name="scan", role=Role.SCAN_LIGHT, on=(program("on"),), off=(program("off"),)))
