@@ -187,9 +187,7 @@ def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program
     ends = []
 
     def run(path):
-        ends.append(
-            run_program([path], environment={}, stop_grace=timedelta(seconds=1), should_stop=lambda: False).status
-        )
+        ends.append(run_quickly(path))
 
     beside = threading.Thread(target=run, args=[slow])
     beside.start()
@@ -199,6 +197,29 @@ def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program
     (tmp_path / "pids.go").touch()
     beside.join()
     assert ends == [0, 0, 0, 7]
+
+
+def test_exit_status_of_a_program_of_a_driver_by_others_is_its_own(program):
+    """It starts that in a session of its own, too, and asks for the status when it has the time."""
+    quick = program("quick")
+    with subprocess.Popen(["/bin/sh", "-c", "exit 7"], start_new_session=True) as process:
+        wait_until(lambda: not is_running(process.pid), within=60)
+        run_quickly(quick)
+        assert process.wait() == 7
+
+
+def test_processes_that_have_ended_do_not_pile_up(program):
+    """Each would keep its number, of which a host has a limited count."""
+    quick = program("quick")
+    for _ in range(4):
+        run_quickly(quick)
+    first, second, *_ = program.left()
+    assert (read_process(first), read_process(second)) == (None, None)
+
+
+def run_quickly(path):
+    """Run a program to its end; return its exit status."""
+    return run_program([path], environment={}, stop_grace=timedelta(seconds=1), should_stop=lambda: False).status
 
 
 def test_process_of_a_camera_is_not_taken_for_a_leftover(program):
