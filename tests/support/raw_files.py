@@ -18,22 +18,11 @@ def nef(width: int = 160, height: int = 120, *, order: str = "<") -> bytes:
     at_thumbnail = sub + 2 + 12 * sub_entries + 4
     at_sensor = at_thumbnail + len(thumbnail)
 
-    def directory(*entries: tuple[int, int, int, int]) -> bytes:
-        packed = b"".join(
-            struct.pack(f"{order}HHI", tag, kind, count)
-            + (
-                struct.pack(f"{order}HH", value, 0)
-                if kind == _SHORT and count == 1
-                else struct.pack(f"{order}I", value)
-            )
-            for tag, kind, count, value in entries
-        )
-        return struct.pack(f"{order}H", len(entries)) + packed + bytes(4)
-
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", first)
     return (
         head
-        + directory(
+        + _directory(
+            order,
             (254, _LONG, 1, 1),
             (256, _LONG, 1, width),
             (257, _LONG, 1, height),
@@ -46,7 +35,8 @@ def nef(width: int = 160, height: int = 120, *, order: str = "<") -> bytes:
             (330, _LONG, 1, sub),
         )
         + struct.pack(f"{order}3H", 8, 8, 8)
-        + directory(
+        + _directory(
+            order,
             (254, _LONG, 1, 0),
             (256, _LONG, 1, 4 * width),
             (257, _LONG, 1, 4 * height),
@@ -59,3 +49,37 @@ def nef(width: int = 160, height: int = 120, *, order: str = "<") -> bytes:
         + thumbnail
         + sensor
     )
+
+
+def _directory(order: str, *entries: tuple[int, int, int, int]) -> bytes:
+    """Return a directory of a TIFF."""
+    packed = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, count)
+        + (struct.pack(f"{order}HH", value, 0) if kind == _SHORT and count == 1 else struct.pack(f"{order}I", value))
+        for tag, kind, count, value in entries
+    )
+    return struct.pack(f"{order}H", len(entries)) + packed + bytes(4)
+
+
+def deep_tiff(samples: int = 3, bits: int = 16, *, order: str = "<") -> bytes:
+    """Return a TIFF of 4 × 3 pixels of so many samples, of 8 or 16 bits: three are colours, a fourth has no meaning."""
+    width, height = 4, 3
+    values = [number * 997 % (1 << bits) for number in range(width * height * samples)]
+    pixels = struct.pack(f"{order}{len(values)}{'B' if bits == 8 else 'H'}", *values)
+    extra = [(338, _SHORT, 1, 0)] if samples == 4 else []
+    at_bits = 8 + 2 + 12 * (9 + len(extra)) + 4
+    entries = [
+        (256, _LONG, 1, width),
+        (257, _LONG, 1, height),
+        (258, _SHORT, samples, at_bits),
+        (259, _SHORT, 1, 1),
+        (262, _SHORT, 1, 2),
+        (273, _LONG, 1, at_bits + 2 * samples),
+        (277, _SHORT, 1, samples),
+        (278, _LONG, 1, height),
+        (279, _LONG, 1, len(pixels)),
+        *extra,
+    ]
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    depths = struct.pack(f"{order}{samples}H", *[bits] * samples)
+    return head + _directory(order, *entries) + depths + pixels

@@ -141,6 +141,27 @@ def test_standby_without_a_program_ends_what_prepare_has_left(program):
     assert program.running() == []
 
 
+@pytest.mark.parametrize("end", ["standby", "close"])
+def test_driver_ends_what_its_own_hooks_have_left_alone(program, end):
+    """`timelapsectl check` makes a second one and closes it; what holds the light of the first one, or a switch, stays.
+
+    The first one still ends its own.
+    """
+    options = {"argv": [program("take")], "prepare": [program("on")]}
+    first, second = CommandDriver(options), CommandDriver(options)
+    switch = ProgramSwitch(SwitchOptions(name="scan", role=Role.SCAN_LIGHT, on=(program("on"),), off=(program("off"),)))
+    switch.set(on=True)
+    first.prepare()
+    held_by_switch, held_by_first = program.left()
+    getattr(second, end)()
+    assert program.running() == [held_by_switch, held_by_first]
+    second.prepare()
+    getattr(second, end)()
+    assert program.running() == [held_by_switch, held_by_first]
+    first.close()
+    assert program.running() == [held_by_switch]
+
+
 def test_switch_that_is_closed_stays_as_it_is(program):
     """A person who has switched a light on by hand keeps it."""
     switch = ProgramSwitch(SwitchOptions(name="scan", role=Role.SCAN_LIGHT, on=(program("on"),), off=(program("off"),)))
@@ -166,9 +187,7 @@ def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program
     ends = []
 
     def run(path):
-        ends.append(
-            run_program([path], environment={}, stop_grace=timedelta(seconds=1), should_stop=lambda: False).status
-        )
+        ends.append(run_quickly(path))
 
     beside = threading.Thread(target=run, args=[slow])
     beside.start()
@@ -178,6 +197,29 @@ def test_programs_at_the_same_time_end_only_what_each_has_left(tmp_path, program
     (tmp_path / "pids.go").touch()
     beside.join()
     assert ends == [0, 0, 0, 7]
+
+
+def test_exit_status_of_a_program_of_a_driver_by_others_is_its_own(program):
+    """It starts that in a session of its own, too, and asks for the status when it has the time."""
+    quick = program("quick")
+    with subprocess.Popen(["/bin/sh", "-c", "exit 7"], start_new_session=True) as process:
+        wait_until(lambda: not is_running(process.pid), within=60)
+        run_quickly(quick)
+        assert process.wait() == 7
+
+
+def test_processes_that_have_ended_do_not_pile_up(program):
+    """Each would keep its number, of which a host has a limited count."""
+    quick = program("quick")
+    for _ in range(4):
+        run_quickly(quick)
+    first, second, *_ = program.left()
+    assert (read_process(first), read_process(second)) == (None, None)
+
+
+def run_quickly(path):
+    """Run a program to its end; return its exit status."""
+    return run_program([path], environment={}, stop_grace=timedelta(seconds=1), should_stop=lambda: False).status
 
 
 def test_process_of_a_camera_is_not_taken_for_a_leftover(program):

@@ -82,10 +82,10 @@ class Disks:
         monkeypatch.setattr(file_system, "MOUNTS", self.table)
         self.mount("one")
 
-    def mount(self, *names):
+    def mount(self, *names, root="nfs4 nas:/root"):
         """Have these disks on the mount point, over that of the root."""
         lines = [f"1 0 0:{name} / {self.point} rw - nfs4 nas:/{name} rw\n" for name in names]
-        self.table.write_text("1 0 0:1 / / rw - nfs4 nas:/root rw\n" + "".join(lines))
+        self.table.write_text(f"1 0 0:1 / / rw - {root} rw\n" + "".join(lines))
 
 
 @pytest.fixture
@@ -116,6 +116,35 @@ def test_disk_that_is_not_mounted_is_not_written_under(rig, disks):
     assert world.statuses() == ["succeeded"] * 4
     assert world.scans_at()[1] >= 2 * HOUR + 5 * MINUTE
     assert [record.attempt for record in world.stored().records.values()] == [1] * 4
+
+
+WITHOUT_MARKS = "f2fs /dev/root"
+
+
+@pytest.mark.parametrize("root_before", [WITHOUT_MARKS, "nfs4 nas:/root"])
+def test_disk_that_is_not_mounted_is_missed_on_a_root_without_marks(rig, disks, root_before):
+    """Nothing says what file system that is, but it is the store's; the disk is remembered for it, too."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3, grace=10 * MINUTE)
+    disks.mount("one", root=root_before)
+    world.live(
+        (HOUR + HOUR / 2, lambda _: disks.mount(root=WITHOUT_MARKS)),
+        (2 * HOUR + HOUR / 2, lambda _: disks.mount("one", root=WITHOUT_MARKS)),
+    )
+    assert "its disk isn't mounted, another one is there" in world.said("datasets_out_of_reach")[0]
+    assert world.statuses() == ["succeeded", "skipped", "succeeded"]
+
+
+def test_disk_that_holds_the_store_as_well_by_now_is_the_known_one(rig, disks):
+    """A person has moved the store to it: its marks are the same."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.live((90 * MINUTE, Life.stop))
+    disks.mount(root="nfs4 nas:/one")
+    world.live()
+    assert world.statuses() == ["succeeded"] * 2
 
 
 def test_disk_that_an_automount_point_waits_for_is_named_as_the_cause(rig, disks):

@@ -1,13 +1,15 @@
 """Writes beside the loop: a disk that stalls holds up nothing for them."""
 
 import json
+import os
+import socket
 import threading
 
 import pytest
 from virtual_time import START
 
 from plantimager.timelapse.channel.live import LiveFile, read_live
-from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
+from plantimager.timelapse.daemon.side_writes import SideLive, SideNotifier, SideThread
 
 PATIENCE = 60.0
 
@@ -46,6 +48,27 @@ def test_newest_view_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk
     side.finish()
     assert shown == [{"status": 4}]
     assert read_live(store)["status"] == 4
+
+
+def test_end_of_a_reload_comes_last_though_the_service_manager_is_slow(tmp_path, side, monkeypatch):
+    """After two of them, too: systemd would take the service for reloading until its time-out, and then end it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notifier, slow = SideNotifier(os.environ, side), StalledDisk(side)
+        notifier.status("idle")
+        for number in (1, 2):
+            notifier.reloading(number)
+            notifier.ready(f"reload {number}")
+        notifier.reloading(3)
+        notifier.status("reads it")
+        notifier.ready("reload 3")
+        slow.goes_on.set()
+        side.finish()
+        got = [manager.recv(1 << 12).decode().split("\n")[-1] for _ in range(3)]
+        notifier.close()
+    assert got == ["MONOTONIC_USEC=3000000", "STATUS=reads it", "STATUS=reload 3"]
 
 
 def test_write_that_the_disk_refuses_is_left_out(side):

@@ -14,6 +14,7 @@ from plantimager.timelapse.support.file_system import (
     find_mount,
     identify_file_system,
     is_another,
+    is_on_same_device,
     memory_reason,
 )
 
@@ -101,6 +102,18 @@ def test_network_disk_is_known_by_its_source(host, tmp_path):
 def test_file_systems_differ_only_where_that_is_certain(before, now, another):
     """A slot isn't lost for a doubt."""
     assert is_another(before, now) is another
+
+
+def test_paths_are_on_the_same_device_only_where_that_is_certain(host, tmp_path):
+    """One of them may be still to be made; without a table of mounts nothing is certain."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    host(ROOT)
+    assert is_on_same_device(tmp_path, disk / "not" / "made")
+    host(ROOT + DISK.replace("/mnt/the\\040disk", str(disk)))
+    assert not is_on_same_device(tmp_path, disk / "not" / "made")
+    host("")
+    assert not is_on_same_device(tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from plantimager.timelapse.support.file_system import (
     describe_disk_error,
     identify_file_system,
     is_another,
+    is_on_same_device,
 )
 
 if TYPE_CHECKING:
@@ -129,16 +130,19 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str]) -> _Found:
     """Look at the directory, and at the disk that it is on. May hang as the disk may.
 
     The store's own disk isn't remembered: that one is there as long as there is a store, whatever becomes of its marks.
+    So a remembered disk isn't mounted where the directory is on the store's, which may be one without any marks.
     """
     why = write_refusal(datasets)
     if why is not None:
         return _Found(why)
     try:
         disk, own = identify_file_system(datasets), identify_file_system(storage)
-        found = {**disk, "path": str(datasets)} if is_another(own, disk) else {}
+        is_own = is_on_same_device(datasets, storage)
+        found = {**disk, "path": str(datasets)} if is_another(own, disk) or (disk and not is_own) else {}
         if known.get("path") != str(datasets):
             return _Found(disk=found)
-        if not is_another({kind: mark for kind, mark in known.items() if kind != "path"}, disk):
+        marks = {kind: mark for kind, mark in known.items() if kind != "path"}
+        if not is_another(marks, disk) and not (marks and not disk and is_own):
             return _Found()
         marker = datasets / NEW_DISK
         if os.path.lexists(marker):

@@ -6,10 +6,13 @@ Whoever asks may run as another user, outside its sandbox. All of it is done bes
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import Answer
+from plantimager.timelapse.daemon.bounded_call import call_with_timeout
+from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
 from plantimager.timelapse.settings.acceptance import DefinitionAlreadyAccepted, check_may_start, check_not_over
 from plantimager.timelapse.settings.config import Config, Missed, inspect_config
@@ -19,6 +22,7 @@ from plantimager.timelapse.support.errors import (
     ConfigurationError,
     DefinitionRefused,
     DriverBroken,
+    DriverStalled,
     FaultsFound,
     TimelapsedError,
 )
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.support.faults import Fault
+
+CALL_TIMEOUT: Final = timedelta(seconds=10)
+"""The longest that a driver takes to check a configuration, or to be closed."""
 
 
 class ServiceJudgement:
@@ -58,14 +65,16 @@ class ServiceJudgement:
             found.append({"problem": None, "notes": [*self._notes(config)]})
         except (TimelapsedError, OSError) as problem:
             found.append({"problem": str(problem), "notes": []})
-        for name, content in zip(names, request.files, strict=False):
-            try:
-                notes = [*self._judge(content, name, driver, config)]
-                found.append({"problem": None, "notes": notes})
-            except (TimelapsedError, OSError) as problem:
-                found.append({"problem": str(problem), "notes": []})
-        if driver is not None:
-            driver.close()
+        try:
+            for name, content in zip(names, request.files, strict=False):
+                try:
+                    notes = [*self._judge(content, name, driver, config)]
+                    found.append({"problem": None, "notes": notes})
+                except (TimelapsedError, OSError) as problem:
+                    found.append({"problem": str(problem), "notes": []})
+        finally:
+            if driver is not None:
+                _close(driver)
         return Answer(accepted=True, message="", details={"found": found})
 
     def _read_configuration(self) -> tuple[Config, ScannerDriver]:
@@ -82,9 +91,13 @@ class ServiceJudgement:
             driver = self._make_driver(config.driver, config.driver_options)
         except FaultsFound as found:
             raise FaultsFound([*faults, *found.faults], path or "no configuration file") from None
-        faults = [*faults, *_faults_by(driver, config.scan)]
-        if faults:
-            raise FaultsFound(faults, path or "no configuration file")
+        try:
+            faults = [*faults, *_faults_by(driver, config.scan)]
+            if faults:
+                raise FaultsFound(faults, path or "no configuration file")
+        except BaseException:
+            _close(driver)
+            raise
         return config, driver
 
     def _notes(self, config: Config) -> Iterator[str]:
@@ -135,9 +148,19 @@ def _programs(value: object) -> Iterator[str]:
 
 def _faults_by(driver: ScannerDriver, configuration: Mapping[str, Any]) -> Sequence[Fault]:
     """Return the driver's faults in a scan configuration. A driver by others may raise anything: `DriverBroken`."""
+    name = type(driver).__name__
     try:
-        return driver.check(configuration)
+        return call_with_timeout(CALL_TIMEOUT, name, lambda: driver.check(configuration))
     except ConfigurationError:
         raise
+    except DriverStalled as stalled:
+        late = TimeoutError(f"its check gave no answer within {format_duration(CALL_TIMEOUT)}")
+        raise DriverBroken(name, late) from stalled
     except Exception as problem:
-        raise DriverBroken(type(driver).__name__, problem) from problem
+        raise DriverBroken(name, problem) from problem
+
+
+def _close(driver: ScannerDriver) -> None:
+    """Close a driver that was made for the check. One by others that fails at it costs no answer."""
+    with suppress(Exception):
+        call_with_timeout(CALL_TIMEOUT, type(driver).__name__, driver.close)

@@ -40,8 +40,12 @@ class SideThread:
         self._thread: threading.Thread | None = None
 
     def put(self, key: Hashable, write: Callable[[], object]) -> None:
-        """Have ``write`` called soon, in place of one of the same ``key`` that waits; a failure costs that alone."""
+        """Have ``write`` called soon, after all that wait; one of the same ``key`` that waits is left out.
+
+        A failure costs that write alone.
+        """
         with self._changed:
+            self._waiting.pop(key, None)  # its place, too: the end of a reload would come before its beginning
             self._waiting[key] = write
             self._changed.notify_all()
             if self._thread is None:

@@ -125,9 +125,8 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
         It can't be looked at.
 
     """
-    existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
-    fsid = os.statvfs(existing).f_fsid  # first, since it has an automount point mount its disk
-    mount = _mount_of(Path(os.path.realpath(existing)))
+    fsid = os.statvfs(_existing(path)).f_fsid  # first, since it has an automount point mount its disk
+    mount = _mount_of(Path(os.path.realpath(_existing(path))))
     if mount is None:
         return {}
     marks = {"uuid": _uuid_of(mount.device)}
@@ -136,6 +135,13 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
     if not mount.source.startswith("/dev/"):
         marks["source"] = f"{mount.type}:{mount.source}"
     return {kind: mark for kind, mark in marks.items() if mark}
+
+
+def is_on_same_device(one: Path, other: Path) -> bool:
+    """Whether two paths are certainly on the same file system at present, also one without marks. May hang as above."""
+    mounts = [_mount_of(Path(os.path.realpath(_existing(path)))) for path in (one, other)]
+    first, second = (mount.device if mount is not None else None for mount in mounts)
+    return first is not None and first == second
 
 
 def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
@@ -160,6 +166,10 @@ def memory_reason(path: Path) -> str | None:
         if from_boot or (below is not None and below.type in IN_MEMORY):
             return f"{mount.point} is an overlay whose changes are in memory"
     return None
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
 def _uuid_of(device: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from raw_files import nef
+from raw_files import deep_tiff, nef
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.exif import add_exif
@@ -268,6 +268,13 @@ def test_exif_leaves_every_pixel_of_a_tiff(mode):
         assert (new.mode, new.tobytes()) == (old.mode, old.tobytes())
 
 
+def test_exif_comes_into_a_tiff_of_8_bits_a_colour():
+    """By any program, not by Pillow alone."""
+    after = add_exif(deep_tiff(bits=8), "col0_5", TAKEN_AT, "us")
+    with Image.open(io.BytesIO(after)) as image:
+        assert image.getexif()[Base.ImageDescription] == "col0_5"
+
+
 def turned_exif():
     """Return the EXIF of a picture that lies on its side."""
     exif = Image.Exif()
@@ -284,11 +291,14 @@ SEVERAL = {"save_all": True, "append_images": [Image.new("RGB", (8, 8))]}
         photograph(name="TIFF", compression="tiff_lzw"),
         photograph(name="TIFF", exif=turned_exif()),
         photograph(name="TIFF", **SEVERAL),
+        deep_tiff(order="<"),
+        deep_tiff(order=">"),
+        deep_tiff(samples=4, bits=8),
         b"",
     ],
 )
 def test_other_pictures_stay_as_they_are(content):
-    """The metadata of the dataset has it all."""
+    """The metadata of the dataset has it all. Pillow reads 16 bits a colour as 8, and leaves out a fourth sample."""
     assert add_exif(content, "col0_5", TAKEN_AT, "us") == content
 
 

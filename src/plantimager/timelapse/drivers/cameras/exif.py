@@ -27,12 +27,15 @@ _TIFF_BEGINS: Final = (b"II*\0", b"MM\0*")
 _KEPT: Final = frozenset({Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright})
 """Of a TIFF, whose other tags are those of its file."""
 
+_DEPTHS: Final = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16}
+"""Bits of a sample in Pillow's modes; 8 in the others."""
+
 
 def add_exif(content: bytes, description: str, taken_at: datetime, software: str) -> bytes:
     """Return a JPEG, PNG or TIFF with these entries in its EXIF, which keeps what the camera wrote there.
 
     A TIFF of one upright image that isn't compressed is written again, pixel by pixel the same. Any other picture is
-    returned as it is, and so is one whose EXIF has no space for them.
+    returned as it is, such as one with 48 bits a pixel, and so is one whose EXIF has no space for them.
     """
     if not content.startswith((_IMAGE_BEGINS, _PNG_BEGINS, *_TIFF_BEGINS)):
         return content
@@ -62,8 +65,16 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
 
 def _can_be_rewritten(tiff: Image.Image, tags: Image.Exif) -> bool:
     """Whether Pillow writes a TIFF as it is, with EXIF: it turns what isn't upright, and compresses none with it."""
-    is_single = getattr(tiff, "n_frames", 1) == 1
-    return is_single and tiff.info.get("compression") == "raw" and tags.get(Base.Orientation, 1) == 1
+    if getattr(tiff, "n_frames", 1) != 1 or not _is_read_in_full(tiff, tags):
+        return False
+    return tiff.info.get("compression") == "raw" and tags.get(Base.Orientation, 1) == 1
+
+
+def _is_read_in_full(tiff: Image.Image, tags: Image.Exif) -> bool:
+    """Whether Pillow's mode has every sample of a TIFF with all its bits: it reads 16 bits a colour as 8."""
+    depths = tags.get(Base.BitsPerSample, 1)
+    depths = depths if isinstance(depths, tuple) else (depths,)
+    return depths == (_DEPTHS.get(tiff.mode, 8),) * len(tiff.getbands())
 
 
 def _without_layout(tags: Image.Exif) -> Image.Exif:

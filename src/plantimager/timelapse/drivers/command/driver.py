@@ -43,7 +43,7 @@ from plantimager.timelapse.drivers.command.options import TABLE, read_command_op
 from plantimager.timelapse.drivers.command.protocol import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
-from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, end_leftovers
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
 from plantimager.timelapse.support.errors import (
     DriverError,
@@ -76,6 +76,8 @@ class CommandDriver(ScannerDriver):
         if faults:
             raise FaultsFound(faults)
         self._environment = {**basic_environment(), **self._options.environment}
+        self._holding = frozenset[ProcessKey]()
+        """What its own hooks have left running. Other drivers of this process have theirs."""
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
         timeouts = (self._options.prepare_timeout, self._options.standby_timeout, self._options.recover_timeout)
         self.call_timeout = max(timeouts) + self.cancel_timeout
@@ -113,23 +115,25 @@ class CommandDriver(ScannerDriver):
         DriverError
             It could not be run to its end, or didn't exit with 0, or not all could be ended.
         """
-        left = DESCENDANTS.left
+        left = self._holding
         try:
             self._run_hook("standby", self._options.standby, self._options.standby_timeout)
         finally:
             unended = DESCENDANTS.end_left(left, self._options.stop_grace)
+            self._holding -= left
         if unended:
             raise DriverError(f"standby: {unended}")
 
     def close(self) -> None:
-        """End all that programs have left running, as the end of the service does.
+        """End all that its hooks have left running, as the end of the service does.
 
         Raises
         ------
         DriverError
             Not all could be ended.
         """
-        if unended := DESCENDANTS.end_left(DESCENDANTS.left, self._options.stop_grace):
+        left, self._holding = self._holding, frozenset()
+        if unended := DESCENDANTS.end_left(left, self._options.stop_grace):
             raise DriverError(unended)
 
     def scan(self, request: ScanRequest, monitor: ScanMonitor) -> ScanResult:
@@ -243,6 +247,7 @@ class CommandDriver(ScannerDriver):
     def _run_hook(self, key: str, program: tuple[str, ...] | None, timeout: timedelta) -> None:
         if program is None:
             return
+        before = DESCENDANTS.left
         try:
             with Deadline(timeout) as deadline:
                 ended = run_program(
@@ -256,6 +261,9 @@ class CommandDriver(ScannerDriver):
             raise DriverError(f"{key}: {problem}") from problem
         except OSError as problem:
             raise DriverError(f"{key}: {program[0]} can't be started: {problem.strerror or problem}") from problem
+        finally:
+            now = DESCENDANTS.left
+            self._holding = now - before | self._holding & now
         if ended.stopped:
             raise DriverError(f"{key}: {program[0]} took longer than {timeout.total_seconds():g} s and {ended}")
         if ended.status != OK:

@@ -163,6 +163,8 @@ class Descendants:
         self._left: dict[ProcessKey, ProcessState] = {}
         """What programs have left running that may do so."""
         self._unended: dict[ProcessKey, ProcessState] = {}
+        self._ended = frozenset[ProcessKey]()
+        """Orphans, or programs of a driver by others, that had ended when the last program was started."""
 
     def start(
         self, start: Callable[[], subprocess.Popen[bytes]]
@@ -171,7 +173,10 @@ class Descendants:
         with self._lock:
             with contextlib.suppress(OSError, AttributeError):
                 ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            before = {_key(process) for process in self._orphans(list_processes())} - self._unended.keys()
+            orphans = self._orphans(list_processes())
+            self._reap(orphans)
+            running = {_key(process) for process in orphans if not process.has_ended}
+            before = running - self._unended.keys()
             process = start()
             self._programs.add(process.pid)
         return process, frozenset(before)
@@ -225,15 +230,21 @@ class Descendants:
         return [process for process in family if not process.has_ended and _key(process) not in self._unended]
 
     def _orphans(self, processes: Iterable[ProcessState]) -> list[ProcessState]:
-        """Return the orphans that run, and take note of the end of those that have ended."""
+        """Return the orphans, also those that have ended."""
         us, session = os.getpid(), os.getsid(0)
         children = [process for process in processes if process.parent == us and process.session != session]
-        orphans = [process for process in children if process.pid not in self._programs]
-        for process in orphans:
-            if process.has_ended:
-                with contextlib.suppress(OSError):
-                    os.waitpid(process.pid, os.WNOHANG)
-        return [process for process in orphans if not process.has_ended]
+        return [process for process in children if process.pid not in self._programs]
+
+    def _reap(self, orphans: Iterable[ProcessState]) -> None:
+        """Take note of the end of orphans that had already ended when the program before was started.
+
+        One that ended later may be a program of a driver by others, which is about to ask for its exit status.
+        """
+        ended = {_key(process): process for process in orphans if process.has_ended}
+        for key in ended.keys() & self._ended:
+            with contextlib.suppress(OSError):  # somebody else has done it
+                os.waitpid(ended[key].pid, os.WNOHANG)
+        self._ended = frozenset(ended)
 
 
 DESCENDANTS: Final = Descendants()
