@@ -111,15 +111,21 @@ units_to_restart() {
 
 is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == active ]]; }
 
-# Returns when a rig is between two scans; fails if it never is.
+# Returns when a rig is between two scans; fails if it never is, or nobody can say. A unit that is no longer ready by then
+# takes no scans.
 wait_for_gap() {
-    local rig=${1#"$service"} from
+    local rig=${1#"$service"} from pid scope=--system names='XDG_DATA_HOME|PI3_TIMELAPSE_FILE_NAME' own=()
     ((!now)) && [[ $1 == "$service"* ]] && is_ready "$1" || return 0
     rig=${rig#@} rig=${rig%.service} rig=${rig#.service}
     from=$(environment_of "$1")
     [[ -x $home/$from/bin/timelapsectl ]] || return 0
+    [[ ${systemctl[*]} != *--user* ]] || scope=--user
+    # The store is that of the daemon, not one that the caller's environment names.
+    pid=$("${systemctl[@]}" show --value --property=MainPID "$1")
+    mapfile -d '' own < <(grep --null-data --extended-regexp "^($names)=" "/proc/$pid/environ" 2>/dev/null)
     say "$1: waiting for a gap between scans"
-    "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" ${rig:+--rig "$rig"}
+    env --unset=XDG_DATA_HOME --unset=PI3_TIMELAPSE_FILE_NAME "${own[@]}" \
+        "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" "$scope" ${rig:+--rig "$rig"} || ! is_ready "$1"
 }
 
 # Brings environment $1 into use, and restarts services one after another; $2 and $3 as for units_to_restart. Fails if
@@ -128,7 +134,8 @@ use_environment() {
     local unit from was_ready updated=()
     for unit in $(units_to_restart "$@"); do
         if ! wait_for_gap "$unit"; then
-            say "$unit: left running as it is, since it never rests; the new version comes with its next start"
+            say "$unit: left running with the version before; the new one comes with its next start, in mid-scan too by:" \
+                "${systemctl[*]} restart $unit"
             continue
         fi
         from=$(environment_of "$unit")
@@ -154,7 +161,10 @@ roll_back() {
     link_environment "$1"
     shift
     for unit; do
-        [[ $unit == "$failed" ]] || wait_for_gap "$unit" || continue
+        if [[ $unit != "$failed" ]] && ! wait_for_gap "$unit"; then
+            say "$unit: left running with the new version; the one before comes with its next start"
+            continue
+        fi
         if "${systemctl[@]}" restart "$unit"; then
             say "restarted: $unit, with the version before"
         else
