@@ -51,6 +51,7 @@ def between_scans(seconds: float, *, warmup: float = 30) -> dict[str, Any]:
 IDLE = {"daemon": {"pid": 1}, "rig": "standby", "scanning": None, "timelapse": None}
 BY_HAND = {**IDLE, "rig": "by hand"}
 PREPARING = {**between_scans(86_400), "rig": "preparing"}
+DEGRADED = {**IDLE, "daemon": {"pid": 1, "degraded": "No space left on device"}}
 
 
 @pytest.fixture
@@ -131,6 +132,15 @@ def test_rig_that_can_not_be_asked_is_asked_again_and_then_left_alone(script, wa
     script.PATIENCE = timedelta(0)
     code, _, lines = wait(said)
     assert (code, lines[-1].split(":")[0]) == (75, "no longer waiting")
+
+
+def test_rig_whose_store_can_not_be_written_is_not_restarted(script, wait):
+    """What became of its last slots is only in the daemon's memory."""
+    code, asked, lines = wait(DEGRADED, IDLE)
+    assert (code, asked) == (0, 2)
+    assert "only in memory: No space left on device" in lines[0]
+    script.PATIENCE = timedelta(0)
+    assert wait(DEGRADED)[0] == 75
 
 
 def test_rig_that_never_rests_is_left_alone(script, wait):
