@@ -3,6 +3,7 @@
 # systemd/install and the Debian package source this. They set:
 #
 #   home        the directory of the environments
+#   units       that of the unit files
 #   systemctl   the command, an array
 #   booted      whether its service manager runs
 #   now         1: don't wait for gaps between scans
@@ -85,6 +86,24 @@ environments_that_run() {
     done
 }
 
+# Keeps the unit files of environment $1, which are in place now, beside it: a way back needs both.
+keep_units() {
+    local each
+    [[ ! -d $home/$1/units ]] || return 0
+    for each in "$units"/{"$service","$relay"}{,@}.service; do
+        [[ ! -e $each ]] || install -D --mode=644 "$each" "$home/$1/units/${each##*/}" || return
+    done
+}
+
+# Puts the unit files of environment $1 back into place.
+restore_units() {
+    local each
+    for each in "$home/$1"/units/*.service; do
+        [[ ! -e $each ]] || cmp --quiet "$each" "$units/${each##*/}" || install --mode=644 "$each" "$units/${each##*/}"
+    done
+    "${systemctl[@]}" daemon-reload
+}
+
 # --- services ------------------------------------------------------------------------------------------
 
 # Prints the services that run, rigs first.
@@ -132,6 +151,7 @@ wait_for_gap() {
 # one does not become ready and the environment before is in use again.
 use_environment() {
     local unit from was_ready updated=()
+    keep_units "$1" || return
     for unit in $(units_to_restart "$@"); do
         if ! wait_for_gap "$unit"; then
             say "$unit: left running with the version before; the new one comes with its next start, in mid-scan too by:" \
@@ -155,10 +175,11 @@ use_environment() {
     link_environment "$1"
 }
 
-# Brings environment $1 back into use: for unit $2 at once, for the others between scans.
+# Brings environment $1 back into use, with its unit files: for unit $2 at once, for the others between scans.
 roll_back() {
     local unit failed=$2
     link_environment "$1"
+    restore_units "$1"
     shift
     for unit; do
         if [[ $unit != "$failed" ]] && ! wait_for_gap "$unit"; then

@@ -2,6 +2,7 @@
 # What the package's maintainer scripts share. None of this runs in mid-scan; see update.bash.
 
 home=/opt/plant-imager-timelapsed
+units=/usr/lib/systemd/system
 lib=/usr/lib/plant-imager-timelapsed
 systemctl=(systemctl)
 [[ ${TIMELAPSED_NOW:-} == 1 ]] && now=1 || now=0

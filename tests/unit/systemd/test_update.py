@@ -18,6 +18,8 @@ SYSTEMCTL = """\
 case "$*" in
 *MainPID*) cat "$(dirname "$0")/pid" ;;
 *ActiveState*) cat "$(dirname "$0")/state" ;;
+"list-units "*timelapsed.service) echo plant-imager-timelapsed.service ;;
+restart*) ! grep --quiet broken "$(dirname "$0")/units/$2" ;;
 esac
 """
 TIMELAPSECTL = """\
@@ -26,10 +28,10 @@ cd "$(dirname "$0")/../.."
 echo "$*" "$XDG_DATA_HOME" "$PI3_TIMELAPSE_FILE_NAME" > asked
 cat said
 """
-WAIT = """\
-home=$1 booted=1 now=0 systemctl=("$1/systemctl" $2)
+UPDATE = """\
+home=$1 units=$1/units booted=1 now=0 systemctl=("$1/systemctl" $2)
 . "$3/update.bash"
-wait_for_gap "$4"
+"${@:4}"
 """
 IDLE = '{"daemon": {"pid": 1}, "rig": "standby", "scanning": null, "timelapse": null}'
 
@@ -51,10 +53,10 @@ def home(tmp_path) -> Path:
         daemon.kill()
 
 
-def wait_for_gap(home: Path, unit: str, *, option: str = "") -> subprocess.CompletedProcess[str]:
-    """Wait as an update does that was called by someone with another store of their own, as by `sudo -E`."""
+def update(home: Path, *function: str, option: str = "", systemd: Path = SYSTEMD) -> subprocess.CompletedProcess[str]:
+    """Call a function for someone who has another store of their own in the environment, as by `sudo -E`."""
     of_caller = {**os.environ, "XDG_DATA_HOME": "/of the caller", "PI3_TIMELAPSE_FILE_NAME": "other.json"}
-    command = ["bash", "-euc", WAIT, "update", str(home), option, str(SYSTEMD), unit]
+    command = ["bash", "-euc", UPDATE, "update", str(home), option, str(systemd), *function]
     return subprocess.run(command, env=of_caller, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -68,7 +70,7 @@ def wait_for_gap(home: Path, unit: str, *, option: str = "") -> subprocess.Compl
 )
 def test_daemon_of_the_unit_is_asked_whatever_the_callers_environment(home, unit, option, asked):
     """The scope is that of the service manager, and the store that of the running daemon."""
-    done = wait_for_gap(home, unit, option=option)
+    done = update(home, "wait_for_gap", unit, option=option)
     assert (done.returncode, done.stderr) == (0, "")
     assert (home / "asked").read_text() == f"{asked} /of the daemon its.json\n"
 
@@ -80,6 +82,21 @@ def test_unit_that_ends_while_it_is_waited_for_may_be_restarted(home):
     (home / "wait-for-gap").write_text((SYSTEMD / "wait-for-gap").read_text().replace("minutes=2", "minutes=0"))
     (home / "wait-for-gap").chmod(0o755)
     (home / "update.bash").write_text((SYSTEMD / "update.bash").read_text())
-    command = ["bash", "-euc", WAIT, "update", str(home), "", str(home), "plant-imager-timelapsed.service"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = update(home, "wait_for_gap", "plant-imager-timelapsed.service", systemd=home)
     assert (done.returncode, "no longer waiting" in done.stdout) == (0, True)
+
+
+def test_way_back_to_the_version_before_puts_its_unit_files_back(home):
+    """A new unit file may be why a rig doesn't become ready, and the old version was made for the old one."""
+    unit = home / "units/plant-imager-timelapsed.service"
+    unit.parent.mkdir()
+    unit.write_text("old\n")
+    assert update(home, "keep_units", ENVIRONMENT).returncode == 0
+    (home / "bin").symlink_to(f"{ENVIRONMENT}/bin")
+    (home / "ba9876543210/bin").mkdir(parents=True)
+    unit.write_text("broken\n")
+    done = update(home, "use_environment", "ba9876543210", "", "0")
+    assert (done.returncode, unit.read_text()) == (1, "old\n"), done.stderr
+    assert "restarted: plant-imager-timelapsed.service, with the version before" in done.stdout
+    assert (home / "ba9876543210/units" / unit.name).read_text() == "broken\n"
+    assert str((home / "bin").readlink()) == f"{ENVIRONMENT}/bin"
