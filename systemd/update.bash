@@ -3,6 +3,7 @@
 # systemd/install and the Debian package source this. They set:
 #
 #   home        the directory of the environments
+#   units       that of the unit files
 #   systemctl   the command, an array
 #   booted      whether its service manager runs
 #   now         1: don't wait for gaps between scans
@@ -85,6 +86,24 @@ environments_that_run() {
     done
 }
 
+# Keeps the unit files of environment $1, which are in place now, beside it: a way back needs both.
+keep_units() {
+    local each
+    [[ ! -d $home/$1/units ]] || return 0
+    for each in "$units"/{"$service","$relay"}{,@}.service; do
+        [[ ! -e $each ]] || install -D --mode=644 "$each" "$home/$1/units/${each##*/}" || return
+    done
+}
+
+# Puts the unit files of environment $1 back into place.
+restore_units() {
+    local each
+    for each in "$home/$1"/units/*.service; do
+        [[ ! -e $each ]] || cmp --quiet "$each" "$units/${each##*/}" || install --mode=644 "$each" "$units/${each##*/}"
+    done
+    "${systemctl[@]}" daemon-reload
+}
+
 # --- services ------------------------------------------------------------------------------------------
 
 # Prints the services that run, rigs first.
@@ -111,24 +130,32 @@ units_to_restart() {
 
 is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == active ]]; }
 
-# Returns when a rig is between two scans; fails if it never is.
+# Returns when a rig is between two scans; fails if it never is, or nobody can say. A unit that is no longer ready by then
+# takes no scans.
 wait_for_gap() {
-    local rig=${1#"$service"} from
+    local rig=${1#"$service"} from pid scope=--system names='XDG_DATA_HOME|PI3_TIMELAPSE_FILE_NAME' own=()
     ((!now)) && [[ $1 == "$service"* ]] && is_ready "$1" || return 0
     rig=${rig#@} rig=${rig%.service} rig=${rig#.service}
     from=$(environment_of "$1")
     [[ -x $home/$from/bin/timelapsectl ]] || return 0
+    [[ ${systemctl[*]} != *--user* ]] || scope=--user
+    # The store is that of the daemon, not one that the caller's environment names.
+    pid=$("${systemctl[@]}" show --value --property=MainPID "$1")
+    mapfile -d '' own < <(grep --null-data --extended-regexp "^($names)=" "/proc/$pid/environ" 2>/dev/null)
     say "$1: waiting for a gap between scans"
-    "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" ${rig:+--rig "$rig"}
+    env --unset=XDG_DATA_HOME --unset=PI3_TIMELAPSE_FILE_NAME "${own[@]}" \
+        "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" "$scope" ${rig:+--rig "$rig"} || ! is_ready "$1"
 }
 
 # Brings environment $1 into use, and restarts services one after another; $2 and $3 as for units_to_restart. Fails if
 # one does not become ready and the environment before is in use again.
 use_environment() {
     local unit from was_ready updated=()
+    keep_units "$1" || return
     for unit in $(units_to_restart "$@"); do
         if ! wait_for_gap "$unit"; then
-            say "$unit: left running as it is, since it never rests; the new version comes with its next start"
+            say "$unit: left running with the version before; the new one comes with its next start, in mid-scan too by:" \
+                "${systemctl[*]} restart $unit"
             continue
         fi
         from=$(environment_of "$unit")
@@ -148,13 +175,17 @@ use_environment() {
     link_environment "$1"
 }
 
-# Brings environment $1 back into use: for unit $2 at once, for the others between scans.
+# Brings environment $1 back into use, with its unit files: for unit $2 at once, for the others between scans.
 roll_back() {
     local unit failed=$2
     link_environment "$1"
+    restore_units "$1"
     shift
     for unit; do
-        [[ $unit == "$failed" ]] || wait_for_gap "$unit" || continue
+        if [[ $unit != "$failed" ]] && ! wait_for_gap "$unit"; then
+            say "$unit: left running with the new version; the one before comes with its next start"
+            continue
+        fi
         if "${systemctl[@]}" restart "$unit"; then
             say "restarted: $unit, with the version before"
         else

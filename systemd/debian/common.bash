@@ -1,7 +1,9 @@
 # shellcheck shell=bash disable=SC2034
-# What the package's maintainer scripts share. None of this runs in mid-scan; see update.bash.
+# What the package's maintainer scripts share. None of this restarts a rig in mid-scan, unless TIMELAPSED_NOW=1; see
+# update.bash. apt holds dpkg's lock while it waits for a gap, up to 2 h a rig.
 
 home=/opt/plant-imager-timelapsed
+units=/usr/lib/systemd/system
 lib=/usr/lib/plant-imager-timelapsed
 systemctl=(systemctl)
 [[ ${TIMELAPSED_NOW:-} == 1 ]] && now=1 || now=0

@@ -143,7 +143,7 @@ def test_manual_names_every_metric_and_no_other():
     target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
     found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
     names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
-    page = (MANUALS / "timelapse-relay.8").read_text()
+    page = (MANUALS / "timelapse-relay.8").read_text().replace("\\:", "")  # where a name may be broken
     assert {*re.findall(r"^\.B (timelapse_\w+)$", page, re.MULTILINE)} == names
 
 

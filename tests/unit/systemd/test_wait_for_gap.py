@@ -30,6 +30,7 @@ def script(monkeypatch):
     module = module_from_spec(spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     module.POLL = 0
+    module.PATIENCE = timedelta(hours=1)
     # So wide that a slow machine leaves a slot near.
     module.MARGIN = timedelta(hours=1)
     return module
@@ -40,15 +41,17 @@ def scanning(slot: int = 3) -> dict[str, Any]:
     return {"daemon": {"pid": 1}, "rig": "scanning", "scanning": {"slot": slot}, "timelapse": {"state": "running"}}
 
 
-def between_scans(seconds: float) -> dict[str, Any]:
+def between_scans(seconds: float, *, warmup: float = 30) -> dict[str, Any]:
     """Return what the daemon says so many seconds before the next slot."""
     at = datetime.now(UTC) + timedelta(seconds=seconds)  # noqa: TID251 - the program asks the same clock
-    timelapse = {"state": "scheduled", "next_slot": 4, "next_at": at.isoformat()}
+    timelapse = {"state": "scheduled", "next_slot": 4, "next_at": at.isoformat(), "warmup_sec": warmup}
     return {"daemon": {"pid": 1}, "rig": "warm", "scanning": None, "timelapse": timelapse}
 
 
 IDLE = {"daemon": {"pid": 1}, "rig": "standby", "scanning": None, "timelapse": None}
 BY_HAND = {**IDLE, "rig": "by hand"}
+PREPARING = {**between_scans(86_400), "rig": "preparing"}
+DEGRADED = {**IDLE, "daemon": {"pid": 1, "degraded": "No space left on device"}}
 
 
 @pytest.fixture
@@ -59,6 +62,7 @@ def wait(script, tmp_path, capsys):
     ctl.chmod(0o755)
 
     def run(*said: dict[str, Any] | str) -> tuple[int, int, list[str]]:
+        (tmp_path / "n").unlink(missing_ok=True)
         for number, facts in enumerate(said):
             text = facts if isinstance(facts, str) else json.dumps(facts)
             (tmp_path / f"{number}.json").write_text(text)
@@ -100,11 +104,43 @@ def test_rig_whose_gaps_are_all_short_is_restarted_in_one_of_them(wait):
     assert (code, asked) == (0, 8)
 
 
+def test_rig_that_is_prepared_is_waited_for(wait):
+    """A restart would lose the warm-up, and the slot would have to wait for another."""
+    code, asked, lines = wait(PREPARING, scanning(4), between_scans(86_400))
+    assert (code, asked) == (0, 3)
+    assert lines == ["waiting: the rig is prepared", "waiting: a scan of slot 4 is being taken"]
+
+
+@pytest.mark.parametrize("warmup", [7200, 0], ids=["long warm-up", "none"])
+def test_slot_is_near_when_its_warm_up_is(wait, warmup):
+    """A restart right before the warm-up would delay the slot as one before the slot does."""
+    code, asked, _ = wait(between_scans(2.5 * 3600, warmup=warmup), IDLE)
+    assert (code, asked) == (0, 2 if warmup else 1)
+
+
+def test_rig_that_is_prepared_after_each_scan_is_restarted_in_a_short_gap(wait):
+    """The preparation between two scans doesn't hide that the gap was too short, and isn't interrupted itself."""
+    code, asked, _ = wait(*[scanning(), PREPARING, between_scans(60)] * 6)
+    assert (code, asked) == (0, 12)
+
+
 @pytest.mark.parametrize("said", ["", "[]", '{"daemon": null}', "error"])
-def test_rig_that_can_not_be_asked_is_restarted(wait, said):
-    """A daemon that answers nothing is none that scans."""
-    code, asked, _ = wait(said)
-    assert (code, asked) == (0, 1)
+def test_rig_that_can_not_be_asked_is_asked_again_and_then_left_alone(script, wait, said):
+    """Nobody knows whether a daemon that runs and doesn't answer is in mid-scan."""
+    code, asked, lines = wait(said, scanning(), IDLE)
+    assert (code, asked, len(lines)) == (0, 3, 2)
+    script.PATIENCE = timedelta(0)
+    code, _, lines = wait(said)
+    assert (code, lines[-1].split(":")[0]) == (75, "no longer waiting")
+
+
+def test_rig_whose_store_can_not_be_written_is_not_restarted(script, wait):
+    """What became of its last slots is only in the daemon's memory."""
+    code, asked, lines = wait(DEGRADED, IDLE)
+    assert (code, asked) == (0, 2)
+    assert "only in memory: No space left on device" in lines[0]
+    script.PATIENCE = timedelta(0)
+    assert wait(DEGRADED)[0] == 75
 
 
 def test_rig_that_never_rests_is_left_alone(script, wait):

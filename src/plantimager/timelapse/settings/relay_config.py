@@ -93,7 +93,7 @@ class HeartbeatSettings(Struct, frozen=True):
     """The table ``[relay.heartbeat]``: a monitor that raises an alarm when the rig falls silent."""
 
     url: Annotated[str | None, Key(text, absent="in ``url_file``")] = None
-    """The address that the monitor gave, such as "https://hc-ping.com/…". Who knows it can ping, too."""
+    """The address that the monitor gave, such as "https://hc-ping.com/...". Who knows it can ping, too."""
     url_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``heartbeat``")] = None
     """A file with that address, that only the service can read (mode 0600)."""
     kind: Annotated[str, Key(one_of("healthchecks", "kuma", "plain"))] = "healthchecks"
