@@ -1,5 +1,6 @@
 """When people are told, through days and weeks of virtual time; what they are told is in tests/integration/relay."""
 
+import errno
 import itertools
 import threading
 from datetime import time, timedelta
@@ -420,6 +421,27 @@ def test_a_relay_that_is_started_again_goes_on_where_it_was(world):
     world.restart()
     told = world.run(90 * MINUTE)
     assert [subject for _, subject in told] == ["slot 0 failed", "slot 1 failed", "slots are taken again"]
+
+
+def test_a_ledger_that_can_not_be_read_now_is_not_replaced(world, monkeypatch):
+    """It says what was told and what waits; both count as soon as the disk answers again."""
+    play(world, "failed")
+    world.problem = "no route to host"
+    world.run(10 * MINUTE)
+    world.problem = ""
+    refusal = pytest.MonkeyPatch()
+
+    def refuse(_path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    refusal.setattr(outbox, "read_told", refuse)
+    world.clock.at(20 * MINUTE, refusal.undo)
+    world.restart()
+    assert world.run(25 * MINUTE) == []
+    assert world.sink.status.trouble.endswith("notify.ledger: Input/output error")
+    told = world.run(35 * MINUTE)
+    assert [subject for _, subject in told] == ["slot 0 failed"]
+    assert world.sink.status.trouble == ""
 
 
 def test_all_events_are_told_unless_a_person_chooses():

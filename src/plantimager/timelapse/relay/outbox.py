@@ -44,12 +44,14 @@ class Outbox:
         self._failures: dict[str, tuple[int, float, str]] = {}
         """For each service that fails: how often in a row, when it is tried again, and why."""
         self._ledger_trouble = ""
+        """Why the ledger can't be read or written."""
 
     @property
     def status(self) -> SinkStatus:
         """What is set up, and when it last worked."""
         failures = ((service.name, self._failures.get(service.key)) for service in self.services)
-        troubles = (f"{name}: {failure[2]}" for name, failure in failures if failure is not None)
+        troubles = [f"{name}: {failure[2]}" for name, failure in failures if failure is not None]
+        troubles += [self._ledger_trouble] if self._ledger_trouble else []
         worked_at = self.told.worked_at if self.told is not None else None
         what = f"messages to {', '.join(service.name for service in self.services)}"
         return SinkStatus(name=NAME, what=what, worked_at=worked_at, trouble="; ".join(troubles))
@@ -58,6 +60,12 @@ class Outbox:
         """Return what was told by earlier runs; ``None`` where nothing is known of that.
 
         What waits for a service that isn't configured any more is forgotten.
+
+        Raises
+        ------
+        OSError
+            It can't be read now: what it says isn't lost, and must not be replaced.
+
         """
         try:
             told = read_told(self._path)
@@ -66,8 +74,9 @@ class Outbox:
             log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
             return None
         except OSError as problem:
-            self._report_ledger(problem)
-            return None
+            self._report_ledger(problem, "nothing is told until it can be read")
+            raise
+        self._ledger_trouble = ""
         if told is not None:
             keys = {service.key for service in self.services}
             told = replace(told, waiting={key: waiting for key, waiting in told.waiting.items() if key in keys})
@@ -83,7 +92,7 @@ class Outbox:
             write_told(self._path, told)
             self._ledger_trouble = ""
         except OSError as problem:
-            self._report_ledger(problem)
+            self._report_ledger(problem, "after a restart a message may be sent again")
 
     def add(self, message: Message, told: Told) -> None:
         """Have a message wait for all services; ``told`` is what it tells."""
@@ -143,9 +152,8 @@ class Outbox:
         call = AppriseCall((), message.subject, message.body, is_good=is_good, picture=picture)
         return send_message(service, call, self._settings.timeout)
 
-    def _report_ledger(self, problem: OSError) -> None:
+    def _report_ledger(self, problem: OSError, cost: str) -> None:
         trouble = f"{self._path}: {problem.strerror or problem}"
         if trouble != self._ledger_trouble:
             self._ledger_trouble = trouble
-            words = f"{trouble}; after a restart a message may be sent again"
-            log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)
+            log_relay(RelayAction.LEDGER_NOT_WRITTEN, f"{trouble}; {cost}", target=NAME)
