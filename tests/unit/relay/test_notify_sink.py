@@ -367,7 +367,7 @@ def test_what_waits_is_bounded_and_summed_up(world):
     world.problem = ""
     subject = world.run(20 * DAY + HOUR)[0][1]
     assert subject.startswith(f"{MAX_WAITING + waiting.dropped} messages since ")
-    assert f"{waiting.dropped} earlier messages without room here\n" in world.sent[0][2]
+    assert f"{waiting.dropped} earlier messages left out here\n" in world.sent[0][2]
 
 
 def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
@@ -381,7 +381,19 @@ def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
     world.run(29 * MINUTE)
     assert tries == [6 * MINUTE, 7 * MINUTE, 9 * MINUTE, 13 * MINUTE, 21 * MINUTE]
     world.problem = ""
-    assert [subject for _, subject in world.run(HOUR)] == ["slots are taken again"]
+    assert [subject for _, subject in world.run(HOUR)] == ["2 messages since 08:36"]
+    assert "1 earlier message left out here\n08:36 bench: slots are taken again\n" in world.sent[0][2]
+
+
+def test_only_a_row_of_hangs_gives_up_what_waits(world):
+    """A service that refused before it hung has taken nothing."""
+    world.problem = "it answers 503"
+    play(world, "failed", *["taken"] * 20)
+    world.clock.at(20 * MINUTE, partial(setattr, world, "problem", "no answer within 60 s"))
+    world.run(29 * MINUTE)
+    world.problem = ""
+    world.run(HOUR)
+    assert "slot 0 failed" in world.sent[0][1] + world.sent[0][2]
 
 
 def test_failures_that_differ_in_numbers_alone_are_one_sentence(world):

@@ -58,6 +58,10 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
         messages = (*self.messages, message)
         return Waiting(messages[-MAX_WAITING:], self.dropped + max(len(messages) - MAX_WAITING, 0))
 
+    def without_words(self) -> Waiting:
+        """Return the value with the number alone of all messages: the next one will say it."""
+        return Waiting((), self.dropped + len(self.messages))
+
 
 class Told(Struct, frozen=True, omit_defaults=True):
     """All that was told, and what waits to be."""
