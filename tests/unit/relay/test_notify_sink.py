@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from example_timelapse import EVERY, FAILURE, GRACE, at, taken, timelapse
+from msgspec import Struct
 from msgspec.structs import replace
 from virtual_time import START, ScriptEnded, VirtualClock
 from zones import host_zone
@@ -42,7 +43,7 @@ class World:
         self.problem = ""
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
-        self.value, self.daemon, self.targets = timelapse(48), DAEMON, ()
+        self.value, self.daemon, self.targets, self.archived = timelapse(48), DAEMON, (), ()
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -61,7 +62,7 @@ class World:
 
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
-        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets))
+        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets, archived=self.archived))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -143,6 +144,29 @@ def test_a_cancelled_timelapse_is_not_announced_to_who_cancelled_it(world):
     """Nor are the slots that it gave up."""
     world.then(MINUTE, value=timelapse(48).cancel(at(0, 60), "ada", "wilted"))
     assert world.run(DAY) == []
+
+
+def test_what_was_archived_before_its_end_was_seen_is_told_of_the_archive(world):
+    """While the old store is still shown, and while its file can't be read, it does not count as looked at."""
+
+    class Archived(Struct):
+        path: Path
+        ended_at: None = None
+        value: object = None
+
+        def load(self):
+            return self.value
+
+    started, ended = timelapse(2), taken(taken(timelapse(2)))
+    archived = Archived(Path("tl.json"), value=ended)
+    world.value = started
+    world.then(2 * MINUTE, archived=(archived,))  # written before the present store is replaced
+    world.then(4 * MINUTE, value=None)
+    world.clock.at(3 * MINUTE, partial(setattr, archived, "value", None))
+    world.then(6 * MINUTE, value=timelapse(48, id="b"))
+    world.clock.at(7 * MINUTE, partial(setattr, archived, "value", ended))
+    world.then(8 * MINUTE, value=timelapse(48, id="b", scan_retries=1))
+    assert [subject for _, subject in world.run(20 * MINUTE)] == ["tl is complete"]
 
 
 def test_only_the_events_that_are_asked_for_are_told(tmp_path, monkeypatch):

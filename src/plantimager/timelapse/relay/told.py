@@ -68,7 +68,7 @@ class Told(Struct, frozen=True, omit_defaults=True):
 
     marks: Mapping[str, ToldUpTo] = {}
     archived: tuple[str, ...] = ()
-    """The files of the archive that were looked at to their end."""
+    """The files of the archive that were looked at to their end. One that could not be is not among them."""
     open: Mapping[str, OpenTrouble] = {}
     recent: tuple[tuple[datetime, tuple[str, ...]], ...] = ()
     """The last messages: when, and of which kinds."""
