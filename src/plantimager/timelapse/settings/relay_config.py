@@ -37,8 +37,6 @@ class NotifyEvent(StrEnum):
     """Datasets can't be written to their directory."""
     DELIVERY_STUCK = "delivery_stuck"
     """A target of delivery has lacked a dataset for a day."""
-    DOUBTFUL = "doubtful"
-    """Pictures that the picture check doubts."""
 
 
 ALL_EVENTS: Final = (*NotifyEvent,)
@@ -77,7 +75,7 @@ class NotifySettings(Struct, frozen=True):
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
     are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
     the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
-    "delivery_stuck" a dataset that has waited for a target for a day, "doubtful" pictures that the check doubts."""
+    "delivery_stuck" a dataset that has waited for a target for a day."""
     quiet: Annotated[Quiet | None, Key(quiet_hours, absent="none")] = None
     """Hours in which nothing is sent, by local time, such as "22:00-07:00"; what happens then is in one message at
     their end."""
