@@ -88,6 +88,17 @@ def test_what_an_idle_rig_does_is_the_operator_s_choice(receiver, idle, pings):
     assert len(heard) == pings
 
 
+def test_after_the_end_of_a_timelapse_a_monitor_that_nobody_pauses_stays_calm(receiver):
+    """By default; it hears at once that nothing is scheduled, and of the next schedule's beginning."""
+    ended = timelapse(48).cancel(at(0), "ada", "wilted")
+    changes = (5 * MINUTE, ended), (20 * MINUTE, taken(timelapse(48)))
+    heard, _ = beats(receiver, 25 * MINUTE, *changes)
+    assert [path.removesuffix("?old=1") for _, path in heard] == ["/start", "", "", "", "/start", ""]
+    heard, _ = beats(receiver, 25 * MINUTE, *changes, kind="kuma")
+    words = [path.partition("msg=")[2] for _, path in heard]
+    assert words == ["kept", "nothing+is+scheduled", "nothing+is+scheduled", "kept"]
+
+
 def test_a_record_in_time_keeps_the_pings_going_without_a_word_of_failure(receiver):
     """Also where the slot failed: that is on record, and told by messages."""
     kept = taken(timelapse(48))

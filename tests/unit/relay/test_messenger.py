@@ -16,6 +16,6 @@ def test_an_apprise_that_is_slow_at_boot_is_no_fault_of_the_configuration(tmp_pa
     urls.chmod(0o600)
     monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import time; time.sleep(60)"))
     monkeypatch.setattr(messenger, "CHECK_SECONDS", 0.2)
-    with pytest.raises(TimelapsedError, match="apprise gives no answer within 0.2 s") as late:
+    with pytest.raises(TimelapsedError, match=r"apprise gives no answer within 0\.2 s") as late:
         find_services(urls, {})
     assert late.value.exit_code == EXIT_FAILED

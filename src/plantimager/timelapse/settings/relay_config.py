@@ -99,8 +99,9 @@ class HeartbeatSettings(Struct, frozen=True):
     kept; "kuma" as Uptime Kuma's push monitors, with status=up and status=down; "plain" by GET, and nothing else."""
     interval: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The time between two pings while the schedule is kept."""
-    idle: Annotated[str, Key(one_of("pause", "ping"))] = "pause"
-    """What happens while nothing is scheduled: "pause" sends nothing, so pause the monitor, too; "ping" goes on."""
+    idle: Annotated[str, Key(one_of("ping", "pause"))] = "ping"
+    """What happens while nothing is scheduled: "ping" goes on, and says so in its words; "pause" sends nothing. No ping
+    can pause a monitor: with "pause" a person has to, or it raises an alarm after each timelapse."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer."""
 
