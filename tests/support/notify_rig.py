@@ -43,7 +43,7 @@ class NotifyRig(RelayRig):
         if self.keys.get("gather") != "none":
             lines += ["[relay.notify]", f'urls_file = "{self.urls}"', *(f"{k} = {v}" for k, v in self.keys.items())]
         if self.has_heartbeat:
-            lines += ["[relay.heartbeat]", f'url_file = "{self.heartbeat}"', 'interval = "1s"']
+            lines += ["[relay.heartbeat]", f'url_file = "{self.heartbeat}"', 'interval = "1s"', 'idle = "pause"']
         self.place.configure("\n".join(lines))
 
     def have(self, *statuses: str | dict[str, Any], slots: list[str] | None = None, **changes: Any) -> None:

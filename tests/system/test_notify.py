@@ -57,6 +57,7 @@ picture = false
 [relay.heartbeat]
 url_file = "/etc/plant-imager3-app/heartbeat"
 interval = "2s"
+idle = "pause"
 """
 
 

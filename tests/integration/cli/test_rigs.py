@@ -5,10 +5,23 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 from daemon_process import CTL, PLAINLY
 from tree import STORES
+
+from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.channel.relay_status import (
+    RelayStatus,
+    SinkStatus,
+    TargetStatus,
+    relay_status_path,
+    write_relay_status,
+)
+from plantimager.timelapse.settings.places import RELAY
+
+WORKED_AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 
 
 def rows(done):
@@ -56,6 +69,25 @@ def test_rigs_as_json_have_the_whole_status(rigs):
     north = facts["rigs"][2]
     assert north["status"]["timelapse"]["id"] == "done_tl"
     assert (north["error"], north["scope"], north["user"]) == (None, "own", None)
+
+
+def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
+    """With when it last worked; a stopped one is no trouble, and JSON has what is set up."""
+    directory = rigs.store.parent.parent / RELAY / "north"
+    directory.mkdir(parents=True)
+    sinks = SinkStatus(name="notify", what="messages to mail", worked_at=WORKED_AT, trouble="mail: no route to host")
+    targets = TargetStatus(name="lab", taken=3, delivered=1, trouble="it refuses the password")
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), targets=(targets,), sinks=(sinks,)))
+    lock = InstanceLock(relay_status_path(directory))
+    lock.take()
+    said = json.loads(rigs.ctl("rigs", "--rig", "north", "--json").stdout)["rigs"][0]
+    assert said["trouble"] == "relay: lab: it refuses the password (and 1 more)"
+    assert said["relay"][0] == "1 of 3 delivered (lab: it refuses the password)"
+    assert said["relay"][1].startswith("messages to mail, last worked ")
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(sinks,)))
+    assert rows(rigs.ctl("rigs"))["north"][-1].startswith("relay: notify: mail: no route to host, last worked ")
+    lock.release()
+    assert rows(rigs.ctl("rigs"))["north"][-1] == "–"
 
 
 def test_store_that_can_not_be_read_has_its_line_all_the_same(rigs):

@@ -312,6 +312,24 @@ def test_reload_of_a_broken_configuration_keeps_the_old_one(place: Place) -> Non
         assert daemon.stop() == 0
 
 
+def test_a_fault_of_the_relay_costs_no_slot(place: Place) -> None:
+    """Neither at the start nor at a reload; a line names it, and the rest of the file counts."""
+    configure(place)
+    with (place.settings / "timelapsed.toml").open("a") as file:
+        file.write("[relay]\nwat = 1\n[relay.notify]\nevents = 'all'\n")
+    define(place, interval=3600)
+    with place.start() as daemon:
+        line = daemon.wait_for("relay_tables_faulty: ")
+        assert "[relay.notify] events" in line
+        assert "[relay] wat: unknown key" in line
+        daemon.wait_for("scan_succeeded: ")
+        place.configure("relay = 3\n[logging]\nlevel = 'debug'\n")
+        daemon.reload()
+        assert "relay = 3: write a table" in daemon.wait_for("relay_tables_faulty: ")
+        daemon.wait_for("config_loaded: ")
+        assert daemon.stop() == 0
+
+
 def test_foreign_change_of_the_store_is_kept_aside_and_logged(place: Place) -> None:
     """Neither the other program's version nor the timelapse is lost."""
     configure(place)

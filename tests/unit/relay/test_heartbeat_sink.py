@@ -9,6 +9,7 @@ from example_timelapse import GRACE, at, taken, timelapse
 from message_peers import HttpReceiver
 from virtual_time import ScriptEnded, VirtualClock
 
+from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
@@ -17,7 +18,7 @@ from plantimager.timelapse.settings.relay_config import HeartbeatSettings
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 PATH = "/api/push/token"
 DAEMON = DaemonFacts(7, is_live=True)
 DUE = 20 * MINUTE + GRACE + MINUTE
@@ -87,6 +88,17 @@ def test_what_an_idle_rig_does_is_the_operator_s_choice(receiver, idle, pings):
     assert len(heard) == pings
 
 
+def test_after_the_end_of_a_timelapse_a_monitor_that_nobody_pauses_stays_calm(receiver):
+    """By default; it hears at once that nothing is scheduled, and of the next schedule's beginning."""
+    ended = timelapse(48).cancel(at(0), "ada", "wilted")
+    changes = (5 * MINUTE, ended), (20 * MINUTE, taken(timelapse(48)))
+    heard, _ = beats(receiver, 25 * MINUTE, *changes)
+    assert [path.removesuffix("?old=1") for _, path in heard] == ["/start", "", "", "", "/start", ""]
+    heard, _ = beats(receiver, 25 * MINUTE, *changes, kind="kuma")
+    words = [path.partition("msg=")[2] for _, path in heard]
+    assert words == ["kept", "nothing+is+scheduled", "nothing+is+scheduled", "kept"]
+
+
 def test_a_record_in_time_keeps_the_pings_going_without_a_word_of_failure(receiver):
     """Also where the slot failed: that is on record, and told by messages."""
     kept = taken(timelapse(48))
@@ -101,6 +113,33 @@ def test_while_the_clock_is_not_trusted_nothing_is_claimed(receiver):
     assert heard == []
     heard, _ = beats(receiver, 12 * MINUTE, daemon=untrusted)
     assert heard == [("POST", "/fail?old=1")]
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["a step", "the beginning of trust"])
+def test_a_clock_that_is_set_is_no_failure_before_the_daemon_has_recorded_what_it_cost(receiver, trusted):
+    """A rig without a clock of its own has both at each boot."""
+    clock = VirtualClock(limit=20 * MINUTE)
+    before = DaemonFacts(7, is_live=True, clock_trusted=trusted)
+    skipped = timelapse(48).skip_late_slots(at(4), Reason.CLOCK_MOVED, "the clock was set forward by 2 h")
+    sink = HeartbeatSink(
+        HeartbeatSettings(interval=10 * MINUTE),
+        f"http://127.0.0.1:{receiver.port}{PATH}",
+        ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE),
+        SinkHost(lambda _: None, clock, threading.Event(), lambda: None),
+    )
+
+    def show(value, daemon):
+        sink.update(StoreView(stored=StoredTimelapse(value, Logbook()), daemon=daemon))
+
+    show(timelapse(48), before)
+    clock.at(5 * MINUTE, partial(clock.shift, 2 * HOUR))
+    clock.at(5 * MINUTE, partial(show, timelapse(48), DAEMON))
+    clock.at(6 * MINUTE, partial(show, skipped, DAEMON))
+    with pytest.raises(ScriptEnded):
+        sink.run()
+    heard = [receiver.next().path.removeprefix(PATH) for _ in range(receiver.requests.qsize())]
+    assert heard[0] == "/start"
+    assert {*heard[1:]} == {""}
 
 
 def test_the_status_says_when_a_ping_last_arrived_and_why_none_does_now(receiver):

@@ -1,5 +1,6 @@
 """When people are told, through days and weeks of virtual time; what they are told is in tests/integration/relay."""
 
+import errno
 import itertools
 import threading
 from datetime import time, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from example_timelapse import EVERY, FAILURE, GRACE, at, taken, timelapse
+from msgspec import Struct
 from msgspec.structs import replace
 from virtual_time import START, ScriptEnded, VirtualClock
 from zones import host_zone
@@ -41,7 +43,7 @@ class World:
         self.problem = ""
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
-        self.value, self.daemon, self.targets = timelapse(48), DAEMON, ()
+        self.value, self.daemon, self.targets, self.archived = timelapse(48), DAEMON, (), ()
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -60,7 +62,7 @@ class World:
 
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
-        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets))
+        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets, archived=self.archived))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -142,6 +144,29 @@ def test_a_cancelled_timelapse_is_not_announced_to_who_cancelled_it(world):
     """Nor are the slots that it gave up."""
     world.then(MINUTE, value=timelapse(48).cancel(at(0, 60), "ada", "wilted"))
     assert world.run(DAY) == []
+
+
+def test_what_was_archived_before_its_end_was_seen_is_told_of_the_archive(world):
+    """While the old store is still shown, and while its file can't be read, it does not count as looked at."""
+
+    class Archived(Struct):
+        path: Path
+        ended_at: None = None
+        value: object = None
+
+        def load(self):
+            return self.value
+
+    started, ended = timelapse(2), taken(taken(timelapse(2)))
+    archived = Archived(Path("tl.json"), value=ended)
+    world.value = started
+    world.then(2 * MINUTE, archived=(archived,))  # written before the present store is replaced
+    world.then(4 * MINUTE, value=None)
+    world.clock.at(3 * MINUTE, partial(setattr, archived, "value", None))
+    world.then(6 * MINUTE, value=timelapse(48, id="b"))
+    world.clock.at(7 * MINUTE, partial(setattr, archived, "value", ended))
+    world.then(8 * MINUTE, value=timelapse(48, id="b", scan_retries=1))
+    assert [subject for _, subject in world.run(20 * MINUTE)] == ["tl is complete"]
 
 
 def test_only_the_events_that_are_asked_for_are_told(tmp_path, monkeypatch):
@@ -366,7 +391,7 @@ def test_what_waits_is_bounded_and_summed_up(world):
     world.problem = ""
     subject = world.run(20 * DAY + HOUR)[0][1]
     assert subject.startswith(f"{MAX_WAITING + waiting.dropped} messages since ")
-    assert f"{waiting.dropped} earlier messages without room here\n" in world.sent[0][2]
+    assert f"{waiting.dropped} earlier messages left out here\n" in world.sent[0][2]
 
 
 def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
@@ -380,7 +405,19 @@ def test_a_service_that_hangs_is_not_sent_the_same_for_ever(world):
     world.run(29 * MINUTE)
     assert tries == [6 * MINUTE, 7 * MINUTE, 9 * MINUTE, 13 * MINUTE, 21 * MINUTE]
     world.problem = ""
-    assert [subject for _, subject in world.run(HOUR)] == ["slots are taken again"]
+    assert [subject for _, subject in world.run(HOUR)] == ["2 messages since 08:36"]
+    assert "1 earlier message left out here\n08:36 bench: slots are taken again\n" in world.sent[0][2]
+
+
+def test_only_a_row_of_hangs_gives_up_what_waits(world):
+    """A service that refused before it hung has taken nothing."""
+    world.problem = "it answers 503"
+    play(world, "failed", *["taken"] * 20)
+    world.clock.at(20 * MINUTE, partial(setattr, world, "problem", "no answer within 60 s"))
+    world.run(29 * MINUTE)
+    world.problem = ""
+    world.run(HOUR)
+    assert "slot 0 failed" in world.sent[0][1] + world.sent[0][2]
 
 
 def test_failures_that_differ_in_numbers_alone_are_one_sentence(world):
@@ -420,6 +457,27 @@ def test_a_relay_that_is_started_again_goes_on_where_it_was(world):
     world.restart()
     told = world.run(90 * MINUTE)
     assert [subject for _, subject in told] == ["slot 0 failed", "slot 1 failed", "slots are taken again"]
+
+
+def test_a_ledger_that_can_not_be_read_now_is_not_replaced(world, monkeypatch):
+    """It says what was told and what waits; both count as soon as the disk answers again."""
+    play(world, "failed")
+    world.problem = "no route to host"
+    world.run(10 * MINUTE)
+    world.problem = ""
+    refusal = pytest.MonkeyPatch()
+
+    def refuse(_path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    refusal.setattr(outbox, "read_told", refuse)
+    world.clock.at(20 * MINUTE, refusal.undo)
+    world.restart()
+    assert world.run(25 * MINUTE) == []
+    assert world.sink.status.trouble.endswith("notify.ledger: Input/output error")
+    told = world.run(35 * MINUTE)
+    assert [subject for _, subject in told] == ["slot 0 failed"]
+    assert world.sink.status.trouble == ""
 
 
 def test_all_events_are_told_unless_a_person_chooses():

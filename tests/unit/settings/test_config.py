@@ -18,6 +18,7 @@ from plantimager.timelapse.settings.config import (
     config_directories,
     find_file,
     read_config,
+    read_daemon_config,
 )
 from plantimager.timelapse.support.errors import EXIT_CONFIG, FaultsFound, FileUnusable
 
@@ -283,3 +284,24 @@ def test_a_remote_of_rclone(tmp_path):
     path = tmp_path / "timelapsed.toml"
     path.write_text('[relay.deliver.lab]\nremote = "lab:plants"\nrclone_config = "/etc/rclone.conf"\n')
     assert read_config(path).deliver["lab"].remote == "lab:plants"
+
+
+def test_faults_of_the_relay_s_tables_are_not_the_daemon_s(tmp_path):
+    """They are named for it, and refused to everybody else; any other fault is the daemon's, too."""
+    path = tmp_path / "timelapsed.toml"
+    path.write_text(
+        "clock = 'trust'\n[relay]\nwat = 1\n[relay.deliver.lab]\nremote = '/mnt'\n[relay.notify]\nquiet = 5\n"
+    )
+    config, faults = read_daemon_config(path)
+    assert config.clock is ClockPolicy.TRUST
+    assert [(fault.table, fault.key) for fault in faults] == [
+        ("relay.deliver.lab", "remote"),
+        ("relay.notify", "quiet"),
+        ("relay", "wat"),
+    ]
+    with pytest.raises(FaultsFound):
+        read_config(path)
+    path.write_text("clock = 'maybe'\nrelays = 1\nrelay = 2\n")
+    with pytest.raises(FaultsFound) as found:
+        read_daemon_config(path)
+    assert [fault.key for fault in found.value.faults] == ["clock", "relays"]

@@ -129,3 +129,17 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     yield from (f"{target.describe(now)}{stopped}" for target in status.targets)
     yield from (f"{sink.describe(now)}{stopped}" for sink in status.sinks)
     yield from describe_removed(directory)
+
+
+def relay_troubles(directory: Path, now: datetime) -> Iterator[str]:
+    """Yield why a target or sink of a running relay doesn't work now; nothing where its status can't be read."""
+    status = read_relay_status(directory)
+    if status is None or not running_daemon(relay_status_path(directory)):
+        return
+    for target in status.targets:
+        if target.trouble:
+            yield one_line(f"relay: {target.name}: {target.trouble}")
+    for sink in status.sinks:
+        if sink.trouble:
+            worked = f", last worked {format_local_time(sink.worked_at, now)}" if sink.worked_at else ""
+            yield one_line(f"relay: {sink.name}: {sink.trouble}{worked}")

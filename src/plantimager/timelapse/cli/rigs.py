@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
+from plantimager.timelapse.channel.relay_status import describe_relay, relay_troubles
 from plantimager.timelapse.cli.known_rigs import (
     DEFAULT,
     check_rig_is_known,
@@ -164,6 +165,7 @@ def _trouble(report: RigReport) -> str:
             if note.startswith("definition ")
         )
         found += [*known, *map(snapshot.redact, of_definition)]
+    found += relay_troubles(report.session.places.relay_state, report.session.clock.now())
     if len(found) < 2:
         return found[0] if found else NOTHING
     return f"{found[0]} (and {len(found) - 1} more)"
@@ -197,5 +199,6 @@ def _as_json(report: RigReport) -> dict[str, Any]:
         "last": _last(report),
         "trouble": _trouble(report),
         "error": report.error or None,
+        "relay": [*describe_relay(session.places.relay_state, session.clock.now())],
         "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
     }

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere
 from plantimager.timelapse.cli.session import Scope
-from plantimager.timelapse.settings.config import Missed, read_config
+from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
     EXIT_CONFIG,
@@ -180,7 +180,7 @@ def find_configuration_fault(session: Session) -> str | None:
     path = None
     try:
         path = session.places.find_config()
-        config = read_config(path)
+        config, _ = read_daemon_config(path)  # those of the relay's tables end no daemon
         load_driver(config.driver, config.driver_options).close()
     except FaultsFound as found:
         return str(found if found.source or path is None else found.named(path))
@@ -197,7 +197,7 @@ def foresee_definition(session: Session) -> str:
 
     places, now, skips = session.places, session.clock.now(), True
     with suppress(TimelapsedError):  # its faults are reported already
-        skips = read_config(places.find_config()).missed is Missed.SKIP
+        skips = read_daemon_config(places.find_config())[0].missed is Missed.SKIP
     try:
         path = places.find_definition()
         if path is None:

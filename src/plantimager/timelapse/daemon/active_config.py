@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
-from plantimager.timelapse.settings.config import Config, Missed, read_config
+from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.settings.config import Config, Missed, read_daemon_config
 from plantimager.timelapse.support.errors import ConfigurationError, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.drivers.programs.observe import ObserveProgram
     from plantimager.timelapse.settings.places import Places
+
+
+def load_config(places: Places) -> Config:
+    """Return the configuration on disk; faults below ``[relay]`` are logged, and leave the schedule alone.
+
+    Raises
+    ------
+    FileUnusable, FaultsFound
+        The rest of it can't be read, or has faults.
+
+    """
+    config, of_relay = read_daemon_config(places.find_config())
+    if of_relay:
+        words = f"{config.source}: the relay can't use its tables, the schedule doesn't need them: "
+        log_event(Action.RELAY_TABLES_FAULTY, words + "; ".join(map(str, of_relay)))
+    return config
 
 
 class ActiveConfig:
@@ -105,7 +122,7 @@ class ActiveConfig:
 
     def _read(self) -> Config:
         try:
-            return read_within(self._patience(), lambda: read_config(self._places.find_config()))
+            return read_within(self._patience(), lambda: load_config(self._places))
         except DiskStalled as stalled:
             raise ConfigurationError(f"the configuration can't be read: {stalled}") from stalled
 

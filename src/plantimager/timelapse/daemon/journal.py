@@ -80,6 +80,7 @@ class Action(ReportedAction):
     LINES_DROPPED = journal_lines.LINES_DROPPED
     CONFIG_LOADED = ("config_loaded", _INFO, None)
     CONFIG_FAULTY = ("config_faulty", _ERROR, "e94c09ad684141039b8f783893fa018e")
+    RELAY_TABLES_FAULTY = ("relay_tables_faulty", _WARNING, None)
     REQUEST_REFUSED = ("request_refused", _WARNING, None)
     RELOADED = ("reloaded", _INFO, None)
     STARTING = ("starting", _INFO, None)

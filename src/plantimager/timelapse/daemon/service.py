@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from plantimager.timelapse.channel.live import LiveFile
+from plantimager.timelapse.daemon.active_config import load_config
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.journal import IDENTIFIER, Action, log_event
 from plantimager.timelapse.daemon.side_writes import SideNotifier, SideThread
-from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import (
@@ -64,7 +64,7 @@ def serve(config_file: Path | None, rig: str | None) -> NoReturn:
 
 def _run(config_file: Path | None, rig: str | None) -> int:
     places = find_places(os.environ, rig=rig, config_file=config_file)
-    config = read_config(places.find_config())
+    config = load_config(places)
     set_level(IDENTIFIER, config.log_level)
     notices = SideThread("notices")
     daemon = Daemon(Host(places, SystemClock(), SideNotifier(os.environ, notices), LiveFile(places.store)), config)

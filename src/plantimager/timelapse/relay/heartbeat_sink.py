@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 NAME: Final = "heartbeat"
 START, OK, FAIL = "start", "", "fail"
 """The signals that a monitor knows."""
+IDLE: Final = "idle"
+"""A good ping that says in words that nothing is scheduled. No monitor can be paused by a ping."""
 FIRST_RETRY: Final = 5.0
 """Seconds after a ping that didn't arrive; doubled until it is the interval."""
 FAILED_WAIT: Final = 600.0
 """Seconds after a mistake of ours."""
-KUMA_WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept"}
+WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept", IDLE: "nothing is scheduled"}
 MAX_REASON: Final = 200
 
 
@@ -85,10 +87,13 @@ class HeartbeatSink:
             return None
         if state in (ScheduleState.OVERDUE, ScheduleState.WAITS_FOR_RIG):
             return FAIL if self._monitor.knows_signals else None
-        if state is ScheduleState.NOTHING_SCHEDULED and self._settings.idle == "pause":
+        if state is ScheduleState.NOTHING_SCHEDULED:
+            if self._settings.idle == "ping":
+                return IDLE
             self._last = None  # the next schedule begins anew
             return None
-        return START if self._last is None and self._monitor.knows_start else OK
+        begins = self._last is None or self._last[0] == IDLE
+        return START if begins and self._monitor.knows_start else OK
 
     def _seconds_until(self, signal: str | None) -> float | None:
         """Return in how many seconds a signal is to be sent; ``None`` for never."""
@@ -97,7 +102,7 @@ class HeartbeatSink:
             return None
         if self._failures:
             return self._retry_at - now
-        if signal != OK or self._last is None or self._last[0] != OK:
+        if signal not in (OK, IDLE) or self._last is None or self._last[0] != signal:
             return 0.0
         return self._last[1] + self._settings.interval.total_seconds() - now
 
@@ -134,9 +139,12 @@ class _Monitor:
 
     def send(self, signal: str) -> str:
         """Send a signal; return why it did not arrive, empty where it did."""
-        method, url = "POST" if self._kind == "healthchecks" else "GET", self._address(signal)
+        posts = self._kind == "healthchecks"
+        method, content, url = "POST" if posts else "GET", WORDS[signal] if posts else None, self._address(signal)
         try:
-            with self._client.stream(method, url) as answer:  # what it says beside its code is not read
+            with self._client.stream(
+                method, url, content=content
+            ) as answer:  # what it says beside its code is not read
                 return "" if answer.is_success else f"the monitor answers {answer.status_code}"
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             words = redact(one_line(str(problem)), self._url) or type(problem).__name__
@@ -145,9 +153,9 @@ class _Monitor:
     def _address(self, signal: str) -> str:
         parts = urlsplit(self._url)
         if self._kind == "kuma":
-            status = {"status": "down" if signal == FAIL else "up", "msg": KUMA_WORDS[signal]}
+            status = {"status": "down" if signal == FAIL else "up", "msg": WORDS[signal]}
             parts = parts._replace(query=urlencode(status))
-        elif signal:
+        elif signal not in (OK, IDLE):
             parts = parts._replace(path=f"{parts.path.rstrip('/')}/{signal}")
         return urlunsplit(parts)
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.relay.apprise_call import AppriseAnswer, AppriseCall
 from plantimager.timelapse.relay.credentials import read_secret
-from plantimager.timelapse.support.errors import ConfigurationError
+from plantimager.timelapse.support.errors import ConfigurationError, TimelapsedError
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
         apprise is not installed, or a line is no URL of it.
     FileUnusable
         There are no URLs, or others can read them.
+    TimelapsedError
+        apprise doesn't answer now.
 
     """
     text = read_secret(CREDENTIAL, urls_file, environment, key="urls_file", what="list of services").text
@@ -66,6 +68,8 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
         hint = "systemd/install --extras notify, or pip install 'plantimager-timelapse[notify]'"
         raise ConfigurationError("apprise is not installed", hint=hint)
     answers = _call(AppriseCall(tuple(url for _, url in lines)), CHECK_SECONDS)
+    if isinstance(answers, str) and answers.startswith(NO_ANSWER):
+        raise TimelapsedError(f"apprise gives {answers}")  # by a board that still boots; systemd starts the relay again
     if isinstance(answers, str):
         raise ConfigurationError(f"apprise can't be run: {answers}")
     faulty = [str(number) for (number, _), answer in zip(lines, answers, strict=True) if not answer.service]

@@ -117,8 +117,10 @@ def find_news(
     """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
     marks, losses, endings, is_well = dict(told.marks), list[Loss](), list[Ended](), False
     is_active = view.timelapse is not None and view.timelapse.state.is_active
-    for timelapse in _timelapses(told, view):
+    looked_at = [store.path.name for store in view.archived if store.path.name in told.archived]
+    for file, timelapse in _timelapses(told, view):
         name = name_of(timelapse)
+        looked_at += [file] if file else []
         found = _events_since(marks.get(name, ToldUpTo(0)), timelapse)
         marks.pop(name, None)
         marks[name] = _mark_of(timelapse)
@@ -144,7 +146,7 @@ def find_news(
     after = replace(
         told,
         marks=dict([*marks.items()][-MAX_MARKS:]),
-        archived=tuple(store.path.name for store in view.archived),
+        archived=tuple(looked_at),
         open=opened,
     )
     return News(after, tuple(losses), tuple(endings), alarms, tuple(recoveries), is_well=is_well)
@@ -153,14 +155,17 @@ def find_news(
 # --- what happened to slots -----------------------------------------------------------------------------
 
 
-def _timelapses(told: Told, view: StoreView) -> Iterator[TimeLapse]:
-    """Yield those that may have news, the present one last."""
+def _timelapses(told: Told, view: StoreView) -> Iterator[tuple[str, TimeLapse]]:
+    """Yield those that may have news, each with its file in the archive; the present one last, without a file.
+
+    An archived one that is still the present store, or can't be read now, is looked at later.
+    """
     for store in sorted(view.archived, key=lambda store: (store.ended_at is not None, store.ended_at)):
         archived = store.load() if store.path.name not in told.archived else None
         if archived is not None and (view.timelapse is None or name_of(archived) != name_of(view.timelapse)):
-            yield archived
+            yield store.path.name, archived
     if view.timelapse is not None:
-        yield view.timelapse
+        yield "", view.timelapse
 
 
 def _mark_of(timelapse: TimeLapse) -> ToldUpTo:

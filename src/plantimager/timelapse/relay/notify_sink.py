@@ -32,6 +32,8 @@ RECENT: Final = timedelta(days=1)
 """Messages of that time count as a row of the same."""
 FACTOR, MAX_SPREAD = 4, 4
 """A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
+LEDGER_WAIT: Final = 60.0
+"""Seconds between two tries to read the ledger."""
 FAILED_WAIT: Final = 600.0
 """Seconds after a mistake of ours."""
 
@@ -93,7 +95,10 @@ class NotifySink:
     def _look(self, view: StoreView) -> tuple[datetime | None, float | None]:
         """Send what is to be said now; return when to look again: at an instant, and in so many seconds."""
         clock, settings = self._host.clock, self._settings
-        told = self._outbox.told or self._outbox.load()
+        try:
+            told = self._outbox.told or self._outbox.load()
+        except OSError:
+            return None, LEDGER_WAIT
         if told is None:
             if view.faults:
                 return None, None  # what has happened before isn't known yet

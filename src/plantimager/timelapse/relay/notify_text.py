@@ -79,7 +79,7 @@ def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
     if n == 1:
         return messages[0]
     since = format_local_time(messages[0].at, now)
-    dropped = [f"{format_count(waiting.dropped, 'earlier message')} without room here"] if waiting.dropped else []
+    dropped = [f"{format_count(waiting.dropped, 'earlier message')} left out here"] if waiting.dropped else []
     lines = [f"{format_local_time(message.at, now)} {message.subject}" for message in messages]
     words = f"These {n} messages could not be sent before:"
     body = "\n".join([words, *dropped, *lines, "", "The last of them:", messages[-1].body])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
@@ -31,6 +32,20 @@ GOOD_KINDS: Final = ("timelapse_completed", "is over", "test")
 """The ends of the kinds of news that are good."""
 
 
+class Failure(Struct, frozen=True):
+    """A service that fails."""
+
+    tries: int = 0
+    """In a row."""
+    hangs: int = 0
+    """The last of them that had no answer in time, in a row."""
+    retry_at: float = 0.0
+    why: str = ""
+
+
+NO_FAILURE: Final = Failure()
+
+
 class Outbox:
     """The ledger of the sink, and the services. One thread; `status` is for any."""
 
@@ -41,15 +56,16 @@ class Outbox:
         """``None`` before the first look."""
         self._path, self.services, self.rig = path, services, rig
         self._settings, self._clock = settings, clock
-        self._failures: dict[str, tuple[int, float, str]] = {}
-        """For each service that fails: how often in a row, when it is tried again, and why."""
+        self._failures: dict[str, Failure] = {}
         self._ledger_trouble = ""
+        """Why the ledger can't be read or written."""
 
     @property
     def status(self) -> SinkStatus:
         """What is set up, and when it last worked."""
         failures = ((service.name, self._failures.get(service.key)) for service in self.services)
-        troubles = (f"{name}: {failure[2]}" for name, failure in failures if failure is not None)
+        troubles = [f"{name}: {failure.why}" for name, failure in failures if failure is not None]
+        troubles += [self._ledger_trouble] if self._ledger_trouble else []
         worked_at = self.told.worked_at if self.told is not None else None
         what = f"messages to {', '.join(service.name for service in self.services)}"
         return SinkStatus(name=NAME, what=what, worked_at=worked_at, trouble="; ".join(troubles))
@@ -58,6 +74,12 @@ class Outbox:
         """Return what was told by earlier runs; ``None`` where nothing is known of that.
 
         What waits for a service that isn't configured any more is forgotten.
+
+        Raises
+        ------
+        OSError
+            It can't be read now: what it says isn't lost, and must not be replaced.
+
         """
         try:
             told = read_told(self._path)
@@ -66,8 +88,9 @@ class Outbox:
             log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
             return None
         except OSError as problem:
-            self._report_ledger(problem)
-            return None
+            self._report_ledger(problem, "nothing is told until it can be read")
+            raise
+        self._ledger_trouble = ""
         if told is not None:
             keys = {service.key for service in self.services}
             told = replace(told, waiting={key: waiting for key, waiting in told.waiting.items() if key in keys})
@@ -83,7 +106,7 @@ class Outbox:
             write_told(self._path, told)
             self._ledger_trouble = ""
         except OSError as problem:
-            self._report_ledger(problem)
+            self._report_ledger(problem, "after a restart a message may be sent again")
 
     def add(self, message: Message, told: Told) -> None:
         """Have a message wait for all services; ``told`` is what it tells."""
@@ -97,45 +120,48 @@ class Outbox:
         picture: bytes | None = None
         for service in self.services:
             waiting = self.told.waiting.get(service.key) if self.told is not None else None
-            if waiting is None or stop.is_set():
+            if waiting is None or not waiting.messages or stop.is_set():
                 continue
-            n_failures, retry_at, _ = self._failures.get(service.key, (0, 0.0, ""))
-            left = retry_at - self._clock.monotonic()
+            failure = self._failures.get(service.key, NO_FAILURE)
+            left = failure.retry_at - self._clock.monotonic()
             if left <= 0:
-                if picture is None and not n_failures:
+                if picture is None and not failure.tries:
                     picture = make_picture()
                 # Without the picture at a second try: it may be what the service doesn't take.
-                self._send(service, waiting, b"" if n_failures else picture or b"", n_failures)
-                left = self._failures.get(service.key, (0, 0.0, ""))[1] - self._clock.monotonic()
+                self._send(service, waiting, b"" if failure.tries else picture or b"", failure)
+                left = self._failures.get(service.key, NO_FAILURE).retry_at - self._clock.monotonic()
             if service.key in self._failures:
                 next_try = left if next_try is None else min(next_try, left)
         return next_try
 
-    def _send(self, service: Service, waiting: Waiting, picture: bytes, n_failures: int) -> None:
+    def _send(self, service: Service, waiting: Waiting, picture: bytes, before: Failure) -> None:
         message = sum_up(waiting, self.rig, self._clock.now())
         problem = self.send(service, message, picture)
-        if problem:
-            wait = min(self._settings.gather.total_seconds() * 2 ** min(n_failures, 20), LONGEST_RETRY)
-            before = self._failures.get(service.key, (0, 0.0, ""))[2]
-            self._failures[service.key] = n_failures + 1, self._clock.monotonic() + wait, problem
-            if problem.startswith(NO_ANSWER) and (n_failures + 1) % MAX_HANGS == 0:
-                words = (
-                    f"{service.name}: {problem}, {MAX_HANGS} times; what waits for it is given up, it may have arrived"
-                )
-                log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
-                self._forget_waiting(service)
-            elif problem != before:
-                words = f"{service.name}: {problem}; what waits for it is summed up"
-                log_relay(RelayAction.MESSAGE_STUCK, words, target=NAME)
+        if not problem:
+            self._failures.pop(service.key, None)
+            self._keep_waiting(service, None, worked_at=self._clock.now())
+            log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
             return
-        self._failures.pop(service.key, None)
-        self._forget_waiting(service, worked_at=self._clock.now())
-        log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
+        wait = min(self._settings.gather.total_seconds() * 2 ** min(before.tries, 20), LONGEST_RETRY)
+        hangs = before.hangs + 1 if problem.startswith(NO_ANSWER) else 0
+        given_up = hangs == MAX_HANGS
+        retry_at = self._clock.monotonic() + wait
+        self._failures[service.key] = Failure(before.tries + 1, 0 if given_up else hangs, retry_at, problem)
+        if given_up:
+            words = f"{MAX_HANGS} times; what waits for it is given up, it may have arrived"
+            log_relay(RelayAction.MESSAGE_STUCK, f"{service.name}: {problem}, {words}", target=NAME)
+            self._keep_waiting(service, waiting.without_words())
+        elif problem != before.why:
+            log_relay(
+                RelayAction.MESSAGE_STUCK, f"{service.name}: {problem}; what waits for it is summed up", target=NAME
+            )
 
-    def _forget_waiting(self, service: Service, **changes: Any) -> None:
+    def _keep_waiting(self, service: Service, waiting: Waiting | None, **changes: Any) -> None:
+        """Have a service wait for other messages than before, or for none."""
         if self.told is not None:
-            left = {key: others for key, others in self.told.waiting.items() if key != service.key}
-            self.keep(replace(self.told, waiting=left, **changes))
+            others = {key: other for key, other in self.told.waiting.items() if key != service.key}
+            all_waiting = others if waiting is None else {**others, service.key: waiting}
+            self.keep(replace(self.told, waiting=all_waiting, **changes))
 
     def send(self, service: Service, message: Message, picture: bytes = b"") -> str:
         """Send to one service; return why it failed, empty where it did not."""
@@ -143,9 +169,8 @@ class Outbox:
         call = AppriseCall((), message.subject, message.body, is_good=is_good, picture=picture)
         return send_message(service, call, self._settings.timeout)
 
-    def _report_ledger(self, problem: OSError) -> None:
+    def _report_ledger(self, problem: OSError, cost: str) -> None:
         trouble = f"{self._path}: {problem.strerror or problem}"
         if trouble != self._ledger_trouble:
             self._ledger_trouble = trouble
-            words = f"{trouble}; after a restart a message may be sent again"
-            log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)
+            log_relay(RelayAction.LEDGER_NOT_WRITTEN, f"{trouble}; {cost}", target=NAME)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SLACK: Final = timedelta(minutes=1)
 """For a save, and for clocks that are read one after the other."""
 START_ALLOWANCE: Final = timedelta(minutes=2)
-"""After the machine's boot: both services start with it, and the daemon first has to record what it missed."""
+"""After the machine's boot, a step of its clock, and the beginning of trust in it: the daemon first has to record what
+it missed."""
 
 
 class ScheduleState(Enum):
@@ -32,7 +33,7 @@ class ScheduleState(Enum):
     OVERDUE = auto()
     """The store doesn't show what it should show by now."""
     UNKNOWN = auto()
-    """It can't be judged yet: the machine has just started, or the clock isn't trusted."""
+    """It can't be judged yet: the machine has just started, or the clock was just set or isn't trusted."""
 
 
 class Judgement(Struct, frozen=True):
@@ -46,7 +47,7 @@ class Judgement(Struct, frozen=True):
 
 
 class ScheduleWatch:
-    """Judges the schedule. One thread."""
+    """Judges the schedule. One thread; nobody else asks its clock for steps."""
 
     def __init__(
         self,
@@ -60,7 +61,8 @@ class ScheduleWatch:
         """Judge by the longest time that a scan, and the wait for a trusted clock, may take."""
         self._clock, self._longest_scan, self._slack = clock, longest_scan, slack
         self._clock_patience = clock_wait + slack
-        self._judged_from = clock.monotonic() + allowance.total_seconds() - clock.since_boot()
+        self._allowance = allowance.total_seconds()
+        self._judged_from = clock.monotonic() + self._allowance - clock.since_boot()
         self._untrusted_since: float | None = None
         self._scan_time_of: tuple[TimeLapse, timedelta] | None = None
 
@@ -72,8 +74,13 @@ class ScheduleWatch:
         runs. A daemon that waits for a trusted clock has ours, by which nobody knows what is late.
         """
         now, timelapse = self._clock.monotonic(), view.timelapse
+        step = self._clock.step()
+        if step is not None and abs(step.shift) >= self._slack:
+            self._judged_from = now + self._allowance
         is_waiting = view.daemon is not None and view.daemon.is_live and not view.daemon.clock_trusted
         if not is_waiting:
+            if self._untrusted_since is not None:
+                self._judged_from = now + self._allowance
             self._untrusted_since = None
         elif self._untrusted_since is None:
             self._untrusted_since = now

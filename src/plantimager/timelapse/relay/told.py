@@ -58,13 +58,17 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
         messages = (*self.messages, message)
         return Waiting(messages[-MAX_WAITING:], self.dropped + max(len(messages) - MAX_WAITING, 0))
 
+    def without_words(self) -> Waiting:
+        """Return the value with the number alone of all messages: the next one will say it."""
+        return Waiting((), self.dropped + len(self.messages))
+
 
 class Told(Struct, frozen=True, omit_defaults=True):
     """All that was told, and what waits to be."""
 
     marks: Mapping[str, ToldUpTo] = {}
     archived: tuple[str, ...] = ()
-    """The files of the archive that were looked at to their end."""
+    """The files of the archive that were looked at to their end. One that could not be is not among them."""
     open: Mapping[str, OpenTrouble] = {}
     recent: tuple[tuple[datetime, tuple[str, ...]], ...] = ()
     """The last messages: when, and of which kinds."""

@@ -153,6 +153,30 @@ def read_config(path: Path | None) -> Config:
     return config
 
 
+def read_daemon_config(path: Path | None) -> tuple[Config, tuple[Fault, ...]]:
+    """Return the configuration as the daemon uses it, and the faults below ``[relay]``, which are not its concern.
+
+    Nothing beside the schedule may cost a time point: such faults are for ``check`` and for the relay itself.
+
+    Raises
+    ------
+    FileUnusable
+        It can't be read or isn't TOML.
+    FaultsFound
+        With everything that is wrong with the rest of it.
+    """
+    config, faults = inspect_config(path)
+    own = [fault for fault in faults if not _is_of_relay(fault)]
+    if own:
+        raise FaultsFound(own, path or "")
+    return config, tuple(faults)
+
+
+def _is_of_relay(fault: Fault) -> bool:
+    top, *_ = fault.table.split(".") if fault.table else (fault.key,)
+    return top == "relay"
+
+
 def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
     """Return a configuration, faulty keys at their defaults, and everything that is wrong with it.
 

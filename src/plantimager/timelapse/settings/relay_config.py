@@ -37,8 +37,6 @@ class NotifyEvent(StrEnum):
     """Datasets can't be written to their directory."""
     DELIVERY_STUCK = "delivery_stuck"
     """A target of delivery has lacked a dataset for a day."""
-    DOUBTFUL = "doubtful"
-    """Pictures that the picture check doubts."""
 
 
 ALL_EVENTS: Final = (*NotifyEvent,)
@@ -77,7 +75,7 @@ class NotifySettings(Struct, frozen=True):
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
     are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
     the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
-    "delivery_stuck" a dataset that has waited for a target for a day, "doubtful" pictures that the check doubts."""
+    "delivery_stuck" a dataset that has waited for a target for a day."""
     quiet: Annotated[Quiet | None, Key(quiet_hours, absent="none")] = None
     """Hours in which nothing is sent, by local time, such as "22:00-07:00"; what happens then is in one message at
     their end."""
@@ -101,8 +99,9 @@ class HeartbeatSettings(Struct, frozen=True):
     kept; "kuma" as Uptime Kuma's push monitors, with status=up and status=down; "plain" by GET, and nothing else."""
     interval: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The time between two pings while the schedule is kept."""
-    idle: Annotated[str, Key(one_of("pause", "ping"))] = "pause"
-    """What happens while nothing is scheduled: "pause" sends nothing, so pause the monitor, too; "ping" goes on."""
+    idle: Annotated[str, Key(one_of("ping", "pause"))] = "ping"
+    """What happens while nothing is scheduled: "ping" goes on, and says so in its words; "pause" sends nothing. No ping
+    can pause a monitor: with "pause" a person has to, or it raises an alarm after each timelapse."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer."""
 
