@@ -11,6 +11,7 @@ from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.support import file_system
+from plantimager.timelapse.support.errors import ScanFailed
 
 
 def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
@@ -141,6 +142,37 @@ def test_slot_is_lost_rather_than_taken_under_a_mount_point(rig, disks):
     assert world.statuses() == ["succeeded", "skipped", "succeeded"]
     assert world.reasons()[1] is Reason.RIG_NOT_READY
     assert world.taken() == [0, 2]
+
+
+def fail_once(request):
+    """Have the first attempt at the first slot fail, as one whose disk is pulled."""
+    is_first = (request.index, request.attempt) == (0, 1)
+    return Behaviour(problem=ScanFailed("Input/output error")) if is_first else Behaviour()
+
+
+def test_retry_waits_for_a_disk_that_was_pulled_during_the_attempt_before(rig, disks):
+    """No attempt is used, and none is made under the mount point, where the rig is as ready as before."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()), (HOUR + 5 * MINUTE, lambda _: disks.mount("one")))
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.scans() == [(0, 1), (0, 2), (1, 1)]
+    assert world.scans_at()[1] >= HOUR + 5 * MINUTE
+    said = world.said("rig_not_ready")[0]
+    assert said.startswith(f"slot 0 of 2: Input/output error; {disks.datasets}: datasets can't be put there: its disk")
+
+
+def test_retry_whose_disk_stays_away_is_given_up(rig, disks):
+    """Its slot is lost, and says that it waited for the disk."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(grace=10 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()))
+    assert (world.statuses(), world.scans()) == (["skipped"], [(0, 1)])
+    assert world.reasons() == [Reason.RIG_NOT_READY]
 
 
 def test_new_disk_is_accepted_by_an_empty_file_on_it(rig, disks):
