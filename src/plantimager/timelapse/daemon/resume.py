@@ -102,7 +102,7 @@ class Resume:
         if not is_running and abandoned is None:
             return _Found(before, before)
         cut = f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
-        if self._probe.is_lost:  # the driver would look in the wrong directory: the next start asks
+        if self._probe.examine().why is not None:  # the driver would look in the wrong directory: the next start asks
             return _Found(before, before.interrupt(None, cut, is_abandoned=True) if is_running else before)
         slot = before.next_idx if is_running or abandoned is None else abandoned.slot
         outcome = self._ask_driver(before, slot)
