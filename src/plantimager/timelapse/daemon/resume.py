@@ -151,6 +151,8 @@ class Resume:
         if retold_since is not None:
             log_retold(found.before, retold_since, now)
         timelapse = found.settled.reopen_slots(now)
+        if not found.before.state.is_active:
+            self._probe.find_place(timelapse)  # it may go on, and had no place while it had ended
         if timelapse is found.before and not timelapse.state.is_active:
             _log_ended(timelapse)
             if self._keeper.file.must_rewrite:
