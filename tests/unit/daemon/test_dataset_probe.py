@@ -227,6 +227,24 @@ def test_timelapse_is_not_split_where_its_disk_is_not_mounted_at_the_start(rig, 
     assert "its disk isn't mounted, another one is there" in line
 
 
+@pytest.mark.parametrize("after", [70 * MINUTE, 3 * HOUR])
+def test_trial_has_the_disk_looked_at(rig, disks, after):
+    """Between two slots, and when the timelapse has ended: the disk may have been pulled since the last look."""
+    world, asked = rig(), []
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.live(
+        (after - MINUTE, lambda _: disks.mount()),
+        (after, lambda life: asked.append(life.ask("try"))),
+        (after + MINUTE, lambda _: disks.mount("one")),
+        (after + 2 * MINUTE, lambda life: asked.append(life.ask("try"))),
+        (after + 30 * MINUTE, Life.kill),
+    )
+    (refused,), (done,) = (each.answers for each in asked)
+    assert (refused.accepted, "its disk isn't mounted, another one is there" in refused.message) == (False, True)
+    assert done.accepted
+
+
 def test_new_disk_is_accepted_by_an_empty_file_on_it(rig, disks):
     """The file goes, and the disk is the known one from then on; the next timelapse knows it as well."""
     world = rig()
