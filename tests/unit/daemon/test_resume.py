@@ -546,6 +546,22 @@ def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
     assert (world.statuses(), len(world.said("scan_failed"))) == (["failed"], 1)
 
 
+def test_each_abandoned_attempt_is_asked_about_by_one_start(rig):
+    """Two of them, of which one start had no answer to ask for, and the one that was cut off."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=4)
+    world.behaviour = lambda request: DEAF if request.index < 2 else Behaviour(takes=30 * MINUTE)
+    world.live()
+    world.hangs = {Bounded.LOOK}
+    world.live(off=5 * SECOND)
+    world.live((HOUR, Life.kill), off=5 * SECOND)
+    assert world.statuses() == ["failed", "failed", "running"]
+    world.hangs, world.datasets = set(), {"tl_0", "tl_1"}
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "succeeded", "interrupted", "succeeded"]
+    assert len(world.said("scan_recovered")) == 2
+
+
 def test_question_about_an_abandoned_attempt_that_hangs_is_not_repeated(rig):
     """Else each start would hang."""
     world = rig(stall_timeout=5 * MINUTE)

@@ -105,9 +105,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
 
     @property
-    def abandoned(self) -> SlotRecord | None:
-        """The attempt that counts as ended while its call has not come back, and may have made a whole dataset."""
-        return next((r for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id), None)
+    def abandoned(self) -> list[int]:
+        """The slots whose attempt counts as ended while its call has not come back: a dataset may be whole."""
+        return sorted(r.slot for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id)
 
     @cached_property
     def tally(self) -> Tally:
