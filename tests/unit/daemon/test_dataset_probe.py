@@ -11,6 +11,7 @@ from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.support import file_system
+from plantimager.timelapse.support.errors import ScanFailed
 
 
 def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
@@ -84,6 +85,7 @@ class Disks:
 
     def mount(self, *names, root="nfs4 nas:/root"):
         """Have these disks on the mount point, over that of the root."""
+        self.is_mounted = bool(names)
         lines = [f"1 0 0:{name} / {self.point} rw - nfs4 nas:/{name} rw\n" for name in names]
         self.table.write_text(f"1 0 0:1 / / rw - {root} rw\n" + "".join(lines))
 
@@ -170,6 +172,106 @@ def test_slot_is_lost_rather_than_taken_under_a_mount_point(rig, disks):
     assert world.statuses() == ["succeeded", "skipped", "succeeded"]
     assert world.reasons()[1] is Reason.RIG_NOT_READY
     assert world.taken() == [0, 2]
+
+
+def fail_once(request):
+    """Have the first attempt at the first slot fail, as one whose disk is pulled."""
+    is_first = (request.index, request.attempt) == (0, 1)
+    return Behaviour(problem=ScanFailed("Input/output error")) if is_first else Behaviour()
+
+
+def test_retry_waits_for_a_disk_that_was_pulled_during_the_attempt_before(rig, disks):
+    """No attempt is used, and none is made under the mount point, where the rig is as ready as before."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()), (HOUR + 5 * MINUTE, lambda _: disks.mount("one")))
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.scans() == [(0, 1), (0, 2), (1, 1)]
+    assert world.scans_at()[1] >= HOUR + 5 * MINUTE
+    said = world.said("rig_not_ready")[0]
+    assert said.startswith(f"slot 0 of 2: Input/output error; {disks.datasets}: datasets can't be put there: its disk")
+
+
+def test_retry_whose_disk_stays_away_is_given_up(rig, disks):
+    """Its slot is lost, and says that it waited for the disk."""
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(grace=10 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()))
+    assert (world.statuses(), world.scans()) == (["skipped"], [(0, 1)])
+    assert world.reasons() == [Reason.RIG_NOT_READY]
+
+
+def recover_from(disks, monkeypatch):
+    """Have each dataset whole as long as its disk is mounted; return the directories in which one was looked for."""
+    asked = []
+
+    def recover(_, request):
+        asked.append(request.dataset_dir.parent)
+        return ScanResult(pictures=1) if disks.is_mounted else None
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    return asked
+
+
+def test_attempt_is_not_asked_about_without_its_disk(rig, disks, monkeypatch):
+    """The answer would be no, and for good; also where a disk that mounts late does so beyond the grace period."""
+    asked = recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.live((10 * MINUTE, Life.stop), off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([], ["succeeded", "interrupted"])
+    disks.mount("one")
+    world.live(off=5 * SECOND)
+    assert asked == [disks.datasets]
+    assert world.statuses() == ["succeeded"] * 3
+    assert world.scans() == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_timelapse_is_not_split_where_its_disk_is_not_mounted_at_the_start(rig, disks, monkeypatch):
+    """Nothing of it is below the mount point, so that it would go on in the other directory."""
+    world, put = rig(), []
+    world.places, named = replace(world.places, rig="north"), disks.datasets
+    world.configure(datasets=named)
+
+    def holds(directory, taken, _):
+        return disks.is_mounted and directory == named and any(taken)
+
+    monkeypatch.setattr(places_module, "holds_datasets", holds)
+    world.behaviour = lambda request: put.append((request.scan_id, request.dataset_dir.parent)) or Behaviour()
+    world.define(every=HOUR, n=5)
+    world.live((HOUR + MINUTE, Life.kill))
+    world.live((HOUR, Life.kill))  # the disk is known in that directory from then on
+    disks.mount()
+    world.live((HOUR + 30 * MINUTE, lambda _: disks.mount("one")))
+    assert world.statuses() == ["succeeded", "succeeded", "skipped", "succeeded", "succeeded"]
+    assert put[1:] == [(f"tl_{slot}", named) for slot in (1, 3, 4)]
+    (line,) = world.said("datasets_out_of_reach")
+    assert "its disk isn't mounted, another one is there" in line
+
+
+@pytest.mark.parametrize("after", [70 * MINUTE, 3 * HOUR])
+def test_trial_has_the_disk_looked_at(rig, disks, after):
+    """Between two slots, and when the timelapse has ended: the disk may have been pulled since the last look."""
+    world, asked = rig(), []
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.live(
+        (after - MINUTE, lambda _: disks.mount()),
+        (after, lambda life: asked.append(life.ask("try"))),
+        (after + MINUTE, lambda _: disks.mount("one")),
+        (after + 2 * MINUTE, lambda life: asked.append(life.ask("try"))),
+        (after + 30 * MINUTE, Life.kill),
+    )
+    (refused,), (done,) = (each.answers for each in asked)
+    assert (refused.accepted, "its disk isn't mounted, another one is there" in refused.message) == (False, True)
+    assert done.accepted
 
 
 def test_new_disk_is_accepted_by_an_empty_file_on_it(rig, disks):

@@ -70,7 +70,9 @@ def test_trial_does_not_go_under_a_disk_that_is_not_mounted(rig, monkeypatch):
     world, anna = rig(), Person("try")
     world.define(every=HOUR, n=2)
 
-    monkeypatch.setattr(dataset_probe, "_examine", lambda *_: dataset_probe._Found("its disk isn't mounted", True))
+    monkeypatch.setattr(
+        dataset_probe, "_examine", lambda *_, **__: dataset_probe._Found("its disk isn't mounted", True)
+    )
     world.live((5 * MINUTE, anna), (10 * MINUTE, Life.kill))
     answer = anna.answer
     assert (answer.accepted, "datasets can't be put there: its disk isn't mounted" in answer.message) == (False, True)

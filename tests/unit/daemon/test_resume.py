@@ -513,8 +513,23 @@ def test_abandoned_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, e
     record = world.stored().records[0]
     assert (record.status, record.error, record.pictures) == (RecordStatus.SUCCEEDED, None, 1)
     assert len(world.said("scan_recovered")) == 1
-    if ends_all:
-        assert world.stored().state is TimeLapseState.FAILED
+    assert world.stored().state is not TimeLapseState.FAILED
+
+
+def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
+    """Its first slot is whole after all: the slots to come are taken, those that passed meanwhile stay skipped."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=5, policy="fail_timelapse")
+    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
+    world.live()
+    assert world.stored().state is TimeLapseState.FAILED
+    world.datasets.add("tl_0")
+    world.live(off=90 * MINUTE)
+    assert world.statuses() == ["succeeded", "skipped", "succeeded", "succeeded", "succeeded"]
+    assert (world.stored().state, world.stored().ending) == (TimeLapseState.COMPLETED, None)
+    said = ["3 slots from 11:00 to 13:00, skipped for a failure that was none, can still be taken"]
+    assert world.said("slots_given_back") == said
+    assert len(world.said("scan_recovered")) == len(world.said("definition_accepted")) == 1
 
 
 def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
@@ -529,6 +544,22 @@ def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
         world.live((MINUTE, Life.kill), off=5 * SECOND)
     assert asked == ["tl_0"]
     assert (world.statuses(), len(world.said("scan_failed"))) == (["failed"], 1)
+
+
+def test_each_abandoned_attempt_is_asked_about_by_one_start(rig):
+    """Two of them, of which one start had no answer to ask for, and the one that was cut off."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=HOUR, n=4)
+    world.behaviour = lambda request: DEAF if request.index < 2 else Behaviour(takes=30 * MINUTE)
+    world.live()
+    world.hangs = {Bounded.LOOK}
+    world.live(off=5 * SECOND)
+    world.live((HOUR, Life.kill), off=5 * SECOND)
+    assert world.statuses() == ["failed", "failed", "running"]
+    world.hangs, world.datasets = set(), {"tl_0", "tl_1"}
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "succeeded", "interrupted", "succeeded"]
+    assert len(world.said("scan_recovered")) == 2
 
 
 def test_question_about_an_abandoned_attempt_that_hangs_is_not_repeated(rig):

@@ -26,7 +26,7 @@ from plantimager.timelapse.support.file_system import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
+STALLED: Final = f"no answer within {format_duration(PROBE_TIMEOUT)}"
 
 
 NEW_DISK: Final = ".new-disk"
@@ -52,31 +53,62 @@ class DatasetProbe:
         """Whether the directory or its disk may be another one: a driver could write there, and must not."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
+        self._lost_why = ""
 
     def find_place(self, timelapse: TimeLapse) -> None:
         """Have the datasets of a running timelapse where its earlier ones are.
 
         Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
-        the disk doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two directories.
+        the disk is away or doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two
+        directories.
         """
         self._lost = None
         later = self._active.later_datasets
         if not timelapse.state.is_active or self._active.config.datasets in (None, later):
             return  # there is one place alone
-        find = partial(self._active.find_datasets, timelapse.scan_ids)
         try:
-            place = call_with_timeout(PROBE_TIMEOUT, "datasets", find)
-            if place != later:
+            place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
+            if isinstance(place, _Found):
+                self._lost, self._lost_why = timelapse.id, place.why or ""
+            elif place != later:
                 self._active.keep_datasets(place)
                 words = f"datasets of {timelapse.id} stay in {place} until it has ended; later ones go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
-            self._lost = timelapse.id
+            self._lost, self._lost_why = timelapse.id, STALLED
+
+    def _find(self, scan_ids: Iterable[str]) -> Path | _Found:
+        """Return the directory of the datasets of some scans, or why they can't be seen. May hang as the disk may."""
+        later, known = self._active.later_datasets, self._keeper.logbook.datasets_disk
+        path = next((path for path in (self._active.config.datasets, later) if str(path) == known.get("path")), None)
+        found = _Found() if path is None else _examine(path, self._keeper.file.path.parent, known, accept=False)
+        if found.why is not None:
+            return found
+        place = self._active.find_datasets(scan_ids)
+        return _Found(UNMOUNTED) if awaits_disk(place) else place
+
+    def examine(self, *, accept: bool = False) -> _Found:
+        """Return what is found at the directory now, with or without a timelapse; with ``accept`` a new disk is."""
+        datasets, storage, known = self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
+        if self.is_lost:
+            return _Found(f"{self._lost_why}, so that it isn't known where its earlier ones are", is_elsewhere=True)
+        try:
+            call = partial(_examine, datasets, storage, known.datasets_disk, accept=accept)
+            found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
+        except DriverStalled:
+            found = _Found(STALLED)
+        unmounted = found.why is not None and awaits_disk(datasets)
+        return replace(found, why=UNMOUNTED) if unmounted else found
 
     @property
     def is_lost(self) -> bool:
         """Whether it isn't known in which directory the earlier datasets are."""
-        return self._lost is not None
+        timelapse = self._keeper.timelapse
+        return timelapse is not None and self._lost == timelapse.id
+
+    def describe(self, why: str) -> str:
+        """Return for a person why datasets can't be written."""
+        return f"{self._active.datasets}: datasets can't be put there: {why}"
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
@@ -86,16 +118,8 @@ class DatasetProbe:
             return
         if self._lost == timelapse.id:
             self.find_place(timelapse)
-        datasets, storage, known = self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
-        stalled = f"no answer within {format_duration(PROBE_TIMEOUT)}"
-        if self._lost == timelapse.id:
-            found = _Found(f"{stalled}, so that it isn't known where its earlier ones are", is_elsewhere=True)
-        else:
-            try:
-                call = partial(_examine, datasets, storage, known.datasets_disk)
-                found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
-            except DriverStalled:
-                found = _Found(stalled)
+        datasets, known = self._active.datasets, self._keeper.logbook
+        found = self.examine(accept=True)
         self.is_elsewhere = found.is_elsewhere
         if found.disk is not None and found.disk != known.datasets_disk:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
@@ -104,8 +128,7 @@ class DatasetProbe:
                 words = f"{datasets}: datasets can be put there again"
                 log_event(Action.DATASETS_WITHIN_REACH, words, timelapse=timelapse)
             return
-        why = UNMOUNTED if awaits_disk(datasets) else found.why
-        self.trouble = f"{datasets}: datasets can't be put there: {why}"
+        self.trouble = self.describe(found.why)
         if self.trouble != before:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
@@ -126,11 +149,12 @@ class _Found(Struct, frozen=True):
     """The disk to remember; ``None`` leaves that as it is."""
 
 
-def _examine(datasets: Path, storage: Path, known: Mapping[str, str]) -> _Found:
+def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
     """Look at the directory, and at the disk that it is on. May hang as the disk may.
 
     The store's own disk isn't remembered: that one is there as long as there is a store, whatever becomes of its marks.
     So a remembered disk isn't mounted where the directory is on the store's, which may be one without any marks.
+    Without ``accept`` nothing is changed.
     """
     why = write_refusal(datasets)
     if why is not None:
@@ -146,6 +170,8 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str]) -> _Found:
             return _Found()
         marker = datasets / NEW_DISK
         if os.path.lexists(marker):
+            if not accept:
+                return _Found()
             marker.unlink()
             return _Found(disk=found)
     except OSError as problem:

@@ -242,7 +242,9 @@ def describe_skipped(event: events.SlotsSkipped, after: TimeLapse, now: datetime
 
 def _log_reopened(event: events.SlotsReopened, transition: Transition) -> None:
     after, slots = transition.after, event.slots
-    words = f"{describe_slots(after, slots, transition.at)}, closed under a wrong clock, can still be taken"
+    had_failed = transition.before is not None and transition.before.state is TimeLapseState.FAILED
+    cause = "skipped for a failure that was none" if had_failed else "closed under a wrong clock"
+    words = f"{describe_slots(after, slots, transition.at)}, {cause}, can still be taken"
     log_event(Action.SLOTS_GIVEN_BACK, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
 
 

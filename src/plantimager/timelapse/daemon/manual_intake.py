@@ -37,7 +37,9 @@ class ManualIntake:
             raise ManualCommandRefused(f"{self._lifecycle.trouble}; the daemon is about to be restarted")
         self._hold.check_free(self._keeper.timelapse, self._rig.monitor)
         manual.check_offered(self._active.driver)
-        if manual.is_trial and self._probe.is_elsewhere:
-            raise ManualCommandRefused(f"{self._probe.trouble}")
+        if manual.is_trial:  # the last look may be long ago, and there is none without a timelapse
+            found = self._probe.examine()
+            if found.is_elsewhere:
+                raise ManualCommandRefused(self._probe.describe(f"{found.why}"))
         self._hold.begin(manual)
         self._rig.run(manual)

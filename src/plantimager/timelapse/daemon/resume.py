@@ -1,7 +1,7 @@
 """The resume: what a start makes of the store that it finds.
 
-First the driver is asked what became of the attempt that was cut off, or of one that failed because its call was
-abandoned: its dataset may be whole. Then the daemon is ready. After that the slots
+First the driver is asked what became of the attempt that was cut off, and of those that failed because their call was
+abandoned: their datasets may be whole. Then the daemon is ready. After that the slots
 that are late by now are skipped, in one pass and one save, for which no start waits. Where the daemon is killed in
 between, the next start finds the same store.
 """
@@ -97,25 +97,36 @@ class Resume:
             stored = replace(stored, notes=(*stored.notes, assumed))
         self._keeper.hold(stored.with_configuration(configuration))
         self._probe.find_place(before)
-        abandoned = before.abandoned
         is_running = before.state is TimeLapseState.RUNNING
-        if not is_running and abandoned is None:
-            return _Found(before, before)
-        cut = f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
-        if self._probe.is_lost:  # the driver would look in the wrong directory: the next start asks
-            return _Found(before, before.interrupt(None, cut, is_abandoned=True) if is_running else before)
-        slot = before.next_idx if is_running or abandoned is None else abandoned.slot
+        found = _Found(before, before)
+        slots = [*([before.next_idx] if is_running else []), *before.abandoned]
+        if slots and self._probe.examine().why is None:
+            for slot in slots:
+                if found.hung is None:  # else the next start asks about those behind it
+                    found = self._ask(found, slot)
+        elif is_running:  # the driver would look in the wrong directory: the next start asks
+            found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_abandoned=True))
+        return found
+
+    def _describe_cut(self) -> str:
+        return f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
+
+    def _ask(self, found: _Found, slot: int) -> _Found:
+        """Settle one attempt by the driver's answer."""
+        before = found.settled
+        is_running = before.state is TimeLapseState.RUNNING
         outcome = self._ask_driver(before, slot)
         hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
             succeed = before.succeed if is_running else partial(before.succeed_after_all, slot)
-            taken, note = succeed(self._clock.now(), outcome.result.pictures), outcome.result.note
-            return _Found(before, taken, note=note)
+            taken = succeed(self._clock.now(), outcome.result.pictures)
+            notes = [note for note in (found.note, outcome.result.note) if note]
+            return replace(found, settled=taken, note="; ".join(notes))
         if not is_running:
-            return _Found(before, before.settle_abandoned(slot), hung=hung)
-        return _Found(before, before.interrupt(None, cut), hung=hung)
+            return replace(found, settled=before.settle_abandoned(slot), hung=hung)
+        return replace(found, settled=before.interrupt(None, self._describe_cut()), hung=hung)
 
     def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
@@ -151,6 +162,8 @@ class Resume:
         if retold_since is not None:
             log_retold(found.before, retold_since, now)
         timelapse = found.settled.reopen_slots(now)
+        if not found.before.state.is_active:
+            self._probe.find_place(timelapse)  # it may go on, and had no place while it had ended
         if timelapse is found.before and not timelapse.state.is_active:
             _log_ended(timelapse)
             if self._keeper.file.must_rewrite:

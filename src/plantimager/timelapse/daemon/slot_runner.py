@@ -172,14 +172,11 @@ class SlotRunner:
         else:
             failure = self._failure(problem, request)
             ended = timelapse.fail_attempt(now, failure)
-            if ended.state is TimeLapseState.RUNNING and self._rig.is_ready:
-                self._begin_attempt(ended, now, Circumstances(problem=failure))
-                return
-            if ended.state is TimeLapseState.RUNNING:  # the driver was replaced meanwhile
-                if now <= timelapse.latest_start(timelapse.next_idx):
-                    self._wait_for_rig(ended, ScannerNotReady(f"{failure}; the rig gets ready once more"), now)
+            if ended.state is TimeLapseState.RUNNING:
+                given_up = self._attempt_again(timelapse, failure)
+                if given_up is None:
                     return
-                ended = timelapse.fail_attempt(now, failure, give_up=True)
+                ended, now = given_up, self._clock.now()
         circumstances = Circumstances(note=outcome.result.note if outcome.result else "", problem=problem)
         if stopping:
             self._keeper.commit(ended, now, circumstances)
@@ -188,6 +185,23 @@ class SlotRunner:
         self._keeper.commit(judged, now, circumstances)  # one save, not two
         self._hold.release()
         self.planner.plan()
+
+    def _attempt_again(self, timelapse: TimeLapse, failure: Exception) -> TimeLapse | None:
+        """Make the next attempt, now or when the rig is ready; return the value of a slot that is failed instead."""
+        self._probe.look()  # its disk may have been pulled, which an attempt under the mount point wouldn't notice
+        now = self._clock.now()
+        again = timelapse.fail_attempt(now, failure)
+        if again.state is not TimeLapseState.RUNNING:  # the next slot came due during the look
+            return again
+        if self._rig.is_ready and not self._probe.is_elsewhere:
+            self._begin_attempt(again, now, Circumstances(problem=failure))
+            return None
+        if now > timelapse.latest_start(timelapse.next_idx):
+            return timelapse.fail_attempt(now, failure, give_up=True)
+        # Else the driver was replaced meanwhile.
+        why = self._probe.trouble if self._probe.is_elsewhere else "the rig gets ready once more"
+        self._wait_for_rig(again, ScannerNotReady(f"{failure}; {why}"), now)
+        return None
 
     def _end_cancelled(self, request: ScanRequest, result: ScanResult | None) -> None:
         """Record that the scan of a cancelled timelapse has ended: with a result where it was being put on disk."""

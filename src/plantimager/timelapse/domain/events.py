@@ -147,9 +147,23 @@ _ENDINGS: Final[Mapping[TimeLapseState, type[TimelapseEnded]]] = {
 
 
 def begins_anew(before: TimeLapse, after: TimeLapse) -> bool:
-    """Whether ``after`` is another timelapse than ``before``: none goes on that a person or a failure has ended."""
+    """Whether ``after`` is another timelapse than ``before``: none goes on that a person or a failure has ended.
+
+    One goes on whose failure was none.
+    """
     has_ended = before.state in (TimeLapseState.CANCELLED, TimeLapseState.FAILED)
-    return before.id != after.id or (has_ended and after.state.is_active)
+    return before.id != after.id or (has_ended and after.state.is_active and not _is_whole_after_all(before, after))
+
+
+def _is_whole_after_all(before: TimeLapse, after: TimeLapse) -> bool:
+    """Whether an attempt that had failed is recorded as taken."""
+    failed = (record for record in before.records.values() if record.status is RecordStatus.FAILED)
+    return any(
+        (now := after.records.get(record.slot)) is not None
+        and now.status is RecordStatus.SUCCEEDED
+        and (now.scan_id, now.attempt, now.started_at) == (record.scan_id, record.attempt, record.started_at)
+        for record in failed
+    )
 
 
 def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, ...]:

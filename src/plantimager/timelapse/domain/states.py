@@ -147,7 +147,7 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.COMPLETED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
         (_S.SCHEDULED, Trigger.WHOLE_AFTER_ALL): _AFTER_A_SLOT,
         (_S.COMPLETED, Trigger.WHOLE_AFTER_ALL): (_S.COMPLETED,),
-        (_S.FAILED, Trigger.WHOLE_AFTER_ALL): (_S.FAILED,),
+        (_S.FAILED, Trigger.WHOLE_AFTER_ALL): (_S.FAILED, *_AFTER_A_SLOT),
         (_S.CANCELLED, Trigger.WHOLE_AFTER_ALL): (_S.CANCELLED,),
     }
 )

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.closing import close_late, late_errors, reopen
 from plantimager.timelapse.domain.records import (
     MAX_REPEATED_TEXT_BYTES,
     Ending,
     SlotRecord,
     Tally,
     error_of,
-    lateness_suffix,
     scan_id_of,
     scan_ids_of,
     storable_text,
@@ -40,7 +39,7 @@ from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.errors import DriverStalled, IllegalTransition, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
 MINIMUM_GRACE: Final = timedelta(seconds=1)
@@ -106,9 +105,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
 
     @property
-    def abandoned(self) -> SlotRecord | None:
-        """The attempt that counts as ended while its call has not come back, and may have made a whole dataset."""
-        return next((r for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id), None)
+    def abandoned(self) -> list[int]:
+        """The slots whose attempt counts as ended while its call has not come back: a dataset may be whole."""
+        return sorted(r.slot for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id)
 
     @cached_property
     def tally(self) -> Tally:
@@ -222,8 +221,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=boot_id)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
             return self._close([done], Trigger.EXHAUSTED)
-        why = f"slot {record.slot} failed and on_scan_failed is fail_timelapse"
-        ending = Ending(at, "timelapsed", why)
+        ending = Ending(at, "timelapsed", _failed_by(record.slot))
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
     def rig_not_ready(self, problem: Exception) -> TimeLapse:
@@ -277,7 +275,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         late = self.late_slots(at, run_latest=run_latest)
         if not late:
             return self
-        return self._close(self._close_late(late, at, reason, why), Trigger.SLOTS_LATE)
+        errors = late_errors([self.schedule_times[slot] for slot in late], at, reason, why, self.grace)
+        names = scan_ids_of(self.id, late, self.n_slots)
+        return self._close(close_late(self.records, late, names, errors), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
         """Return the value after *cancelled*: the running slot is interrupted, its call open; the rest is skipped."""
@@ -291,13 +291,25 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
     def succeed_after_all(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
-        """Return the value after *scan is whole after all*: its slot is taken; a timelapse that has ended stays so."""
+        """Return the value after *scan is whole after all*: its slot is taken.
+
+        A timelapse that has ended stays so, unless it had ended because this slot failed: then it goes on with the
+        slots that are, by the clock as it is now, in the future or within their grace period.
+        """
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
         taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, pictures=pictures)
         taken = replace(taken, error=None, boot_id=None)
         if slot == self.next_idx:
             return self._close([taken], Trigger.WHOLE_AFTER_ALL)
-        return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=self._and(taken))
+        records = self._and(taken)
+        if self.state is not TimeLapseState.FAILED or self.ending is None or self.ending.why != _failed_by(slot):
+            return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=records)
+        times, in_time = self.schedule_times, self._earliest_in_time(at)
+        skipped = (record.slot for record in records.values() if record.reason is Reason.TIMELAPSE_FAILED)
+        reopened = {later for later in skipped if times[later] >= in_time}
+        state = TimeLapseState.SCHEDULED if reopened else TimeLapseState.COMPLETED
+        changes = {"records": reopen(records, reopened), "next_idx": min(reopened, default=self.n_slots)}
+        return self._with(Trigger.WHOLE_AFTER_ALL, state, **changes, ending=None)
 
     def settle_abandoned(self, slot: int) -> TimeLapse:
         """Return the value in which an attempt stays as it is recorded, and nobody asks about it any more."""
@@ -306,18 +318,14 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def reopen_slots(self, at: datetime) -> TimeLapse:
         """Return the value after *slots reopened*: those closed by a wrong clock are open. This value if none is.
 
-        Slots are reopened that are, by the clock as it is now, in the future or within their grace period. Their
-        attempts stay on record, but not why they were skipped.
+        Slots are reopened that are, by the clock as it is now, in the future or within their grace period.
         """
         times, in_time = self.schedule_times, self._earliest_in_time(at)
         closed = [slot for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
         reopened = {slot for slot in closed if times[slot] >= in_time}
         if not reopened or (self.state, Trigger.SLOTS_REOPENED) not in TRANSITIONS:
             return self
-        records = {slot: record for slot, record in self.records.items() if slot not in reopened or record.attempt}
-        for slot in reopened & records.keys():
-            if records[slot].status is RecordStatus.SKIPPED:
-                records[slot] = replace(records[slot], status=RecordStatus.PENDING, error=None)
+        records = reopen(self.records, reopened)
         return self._with(Trigger.SLOTS_REOPENED, TimeLapseState.SCHEDULED, records=records, next_idx=min(reopened))
 
     # --- the steps of a transition -----------------------------------------------------------
@@ -342,23 +350,6 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
 
     def _is_due(self, slot: int, at: datetime) -> bool:
         return slot < self.n_slots and self.lateness(slot, at) >= timedelta(0)
-
-    def _close_late(self, slots: Sequence[int], at: datetime, reason: Reason, why: str) -> list[SlotRecord]:
-        """Return the final records of late slots; an empty ``why`` stands for how late each of them is."""
-        times, get, skipped = self.schedule_times, self.records.get, RecordStatus.SKIPPED
-        at = at.replace(microsecond=at.microsecond // 1000 * 1000)  # milliseconds will do, and keep the store small
-        kind, suffix = reason.value, lateness_suffix(self.grace)
-        errors = [
-            {"type": kind, "msg": why or format_duration(late) + suffix, "late_sec": late.total_seconds()}
-            for late in [at - times[slot] for slot in slots]
-        ]
-        names = scan_ids_of(self.id, slots, self.n_slots)
-        return [  # most have no record yet, and there may be thousands: arguments by position are the fastest
-            SlotRecord(slot, name, skipped, 0, 0, None, None, error)
-            if (record := get(slot)) is None
-            else record.closed_late(error)
-            for slot, name, error in zip(slots, names, errors, strict=True)
-        ]
 
     def _record(self, slot: int) -> SlotRecord:
         """Return the record of a slot, or an empty one where it has none yet."""
@@ -398,3 +389,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """Return the value after an event that the table of transitions allows, or raise `IllegalTransition`."""
         check_transition(self.state, event, state)
         return replace(self, state=state, **changes)
+
+
+def _failed_by(slot: int) -> str:
+    """Return why a timelapse ended whose slot failed; it is told apart by that from one that ended otherwise."""
+    return f"slot {slot} failed and on_scan_failed is fail_timelapse"
