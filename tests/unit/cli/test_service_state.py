@@ -239,9 +239,9 @@ def test_service_that_starts_or_stops_says_so(manager):
     """Its own line says what it waits for."""
     waits = "clock not trusted yet (kernel: unsynchronised), nothing is decided"
     manager.show(ActiveState="activating", SubState="start", StatusText=waits)
-    assert (manager.state().word, manager.state().why) == ("starting", f"it is starting: {waits}")
+    assert (manager.state().word, manager.state().why) == ("starting", f"the service is starting: {waits}")
     manager.show(ActiveState="deactivating", SubState="stop-sigterm")
-    assert (manager.state().word, manager.state().why) == ("stopping", "it is being stopped")
+    assert (manager.state().word, manager.state().why) == ("stopping", "the service is being stopped")
 
 
 def test_running_service_of_another_store_is_not_called_stopped(manager):
@@ -311,9 +311,24 @@ def test_refusal_of_a_command_says_why_no_daemon_is_there_and_what_mends_it(mana
     """`start`, `cancel` and `rig` refuse with it; nothing waits for a later daemon."""
     manager.show(ActiveState="failed", Result="watchdog")
     refusal = describe_absence(manager.session())
-    assert str(refusal).startswith("no daemon is running: it didn't respond any more")
+    assert str(refusal).startswith("nothing was done: the service failed: it didn't respond any more")
     assert refusal.hint == f"systemctl start {UNIT}; timelapsectl log shows what came before"
     assert refusal.exit_code == EXIT_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        ({"ActiveState": "inactive"}, "the service was stopped"),
+        ({"ActiveState": "deactivating"}, "the service is being stopped"),
+        ({"ActiveState": "activating", "SubState": "start"}, "the service is starting"),
+        ({"ActiveState": "active", "MainPID": "7"}, "the service runs (PID 7), but nothing shows that it keeps "),
+    ],
+)
+def test_refusal_of_a_command_is_true_in_every_state_of_the_service(manager, shown, why):
+    """It may run, start or stop at this moment."""
+    manager.show(**shown)
+    assert str(describe_absence(manager.session())).startswith(f"nothing was done: {why}")
 
 
 DEFINITION = """\

@@ -82,7 +82,9 @@ class ServiceState(Struct, frozen=True):
 def describe_absence(session: Session) -> DaemonNotThere:
     """Return the refusal of a command that needs the daemon: why none runs, and the command that mends it."""
     state = read_service_state(session)
-    return DaemonNotThere(f"no daemon is running: {state.why}", hint=state.remedy)
+    has_failed = state.word == "restarting" or state.word.startswith("failed")
+    why = f"the service failed: {state.why}" if has_failed else state.why
+    return DaemonNotThere(f"nothing was done: {why}", hint=state.remedy)
 
 
 def read_service_state(session: Session) -> ServiceState:
@@ -111,11 +113,11 @@ def _read_state(session: Session) -> ServiceState:
             why = f"the service runs (PID {unit['MainPID']}), but nothing shows that it keeps {session.store}"
             return ServiceState(RUNNING, why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
-            return ServiceState("stopping", "it is being stopped", start)
+            return ServiceState("stopping", "the service is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
             status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
             restarts = _number(unit["NRestarts"])
-            why = f"it is starting{status}{_describe_restarts(restarts)}"
+            why = f"the service is starting{status}{_describe_restarts(restarts)}"
             return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
         case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
