@@ -58,6 +58,8 @@ class RunningDaemon(Struct, frozen=True, kw_only=True):
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""
     trouble: str = ""
+    degraded: str = ""
+    """Why the store can't be written; empty where it can."""
     notes: tuple[str, ...] = ()
     """What a person should know of the storage and of the store, and may want to change."""
 
@@ -226,6 +228,7 @@ def daemon_of(live: Mapping[str, Any], pid: int, since: datetime | None) -> Runn
         clock_trusted=live.get("clock") != "not trusted",
         progress=_progress(live.get("progress")),
         trouble=_text(live, "trouble"),
+        degraded=_text(live, "degraded"),
         notes=_texts(live.get("notes")),
     )
 

@@ -31,7 +31,8 @@ Keys may be added, so ignore those that you don't know. ::
     outages       [{from, to}]: times without a daemon
     uncertain     [{from, to}]: times of which nobody knows whether a daemon ran
     aside         [{path, what}]: pictures of attempts that were cut off, and what else was set aside
-    daemon        null where none runs, else {pid, up_since, status, driver}
+    daemon        null where none runs, else {pid, up_since, status, driver, degraded}; degraded is null, or why the
+                  store can't be written
     service       why no daemon runs: {word, why, remedy, restarts, definition}; null where one does
     boots         boots of the machine that this timelapse has seen
     rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
@@ -81,7 +82,13 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         "aside": [{"path": str(thing.path), "what": thing.what} for thing in snapshot.aside],
         "daemon": None
         if daemon is None
-        else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
+        else {
+            "pid": daemon.pid,
+            "up_since": _time(daemon.up_since),
+            "status": daemon.status,
+            "driver": daemon.driver,
+            "degraded": snapshot.redact(daemon.degraded) or None,
+        },
         "service": None if snapshot.service is None else _service(snapshot, snapshot.service),
         "boots": snapshot.logbook.boots,
         "rig": None if daemon is None else daemon.rig,
