@@ -113,14 +113,18 @@ def test_service_that_is_not_enabled_will_not_come_back_at_boot(manager):
     assert state.remedy == f"systemctl enable --now {UNIT}@north"
 
 
-def test_service_that_is_not_installed_is_to_be_installed(manager):
+def test_service_that_is_not_installed_is_to_be_installed(manager, monkeypatch):
     """Each scope, and each rig, has its own call of the installer."""
+    monkeypatch.setattr(service_state, "SYSTEM_STORAGE", manager.root / "nothing")
     manager.show(LoadState="not-found")
     assert manager.state().word == "not installed"
     assert manager.state().why == f"the service {UNIT} isn't installed on this machine"
     assert manager.state().remedy == "systemd/install"
     assert manager.state(rig="north").remedy == "systemd/install --rig north"
     assert manager.state(Scope.USER).remedy == "systemd/install --user"
+    assert manager.state(Scope.USER).why == f"your own service {UNIT} isn't installed"
+    monkeypatch.setattr(service_state, "SYSTEM_STORAGE", manager.root)
+    assert manager.state(Scope.USER).remedy == "systemd/install --user; the machine's: timelapsectl --system"
     assert "--user" in manager.asked()
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere
-from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -103,9 +103,7 @@ def _read_state(session: Session) -> ServiceState:
         return ServiceState(UNKNOWN, f"no daemon runs on this store{unknown}", start)
     match unit["LoadState"], unit["ActiveState"]:
         case "not-found", _:
-            return ServiceState(
-                "not installed", f"the service {session.unit} isn't installed on this machine", _install(session)
-            )
+            return _describe_missing(session)
         case "masked", _:
             unmask = start.replace(" start ", " unmask ")
             return ServiceState("masked", "the service is masked: nothing can start it", f"{unmask}, then {start}")
@@ -125,6 +123,15 @@ def _read_state(session: Session) -> ServiceState:
             return _describe_failure(session, unit, start)
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
     return ServiceState("broken", why, f"systemd-analyze verify {session.unit}.service says what is wrong with it")
+
+
+def _describe_missing(session: Session) -> ServiceState:
+    if session.scope is Scope.SYSTEM:
+        why = f"the service {session.unit} isn't installed on this machine"
+        return ServiceState("not installed", why, _install(session))
+    others = "; the machine's: timelapsectl --system" if os.path.lexists(SYSTEM_STORAGE) else ""
+    why = f"your own service {session.unit} isn't installed"
+    return ServiceState("not installed", why, f"{_install(session)}{others}")
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
