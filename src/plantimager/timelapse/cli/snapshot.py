@@ -163,6 +163,16 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         return one_line(text)
 
 
+class UnseenRig(Struct, frozen=True, kw_only=True):
+    """A moment at which a rig can't be looked at: no daemon answers, and its store is closed or can't be read."""
+
+    at: datetime
+    store: Path
+    error: str
+    service: ServiceState | None
+    """Why no daemon runs; ``None`` where systemd isn't asked."""
+
+
 def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
     """Yield that the last slot that was taken took longer than the time to the next one, where it did."""
     slot = timelapse.next_idx - 1

@@ -39,6 +39,8 @@ Keys may be added, so ignore those that you don't know. ::
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
     troubles      [text]: problems that a person should look at
     notes         [text]: what a person should know of the storage and of the store
+
+Where a rig can't be looked at, there are only version, at, store, service, and ``error``, a text.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from plantimager.timelapse.cli.service_state import ServiceState
-    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
+    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot, UnseenRig
     from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -99,6 +101,17 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         },
         "troubles": list(snapshot.troubles()),
         "notes": [] if daemon is None else [snapshot.redact(note) for note in daemon.notes],
+    }
+
+
+def unseen_as_json(unseen: UnseenRig) -> dict[str, Any]:
+    """Return the object of a rig that can't be looked at."""
+    return {
+        "version": VERSION,
+        "at": _time(unseen.at),
+        "store": str(unseen.store),
+        "service": None if unseen.service is None else asdict(unseen.service),
+        "error": unseen.error,
     }
 
 
