@@ -75,8 +75,11 @@ def test_running_rig_whose_store_is_closed_says_what_it_does(host):
         assert host.ctl("start", host.define(interval='"1h"', n_shots=3)).returncode == 0
         host.wait_for(lambda store: store["next_idx"] == 1, "slot 0 is taken")
         host.store.chmod(0)
-        command = [*PLAINLY, *host.command("rigs")]
-        done = subprocess.run(command, env=host.environment, capture_output=True, text=True, check=False)
+        done, slots = (
+            subprocess.run([*PLAINLY, *command], env=host.environment, capture_output=True, text=True, check=False)
+            for command in (host.command("rigs"), host.command("names", "slots"))
+        )
+    assert slots.stdout == "0\n"
     row = rows(done)["default"]
     assert (row[1], row[2].startswith("slot 1 of 3, in "), row[-1]) == ("col0_ld", True, "–")
 

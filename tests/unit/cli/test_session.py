@@ -7,6 +7,7 @@ import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli.session import (
+    SERVICE_COMMANDS,
     Scope,
     Session,
     choose_scope,
@@ -71,6 +72,11 @@ def test_user_who_has_something_of_a_rig_means_their_own(tmp_path, own, rig):
     (tmp_path / own).parent.mkdir(parents=True)
     (tmp_path / own).touch()
     assert not is_for_the_machine(Scope.USER, places, machines)
+
+
+def test_commands_that_name_or_preview_what_there_is_are_about_the_machine_too():
+    """A member's completion offers the rigs of the machine."""
+    assert {"names", "preview", "notify"} < set(SERVICE_COMMANDS)
 
 
 def test_system_service_has_its_own_store_and_configuration():

@@ -27,6 +27,7 @@ SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 
 SERVICE_COMMANDS: Final = (
     *("check", "start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver"),
+    *("names", "preview", "notify"),
 )
 """The commands that ask a service or show what it does."""
 
