@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
@@ -32,6 +32,7 @@ from plantimager.timelapse.support.text import one_line
 if TYPE_CHECKING:
     import argparse
 
+    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
@@ -73,10 +74,12 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
         raise
     service = None if snapshot.daemon is not None else read_service_state(session)
     snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse), service=service)
+    disk = _find_disk(session, snapshot.timelapse)
     if options.json:
-        session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
+        facts = {**snapshot_as_json(snapshot, options.records), "disk": None if disk is None else asdict(disk)}
+        session.screen.write(json.dumps(facts, indent=2))
     else:
-        further = (*_disk_lines(session), *_relay_lines(session))
+        further = (*([] if disk is None else [disk.line(session.screen)]), *_relay_lines(session))
         session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
 
@@ -119,18 +122,17 @@ def _relay_lines(session: Session) -> list[str]:
     return [f"relay: {line}" for line in describe_relay(session.places.relay_state, session.clock.now())]
 
 
-def _disk_lines(session: Session) -> list[str]:
-    """Return when the disk is full; nothing where that isn't known."""
-    held = held_timelapse(session.places)
-    if held is None:
-        return []
+def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | None:
+    """Return when the disk is full; ``None`` where that isn't known."""
+    if timelapse is None:
+        return None
 
     def estimate() -> int | None:
+        held = held_timelapse(session.places)  # only it has the scan's configuration
         with configured_driver(session.places) as driver:
-            return estimate_bytes(driver, held.configuration or {})
+            return None if held is None else estimate_bytes(driver, held.configuration or {})
 
-    disk = outlook_of_timelapse(held.timelapse, estimate, session.places, session.clock.now())
-    return [] if disk is None else [disk.line(session.screen)]
+    return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
 
 
 class _Looks:

@@ -39,6 +39,7 @@ Keys may be added, so ignore those that you don't know. ::
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
     troubles      [text]: problems that a person should look at
     notes         [text]: what a person should know of the storage and of the store
+    disk          null where it isn't known whether all slots fit, else {words, is_full}; of ``status --json`` alone
 
 Where a rig can't be looked at, there are only version, at, store, service, and ``error``, a text.
 """
