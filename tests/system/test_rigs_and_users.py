@@ -107,7 +107,7 @@ def test_commands_work_without_the_daemon_and_say_that_it_is_not_there(rig, serv
     rig.write("/root/next.toml", definition("next", n_shots=1))
     left = rig.run("timelapsectl", "start", "/root/next.toml", check=False)
     assert left.returncode == 69
-    assert "no daemon is running, so nothing was done" in left.stderr
+    assert "nothing was done: the service was stopped" in left.stderr
     assert "systemctl start plant-imager-timelapsed" in left.stderr
     service.systemctl("start")
     assert "tl" in service.ctl("status")
@@ -158,7 +158,7 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
         assert 'hint: sudo usermod -aG plant-imager "$USER", then log in again' in refused.stderr
     service.systemctl("stop")
     stopped = ctl("start", "/home/ada/mine.toml")
-    assert (stopped.returncode, "no daemon is running, so nothing was done" in stopped.stderr) == (69, True)
+    assert (stopped.returncode, "nothing was done: the service was stopped" in stopped.stderr) == (69, True)
 
 
 def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):

@@ -54,7 +54,8 @@ def test_demo_shows_a_kill_and_a_resume_and_checks_itself(host):
         assert len(pictures) == 12
         assert all(picture.read_bytes().startswith(b"\xff\xd8") for picture in pictures)
     assert "sudo systemd/install" in done.stdout
-    assert "sudo timelapsectl start" in done.stdout
+    assert "  timelapsectl start config/timelapse.toml " in done.stdout
+    assert "sudo usermod -aG plant-imager" in done.stdout
     assert "name its driver in /etc/plant-imager3-app/timelapsed.toml" in done.stdout
     storage = datasets.parent
     assert spacing(storage / "timelapse_storage.json") == slot_interval(duration(storage / "history/first_scan.json"))

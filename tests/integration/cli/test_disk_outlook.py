@@ -1,5 +1,6 @@
 """How much disk a timelapse takes is said by `check`, `preview`, `start` and `status`."""
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -61,6 +62,8 @@ def test_status_goes_by_the_timelapses_own_datasets_and_then_by_the_estimate(hos
     assert "; its datasets have about 5 MB, 15 MB for 3 more slots: enough\n" in host.ctl("status").stdout
     host.configure('[drivers.simulated]\nimage_width = 32\nkeep_free = "900 TB"\n')
     assert "3 more slots: full at slot 1 (" in host.ctl("status").stdout
+    disk = json.loads(host.ctl("status", "--json").stdout)["disk"]
+    assert (disk["is_full"], "3 more slots: full at slot 1 (" in disk["words"]) == (True, True)
     (host.store.parent / "datasets" / timelapse.records[0].scan_id / "0.jpg").unlink()
     assert "3 more slots: it may be full at slot 1 (" in host.ctl("status").stdout
     host.configure(f'driver = "command"\n{PROGRAM}')

@@ -10,7 +10,7 @@ import termios
 
 import wcwidth
 from ctl_host import read_until
-from daemon_process import PATIENCE
+from daemon_process import PATIENCE, PLAINLY
 
 
 def test_follow_writes_a_line_for_each_change_into_a_pipe(host):
@@ -36,6 +36,25 @@ def test_follow_knows_that_no_daemon_goes_on_with_a_scan(host):
     slot = re.search(r"was taking slot (\d+)", host.ctl("status").stdout)[1]
     assert f": was taking slot {slot} of " in line
     assert "; trouble: the daemon is not running" in line
+
+
+def test_follow_goes_on_where_the_rig_is_out_of_sight_for_a_while(host):
+    """As for a member of the group while the service is started again: its store is closed to them."""
+    command = [*PLAINLY, *host.command("status", "--follow")]
+    host.copy_store("interval-completed.json")
+    with host.daemon(until="rig_standby"):
+        following = subprocess.Popen(command, env=host.environment, stdout=subprocess.PIPE)
+        read_until(following.stdout, "done_tl")
+        host.store.chmod(0)
+    line = read_until(following.stdout, "\n")
+    assert "out of sight: " in line
+    assert "; service: no daemon runs on this store" in line
+    host.store.chmod(0o600)
+    with host.daemon(until="rig_standby"):
+        read_until(following.stdout, "done_tl")
+        following.terminate()
+        assert following.wait(PATIENCE) == 0
+    following.stdout.close()
 
 
 def test_follow_as_json_writes_an_object_a_line(host):

@@ -84,6 +84,16 @@ def test_unreadable_store_is_reported_in_one_line(host, command, make, reason):
     assert re.fullmatch(rf"error: {re.escape(str(host.store))}: .*{reason}.*\n(hint: .*\n)?", done.stderr)
 
 
+def test_json_of_a_store_that_can_not_be_read_is_json(host):
+    """A program reads the reason where it reads everything else."""
+    host.store.mkdir(parents=True)
+    done = host.ctl("status", "--json")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, facts["version"], facts["service"]) == (1, 1, None)
+    assert "directory" in facts["error"]
+    assert done.stderr.startswith(f"error: {facts['error']}\n")
+
+
 def test_archived_timelapse_can_be_drawn_by_its_name(host):
     """A figure for a paper is made long after the next timelapse has begun."""
     host.copy_store("interval-completed.json")

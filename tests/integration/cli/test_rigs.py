@@ -101,6 +101,21 @@ def test_store_that_can_not_be_read_has_its_line_all_the_same(rigs):
     assert rows(rigs.ctl("rigs"))["north"][1] == "done_tl"
 
 
+def test_running_rig_whose_store_is_closed_says_what_it_does(host):
+    """Its daemon is asked: a member of the group may not read the store."""
+    with host.daemon():
+        assert host.ctl("start", host.define(interval='"1h"', n_shots=3)).returncode == 0
+        host.wait_for(lambda store: store["next_idx"] == 1, "slot 0 is taken")
+        host.store.chmod(0)
+        done, slots = (
+            subprocess.run([*PLAINLY, *command], env=host.environment, capture_output=True, text=True, check=False)
+            for command in (host.command("rigs"), host.command("names", "slots"))
+        )
+    assert slots.stdout == "0\n"
+    row = rows(done)["default"]
+    assert (row[1], row[2].startswith("slot 1 of 3, in "), row[-1]) == ("col0_ld", True, "–")
+
+
 def test_corrupt_store_has_its_line_all_the_same(rigs):
     """The line says what is wrong with it."""
     rigs.store.write_text("{")

@@ -146,7 +146,7 @@ def test_nothing_is_left_for_a_later_daemon(host):
         done = host.ctl(*command)
         assert (done.returncode, done.stdout) == (69, "")
         assert done.stderr == (
-            f"error: no daemon is running, so nothing was done\nhint: XDG_DATA_HOME={host.root}/data timelapsed\n"
+            f"error: nothing was done: no daemon runs on this store\nhint: XDG_DATA_HOME={host.root}/data timelapsed\n"
         )
     with host.daemon():
         pass
@@ -294,7 +294,7 @@ def test_link_in_the_place_of_the_sockets_directory_is_not_followed(host, tmp_pa
     elsewhere.mkdir()
     host.store.with_name(f"{host.store.name}.run").symlink_to(elsewhere)
     with listening(elsewhere):
-        assert "no daemon is running" in host.ctl("cancel").stderr
+        assert "no daemon runs on this store" in host.ctl("cancel").stderr
 
 
 @contextmanager

@@ -113,14 +113,18 @@ def test_service_that_is_not_enabled_will_not_come_back_at_boot(manager):
     assert state.remedy == f"systemctl enable --now {UNIT}@north"
 
 
-def test_service_that_is_not_installed_is_to_be_installed(manager):
+def test_service_that_is_not_installed_is_to_be_installed(manager, monkeypatch):
     """Each scope, and each rig, has its own call of the installer."""
+    monkeypatch.setattr(service_state, "SYSTEM_STORAGE", manager.root / "nothing")
     manager.show(LoadState="not-found")
     assert manager.state().word == "not installed"
     assert manager.state().why == f"the service {UNIT} isn't installed on this machine"
     assert manager.state().remedy == "systemd/install"
     assert manager.state(rig="north").remedy == "systemd/install --rig north"
     assert manager.state(Scope.USER).remedy == "systemd/install --user"
+    assert manager.state(Scope.USER).why == f"your own service {UNIT} isn't installed"
+    monkeypatch.setattr(service_state, "SYSTEM_STORAGE", manager.root)
+    assert manager.state(Scope.USER).remedy == "systemd/install --user; the machine's: timelapsectl --system"
     assert "--user" in manager.asked()
 
 
@@ -239,9 +243,9 @@ def test_service_that_starts_or_stops_says_so(manager):
     """Its own line says what it waits for."""
     waits = "clock not trusted yet (kernel: unsynchronised), nothing is decided"
     manager.show(ActiveState="activating", SubState="start", StatusText=waits)
-    assert (manager.state().word, manager.state().why) == ("starting", f"it is starting: {waits}")
+    assert (manager.state().word, manager.state().why) == ("starting", f"the service is starting: {waits}")
     manager.show(ActiveState="deactivating", SubState="stop-sigterm")
-    assert (manager.state().word, manager.state().why) == ("stopping", "it is being stopped")
+    assert (manager.state().word, manager.state().why) == ("stopping", "the service is being stopped")
 
 
 def test_running_service_of_another_store_is_not_called_stopped(manager):
@@ -311,9 +315,24 @@ def test_refusal_of_a_command_says_why_no_daemon_is_there_and_what_mends_it(mana
     """`start`, `cancel` and `rig` refuse with it; nothing waits for a later daemon."""
     manager.show(ActiveState="failed", Result="watchdog")
     refusal = describe_absence(manager.session())
-    assert str(refusal).startswith("no daemon is running: it didn't respond any more")
+    assert str(refusal).startswith("nothing was done: the service failed: it didn't respond any more")
     assert refusal.hint == f"systemctl start {UNIT}; timelapsectl log shows what came before"
     assert refusal.exit_code == EXIT_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        ({"ActiveState": "inactive"}, "the service was stopped"),
+        ({"ActiveState": "deactivating"}, "the service is being stopped"),
+        ({"ActiveState": "activating", "SubState": "start"}, "the service is starting"),
+        ({"ActiveState": "active", "MainPID": "7"}, "the service runs (PID 7), but nothing shows that it keeps "),
+    ],
+)
+def test_refusal_of_a_command_is_true_in_every_state_of_the_service(manager, shown, why):
+    """It may run, start or stop at this moment."""
+    manager.show(**shown)
+    assert str(describe_absence(manager.session())).startswith(f"nothing was done: {why}")
 
 
 DEFINITION = """\

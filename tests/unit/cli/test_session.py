@@ -7,6 +7,7 @@ import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli.session import (
+    SERVICE_COMMANDS,
     Scope,
     Session,
     choose_scope,
@@ -49,7 +50,33 @@ def test_user_without_a_service_means_the_machines_where_it_has_one(tmp_path):
     assert not is_for_the_machine(Scope.OWN, places, machines)
     assert is_for_the_machine(Scope.USER, places, machines)
     places.store.parent.mkdir(parents=True)
+    assert is_for_the_machine(Scope.USER, places, machines), "the community's controller has that directory, too"
+
+
+@pytest.mark.parametrize(
+    ("own", "rig"),
+    [
+        ("data/app/store.json", None),
+        ("data/app/store.json.lock", None),
+        ("data/systemd/user/plant-imager-timelapsed.service", None),
+        ("config/systemd/user/default.target.wants/plant-imager-timelapsed.service", None),
+        ("data/systemd/user/plant-imager-timelapsed@north.service", "north"),
+    ],
+)
+def test_user_who_has_something_of_a_rig_means_their_own(tmp_path, own, rig):
+    """A store, the lock of a daemon, or a unit, though its service may not run."""
+    places = Places(store=tmp_path / "data/app/store.json", config_directories=(tmp_path / "config/app",), rig=rig)
+    machines = tmp_path / "machine's"
+    machines.mkdir()
+    assert is_for_the_machine(Scope.USER, places, machines)
+    (tmp_path / own).parent.mkdir(parents=True)
+    (tmp_path / own).touch()
     assert not is_for_the_machine(Scope.USER, places, machines)
+
+
+def test_commands_that_name_or_preview_what_there_is_are_about_the_machine_too():
+    """A member's completion offers the rigs of the machine."""
+    assert {"names", "preview", "notify"} < set(SERVICE_COMMANDS)
 
 
 def test_system_service_has_its_own_store_and_configuration():

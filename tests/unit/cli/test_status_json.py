@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from plantimager.timelapse.cli import status, status_json
-from plantimager.timelapse.cli.snapshot import StatusSnapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.settings.places import find_places
@@ -24,6 +24,13 @@ def keys_of(value):
     elif isinstance(value, list):
         for inner in value:
             yield from keys_of(inner)
+
+
+def test_store_that_can_not_be_written_is_told_from_other_troubles(snapshot):
+    """Whoever waits for a gap must not end such a daemon: only it knows the last slots."""
+    daemon = daemon_of({"degraded": "no space left on device"}, 7, None)
+    facts = snapshot_as_json(replace(snapshot, daemon=daemon), 0)
+    assert facts["daemon"]["degraded"] == "no space left on device"
 
 
 def test_json_has_the_facts_of_the_screen(snapshot):
@@ -77,6 +84,7 @@ def test_json_has_the_facts_of_the_screen(snapshot):
         "up_since": "2026-06-22T13:08:00+00:00",
         "status": "",
         "driver": "command",
+        "degraded": None,
     }
     assert facts["clock"] == {"trusted": True, "synchronised": True, "set_from_rtc": False}
     assert (facts["rig"], facts["boots"], facts["troubles"]) == ("standby", 3, [])

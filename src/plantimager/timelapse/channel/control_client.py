@@ -63,8 +63,8 @@ class DaemonEnded(TimelapsedError):
 class Connection:
     """A connection to a daemon, for one request."""
 
-    def __init__(self, connection: socket.socket, clock: Clock) -> None:
-        self._socket, self._clock = connection, clock
+    def __init__(self, connection: socket.socket, clock: Clock, within: float) -> None:
+        self._socket, self._clock, self._within = connection, clock, within
         self.pid = peer_of(connection).pid
         """The daemon's."""
 
@@ -84,7 +84,7 @@ class Connection:
         MessageFaulty
             It can't be understood.
         """
-        self._socket.settimeout(SILENCE_SECONDS)
+        self._socket.settimeout(self._within)
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
             for piece in encode_message({"command": command, **body}, files):
                 self._send(piece)
@@ -96,7 +96,7 @@ class Connection:
                 if is_in_progress():
                     continue
                 raise DaemonSilent(
-                    f"the daemon (PID {self.pid}) has not answered within {SILENCE_SECONDS:g} s; "
+                    f"the daemon (PID {self.pid}) has not answered within {self._within:g} s; "
                     "nothing more is asked of it",
                     hint="see what it does with timelapsectl status and timelapsectl log",
                 ) from None
@@ -119,8 +119,12 @@ class Connection:
 
 
 @contextmanager
-def connect(paths: Sequence[Path], trusted: Collection[int], clock: Clock) -> Iterator[Connection | None]:
+def connect(
+    paths: Sequence[Path], trusted: Collection[int], clock: Clock, within: float | None = None
+) -> Iterator[Connection | None]:
     """Yield a connection to the daemon at one of some paths, ``None`` where none listens; its end withdraws a request.
+
+    The daemon has ``within`` seconds to answer, else `SILENCE_SECONDS`.
 
     A socket counts only where its directory and the process behind it belong to one of the ``trusted`` users: what is
     asked may be confidential, and root must not believe what another user's process says.
@@ -134,11 +138,12 @@ def connect(paths: Sequence[Path], trusted: Collection[int], clock: Clock) -> It
     OSError
         The kernel refuses the connection.
     """
+    seconds = SILENCE_SECONDS if within is None else within
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as end:
         # A time-out of Python's own would make the kernel refuse where clients wait to be accepted.
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SILENCE_SECONDS) + 1, 0))
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds) + 1, 0))
         found = any(_reaches(end, path, trusted) for path in paths)
-        yield Connection(end, clock) if found else None
+        yield Connection(end, clock, seconds) if found else None
 
 
 def _reaches(end: socket.socket, path: Path, trusted: Collection[int]) -> bool:

@@ -7,15 +7,16 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.channel.control_client import NotAllowed, NotTheDaemon
 from plantimager.timelapse.cli.daemon_request import request_change
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.support.errors import EXIT_USAGE, TimelapsedError
-from plantimager.timelapse.support.text import format_count
+from plantimager.timelapse.support.errors import EXIT_USAGE, StoreUnreadable, TimelapsedError
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -46,19 +47,24 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         No daemon has answered.
     """
     body = {"why": options.why} if options.why else {}
-    timelapse = None
-    with suppress(TimelapsedError):  # the request itself says what is wrong
+    try:
         snapshot = SnapshotSource(session).take()
-        timelapse = snapshot.timelapse if snapshot.daemon is not None else None
+    except (NotAllowed, NotTheDaemon, StoreUnreadable):
+        return request_change(session, "cancel", body)  # no daemon takes it: the refusal says why
+    except (TimelapsedError, OSError) as unseen:
+        if not options.yes:
+            ask_once("the timelapse", [f"what would be lost isn't known: {one_line(str(unseen))}"])
+        return request_change(session, "cancel", body)
+    timelapse = snapshot.timelapse if snapshot.daemon is not None else None
     if timelapse is not None and timelapse.state.is_active:
         if not options.yes:
-            ask_once(timelapse)
+            ask_once(timelapse.id, _losses(timelapse))
         # The request names the timelapse: another one may have begun by the time the daemon reads it.
         body["timelapse_id"] = timelapse.id
     return request_change(session, "cancel", body)
 
 
-def ask_once(timelapse: TimeLapse) -> None:
+def ask_once(name: str, losses: Iterable[str]) -> None:
     """Ask the person at the terminal whether to cancel; nobody is asked where standard input is none.
 
     Raises
@@ -72,13 +78,11 @@ def ask_once(timelapse: TimeLapse) -> None:
         return  # a script, which would hang
     screen = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
     if screen is None or _is_in_background(sys.stdin.fileno()):
-        raise NobodyToAsk(
-            f"nobody can be asked whether to cancel {timelapse.id}", hint="say --yes: timelapsectl cancel --yes"
-        )
-    screen.write("\n".join((*_losses(timelapse), "cancel it? this can't be undone [y/N] ")))
+        raise NobodyToAsk(f"nobody can be asked whether to cancel {name}", hint="say --yes: timelapsectl cancel --yes")
+    screen.write("\n".join((*losses, "cancel it? this can't be undone [y/N] ")))
     screen.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NotCancelled(f"{timelapse.id} is not cancelled, and goes on")
+        raise NotCancelled(f"{name} is not cancelled, and goes on")
 
 
 def _is_in_background(terminal: int) -> bool:

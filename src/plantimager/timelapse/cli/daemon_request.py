@@ -29,8 +29,8 @@ class NotSaved(TimelapsedError):
     """The daemon goes on with what it has accepted, but that is not on disk yet."""
 
 
-def connect_daemon(session: Session) -> AbstractContextManager[Connection | None]:
-    """Return a context with a connection to the session's daemon, ``None`` where none runs; raises as `connect`.
+def connect_daemon(session: Session, within: float | None = None) -> AbstractContextManager[Connection | None]:
+    """Return a context with a connection to the session's daemon, ``None`` where none runs; as `connect`.
 
     The service's user is whom the storage directory belongs to.
     """
@@ -38,7 +38,7 @@ def connect_daemon(session: Session) -> AbstractContextManager[Connection | None
     with suppress(OSError):
         storage = session.store.parent.lstat()
         trusted |= {storage.st_uid} if stat.S_ISDIR(storage.st_mode) else set()
-    return connect(session.places.controls, trusted, session.clock)
+    return connect(session.places.controls, trusted, session.clock, within)
 
 
 def ask_daemon(

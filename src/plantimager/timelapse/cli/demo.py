@@ -182,9 +182,10 @@ def _show_next_steps(screen: Screen) -> None:
         "",
         screen.paint("For a real rig, two commands come next:", Style.BOLD),
         "  sudo systemd/install                                   # the service, up at every boot",
-        "  sudo timelapsectl start config/timelapse.toml          # a timelapse; change the file first",
+        "  timelapsectl start config/timelapse.toml               # a timelapse; change the file first",
         "Between them, name its driver in /etc/plant-imager3-app/timelapsed.toml, or the service simulates a rig;",
         "an example with every setting is beside it.",
+        'The second takes sudo, or the group: sudo usermod -aG plant-imager "$USER", then log in again.',
     )
 
 

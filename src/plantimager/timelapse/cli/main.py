@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED: Final = 130
 """The exit code that shells use for "ended by Ctrl-C"."""
 
+WITHOUT_A_RIG: Final = ("log", "names", "preview")
+"""Commands that take any rig's name: the journal of a rig outlives its files, a schedule is looked at before them."""
+
 SUDO_HINT: Final = "try it with sudo"
 
 
@@ -59,8 +62,7 @@ def _run(options: argparse.Namespace) -> int:
     from plantimager.timelapse.cli.session import SERVICE_COMMANDS, open_session  # noqa: PLC0415 - usage errors are shown without it
 
     session = open_session(options)
-    # The journal of a rig outlives its files.
-    if options.rig is not None and options.command in SERVICE_COMMANDS and options.command != "log":
+    if options.rig is not None and options.command in SERVICE_COMMANDS and options.command not in WITHOUT_A_RIG:
         from plantimager.timelapse.cli.known_rigs import check_rig_is_known  # noqa: PLC0415 - only where one is named
 
         check_rig_is_known(session)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.known_rigs import find_rig_names
-from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plantimager.timelapse.cli.session import Session
+
+ANSWER_SECONDS: Final = 1.0
+"""For the daemon, which is asked first: a person waits at the Tab key."""
 
 _WORD: Final = re.compile(r"[\w.-]+")
 """A name that a shell takes as it is."""
@@ -34,11 +37,12 @@ def _rigs(session: Session) -> Iterator[str]:
 
 
 def _archives(session: Session) -> Iterator[str]:
+    """Yield the ended timelapses, to whoever may read their directory."""
     yield from sorted(path.stem for path in session.places.history.glob("*.json"))
 
 
 def _slots(session: Session) -> Iterator[str]:
     """Yield the slots that have a record."""
-    loaded = load_timelapse(session.store)
-    if loaded is not None:
-        yield from map(str, sorted(loaded.stored.timelapse.records))
+    timelapse = SnapshotSource(session, ANSWER_SECONDS).take().timelapse
+    if timelapse is not None:
+        yield from map(str, sorted(timelapse.records))

@@ -21,7 +21,7 @@ from plantimager.timelapse.cli.known_rigs import (
 )
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
-from plantimager.timelapse.cli.snapshot import take_snapshot
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import OUTCOMES
 from plantimager.timelapse.cli.terminal import Style, pad, text_width, truncate
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.snapshot import StatusSnapshot
 
 VERSION: Final = 1
+ANSWER_SECONDS: Final = 3.0
+"""For each daemon: one that hangs doesn't keep the others' lines back for long."""
 NOTHING: Final = "–"
 HEAD: Final = ("rig", "timelapse", "state", "last", "trouble")
 QUIET: Final = ("stopped", "not started", UNKNOWN)
@@ -106,7 +108,7 @@ def _name(rig: str | None, user: str | None) -> str:
 def _report(name: str, user: str | None, session: Session) -> RigReport:
     """Return the report on one rig; what can't be read is said in its line."""
     try:
-        snapshot = take_snapshot(session.store, session.clock)
+        snapshot = SnapshotSource(session, ANSWER_SECONDS).take()
     except (TimelapsedError, OSError) as problem:
         service = None if user not in (None, _own_name()) else read_service_state(session)
         return RigReport(name=name, session=session, user=user, service=service, error=one_line(str(problem)))

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere
-from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -82,7 +82,9 @@ class ServiceState(Struct, frozen=True):
 def describe_absence(session: Session) -> DaemonNotThere:
     """Return the refusal of a command that needs the daemon: why none runs, and the command that mends it."""
     state = read_service_state(session)
-    return DaemonNotThere(f"no daemon is running: {state.why}", hint=state.remedy)
+    has_failed = state.word == "restarting" or state.word.startswith("failed")
+    why = f"the service failed: {state.why}" if has_failed else state.why
+    return DaemonNotThere(f"nothing was done: {why}", hint=state.remedy)
 
 
 def read_service_state(session: Session) -> ServiceState:
@@ -101,9 +103,7 @@ def _read_state(session: Session) -> ServiceState:
         return ServiceState(UNKNOWN, f"no daemon runs on this store{unknown}", start)
     match unit["LoadState"], unit["ActiveState"]:
         case "not-found", _:
-            return ServiceState(
-                "not installed", f"the service {session.unit} isn't installed on this machine", _install(session)
-            )
+            return _describe_missing(session)
         case "masked", _:
             unmask = start.replace(" start ", " unmask ")
             return ServiceState("masked", "the service is masked: nothing can start it", f"{unmask}, then {start}")
@@ -111,11 +111,11 @@ def _read_state(session: Session) -> ServiceState:
             why = f"the service runs (PID {unit['MainPID']}), but nothing shows that it keeps {session.store}"
             return ServiceState(RUNNING, why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
-            return ServiceState("stopping", "it is being stopped", start)
+            return ServiceState("stopping", "the service is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
             status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
             restarts = _number(unit["NRestarts"])
-            why = f"it is starting{status}{_describe_restarts(restarts)}"
+            why = f"the service is starting{status}{_describe_restarts(restarts)}"
             return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
         case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
@@ -123,6 +123,15 @@ def _read_state(session: Session) -> ServiceState:
             return _describe_failure(session, unit, start)
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
     return ServiceState("broken", why, f"systemd-analyze verify {session.unit}.service says what is wrong with it")
+
+
+def _describe_missing(session: Session) -> ServiceState:
+    if session.scope is Scope.SYSTEM:
+        why = f"the service {session.unit} isn't installed on this machine"
+        return ServiceState("not installed", why, _install(session))
+    others = "; the machine's: timelapsectl --system" if os.path.lexists(SYSTEM_STORAGE) else ""
+    why = f"your own service {session.unit} isn't installed"
+    return ServiceState("not installed", why, f"{_install(session)}{others}")
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:

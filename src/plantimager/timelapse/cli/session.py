@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.lock import lock_path
 from plantimager.timelapse.cli.terminal import Screen, detect_screen
 from plantimager.timelapse.settings.config import SITE_DIRECTORY
 from plantimager.timelapse.settings.places import Places, find_places
@@ -19,13 +20,14 @@ from plantimager.timelapse.support.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
 
 SERVICE_COMMANDS: Final = (
     *("check", "start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver"),
+    *("names", "preview", "notify"),
 )
 """The commands that ask a service or show what it does."""
 
@@ -111,8 +113,22 @@ def choose_scope(environment: Mapping[str, str], requested: Scope | None, uid: i
 
 
 def is_for_the_machine(scope: Scope, places: Places, system_storage: Path) -> bool:
-    """Whether a user who has no service of their own means the machine's, which the group may ask without sudo."""
-    return scope is Scope.USER and not places.store.parent.exists() and os.path.lexists(system_storage)
+    """Whether a user who has nothing of their own for a rig means the machine's, which the group may ask without sudo.
+
+    The storage directory alone says nothing: the community's controller has it, too.
+    """
+    if scope is not Scope.USER or not os.path.lexists(system_storage):
+        return False
+    return not any(os.path.lexists(path) for path in (places.store, lock_path(places.store), *_own_units(places)))
+
+
+def _own_units(places: Places) -> Iterator[Path]:
+    """Yield where a user's own unit would be, or the link that has it started."""
+    name = f"{UNIT}.service" if places.rig is None else f"{UNIT}@{places.rig}.service"
+    for directory in (places.store.parent, *places.config_directories[:1]):
+        units = directory.parent / "systemd/user"
+        yield units / name
+        yield units / "default.target.wants" / name
 
 
 def session_places(

@@ -58,6 +58,8 @@ class RunningDaemon(Struct, frozen=True, kw_only=True):
     progress: tuple[int, int] | None = None
     """Of the running scan: steps done, steps in all."""
     trouble: str = ""
+    degraded: str = ""
+    """Why the store can't be written; empty where it can."""
     notes: tuple[str, ...] = ()
     """What a person should know of the storage and of the store, and may want to change."""
 
@@ -161,6 +163,16 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         return one_line(text)
 
 
+class UnseenRig(Struct, frozen=True, kw_only=True):
+    """A moment at which a rig can't be looked at: no daemon answers, and its store is closed or can't be read."""
+
+    at: datetime
+    store: Path
+    error: str
+    service: ServiceState | None
+    """Why no daemon runs; ``None`` where systemd isn't asked."""
+
+
 def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
     """Yield that the last slot that was taken took longer than the time to the next one, where it did."""
     slot = timelapse.next_idx - 1
@@ -226,6 +238,7 @@ def daemon_of(live: Mapping[str, Any], pid: int, since: datetime | None) -> Runn
         clock_trusted=live.get("clock") != "not trusted",
         progress=_progress(live.get("progress")),
         trouble=_text(live, "trouble"),
+        degraded=_text(live, "degraded"),
         notes=_texts(live.get("notes")),
     )
 

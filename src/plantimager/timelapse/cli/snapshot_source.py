@@ -22,8 +22,9 @@ class StatusRefused(TimelapsedError):
 class SnapshotSource:
     """Takes snapshots of one rig; what didn't change since the last one isn't sent again."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, within: float | None = None) -> None:
+        """Give the daemon ``within`` seconds to answer, else the usual time."""
+        self._session, self._within = session, within
         self._mark = ""
         self._stored: StoredTimelapse | None = None
 
@@ -37,7 +38,7 @@ class SnapshotSource:
         """
         session = self._session
         try:
-            with connect_daemon(session) as daemon:
+            with connect_daemon(session, self._within) as daemon:
                 if daemon is not None:
                     return self._by_daemon(daemon.ask("status", {"seen": self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:

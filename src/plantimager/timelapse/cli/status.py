@@ -9,16 +9,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.channel.relay_status import describe_relay
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, running_attempt
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
-from plantimager.timelapse.cli.status_json import snapshot_as_json
+from plantimager.timelapse.cli.status_json import snapshot_as_json, unseen_as_json
 from plantimager.timelapse.cli.status_view import service_lines, status_lines
 from plantimager.timelapse.cli.terminal import detect_screen, fit
 from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
@@ -27,12 +27,15 @@ from plantimager.timelapse.domain.wording import describe_slot, format_local_tim
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     import argparse
 
+    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
 REFRESH_SECONDS: Final = 1.0
@@ -66,28 +69,29 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
         return _follow(options, session)
     try:
         snapshot = SnapshotSource(session).take()
-    except StoreUnreadable:
-        _show_unit_state(session)
+    except (TimelapsedError, OSError) as problem:
+        _show_unseen(options, session, problem)
         raise
-    snapshot = replace(
-        snapshot, aside=_find_aside(session, snapshot.timelapse), service=_find_service(session, snapshot)
-    )
+    service = None if snapshot.daemon is not None else read_service_state(session)
+    snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse), service=service)
+    disk = _find_disk(session, snapshot.timelapse)
     if options.json:
-        session.screen.write(json.dumps(snapshot_as_json(snapshot, options.records), indent=2))
+        facts = {**snapshot_as_json(snapshot, options.records), "disk": None if disk is None else asdict(disk)}
+        session.screen.write(json.dumps(facts, indent=2))
     else:
-        further = (*_disk_lines(session), *_relay_lines(session))
+        further = (*([] if disk is None else [disk.line(session.screen)]), *_relay_lines(session))
         session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
 
 
-def _find_service(session: Session, snapshot: StatusSnapshot) -> ServiceState | None:
-    return None if snapshot.daemon is not None else read_service_state(session)
-
-
-def _show_unit_state(session: Session) -> None:
-    """Say at least what systemd knows, where the store can't be read."""
-    service = None if session.scope is Scope.OWN else read_service_state(session)
-    if service is not None and service.word != UNKNOWN:
+def _show_unseen(options: argparse.Namespace, session: Session, problem: Exception) -> None:
+    """Say at least what systemd knows, where the rig can't be looked at; the ``problem`` is an error's own sentence."""
+    may_ask = options.json or isinstance(problem, StoreUnreadable)
+    service = read_service_state(session) if may_ask and session.scope is not Scope.OWN else None
+    if options.json:
+        unseen = UnseenRig(at=session.clock.now(), store=session.store, error=one_line(str(problem)), service=service)
+        session.screen.write(json.dumps(unseen_as_json(unseen), indent=2))
+    elif service is not None and service.word != UNKNOWN:
         session.screen.write(*service_lines(service))
 
 
@@ -118,41 +122,72 @@ def _relay_lines(session: Session) -> list[str]:
     return [f"relay: {line}" for line in describe_relay(session.places.relay_state, session.clock.now())]
 
 
-def _disk_lines(session: Session) -> list[str]:
-    """Return when the disk is full; nothing where that isn't known."""
-    held = held_timelapse(session.places)
-    if held is None:
-        return []
+def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | None:
+    """Return when the disk is full; ``None`` where that isn't known."""
+    if timelapse is None:
+        return None
 
     def estimate() -> int | None:
+        held = held_timelapse(session.places)  # only it has the scan's configuration
         with configured_driver(session.places) as driver:
-            return estimate_bytes(driver, held.configuration or {})
+            return None if held is None else estimate_bytes(driver, held.configuration or {})
 
-    disk = outlook_of_timelapse(held.timelapse, estimate, session.places, session.clock.now())
-    return [] if disk is None else [disk.line(session.screen)]
+    return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
+
+
+class _Looks:
+    """Looks at a rig again and again. What takes long is looked for once, or now and then."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._source = session, SnapshotSource(session)
+        self._aside: tuple[SetAside, ...] | None = None
+        """Found with the first snapshot."""
+        self._service: ServiceState | None = None
+        self._asked_at = datetime.min.replace(tzinfo=UTC)
+
+    def take(self) -> StatusSnapshot | UnseenRig:
+        """Return the state of the rig; it may be out of sight for a while, but not from the first look on.
+
+        Raises
+        ------
+        TimelapsedError, OSError
+            The first look fails.
+        """
+        try:
+            snapshot = self._source.take()
+        except (TimelapsedError, OSError) as problem:
+            if self._aside is None:
+                raise
+            now = self._session.clock.now()
+            error = one_line(str(problem))
+            return UnseenRig(at=now, store=self._session.store, error=error, service=self._find_service(now))
+        if self._aside is None:
+            self._aside = _find_aside(self._session, snapshot.timelapse)
+        service = None if snapshot.daemon is not None else self._find_service(snapshot.at)
+        return replace(snapshot, aside=self._aside, service=service)
+
+    def _find_service(self, now: datetime) -> ServiceState | None:
+        if not timedelta(0) <= now - self._asked_at < SERVICE_AGE:
+            self._service, self._asked_at = read_service_state(self._session), now
+        return self._service
 
 
 def _follow(options: argparse.Namespace, session: Session) -> int:
     """Show the status on every change. Ctrl-C (or SIGTERM) is the usual end, not a failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    drawn, aside = session.screen.interactive and not options.json, None
-    source = SnapshotSource(session)
+    drawn = session.screen.interactive and not options.json
+    looks = _Looks(session)
     with FileWatch(session.store.parent) as watch:
         try:
             if drawn:
                 session.screen.stream.write(ENTER_SCREEN)
             before: object = None
-            service, asked_at = None, datetime.min.replace(tzinfo=UTC)
             while True:
-                snapshot = source.take()
-                aside = _find_aside(session, snapshot.timelapse) if aside is None else aside
-                if snapshot.daemon is not None or not timedelta(0) <= snapshot.at - asked_at < SERVICE_AGE:
-                    service, asked_at = _find_service(session, snapshot), snapshot.at
-                snapshot = replace(snapshot, aside=aside, service=service)
+                seen = looks.take()
                 if drawn:
-                    _draw(options, session, snapshot)
+                    _draw(options, session, seen)
                 else:
-                    before = _write_change(options, session, snapshot, before)
+                    before = _write_change(options, session, seen, before)
                 watch.wait(REFRESH_SECONDS)
         except KeyboardInterrupt:
             pass
@@ -161,37 +196,45 @@ def _follow(options: argparse.Namespace, session: Session) -> int:
                 session.screen.stream.write(LEAVE_SCREEN)
                 session.screen.stream.flush()
     if drawn:
-        last = replace(source.take(), aside=aside or (), service=service)
-        session.screen.write(*status_lines(last, session.screen, options.records))
+        session.screen.write(*_lines(looks.take(), session.screen, options.records))
     return 0
 
 
-def _draw(options: argparse.Namespace, session: Session, snapshot: StatusSnapshot) -> None:
+def _lines(seen: StatusSnapshot | UnseenRig, screen: Screen, records: int) -> list[str]:
+    if isinstance(seen, StatusSnapshot):
+        return status_lines(seen, screen, records)
+    service = service_lines(seen.service) if seen.service is not None else []
+    return [*fit([f"out of sight: {seen.error}", *service], screen.columns)]
+
+
+def _draw(options: argparse.Namespace, session: Session, seen: StatusSnapshot | UnseenRig) -> None:
     """Draw over the last screen, in the present size of the terminal."""
     screen = detect_screen(session.screen.stream, session.environment)
     lines = screen.lines or 24
     relay = [*fit(_relay_lines(session), screen.columns)]
-    beside = len(status_lines(snapshot, screen, 0)) + len(relay) + TABLE_LINES
-    shown = [*status_lines(snapshot, screen, min(options.records, max(lines - beside, 1))), *relay]
+    beside = len(_lines(seen, screen, 0)) + len(relay) + TABLE_LINES
+    shown = [*_lines(seen, screen, min(options.records, max(lines - beside, 1))), *relay]
     frame = "\r\n".join(f"{line}{CLEAR_LINE}" for line in shown[: lines - 1])
     screen.stream.write(screen.encodable(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}"))
     screen.stream.flush()
 
 
-def _write_change(options: argparse.Namespace, session: Session, snapshot: StatusSnapshot, before: object) -> object:
+def _write_change(
+    options: argparse.Namespace, session: Session, seen: StatusSnapshot | UnseenRig, before: object
+) -> object:
     """Write one line if the state differs from ``before``; return the state to compare with next."""
     now: Any
     if options.json:
-        now = snapshot_as_json(snapshot, options.records)
+        now = snapshot_as_json(seen, options.records) if isinstance(seen, StatusSnapshot) else unseen_as_json(seen)
         # Computed from the clock at each reading, and so a little different each time.
-        daemon = now["daemon"] and {**now["daemon"], "up_since": None}
+        daemon = now.get("daemon") and {**now["daemon"], "up_since": None}
         compared = {**now, "at": None, "daemon": daemon}
         if compared != before:
             session.screen.write(json.dumps(now))
         return compared
-    now = _status_sentence(snapshot)
+    now = _status_sentence(seen) if isinstance(seen, StatusSnapshot) else _unseen_sentence(seen)
     if now != before:
-        session.screen.write(f"{format_local_time(snapshot.at, snapshot.at)} {now}")
+        session.screen.write(f"{format_local_time(seen.at, seen.at)} {now}")
     return now
 
 
@@ -203,3 +246,8 @@ def _status_sentence(snapshot: StatusSnapshot) -> str:
         progress = daemon.progress if daemon is not None else None
         line = format_status_line(timelapse, snapshot.at, progress=progress, fresh=False)
     return "; ".join((line, *(f"trouble: {trouble}" for trouble in snapshot.troubles())))
+
+
+def _unseen_sentence(unseen: UnseenRig) -> str:
+    service = unseen.service
+    return f"out of sight: {unseen.error}" + (f"; service: {one_line(service.why)}" if service is not None else "")

@@ -31,13 +31,17 @@ Keys may be added, so ignore those that you don't know. ::
     outages       [{from, to}]: times without a daemon
     uncertain     [{from, to}]: times of which nobody knows whether a daemon ran
     aside         [{path, what}]: pictures of attempts that were cut off, and what else was set aside
-    daemon        null where none runs, else {pid, up_since, status, driver}
+    daemon        null where none runs, else {pid, up_since, status, driver, degraded}; degraded is null, or why the
+                  store can't be written
     service       why no daemon runs: {word, why, remedy, restarts, definition}; null where one does
     boots         boots of the machine that this timelapse has seen
     rig           scanning, preparing, warm, standby, by hand, unknown; null without a daemon
     clock         {trusted, synchronised, set_from_rtc}; trusted is the daemon's judgement, null without one
     troubles      [text]: problems that a person should look at
     notes         [text]: what a person should know of the storage and of the store
+    disk          null where it isn't known whether all slots fit, else {words, is_full}; of ``status --json`` alone
+
+Where a rig can't be looked at, there are only version, at, store, service, and ``error``, a text.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from plantimager.timelapse.cli.service_state import ServiceState
-    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
+    from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot, UnseenRig
     from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -81,7 +85,13 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         "aside": [{"path": str(thing.path), "what": thing.what} for thing in snapshot.aside],
         "daemon": None
         if daemon is None
-        else {"pid": daemon.pid, "up_since": _time(daemon.up_since), "status": daemon.status, "driver": daemon.driver},
+        else {
+            "pid": daemon.pid,
+            "up_since": _time(daemon.up_since),
+            "status": daemon.status,
+            "driver": daemon.driver,
+            "degraded": snapshot.redact(daemon.degraded) or None,
+        },
         "service": None if snapshot.service is None else _service(snapshot, snapshot.service),
         "boots": snapshot.logbook.boots,
         "rig": None if daemon is None else daemon.rig,
@@ -92,6 +102,17 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         },
         "troubles": list(snapshot.troubles()),
         "notes": [] if daemon is None else [snapshot.redact(note) for note in daemon.notes],
+    }
+
+
+def unseen_as_json(unseen: UnseenRig) -> dict[str, Any]:
+    """Return the object of a rig that can't be looked at."""
+    return {
+        "version": VERSION,
+        "at": _time(unseen.at),
+        "store": str(unseen.store),
+        "service": None if unseen.service is None else asdict(unseen.service),
+        "error": unseen.error,
     }
 
 
