@@ -95,7 +95,7 @@ class Daemon:
         self.lifecycle = Lifecycle()
         self.signals = Signals(host.clock)
         self.hold = ManualHold(host.clock)
-        self.requests = RequestQueue(host.clock.wake)
+        self.requests = RequestQueue(host.clock)
 
     def run(self) -> int:
         """Keep the timelapse going until SIGTERM or SIGINT; return the exit code.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.channel.message import MessageFaulty
-from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
@@ -49,15 +48,17 @@ class RequestHandler:
         self._planner, self._intake = planner, intake
         self._handlers = {"start": self._start, "cancel": self._cancel, "rig": manual.begin}
 
-    def watch(self) -> None:
+    def watch(self) -> float | None:
         """Handle the oldest of the requests that wait; after it the next turn of the loop follows at once.
 
+        Return in how many seconds to call this again, for the lines about those that were refused.
         Before the clock was judged they wait; as long as it isn't trusted they are refused.
         """
         request = None if self._lifecycle.phase is DaemonPhase.STARTING else self._queue.take()
         if request is not None:
             self._handle(request)
             self._clock.wake()
+        return self._queue.refusals.flush()
 
     def _handle(self, request: Request) -> None:
         try:
@@ -66,7 +67,7 @@ class RequestHandler:
         except (TimelapsedError, OSError) as refusal:
             answer = refusal_of(refusal)
             request.answer(answer)
-            log_event(Action.REQUEST_REFUSED, f"{request.command} by {request.who}: {answer.message}")
+            self._queue.refusals.log(request.who, f"{request.command} by {request.who}: {answer.message}")
         else:
             if message is not None:
                 request.answer(self._accepted(message))
