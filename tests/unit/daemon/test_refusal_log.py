@@ -15,6 +15,7 @@ from virtual_time import VirtualClock
 
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.refusal_log import LINE_SECONDS, RefusalLog
+from plantimager.timelapse.daemon.request_handler import MAX_COMMAND
 
 USERS = ("ada", "ben", "carla")
 
@@ -66,3 +67,12 @@ def test_flood_of_requests_costs_one_line_a_second(rig):
         "cancel by anna: another is not active; tl is",
         "and 8 more requests by anna",
     ]
+
+
+def test_command_reaches_the_journal_on_one_short_line(rig):
+    """A client may send anything in its place."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.live((MINUTE, lambda life: life.request("a\nb\x1b[2J" + "c" * 9000, {})))
+    shown = "a b [2J" + "c" * (MAX_COMMAND - 7)
+    assert world.said("request_refused") == [f"{shown} by anna: there is no request {shown}"]

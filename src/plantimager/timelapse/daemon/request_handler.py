@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 1000
 """Characters of a reason, and of a file's name."""
+MAX_COMMAND: Final = 40
+"""Characters that are shown of a command."""
 
 
 class RequestHandler:
@@ -67,7 +69,7 @@ class RequestHandler:
         except (TimelapsedError, OSError) as refusal:
             answer = refusal_of(refusal)
             request.answer(answer)
-            self._queue.refusals.log(request.who, f"{request.command} by {request.who}: {answer.message}")
+            self._queue.refusals.log(request.who, f"{_shown(request.command)} by {request.who}: {answer.message}")
         else:
             if message is not None:
                 request.answer(self._accepted(message))
@@ -83,7 +85,7 @@ class RequestHandler:
             It is refused.
         """
         if request.command not in self._handlers:
-            raise MessageFaulty(f"there is no request {one_line(request.command)[:MAX_TEXT]}")
+            raise MessageFaulty(f"there is no request {_shown(request.command)}")
         if self._lifecycle.phase.is_stopping:
             raise DefinitionRefused("the service stops", hint="try again when it has started")
         if self._lifecycle.clock_trouble is not None:
@@ -129,6 +131,11 @@ class RequestHandler:
         if last is None:
             return ""
         return f"; {last.id} is {last.state.value}" + (f", but that is not on disk yet ({trouble})" if trouble else "")
+
+
+def _shown(command: str) -> str:
+    """Return a command as answers and the journal show it; a client may send anything."""
+    return one_line(command)[:MAX_COMMAND]
 
 
 def _text_in(body: Mapping[str, Any], key: str) -> str:
