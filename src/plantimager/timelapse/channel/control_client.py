@@ -25,6 +25,8 @@ MAX_LINE_BYTES: Final = 2**20
 """Of an answer."""
 SILENCE_SECONDS: Final = 15.0
 """Time for the daemon to answer. It answers at once, unless the machine is in trouble."""
+DECISION_SECONDS: Final = 60.0
+"""Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
 CHUNK_BYTES: Final = 2**16
 
 
@@ -84,6 +86,7 @@ class Connection:
         MessageFaulty
             It can't be understood.
         """
+        n_waited = 0
         self._socket.settimeout(SILENCE_SECONDS)
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
             for piece in encode_message({"command": command, **body}, files):
@@ -93,12 +96,13 @@ class Connection:
             try:
                 came = self._socket.recv(CHUNK_BYTES)
             except TimeoutError:
+                n_waited += 1
                 if is_in_progress():
                     continue
                 raise DaemonSilent(
-                    f"the daemon (PID {self.pid}) has not answered within {SILENCE_SECONDS:g} s; "
+                    f"the daemon (PID {self.pid}) has not answered within {n_waited * SILENCE_SECONDS:g} s; "
                     "nothing more is asked of it",
-                    hint="see what it does with timelapsectl status and timelapsectl log",
+                    hint="should it have begun with it, timelapsectl status shows that; see also timelapsectl log",
                 ) from None
             except ConnectionResetError:
                 came = b""

@@ -31,6 +31,7 @@ from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound,
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
@@ -72,10 +73,13 @@ class DefinitionIntake:
         self.notes: tuple[str, ...] = ()
         """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
 
-    def accept(self, definition: Definition, origin: str | None = None) -> str:
+    def accept(
+        self, definition: Definition, origin: str | None = None, is_withdrawn: Callable[[], bool] = lambda: False
+    ) -> str:
         """Make a definition the timelapse; return the sentence for the person.
 
-        ``origin`` is what a person has asked for it with; nobody has, where its file was found.
+        ``origin`` is what a person has asked for it with; nobody has, where its file was found. A person may have
+        withdrawn that meanwhile.
 
         Raises
         ------
@@ -84,7 +88,8 @@ class DefinitionIntake:
         """
         try:
             by_a_person = origin is not None
-            words = self._accept(definition, origin or str(definition.source), by_a_person=by_a_person)
+            check = partial(self._check_wanted, definition, is_withdrawn)
+            words = self._accept(definition, origin or str(definition.source), check, by_a_person=by_a_person)
         except (TimelapsedError, OSError) as refusal:
             self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else _with_hint(refusal))
             raise
@@ -104,7 +109,14 @@ class DefinitionIntake:
             words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 
-    def _accept(self, definition: Definition, origin: str, *, by_a_person: bool) -> str:
+    def _check_wanted(self, definition: Definition, is_withdrawn: Callable[[], bool]) -> None:
+        """Refuse a definition for which nobody waits any more: its driver and the disks may have taken long."""
+        if is_withdrawn():
+            raise DefinitionRefused(f"{definition.name}: nobody waits for the answer any more, so it is not begun")
+
+    def _accept(
+        self, definition: Definition, origin: str, check_wanted: Callable[[], None], *, by_a_person: bool
+    ) -> str:
         held, now = self._keeper.stored, self._clock.now()
         self._check_may_start(definition, by_a_person=by_a_person)
         self._check_has_stopped(definition)
@@ -114,6 +126,7 @@ class DefinitionIntake:
         self._ask_driver(definition)
         notes = (*schedule.notes, *self._fit_notes(definition, schedule))
         planned = plan_timelapse(definition, schedule)
+        check_wanted()
         if held is not None:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)

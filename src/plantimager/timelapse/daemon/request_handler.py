@@ -109,7 +109,8 @@ class RequestHandler:
         read = request.content
         if isinstance(read, BaseException):
             raise read
-        return self._intake.accept(read, origin=f"timelapsectl start, by {request.who}")
+        origin = f"timelapsectl start, by {request.who}"
+        return self._intake.accept(read, origin, lambda: request.is_withdrawn)
 
     def _cancel(self, request: Request) -> str:
         """Cancel the timelapse; a running scan is stopped at its next safe point."""
