@@ -26,10 +26,12 @@ class Daemon:
     """Answers each request at once with what it says, but those that are to wait."""
 
     def __init__(self, path, clock):
-        self.path, self.waiting, self.withdrawn = path, [], threading.Semaphore(0)
-        self.server = ControlServer(path, Access(os.geteuid()), self.receive, clock)
+        self.path, self.waiting, self.withdrawn, self.problems = path, [], threading.Semaphore(0), []
+        self.server = ControlServer(path, Access(os.geteuid()), self.receive, clock, self.problems.append)
 
     def receive(self, request):
+        if request.command == "break":
+            raise RuntimeError("can't start new thread")
         if request.is_withdrawn:
             self.withdrawn.release()
         elif request.command == "wait":
@@ -88,7 +90,7 @@ def test_socket_is_private_or_the_groups(daemon, tmp_path, clock):
     """Nobody else can even connect."""
     assert stat.S_IMODE(daemon.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(daemon.path.parent.stat().st_mode) == 0o700
-    shared = ControlServer(tmp_path / "shared" / "control", Access(os.geteuid(), 1234), print, clock)
+    shared = ControlServer(tmp_path / "shared" / "control", Access(os.geteuid(), 1234), print, clock, print)
     shared.open()
     assert stat.S_IMODE(shared.path.stat().st_mode) == 0o660
     shared.close()
@@ -184,6 +186,28 @@ def test_request_is_withdrawn_when_its_client_goes(daemon):
     assert daemon.waiting[0].is_withdrawn
     daemon.waiting[0].answer(Answer(accepted=True, message="late"))
     assert daemon.ask().accepted
+
+
+def test_mistake_costs_one_client_alone(daemon):
+    """The thread goes on, and reports it."""
+    with daemon.client(b'{"version": 1, "command": "break", "files": []}\n') as client:
+        assert read_all(client) == b""
+    assert daemon.ask().accepted
+    assert {str(problem) for problem in daemon.problems} == {"can't start new thread"}
+
+
+def test_mistake_beside_the_clients_costs_none(daemon, monkeypatch):
+    """As where a user's place can't be judged; the thread goes on."""
+
+    def fail(*_):
+        monkeypatch.undo()
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(control_server, "why_refused", fail)
+    with daemon.client(ASKS) as client:
+        assert read_all(client) == b""
+    assert daemon.ask().accepted
+    assert [str(problem) for problem in daemon.problems] == ["broken"]
 
 
 def test_places_are_bounded_and_one_is_free_for_root(daemon):

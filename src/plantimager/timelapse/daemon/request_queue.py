@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.daemon.refusal_log import RefusalLog
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +58,11 @@ class RequestQueue:
         if not request.is_withdrawn:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
         self._wake()
+
+    def report(self, problem: Exception) -> None:
+        """Log what went wrong on the thread that brings the requests; it goes on."""
+        words = f"a request was dropped: {type(problem).__name__}: {one_line(str(problem))}"
+        self.refusals.log("the control socket", words, problem)
 
     def _judge(self, find: Callable[[Request], Answer], request: Request) -> None:
         if request.is_withdrawn:
