@@ -204,7 +204,7 @@ def test_mistake_beside_the_clients_costs_none(daemon, monkeypatch):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(control_server, "why_refused", fail)
-    with daemon.client(ASKS) as client:
+    with daemon.client() as client:
         assert read_all(client) == b""
     assert daemon.ask().accepted
     assert [str(problem) for problem in daemon.problems] == ["broken"]

@@ -197,7 +197,7 @@ class ControlServer:
             if _has_left(client.connection):  # withdrawn before it was read
                 self._drop(client)
                 return
-            name = look_up_user(client.peer.uid)
+            name = look_up_user(client.peer.uid, self._clock.monotonic())
             request = read_request(message, client.peer.uid, name, partial(self._answer, client))
         except MessageFaulty as faulty:
             self._begin_answer(client, refusal_of(faulty))
