@@ -259,6 +259,7 @@ def test_daemon_that_takes_no_requests_yet_is_told_from_none(host):
     finally:
         lock.release()
     assert (done.returncode, f"the daemon (PID {os.getpid()}) takes no requests" in done.stderr) == (69, True)
+    assert "or it is of an earlier version" in done.stderr, "an update leaves it running"
 
 
 # --- who is asked, and who asks -------------------------------------------------------------------------------

@@ -112,7 +112,8 @@ def _not_there(session: Session) -> TimelapsedError:
         pid = running_daemon(session.store)
         if pid is not None:
             return DaemonNotThere(
-                f"the daemon (PID {pid}) takes no requests: it is just starting, or its socket can't be made",
-                hint="try again in a moment; timelapsectl log shows what it says",
+                f"the daemon (PID {pid}) takes no requests: it is just starting, its socket can't be made, "
+                "or it is of an earlier version",
+                hint="try again in a moment; timelapsectl log shows what it says; restart one of an earlier version",
             )
     return describe_absence(session)
