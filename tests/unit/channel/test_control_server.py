@@ -8,10 +8,11 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel import control_server, served_client
-from plantimager.timelapse.channel.control_client import DaemonEnded, connect
+from plantimager.timelapse.channel.control_client import GROUP, DaemonEnded, connect
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.peer import Peer, peer_of
@@ -252,6 +253,13 @@ def test_root_the_owner_and_the_group_may_ask(peer, group, allowed):
     """By the kernel's word."""
     refusal = why_refused(peer, served_client.Access(owner=900, group=group), [])
     assert (refusal is None) == allowed
+
+
+def test_group_that_a_person_is_told_to_join_is_that_of_the_units():
+    """The server opens its socket to the group that systemd gives it."""
+    units = [*(TREE / "systemd").glob("plant-imager-timelapsed*.service")]
+    groups = {line for unit in units for line in unit.read_text().splitlines() if line.startswith("Group=")}
+    assert groups == {f"Group={GROUP}"}
 
 
 def test_peer_is_this_process():

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
-from plantimager.timelapse.channel.message import MessageReader, encode_message
+from plantimager.timelapse.channel.message import MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
 from plantimager.timelapse.channel.peer import peer_of
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, TimelapsedError
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 GROUP: Final = "plant-imager"
 """The group whose members may look at the system's rigs and control them."""
-MAX_LINE_BYTES: Final = 2**20
-"""Of an answer."""
 SILENCE_SECONDS: Final = 15.0
 """Time for the daemon to answer. It answers at once, unless the machine is in trouble."""
 DECISION_SECONDS: Final = 60.0
@@ -91,7 +89,7 @@ class Connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
             for piece in encode_message({"command": command, **body}, files):
                 self._send(piece)
-        reader = MessageReader(MAX_LINE_BYTES, MAX_ANSWER_BYTES)
+        reader = MessageReader(MAX_ANSWER_LINE_BYTES, MAX_ANSWER_BYTES)
         while True:
             try:
                 came = self._socket.recv(CHUNK_BYTES)
