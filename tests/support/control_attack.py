@@ -33,6 +33,8 @@ def origins(definition: bytes) -> list[bytes]:
         ({"command": "start", "file": "x.toml"}, definition),
         ({"command": "start", "file": "x.toml"}, BOMB),
         ({"command": "cancel", "timelapse_id": "another"}, b""),
+        ({"command": "check", "names": ["x.toml"]}, definition),
+        ({"command": "check", "names": ["x.toml"]}, BOMB),
     ]
     return [
         json.dumps({"version": 1, **line, "files": [len(content)] if content else []}).encode() + b"\n" + content

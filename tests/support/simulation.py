@@ -646,6 +646,7 @@ class Life:
         goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
         goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
+        goes_on |= self.daemon.requests.refusals.is_counting
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         if self.is_set_in_wait:  # then it doesn't sleep: the clock's timer has that to report

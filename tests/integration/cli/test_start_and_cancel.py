@@ -231,20 +231,22 @@ def test_missing_answer_is_reported(host, monkeypatch):
     """Nothing more is asked of a daemon that hangs."""
     monkeypatch.setenv("XDG_DATA_HOME", str(host.root / "data"))
     monkeypatch.setattr(control_client, "SILENCE_SECONDS", 0.1)
+    shown = io.StringIO()
     session = Session(
         environment={},
         scope=Scope.OWN,
         places=session_places(Scope.OWN, host.environment),
         clock=SystemClock(),
-        screen=Screen(io.StringIO()),
+        screen=Screen(shown),
     )
     with host.daemon() as daemon:
         daemon.send_signal(signal.SIGSTOP)
         with pytest.raises(
-            DaemonSilent, match=r"has not answered within 0\.1 s; nothing more is asked of it"
+            DaemonSilent, match=r"has not answered within 0\.4 s; nothing more is asked of it"
         ) as raised:
             run_start(parse(["start", str(host.define())]), session)
     assert raised.value.exit_code == 69
+    assert "no answer yet: the daemon may be waiting for its driver's check" in shown.getvalue()
 
 
 def test_daemon_that_takes_no_requests_yet_is_told_from_none(host):
@@ -257,6 +259,7 @@ def test_daemon_that_takes_no_requests_yet_is_told_from_none(host):
     finally:
         lock.release()
     assert (done.returncode, f"the daemon (PID {os.getpid()}) takes no requests" in done.stderr) == (69, True)
+    assert "or it is of an earlier version" in done.stderr, "an update leaves it running"
 
 
 # --- who is asked, and who asks -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from control import ask, control_of
@@ -16,6 +17,7 @@ from tree import SUPPORT
 from waiting import wait_until
 
 MAX_GROWTH_KB = 200_000
+GRACE_SECONDS = 10
 
 
 def peak_memory(pid: int) -> int:
@@ -23,10 +25,17 @@ def peak_memory(pid: int) -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
+def lateness(store: dict) -> list[float]:
+    """Return how many seconds after its time each slot has begun."""
+    planned = map(datetime.fromisoformat, store["schedule_times"])
+    began = (datetime.fromisoformat(scan["started_at"]).astimezone() for scan in store["scans"])
+    return [(start - time).total_seconds() for start, time in zip(began, planned, strict=True)]
+
+
 def test_attacked_socket_costs_no_slot(place: Place, tmp_path) -> None:
     """Mutated requests and broken clients, several at a time, for as long as slots are taken."""
     place.configure(configuration())
-    place.define(definition(8).replace("grace_period = 600", "grace_period = 10"))
+    place.define(definition(8).replace("grace_period = 600", f"grace_period = {GRACE_SECONDS}"))
     other = tmp_path / "other.toml"
     other.write_text(definition(3).replace('"tl"', '"other"'))
     with place.start() as daemon:
@@ -49,7 +58,9 @@ def test_attacked_socket_costs_no_slot(place: Place, tmp_path) -> None:
         assert peak_memory(daemon.process.pid) - before < MAX_GROWTH_KB
         assert not [line for line in daemon.lines if "Traceback" in line or "crashed" in line]
         assert daemon.stop() == 0
-    assert statuses(place.read()) == ["succeeded"] * 8
+    store = place.read()
+    assert statuses(store) == ["succeeded"] * 8
+    assert max(lateness(store)) <= GRACE_SECONDS
 
 
 def test_bomb_is_refused_as_a_request_and_in_the_configuration_directory(place: Place) -> None:

@@ -8,10 +8,11 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel import control_server, served_client
-from plantimager.timelapse.channel.control_client import DaemonEnded, connect
+from plantimager.timelapse.channel.control_client import GROUP, DaemonEnded, connect
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.peer import Peer, peer_of
@@ -26,10 +27,12 @@ class Daemon:
     """Answers each request at once with what it says, but those that are to wait."""
 
     def __init__(self, path, clock):
-        self.path, self.waiting, self.withdrawn = path, [], threading.Semaphore(0)
-        self.server = ControlServer(path, Access(os.geteuid()), self.receive, clock)
+        self.path, self.waiting, self.withdrawn, self.problems = path, [], threading.Semaphore(0), []
+        self.server = ControlServer(path, Access(os.geteuid()), self.receive, clock, self.problems.append)
 
     def receive(self, request):
+        if request.command == "break":
+            raise RuntimeError("can't start new thread")
         if request.is_withdrawn:
             self.withdrawn.release()
         elif request.command == "wait":
@@ -88,7 +91,7 @@ def test_socket_is_private_or_the_groups(daemon, tmp_path, clock):
     """Nobody else can even connect."""
     assert stat.S_IMODE(daemon.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(daemon.path.parent.stat().st_mode) == 0o700
-    shared = ControlServer(tmp_path / "shared" / "control", Access(os.geteuid(), 1234), print, clock)
+    shared = ControlServer(tmp_path / "shared" / "control", Access(os.geteuid(), 1234), print, clock, print)
     shared.open()
     assert stat.S_IMODE(shared.path.stat().st_mode) == 0o660
     shared.close()
@@ -186,6 +189,28 @@ def test_request_is_withdrawn_when_its_client_goes(daemon):
     assert daemon.ask().accepted
 
 
+def test_mistake_costs_one_client_alone(daemon):
+    """The thread goes on, and reports it."""
+    with daemon.client(b'{"version": 1, "command": "break", "files": []}\n') as client:
+        assert read_all(client) == b""
+    assert daemon.ask().accepted
+    assert {str(problem) for problem in daemon.problems} == {"can't start new thread"}
+
+
+def test_mistake_beside_the_clients_costs_none(daemon, monkeypatch):
+    """As where a user's place can't be judged; the thread goes on."""
+
+    def fail(*_):
+        monkeypatch.undo()
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(control_server, "why_refused", fail)
+    with daemon.client() as client:
+        assert read_all(client) == b""
+    assert daemon.ask().accepted
+    assert [str(problem) for problem in daemon.problems] == ["broken"]
+
+
 def test_places_are_bounded_and_one_is_free_for_root(daemon):
     """Others than root and the daemon's user have a part of them, and one user a part of that."""
     with ExitStack() as stack:
@@ -228,6 +253,13 @@ def test_root_the_owner_and_the_group_may_ask(peer, group, allowed):
     """By the kernel's word."""
     refusal = why_refused(peer, served_client.Access(owner=900, group=group), [])
     assert (refusal is None) == allowed
+
+
+def test_group_that_a_person_is_told_to_join_is_that_of_the_units():
+    """The server opens its socket to the group that systemd gives it."""
+    units = [*(TREE / "systemd").glob("plant-imager-timelapsed*.service")]
+    groups = {line for unit in units for line in unit.read_text().splitlines() if line.startswith("Group=")}
+    assert groups == {f"Group={GROUP}"}
 
 
 def test_peer_is_this_process():

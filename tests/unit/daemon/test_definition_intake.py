@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Life
+from simulation import DAY, HOUR, MINUTE, SECOND, START, YEAR, Behaviour, Boot, Bounded, Life
 from virtual_time import FROM_RTC
 
+from plantimager.timelapse.channel.control_client import DECISION_SECONDS, SILENCE_SECONDS
+from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
+from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.settings.config import Missed
+from plantimager.timelapse.settings.definition import parse_definition
 from plantimager.timelapse.support.errors import ScanFailed
 
 
@@ -265,3 +272,34 @@ def test_nothing_begins_before_the_cancelled_scan_has_stopped(rig, name):
     assert refused in world.said("definition_refused")[0]
     assert len(world.said("definition_refused")) == 1
     assert world.taken(name) == [0, 1]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_definition_whose_person_has_left_during_the_check_is_not_begun(rig, leaves):
+    """They were told that nothing more is asked; a driver may take long to check it."""
+    world = rig()
+    world.define(every=HOUR, n=1, name="a")
+
+    def ask(life):
+        world.define(every=HOUR, n=2, name="b", start=5 * HOUR)
+        written = world.directory / "config" / "timelapse.toml"
+        request = Request("start", {}, "anna", print)
+        request.content = parse_definition(written.read_bytes(), Path("b.toml"))
+        written.unlink()
+        life.daemon.requests._append(request)
+        world.slow[Bounded.CHECK] = 9 * SECOND
+        if leaves:
+            life.clock.at(5 * SECOND, request.withdraw)
+
+    world.live((3 * HOUR, ask), (3 * HOUR + SECOND, lambda life: life.clock.wake()))
+    assert world.taken("b") == ([] if leaves else [0, 1])
+    assert [timelapse.id for timelapse in world.archived()] == ([] if leaves else ["a"])
+
+
+def test_client_waits_longer_than_a_decision_takes_at_most():
+    """Else it would be told that nothing is asked any more, and then the timelapse begins."""
+    reads = 3 * SAVE_TIMEOUT  # the configuration, the last store's name, the archive's
+    fits = CHECK_TIMEOUT * 3  # the check, the estimate, the notes
+    archive_and_save = 2 * SAVE_TIMEOUT
+    assert timedelta(seconds=DECISION_SECONDS) > reads + fits + archive_and_save
+    assert DECISION_SECONDS % SILENCE_SECONDS == 0

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
-from plantimager.timelapse.channel.message import MessageReader, encode_message
+from plantimager.timelapse.channel.message import MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
 from plantimager.timelapse.channel.peer import peer_of
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, TimelapsedError
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 GROUP: Final = "plant-imager"
 """The group whose members may look at the system's rigs and control them."""
-MAX_LINE_BYTES: Final = 2**20
-"""Of an answer."""
 SILENCE_SECONDS: Final = 15.0
 """Time for the daemon to answer. It answers at once, unless the machine is in trouble."""
+DECISION_SECONDS: Final = 60.0
+"""Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
 CHUNK_BYTES: Final = 2**16
 
 
@@ -84,21 +84,23 @@ class Connection:
         MessageFaulty
             It can't be understood.
         """
+        n_waited = 0
         self._socket.settimeout(self._within)
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
             for piece in encode_message({"command": command, **body}, files):
                 self._send(piece)
-        reader = MessageReader(MAX_LINE_BYTES, MAX_ANSWER_BYTES)
+        reader = MessageReader(MAX_ANSWER_LINE_BYTES, MAX_ANSWER_BYTES)
         while True:
             try:
                 came = self._socket.recv(CHUNK_BYTES)
             except TimeoutError:
+                n_waited += 1
                 if is_in_progress():
                     continue
                 raise DaemonSilent(
-                    f"the daemon (PID {self.pid}) has not answered within {self._within:g} s; "
+                    f"the daemon (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
                     "nothing more is asked of it",
-                    hint="see what it does with timelapsectl status and timelapsectl log",
+                    hint="should it have begun with it, timelapsectl status shows that; see also timelapsectl log",
                 ) from None
             except ConnectionResetError:
                 came = b""

@@ -47,10 +47,20 @@ REST_SECONDS: Final = 0.1
 class ControlServer:
     """Serves the control socket on a thread of its own, from `open` to `close`."""
 
-    def __init__(self, path: Path, access: Access, receive: Callable[[Request], None], clock: Clock) -> None:
-        """Call ``receive`` with every request that is whole, on the thread of the server; it must not take long."""
+    def __init__(
+        self,
+        path: Path,
+        access: Access,
+        receive: Callable[[Request], None],
+        clock: Clock,
+        report: Callable[[Exception], None],
+    ) -> None:
+        """Call ``receive`` with every request that is whole, on the thread of the server; it must not take long.
+
+        ``report`` gets what goes wrong there, but for the errors of a connection: a mistake, or no thread to be had.
+        """
         self.path, self._access, self._receive, self._clock = path, access, receive, clock
-        self._listener: socket.socket | None = None
+        self._report = report
         self._clients: dict[int, ServedClient] = {}
         self._answers: deque[tuple[ServedClient, Answer]] = deque()
         self._woken = socket.socketpair()
@@ -67,10 +77,10 @@ class ControlServer:
             It can't be made.
         """
         make_private_directory(self.path.parent)
-        self._listener = _listen(self.path, self._access.mode)
-        for end in (self._listener, *self._woken):
+        listener = _listen(self.path, self._access.mode)
+        for end in (listener, *self._woken):
             end.setblocking(False)
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(listener,), name="control", daemon=True)
         self._thread.start()
 
     def close(self, limit: float = 2.0) -> None:
@@ -92,21 +102,24 @@ class ControlServer:
 
     # --- the thread -------------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
+    def _serve(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             Path("/proc/thread-self/comm").write_text("control")
         while not (self._is_closing and not self._answers and not any(c.rest for c in self._clients.values())):
-            self._take_turn()
+            try:
+                self._take_turn(listener)
+            except Exception as problem:  # noqa: BLE001 - else nobody is heard until the next start
+                self._report(problem)
+                threading.Event().wait(REST_SECONDS)
         for client in [*self._clients.values()]:
             self._drop(client)
-        if self._listener is not None:
-            self._listener.close()
+        listener.close()
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, listener: socket.socket) -> None:
         poll = select.poll()
         poll.register(self._woken[0], select.POLLIN)
-        if self._listener is not None and not self._is_closing:
-            poll.register(self._listener, select.POLLIN)
+        if not self._is_closing:
+            poll.register(listener, select.POLLIN)
         for descriptor, client in self._clients.items():
             poll.register(descriptor, client.events)
         for descriptor, events in poll.poll(self._timeout_ms()):
@@ -115,8 +128,8 @@ class ControlServer:
                     self._woken[0].recv(CHUNK_BYTES)
             elif descriptor in self._clients:
                 self._attend(self._clients[descriptor], events)
-            elif self._listener is not None:
-                self._accept(self._listener)
+            else:
+                self._accept(listener)
         while self._answers:
             self._begin_answer(*self._answers.popleft())
         now = self._clock.monotonic()
@@ -138,10 +151,14 @@ class ControlServer:
             return
         connection.setblocking(False)
         try:
-            peer = peer_of(connection)
-        except OSError:
+            self._admit(connection)
+        except Exception as problem:
             connection.close()
-            return
+            if not isinstance(problem, OSError):
+                raise
+
+    def _admit(self, connection: socket.socket) -> None:
+        peer = peer_of(connection)
         refusal = why_refused(peer, self._access, self._clients.values())
         if refusal is not None:
             with contextlib.suppress(OSError):
@@ -162,6 +179,9 @@ class ControlServer:
             pass
         except OSError:
             self._drop(client)
+        except Exception as problem:  # noqa: BLE001 - of this client alone
+            self._report(problem)
+            self._drop(client)
 
     def _read(self, client: ServedClient, reader: MessageReader) -> None:
         more = client.connection.recv(CHUNK_BYTES)
@@ -177,7 +197,7 @@ class ControlServer:
             if _has_left(client.connection):  # withdrawn before it was read
                 self._drop(client)
                 return
-            name = look_up_user(client.peer.uid)
+            name = look_up_user(client.peer.uid, self._clock.monotonic())
             request = read_request(message, client.peer.uid, name, partial(self._answer, client))
         except MessageFaulty as faulty:
             self._begin_answer(client, refusal_of(faulty))

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Of what is said on the socket; a daemon that was updated may meet a command of before, and the other way round."""
 
-MAX_LINE_BYTES: Final = 2**16
-"""A line holds a command, or a sentence and a few names."""
+MAX_REQUEST_LINE_BYTES: Final = 2**16
+"""The line of a request holds a command and a few names."""
+MAX_ANSWER_LINE_BYTES: Final = 2**20
+"""That of an answer may hold the live status, or the faults of many definitions."""
 MAX_FILES: Final = 64
 
 
@@ -46,7 +48,7 @@ def encode_message(line: Mapping[str, Any], files: Sequence[bytes] = ()) -> list
 class MessageReader:
     """Puts a message together from the bytes as they come."""
 
-    def __init__(self, max_line: int = MAX_LINE_BYTES, max_files_bytes: int = 0) -> None:
+    def __init__(self, max_line: int = MAX_REQUEST_LINE_BYTES, max_files_bytes: int = 0) -> None:
         self._max_line, self._max_files_bytes = max_line, max_files_bytes
         self._came = bytearray()
         self._line: dict[str, Any] | None = None

@@ -20,7 +20,14 @@ _MAX_GROUP_BYTES: Final = 1024
 NAME_SECONDS: Final = 1.0
 """For the name of a user, which a directory service may hold that doesn't answer."""
 
+KEPT_SECONDS: Final = 60.0
+"""For a lookup that has failed not to be repeated."""
+
 _names: dict[int, str] = {}
+_failed_at: dict[int, float] = {}
+"""On the monotonic clock."""
+_search = threading.Lock()
+"""Held by the one lookup that is under way; where the directory service hangs, that may be for ever."""
 
 
 class Peer(Struct, frozen=True):
@@ -52,19 +59,30 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid, frozenset(groups))
 
 
-def look_up_user(uid: int) -> str:
-    """Return the name of a user, ``uid 1000`` where it is not found within `NAME_SECONDS`. It is asked for once."""
-    if uid not in _names:
-        found: list[str] = []
+def look_up_user(uid: int, now: float) -> str:
+    """Return the name of a user, ``uid 1000`` where it is not found within `NAME_SECONDS`.
 
-        def look() -> None:
-            with suppress(KeyError, OSError):
-                found.append(one_line(pwd.getpwuid(uid).pw_name))
+    It is asked for once; after a failure, at ``now`` on the monotonic clock, not again for `KEPT_SECONDS`. The number
+    is returned at once, too, while an earlier lookup has not come back.
+    """
+    if uid in _names:
+        return _names[uid]
+    failed_at = _failed_at.get(uid)
+    if (failed_at is None or now - failed_at >= KEPT_SECONDS) and _search.acquire(blocking=False):
+        _failed_at[uid] = now  # of no account once the name is known
+        search = threading.Thread(target=_look_up, args=(uid,), daemon=True)
+        try:
+            search.start()
+        except RuntimeError:  # there is no thread to be had
+            _search.release()
+        else:
+            search.join(NAME_SECONDS)
+    return _names.get(uid, f"uid {uid}")
 
-        search = threading.Thread(target=look, daemon=True)
-        search.start()
-        search.join(NAME_SECONDS)
-        if not found:
-            return f"uid {uid}"
-        _names[uid] = found[0]
-    return _names[uid]
+
+def _look_up(uid: int) -> None:
+    try:
+        with suppress(KeyError, OSError):
+            _names[uid] = one_line(pwd.getpwuid(uid).pw_name)
+    finally:
+        _search.release()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REQUEST: Final = "notify.request"
 ANSWER: Final = "notify.answer"
-MAX_ANSWER_BYTES: Final = 100_000
+MAX_TRIAL_ANSWER_BYTES: Final = 100_000
 
 
 class TrialAnswer(Struct, frozen=True):
@@ -75,7 +75,7 @@ def write_trial_answer(directory: Path, answer: TrialAnswer) -> None:
 def read_trial_answer(directory: Path, stamp: str) -> TrialAnswer | None:
     """Return what has become of a request by now."""
     try:
-        answer = msgspec.json.decode(read_regular(directory / ANSWER, MAX_ANSWER_BYTES), type=TrialAnswer)
+        answer = msgspec.json.decode(read_regular(directory / ANSWER, MAX_TRIAL_ANSWER_BYTES), type=TrialAnswer)
     except (OSError, msgspec.DecodeError):
         return None
     return answer if answer.stamp == stamp else None

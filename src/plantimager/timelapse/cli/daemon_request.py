@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.channel.control_client import Connection, DaemonNotThere, connect
+from plantimager.timelapse.channel.control_client import (
+    DECISION_SECONDS,
+    SILENCE_SECONDS,
+    Connection,
+    DaemonNotThere,
+    connect,
+)
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.cli.service_state import describe_absence
 from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
@@ -23,6 +30,7 @@ _UNTIL_SAVED: Final = (
     "the daemon goes on with it and tries again to save it; timelapsectl status says when that is done"
 )
 _WITHDRAWN: Final = "withdrawn; should the daemon have begun with it before, timelapsectl status shows that"
+_WAITING: Final = "no answer yet: the daemon may be waiting for its driver's check, or for a disk; Ctrl-C withdraws it"
 
 
 class NotSaved(TimelapsedError):
@@ -78,8 +86,16 @@ def request_change(session: Session, command: str, body: Mapping[str, Any], file
     KeyboardInterrupt
         The person stopped waiting; the request is withdrawn.
     """
+    waits = chain(repeat(True, int(DECISION_SECONDS / SILENCE_SECONDS) - 1), repeat(False))
+
+    def waits_on() -> bool:
+        goes_on = next(waits)
+        if goes_on:
+            session.screen.write(_WAITING)
+        return goes_on
+
     try:
-        answer = ask_daemon(session, command, body, files)
+        answer = ask_daemon(session, command, body, files, waits_on)
     except KeyboardInterrupt:
         session.screen.write(_WITHDRAWN)
         raise
@@ -96,7 +112,8 @@ def _not_there(session: Session) -> TimelapsedError:
         pid = running_daemon(session.store)
         if pid is not None:
             return DaemonNotThere(
-                f"the daemon (PID {pid}) takes no requests: it is just starting, or its socket can't be made",
-                hint="try again in a moment; timelapsectl log shows what it says",
+                f"the daemon (PID {pid}) takes no requests: it is just starting, its socket can't be made, "
+                "or it is of an earlier version",
+                hint="try again in a moment; timelapsectl log shows what it says; restart one of an earlier version",
             )
     return describe_absence(session)

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.live import LiveFile
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
     from plantimager.timelapse.drivers.base import ScannerDriver
@@ -67,10 +66,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.systemd.notifier import Notifier
 
 
-def make_control(places: Places, receive: Callable[[Request], None], clock: Clock) -> ControlServer:
+def make_control(places: Places, requests: RequestQueue, clock: Clock) -> ControlServer:
     """Return the server of a rig's control socket; the group may use that of a service of the machine."""
     access = Access(os.geteuid(), os.getegid() if places.is_shared else None)
-    return ControlServer(places.control, access, receive, clock)
+    return ControlServer(places.control, access, requests.put, clock, requests.report)
 
 
 class Host(Struct, frozen=True):
@@ -82,7 +81,7 @@ class Host(Struct, frozen=True):
     live: LiveFile
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver] = load_driver
     make_thread: Callable[[Clock, Callable[[CallOutcome], None]], RigThread] = RigThread
-    make_control: Callable[[Places, Callable[[Request], None], Clock], ControlServer] = make_control
+    make_control: Callable[[Places, RequestQueue, Clock], ControlServer] = make_control
     side: SideThread = field(default_factory=SideThread)
 
 
@@ -95,7 +94,7 @@ class Daemon:
         self.lifecycle = Lifecycle()
         self.signals = Signals(host.clock)
         self.hold = ManualHold(host.clock)
-        self.requests = RequestQueue(host.clock.wake)
+        self.requests = RequestQueue(host.clock)
 
     def run(self) -> int:
         """Keep the timelapse going until SIGTERM or SIGINT; return the exit code.
@@ -112,7 +111,7 @@ class Daemon:
         make_private_directory(store.parent)
         lock = InstanceLock(store)
         lock.take()
-        control = self.host.make_control(self.host.places, self.requests.put, self.host.clock)
+        control = self.host.make_control(self.host.places, self.requests, self.host.clock)
         try:
             self._sweep()
             loop = self._put_together()

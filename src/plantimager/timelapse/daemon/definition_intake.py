@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.control_request import refusal_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import bound_error
@@ -31,6 +32,7 @@ from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound,
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
@@ -48,7 +50,6 @@ CHECK_TIMEOUT: Final = timedelta(seconds=10)
 
 RETRY_INTERVAL: Final = timedelta(seconds=10)
 """Between two tries to accept a definition that can't begin yet."""
-
 
 START_TIMEOUT: Final = timedelta(seconds=60)
 """For the disk of the definition at a start, when no slot waits; well below what systemd is asked for."""
@@ -72,10 +73,12 @@ class DefinitionIntake:
         self.notes: tuple[str, ...] = ()
         """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
 
-    def accept(self, definition: Definition, origin: str | None = None) -> str:
+    def accept(
+        self, definition: Definition, origin: str | None = None, is_withdrawn: Callable[[], bool] = lambda: False
+    ) -> str:
         """Make a definition the timelapse; return the sentence for the person.
 
-        ``origin`` is what a person has asked for it with; nobody has, where its file was found.
+        ``origin`` is what a person has asked for it with, who may withdraw it; nobody has, where its file was found.
 
         Raises
         ------
@@ -84,9 +87,9 @@ class DefinitionIntake:
         """
         try:
             by_a_person = origin is not None
-            words = self._accept(definition, origin or str(definition.source), by_a_person=by_a_person)
+            words = self._accept(definition, origin or str(definition.source), is_withdrawn, by_a_person=by_a_person)
         except (TimelapsedError, OSError) as refusal:
-            self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else _with_hint(refusal))
+            self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message)
             raise
         self.notes = ()
         return words
@@ -104,7 +107,9 @@ class DefinitionIntake:
             words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 
-    def _accept(self, definition: Definition, origin: str, *, by_a_person: bool) -> str:
+    def _accept(
+        self, definition: Definition, origin: str, is_withdrawn: Callable[[], bool], *, by_a_person: bool
+    ) -> str:
         held, now = self._keeper.stored, self._clock.now()
         self._check_may_start(definition, by_a_person=by_a_person)
         self._check_has_stopped(definition)
@@ -114,6 +119,8 @@ class DefinitionIntake:
         self._ask_driver(definition)
         notes = (*schedule.notes, *self._fit_notes(definition, schedule))
         planned = plan_timelapse(definition, schedule)
+        if is_withdrawn():  # the driver and the disks may have taken long
+            raise DefinitionRefused(f"{definition.name}: nobody waits for the answer any more, so it is not begun")
         if held is not None:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
@@ -283,12 +290,7 @@ class DefinitionIntake:
             self._note("waits", f"{refusal}; {definition.name} begins as soon as it can")
             self._has_ended, self._retry_at = True, self._clock.monotonic() + RETRY_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
-            log_event(Action.DEFINITION_REFUSED, _with_hint(refusal))
-
-
-def _with_hint(refusal: TimelapsedError | OSError) -> str:
-    hint = getattr(refusal, "hint", None)
-    return f"{refusal}{f'; {hint}' if hint else ''}"
+            log_event(Action.DEFINITION_REFUSED, refusal_of(refusal).message)
 
 
 def _may_come_back(timelapse: TimeLapse) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.channel.message import MessageFaulty
-from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 1000
 """Characters of a reason, and of a file's name."""
+MAX_COMMAND: Final = 40
+"""Characters that are shown of a command."""
 
 
 class RequestHandler:
@@ -49,15 +50,17 @@ class RequestHandler:
         self._planner, self._intake = planner, intake
         self._handlers = {"start": self._start, "cancel": self._cancel, "rig": manual.begin}
 
-    def watch(self) -> None:
+    def watch(self) -> float | None:
         """Handle the oldest of the requests that wait; after it the next turn of the loop follows at once.
 
+        Return in how many seconds to call this again, for the lines about those that were refused.
         Before the clock was judged they wait; as long as it isn't trusted they are refused.
         """
         request = None if self._lifecycle.phase is DaemonPhase.STARTING else self._queue.take()
         if request is not None:
             self._handle(request)
             self._clock.wake()
+        return self._queue.refusals.flush()
 
     def _handle(self, request: Request) -> None:
         try:
@@ -66,7 +69,7 @@ class RequestHandler:
         except (TimelapsedError, OSError) as refusal:
             answer = refusal_of(refusal)
             request.answer(answer)
-            log_event(Action.REQUEST_REFUSED, f"{request.command} by {request.who}: {answer.message}")
+            self._queue.refusals.log(request.who, f"{_shown(request.command)} by {request.who}: {answer.message}")
         else:
             if message is not None:
                 request.answer(self._accepted(message))
@@ -82,7 +85,7 @@ class RequestHandler:
             It is refused.
         """
         if request.command not in self._handlers:
-            raise MessageFaulty(f"there is no request {one_line(request.command)[:MAX_TEXT]}")
+            raise MessageFaulty(f"there is no request {_shown(request.command)}")
         if self._lifecycle.phase.is_stopping:
             raise DefinitionRefused("the service stops", hint="try again when it has started")
         if self._lifecycle.clock_trouble is not None:
@@ -106,7 +109,8 @@ class RequestHandler:
         read = request.content
         if isinstance(read, BaseException):
             raise read
-        return self._intake.accept(read, origin=f"timelapsectl start, by {request.who}")
+        origin = f"timelapsectl start, by {request.who}"
+        return self._intake.accept(read, origin, lambda: request.is_withdrawn)
 
     def _cancel(self, request: Request) -> str:
         """Cancel the timelapse; a running scan is stopped at its next safe point."""
@@ -128,6 +132,11 @@ class RequestHandler:
         if last is None:
             return ""
         return f"; {last.id} is {last.state.value}" + (f", but that is not on disk yet ({trouble})" if trouble else "")
+
+
+def _shown(command: str) -> str:
+    """Return a command as answers and the journal show it; a client may send anything."""
+    return one_line(command)[:MAX_COMMAND]
 
 
 def _text_in(body: Mapping[str, Any], key: str) -> str:

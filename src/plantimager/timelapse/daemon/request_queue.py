@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
-from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.refusal_log import RefusalLog
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.support.clock import Clock
 
 MAX_JUDGED: Final = 4
 """Checks that wait for one another: a driver may hang in one."""
@@ -22,8 +24,8 @@ MAX_JUDGED: Final = 4
 class RequestQueue:
     """Takes requests from any thread; the loop takes those that it decides, one after the other."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+    def __init__(self, clock: Clock) -> None:
+        self._wake, self.refusals = clock.wake, RefusalLog(clock)
         self._waiting: deque[Request] = deque()
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
@@ -48,7 +50,7 @@ class RequestQueue:
         """Have a request handled, or noticed that it is withdrawn."""
         quick, slow = self._answered_by.get(request.command), self._judged_by.get(request.command)
         if quick is not None:
-            _answer_by(quick, request)
+            self._answer_by(quick, request)
             return
         if slow is not None:
             self._judge(slow, request)
@@ -57,13 +59,18 @@ class RequestQueue:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
         self._wake()
 
+    def report(self, problem: Exception) -> None:
+        """Log what went wrong on the thread that brings the requests; it goes on."""
+        words = f"a request was dropped: {type(problem).__name__}: {one_line(str(problem))}"
+        self.refusals.log("the control socket", words, problem)
+
     def _judge(self, find: Callable[[Request], Answer], request: Request) -> None:
         if request.is_withdrawn:
             return
         if not self._free.acquire(blocking=False):
             request.answer(Answer(accepted=False, message="other checks are not done yet; try again in a moment"))
             return
-        self._judges.submit(_answer_by, find, request).add_done_callback(lambda _: self._free.release())
+        self._judges.submit(self._answer_by, find, request).add_done_callback(lambda _: self._free.release())
 
     def _read(self, request: Request) -> None:
         if not request.is_withdrawn:
@@ -82,14 +89,14 @@ class RequestQueue:
                 return request
         return None
 
-
-def _answer_by(find: Callable[[Request], Answer], request: Request) -> None:
-    """Answer a request; a mistake in that costs no other one, as it is not the end of the thread."""
-    if request.is_withdrawn:
-        return
-    try:
-        answer = find(request)
-    except Exception as problem:  # noqa: BLE001 - see above
-        log_event(Action.REQUEST_REFUSED, f"{request.command}: {type(problem).__name__}: {problem}", error=problem)
-        answer = refusal_of(problem)
-    request.answer(answer)
+    def _answer_by(self, find: Callable[[Request], Answer], request: Request) -> None:
+        """Answer a request; a mistake in that costs no other one, as it is not the end of the thread."""
+        if request.is_withdrawn:
+            return
+        try:
+            answer = find(request)
+        except Exception as problem:  # noqa: BLE001 - see above
+            words = f"{request.command} by {request.who}: {type(problem).__name__}: {problem}"
+            self.refusals.log(request.who, words, problem)
+            answer = refusal_of(problem)
+        request.answer(answer)

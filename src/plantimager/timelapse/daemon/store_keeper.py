@@ -71,6 +71,8 @@ class StoreKeeper:
         self.trouble: str | None = None
         """Why the last save failed; the daemon is degraded until one succeeds."""
         self._subscribers: list[Subscriber] = []
+        self.is_known = False
+        """Whether ``stored`` says what there is; before, the store is still to be read."""
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have every transition handed to ``subscriber`` from now on, after those who subscribed before."""
@@ -128,10 +130,10 @@ class StoreKeeper:
             It can't be set aside.
 
         """
-        if loaded is None:
-            return None
-        if isinstance(loaded, Exception):
-            self._disk.run(partial(self.file.quarantine, loaded, at), ASIDE_TIMEOUT)
+        if loaded is None or isinstance(loaded, Exception):
+            if loaded is not None:
+                self._disk.run(partial(self.file.quarantine, loaded, at), ASIDE_TIMEOUT)
+            self.is_known = True
             return None
         if loaded.trouble is not None or loaded.is_altered:
             try:
@@ -142,7 +144,7 @@ class StoreKeeper:
 
     def hold(self, stored: StoredTimelapse) -> None:
         """Hold what was loaded from the file."""
-        self.stored = stored
+        self.stored, self.is_known = stored, True
 
     # --- transitions ----------------------------------------------------------------------------------
 

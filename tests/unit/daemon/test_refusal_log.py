@@ -1,0 +1,78 @@
+"""The lines about refused requests, in virtual time: a flood of them costs few lines, and none goes uncounted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import HOUR, MINUTE
+from virtual_time import VirtualClock
+
+from plantimager.timelapse.daemon.journal import logger
+from plantimager.timelapse.daemon.refusal_log import LINE_SECONDS, RefusalLog
+from plantimager.timelapse.daemon.request_handler import MAX_COMMAND
+
+USERS = ("ada", "ben", "carla")
+
+
+class Lines(logging.Handler):
+    """Keeps the lines, and when they were written."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.lines = clock, []
+
+    def emit(self, record):
+        self.lines.append((self.clock.monotonic(), record.getMessage()))
+
+
+@given(st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from((0, 1, 300, 999, 1000, 2500))), max_size=60))
+def test_each_user_has_one_line_a_second_and_every_refusal_is_counted(refused):
+    """However the requests of several users follow one another."""
+    clock = VirtualClock()
+    refusals, lines = RefusalLog(clock), Lines(clock)
+    logger.addHandler(lines)
+    try:
+        for who, pause in refused:
+            refusals.log(who, f"cancel by {who}: no")
+            clock.pass_time(timedelta(milliseconds=pause))
+        while (wait := refusals.flush()) is not None:
+            assert 0 < wait <= LINE_SECONDS
+            clock.pass_time(timedelta(seconds=wait))
+    finally:
+        logger.removeHandler(lines)
+    for who, number in Counter(who for who, _ in refused).items():
+        own = [(at, line) for at, line in lines.lines if f"by {who}" in line]
+        times = [at for at, _ in own]
+        assert all(later - earlier >= LINE_SECONDS - 1e-6 for earlier, later in pairwise(times))
+        assert sum(int(more[1]) if (more := re.search(r"and (\d+) more", line)) else 1 for _, line in own) == number
+
+
+def test_flood_of_requests_costs_one_line_a_second(rig):
+    """Journald would drop the daemon's own lines behind it."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+
+    def flood(life):
+        for _ in range(9):
+            life.request("cancel", {"timelapse_id": "another"})
+
+    world.live((MINUTE, flood))
+    assert world.said("request_refused") == [
+        "cancel by anna: another is not active; tl is",
+        "and 8 more requests by anna",
+    ]
+
+
+def test_command_reaches_the_journal_on_one_short_line(rig):
+    """A client may send anything in its place."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.live((MINUTE, lambda life: life.request("a\nb\x1b[2J" + "c" * 9000, {})))
+    shown = "a b [2J" + "c" * (MAX_COMMAND - 7)
+    assert world.said("request_refused") == [f"{shown} by anna: there is no request {shown}"]
