@@ -51,6 +51,24 @@ def test_slots_are_counted_by_what_became_of_them():
     assert counts == {"pending": 3, "running": 0, "succeeded": 1, "failed": 1, "skipped": 1, "interrupted": 0}
 
 
+def test_slots_that_a_person_gave_up_are_no_loss():
+    """They have an outcome of their own, whatever their records are; what was lost before stays lost."""
+    cancelled = {"error": {"type": "cancelled", "msg": "cancelled by ana: done"}}
+    scans = (taken(0), scan("tl_1", "skipped"), scan("tl_2", "interrupted", **cancelled))
+    found = samples_of(view_of(*scans, scan("tl_3", "skipped", **cancelled), state="cancelled"))
+    assert [found["timelapse_slots", outcome] for outcome in ("skipped", "interrupted", "cancelled")] == [1, 0, 2]
+
+
+def test_every_metric_says_of_which_rig_it_is():
+    """Two rigs of one host would be duplicates for node_exporter, which then serves none of them."""
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    view = view_of(taken(0), daemon=DaemonFacts(7, is_live=True), targets=(target,), n_slots=6)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given([*measure_rig("a", "0.2.0", view, DISK, AT(HOURS[3]))]))
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    assert {sample.labels.get("rig") for family in families for sample in family.samples} == {"a"}
+
+
 @pytest.mark.parametrize("state", [*TimeLapseState])
 def test_one_state_is_1_and_the_others_are_0(state):
     """A rule compares with one of them, whichever it is."""

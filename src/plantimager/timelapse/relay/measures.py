@@ -8,14 +8,14 @@ number doesn't grow with what it has taken.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
 from plantimager.timelapse.datasets.disk_forecast import forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
-from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.store_view import StoreView
+
+CANCELLED: Final = Reason.CANCELLED.value
+"""The outcome of slots that a person gave up, whose records are *skipped* or *interrupted*: they are no loss."""
 
 
 class DiskUse(Struct, frozen=True):
@@ -44,9 +47,9 @@ def measure_rig(
     nothing is scheduled.
     """
     by_rig = {"rig": rig}
-    yield InfoMetricFamily(
-        "timelapse_build", "The version of timelapsed that wrote these metrics", {"version": version}
-    )
+    build = InfoMetricFamily("timelapse_build", "The version of timelapsed that wrote these metrics", labels=["rig"])
+    build.add_metric([rig], {"version": version})
+    yield build
     yield from _measure_daemon(by_rig, view)
     yield from _measure_delivery(by_rig, view)
     if disk is not None:
@@ -109,12 +112,12 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
 def _measure_slots(labels: Mapping[str, str], timelapse: TimeLapse) -> Iterator[Metric]:
     records = [*timelapse.records.values()]
     outcomes = _family("timelapse_slots", "Slots of the schedule by what became of them", [*labels, "outcome"])
-    counts = dict.fromkeys(RecordStatus, 0)
+    counts = dict.fromkeys([*map(str, RecordStatus), CANCELLED], 0)
     counts[RecordStatus.PENDING] = timelapse.n_slots - len(records)
     for record in records:
-        counts[record.status] += 1
-    for status, count in counts.items():
-        outcomes.add_metric([*labels.values(), status.value], count)
+        counts[CANCELLED if record.reason is Reason.CANCELLED else record.status] += 1
+    for outcome, count in counts.items():
+        outcomes.add_metric([*labels.values(), str(outcome)], count)
     yield outcomes
     attempts = CounterMetricFamily("timelapse_scan_attempts", "Attempts at scans", labels=[*labels])
     attempts.add_metric([*labels.values()], sum(record.attempt for record in records))
