@@ -20,9 +20,9 @@ AT = datetime.fromisoformat
 DISK = DiskUse(free=KEEP_FREE + 10_000_000, dataset=4_000_000)
 
 
-def view_of(*scans, daemon=None, targets=(), faults=(), **changes):
+def view_of(*scans, daemon=None, targets=(), is_stale=False, **changes):
     """Return the view of a store with these scans."""
-    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, faults=faults)
+    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, is_stale=is_stale)
 
 
 def samples_of(view, disk=DISK, rig="a", due_at=None):
@@ -126,7 +126,7 @@ def test_daemon_says_whether_it_is_degraded_and_trusts_the_clock():
     assert starting["timelapse_daemon_up",] == 1
     assert ("timelapse_store_degraded",) not in starting
     assert samples_of(view_of())["timelapse_daemon_up",] == 0
-    assert samples_of(view_of(faults=("can't be read",)))["timelapse_store_readable",] == 0
+    assert samples_of(view_of(is_stale=True))["timelapse_store_readable",] == 0
 
 
 def test_each_target_has_what_waits_for_it():

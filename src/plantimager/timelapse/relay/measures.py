@@ -66,7 +66,7 @@ def measure_rig(
 def _measure_daemon(labels: Mapping[str, str], view: StoreView) -> Iterator[Metric]:
     daemon = view.daemon
     yield _gauge("timelapse_daemon_up", "Whether the daemon of the rig runs", labels, daemon is not None)
-    yield _gauge("timelapse_store_readable", "Whether the relay can read the store", labels, not view.faults)
+    yield _gauge("timelapse_store_readable", "Whether the relay can read the store", labels, not view.is_stale)
     if daemon is not None and daemon.is_live:
         yield _gauge("timelapse_store_degraded", "Whether the store can't be written", labels, bool(daemon.degraded))
         yield _gauge("timelapse_clock_trusted", "Whether the daemon trusts the clock", labels, daemon.clock_trusted)
