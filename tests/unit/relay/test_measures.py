@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tree import MANUALS
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
-from plantimager.timelapse.relay.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.measures import DiskRules, DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import Given
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from stores import HOURS, read, scan, store_of
@@ -108,6 +109,18 @@ def test_disk_is_full_at_the_first_slot_that_has_no_room():
     found = samples_of(view_of(taken(0), n_slots=6))
     assert found["timelapse_datasets_disk_free_bytes",] == KEEP_FREE + 10_000_000
     assert found["timelapse_datasets_disk_full_timestamp_seconds",] == AT(HOURS[3]).timestamp()
+
+
+def test_disk_that_retention_keeps_free_is_never_full():
+    """As timelapsectl forecasts it: what is there of the timelapse is deleted in time, too."""
+    view = view_of(taken(0), taken(1), n_slots=6)
+    one_fits = KEEP_FREE + 5_000_000
+    held = (AT(HOURS[0]), AT(HOURS[1]))
+    full = ("timelapse_datasets_disk_full_timestamp_seconds",)
+    assert samples_of(view, DiskUse(one_fits, 4_000_000, held))[full] == AT(HOURS[3]).timestamp()
+    rules = DiskRules(retention=Retention(keep=timedelta(hours=2)))
+    assert full not in samples_of(view, DiskUse(one_fits, 4_000_000, held, rules))
+    assert full not in samples_of(view, DiskUse(KEEP_FREE, 4_000_000, (), DiskRules(reserve=100_000_000)))
 
 
 def test_disk_with_room_for_all_slots_is_never_full():

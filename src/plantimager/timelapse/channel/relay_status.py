@@ -13,7 +13,7 @@ from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
-from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
+from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -82,12 +82,8 @@ def relay_status_path(directory: Path) -> Path:
 
 def write_relay_status(directory: Path, status: RelayStatus) -> None:
     """Write the status. It is never synced, and a full disk is ignored: nothing depends on this file."""
-    path = relay_status_path(directory)
-    fresh = path.with_name(f"{path.name}.new")
     with contextlib.suppress(OSError):
-        fresh.write_bytes(msgspec.json.encode(status))
-        fresh.chmod(PRIVATE_FILE)
-        fresh.replace(path)
+        replace_file(relay_status_path(directory), msgspec.json.encode(status))
 
 
 def read_relay_status(directory: Path) -> RelayStatus | None:

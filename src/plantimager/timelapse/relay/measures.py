@@ -7,19 +7,18 @@ number doesn't grow with what it has taken.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
-from plantimager.timelapse.datasets.disk_forecast import forecast_disk
+from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from prometheus_client.core import Metric
 
@@ -30,12 +29,33 @@ CANCELLED: Final = Reason.CANCELLED.value
 """The outcome of slots that a person gave up, whose records are *skipped* or *interrupted*: they are no loss."""
 
 
+class DiskRules(Struct, frozen=True):
+    """What the configuration says of the datasets' disk."""
+
+    reserve: int = KEEP_FREE
+    """Bytes that no scan uses."""
+    retention: Retention = NO_RETENTION
+
+
 class DiskUse(Struct, frozen=True):
     """The datasets' disk, in bytes."""
 
     free: int
     dataset: int | None
     """The size of the last dataset; ``None`` where there is none."""
+    held: tuple[datetime, ...] = ()
+    """The times of the datasets of the present timelapse that are there, in their order."""
+    rules: DiskRules = DiskRules()
+
+    def full_slot(self, slots: Sequence[datetime]) -> int | None:
+        """Return which of the slots to come finds the disk full, as ``timelapsectl`` forecasts it, if any."""
+        if not self.dataset:
+            return None
+        rules = self.rules
+        forecast = forecast_disk(
+            slots, self.dataset, self.free, rules.reserve, held=self.held, retention=rules.retention
+        )
+        return forecast.full_slot
 
 
 def measure_rig(
@@ -97,9 +117,9 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
     next_at = timelapse.next_at if timelapse.state.is_active else None
     if next_at is not None:
         yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())
-    if timelapse.state.is_active and disk is not None and disk.dataset:
+    if timelapse.state.is_active and disk is not None:
         to_come = timelapse.schedule_times[timelapse.next_idx :]
-        full_slot = forecast_disk(to_come, disk.dataset, disk.free, KEEP_FREE).full_slot
+        full_slot = disk.full_slot(to_come)
         if full_slot is not None:
             yield _gauge(
                 "timelapse_datasets_disk_full_timestamp_seconds",
