@@ -62,7 +62,7 @@ def test_slots_that_a_person_gave_up_are_no_loss():
 
 def test_every_metric_says_of_which_rig_it_is():
     """Two rigs of one host would be duplicates for node_exporter, which then serves none of them."""
-    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
     view = view_of(taken(0), daemon=DaemonFacts(7, is_live=True), targets=(target,), n_slots=6)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Given([*measure_rig("a", "0.2.0", view, DISK, AT(HOURS[3]))]))
@@ -143,15 +143,17 @@ def test_daemon_says_whether_it_is_degraded_and_trusts_the_clock():
 
 
 def test_each_target_has_what_waits_for_it():
-    """Refused datasets wait for a person."""
-    targets = (
-        TargetStatus(name="here", taken=5, delivered=5),
-        TargetStatus(name="there", taken=5, delivered=2, oldest=datetime(2026, 6, 22, 6, tzinfo=UTC)),
+    """What was refused, is gone or was removed before doesn't wait: a person decides on it, or nobody."""
+    oldest, last = AT(HOURS[0]), AT(HOURS[2])
+    there = TargetStatus(
+        name="there", taken=9, delivered=2, refused=1, removed=2, gone=1, oldest=oldest, delivered_at=last
     )
-    found = samples_of(view_of(taken(0), targets=targets))
+    found = samples_of(view_of(taken(0), targets=(TargetStatus(name="here", taken=5, delivered=5), there)))
     assert found["timelapse_deliveries_pending", "here"] == 0
-    assert found["timelapse_deliveries_pending", "there"] == 3
-    assert found["timelapse_delivery_oldest_pending_timestamp_seconds", "there"] == AT(HOURS[0]).timestamp()
+    kinds = [found[f"timelapse_deliveries_{kind}", "there"] for kind in ("pending", "refused", "gone")]
+    assert kinds == [3, 1, 1]
+    assert found["timelapse_delivery_last_timestamp_seconds", "there"] == last.timestamp()
+    assert found["timelapse_delivery_oldest_pending_timestamp_seconds", "there"] == oldest.timestamp()
     assert ("timelapse_delivery_oldest_pending_timestamp_seconds", "here") not in found
 
 
@@ -171,7 +173,7 @@ def test_number_of_series_does_not_grow_with_what_was_taken():
 def test_manual_names_every_metric_and_no_other():
     """A person finds there what a rule may use."""
     facts = DaemonFacts(7, is_live=True)
-    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
     found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
     names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
     page = (MANUALS / "timelapse-relay.8").read_text()

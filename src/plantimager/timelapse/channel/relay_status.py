@@ -33,10 +33,19 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: int = 0
     removed: int = 0
     """Scans whose datasets were removed here before this target was set up."""
+    gone: int = 0
+    """Scans whose datasets were not there when they were to be delivered."""
+    delivered_at: datetime | None = None
+    """When the last dataset was delivered; ``None`` before the first."""
     oldest: datetime | None = None
     """When the oldest dataset was taken that waits; ``None`` where none waits."""
     trouble: str = ""
     """Why the target gets nothing now, in words; empty where it does."""
+
+    @property
+    def waiting(self) -> int:
+        """The datasets that are still to be delivered."""
+        return max(self.taken - self.delivered - self.refused - self.removed - self.gone, 0)
 
     def describe(self, now: datetime) -> str:
         """Return ``37 of 41 delivered, oldest waits 3 h (plantdb: no route to host)``."""

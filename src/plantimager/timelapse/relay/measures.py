@@ -94,18 +94,26 @@ def _measure_daemon(labels: Mapping[str, str], view: StoreView) -> Iterator[Metr
 
 
 def _measure_delivery(labels: Mapping[str, str], view: StoreView) -> Iterator[Metric]:
-    pending = _family("timelapse_deliveries_pending", "Datasets that a target doesn't have yet", [*labels, "target"])
+    names = [*labels, "target"]
+    pending = _family("timelapse_deliveries_pending", "Datasets that wait for a target", names)
+    refused = _family("timelapse_deliveries_refused", "Datasets that can't be delivered to a target as they are", names)
+    gone = _family("timelapse_deliveries_gone", "Datasets that a target doesn't have, and that are not here", names)
+    last = _family("timelapse_delivery_last_timestamp_seconds", "When a target last got a dataset", names)
     oldest = _family(
         "timelapse_delivery_oldest_pending_timestamp_seconds",
         "When the oldest dataset was taken that a target doesn't have yet",
-        [*labels, "target"],
+        names,
     )
     for target in view.targets:
         values = [*labels.values(), target.name]
-        pending.add_metric(values, target.taken - target.delivered)
+        pending.add_metric(values, target.waiting)
+        refused.add_metric(values, target.refused)
+        gone.add_metric(values, target.gone)
+        if target.delivered_at is not None:
+            last.add_metric(values, target.delivered_at.timestamp())
         if target.oldest is not None:
             oldest.add_metric(values, target.oldest.timestamp())
-    yield from (family for family in (pending, oldest) if family.samples)
+    yield from (family for family in (pending, refused, gone, last, oldest) if family.samples)
 
 
 def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: DiskUse | None) -> Iterator[Metric]:
