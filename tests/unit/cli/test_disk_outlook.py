@@ -7,6 +7,7 @@ import pytest
 
 from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, outlook_of_timelapse
+from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -73,7 +74,7 @@ def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path
 
 def test_what_a_driver_keeps_free_by_default_is_known():
     """Without making it, which would load what it imports."""
-    assert disk_outlook.KEPT_BY == {"simulated": simulated.KEEP_FREE}
+    assert disk_space.KEPT_BY == {"simulated": simulated.KEEP_FREE}
 
 
 def test_driver_that_fails_to_estimate_costs_nothing():

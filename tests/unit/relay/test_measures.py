@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tree import MANUALS
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
-from plantimager.timelapse.relay.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.measures import DiskRules, DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import Given
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from stores import HOURS, read, scan, store_of
@@ -20,9 +21,9 @@ AT = datetime.fromisoformat
 DISK = DiskUse(free=KEEP_FREE + 10_000_000, dataset=4_000_000)
 
 
-def view_of(*scans, daemon=None, targets=(), faults=(), **changes):
+def view_of(*scans, daemon=None, targets=(), is_stale=False, **changes):
     """Return the view of a store with these scans."""
-    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, faults=faults)
+    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, is_stale=is_stale)
 
 
 def samples_of(view, disk=DISK, rig="a", due_at=None):
@@ -49,6 +50,24 @@ def test_slots_are_counted_by_what_became_of_them():
     found = samples_of(view_of(taken(0), scan("tl_1", "failed"), scan("tl_2", "skipped"), n_slots=6))
     counts = {status.value: found["timelapse_slots", status.value] for status in RecordStatus}
     assert counts == {"pending": 3, "running": 0, "succeeded": 1, "failed": 1, "skipped": 1, "interrupted": 0}
+
+
+def test_slots_that_a_person_gave_up_are_no_loss():
+    """They have an outcome of their own, whatever their records are; what was lost before stays lost."""
+    cancelled = {"error": {"type": "cancelled", "msg": "cancelled by ana: done"}}
+    scans = (taken(0), scan("tl_1", "skipped"), scan("tl_2", "interrupted", **cancelled))
+    found = samples_of(view_of(*scans, scan("tl_3", "skipped", **cancelled), state="cancelled"))
+    assert [found["timelapse_slots", outcome] for outcome in ("skipped", "interrupted", "cancelled")] == [1, 0, 2]
+
+
+def test_every_metric_says_of_which_rig_it_is():
+    """Two rigs of one host would be duplicates for node_exporter, which then serves none of them."""
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
+    view = view_of(taken(0), daemon=DaemonFacts(7, is_live=True), targets=(target,), n_slots=6)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given([*measure_rig("a", "0.2.0", view, DISK, AT(HOURS[3]))]))
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    assert {sample.labels.get("rig") for family in families for sample in family.samples} == {"a"}
 
 
 @pytest.mark.parametrize("state", [*TimeLapseState])
@@ -92,6 +111,18 @@ def test_disk_is_full_at_the_first_slot_that_has_no_room():
     assert found["timelapse_datasets_disk_full_timestamp_seconds",] == AT(HOURS[3]).timestamp()
 
 
+def test_disk_that_retention_keeps_free_is_never_full():
+    """As timelapsectl forecasts it: what is there of the timelapse is deleted in time, too."""
+    view = view_of(taken(0), taken(1), n_slots=6)
+    one_fits = KEEP_FREE + 5_000_000
+    held = (AT(HOURS[0]), AT(HOURS[1]))
+    full = ("timelapse_datasets_disk_full_timestamp_seconds",)
+    assert samples_of(view, DiskUse(one_fits, 4_000_000, held))[full] == AT(HOURS[3]).timestamp()
+    rules = DiskRules(retention=Retention(keep=timedelta(hours=2)))
+    assert full not in samples_of(view, DiskUse(one_fits, 4_000_000, held, rules))
+    assert full not in samples_of(view, DiskUse(KEEP_FREE, 4_000_000, (), DiskRules(reserve=100_000_000)))
+
+
 def test_disk_with_room_for_all_slots_is_never_full():
     """Nor is one whose datasets' size nobody knows, or that can't be read."""
     for disk in (DiskUse(10**10, 4_000_000), DiskUse(10_000_000, None), None):
@@ -108,19 +139,21 @@ def test_daemon_says_whether_it_is_degraded_and_trusts_the_clock():
     assert starting["timelapse_daemon_up",] == 1
     assert ("timelapse_store_degraded",) not in starting
     assert samples_of(view_of())["timelapse_daemon_up",] == 0
-    assert samples_of(view_of(faults=("can't be read",)))["timelapse_store_readable",] == 0
+    assert samples_of(view_of(is_stale=True))["timelapse_store_readable",] == 0
 
 
 def test_each_target_has_what_waits_for_it():
-    """Refused datasets wait for a person."""
-    targets = (
-        TargetStatus(name="here", taken=5, delivered=5),
-        TargetStatus(name="there", taken=5, delivered=2, oldest=datetime(2026, 6, 22, 6, tzinfo=UTC)),
+    """What was refused, is gone or was removed before doesn't wait: a person decides on it, or nobody."""
+    oldest, last = AT(HOURS[0]), AT(HOURS[2])
+    there = TargetStatus(
+        name="there", taken=9, delivered=2, refused=1, removed=2, gone=1, oldest=oldest, delivered_at=last
     )
-    found = samples_of(view_of(taken(0), targets=targets))
+    found = samples_of(view_of(taken(0), targets=(TargetStatus(name="here", taken=5, delivered=5), there)))
     assert found["timelapse_deliveries_pending", "here"] == 0
-    assert found["timelapse_deliveries_pending", "there"] == 3
-    assert found["timelapse_delivery_oldest_pending_timestamp_seconds", "there"] == AT(HOURS[0]).timestamp()
+    kinds = [found[f"timelapse_deliveries_{kind}", "there"] for kind in ("pending", "refused", "gone")]
+    assert kinds == [3, 1, 1]
+    assert found["timelapse_delivery_last_timestamp_seconds", "there"] == last.timestamp()
+    assert found["timelapse_delivery_oldest_pending_timestamp_seconds", "there"] == oldest.timestamp()
     assert ("timelapse_delivery_oldest_pending_timestamp_seconds", "here") not in found
 
 
@@ -140,7 +173,7 @@ def test_number_of_series_does_not_grow_with_what_was_taken():
 def test_manual_names_every_metric_and_no_other():
     """A person finds there what a rule may use."""
     facts = DaemonFacts(7, is_live=True)
-    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]))
+    target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
     found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
     names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
     page = (MANUALS / "timelapse-relay.8").read_text().replace("\\:", "")  # where a name may be broken

@@ -46,6 +46,16 @@ def test_no_store_gives_an_empty_view(reader):
     assert reader.read().archived == ()
 
 
+@pytest.mark.parametrize("is_present", [True, False])
+def test_only_a_fault_of_the_present_store_makes_the_view_stale(rig, reader, is_present):
+    """A damaged file in the archive says nothing of what goes on."""
+    rig.write_store(store_of(scan("tl_0")))
+    (rig.place.store if is_present else rig.places.history / "old.json").write_bytes(b"{")
+    view = reader.read()
+    assert len(view.faults) == 1
+    assert view.is_stale is is_present
+
+
 def test_an_archived_timelapse_is_loaded_by_who_needs_it(rig, reader):
     """When it ended is known before."""
     archived = store_of(scan("old", "failed", finished_at="2026-06-22T08:05:00Z"), n_slots=1, timelapse_id="old")

@@ -13,7 +13,7 @@ from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
-from plantimager.timelapse.support.durable import PRIVATE_FILE, read_regular
+from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -33,10 +33,19 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: int = 0
     removed: int = 0
     """Scans whose datasets were removed here before this target was set up."""
+    gone: int = 0
+    """Scans whose datasets were not there when they were to be delivered."""
+    delivered_at: datetime | None = None
+    """When the last dataset was delivered; ``None`` before the first."""
     oldest: datetime | None = None
     """When the oldest dataset was taken that waits; ``None`` where none waits."""
     trouble: str = ""
     """Why the target gets nothing now, in words; empty where it does."""
+
+    @property
+    def waiting(self) -> int:
+        """The datasets that are still to be delivered."""
+        return max(self.taken - self.delivered - self.refused - self.removed - self.gone, 0)
 
     def describe(self, now: datetime) -> str:
         """Return ``37 of 41 delivered, oldest waits 3 h (plantdb: no route to host)``."""
@@ -82,12 +91,8 @@ def relay_status_path(directory: Path) -> Path:
 
 def write_relay_status(directory: Path, status: RelayStatus) -> None:
     """Write the status. It is never synced, and a full disk is ignored: nothing depends on this file."""
-    path = relay_status_path(directory)
-    fresh = path.with_name(f"{path.name}.new")
     with contextlib.suppress(OSError):
-        fresh.write_bytes(msgspec.json.encode(status))
-        fresh.chmod(PRIVATE_FILE)
-        fresh.replace(path)
+        replace_file(relay_status_path(directory), msgspec.json.encode(status))
 
 
 def read_relay_status(directory: Path) -> RelayStatus | None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.cli.terminal import Screen, Style
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, dataset_bytes, forecast_disk
-from plantimager.timelapse.datasets.disk_space import KEEP_FREE, MEGABYTE, format_bytes, read_size
+from plantimager.timelapse.datasets.disk_space import MEGABYTE, format_bytes, kept_free
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import format_local_time
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 5.0
 """For the datasets' directory to answer; it may be another computer's."""
-
-
-KEPT_BY: Final = {"simulated": 100 * MEGABYTE}
-"""The ``keep_free`` that drivers have by default, where it is another than that of all."""
 
 
 class DiskOutlook(Struct, frozen=True):
@@ -163,9 +159,7 @@ def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, 
 
 
 def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: datetime) -> DiskOutlook:
-    reserve, retention = KEPT_BY.get(config.driver, KEEP_FREE), config.relay.expected_retention
-    with suppress(KeyError, ValueError):
-        reserve = read_size(config.driver_options["keep_free"])
+    reserve, retention = kept_free(config.driver, config.driver_options), config.relay.expected_retention
     disk = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(disk).free
     there = {*os.listdir(directory)} if disk == directory else set[str]()  # noqa: PTH208 - names are what is needed

@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.support.errors import ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.scan.cameras import Camera
@@ -26,6 +27,8 @@ MEGABYTE: Final = 1_000_000
 
 KEEP_FREE: Final = 1_000 * MEGABYTE
 """Bytes, the default of the option: enough for the journal and a year of stores."""
+KEPT_BY: Final = {"simulated": 100 * MEGABYTE}
+"""The defaults of drivers that have another one."""
 
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
 """The most that a picture takes, by its extension."""
@@ -39,6 +42,13 @@ def read_size(value: object) -> int:
     if match is None:
         raise ValueError('write a size such as "500 MB" or "2 GB"')
     return int(float(match[1]) * MEGABYTE * {"M": 1, "G": 1_000, "T": 1_000_000}[match[2]])
+
+
+def kept_free(driver: str, options: Mapping[str, object]) -> int:
+    """Return the bytes that a driver keeps free, by its name and its options: for who doesn't have the driver."""
+    with suppress(KeyError, ValueError):  # faults are reported by the driver
+        return read_size(options["keep_free"])
+    return KEPT_BY.get(driver, KEEP_FREE)
 
 
 def max_picture_bytes(cameras: Iterable[Camera]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
@@ -10,6 +11,8 @@ from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from plantimager.timelapse.channel.ledger import Ledger
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.support.clock import Clock
@@ -30,8 +33,8 @@ class Backlog:
         self._taken: tuple[TakenScan, ...] | None = None
         self._waiting: dict[str, TakenScan] = {}
         """Those that may be tried now, in their order; those of which a part is delivered come first."""
-        self._postponed: dict[str, tuple[float, TakenScan]] = {}
-        """The others, with the time from which on they may be tried again."""
+        self._postponed: dict[str, tuple[float, TakenScan, bool]] = {}
+        """The others, with the time from which on they may be tried again, and whether they are not there."""
         self._reasons: dict[str, str] = {}
         """Why each of those was left, as it was reported; by an empty key the trouble with the ledger."""
         self._gone: list[str] = []
@@ -102,7 +105,7 @@ class Backlog:
         """Return the scan whose turn it is. One that was begun goes first: until it is whole, it harms the server."""
         if not self._waiting and self._postponed:
             now = self._clock.monotonic()
-            due = [key for key, (until, _) in self._postponed.items() if until <= now]
+            due = [key for key, (until, *_) in self._postponed.items() if until <= now]
             if due:
                 for key in due:
                     del self._postponed[key]
@@ -116,7 +119,7 @@ class Backlog:
         """Return when `next` may have another answer; ``None`` where that takes a change."""
         if not self._postponed:
             return None
-        earliest = min(until for until, _ in self._postponed.values())
+        earliest = min(until for until, *_ in self._postponed.values())
         return max(earliest - self._clock.monotonic(), 0.0) + 1
 
     def record(self, scan: TakenScan, outcome: Outcome, **about: Any) -> None:
@@ -136,7 +139,7 @@ class Backlog:
 
     def postpone_gone(self, scan: TakenScan, why: str) -> None:
         """Leave a scan whose dataset is not there for later; `report_gone` names it."""
-        self._postpone(scan, GONE_AGAIN)
+        self._postpone(scan, GONE_AGAIN, is_gone=True)
         if self._is_new(scan.key, why):
             self._gone.append(why)
 
@@ -146,9 +149,9 @@ class Backlog:
         self.failures_in_a_row += 1
         return self._is_new(scan.key, why)
 
-    def _postpone(self, scan: TakenScan, seconds: float) -> None:
+    def _postpone(self, scan: TakenScan, seconds: float, *, is_gone: bool = False) -> None:
         self._waiting.pop(scan.key, None)
-        self._postponed[scan.key] = self._clock.monotonic() + seconds, scan
+        self._postponed[scan.key] = self._clock.monotonic() + seconds, scan, is_gone
 
     def _is_new(self, key: str, why: str) -> bool:
         is_new = self._reasons.get(key) != why
@@ -166,16 +169,19 @@ class Backlog:
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""
         entries, removed, taken = self._ledger.entries, self._removed.entries, self._taken or ()
-        outcomes = [entry.outcome for scan in taken if (entry := entries.get(scan.key)) is not None]
+        known = [entry for scan in taken if (entry := entries.get(scan.key)) is not None]
+        outcomes = [entry.outcome for entry in known]
         only_removed = [removed[scan.key] for scan in taken if scan.key in removed and scan.key not in entries]
         were_here = sum(self._name in entry.targets for entry in only_removed)
-        lacking = [*self._waiting.values(), *(scan for _, scan in self._postponed.values())]
+        lacking = [*self._waiting.values(), *(scan for _, scan, _ in self._postponed.values())]
         return TargetStatus(
             name=self._name,
             taken=len(taken),
             delivered=outcomes.count(Outcome.DELIVERED) + were_here,
             removed=len(only_removed) - were_here,
             refused=outcomes.count(Outcome.REFUSED),
+            gone=sum(is_gone for *_, is_gone in self._postponed.values()),
+            delivered_at=max(_delivery_times(known), default=None),
             oldest=min((scan.taken_at for scan in lacking), default=None),
             trouble=trouble,
         )
@@ -185,3 +191,10 @@ class Backlog:
         if self._is_new("", trouble):
             sentence = f"{trouble}; what it lacks is compared again after a restart"
             log_relay(RelayAction.LEDGER_NOT_WRITTEN, sentence, target=self._name)
+
+
+def _delivery_times(entries: Iterable[LedgerEntry]) -> Iterator[datetime]:
+    for entry in entries:
+        if entry.outcome is Outcome.DELIVERED:
+            with suppress(ValueError):  # a line that somebody edited
+                yield datetime.fromisoformat(entry.at).astimezone(UTC)

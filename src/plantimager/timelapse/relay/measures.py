@@ -7,24 +7,34 @@ number doesn't grow with what it has taken.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
-from plantimager.timelapse.datasets.disk_forecast import forecast_disk
+from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
-from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from prometheus_client.core import Metric
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.store_view import StoreView
+
+CANCELLED: Final = Reason.CANCELLED.value
+"""The outcome of slots that a person gave up, whose records are *skipped* or *interrupted*: they are no loss."""
+
+
+class DiskRules(Struct, frozen=True):
+    """What the configuration says of the datasets' disk."""
+
+    reserve: int = KEEP_FREE
+    """Bytes that no scan uses."""
+    retention: Retention = NO_RETENTION
 
 
 class DiskUse(Struct, frozen=True):
@@ -33,6 +43,19 @@ class DiskUse(Struct, frozen=True):
     free: int
     dataset: int | None
     """The size of the last dataset; ``None`` where there is none."""
+    held: tuple[datetime, ...] = ()
+    """The times of the datasets of the present timelapse that are there, in their order."""
+    rules: DiskRules = DiskRules()
+
+    def full_slot(self, slots: Sequence[datetime]) -> int | None:
+        """Return which of the slots to come finds the disk full, as ``timelapsectl`` forecasts it, if any."""
+        if not self.dataset:
+            return None
+        rules = self.rules
+        forecast = forecast_disk(
+            slots, self.dataset, self.free, rules.reserve, held=self.held, retention=rules.retention
+        )
+        return forecast.full_slot
 
 
 def measure_rig(
@@ -44,9 +67,9 @@ def measure_rig(
     nothing is scheduled.
     """
     by_rig = {"rig": rig}
-    yield InfoMetricFamily(
-        "timelapse_build", "The version of timelapsed that wrote these metrics", {"version": version}
-    )
+    build = InfoMetricFamily("timelapse_build", "The version of timelapsed that wrote these metrics", labels=["rig"])
+    build.add_metric([rig], {"version": version})
+    yield build
     yield from _measure_daemon(by_rig, view)
     yield from _measure_delivery(by_rig, view)
     if disk is not None:
@@ -63,7 +86,7 @@ def measure_rig(
 def _measure_daemon(labels: Mapping[str, str], view: StoreView) -> Iterator[Metric]:
     daemon = view.daemon
     yield _gauge("timelapse_daemon_up", "Whether the daemon of the rig runs", labels, daemon is not None)
-    yield _gauge("timelapse_store_readable", "Whether the relay can read the store", labels, not view.faults)
+    yield _gauge("timelapse_store_readable", "Whether the relay can read the store", labels, not view.is_stale)
     if daemon is not None and daemon.is_live:
         yield _gauge("timelapse_store_degraded", "Whether the store can't be written", labels, bool(daemon.degraded))
         yield _gauge("timelapse_clock_trusted", "Whether the daemon trusts the clock", labels, daemon.clock_trusted)
@@ -71,18 +94,26 @@ def _measure_daemon(labels: Mapping[str, str], view: StoreView) -> Iterator[Metr
 
 
 def _measure_delivery(labels: Mapping[str, str], view: StoreView) -> Iterator[Metric]:
-    pending = _family("timelapse_deliveries_pending", "Datasets that a target doesn't have yet", [*labels, "target"])
+    names = [*labels, "target"]
+    pending = _family("timelapse_deliveries_pending", "Datasets that wait for a target", names)
+    refused = _family("timelapse_deliveries_refused", "Datasets that can't be delivered to a target as they are", names)
+    gone = _family("timelapse_deliveries_gone", "Datasets that a target doesn't have, and that are not here", names)
+    last = _family("timelapse_delivery_last_timestamp_seconds", "When a target last got a dataset", names)
     oldest = _family(
         "timelapse_delivery_oldest_pending_timestamp_seconds",
         "When the oldest dataset was taken that a target doesn't have yet",
-        [*labels, "target"],
+        names,
     )
     for target in view.targets:
         values = [*labels.values(), target.name]
-        pending.add_metric(values, target.taken - target.delivered)
+        pending.add_metric(values, target.waiting)
+        refused.add_metric(values, target.refused)
+        gone.add_metric(values, target.gone)
+        if target.delivered_at is not None:
+            last.add_metric(values, target.delivered_at.timestamp())
         if target.oldest is not None:
             oldest.add_metric(values, target.oldest.timestamp())
-    yield from (family for family in (pending, oldest) if family.samples)
+    yield from (family for family in (pending, refused, gone, last, oldest) if family.samples)
 
 
 def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: DiskUse | None) -> Iterator[Metric]:
@@ -94,9 +125,9 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
     next_at = timelapse.next_at if timelapse.state.is_active else None
     if next_at is not None:
         yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())
-    if timelapse.state.is_active and disk is not None and disk.dataset:
+    if timelapse.state.is_active and disk is not None:
         to_come = timelapse.schedule_times[timelapse.next_idx :]
-        full_slot = forecast_disk(to_come, disk.dataset, disk.free, KEEP_FREE).full_slot
+        full_slot = disk.full_slot(to_come)
         if full_slot is not None:
             yield _gauge(
                 "timelapse_datasets_disk_full_timestamp_seconds",
@@ -109,12 +140,12 @@ def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: Di
 def _measure_slots(labels: Mapping[str, str], timelapse: TimeLapse) -> Iterator[Metric]:
     records = [*timelapse.records.values()]
     outcomes = _family("timelapse_slots", "Slots of the schedule by what became of them", [*labels, "outcome"])
-    counts = dict.fromkeys(RecordStatus, 0)
+    counts = dict.fromkeys([*map(str, RecordStatus), CANCELLED], 0)
     counts[RecordStatus.PENDING] = timelapse.n_slots - len(records)
     for record in records:
-        counts[record.status] += 1
-    for status, count in counts.items():
-        outcomes.add_metric([*labels.values(), status.value], count)
+        counts[CANCELLED if record.reason is Reason.CANCELLED else record.status] += 1
+    for outcome, count in counts.items():
+        outcomes.add_metric([*labels.values(), str(outcome)], count)
     yield outcomes
     attempts = CounterMetricFamily("timelapse_scan_attempts", "Attempts at scans", labels=[*labels])
     attempts.add_metric([*labels.values()], sum(record.attempt for record in records))

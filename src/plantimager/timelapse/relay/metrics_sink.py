@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import threading
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,7 +15,11 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.disk_forecast import dataset_bytes
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.support.distribution import installed_version
+from plantimager.timelapse.support.durable import replace_file
+from plantimager.timelapse.support.side_call import SideCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +27,17 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from plantimager.timelapse.relay.measures import DiskRules
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
 
 LONGEST_WAIT: Final = 60.0
 """Seconds between two files where nothing happens: the disk fills, and the file's age shows that the relay is alive."""
+DISK_SECONDS: Final = 4.0
+"""For the datasets' directory to answer; it may be another computer's. The relay's stop waits a little longer."""
+SHOWN_AGAIN: Final = timedelta(hours=1)
+"""How old the status may be: each newer one is a file that is written."""
 WORLD_READABLE: Final = 0o644
 """node_exporter runs under an account of its own; the file holds no secrets."""
 
@@ -37,48 +47,43 @@ class MetricsSink:
 
     name = "metrics"
 
-    def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost) -> None:
+    def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost, rules: DiskRules) -> None:
         self.path = directory / f"timelapsed-{rig}.prom"
-        self._rig, self._watch, self._host = rig, watch, host
-        self._changed = threading.Condition()
-        self._view: StoreView | None = None
+        self._rig, self._watch, self._host, self._rules = rig, watch, host, rules
+        self._latest = LatestView(host.stop)
+        self._disk = SideCall[DiskUse | None](DISK_SECONDS)
         self.status = SinkStatus(name=self.name, what=str(self.path))
 
     def update(self, view: StoreView) -> None:
         """Have the metrics of a view written."""
-        with self._changed:
-            self._view = view
-            self._changed.notify_all()
+        self._latest.put(view)
 
     def wake(self) -> None:
         """Let the thread see that the relay stops."""
-        with self._changed:
-            self._changed.notify_all()
+        self._latest.wake()
 
     def run(self) -> None:
         """Write until the relay stops; then there is no file, since what it says is true no more."""
-        written: StoreView | None = None
+        view: StoreView | None = None
         while not self._host.stop.is_set():
-            with self._changed:
-                if self._view is written:
-                    self._changed.wait(LONGEST_WAIT)
-                view = self._view
-            if view is not None and not self._host.stop.is_set():
+            view = self._latest.wait(view, LONGEST_WAIT)
+            if view is None or self._host.stop.is_set():
+                continue
+            try:
                 self._write(view)
-                written = view
+            except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
+                log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem)
+                self._host.stop.wait(LONGEST_WAIT)
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
     def _write(self, view: StoreView) -> None:
         timelapse, registry = view.timelapse, CollectorRegistry(auto_describe=False)
         due_at = self._watch.due_at(timelapse) if timelapse is not None and timelapse.state.is_active else None
-        metrics = measure_rig(self._rig, installed_version(), view, self._look_at_disk(view), due_at)
-        registry.register(Given([*metrics]))
-        fresh = self.path.with_suffix(".new")  # which node_exporter doesn't read
+        disk = self._disk.make(lambda: self._look_at_disk(view))
+        registry.register(Given([*measure_rig(self._rig, installed_version(), view, disk, due_at)]))
         try:
-            fresh.write_bytes(generate_latest(registry))
-            fresh.chmod(WORLD_READABLE)
-            fresh.replace(self.path)
+            replace_file(self.path, generate_latest(registry), WORLD_READABLE)
         except OSError as problem:
             trouble = f"{problem.filename or self.path}: {problem.strerror or problem}"
             if trouble != self.status.trouble:
@@ -88,11 +93,13 @@ class MetricsSink:
             self._show("")
 
     def _show(self, trouble: str) -> None:
+        """Give the status a new value where that says something new: the relay looks again after each."""
         before, now = self.status, self._host.clock.now()
-        self.status = SinkStatus(
-            name=self.name, what=before.what, worked_at=before.worked_at if trouble else now, trouble=trouble
-        )
-        if trouble != before.trouble or before.worked_at is None:
+        is_old = before.worked_at is None or abs(now - before.worked_at) >= SHOWN_AGAIN
+        if trouble != before.trouble or (is_old and not trouble):
+            self.status = SinkStatus(
+                name=self.name, what=before.what, worked_at=before.worked_at if trouble else now, trouble=trouble
+            )
             self._host.report()
 
     def _look_at_disk(self, view: StoreView) -> DiskUse | None:
@@ -100,8 +107,10 @@ class MetricsSink:
         last = view.taken.scans[-1:]
         directory = self._host.datasets_of([scan.scan_id for scan in last])
         with suppress(OSError):
-            free = shutil.disk_usage(directory).free
-            return DiskUse(free, dataset_bytes(directory / last[0].scan_id) if last else None)
+            free, there = shutil.disk_usage(directory).free, {*os.listdir(directory)}  # noqa: PTH208 - names suffice
+            taken = taken_scans_of(view.timelapse) if view.timelapse is not None else ()
+            held = tuple(sorted(scan.scheduled_at for scan in taken if scan.scan_id in there))
+            return DiskUse(free, dataset_bytes(directory / last[0].scan_id) if last else None, held, self._rules)
         return None
 
 

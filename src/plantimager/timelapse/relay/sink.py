@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -37,6 +37,32 @@ class Sink(Protocol):
 
     def wake(self) -> None:
         """Let the thread see that the relay stops."""
+
+
+class LatestView:
+    """The view that the thread of a sink works on next. Those in between are never worked on."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._view: StoreView | None = None
+
+    def put(self, view: StoreView) -> None:
+        """Take up a view. Any thread."""
+        with self._changed:
+            self._view = view
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops. Any other thread."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, seen: StoreView | None, seconds: float) -> StoreView | None:
+        """Return the latest view: once it is another than the one ``seen``, the time is over, or the relay stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._view is not seen or self._stop.is_set(), seconds)
+            return self._view
 
 
 class SinkHost(Struct, frozen=True):

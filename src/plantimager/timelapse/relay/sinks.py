@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.datasets.disk_space import kept_free
 from plantimager.timelapse.relay.credentials import Secret, read_secret
 from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
 from plantimager.timelapse.settings.deliver_config import RetentionRules
@@ -125,7 +126,8 @@ def _heartbeat_sink(
 def _metrics_sink(
     settings: MetricsSettings, config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]
 ) -> Sink:
-    from plantimager.timelapse.relay.metrics_sink import MetricsSink  # noqa: PLC0415 - imports the extra
+    from plantimager.timelapse.relay.measures import DiskRules  # noqa: PLC0415 - imports the extra
+    from plantimager.timelapse.relay.metrics_sink import MetricsSink  # noqa: PLC0415 - as above
 
     directory = settings.directory or environment.get("RUNTIME_DIRECTORY")
     if not directory:
@@ -134,7 +136,8 @@ def _metrics_sink(
         )
     own = replace(host, clock=SystemClock())
     watch = _watch(config, own, SLACK)
-    return MetricsSink(places.rig or "default", Path(directory), watch, own)
+    rules = DiskRules(kept_free(config.driver, config.driver_options), config.relay.expected_retention)
+    return MetricsSink(places.rig or "default", Path(directory), watch, own, rules)
 
 
 def _watch(config: Config, host: SinkHost, slack: timedelta) -> ScheduleWatch:

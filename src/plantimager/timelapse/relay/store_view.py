@@ -76,6 +76,8 @@ class StoreView(Struct, frozen=True):
     """Why files can't be read now; what they said before still counts."""
     targets: tuple[TargetStatus, ...] = ()
     """How far each target of delivery is."""
+    is_stale: bool = False
+    """Whether the present store is among what can't be read now."""
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -120,6 +122,7 @@ class StoreViewReader:
             daemon,
             tuple(self.faults.values()),
             tuple(targets),
+            self._places.store in self.faults,
         )
 
     def _archive(self) -> list[Path]:

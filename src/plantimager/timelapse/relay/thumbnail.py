@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import threading
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.datasets.contents import dataset_files
+from plantimager.timelapse.support.side_call import SideCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,19 +26,13 @@ class Thumbnailer:
 
     def __init__(self, datasets_of: Callable[[Iterable[str]], Path]) -> None:
         self._datasets_of = datasets_of
-        self._maker: threading.Thread | None = None
+        self._side = SideCall[bytes](SECONDS)
 
     def make(self, scans: Sequence[TakenScan]) -> bytes:
         """Return a JPEG of the first picture of the last scan; empty where there is none, or it takes too long."""
-        if not scans or (self._maker is not None and self._maker.is_alive()):
-            return b""
-        made: list[bytes] = []
-        self._maker = threading.Thread(target=self._make, args=(scans[-1].scan_id, made), daemon=True)
-        self._maker.start()
-        self._maker.join(SECONDS)
-        return made[0] if made else b""
+        return (self._side.make(lambda: self._make(scans[-1].scan_id)) if scans else None) or b""
 
-    def _make(self, scan_id: str, made: list[bytes]) -> None:
+    def _make(self, scan_id: str) -> bytes:
         from PIL import Image  # noqa: PLC0415 - for messages alone
 
         try:
@@ -51,5 +45,5 @@ class Thumbnailer:
             output = io.BytesIO()
             small.save(output, "JPEG", quality=75)
         except Exception:  # noqa: BLE001 - a picture may be anything, and no message waits for it
-            return
-        made.append(output.getvalue())
+            return b""
+        return output.getvalue()

@@ -145,6 +145,21 @@ def write_durably(
     return written
 
 
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Replace a file whole, but not durably: a power cut may leave it empty. For what is written again after a start.
+
+    Raises
+    ------
+    OSError
+        The old file is still there.
+
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(mode)
+    fresh.replace(path)
+
+
 def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
     """Write all pieces, however few bytes the kernel takes at a time."""
     for first in range(0, len(pieces), MAX_PIECES):

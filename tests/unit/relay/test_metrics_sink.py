@@ -1,0 +1,121 @@
+"""The metrics' file is written whatever happens, seldom makes a status, and goes when the relay stops."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from plantimager.timelapse.relay import metrics_sink
+from plantimager.timelapse.relay.measures import DiskRules
+from plantimager.timelapse.relay.metrics_sink import MetricsSink
+from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+from plantimager.timelapse.relay.sink import LatestView, SinkHost
+from plantimager.timelapse.relay.store_view import StoreView
+from plantimager.timelapse.support.clock import SystemClock
+from stores import read, scan, store_of
+
+NOON = datetime(2026, 6, 22, 12, tzinfo=UTC)
+
+
+class SetClock(SystemClock):
+    """A clock that a test sets."""
+
+    at = NOON
+
+    def now(self):
+        return self.at
+
+
+class World:
+    """A sink with its directory, its thread and what it reported."""
+
+    def __init__(self, tmp_path):
+        self.stop, self.clock, self.reports, self.datasets = threading.Event(), SetClock(), [], tmp_path / "datasets"
+        self.datasets.mkdir()
+        host = SinkHost(self.datasets_of, self.clock, self.stop, lambda: self.reports.append(1))
+        watch = ScheduleWatch(self.clock, timedelta(hours=1), timedelta(minutes=10))
+        self.sink = MetricsSink("a", tmp_path, watch, host, DiskRules())
+        self.thread = threading.Thread(target=self.sink.run, daemon=True)
+
+    def datasets_of(self, _):
+        return self.datasets
+
+    def write(self, view=None):
+        self.sink._write(view or StoreView())
+
+    def end(self):
+        self.stop.set()
+        self.sink.wake()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_status_is_new_once_an_hour_or_with_a_trouble(world, monkeypatch):
+    """Each status is a file in a directory that the relay watches."""
+    for minute in (0, 1, 2, 59):
+        world.clock.at = NOON + timedelta(minutes=minute)
+        world.write()
+    assert (world.sink.status.worked_at, len(world.reports)) == (NOON, 1)
+    world.clock.at = NOON + timedelta(hours=1)
+    world.write()
+    assert (world.sink.status.worked_at, len(world.reports)) == (world.clock.at, 2)
+    monkeypatch.setattr(world.sink, "path", Path("/nowhere/a.prom"))
+    for _ in range(3):
+        world.write()
+    assert "No such file" in world.sink.status.trouble
+    assert len(world.reports) == 3
+
+
+def test_mistake_of_ours_ends_neither_the_thread_nor_leaves_a_file(world, monkeypatch):
+    """The next view is written as if nothing had happened."""
+    faults, right_measures = [ZeroDivisionError()], metrics_sink.measure_rig
+
+    def measure(*arguments):
+        if faults:
+            raise faults.pop()
+        return right_measures(*arguments)
+
+    monkeypatch.setattr(metrics_sink, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(metrics_sink, "measure_rig", measure)
+    world.thread.start()
+    world.sink.update(StoreView())
+    wait_until(world.sink.path.exists, within=10, what="the file")
+    world.end()
+    assert not world.sink.path.exists()
+
+
+def test_disk_that_hangs_leaves_the_other_figures(world, monkeypatch):
+    """A file server that is gone must not look like a host that is off."""
+    goes_on = threading.Event()
+    monkeypatch.setattr(world.sink._disk, "_seconds", 0.01)
+    monkeypatch.setattr(metrics_sink, "dataset_bytes", lambda _: goes_on.wait(10))
+    monkeypatch.setattr(metrics_sink.shutil, "disk_usage", lambda _: goes_on.wait(10))
+    world.write()
+    text = world.sink.path.read_text()
+    assert "timelapse_daemon_up" in text
+    assert "disk_free" not in text
+    goes_on.set()
+
+
+def test_datasets_that_are_there_count_for_the_forecast(world):
+    """Those that were deleted can't be deleted again."""
+    (world.datasets / "tl_1").mkdir()
+    view = StoreView(stored=read(store_of(scan("tl_0"), scan("tl_1"))))
+    use = world.sink._look_at_disk(view)
+    assert use.held == (view.timelapse.schedule_times[1],)
+
+
+def test_stop_before_the_wait_is_seen_at_once():
+    """SIGTERM may come while a file is written."""
+    stop = threading.Event()
+    latest, view = LatestView(stop), StoreView()
+    latest.put(view)
+    stop.set()
+    assert latest.wait(view, 600) is view

@@ -1,0 +1,37 @@
+"""A target's status tells apart what waits, what was refused, and what is not there."""
+
+from datetime import timedelta
+
+from pending import taken_scans
+
+from plantimager.timelapse.channel.ledger import Ledger, Outcome
+from plantimager.timelapse.relay.backlog import GONE_AGAIN, Backlog
+from plantimager.timelapse.support.clock import SystemClock
+
+
+class SetClock(SystemClock):
+    """A clock that a test sets forward."""
+
+    passed = timedelta(0)
+
+    def monotonic(self):
+        return self.passed.total_seconds()
+
+
+def test_what_is_gone_or_refused_does_not_wait(tmp_path):
+    """Until it is looked for again, which may find it."""
+    clock, taken = SetClock(), taken_scans(5)
+    backlog = Backlog("there", Ledger(tmp_path / "there.ledger"), Ledger(tmp_path / "removed"), clock)
+    backlog.refresh(taken)
+    assert (backlog.status("").waiting, backlog.status("").delivered_at) == (5, None)
+    backlog.record(taken.scans[0], Outcome.DELIVERED)
+    backlog.record(taken.scans[1], Outcome.REFUSED, why="it was changed")
+    backlog.postpone_gone(taken.scans[2], "tl_2 is not there")
+    backlog.postpone_failed(taken.scans[3], "error 500")
+    status = backlog.status("")
+    assert (status.delivered, status.refused, status.gone, status.waiting) == (1, 1, 1, 2)
+    assert abs(clock.now() - status.delivered_at) < timedelta(minutes=1)
+    clock.passed = timedelta(seconds=GONE_AGAIN + 1)
+    backlog.record(backlog.next(newest_first=True), Outcome.DELIVERED)
+    backlog.next(newest_first=False)
+    assert (backlog.status("").gone, backlog.status("").waiting) == (0, 2)

@@ -1,0 +1,26 @@
+"""What may hang is called on a thread of its own, one at a time."""
+
+import threading
+
+import pytest
+
+from plantimager.timelapse.support.side_call import SideCall
+
+
+def test_answer_is_returned_and_a_fault_is_raised():
+    """As if it were called here."""
+    side = SideCall(10.0)
+    assert side.make(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        side.make(lambda: 1 // 0)
+    assert side.make(lambda: 8) == 8
+
+
+def test_call_that_hangs_is_left_and_no_second_one_begins():
+    """A disk that hangs for days takes one thread."""
+    side, goes_on = SideCall(0.01), threading.Event()
+    assert side.make(lambda: goes_on.wait(10)) is None
+    calls = []
+    assert side.make(lambda: calls.append(1)) is None
+    assert calls == []
+    goes_on.set()
