@@ -347,3 +347,7 @@ def test_without_a_target_the_relay_says_so(tmp_path):
     with rig.start() as relay:
         assert relay.wait() == 78
     assert "names no target" in "\n".join(relay.said("relay_config_faulty"))
+    rig.place.configure('[relay.retention]\nkeep = "30d"')
+    with rig.start() as relay:
+        assert relay.wait() == 78
+    assert "[relay.retention] removes what every target has" in "\n".join(relay.said("relay_config_faulty"))

@@ -6,15 +6,25 @@ WebDAV has no hashes, so that files are read back; SFTP has.
 import json
 import shutil
 import threading
+from datetime import datetime
 
 import pytest
 from daemon_process import NotifySocket
 from rclone_server import KINDS, PASSWORD, RCLONE, ByteGate, RcloneRig, RcloneServer
+from relay_rig import take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
+from plantimager.timelapse.relay.credentials import Secret
+from plantimager.timelapse.relay.delivery import TargetRefused
+from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
+from plantimager.timelapse.support.clock import SystemClock
+from stores import HOURS
 
 pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
 
@@ -77,6 +87,55 @@ def test_another_dataset_of_that_name_is_left_alone(rig, server):
         relay.wait_for("delivered: tl_1")
         relay.stop()
     assert {name: content for name, content in server.files().items() if name.startswith("tl_0")} == before
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Return a function that brings a dataset to a local directory, which is what a remote is here."""
+    configuration = tmp_path / "local.conf"
+    configuration.write_text("[lab]\ntype = local\n")
+    target = DeliverTarget(remote=f"lab:{tmp_path / 'there'}")
+    at = datetime.fromisoformat(HOURS[0])
+    scan = TakenScan("tl_0", "tl", 0, at, at)
+    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+
+    def deliver(dataset, begin=lambda: None, *, was_begun=False):
+        delivery = RcloneDelivery(target, Secret(configuration, configuration.read_text()))
+        return delivery.deliver(dataset, scan, TakenScans((scan,)), pace, begin, was_begun=was_begun)
+
+    return deliver
+
+
+@pytest.mark.parametrize("has_receipt", [True, False])
+def test_another_rig_that_delivers_the_same_name_meanwhile_keeps_its_files(bring, tmp_path, has_receipt):
+    """It may have removed its own copy by now. One whose receipt is on its way is no different."""
+    ours, theirs = take_dataset(tmp_path / "a", 0), take_dataset(tmp_path / "b", 0, width=16)
+    there = tmp_path / "there" / "tl_0"
+
+    def be_overtaken():
+        shutil.copytree(theirs, there)
+        if not has_receipt:
+            (there / "timelapsed.json").unlink()
+
+    with pytest.raises(TargetRefused, match="has other bytes"):
+        bring(ours, be_overtaken)
+    for path in (path for path in theirs.rglob("*") if path.is_file() and path.suffix != ".json"):
+        assert (there / path.relative_to(theirs)).read_bytes() == path.read_bytes()
+
+
+def test_of_what_was_begun_only_the_beginnings_of_ours_are_completed(bring, tmp_path):
+    """A shorter file of somebody else is none."""
+    ours, there = take_dataset(tmp_path / "a", 0), tmp_path / "there" / "tl_0" / "images" / "camera-00000.jpg"
+    whole = (ours / "images" / there.name).read_bytes()
+    there.parent.mkdir(parents=True)
+    for foreign in (b"x" + whole[1:-9], whole + b"x"):
+        there.write_bytes(foreign)
+        with pytest.raises(TargetRefused, match=r"other bytes as images/camera-00000\.jpg"):
+            bring(ours, was_begun=True)
+        assert there.read_bytes() == foreign
+    there.write_bytes(whole[:-9])
+    assert bring(ours, was_begun=True).sent == 8
+    assert there.read_bytes() == whole
 
 
 def test_a_byte_that_changes_there_is_seen_when_it_is_compared(rig, server):

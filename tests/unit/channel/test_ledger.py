@@ -97,7 +97,7 @@ def test_a_writer_that_did_not_see_the_file_replaced_adds_to_the_new_one(ledger,
     """`timelapsectl deliver` and the relay have the file open at the same time."""
     other = Ledger(path)
     other.refresh()
-    path.write_bytes(path.read_bytes() + b"?\n")
+    path.write_bytes(path.read_bytes() + b"?")
     read(path)  # compacts it into a new file
     ledger.record(LedgerEntry("a 1", Outcome.DELIVERED, "2026"))
     other.record(LedgerEntry("b 1", Outcome.DELIVERED, "2026"))
@@ -138,6 +138,38 @@ def test_a_forgotten_dataset_is_unknown(ledger, path):
     assert not ledger.refresh()
 
 
+def test_a_damaged_line_brings_back_nothing_that_it_may_have_taken_back(ledger, path):
+    """What was begun or removed stays: the one is compared in any case, the other can't be any more."""
+    begun = LedgerEntry("tl_7 2026", Outcome.BEGUN, "2026")
+    removed = LedgerEntry("tl_8 2026", Outcome.REMOVED, "2026", why="lab")
+    ledger.record(begun, removed)
+    size = path.stat().st_size
+    forget_datasets(Ledger(path), lambda entry: entry.scan_id == "tl_1", "2027")
+    content = path.read_bytes()
+    late = LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026")
+    path.write_bytes(content[:size] + content[size:].replace(b"tl_1", b"tl_?") + _encode(late))
+    for _ in range(2):
+        assert read(path)[0] == {entry.key: entry for entry in (begun, removed, late)}
+
+
+@pytest.mark.parametrize("torn", [b"t", b"x" * 9999, b"\0" * 4096])
+def test_a_torn_line_is_cut_off_by_the_next_record(ledger, path, torn):
+    """The file has no damage then, and nothing before it is doubted."""
+    path.write_bytes(path.read_bytes() + torn)
+    last = LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026")
+    Ledger(path).record(last)
+    assert read(path) == ({**BY_KEY, last.key: last}, 0)
+
+
+def test_whoever_only_looks_at_the_file_of_another_user_leaves_it(ledger, path, monkeypatch):
+    """As root does, who would follow names in a directory of the service."""
+    content = path.read_bytes() + b"torn"
+    path.write_bytes(content)
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    assert read(path) == (BY_KEY, 1)
+    assert path.read_bytes() == content
+
+
 def test_what_another_has_forgotten_is_noticed_after_a_record_of_our_own(ledger, path):
     """`timelapsectl deliver --retry` while the relay delivers."""
     forget_datasets(Ledger(path), lambda entry: entry.scan_id == "tl_1", "2027")
@@ -152,7 +184,7 @@ def test_what_another_has_forgotten_is_noticed_after_a_record_of_our_own(ledger,
 
 def test_what_another_adds_before_a_compaction_is_kept(ledger, path, monkeypatch):
     """It has been read neither by us nor into the new file."""
-    path.write_bytes(path.read_bytes() + b"?\n")
+    path.write_bytes(b"?\n" + path.read_bytes())
     compact = ledger._compact
     late = LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026")
 

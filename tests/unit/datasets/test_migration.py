@@ -293,3 +293,16 @@ def test_whatever_the_metadata_say_a_sentence_or_a_sound_dataset(about, picture)
             return
         assert find_differences(dataset) == []
         assert not migrate_dataset(dataset, OURS)
+
+
+@pytest.mark.parametrize("text", [b"", b"{"])
+def test_what_stands_aside_stays_where_no_receipt_can_be_read(earlier, text):
+    """A receipt that can't be read is like no other; the pictures may be the only ones."""
+    dataset = earlier()
+    old = dataset.with_name(f".{dataset.name}.before-migration")
+    shutil.copytree(dataset, old)
+    for directory in (dataset, old):
+        (directory / RECEIPT).write_bytes(text)
+    pictures = pictures_of(old)
+    finish_interrupted(dataset.parent)
+    assert pictures_of(old) == pictures

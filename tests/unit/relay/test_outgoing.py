@@ -153,3 +153,20 @@ def test_the_raw_file_beside_a_picture_stays_on_the_rig(dataset):
     after = prepare_dataset(dataset, FIRST)
     assert (after.files, after.metadata) == (before.files, before.metadata)
     assert (before.left, after.left) == (0, 1)
+
+
+def test_metadata_that_plantdb_does_not_get_are_left(dataset):
+    """They may be what the scan was for."""
+    assert prepare_dataset(dataset, FIRST).left == 0
+    (dataset / "metadata" / "spectra.csv").write_text("400,0.1")
+    (dataset / "metadata" / "images" / "other.json").write_text("{}")
+    change_receipt(dataset, files=None)
+    assert prepare_dataset(dataset, FIRST).left == 2
+
+
+def test_metadata_that_are_no_object_are_refused(dataset):
+    """They would go out as none."""
+    (dataset / "metadata" / "images" / "camera-00000.json").write_text("[1]")
+    change_receipt(dataset, files=None)
+    with pytest.raises(DatasetRefused, match=r"camera-00000\.json can't be read: not an object"):
+        prepare_dataset(dataset, FIRST)

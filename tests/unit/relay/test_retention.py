@@ -9,17 +9,18 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from relay_rig import take_dataset
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.retention import RetentionSink
 from plantimager.timelapse.relay.sink import SinkHost
-from plantimager.timelapse.relay.store_view import StoreView
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.deliver_config import RetentionRules
-from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.clock import ClockEvidence, SystemClock
 from stores import HOURS
 
 OWNER = Owner(rig="", store="/s", host="h", machine="m")
@@ -28,8 +29,13 @@ ALL = RetentionRules(keep=timedelta(days=1))
 
 
 class Clock(SystemClock):
+    is_synchronised = True
+
     def now(self):
         return NOW
+
+    def evidence(self):
+        return ClockEvidence(self.is_synchronised, set_from_rtc=False, detail="")
 
 
 class World:
@@ -58,7 +64,7 @@ class World:
 
     def remove(self, rules=ALL):
         """Make one pass of a new relay; return which slots are still here."""
-        self.make(rules).remove_due(TakenScans(self.scans))
+        self.make(rules).remove_due(TakenScans(self.scans), is_clock_trusted=True)
         return self.here()
 
     def here(self):
@@ -116,7 +122,7 @@ def test_a_short_disk_with_nothing_to_remove_is_said_once(world, said):
     """A person may make space, or mend the target."""
     sink = world.make(RetentionRules(keep_free=1 << 60))
     for _ in range(2):
-        sink.remove_due(TakenScans(world.scans))
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
     assert world.here() == [0, 1, 2]
     assert [word for word, _ in said] == ["datasets_kept"]
 
@@ -194,7 +200,7 @@ def test_killed_anywhere_it_is_whole_or_finished_at_the_next_start(world, said, 
         patch.setattr(os, "unlink", dying(os.unlink))
         patch.setattr(os, "rmdir", dying(os.rmdir))
         with pytest.raises(SystemExit):
-            world.make().remove_due(TakenScans(world.scans))
+            world.make().remove_due(TakenScans(world.scans), is_clock_trusted=True)
     there = {path.relative_to(world.datasets) for path in (world.datasets / "tl_0").rglob("*")}
     assert there in (whole, set())
     assert world.remove() == [1, 2]
@@ -220,3 +226,81 @@ def test_a_directory_that_may_not_be_written_is_said_with_what_to_do(world, said
     assert said[0][0] == "datasets_kept"
     assert "Read-only file system; see systemd/examples/retention.conf" in said[0][1]
     assert world.here() == [0, 1, 2]
+
+
+def test_a_linked_dataset_stays_and_the_others_go(world, said):
+    """Its name would go, and its pictures stay."""
+    world.deliver(0, 1)
+    elsewhere = world.datasets.parent / "elsewhere"
+    (world.datasets / "tl_0").rename(elsewhere)
+    (world.datasets / "tl_0").symlink_to(elsewhere)
+    assert world.remove() == [0, 2]
+    assert "tl_0 stays here: " in said[-1][1]
+
+
+def test_a_dataset_that_can_not_be_deleted_whole_is_not_begun(world, said, monkeypatch):
+    """A folder in it that belongs to somebody else."""
+    world.deliver(0, 1)
+    monkeypatch.setattr(module.os, "access", lambda path, _: not str(path).endswith("tl_0/images"))
+    assert world.remove() == [0, 2]
+    assert "tl_0/images: Permission denied" in said[-1][1]
+
+
+def test_what_can_not_be_deleted_stops_nothing_else(world, said, monkeypatch):
+    """It is reported once, tried again in every pass, and no dataset any more."""
+    delete, is_faulty = shutil.rmtree, [True]
+
+    def fail(path):
+        if is_faulty[0] and path.name.startswith(".tl_0."):
+            raise OSError(5, "Input/output error", str(path))
+        delete(path)
+
+    monkeypatch.setattr(module.shutil, "rmtree", fail)
+    world.deliver(0, 1)
+    sink = world.make()
+    for _ in range(3):
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert [path.name for path in world.datasets.iterdir() if not path.name.startswith(".")] == ["tl_2"]
+    kept = [sentence for word, sentence in said if word == "datasets_kept"]
+    assert len(kept) == 2
+    assert all("Input/output error" in sentence for sentence in kept)
+    is_faulty[0] = False
+    world.deliver(2)
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == []
+
+
+def test_without_a_trusted_clock_nothing_is_old(world, said):
+    """The daemon's word counts, without a daemon the kernel's; a short disk needs no clock."""
+    world.deliver(0, 1, 2)
+    live = DaemonFacts(1, is_live=True, clock_trusted=False)
+    sink = world.make()
+    assert not sink._is_clock_trusted(live)
+    assert sink._is_clock_trusted(replace(live, clock_trusted=True))
+    assert sink._is_clock_trusted(None)
+    world.host.clock.is_synchronised = False
+    assert not sink._is_clock_trusted(None)
+    assert not sink._is_clock_trusted(replace(live, is_live=False, clock_trusted=True))
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=False)
+    assert world.here() == [0, 1, 2]
+    world.make(RetentionRules(keep_free=1 << 60)).remove_due(TakenScans(world.scans), is_clock_trusted=False)
+    assert world.here() == []
+
+
+def test_what_has_to_stay_is_one_line_and_once(world, said, monkeypatch):
+    """Also where it is read again the next day."""
+    monkeypatch.setattr(module, "KEPT_AGAIN", 0.0)
+    for slot in range(3):
+        (world.datasets / f"tl_{slot}" / "notes.txt").write_text("mine")
+    world.deliver(0, 1, 2)
+    sink = world.make()
+    for _ in range(2):
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert said == [("datasets_kept", "tl_0 stays here: notes.txt was added after the scan; 2 more stay, too")]
+
+
+def test_a_disk_is_judged_before_there_is_a_directory_of_datasets(world, said):
+    """A rig that has taken nothing yet."""
+    shutil.rmtree(world.datasets)
+    world.make(RetentionRules(keep_free=1)).remove_due(TakenScans(()), is_clock_trusted=True)
+    assert said == []

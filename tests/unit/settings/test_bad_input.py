@@ -20,6 +20,7 @@ FIXED_TIMES = NAMED + 'mode = "fixed_times"\n'
 CIRCLE = '[ScanPath]\nclass_name = "Circle"\n[ScanPath.kwargs]\ncenter_x = 375\ncenter_y = 375\nradius = 350\n'
 
 A_NAME = "write letters, digits, ., _ and -, at most 64, no leading dot"
+AN_ABSOLUTE_PATH = "write an absolute path, such as /srv/scans"
 A_DURATION = "not a duration; write seconds or 1h, 1h30m, 2d-3h"
 A_TIME = "not a date and time; write 2026-06-22T08:00:00 (local) or 2026-06-22T06:00:00+00:00"
 TWO_TIMES = 'write two times, such as "22:00-07:00"'
@@ -49,6 +50,18 @@ CONFIGURATIONS = [
     (
         '[relay.deliver."a/b"]\nuser = "rig"',
         "[relay.deliver] a/b: the name of a target has letters, digits, _ and -, at most 32",
+    ),
+    *(
+        (f'[relay.{table}]\n{key} = "mailto://me:topsecret@h"', f"[relay.{table}] {key}: {AN_ABSOLUTE_PATH}")
+        for table, key in (
+            ("notify", "urls_file"),
+            ("heartbeat", "url_file"),
+            ("deliver.db", "password_file"),
+        )
+    ),
+    (
+        '[relay.deliver.lab]\nremote = "lab:x"\nrclone_config = "[lab] pass = topsecret"',
+        f"[relay.deliver.lab] rclone_config: {AN_ABSOLUTE_PATH}",
     ),
     ('[relay.notify]\nquiet = "late"', '[relay.notify] quiet = "late": write two times, such as "22:00-07:00"'),
     ('[relay.notify]\nquiet = "25:00-26:00"', f'[relay.notify] quiet = "25:00-26:00": {TWO_TIMES}'),

@@ -1,7 +1,8 @@
 """The ledger of a delivery target: which datasets it has, in an append-only file of one line each.
 
-A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. A line that a power cut tore, or that the
-disk damaged, is left out: then the dataset is compared again with what the target has. `Ledger` is used by the relay,
+A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. The last line, where a power cut tore it,
+is left out. A line that the disk damaged may have taken back any line before it: what those claim is not believed, and
+the datasets are compared again with what the target has. `Ledger` is used by the relay,
 which records, and by ``timelapsectl deliver``, which has it forget; a lock of the file keeps them apart.
 """
 
@@ -35,6 +36,7 @@ MAX_LEDGER_BYTES: Final = 1 << 28
 """A million datasets."""
 REMOVED_LEDGER: Final = "removed"
 """The ledger of the datasets that retention has removed; the names of those of targets have an ending."""
+_PIECE: Final = 4096
 SPARE_LINES: Final = 1000
 """Lines of earlier outcomes that may stay in the file before it is written again without them."""
 
@@ -52,6 +54,10 @@ class Outcome(StrEnum):
     """It was removed here, after its delivery to the targets that `LedgerEntry.why` names."""
     FORGOTTEN = "forgotten"
     """Nothing is known of it any more."""
+
+
+_HARMLESS: Final = frozenset({Outcome.BEGUN, Outcome.REMOVED})
+"""What may be believed though it was taken back: the first is compared anyway, the second never is."""
 
 
 class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -116,12 +122,14 @@ class Ledger:
             content = b""
         except FileTooLarge:
             content = b"?"  # as good as lost
-        lines = content.split(b"\n")
-        read = [_decode(line) for line in lines if line]
-        self.damaged_lines = sum(entry is None for entry in read)
-        self.entries = _last_outcomes(entry for entry in read if entry is not None)
+        read = [_decode(line) for line in content.split(b"\n") if line]
+        self.damaged_lines = read.count(None)
+        if read and read[-1] is None and not content.endswith(b"\n"):
+            read.pop()  # torn: it never counted
+        self.entries = _last_outcomes(read)
         self._signature = before
-        if self.damaged_lines or len(read) > 2 * len(self.entries) + SPARE_LINES:
+        is_long = len(read) > 2 * len(self.entries) + SPARE_LINES
+        if (self.damaged_lines or is_long) and self._is_own():
             self._compact()
         return True
 
@@ -143,8 +151,8 @@ class Ledger:
             status = os.fstat(descriptor)
             size, before = status.st_size, (status.st_ino, status.st_size)
             was_read = before == self._signature or (not size and self._signature in {None, (0, 0)})
-            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            text = b"\n" * torn + b"".join(map(_encode, entries))
+            size = _end_last_line(descriptor, size)
+            text = b"".join(map(_encode, entries))
             written = os.write(descriptor, text)
             os.fsync(descriptor)
             if written < len(text):
@@ -154,8 +162,15 @@ class Ledger:
             if was_read:  # else somebody has added to it since the last `refresh`, which the next one is to read
                 self._signature = (status.st_ino, size + written)
 
+    def _is_own(self) -> bool:
+        """Whether the file is this process's user's: root, who looks at it, replaces nothing of others."""
+        try:
+            return self.path.lstat().st_uid == os.geteuid()
+        except FileNotFoundError:
+            return False
+
     def _compact(self) -> None:
-        """Write the file again, with the last outcomes only. Its owner stays, also where root does this."""
+        """Write the file again, with the last outcomes only."""
         with self._locked() as descriptor:
             status = os.fstat(descriptor)
             if (status.st_ino, status.st_size) != self._signature:  # somebody has just added to it
@@ -184,9 +199,30 @@ def dataset_key(scan_id: str, scheduled_at: datetime) -> str:
     return f"{scan_id} {scheduled_at.isoformat()}"
 
 
-def _last_outcomes(entries: Iterable[LedgerEntry]) -> dict[str, LedgerEntry]:
-    last = {entry.key: entry for entry in entries}
+def _last_outcomes(entries: Iterable[LedgerEntry | None]) -> dict[str, LedgerEntry]:
+    """Return the last entries; ``None`` is a damaged one, before which nothing counts that one could take back."""
+    last: dict[str, LedgerEntry] = {}
+    for entry in entries:
+        if entry is None:
+            last = {key: entry for key, entry in last.items() if entry.outcome in _HARMLESS}
+        else:
+            last[entry.key] = entry
     return {key: entry for key, entry in last.items() if entry.outcome is not Outcome.FORGOTTEN}
+
+
+def _end_last_line(descriptor: int, size: int) -> int:
+    """End a last line that lacks its end, or cut it off where it is torn; return the size of the file then."""
+    tail = b""
+    while len(tail) < size and b"\n" not in tail:
+        start = max(size - len(tail) - _PIECE, 0)
+        tail = os.pread(descriptor, size - len(tail) - start, start) + tail
+    line = tail.rpartition(b"\n")[2]
+    if not line:
+        return size
+    if _decode(line) is not None:
+        return size + os.write(descriptor, b"\n")
+    os.ftruncate(descriptor, size - len(line))
+    return size - len(line)
 
 
 def _encode(entry: LedgerEntry) -> bytes:

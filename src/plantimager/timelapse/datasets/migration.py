@@ -85,10 +85,16 @@ def finish_interrupted(datasets: Path) -> None:
         if not os.path.lexists(dataset):
             old.rename(dataset)
             sync_directory(datasets)
-        elif not (old / RECEIPT).exists() or _receipt_without_digests(old) == _receipt_without_digests(dataset):
+        elif not (old / RECEIPT).exists() or _has_same_receipt(old, dataset):
             shutil.rmtree(old)  # else somebody has put another dataset there meanwhile
     for new in datasets.glob(f".*.{_NEW}"):
         shutil.rmtree(new)
+
+
+def _has_same_receipt(old: Path, dataset: Path) -> bool:
+    """Return whether both have the same receipt but for the digests; not where one can't be read."""
+    receipt = _receipt_without_digests(old)
+    return receipt is not None and receipt == _receipt_without_digests(dataset)
 
 
 def _receipt_without_digests(dataset: Path) -> Mapping[str, Any] | None:

@@ -6,7 +6,13 @@ import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, picture_metadata, scan_metadata
+from plantimager.timelapse.datasets.plantdb_metadata import (
+    FILESET,
+    FILESET_METADATA,
+    OURS,
+    picture_metadata,
+    scan_metadata,
+)
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 from plantimager.timelapse.support.durable import read_regular, write_durably
@@ -84,7 +90,7 @@ class PlantDbLayout:
         for file in self._files:
             (self._directory / FILESET / file["file"]).stat()
         self._write_metadata("metadata.json", self._scan_metadata())
-        self._write_metadata(f"{FILESET}.json", {"channels": ["rgb"]})
+        self._write_metadata(f"{FILESET}.json", FILESET_METADATA)
         # Several threads add pictures.
         files = sorted(self._files, key=lambda file: (int(file["id"].rpartition("-")[2]), file["id"]))
         filesets = {"filesets": [{"id": FILESET, "files": files}]}

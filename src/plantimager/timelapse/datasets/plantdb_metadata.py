@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FILESET: Final = "images"
 """The fileset without which PlantDB's list of all scans fails."""
 
+FILESET_METADATA: Final = {"channels": ["rgb"]}
+"""What PlantDB keeps of a fileset."""
 OURS: Final = "timelapsed"
 """The key of our own metadata, of a scan and of a picture."""
 

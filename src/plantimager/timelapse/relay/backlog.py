@@ -59,7 +59,7 @@ class Backlog:
             return False
         trouble = ""
         if was_read and (n := self._ledger.damaged_lines):
-            trouble = f"{n} line{'s' * (n > 1)} can't be read; those datasets are compared again"
+            trouble = f"{n} line{'s' * (n > 1)} can't be read; datasets are compared again"
         elif was_read and before > len(self._ledger.entries) == 0 and not path.exists():
             trouble = "it is gone; all is compared again"
         if trouble:

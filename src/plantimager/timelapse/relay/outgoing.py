@@ -13,7 +13,14 @@ from PIL import Image
 
 from plantimager.timelapse.datasets.contents import LIST_OF_FILES, PICTURE_SUFFIXES
 from plantimager.timelapse.datasets.plantdb_layout import MAX_METADATA_BYTES
-from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, cameras_of, picture_metadata, scan_metadata
+from plantimager.timelapse.datasets.plantdb_metadata import (
+    FILESET,
+    FILESET_METADATA,
+    OURS,
+    cameras_of,
+    picture_metadata,
+    scan_metadata,
+)
 from plantimager.timelapse.datasets.receipt import OBSERVED
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused, read_sealed
 from plantimager.timelapse.scan.miappe import as_table
@@ -32,6 +39,8 @@ EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A file id; PlantDB refuses others, and answers a dot with an error of its own."""
+_SCAN: Final = "metadata/metadata.json"
+_FILESET: Final = f"metadata/{FILESET}.json"
 
 
 class OutgoingFile(Struct, frozen=True):
@@ -55,7 +64,7 @@ class OutgoingDataset(Struct, frozen=True):
     digest: str
     """That of the receipt."""
     left: int
-    """Files that PlantDB doesn't take, and that are no metadata: they stay here alone."""
+    """Files that PlantDB doesn't take, also of metadata: they stay here alone."""
 
     @property
     def bytes(self) -> int:
@@ -84,7 +93,7 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     pictures = [path for path in pictures if path.suffix.lower() in EXTENSIONS or path.stem not in taken]
     if not pictures:
         raise DatasetRefused("it has no picture")
-    about = _read_object(directory / "metadata/metadata.json")
+    about = _read_object(directory / _SCAN)
     if OBSERVED in receipt:  # a program of the operator writes no metadata of ours to hold it
         about[OURS] = {**as_table(about.get(OURS)), OBSERVED: receipt[OBSERVED]}
     cameras = cameras_of(about)
@@ -94,8 +103,10 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
     slot = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
-    sent = {*pictures, directory / LIST_OF_FILES}
-    left = sum(path not in sent and path.relative_to(directory).parts[0] != "metadata" for path in digests)
+    sent = {*pictures, directory / LIST_OF_FILES, directory / _SCAN, *(_about(directory, file) for file in ids)}
+    if _read_object(directory / _FILESET) == FILESET_METADATA:
+        sent.add(directory / _FILESET)
+    left = sum(path not in sent for path in digests)
     return OutgoingDataset(scan.scan_id, scan_metadata(about, slot), files, sealed.digest, left)
 
 
@@ -112,9 +123,13 @@ def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[st
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
-    about = _read_object(directory / "metadata" / FILESET / f"{file_id}.json")
+    about = _read_object(_about(directory, file_id))
     metadata = picture_metadata(about, cameras.get(str(about.get("camera_name"))), path)
     return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, metadata)
+
+
+def _about(directory: Path, file_id: str) -> Path:
+    return directory / "metadata" / FILESET / f"{file_id}.json"
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -125,4 +140,6 @@ def _read_object(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as problem:
         raise DatasetRefused(f"{path.name} can't be read: {problem}") from None
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise DatasetRefused(f"{path.name} can't be read: not an object")
+    return value

@@ -21,7 +21,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from plantimager.timelapse.datasets.plantdb_metadata import FILESET
+from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_METADATA
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
 from plantimager.timelapse.support.text import one_line
 
@@ -204,7 +204,7 @@ class PlantDbClient:
     def create(self, dataset: OutgoingDataset) -> None:
         """Make the scan and its fileset, where they aren't there. A picture must follow at once."""
         scan = {"metadata": dict(dataset.metadata)}
-        fileset = {"metadata": {"channels": ["rgb"]}}
+        fileset = {"metadata": FILESET_METADATA}
         for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
             answer = self.call("POST", path, partial(dict, json=body))
             if answer.status_code not in (CREATED, CONFLICT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,8 @@ TRIES: Final = 2
 class RcloneDelivery:
     """The way to a remote of rclone: the sealed directory goes there as it is, the receipt last.
 
-    So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off.
+    So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off: it
+    has the first bytes of ours, and is the only thing that is overwritten.
     """
 
     def __init__(self, target: DeliverTarget, configuration: Secret) -> None:
@@ -79,7 +81,7 @@ class _Copy:
     def __init__(self, rclone: Rclone, directory: Path, remote: str, pace: TargetPace, *, by_length: bool) -> None:
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
         self._run = partial(rclone.run, pace)
-        self._places = str(directory), remote
+        self._directory, self._places = directory, (str(directory), remote)
 
     def compare(self, names: Sequence[str]) -> Mapping[str, str]:
         """Return how each file is there: `SAME`, `MISSING` or `OTHER`.
@@ -107,29 +109,52 @@ class _Copy:
         ------
         TargetRefused
             There are others than ours.
+        Unreachable
+            The remote doesn't say what there is.
 
         """
         other = [name for name, verdict in there.items() if verdict == OTHER]
-        are_ours = there[RECEIPT] == MISSING or other == [RECEIPT]
-        if other and not (was_begun and are_ours):
-            raise TargetRefused(f"{self._remote} has other bytes as {other[0]}, and nothing there is overwritten")
+        may_be_ours = was_begun and (there[RECEIPT] == MISSING or other == [RECEIPT])
+        ours = self._beginnings(other) if other and may_be_ours else ()
+        foreign = [name for name in other if name not in ours]
+        if foreign:
+            raise TargetRefused(f"{self._remote} has other bytes as {foreign[0]}, and nothing there is overwritten")
         return other
+
+    def _beginnings(self, names: Sequence[str]) -> Collection[str]:
+        """Return the files there that are the first bytes of ours, and no more."""
+        sizes = self._run("lsf", self._remote, "-R", "--files-only", "--format", "sp", "--separator", " ", names=names)
+        digests = self._run("hashsum", "SHA-256", "--download", self._remote, names=names)
+        size_of = {name: size for size, _, name in (line.partition(" ") for line in sizes.listed)}
+        digest_of = {name: digest for digest, _, name in (line.partition("  ") for line in digests.listed)}
+        if not all(size_of.get(name, "").isdecimal() and name in digest_of for name in names):
+            raise Unreachable(self._rclone.in_words((sizes if sizes.status else digests).reason))
+        return {name for name in names if self._is_beginning(name, int(size_of[name]), digest_of[name])}
+
+    def _is_beginning(self, name: str, size: int, digest: str) -> bool:
+        with (self._directory / name).open("rb") as file:
+            content = file.read(size)
+            return bool(file.read(1)) and hashlib.sha256(content).hexdigest() == digest
 
     def send_compared(self, names: Sequence[str], cut_off: Collection[str]) -> None:
         """Copy files that are not there, or ``cut_off``, and compare them; what fails by its connection once more.
 
+        The receipt is compared with them: somebody else may have brought a dataset of that name meanwhile.
+
         Raises
         ------
+        TargetRefused
+            There are others than ours by now.
         ServerFailed
             One isn't there then, or is another.
 
         """
-        for _ in range(TRIES):  # what is refused as immutable now is ours: a frozen server wrote it late, and half
+        for _ in range(TRIES):  # a frozen server may have written late, and half, what is refused as immutable now
             run = self._send([name for name in names if name not in cut_off], "--immutable")
             run = self._send([name for name in names if name in cut_off]) or run
-            there = self.compare(names)
-            names = [name for name, verdict in there.items() if verdict != SAME]
-            cut_off = [name for name, verdict in there.items() if verdict == OTHER]
+            there = self.compare([*dict.fromkeys((*names, RECEIPT))])
+            cut_off = self.cut_off(there, was_begun=True)
+            names = [name for name in names if there[name] != SAME]
             if not names:
                 return
         reason = self._rclone.in_words(run.reason) if run is not None and run.status else "it was taken"

@@ -49,6 +49,8 @@ class RcloneRun:
         self.status = 0
         self.verdicts: dict[str, str] = {}
         """What ``check`` says of each file: = the same, + not there, * different, ! not known."""
+        self.listed: list[str] = []
+        """The lines that are no message."""
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._progress: object = None
 
@@ -69,6 +71,7 @@ class RcloneRun:
             stats = message.get("stats")
         except (ValueError, AttributeError):
             self._messages.append(_PREAMBLE.sub("", text))
+            self.listed.append(text)
             return
         if isinstance(stats, dict):
             self._progress = tuple(stats.get(name) for name in ("bytes", "checks", "transfers"))

@@ -8,6 +8,7 @@ somebody has changed or added since the scan may be the only copy, and stays.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import threading
 from contextlib import suppress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.relay.sink import SinkHost
-    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.scan.request import Owner
     from plantimager.timelapse.settings.deliver_config import RetentionRules
@@ -53,18 +54,18 @@ class RetentionSink:
         self._rules, self._owner, self._host = rules, owner, host
         self._ledgers = {name: Ledger(path) for name, path in ledgers.items()}
         self._removed = Ledger(removed)
-        self._kept: dict[str, float] = {}
-        """Datasets that had to stay, by their keys, with the time from which on they are read again."""
+        self._kept: dict[str, tuple[float, str]] = {}
+        """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
         self._told = ""
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._changed = threading.Condition()
-        self._taken: TakenScans | None = None
+        self._view: StoreView | None = None
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now, and at the ledgers."""
         with self._changed:
-            self._taken = view.taken
+            self._view = view
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -76,20 +77,26 @@ class RetentionSink:
         """Remove what may go until the relay stops."""
         while not self._host.stop.is_set():
             with self._changed:
-                taken = self._taken
-            if taken is not None:
+                view = self._view
+            if view is not None:
                 try:
-                    self.remove_due(taken)
+                    self.remove_due(view.taken, is_clock_trusted=self._is_clock_trusted(view.daemon))
                 except OSError as problem:
-                    self._report_kept(_describe(problem))
+                    self._report_kept([_describe(problem)])
                 except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                     log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
             with self._changed:
-                if self._taken is taken and not self._host.stop.is_set():
+                if self._view is view and not self._host.stop.is_set():
                     self._changed.wait(LOOK_AGAIN)
 
-    def remove_due(self, taken: TakenScans) -> None:
-        """Make one pass, and report it in one line.
+    def _is_clock_trusted(self, daemon: DaemonFacts | None) -> bool:
+        """Return the daemon's own word; without one that of the kernel."""
+        if daemon is not None and daemon.is_live:
+            return daemon.clock_trusted
+        return self._host.clock.evidence().kernel_synchronised
+
+    def remove_due(self, taken: TakenScans, *, is_clock_trusted: bool) -> None:
+        """Make one pass, and report it in one line. By a clock that isn't trusted nothing is old enough.
 
         Raises
         ------
@@ -99,25 +106,26 @@ class RetentionSink:
         """
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
-        if not self._is_tidy:
-            self._finish(taken.scans)
-            self._is_tidy = True
+        kept = [] if self._is_tidy else self._finish(taken.scans)
         gone: list[LedgerEntry] = []
         try:
             for scan in self._candidates(taken.scans):
-                if self._host.stop.is_set() or not self._is_due(scan):
+                if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
                     break
-                if (entry := self._remove(scan)) is not None:
-                    gone.append(entry)
+                try:
+                    gone.append(self._remove(scan))
+                except _Stays as objection:
+                    if self._keep(scan, str(objection)):
+                        kept.append(f"{scan.scan_id} stays here: {objection}")
         finally:
             self._report_removed(gone)
-        self._report_short()
+        self._report_kept(kept)
 
     def _candidates(self, scans: Iterable[TakenScan]) -> Iterator[TakenScan]:
         """Yield the scans whose datasets may go, the oldest first."""
         now = self._host.clock.monotonic()
         for scan in sorted(scans, key=lambda scan: scan.taken_at):
-            is_known = scan.key in self._removed.entries or self._kept.get(scan.key, now) > now
+            is_known = scan.key in self._removed.entries or self._kept.get(scan.key, (now, ""))[0] > now
             if not is_known and self._digest_everywhere(scan):
                 yield scan
 
@@ -130,8 +138,8 @@ class RetentionSink:
         is_whole = any(entry.left == 0 for entry in known)
         return digests.pop() if is_verified and is_whole and len(digests) == 1 else ""
 
-    def _is_due(self, scan: TakenScan) -> bool:
-        keep = self._rules.keep
+    def _is_due(self, scan: TakenScan, *, is_clock_trusted: bool) -> bool:
+        keep = self._rules.keep if is_clock_trusted else None
         return self._is_short() or (keep is not None and self._host.clock.now() - scan.taken_at > keep)
 
     def _is_short(self) -> bool:
@@ -139,41 +147,48 @@ class RetentionSink:
         return keep_free is not None and self._free() < keep_free
 
     def _free(self) -> int:
-        return shutil.disk_usage(self._host.datasets_of(())).free
+        directory = self._host.datasets_of(())
+        return shutil.disk_usage(next(path for path in (directory, *directory.parents) if path.exists())).free
 
     # --- one dataset ------------------------------------------------------------------------------
 
-    def _remove(self, scan: TakenScan) -> LedgerEntry | None:
-        """Remove one dataset; return its entry, ``None`` where it stays."""
+    def _remove(self, scan: TakenScan) -> LedgerEntry:
+        """Remove one dataset; return its entry.
+
+        Raises
+        ------
+        _Stays
+            It is here afterwards, or a part of it under another name. Without words where it is gone already.
+
+        """
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
-        objection = ""
         try:
             sealed = read_sealed(directory, scan)
+            _check_deletable(directory)
         except DatasetGone:
-            self._keep(scan)
-            return None
-        except (DatasetRefused, OSError) as problem:
-            objection = str(problem)
-        else:
-            added = next((path for path in dataset_files(directory) if path not in sealed.files), None)
-            if other_owner(sealed.receipt, self._owner) is not None:
-                objection = "it is another rig's"
-            elif not isinstance(sealed.receipt.get(FILES), dict):
-                objection = "its receipt has no digests"
-            elif added is not None:
-                objection = f"{added.relative_to(directory)} was added after the scan"
-            elif not self._is_still(scan, sealed.digest):
-                objection = "it is not what was delivered"
-        if objection:
-            self._keep(scan)
-            self._report_kept(f"{scan.scan_id} stays here: {objection}")
-            return None
+            raise _Stays from None
+        except DatasetRefused as problem:
+            raise _Stays(str(problem)) from None
+        except OSError as problem:
+            raise _Stays(_describe(problem)) from None
+        added = next((path for path in dataset_files(directory) if path not in sealed.files), None)
+        if other_owner(sealed.receipt, self._owner) is not None:
+            raise _Stays("it is another rig's")
+        if not isinstance(sealed.receipt.get(FILES), dict):
+            raise _Stays("its receipt has no digests")
+        if added is not None:
+            raise _Stays(f"{added.relative_to(directory)} was added after the scan")
+        if not self._is_still(scan, sealed.digest):
+            raise _Stays("it is not what was delivered")
         aside = directory.with_name(self._removal_name(scan))
+        was_tidy, self._is_tidy = self._is_tidy, False
         directory.rename(aside)
-        self._is_tidy = False
-        sync_directory(directory.parent)
-        entry = self._finish_one(scan, aside)
-        self._is_tidy = True
+        try:
+            sync_directory(directory.parent)
+            entry = self._finish_one(scan, aside)
+        except OSError as problem:
+            raise _Stays(f"a part of it, as {aside.name}: {_describe(problem)}") from None
+        self._is_tidy = was_tidy
         return entry
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
@@ -182,19 +197,28 @@ class RetentionSink:
             ledger.refresh()
         return self._digest_everywhere(scan) == digest
 
-    def _keep(self, scan: TakenScan) -> None:
-        self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN
+    def _keep(self, scan: TakenScan, objection: str) -> bool:
+        """Leave a dataset for a day; return whether that is to be reported."""
+        _, before = self._kept.get(scan.key, (0.0, ""))
+        self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN, objection
+        return objection not in {"", before}
 
     def _removal_name(self, scan: TakenScan) -> str:
         return removal_name(scan.scan_id, scan.key, self._owner)
 
-    def _finish(self, scans: Sequence[TakenScan]) -> None:
-        """Delete what an earlier relay was about to delete when it was killed."""
+    def _finish(self, scans: Sequence[TakenScan]) -> list[str]:
+        """Delete what an earlier pass was about to delete; return what can't be deleted now, either."""
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
         by_name = {self._removal_name(scan): scan for scan in scans}
+        problems = []
         for directory in directories:
             for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
-                self._finish_one(by_name[aside.name], aside)
+                try:
+                    self._finish_one(by_name[aside.name], aside)
+                except OSError as problem:
+                    problems.append(f"{aside.name} can't be deleted: {_describe(problem)}")
+        self._is_tidy = not problems
+        return problems
 
     def _finish_one(self, scan: TakenScan, aside: Path) -> LedgerEntry:
         """Record a dataset that was renamed as removed, and delete it."""
@@ -224,15 +248,38 @@ class RetentionSink:
             log_relay(RelayAction.DATASETS_REMOVED, f"{what}; {format_bytes(self._free())} free")
             self._told = ""
 
-    def _report_short(self) -> None:
+    def _report_kept(self, sentences: Sequence[str]) -> None:
+        """Report what had to stay in one line: the first, how many more, and whether the disk is short."""
+        parts = [*sentences[:1]]
+        if len(sentences) > 1:
+            parts.append(f"{len(sentences) - 1} more stay, too")
         if self._is_short():
             wanted = format_bytes(self._rules.keep_free or 0)
-            self._report_kept(f"less than {wanted} free, and no other dataset is verified at every target")
-
-    def _report_kept(self, sentence: str) -> None:
-        if sentence != self._told:
+            parts.append(f"less than {wanted} free, and no other dataset is verified at every target")
+        sentence = "; ".join(parts)
+        if sentence and sentence != self._told:
             self._told = sentence
             log_relay(RelayAction.DATASETS_KEPT, sentence)
+
+
+class _Stays(Exception):
+    """The reason why a dataset is not removed."""
+
+
+def _check_deletable(directory: Path) -> None:
+    """Check that a directory can be deleted whole, since a part of a dataset would be none.
+
+    Raises
+    ------
+    OSError
+        It can't.
+
+    """
+    if directory.is_symlink():
+        raise OSError(errno.ENOTDIR, "is a link", str(directory))
+    for folder, _, _ in os.walk(directory):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
 
 def _describe(problem: OSError) -> str:

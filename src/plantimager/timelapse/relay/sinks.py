@@ -39,9 +39,13 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
     Raises
     ------
     ConfigurationError
-        There is none, a secret is missing, or a package is not installed.
+        There is none, retention has no target to wait for, a secret is missing, or a package is not installed.
 
     """
+    if config.relay.retention != RetentionRules() and not config.deliver:
+        raise ConfigurationError(
+            "[relay.retention] removes what every target has, and there is none", hint="write [relay.deliver.NAME]"
+        )
     sinks: list[Sink] = []
     try:
         sinks += _deliver_sinks(config, places, host, environment)

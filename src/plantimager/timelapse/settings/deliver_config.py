@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_space import read_size
-from plantimager.timelapse.settings.readers import absolute_path, positive_duration, server_url
+from plantimager.timelapse.settings.readers import path_of_secret, positive_duration, server_url
 from plantimager.timelapse.support.faults import Table, boolean, one_of, text
 from plantimager.timelapse.support.keys import Key, read_table
 
@@ -34,12 +34,12 @@ class DeliverTarget(Struct, frozen=True):
     user: Annotated[str | None, Key(text, absent="``api_token`` in the store")] = None
     """The user to log in as. The password is in ``password_file``, or in the credential ``deliver-NAME`` of the unit
     (LoadCredential=); it is never in this file."""
-    password_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
+    password_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``deliver-NAME``")] = None
     """A file with the password of the user, that only the service can read (mode 0600)."""
     remote: Annotated[str | None, Key(rclone_remote, absent="it is a PlantDB server")] = None
     """Instead of ``url``: a remote in rclone's configuration and a directory there, such as "lab:plants". Each dataset
     goes there as it is, its receipt last."""
-    rclone_config: Annotated[Path | None, Key(absolute_path, absent="the credential ``deliver-NAME``")] = None
+    rclone_config: Annotated[Path | None, Key(path_of_secret, absent="the credential ``deliver-NAME``")] = None
     """With ``remote``: rclone's configuration file, that only the service can read (mode 0600)."""
     order: Annotated[str, Key(one_of("oldest", "newest"))] = "oldest"
     """Which dataset goes first of those that wait: the "oldest" or the "newest"."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from plantimager.timelapse.domain.durations import parse_duration
-from plantimager.timelapse.support.faults import text
+from plantimager.timelapse.support.faults import SecretRefused, text
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -22,6 +22,14 @@ def absolute_path(value: object) -> Path:
     if not path.startswith("/") or "\0" in path:
         raise ValueError("write an absolute path, such as /srv/scans")
     return Path(path)
+
+
+def path_of_secret(value: object) -> Path:
+    """Return the absolute path of a file with a secret. A fault doesn't repeat what may be the secret itself."""
+    try:
+        return absolute_path(value)
+    except ValueError as refusal:
+        raise SecretRefused(str(refusal)) from None
 
 
 def positive_duration(value: object) -> timedelta:

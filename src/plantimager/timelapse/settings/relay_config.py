@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention
 from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
-from plantimager.timelapse.settings.readers import absolute_path, positive_duration
+from plantimager.timelapse.settings.readers import absolute_path, path_of_secret, positive_duration
 from plantimager.timelapse.support.faults import boolean, one_of, text
 from plantimager.timelapse.support.keys import Key
 
@@ -67,7 +67,7 @@ def quiet_hours(value: object) -> Quiet:
 class NotifySettings(Struct, frozen=True):
     """The table ``[relay.notify]``: whom the relay tells of what, by any service that apprise knows."""
 
-    urls_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``notify``")] = None
+    urls_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``notify``")] = None
     """A file with the services, one URL of apprise a line, such as "ntfy://ntfy.sh/my-topic"; only the service can read
     it (mode 0600), since the URLs are secrets. They are in this file or in the credential ``notify`` of the unit
     (LoadCredential=), never in timelapsed.toml."""
@@ -92,7 +92,7 @@ class HeartbeatSettings(Struct, frozen=True):
 
     url: Annotated[str | None, Key(text, absent="in ``url_file``")] = None
     """The address that the monitor gave, such as "https://hc-ping.com/...". Who knows it can ping, too."""
-    url_file: Annotated[Path | None, Key(absolute_path, absent="the credential ``heartbeat``")] = None
+    url_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``heartbeat``")] = None
     """A file with that address, that only the service can read (mode 0600)."""
     kind: Annotated[str, Key(one_of("healthchecks", "kuma", "plain"))] = "healthchecks"
     """How the monitor takes pings: "healthchecks" by POST, with /start when a schedule begins and /fail when it isn't

@@ -28,6 +28,10 @@ MIN_PART_CHARS = 4
 """Characters of a part of a key that suffice to suggest it: ``grace`` for ``grace_period``."""
 
 
+class SecretRefused(ValueError):
+    """What a reader refuses and no message may repeat, because a person may have written a secret there."""
+
+
 class _Missing:
     def __repr__(self) -> str:
         return "missing"
@@ -118,7 +122,7 @@ class Table:
         try:
             return read(value)
         except ValueError as refusal:
-            self.add_fault(key, str(refusal), value)
+            self.add_fault(key, str(refusal), MISSING if isinstance(refusal, SecretRefused) else value)
             return None if default is MISSING else default
 
     def has(self, key: str) -> bool:
