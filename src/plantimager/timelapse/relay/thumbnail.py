@@ -33,9 +33,9 @@ class Thumbnailer:
         return (self._side.make(lambda: self._make(scans[-1].scan_id)) if scans else None) or b""
 
     def _make(self, scan_id: str) -> bytes:
-        from PIL import Image  # noqa: PLC0415 - for messages alone
-
         try:
+            from PIL import Image  # noqa: PLC0415 - for messages alone
+
             directory = self._datasets_of([scan_id]) / scan_id
             path = min(path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
             with Image.open(path) as picture:
