@@ -50,7 +50,7 @@ def test_each_user_has_one_line_a_second_and_every_refusal_is_counted(refused):
         own = [(at, line) for at, line in lines.lines if f"by {who}" in line]
         times = [at for at, _ in own]
         assert all(later - earlier >= LINE_SECONDS - 1e-6 for earlier, later in pairwise(times))
-        assert sum(int(more[1]) if (more := re.search(r"and (\d+) more", line)) else 1 for _, line in own) == number
+        assert sum(int(more[1]) if (more := re.search(r"last of (\d+) more", line)) else 1 for _, line in own) == number
 
 
 def test_flood_of_requests_costs_one_line_a_second(rig):
@@ -65,7 +65,7 @@ def test_flood_of_requests_costs_one_line_a_second(rig):
     world.live((MINUTE, flood))
     assert world.said("request_refused") == [
         "cancel by anna: another is not active; tl is",
-        "and 8 more requests by anna",
+        "cancel by anna: another is not active; tl is; the last of 8 more requests since the line before",
     ]
 
 

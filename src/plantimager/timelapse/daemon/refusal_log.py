@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.daemon.journal import Action, log_event
@@ -23,21 +22,21 @@ class RefusalLog:
         self._clock, self._lock = clock, threading.Lock()
         self._said_at: dict[str, float] = {}
         """Of each user with a line in the last second, when that was, on the monotonic clock."""
-        self._n_more = Counter[str]()
-        """How many requests of each were refused since, without a line."""
+        self._more: dict[str, tuple[int, str]] = {}
+        """How many requests of each were refused since, without a line; and what the last line would have said."""
 
     @property
     def is_counting(self) -> bool:
         """Whether `flush` has a line to write soon."""
-        return bool(self._n_more)
+        return bool(self._more)
 
     def log(self, who: str, sentence: str, error: BaseException | None = None) -> None:
         """Log that a request of a user was refused, or only count it."""
         self.flush()
         with self._lock:
-            is_counted, is_first = who in self._said_at, not self._n_more
+            is_counted, is_first = who in self._said_at, not self._more
             if is_counted:
-                self._n_more[who] += 1
+                self._more[who] = self._more.get(who, (0, ""))[0] + 1, sentence
             else:
                 self._said_at[who] = self._clock.monotonic()
         if not is_counted:
@@ -47,15 +46,17 @@ class RefusalLog:
 
     def flush(self) -> float | None:
         """Log how many requests were only counted, once it is time; return in how many seconds to call this again."""
-        now, counted = self._clock.monotonic(), dict[str, int]()
+        now, counted = self._clock.monotonic(), list[str]()
         with self._lock:
             for who in [who for who, at in self._said_at.items() if now - at >= LINE_SECONDS]:
-                number = self._n_more.pop(who, 0)
+                number, sentence = self._more.pop(who, (0, ""))
                 if number:
-                    counted[who], self._said_at[who] = number, now
+                    self._said_at[who] = now
+                    more = format_count(number, "more request")
+                    counted.append(f"{sentence}; the last of {more} since the line before" if number > 1 else sentence)
                 else:
                     del self._said_at[who]
-            waits = [self._said_at[who] + LINE_SECONDS - now for who in self._n_more]
-        for who, number in counted.items():
-            log_event(Action.REQUEST_REFUSED, f"and {format_count(number, 'more request')} by {who}")
+            waits = [self._said_at[who] + LINE_SECONDS - now for who in self._more]
+        for line in counted:
+            log_event(Action.REQUEST_REFUSED, line)
         return min(waits, default=None)
