@@ -418,6 +418,8 @@ class Life:
         """When, by true time, the loop last woke up."""
         self.looked_at: datetime | None = None
         """When it last looked at the datasets' disk; None where that had no answer."""
+        self.is_asked_blindly = False
+        """Whether the driver was asked about an attempt without the disk; what its call raises is taken for a no."""
         self.awaits_disk = False
         """Whether a definition waits for its own disk, or for that of the archive."""
 
@@ -610,10 +612,10 @@ class Life:
         if self.world.plugged_at <= self.true_now:  # else it was pulled once more meanwhile
             self.world.pulled_at = None
 
-    def check_disk(self, since: datetime | None) -> None:
-        """Check that nothing is done to the datasets whose disk is away since before the daemon could have looked."""
+    def may_use_disk(self, since: datetime | None) -> bool:
+        """Whether the datasets' disk is there, or was pulled after the daemon looked at it."""
         pulled_at = self.world.pulled_at
-        assert pulled_at is None or (since is not None and since <= pulled_at), "done without the datasets' disk"
+        return pulled_at is None or (since is not None and since <= pulled_at)
 
     def disk_stalls(self, duration: timedelta) -> None:
         """Have no write of the store come back before so long has passed."""
@@ -653,7 +655,7 @@ class Life:
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
         if self.looked_at is not None:  # one that had no answer says nothing of the disk
-            self.check_disk(self.turn_at)
+            assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
@@ -678,6 +680,7 @@ class Life:
         keeper, rig = self.daemon.keeper, self.daemon.rig
         self.notices.check_in_time()
         self.has_waited = False
+        assert not self.is_asked_blindly, "asked about an attempt without the datasets' disk"
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
             return
@@ -929,7 +932,7 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self._world.lives[-1]
         life.report = current_report()
-        life.check_disk(life.looked_at)
+        life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
