@@ -121,6 +121,7 @@ EVENTS = st.one_of(
     st.tuples(st.sampled_from(["reload", "cancel", "policy"])),
     st.tuples(st.just("disk fills"), seconds(1, 15, 500)),
     st.tuples(st.just("disk stalls"), seconds(1, 4, 70, 600)),
+    st.tuples(st.just("pull"), seconds(1, 30, 500, 7200)),
     st.tuples(st.just("define"), st.sampled_from(["tl", "next", "other"]), seconds(1, 60, 7200), st.integers(1, 3)),
     st.tuples(st.just("by hand"), seconds(1, 70, 500)),
     st.builds(
@@ -186,7 +187,7 @@ def histories(draw):
 
 
 KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "disk stalls", "define")
-KINDS += ("by hand", "cut", "scans", "hangs", "prepares", "lengths", "saves")
+KINDS += ("by hand", "pull", "cut", "scans", "hangs", "prepares", "lengths", "saves")
 
 
 def without(history: History, kinds: set[str]) -> History:
@@ -256,6 +257,8 @@ def _happening(event, ahead, cuts):
                 life.disk_fills(duration)
             case ("disk stalls", duration):
                 life.disk_stalls(duration)
+            case ("pull", duration):
+                life.pull_disk(duration)
             case ("define", name, every, n):
                 if life.timelapse is not None:  # else it would take the place of the first one
                     life.define(name, every, n)
@@ -375,7 +378,8 @@ def simulate(number_of_cases: int, number: int) -> Played:
         directory = Path(tempfile.mkdtemp(dir=TEMPORARY))
         try:
             world = World(directory / "rig", history.config)
-            play(world, history)
+            with mock.patch.object(dataset_probe, "identify_file_system", world.identify_file_system):
+                play(world, history)
             ended_well(world)
             played.histories += 1
             played.rig_years += sum((life.clock.elapsed for life in world.lives), NONE) / YEAR
@@ -383,16 +387,13 @@ def simulate(number_of_cases: int, number: int) -> Played:
         finally:
             shutil.rmtree(directory)
 
-    with (
-        mock.patch.object(LiveFile, "show", _do_nothing),  # nobody reads it
-        mock.patch.object(dataset_probe, "identify_file_system", _do_nothing),  # it is always the same one
-    ):
+    with mock.patch.object(LiveFile, "show", _do_nothing):  # nobody reads it
         play_one()
     return played
 
 
-def _do_nothing(*_) -> dict[str, str]:
-    return {}
+def _do_nothing(*_) -> None:
+    pass
 
 
 if __name__ == "__main__":

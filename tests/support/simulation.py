@@ -45,7 +45,7 @@ from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
-from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScannerNotReady
+from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.progress import current_report
 from plantimager.timelapse.systemd.notifier import Notifier
 
@@ -241,6 +241,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
+        self.pulled_at: datetime | None = None
+        """Since when, by true time, the datasets' disk is away; below its mount point is the root's, writable."""
+        self.plugged_at = now
+        """When it comes back."""
         self.calm_since: datetime | None = None
         """By the wall clock, from when on nothing disturbs the rig any more."""
         self.begun_at: dict[str, datetime] = {}
@@ -334,6 +338,11 @@ class World:
         assert loaded is not None
         return loaded.stored.timelapse
 
+    def identify_file_system(self, path: Path) -> dict[str, str]:
+        """Return the marks of the disk that a path is on, for the look at the datasets."""
+        is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
+        return {"uuid": "of the disk" if is_on_disk else "of the root"}
+
     # Its ledger and journal
 
     def scans(self) -> list[tuple[int, int]]:
@@ -405,11 +414,20 @@ class Life:
         """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
+        self.turn_at = world.truth
+        """When, by true time, the loop last woke up."""
+        self.looked_at: datetime | None = None
+        """When it last looked at the datasets' disk; None where that had no answer."""
+        self.is_asked_blindly = False
+        """Whether the driver was asked about an attempt without the disk; what its call raises is taken for a no."""
         self.awaits_disk = False
         """Whether a definition waits for its own disk, or for that of the archive."""
 
     def run(self) -> None:
         world = self.world
+        if world.pulled_at is not None:
+            world.forgetful = True  # a dataset that is whole is found by the next start
+            self.clock.at(max(world.plugged_at - world.truth, NONE), self.plug_disk)
         with self._journal(), self._virtual_time():
             try:
                 code = self.daemon.run()
@@ -459,10 +477,12 @@ class Life:
         clock, hangs = self.clock, what in self.world.hangs
         self.has_hung |= hangs
         result, began = call(), clock.elapsed
+        self.looked_at = self.true_now if what is Bounded.LOOK else self.looked_at
         ends, last_sign = began + (limit * 100 if hangs else self.world.slow.get(what, NONE)), began
         while (left := ends - clock.elapsed) > NONE:
             if clock.elapsed - last_sign >= limit:
                 self.has_hung |= what is Bounded.RECOVER
+                self.looked_at = None if what is Bounded.LOOK else self.looked_at
                 raise DriverStalled(who, limit, abandoned=True)
             self.wait_in_turn(min(left, SECOND, limit - (clock.elapsed - last_sign)))
             if what is Bounded.RECOVER and self.world.recover_reports:
@@ -550,6 +570,7 @@ class Life:
         world.behaviour, world.hangs = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set()
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
         world.prepares, world.saves = iter(()), iter(())
+        world.plugged_at, world.pulled_at = world.truth, None
         self._note_calm()
 
     def _note_calm(self) -> None:
@@ -575,6 +596,26 @@ class Life:
         """Fail every write for so long."""
         fill_disk(full=True)
         self.clock.at(duration, lambda: fill_disk(full=False))
+
+    @property
+    def true_now(self) -> datetime:
+        return self.world.truth + self.clock.elapsed
+
+    def pull_disk(self, duration: timedelta) -> None:
+        """Have the datasets' disk away for so long."""
+        world = self.world
+        world.pulled_at = world.pulled_at or self.true_now
+        world.plugged_at = max(world.plugged_at, self.true_now + duration)
+        self.clock.at(world.plugged_at - self.true_now, self.plug_disk)
+
+    def plug_disk(self) -> None:
+        if self.world.plugged_at <= self.true_now:  # else it was pulled once more meanwhile
+            self.world.pulled_at = None
+
+    def may_use_disk(self, since: datetime | None) -> bool:
+        """Whether the datasets' disk is there, or was pulled after the daemon looked at it."""
+        pulled_at = self.world.pulled_at
+        return pulled_at is None or (since is not None and since <= pulled_at)
 
     def disk_stalls(self, duration: timedelta) -> None:
         """Have no write of the store come back before so long has passed."""
@@ -613,6 +654,8 @@ class Life:
         self.will_act()
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
+        if self.looked_at is not None:  # one that had no answer says nothing of the disk
+            assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
@@ -637,6 +680,7 @@ class Life:
         keeper, rig = self.daemon.keeper, self.daemon.rig
         self.notices.check_in_time()
         self.has_waited = False
+        assert not self.is_asked_blindly, "asked about an attempt without the datasets' disk"
         if not self.standing:
             assert keeper.stored is None, "decided something before the clock was trusted"
             return
@@ -754,7 +798,9 @@ class WatchedClock(VirtualClock):
         assert self._spins < SPINNING, "the loop spins"
         self._life.go_on_if_alive()
         self._life.falls_asleep(until, timeout)
-        return super().wait(until, timeout)
+        woken = super().wait(until, timeout)
+        self._life.turn_at = self._life.true_now
+        return woken
 
 
 class SimulatedDaemon(Daemon):
@@ -887,6 +933,7 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self._world.lives[-1]
         life.report = current_report()
+        life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
         return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
 
 
@@ -980,6 +1027,8 @@ class ScriptedRig:
             return
         driver, call = self._made
         request, result = watch.request, None
+        if request is not None and problem is None and self._world.pulled_at is not None:
+            problem = ScanFailed("Input/output error")
         if request is not None and problem is None:
             result = ScanResult(pictures=1)
             self._world.datasets.add(request.scan_id)

@@ -217,7 +217,8 @@ def recover_from(disks, monkeypatch):
     return asked
 
 
-def test_attempt_is_not_asked_about_without_its_disk(rig, disks, monkeypatch):
+@pytest.mark.parametrize(("off", "status"), [(5 * MINUTE, "interrupted"), (5 * SECOND, "skipped")])
+def test_attempt_is_not_asked_about_without_its_disk(rig, disks, monkeypatch, off, status):
     """The answer would be no, and for good; also where a disk that mounts late does so beyond the grace period."""
     asked = recover_from(disks, monkeypatch)
     world = rig()
@@ -225,8 +226,8 @@ def test_attempt_is_not_asked_about_without_its_disk(rig, disks, monkeypatch):
     world.define(every=HOUR, n=3)
     world.live((2 * HOUR + 10 * SECOND, Life.kill))
     disks.mount()
-    world.live((10 * MINUTE, Life.stop), off=5 * MINUTE)
-    assert (asked, world.statuses()) == ([], ["succeeded", "interrupted"])
+    world.live((10 * MINUTE, Life.stop), off=off)
+    assert (asked, world.statuses()) == ([], ["succeeded", status])
     disks.mount("one")
     world.live(off=5 * SECOND)
     assert asked == [disks.datasets]

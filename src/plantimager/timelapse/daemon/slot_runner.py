@@ -82,7 +82,7 @@ class SlotRunner:
         if self._probe.is_elsewhere:
             missing = ScannerNotReady(self._probe.trouble)
             self._rig.doubt_power()  # so that it is prepared once more, and the disk looked at, before the next try
-            self._wait_for_rig(timelapse.begin(now, self._clock.boot_id()), missing, now)
+            self._wait_for_rig(timelapse, missing, now)
             return
         circumstances = Circumstances(is_repeated=self.planner.has_begun)
         latest = timelapse.latest_start(slot)

@@ -235,7 +235,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             started_at=None if is_begun else before.started_at,
             finished_at=None,
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
-            boot_id=None,
+            boot_id=None if is_begun else before.boot_id,  # that of an attempt nobody could be asked about yet
         )
         return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 
