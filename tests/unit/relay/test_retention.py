@@ -5,17 +5,19 @@ import os
 import shutil
 import threading
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from earlier_layouts import bring_to_earlier_layout
 from msgspec.structs import replace
 from relay_rig import take_dataset
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
+from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.retention import RetentionSink
+from plantimager.timelapse.relay.sealed_dataset import read_sealed
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
@@ -54,8 +56,8 @@ class World:
 
     def deliver(self, *slots, to=("lab", "plantdb"), **changes):
         for slot in slots:
-            receipt = (self.datasets / f"tl_{slot}" / "timelapsed.json").read_bytes()
-            about = {"files": 8, "size": 1000, "digest": sha256(receipt).hexdigest(), **changes}
+            digest = read_sealed(self.datasets / f"tl_{slot}", self.scans[slot]).digest
+            about = {"files": 8, "size": 1000, "digest": digest, **changes}
             for name in to:
                 self.ledgers[name].record(LedgerEntry(self.scans[slot].key, Outcome.DELIVERED, "2026", **about))
 
@@ -331,3 +333,11 @@ def test_a_target_at_another_place_lacks_everything(world):
     assert (backlog.n_waiting, backlog.is_begun(world.scans[1])) == (3, False)
     backlog.refresh(taken["http://a"])
     assert (backlog.n_waiting, backlog.is_begun(world.scans[1])) == (2, True)
+
+
+def test_a_dataset_that_was_migrated_after_its_delivery_goes(world, said):
+    """No picture has changed."""
+    bring_to_earlier_layout(world.datasets / "tl_0", "with digests")
+    world.deliver(0)
+    assert migrate_dataset(world.datasets / "tl_0", OWNER)
+    assert world.remove() == [1, 2]

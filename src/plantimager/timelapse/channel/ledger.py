@@ -73,7 +73,7 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0
     """Bytes."""
     digest: str = ""
-    """SHA-256 of the dataset's receipt, which has that of each file."""
+    """SHA-256 of the dataset as its receipt has it, see `sealed_dataset.SealedDataset`."""
     left: int = 0
     """Files that the target doesn't take."""
     by_length: bool = False
