@@ -1,5 +1,6 @@
 """Datasets reach PlantDB's real server, and what its list and its explorer need is there."""
 
+import json
 import shutil
 
 from daemon_process import NotifySocket
@@ -100,6 +101,27 @@ def test_a_directory_that_was_copied_by_hand_is_compared_and_not_sent(rig, gate,
         assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
         relay.stop()
     assert [line for line in gate.requests if line.startswith("POST") and "/auth/" not in line] == []
+    assert rig.ledger()["tl_0"].left == 0
+
+
+def test_metadata_that_are_others_there_are_left_here(rig, server):
+    """The pictures are the same; retention keeps the dataset, which has the only copy of its metadata."""
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert {entry.left for entry in rig.ledger().values()} == {0}
+    server.kill()
+    for name, key in (("metadata.json", "Metadata"), ("images/camera-00000.json", "shot_id")):
+        path = server.directory / "tl_0" / "metadata" / name
+        about = json.loads(path.read_text())
+        path.write_text(json.dumps({**about, key: {}}))
+    server.start()
+    rig.ledger_file.unlink()
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert [rig.ledger()[name].left for name in ("tl_0", "tl_1")] == [2, 0]
 
 
 def test_length_alone_may_be_compared(rig, gate, server):

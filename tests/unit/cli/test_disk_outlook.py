@@ -56,7 +56,7 @@ def test_what_retention_deletes_in_time_makes_it_enough(outlook):
     """And how much is there at a time."""
     words = (
         "200 MB free, 100 MB of them kept; a dataset has up to about 10 MB by the driver's estimate, 240 MB for"
-        " 24 slots, 50 MB at a time as what is delivered is deleted: enough"
+        " 24 slots, 50 MB at a time as long as the relay removes what is delivered: enough"
     )
     assert outlook(keep=HOUR * 5) == (words, False)
     assert outlook(keep_free=150 * MB)[1] is False

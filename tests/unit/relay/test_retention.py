@@ -5,21 +5,24 @@ import os
 import shutil
 import threading
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from earlier_layouts import bring_to_earlier_layout
 from msgspec.structs import replace
 from relay_rig import take_dataset
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
+from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.relay import retention as module
+from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.retention import RetentionSink
+from plantimager.timelapse.relay.sealed_dataset import read_sealed
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.scan.request import Owner
-from plantimager.timelapse.settings.deliver_config import RetentionRules
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
 from plantimager.timelapse.support.clock import ClockEvidence, SystemClock
 from stores import HOURS
 
@@ -53,14 +56,14 @@ class World:
 
     def deliver(self, *slots, to=("lab", "plantdb"), **changes):
         for slot in slots:
-            receipt = (self.datasets / f"tl_{slot}" / "timelapsed.json").read_bytes()
-            about = {"files": 8, "size": 1000, "digest": sha256(receipt).hexdigest(), **changes}
+            digest = read_sealed(self.datasets / f"tl_{slot}", self.scans[slot]).digest
+            about = {"files": 8, "size": 1000, "digest": digest, **changes}
             for name in to:
                 self.ledgers[name].record(LedgerEntry(self.scans[slot].key, Outcome.DELIVERED, "2026", **about))
 
     def make(self, rules=ALL):
-        paths = {name: ledger.path for name, ledger in self.ledgers.items()}
-        return RetentionSink(rules, paths, self.removed.path, OWNER, self.host)
+        ledgers = {name: Ledger(ledger.path, ledger._place_in) for name, ledger in self.ledgers.items()}
+        return RetentionSink(rules, ledgers, self.removed.path, OWNER, self.host)
 
     def remove(self, rules=ALL):
         """Make one pass of a new relay; return which slots are still here."""
@@ -304,3 +307,37 @@ def test_a_disk_is_judged_before_there_is_a_directory_of_datasets(world, said):
     shutil.rmtree(world.datasets)
     world.make(RetentionRules(keep_free=1)).remove_due(TakenScans(()), is_clock_trusted=True)
     assert said == []
+
+
+def test_what_another_server_has_stays(world, said):
+    """A target keeps its name and its ledger where a person writes another address."""
+    world.deliver(0, 1, 2)
+    there = DeliverTarget(remote="lab:plants")
+    world.ledgers["lab"] = Ledger(world.ledgers["lab"].path, there.place)
+    assert world.remove() == [0, 1, 2]
+    world.ledgers["lab"].move({})
+    world.deliver(1, to=["lab"])
+    assert world.remove() == [0, 2]
+
+
+def test_a_target_at_another_place_lacks_everything(world):
+    """What it has is compared; only what was begun there may be completed."""
+    ledger = Ledger(world.ledgers["plantdb"].path, DeliverTarget().place)
+    backlog = Backlog("plantdb", ledger, world.removed, world.host.clock)
+    taken = {url: TakenScans(world.scans, database={"db_url": url}) for url in ("http://a", "http://b")}
+    backlog.refresh(taken["http://a"])
+    backlog.record(world.scans[0], Outcome.DELIVERED)
+    backlog.record(world.scans[1], Outcome.BEGUN)
+    assert (backlog.n_waiting, backlog.is_begun(world.scans[1])) == (2, True)
+    backlog.refresh(taken["http://b"])
+    assert (backlog.n_waiting, backlog.is_begun(world.scans[1])) == (3, False)
+    backlog.refresh(taken["http://a"])
+    assert (backlog.n_waiting, backlog.is_begun(world.scans[1])) == (2, True)
+
+
+def test_a_dataset_that_was_migrated_after_its_delivery_goes(world, said):
+    """No picture has changed."""
+    bring_to_earlier_layout(world.datasets / "tl_0", "with digests")
+    world.deliver(0)
+    assert migrate_dataset(world.datasets / "tl_0", OWNER)
+    assert world.remove() == [1, 2]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.support.durable import (
     PRIVATE_FILE,
@@ -28,7 +29,7 @@ from plantimager.timelapse.support.durable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -72,12 +73,14 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0
     """Bytes."""
     digest: str = ""
-    """SHA-256 of the dataset's receipt, which has that of each file."""
+    """SHA-256 of the dataset as its receipt has it, see `sealed_dataset.SealedDataset`."""
     left: int = 0
     """Files that the target doesn't take."""
     by_length: bool = False
     """Whether lengths alone were compared."""
     why: str = ""
+    place: str = ""
+    """A short digest of the server's address or of the remote."""
 
     @property
     def targets(self) -> Sequence[str]:
@@ -93,8 +96,11 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
 class Ledger:
     """The ledger in a file. One thread."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, place_in: Callable[[Mapping[str, str]], str] = lambda _: "") -> None:
+        """``place_in`` returns the place of the target, where the store names some database."""
+        self.path, self._place_in = path, place_in
+        self.place = ""
+        """Where the target is now: entries of another place don't count for it. Empty for any."""
         self.entries: dict[str, LedgerEntry] = {}
         self.damaged_lines = 0
         self._signature: tuple[int, int] | None = None
@@ -103,6 +109,16 @@ class Ledger:
     def has_changed(self) -> bool:
         """Whether the file isn't as this object left it."""
         return _signature(self.path) != self._signature
+
+    def known(self, key: str) -> LedgerEntry | None:
+        """Return the last outcome of a dataset at the present place; ``None`` where there is none."""
+        entry = self.entries.get(key)
+        return entry if entry is None or self.place in {"", entry.place} else None
+
+    def move(self, database: Mapping[str, str]) -> bool:
+        """Take up what the store names now; return whether that makes another place."""
+        before, self.place = self.place, self._place_in(database)
+        return self.place != before
 
     def refresh(self) -> bool:
         """Read the file where it isn't as this object left it; return whether it was read.
@@ -142,6 +158,7 @@ class Ledger:
             They are not on disk.
 
         """
+        entries = tuple(replace(entry, place=self.place) for entry in entries)
         for entry in entries:
             self.entries.pop(entry.key, None)
             if entry.outcome is not Outcome.FORGOTTEN:

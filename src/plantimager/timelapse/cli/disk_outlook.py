@@ -170,7 +170,7 @@ def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: dat
     space = f"{_format(free)} free{where}, {_format(reserve)} of them kept"
     words = f"{space}; {size.words}, {_format(size.count * len(plan.slots))} for {slots}"
     if retention != NO_RETENTION:
-        words += f", {_format(forecast.most)} at a time as what is delivered is deleted"
+        words += f", {_format(forecast.most)} at a time as long as the relay removes what is delivered"
     if forecast.full_slot is None:
         return DiskOutlook(f"{words}: enough")
     at = plan.slots[forecast.full_slot]

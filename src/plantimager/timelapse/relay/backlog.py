@@ -42,10 +42,10 @@ class Backlog:
 
     def refresh(self, taken: TakenScans) -> None:
         """Take up what was taken, and what the ledger says now: ``timelapsectl deliver`` may have written there."""
-        was_removed = self._refresh_removed()
+        is_other = [self._refresh_removed(), self._ledger.move(taken.database)]
         if self._refresh_ledger():
             self._postponed.clear()  # a person asks for another try
-        elif taken.scans is self._taken and not was_removed:
+        elif taken.scans is self._taken and not any(is_other):
             return
         self._taken = taken.scans
         self._arrange()
@@ -73,22 +73,21 @@ class Backlog:
 
     def _arrange(self) -> None:
         """Put what waits into its order."""
-        entries = self._ledger.entries
         lacking = [
             scan
             for scan in self._taken or ()
             if scan.key not in self._removed.entries
-            if (entry := entries.get(scan.key)) is None or entry.outcome is Outcome.BEGUN
+            if (entry := self._ledger.known(scan.key)) is None or entry.outcome is Outcome.BEGUN
         ]
         keys = {scan.key for scan in lacking}
         self._postponed = {key: postponed for key, postponed in self._postponed.items() if key in keys}
         ready = [scan for scan in lacking if scan.key not in self._postponed]
-        ready.sort(key=lambda scan: scan.key not in entries)
+        ready.sort(key=lambda scan: self._ledger.known(scan.key) is None)
         self._waiting = {scan.key: scan for scan in ready}
 
     def is_begun(self, scan: TakenScan) -> bool:
         """Whether the target may have a part of a scan from us."""
-        entry = self._ledger.entries.get(scan.key)
+        entry = self._ledger.known(scan.key)
         return entry is not None and entry.outcome is Outcome.BEGUN
 
     @property
@@ -111,7 +110,7 @@ class Backlog:
                     del self._postponed[key]
                 self._arrange()
         first = next(iter(self._waiting.values()), None)
-        if newest_first and first is not None and first.key not in self._ledger.entries:
+        if newest_first and first is not None and self._ledger.known(first.key) is None:
             return next(reversed(self._waiting.values()))
         return first
 
@@ -169,7 +168,7 @@ class Backlog:
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""
         entries, removed, taken = self._ledger.entries, self._removed.entries, self._taken or ()
-        known = [entry for scan in taken if (entry := entries.get(scan.key)) is not None]
+        known = [entry for scan in taken if (entry := self._ledger.known(scan.key)) is not None]
         outcomes = [entry.outcome for entry in known]
         only_removed = [removed[scan.key] for scan in taken if scan.key in removed and scan.key not in entries]
         were_here = sum(self._name in entry.targets for entry in only_removed)

@@ -40,7 +40,7 @@ class Delivered(Struct, frozen=True):
     size: int
     """Bytes."""
     digest: str
-    """SHA-256 of the dataset's receipt."""
+    """SHA-256 of the dataset as its receipt has it."""
     left: int = 0
     """Files that the target doesn't take, such as raw pictures."""
 

@@ -62,7 +62,7 @@ class OutgoingDataset(Struct, frozen=True):
     metadata: Mapping[str, Any]
     files: tuple[OutgoingFile, ...]
     digest: str
-    """That of the receipt."""
+    """That of the sealed dataset."""
     left: int
     """Files that PlantDB doesn't take, also of metadata: they stay here alone."""
 

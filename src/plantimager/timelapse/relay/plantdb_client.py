@@ -201,6 +201,12 @@ class PlantDbClient:
         answer = self.call("GET", f"/filesets/{scan_id}/{FILESET}/files")
         return None if answer.status_code == NOT_FOUND else list(_value_of(answer, "files"))
 
+    def file_metadata_there(self, scan_id: str, file: OutgoingFile) -> dict[str, Any]:
+        """Return the metadata of a picture on the server, empty where it has none."""
+        answer = self.call("GET", f"{_file_path(scan_id, file)}/metadata")
+        metadata = _value_of(answer, "metadata") if answer.status_code == OK else {}
+        return metadata if isinstance(metadata, dict) else {}
+
     def create(self, dataset: OutgoingDataset) -> None:
         """Make the scan and its fileset, where they aren't there. A picture must follow at once."""
         scan = {"metadata": dict(dataset.metadata)}

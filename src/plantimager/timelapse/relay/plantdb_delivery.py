@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.outgoing import prepare_dataset
 from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient
+from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
     import threading
@@ -42,8 +43,8 @@ class PlantDbDelivery:
         dataset = prepare_dataset(directory, scan)
         by_length = self._target.verify == "length"
         client = self._client_to(taken.database)
-        sent = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
-        return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left)
+        sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
+        return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,12 +82,12 @@ def deliver_dataset(
     *,
     was_begun: bool,
     by_length: bool,
-) -> int:
-    """Bring a dataset to the server, and return how many pictures were sent for it.
+) -> tuple[int, int]:
+    """Bring a dataset to the server; return how many pictures were sent, and how many metadata are others there.
 
-    What the server has already is compared, not trusted. Scan, fileset and first picture are sent one after the other,
-    because a scan without pictures makes the server's list of all scans fail; ``begin`` is called before. ``was_begun``
-    says that it was called for this dataset in an earlier delivery.
+    What the server has already is compared, not trusted; metadata that are others there stay as they are. Scan, fileset
+    and first picture are sent one after the other, because a scan without pictures makes the server's list of all scans
+    fail; ``begin`` is called before. ``was_begun`` says that it was called for this dataset in an earlier delivery.
 
     Raises
     ------
@@ -99,7 +100,9 @@ def deliver_dataset(
 
     """
     pace.wait_for_turn()
-    present = _files_of_ours(client, dataset, was_begun=was_begun)
+    there = client.scan_metadata_there(dataset.scan_id)
+    present = set() if there is None else _files_of_ours(client, dataset, there, was_begun=was_begun)
+    others = int(there is not None and not _has(there, dataset.metadata))
     if not present:
         begin()
         client.create(dataset)
@@ -117,14 +120,20 @@ def deliver_dataset(
             raise ServerFailed(f"{file.path.name} is not there after it was sent; {objection or 'it was taken'}")
         if not same:
             raise TargetRefused(f"PlantDB has other bytes as {dataset.scan_id}/{file.file_id}, and changes no file")
-    return sent
+        if file.file_id in present and not by_length:
+            others += not _has(client.file_metadata_there(dataset.scan_id, file), file.metadata)
+    return sent, others
 
 
-def _files_of_ours(client: PlantDbClient, dataset: OutgoingDataset, *, was_begun: bool) -> set[str]:
-    """Return what the server has of a dataset, after it was made sure that the scan there is the same one."""
-    there = client.scan_metadata_there(dataset.scan_id)
-    if there is None:
-        return set()
+def _has(there: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Return whether metadata there say all that ours do; the server adds keys of its own."""
+    return all(there.get(key) == value for key, value in json_text.loads(json_text.dumps(dict(ours))).items())
+
+
+def _files_of_ours(
+    client: PlantDbClient, dataset: OutgoingDataset, there: Mapping[str, Any], *, was_begun: bool
+) -> set[str]:
+    """Return what the server has of a dataset, after it was made sure that the scan ``there`` is the same one."""
     theirs, ours = there.get("timelapsed"), dataset.metadata["timelapsed"]
     names = ("timelapse_id", "index", "scheduled")
     files = set(client.files_there(dataset.scan_id) or ())

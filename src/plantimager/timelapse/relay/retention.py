@@ -49,10 +49,10 @@ class RetentionSink:
     status = None
 
     def __init__(
-        self, rules: RetentionRules, ledgers: Mapping[str, Path], removed: Path, owner: Owner, host: SinkHost
+        self, rules: RetentionRules, ledgers: Mapping[str, Ledger], removed: Path, owner: Owner, host: SinkHost
     ) -> None:
         self._rules, self._owner, self._host = rules, owner, host
-        self._ledgers = {name: Ledger(path) for name, path in ledgers.items()}
+        self._ledgers = ledgers
         self._removed = Ledger(removed)
         self._kept: dict[str, tuple[float, str]] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
@@ -106,6 +106,7 @@ class RetentionSink:
         """
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
+            ledger.move(taken.database)
         kept = [] if self._is_tidy else self._finish(taken.scans)
         gone: list[LedgerEntry] = []
         try:
@@ -131,7 +132,7 @@ class RetentionSink:
 
     def _digest_everywhere(self, scan: TakenScan) -> str:
         """Return the digest with which every target has a dataset; empty where one hasn't, or not verified."""
-        entries = [ledger.entries.get(scan.key) for ledger in self._ledgers.values()]
+        entries = [ledger.known(scan.key) for ledger in self._ledgers.values()]
         known = [entry for entry in entries if entry is not None and entry.outcome is Outcome.DELIVERED]
         digests = {entry.digest for entry in known}
         is_verified = len(known) == len(entries) and not any(entry.by_length for entry in known)

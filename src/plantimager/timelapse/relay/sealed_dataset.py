@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.relay.taken_scans import TakenScan
+
+
+_MIGRATED: Final = re.compile(r"metadata/(metadata|images/[^/]+)\.json")
+"""The files that `datasets.migration` brings to the present layout."""
 
 
 class DatasetGone(TimelapsedError):
@@ -32,7 +38,7 @@ class SealedDataset(Struct, frozen=True):
 
     receipt: Mapping[str, Any]
     digest: str
-    """SHA-256 of the receipt, which itself has that of every file."""
+    """SHA-256 of what the receipt says and a migration leaves, with the digest of every picture."""
     files: Mapping[Path, str]
     """The SHA-256 of each file, in order, without the receipt."""
 
@@ -50,11 +56,11 @@ def read_sealed(directory: Path, scan: TakenScan) -> SealedDataset:
         It can't be read.
 
     """
-    receipt, digest = read_receipt_of(directory, scan), receipt_digest(directory)
+    receipt, before = read_receipt_of(directory, scan), receipt_digest(directory)
     try:
-        return SealedDataset(receipt, digest, _checked_digests(directory, receipt.get(FILES)))
+        return SealedDataset(receipt, _lasting_digest(receipt), _checked_digests(directory, receipt.get(FILES)))
     except DatasetRefused:
-        if receipt_digest(directory) != digest:
+        if receipt_digest(directory) != before:
             raise DatasetGone(f"{directory} was migrated meanwhile") from None
         raise
 
@@ -86,6 +92,14 @@ def receipt_digest(directory: Path) -> str:
     """Return the SHA-256 of a receipt."""
     with (directory / RECEIPT).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lasting_digest(receipt: Mapping[str, Any]) -> str:
+    claimed = receipt.get(FILES)
+    if isinstance(claimed, dict):
+        lasting = {name: digest for name, digest in claimed.items() if not _MIGRATED.fullmatch(name)}
+        receipt = {**receipt, FILES: lasting}
+    return hashlib.sha256(json.dumps(receipt, sort_keys=True).encode()).hexdigest()
 
 
 def _checked_digests(directory: Path, claimed: object) -> Mapping[Path, str]:

@@ -80,11 +80,13 @@ def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: 
             from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
             delivery = PlantDbDelivery(target, secret.text, host.stop)
-        yield DeliverSink(name, target, delivery, Ledger(places.ledger(name)), host, Ledger(places.removed))
+        yield DeliverSink(
+            name, target, delivery, Ledger(places.ledger(name), target.place), host, Ledger(places.removed)
+        )
     if config.relay.retention != RetentionRules():
         from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - as above
 
-        ledgers = {name: places.ledger(name) for name in config.deliver}
+        ledgers = {name: Ledger(places.ledger(name), target.place) for name, target in config.deliver.items()}
         yield RetentionSink(config.relay.retention, ledgers, places.removed, places.owner, host)
 
 

@@ -2,6 +2,7 @@
 
 # Annotations are evaluated here, since the structs declare keys.
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -52,6 +53,11 @@ class DeliverTarget(Struct, frozen=True):
     """The most that is sent in a second."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
     """How long to wait for any answer of the server."""
+
+    def place(self, database: Mapping[str, str]) -> str:
+        """Return a short digest of where datasets go; empty where neither this nor the store's ``database`` says it."""
+        address = self.remote or self.url or database.get("db_url", "")
+        return hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:12] if address else ""
 
 
 class RetentionRules(Struct, frozen=True):
