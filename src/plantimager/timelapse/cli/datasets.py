@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.migration import ForeignDataset, NotMigrated, finish_interrupted, migrate_dataset
-from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
 from plantimager.timelapse.support.text import format_count, one_line
 
@@ -32,7 +32,9 @@ def run_datasets(options: argparse.Namespace, session: Session) -> int:
     OSError
         The directory can't be read, or not be written.
     """
-    directory = options.directory or session.places.datasets_in(read_config(session.places.find_config()).datasets)
+    directory = options.directory or session.places.datasets_in(
+        read_daemon_config(session.places.find_config())[0].datasets
+    )
     if not options.dry_run and not os.access(directory, os.W_OK | os.X_OK) and directory.exists():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
     with _alone_in(directory):

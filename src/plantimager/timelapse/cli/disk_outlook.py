@@ -16,7 +16,7 @@ from plantimager.timelapse.datasets.disk_space import MEGABYTE, format_bytes, ke
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import format_local_time
-from plantimager.timelapse.settings.config import Config, read_config
+from plantimager.timelapse.settings.config import Config, read_daemon_config
 from plantimager.timelapse.store.archive import find_past_scans, past_scans_of
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -145,7 +145,7 @@ def call_with_disk(look: Callable[[], None]) -> bool:
 def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, now: datetime) -> DiskOutlook | None:
     found: list[DiskOutlook] = []
     with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
-        config = read_config(places.find_config())
+        config = read_daemon_config(places.find_config())[0]
 
         def look() -> None:
             with suppress(Exception):  # no disk, or a driver by others, which may raise anything

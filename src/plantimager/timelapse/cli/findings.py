@@ -19,7 +19,7 @@ from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes, is_name_used
-from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_config
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_daemon_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.text import format_count
@@ -130,7 +130,7 @@ def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
 
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
-        directory, found = places.datasets_in(read_config(places.find_config()).datasets), list[str]()
+        directory, found = places.datasets_in(read_daemon_config(places.find_config())[0].datasets), list[str]()
         if not call_with_disk(lambda: found.extend(existing_datasets(definition, directory))):
             yield f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
         elif found:
@@ -158,7 +158,7 @@ def scan_fit_notes(
     """Return what doesn't fit, by the driver's estimate or the last scans: as `fit_notes`."""
     run_latest, estimate = False, None
     with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
-        run_latest = read_config(places.find_config()).missed is Missed.RUN_LATEST
+        run_latest = read_daemon_config(places.find_config())[0].missed is Missed.RUN_LATEST
     with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
         estimate = None if driver is None else driver.estimate(definition.configuration)
     return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))

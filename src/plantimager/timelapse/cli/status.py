@@ -24,7 +24,7 @@ from plantimager.timelapse.cli.terminal import detect_screen, fit
 from plantimager.timelapse.datasets.set_aside import SetAside, find_set_aside
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time, format_status_line
-from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
 from plantimager.timelapse.support.text import one_line
@@ -107,7 +107,7 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         nonlocal found
         named = None
         with suppress(TimelapsedError):
-            named = read_config(session.places.find_config()).datasets
+            named = read_daemon_config(session.places.find_config())[0].datasets
         places = session.places
         directory = places.datasets_of(named, () if timelapse is None else timelapse.scan_ids)
         found = (*find_set_aside(directory, session.store, owner=places.owner, running=running),)

@@ -16,7 +16,7 @@ from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import MAX_FOUND, find_set_aside, has_name_of_aside
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import describe_timelapse
-from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.store.differences import describe_alteration
 from plantimager.timelapse.store.loading import load_generation
 from plantimager.timelapse.store.location import backup_path, follow_link
@@ -71,7 +71,7 @@ def _look(session: Session) -> Iterator[Result]:
         result, _ = _look_at_store(path)
         if result is not None:
             yield result
-    named = read_config(places.find_config()).datasets
+    named = read_daemon_config(places.find_config())[0].datasets
     scan_ids = () if present is None else present.scan_ids
     yield from _look_at_datasets(places.datasets_of(named, scan_ids), present, session)
 
@@ -169,7 +169,7 @@ def _delivered(places: Places, timelapse: TimeLapse) -> Mapping[str, str]:
     """
     where: dict[str, str] = {}
     by_key = {dataset_key(r.scan_id, timelapse.schedule_times[r.slot]): r.scan_id for r in timelapse.records.values()}
-    for name in read_config(places.find_config()).deliver:
+    for name in read_daemon_config(places.find_config())[0].deliver:
         for entry in _entries(places.ledger(name)):
             if entry.key in by_key and entry.outcome is Outcome.DELIVERED:
                 where[entry.scan_id] = f"delivered to {name}, and no longer here"
