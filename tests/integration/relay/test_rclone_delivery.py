@@ -228,6 +228,7 @@ def test_relay_killed_in_the_middle_of_anything(rig, gate, server):
             rig.take_long(slot + 1)
             wait_until(lambda struck=struck: struck, within=60, what=f"the moment {point}")
             relay.__exit__()
+            server.recover_from_a_cut()
             relay = rig.start()
             check_each(rig, server, slot)
     with relay:
@@ -244,6 +245,7 @@ def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
     with rig.start() as relay:
         assert "lab: rclone" in relay.wait_for("delivery_stuck")
         server.thaw()
+        server.recover_from_a_cut()
         rig.ask_again()
         check_each(rig, server, 2)
         relay.stop()
