@@ -31,6 +31,8 @@ pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed"
 WRONG = "hunter2-secret"
 POINTS = 6
 """Faults in one delivery, at as many parts of what goes to the server."""
+PATIENCE = 240.0
+"""Seconds for a delivery: after each fault the relay waits longer before it tries again."""
 
 
 @pytest.fixture(params=KINDS)
@@ -192,7 +194,7 @@ def traffic_of_a_delivery(rig, gate):
 
 
 def check_each(rig, server, slot):
-    wait_until(lambda: rig.has(slot), within=60, what=f"delivery of tl_{slot}")
+    wait_until(lambda: rig.has(slot), within=PATIENCE, what=f"delivery of tl_{slot}")
     assert server.files() == rig.sealed()
 
 
