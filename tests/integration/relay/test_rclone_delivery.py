@@ -29,7 +29,7 @@ from stores import HOURS
 pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
 
 WRONG = "hunter2-secret"
-POINTS = 6
+POINTS = 4
 """Faults in one delivery, at as many parts of what goes to the server."""
 PATIENCE = 240.0
 """Seconds for a delivery: after each fault the relay waits longer before it tries again."""
