@@ -22,7 +22,7 @@ PASSWORD = "s3cret-of-the-test"
 STAND_IN = """\
 import email, http.server, json, time
 
-FILES, SCANS, LOG = {}, {}, open("/var/tmp/requests", "a", buffering=1)
+FILES, NOTES, SCANS, LOG = {}, {}, {}, open("/var/tmp/requests", "a", buffering=1)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, code, value):
@@ -40,6 +40,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(*((404, {"error": "unknown"}) if found is None else (200, found)))
         elif kind == "filesets":
             self.answer(200, {"files": [name for scan, name in FILES if scan == rest[0]]})
+        elif rest[-1] == "metadata":
+            found = NOTES.get((rest[0], rest[2]))
+            self.answer(*((404, {"error": "unknown"}) if found is None else (200, {"metadata": found})))
         else:
             found = FILES.get((rest[0], rest[2]))
             self.answer(*((404, {"error": "unknown"}) if found is None else (200, found)))
@@ -58,6 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             head = b"Content-Type: " + self.headers["Content-Type"].encode() + b"\\r\\n\\r\\n"
             parts = email.message_from_bytes(head + body).get_payload()
             FILES[rest[0], rest[2]] = next(p.get_payload(decode=True) for p in parts if p.get_filename())
+            NOTES[rest[0], rest[2]] = next(json.loads(p.get_payload(decode=True)) for p in parts if not p.get_filename()
+                                           and 'name="metadata"' in p["Content-Disposition"])
         self.answer(201, {"id": rest[0]})
 
     def log_message(self, *_):

@@ -87,7 +87,7 @@ def test_every_rig_of_the_machine_has_its_line(rig, service):
     assert rigs[None]["state"] == "no timelapse"
     hers = json.loads(rig.run("timelapsectl", "rigs", "--json", user="ada").stdout)["rigs"]
     assert [found["rig"] for found in hers] == [None, "faulty", "left"]
-    assert "/var/lib/plant-imager3-app belongs to plant-imager, mode 0700, and this is ada" in hers[0]["error"]
+    assert "only root and members of the group plant-imager may ask this daemon" in hers[0]["error"]
     assert hers[0]["state"] == "running"
     refused = rig.run("timelapsectl", "--rig", "lfet", "status", check=False)
     assert (refused.returncode, refused.stdout) == (78, "")
