@@ -47,9 +47,10 @@ class StatusAnswer:
 
         Before the loop has read its store, it is read here; from a disk that doesn't answer only the view is shown.
         """
+        is_known = self._keeper.is_known  # first: the loop may hold the store at any moment
         view, stored = self._shown
         stored = stored or self._keeper.stored  # held, and not shown yet: the driver is still asked about its attempt
-        if stored is None and not self._keeper.is_known and not self._is_reading:
+        if stored is None and not is_known and not self._is_reading:
             with suppress(TimelapsedError, OSError):
                 self._is_reading = True
                 stored = read_within(READ_TIMEOUT, self._read)
