@@ -654,7 +654,8 @@ class Life:
         self.will_act()
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
-        if self.looked_at is not None:  # one that had no answer says nothing of the disk
+        # A look without an answer says nothing of the disk, and one that was never seen there isn't missed.
+        if self.looked_at is not None and self.daemon.keeper.logbook.datasets_disk:
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
