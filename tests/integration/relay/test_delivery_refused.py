@@ -9,6 +9,7 @@ from relay_rig import stored_pictures
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from stores import HOURS
 
 
@@ -89,7 +90,9 @@ def test_a_scan_that_was_begun_and_has_lost_its_metadata_is_not_refused(rig, ser
     rig.take(2)
     rig.ledger_file.parent.mkdir()
     scheduled = datetime.fromisoformat(HOURS[0]).isoformat()
-    Ledger(rig.ledger_file).record(LedgerEntry(f"tl_0 {scheduled}", Outcome.BEGUN, "2026"))
+    ledger = Ledger(rig.ledger_file, DeliverTarget(url=rig.url).place)
+    ledger.move({})
+    ledger.record(LedgerEntry(f"tl_0 {scheduled}", Outcome.BEGUN, "2026"))
     with rig.start() as relay:
         assert "without its metadata" in relay.wait_for("delivery_stuck: plantdb: tl_0")
         relay.wait_for("delivered: tl_1")
