@@ -121,7 +121,6 @@ EVENTS = st.one_of(
     st.tuples(st.sampled_from(["reload", "cancel", "policy"])),
     st.tuples(st.just("disk fills"), seconds(1, 15, 500)),
     st.tuples(st.just("disk stalls"), seconds(1, 4, 70, 600)),
-    st.tuples(st.just("pull"), seconds(1, 30, 500, 7200)),
     st.tuples(st.just("define"), st.sampled_from(["tl", "next", "other"]), seconds(1, 60, 7200), st.integers(1, 3)),
     st.tuples(st.just("by hand"), seconds(1, 70, 500)),
     st.builds(
@@ -187,7 +186,7 @@ def histories(draw):
 
 
 KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "disk stalls", "define")
-KINDS += ("by hand", "pull", "cut", "scans", "hangs", "prepares", "lengths", "saves")
+KINDS += ("by hand", "cut", "scans", "hangs", "prepares", "lengths", "saves")
 
 
 def without(history: History, kinds: set[str]) -> History:

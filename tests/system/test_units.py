@@ -70,12 +70,14 @@ def test_template_differs_only_by_the_name_of_the_rig():
         "Description=Timelapse of the plant imaging rig",
         "ExecStart=/opt/plant-imager-timelapsed/bin/timelapsed",
         "ConfigurationDirectory=plant-imager3-app",
+        "RuntimeDirectory=plant-imager3-app",
     ]
     assert [line for line in template if line not in plain] == [
         "Description=Timelapse of the plant imaging rig %i",
         "ExecStart=/opt/plant-imager-timelapsed/bin/timelapsed --rig %i",
         "Environment=PI3_TIMELAPSE_FILE_NAME=timelapse_storage-%i.json",
         "ConfigurationDirectory=plant-imager3-app/%i",
+        "RuntimeDirectory=plant-imager3-app-%i",
     ]
 
 

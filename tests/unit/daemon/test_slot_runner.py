@@ -109,8 +109,8 @@ def test_scan_that_is_whole_when_its_timelapse_is_cancelled_is_recorded_as_taken
     assert world.said("scan_succeeded") == ["tl_0 in 20 s, 1 picture; no slot is left"]
 
 
-def test_scan_that_is_whole_when_another_timelapse_has_begun_is_told(rig):
-    """The archive of its timelapse is closed."""
+def test_scan_that_is_whole_while_another_timelapse_waits_is_recorded_as_taken(rig):
+    """The other one begins when it has stopped: the archive of its timelapse would be closed."""
     world = rig()
     world.define(every=HOUR, n=3)
     world.behaviour = lambda _: SYNCS
@@ -119,7 +119,7 @@ def test_scan_that_is_whole_when_another_timelapse_has_begun_is_told(rig):
         (HOUR + 10 * SECOND, Life.cancel),
     )
     assert world.stored().id == "b"
-    assert world.said("scan_succeeded")[0] == "tl_0 is whole, though tl was cancelled; its archive doesn't have it"
+    assert world.said("scan_succeeded")[0] == "tl_0 in 20 s, 1 picture; no slot is left"
 
 
 def test_cancelled_timelapse_leaves_the_rig_in_standby(rig):

@@ -148,6 +148,11 @@ class _Found(Struct, frozen=True):
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the disk isn't there: what is found in the directory says nothing of the datasets on it."""
+        return self.is_elsewhere or self.why == UNMOUNTED
+
 
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
     """Look at the directory, and at the disk that it is on. May hang as the disk may.

@@ -100,8 +100,10 @@ class Resume:
         is_running = before.state is TimeLapseState.RUNNING
         found = _Found(before, before)
         slots = [*([before.next_idx] if is_running else []), *before.abandoned]
-        if slots and self._probe.examine().why is None:
-            for slot in slots:
+        place = self._probe.examine() if slots else None
+        if place is not None and not place.is_away:
+            # Of a directory that doesn't answer the driver may know more; but "no" is final for those that were closed.
+            for slot in slots if place.why is None else slots[: int(is_running)]:
                 if found.hung is None:  # else the next start asks about those behind it
                     found = self._ask(found, slot)
         elif is_running:  # the driver would look in the wrong directory: the next start asks
