@@ -343,6 +343,8 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
             continue  # the line about the end closes all slots
         line = last.get(slot)
         assert line is not None, f"no line about slot {slot}"
+        if world.forgetful:  # what was told while nothing could be saved may be undone by the end of that daemon
+            continue
         assert record.status in TRUE_WHILE[line.action], f"slot {slot} is {record.status}: {line}"
         assert line.is_final or timelapse.ending is not None, f"slot {slot} is {record.status}: {line}"
 
