@@ -285,7 +285,7 @@ def ended_well(world: World) -> None:
         assert any("its last slot was" in words for words in world.said("definition_refused"))
         return
     timelapses = (*world.archived(), world.stored())
-    last = {timelapse.id: timelapse for timelapse in timelapses}
+    last = {timelapse.id: timelapse for timelapse in sorted(timelapses, key=lambda timelapse: timelapse.tally.taken)}
     for timelapse in timelapses:
         if timelapse is last[timelapse.id]:
             is_only = [other.id for other in timelapses].count(timelapse.id) == 1
