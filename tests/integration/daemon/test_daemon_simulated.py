@@ -10,9 +10,9 @@ from pathlib import Path
 import histories
 from soaking import SOAK
 
-CASES = int(os.environ.get("TIMELAPSED_SIMULATIONS", "300"))
+CASES = int(os.environ.get("TIMELAPSED_SIMULATIONS", "10000"))
 """How many histories are played; in a soak test, as many at a time."""
-SEED = int(os.environ.get("TIMELAPSED_SEED", "5")) + (time.time_ns() // 1_000_000_000 if SOAK else 0)
+SEED = int(os.environ.get("TIMELAPSED_SEED", "20260622")) + (time.time_ns() // 1_000_000_000 if SOAK else 0)
 """The first process has this one, the next process the next number: the same histories every time, but in a soak."""
 
 

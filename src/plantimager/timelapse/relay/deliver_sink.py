@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.delivery import ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
+from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -61,22 +61,18 @@ class DeliverSink:
         self.name = name
         self._target, self._delivery, self._host = target, delivery, host
         self._backlog = Backlog(name, ledger, removed, host.clock)
-        self._changed = threading.Condition()
-        self._taken: TakenScans | None = None
+        self._latest = LatestView(host.stop)
         self._trouble = ""
         self._shown_at = -BETWEEN_STATUS
         self.status: TargetStatus | None = None
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now, and at the ledger."""
-        with self._changed:
-            self._taken = view.taken
-            self._changed.notify_all()
+        self._latest.put(view)
 
     def wake(self) -> None:
         """Let the thread see that the relay stops."""
-        with self._changed:
-            self._changed.notify_all()
+        self._latest.wake()
 
     def run(self) -> None:
         """Deliver until the relay stops."""
@@ -101,8 +97,7 @@ class DeliverSink:
 
     def _sleep(self, seconds: float) -> None:
         """Wait before the next try, until a person asks for one, or the relay stops."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._host.stop.is_set() or self._backlog.is_asked_again, seconds)
+        self._latest.wait_until(lambda: self._backlog.is_asked_again, seconds)
 
     # --- one pass ---------------------------------------------------------------------------------
 
@@ -115,21 +110,18 @@ class DeliverSink:
             The server doesn't answer, or this host's datasets are out of reach.
 
         """
-        with self._changed:
-            taken = self._taken
-        if taken is not None:
-            self._backlog.refresh(taken)
+        view = self._latest.now
+        if view is not None:
+            self._backlog.refresh(view.taken)
             self._show(at_once=False)
             scan = self._backlog.next(newest_first=self._target.order == "newest")
             if scan is not None:
-                self._deliver(scan, taken)
+                self._deliver(scan, view.taken)
                 self._show(at_once=False)
                 return
             self._backlog.report_gone()
             self._show()
-        with self._changed:
-            if self._taken is taken and not self._host.stop.is_set():
-                self._changed.wait(self._backlog.seconds_until_next())
+        self._latest.wait(view, self._backlog.seconds_until_next())
 
     def _deliver(self, scan: TakenScan, taken: TakenScans) -> None:
         directory = self._directory_of(scan)
@@ -191,16 +183,21 @@ class DeliverSink:
 
         """
         directory = self._host.datasets_of([scan.scan_id])
-        if not directory.is_dir() and self._taken is not None:
-            taken = (other.scan_id for other in self._taken.scans if other.timelapse_id == scan.timelapse_id)
+        view = self._latest.now
+        if not directory.is_dir() and view is not None:
+            taken = (other.scan_id for other in view.taken.scans if other.timelapse_id == scan.timelapse_id)
             directory = self._host.datasets_of(taken)
         if not directory.is_dir():
             raise Unreachable(f"{directory} is not there")
         return directory
 
     def _pace(self) -> TargetPace:
-        is_scanning = (lambda: self._taken is not None and self._taken.is_scanning) if self._target.polite else None
+        is_scanning = self._is_scanning if self._target.polite else None
         return TargetPace(self._host.clock, self._host.stop, is_scanning=is_scanning, rate=self._target.max_rate)
+
+    def _is_scanning(self) -> bool:
+        view = self._latest.now
+        return view is not None and view.taken.is_scanning
 
     # --- reports ----------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +20,7 @@ from plantimager.timelapse.datasets.receipt import FILES, other_owner
 from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
+from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.text import format_count
 
@@ -59,35 +59,29 @@ class RetentionSink:
         self._told = ""
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
-        self._changed = threading.Condition()
-        self._view: StoreView | None = None
+        self._latest = LatestView(host.stop)
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now, and at the ledgers."""
-        with self._changed:
-            self._view = view
-            self._changed.notify_all()
+        self._latest.put(view)
 
     def wake(self) -> None:
         """Let the thread see that the relay stops."""
-        with self._changed:
-            self._changed.notify_all()
+        self._latest.wake()
 
     def run(self) -> None:
         """Remove what may go until the relay stops."""
+        view: StoreView | None = None
         while not self._host.stop.is_set():
-            with self._changed:
-                view = self._view
-            if view is not None:
-                try:
-                    self.remove_due(view.taken, is_clock_trusted=self._is_clock_trusted(view.daemon))
-                except OSError as problem:
-                    self._report_kept([_describe(problem)])
-                except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
-                    log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
-            with self._changed:
-                if self._view is view and not self._host.stop.is_set():
-                    self._changed.wait(LOOK_AGAIN)
+            view = self._latest.wait(view, LOOK_AGAIN)
+            if view is None or self._host.stop.is_set():
+                continue
+            try:
+                self.remove_due(view.taken, is_clock_trusted=self._is_clock_trusted(view.daemon))
+            except OSError as problem:
+                self._report_kept([_describe(problem)])
+            except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
+                log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
     def _is_clock_trusted(self, daemon: DaemonFacts | None) -> bool:
         """Return the daemon's own word; without one that of the kernel."""

@@ -58,11 +58,20 @@ class LatestView:
         with self._changed:
             self._changed.notify_all()
 
-    def wait(self, seen: StoreView | None, seconds: float) -> StoreView | None:
+    @property
+    def now(self) -> StoreView | None:
+        """The latest view; ``None`` before the first."""
+        return self._view
+
+    def wait(self, seen: StoreView | None, seconds: float | None) -> StoreView | None:
         """Return the latest view: once it is another than the one ``seen``, the time is over, or the relay stops."""
+        self.wait_until(lambda: self._view is not seen, seconds)
+        return self._view
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float | None) -> None:
+        """Wait for a condition that a new view may bring about, as long as `wait` would."""
         with self._changed:
-            self._changed.wait_for(lambda: self._view is not seen or self._stop.is_set(), seconds)
-            return self._view
+            self._changed.wait_for(lambda: self._stop.is_set() or holds(), seconds)
 
 
 class SinkHost(Struct, frozen=True):
