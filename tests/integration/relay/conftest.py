@@ -1,6 +1,7 @@
 """A PlantDB server, a gate before it, and a rig whose relay delivers through the gate."""
 
 import pytest
+from message_peers import HttpReceiver, MailServer
 from plantdb_server import Gate, PlantDbServer
 from relay_rig import RelayRig
 
@@ -17,6 +18,20 @@ def gate(server):
     """Stand between relay and server."""
     with Gate(server) as gate:
         yield gate
+
+
+@pytest.fixture
+def receiver():
+    """Take what services and monitors are sent by HTTP."""
+    with HttpReceiver() as server:
+        yield server
+
+
+@pytest.fixture
+def mail():
+    """Take mails."""
+    with MailServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from daemon_process import DaemonProcess
-from message_peers import HttpReceiver, MailServer
 from notify_rig import AHEAD, HOST, NotifyRig, failed
 from tiny_scan import configuration, definition
 
@@ -12,18 +11,6 @@ from stores import HOURS
 
 TAKEN = "succeeded"
 SECRET = "/ping/a-secret-of-the-test"
-
-
-@pytest.fixture
-def receiver():
-    with HttpReceiver() as server:
-        yield server
-
-
-@pytest.fixture
-def mail():
-    with MailServer() as server:
-        yield server
 
 
 @pytest.fixture

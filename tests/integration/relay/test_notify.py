@@ -4,18 +4,11 @@ import io
 import re
 
 import pytest
-from message_peers import MailServer
 from notify_rig import AHEAD, HOST, NotifyRig, failed, local, skipped
 from PIL import Image
 from tiny_scan import configuration, definition
 
 TAKEN = "succeeded"
-
-
-@pytest.fixture
-def mail():
-    with MailServer() as server:
-        yield server
 
 
 @pytest.fixture

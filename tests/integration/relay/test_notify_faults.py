@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 from daemon_process import CTL
-from message_peers import HttpReceiver, MailServer
 from notify_rig import AHEAD, HOST, NotifyRig, failed, local
 from waiting import wait_until
 
@@ -12,18 +11,6 @@ from plantimager.timelapse.channel.relay_status import read_relay_status
 
 TAKEN = "succeeded"
 TOPIC = "a-secret-topic-of-the-test"
-
-
-@pytest.fixture
-def receiver():
-    with HttpReceiver() as server:
-        yield server
-
-
-@pytest.fixture
-def mail():
-    with MailServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_an_apprise_that_is_slow_at_boot_is_no_fault_of_the_configuration(tmp_pa
     urls = tmp_path / "urls"
     urls.write_text("json://127.0.0.1/\n")
     urls.chmod(0o600)
-    monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import signal; signal.pause()"))
     monkeypatch.setattr(messenger, "CHECK_SECONDS", 0.2)
     with pytest.raises(TimelapsedError, match=r"apprise gives no answer within 0\.2 s") as late:
         find_services(urls, {})
