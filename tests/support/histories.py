@@ -14,6 +14,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -289,14 +290,15 @@ def ended_well(world: World) -> None:
     if not world.places.store.exists():
         assert any("its last slot was" in words for words in world.said("definition_refused"))
         return
-    timelapses = (*world.archived(), world.stored())
-    last = {timelapse.id: timelapse for timelapse in sorted(timelapses, key=lambda timelapse: timelapse.tally.taken)}
-    for timelapse in timelapses:
-        if timelapse is last[timelapse.id]:
-            is_only = [other.id for other in timelapses].count(timelapse.id) == 1
-            has_ended_well(world, timelapse, is_only=is_only)
-        else:  # it gave its name back
-            assert timelapse.tally.taken == 0
+    # One that was archived right before a kill is in the store, too.
+    found = {(timelapse.id, timelapse.schedule_times): timelapse for timelapse in (*world.archived(), world.stored())}
+    of_name = defaultdict(list)
+    for timelapse in found.values():
+        of_name[timelapse.id].append(timelapse)
+    for timelapses in of_name.values():
+        *earlier, last = sorted(timelapses, key=lambda timelapse: timelapse.tally.taken)
+        assert not any(timelapse.tally.taken for timelapse in earlier), "it kept its name"
+        has_ended_well(world, last, is_only=not earlier)
 
 
 def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None:

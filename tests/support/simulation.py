@@ -613,8 +613,10 @@ class Life:
             self.world.pulled_at = None
 
     def may_use_disk(self, since: datetime | None) -> bool:
-        """Whether the datasets' disk is there, or was pulled after the daemon looked at it."""
+        """Whether the datasets' disk is there, or was pulled after the daemon looked, or before it ever saw it."""
         pulled_at = self.world.pulled_at
+        if not self.daemon.keeper.logbook.datasets_disk:
+            return True  # one that isn't remembered can't be missed
         return pulled_at is None or (since is not None and since <= pulled_at)
 
     def disk_stalls(self, duration: timedelta) -> None:
@@ -654,8 +656,7 @@ class Life:
         self.will_act()
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
-        # A look without an answer says nothing of the disk, and one that was never seen there isn't missed.
-        if self.looked_at is not None and self.daemon.keeper.logbook.datasets_disk:
+        if self.looked_at is not None:  # one that had no answer says nothing of the disk
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
@@ -986,11 +987,30 @@ class ScriptedRig:
 
     def _next(self) -> None:
         driver, call, request, manual = self._calls.pop(0)
+        is_late = request is not None and request.start_by is not None and self._clock.now() > request.start_by
         if request is not None:
             assert self.is_prepared, f"slot {request.index} is scanned by a rig that isn't prepared"
-            self._life.scan_begins(request)
         else:
             self.is_prepared = False
+        if is_late:  # by the save before it, in which the machine may have slept: then no driver is called
+            refused = ScannerNotReady("its grace period was over when the store had answered")
+            self._behaviour = Behaviour(takes=NONE, progress=None, problem=refused)
+        else:
+            self._call(driver, call, request)
+        self._made = driver, call
+        self.monitor = watch = ScriptedMonitor(self._clock, call, request, manual, self._cancelled)
+        self._clock.wake()
+        does = self._behaviour
+        self._life.has_hung |= does.takes is None and does.stops_in is None
+        if does.takes is not None:
+            self._clock.at(does.takes, lambda: self._end(watch, does.problem))
+        if does.progress is not None:
+            self._clock.at(does.progress, lambda: self._progress(watch))
+
+    def _call(self, driver, call, request) -> None:
+        """Call the driver, and find out how long that takes."""
+        if request is not None:
+            self._life.scan_begins(request)
         self._note(driver, call, request)
         hears = SECOND if call is Call.MANUAL else None
         self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
@@ -1004,15 +1024,6 @@ class ScriptedRig:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         elif call is Call.PREPARE:
             self._behaviour = dataclasses.replace(self._behaviour, problem=next(self._world.prepares, None))
-        self._made = driver, call
-        self.monitor = watch = ScriptedMonitor(self._clock, call, request, manual, self._cancelled)
-        self._clock.wake()
-        does = self._behaviour
-        self._life.has_hung |= does.takes is None and does.stops_in is None
-        if does.takes is not None:
-            self._clock.at(does.takes, lambda: self._end(watch, does.problem))
-        if does.progress is not None:
-            self._clock.at(does.progress, lambda: self._progress(watch))
 
     def _progress(self, watch) -> None:
         if watch is self.monitor:
