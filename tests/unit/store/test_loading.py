@@ -216,6 +216,16 @@ def test_file_is_read_as_deep_in_any_spelling(levels):
 # --- any spelling ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("attempt", [10**18, 10**20])
+def test_number_that_is_not_kept_has_no_say_in_how_the_kept_ones_are_spelled(attempt):
+    """Otherwise a second reading would write another text of the same content."""
+    raw = json.loads(
+        changed(theirs=5.960464477539063e-08, extra={"timelapsed": {"slots": {"0": {"attempt": attempt}}}})
+    )
+    stored = read(raw)
+    assert read_again(stored).encode() == stored.encode()
+
+
 @settings(deadline=None)
 @given(raw=files())
 def test_whatever_the_schema_allows_is_read_and_what_was_read_is_kept(raw):

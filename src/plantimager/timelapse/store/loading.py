@@ -26,7 +26,7 @@ from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, O
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
-from plantimager.timelapse.support.json_text import fits_orjson
+from plantimager.timelapse.support.json_text import MAX_LEVELS, fits_orjson, is_exact
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class _StoreText(Store, frozen=True, forbid_unknown_fields=True):
 _STORE: Final = Decoder(_StoreText)
 _OWN: Final = Decoder(Own)
 _SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
+_ERROR: Final = attrgetter("error")
 
 
 def _decode_todays(text: bytes) -> _Contents | None:
@@ -127,7 +128,7 @@ def _decode_todays(text: bytes) -> _Contents | None:
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None
     placement = place_usual_scans(store, own)
-    errors = [error for error in map(attrgetter("error"), store.scans) if error is not None]
+    errors = [error for error in map(_ERROR, store.scans) if error is not None]
     if placement is None or _any_pending_is_over(store.scans) or not fits_orjson([store.version, extra, [errors]]):
         return None
     return _Contents(store, own, placement, KeptParts(version=store.version, extra=extra))
@@ -174,7 +175,14 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
         scans=tuple(read.value["scans"][position] for position in placement.left_over),
     )
     notes = [*filter(None, [ours.note]), *notes]
-    return _Contents(store, ours.own, placement, kept, unknown_keys_of_scans, notes, read.exact)
+    exact = read.exact or _is_kept_exactly(kept, [store.version, unknown_keys_of_scans, [*map(_ERROR, store.scans)]])
+    return _Contents(store, ours.own, placement, kept, unknown_keys_of_scans, notes, exact)
+
+
+def _is_kept_exactly(kept: KeptParts, others: Sequence[Any]) -> bool:
+    """Return whether orjson can write all that is kept: what it can't may have been in a part that is dropped."""
+    parts = [kept.unknown_keys, kept.extra, kept.own_unknown_keys, kept.details_unknown_keys, kept.scans, *others]
+    return all(is_exact(part, levels=MAX_LEVELS + 1) for part in parts)
 
 
 def _any_has_unknown_keys(scans: Any) -> bool:
