@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,10 @@ class CountingDelivery:
     def __init__(self, until: int) -> None:
         self.until, self.delivered, self.looked_up = until, list[str](), list[int]()
         self.stop = threading.Event()
+        self.first_at = 0.0
+        """By `time.perf_counter`."""
 
-    def sink(self, directory: Path) -> DeliverSink:
+    def sink(self, directory: Path, order: str = "oldest") -> DeliverSink:
         """Return a sink whose ledgers are in ``directory``."""
         directories = []
 
@@ -44,9 +47,10 @@ class CountingDelivery:
 
         host = SinkHost(datasets_of, SystemClock(), self.stop, lambda: None)
         ledgers = Ledger(directory / "lab.ledger"), Ledger(directory / "removed")
-        return DeliverSink("lab", DeliverTarget(), self, ledgers[0], host, ledgers[1])
+        return DeliverSink("lab", DeliverTarget(order=order), self, ledgers[0], host, ledgers[1])
 
     def deliver(self, directory, scan, taken, pace, begin, *, was_begun):
+        self.first_at = self.first_at or time.perf_counter()
         begin()
         self.delivered.append(scan.scan_id)
         if len(self.delivered) == self.until:

@@ -21,7 +21,8 @@ class SetClock(SystemClock):
 def test_what_is_gone_or_refused_does_not_wait(tmp_path):
     """Until it is looked for again, which may find it."""
     clock, taken = SetClock(), taken_scans(5)
-    backlog = Backlog("there", Ledger(tmp_path / "there.ledger"), Ledger(tmp_path / "removed"), clock)
+    ledgers = Ledger(tmp_path / "there.ledger"), Ledger(tmp_path / "removed")
+    backlog = Backlog("there", *ledgers, clock, newest_first=True)
     backlog.refresh(taken)
     assert (backlog.status("").waiting, backlog.status("").delivered_at) == (5, None)
     backlog.record(taken.scans[0], Outcome.DELIVERED)
@@ -32,6 +33,6 @@ def test_what_is_gone_or_refused_does_not_wait(tmp_path):
     assert (status.delivered, status.refused, status.gone, status.waiting) == (1, 1, 1, 2)
     assert abs(clock.now() - status.delivered_at) < timedelta(minutes=1)
     clock.passed = timedelta(seconds=GONE_AGAIN + 1)
-    backlog.record(backlog.next(newest_first=True), Outcome.DELIVERED)
-    backlog.next(newest_first=False)
+    backlog.record(backlog.next(), Outcome.DELIVERED)
+    backlog.next()
     assert (backlog.status("").gone, backlog.status("").waiting) == (0, 2)

@@ -60,7 +60,7 @@ class DeliverSink:
     ) -> None:
         self.name = name
         self._target, self._delivery, self._host = target, delivery, host
-        self._backlog = Backlog(name, ledger, removed, host.clock)
+        self._backlog = Backlog(name, ledger, removed, host.clock, newest_first=target.order == "newest")
         self._latest = LatestView(host.stop)
         self._trouble = ""
         self._shown_at = -BETWEEN_STATUS
@@ -114,7 +114,7 @@ class DeliverSink:
         if view is not None:
             self._backlog.refresh(view.taken)
             self._show(at_once=False)
-            scan = self._backlog.next(newest_first=self._target.order == "newest")
+            scan = self._backlog.next()
             if scan is not None:
                 self._deliver(scan, view.taken)
                 self._show(at_once=False)
