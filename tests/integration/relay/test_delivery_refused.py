@@ -5,7 +5,7 @@ import shutil
 from datetime import datetime
 
 import pytest
-from relay_rig import stored_pictures
+from relay_rig import RelayRig, stored_pictures
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
@@ -81,6 +81,77 @@ def test_another_scan_of_that_name_on_the_server_is_left_alone(rig, server):
     assert sorted(stored_pictures(server.directory)) == sorted(
         name for name in rig.pictures() if name.startswith("tl_1")
     )
+
+
+def test_two_rigs_whose_timelapses_have_one_name_and_the_same_times_are_not_mixed(rig, gate, server, tmp_path):
+    """The first keeps what it has delivered, and lacks nothing; the person of the second is told what to do."""
+    other = RelayRig(tmp_path / "other", gate.url)
+    for one in (rig, other):
+        one.take(2)
+    shutil.rmtree(rig.place.datasets / "tl_1")
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    gate.renew()
+    with other.start() as relay:
+        told = relay.wait_for("delivery_refused: tl_0")
+        assert "tl_0 of another rig already" in told
+        assert "timelapses of one database need different names" in told
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert [line for line in gate.requests if line.startswith("POST /api/v1/files/tl_0")] == []
+    pictures = {name: content for name, content in other.pictures().items() if name.startswith("tl_1")}
+    assert stored_pictures(server.directory) == rig.pictures() | pictures
+    rig.ledger_file.unlink()
+    with rig.start() as relay:
+        assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert rig.ledger()["tl_0"].left == 0
+
+
+def test_another_rig_that_makes_the_scan_at_the_same_moment_keeps_it(rig, gate, server):
+    """Between the look whether it is there and its making; nothing of ours goes into it."""
+    rig.take(1)
+    ours = json.loads((rig.place.datasets / "tl_0" / "metadata" / "metadata.json").read_bytes())
+    ours["timelapsed"]["digest"] = "of another"
+    faster = []
+
+    def act(_count, line):
+        if line == "POST /api/v1/scans/tl_0" and not faster:
+            faster.append(server.post("/api/v1/scans/tl_0", server.log_in(), metadata=ours))
+        return "pass"
+
+    gate.act = act
+    with rig.start() as relay:
+        assert "tl_0 of another rig already" in relay.wait_for("delivery_refused: tl_0")
+        relay.stop()
+    assert faster[0].status_code == 201
+    assert stored_pictures(server.directory) == {}
+
+
+@pytest.mark.parametrize("has_pictures", [True, False])
+def test_a_scan_that_an_earlier_version_delivered_has_no_digest_and_is_compared(rig, gate, server, has_pictures):
+    """It is the same one, nothing of it is other, and what it lacks is completed."""
+    rig.take(1)
+    if has_pictures:
+        with rig.start() as relay:
+            relay.wait_for("delivered: tl_0")
+            relay.stop()
+        server.kill()
+        there = server.directory / "tl_0" / "metadata" / "metadata.json"
+        metadata = json.loads(there.read_bytes())
+        assert metadata["timelapsed"].pop("digest")
+        there.write_text(json.dumps(metadata))
+        server.start()
+    else:
+        metadata = json.loads((rig.place.datasets / "tl_0" / "metadata" / "metadata.json").read_bytes())
+        server.post("/api/v1/scans/tl_0", server.log_in(), metadata=metadata)
+    rig.ledger_file.unlink(missing_ok=True)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert rig.ledger()["tl_0"].left == 0
+    assert stored_pictures(server.directory) == rig.pictures()
 
 
 def test_a_scan_that_was_begun_and_has_lost_its_metadata_is_not_refused(rig, server):

@@ -101,8 +101,9 @@ def bring(tmp_path):
     scan = TakenScan("tl_0", "tl", 0, at, at)
     pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
 
-    def deliver(dataset, begin=lambda: None, *, was_begun=False):
-        delivery = RcloneDelivery(target, Secret(configuration, configuration.read_text()))
+    def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
+        own = DeliverTarget(remote=f"{target.remote}{below}")
+        delivery = RcloneDelivery(own, Secret(configuration, configuration.read_text()), rig)
         return delivery.deliver(dataset, scan, TakenScans((scan,)), pace, begin, was_begun=was_begun)
 
     return deliver
@@ -123,6 +124,38 @@ def test_another_rig_that_delivers_the_same_name_meanwhile_keeps_its_files(bring
         bring(ours, be_overtaken)
     for path in (path for path in theirs.rglob("*") if path.is_file() and path.suffix != ".json"):
         assert (there / path.relative_to(theirs)).read_bytes() == path.read_bytes()
+
+
+def test_two_rigs_of_one_remote_have_a_directory_each(bring, tmp_path):
+    """Of its name, unless the configuration has that already; the rig without a name as ever."""
+    for rig, below, place in (
+        (None, "", "there"),
+        ("north", "", "there/north"),
+        ("south", "/", "there/south"),
+        ("east", "/east", "there/east"),
+    ):
+        ours = take_dataset(tmp_path / (rig or "default"), 0)
+        assert bring(ours, rig=rig, below=below).sent == 8
+        assert contents(tmp_path / place / "tl_0") == contents(ours)
+
+
+def test_what_a_named_rig_delivered_before_the_update_is_found_there(bring, tmp_path):
+    """It isn't sent again. The like of another rig is none, and stays as it is."""
+    ours, theirs = take_dataset(tmp_path / "a", 0), take_dataset(tmp_path / "b", 0, width=16)
+    there = tmp_path / "there"
+    shutil.copytree(ours, there / "tl_0")
+    assert bring(ours, rig="north").sent == 0
+    assert [path.name for path in there.iterdir()] == ["tl_0"]
+    assert bring(theirs, rig="south").sent == 8
+    assert contents(there / "south" / "tl_0") == contents(theirs)
+    assert contents(there / "tl_0") == contents(ours)
+    (there / "tl_0" / "images" / "camera-00000.jpg").unlink()
+    assert bring(ours, rig="north").sent == 1
+    assert contents(there / "tl_0") == contents(ours)
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_of_what_was_begun_only_the_beginnings_of_ours_are_completed(bring, tmp_path):

@@ -21,7 +21,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_METADATA
+from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_METADATA, OURS
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
 from plantimager.timelapse.support.text import one_line
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
 
 PREFIX: Final = "/api/v1"
+DIGEST: Final = "digest"
+"""The key below `OURS` that tells the datasets of two rigs apart whose timelapses have one name and the same times."""
 
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
 GATEWAY_ERRORS: Final = range(502, 505)
@@ -207,14 +209,21 @@ class PlantDbClient:
         metadata = _value_of(answer, "metadata") if answer.status_code == OK else {}
         return metadata if isinstance(metadata, dict) else {}
 
-    def create(self, dataset: OutgoingDataset) -> None:
-        """Make the scan and its fileset, where they aren't there. A picture must follow at once."""
-        scan = {"metadata": dict(dataset.metadata)}
+    def create(self, dataset: OutgoingDataset) -> bool:
+        """Make the scan and its fileset, where they aren't there; return whether both are new.
+
+        A picture must follow at once.
+        """
+        ours = {**dataset.metadata[OURS], DIGEST: dataset.digest}
+        scan = {"metadata": {**dataset.metadata, OURS: ours}}
         fileset = {"metadata": FILESET_METADATA}
+        is_new = True
         for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
             answer = self.call("POST", path, partial(dict, json=body))
             if answer.status_code not in (CREATED, CONFLICT):
                 _fail(answer)
+            is_new = is_new and answer.status_code == CREATED
+        return is_new
 
     def upload(self, scan_id: str, file: OutgoingFile, open_file: Callable[[], BinaryIO]) -> str:
         """Send a picture; return what the server says against it, empty where it has taken it.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.datasets.plantdb_metadata import OURS
 from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.outgoing import prepare_dataset
-from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient
+from plantimager.timelapse.relay.plantdb_client import DIGEST, Account, PlantDbClient
+from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.pacing import TargetPace
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
+
+OTHER_NAMES: Final = "timelapses of one database need different names"
 
 
 class PlantDbDelivery:
@@ -105,7 +109,10 @@ def deliver_dataset(
     others = int(there is not None and not _has(there, dataset.metadata))
     if not present:
         begin()
-        client.create(dataset)
+        if not client.create(dataset) and there is None:  # another rig's, perhaps, that was faster
+            there = client.scan_metadata_there(dataset.scan_id) or {}
+            present = _files_of_ours(client, dataset, there, was_begun=True)
+            others = int(not _has(there, dataset.metadata))
     sent = 0
     for file in dataset.files:
         objection = ""
@@ -126,22 +133,29 @@ def deliver_dataset(
 
 
 def _has(there: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Return whether metadata there say all that ours do; the server adds keys of its own."""
-    return all(there.get(key) == value for key, value in json_text.loads(json_text.dumps(dict(ours))).items())
+    """Return whether metadata there say all that ours do; the server adds keys, and a delivery its digest."""
+    without = {name: value for name, value in as_table(there.get(OURS)).items() if name != DIGEST}
+    found = {**there, OURS: without} if OURS in there else there
+    return all(found.get(key) == value for key, value in json_text.loads(json_text.dumps(dict(ours))).items())
 
 
 def _files_of_ours(
     client: PlantDbClient, dataset: OutgoingDataset, there: Mapping[str, Any], *, was_begun: bool
 ) -> set[str]:
     """Return what the server has of a dataset, after it was made sure that the scan ``there`` is the same one."""
-    theirs, ours = there.get("timelapsed"), dataset.metadata["timelapsed"]
+    theirs, ours = there.get(OURS), dataset.metadata[OURS]
     names = ("timelapse_id", "index", "scheduled")
     files = set(client.files_there(dataset.scan_id) or ())
     if isinstance(theirs, dict) and all(theirs.get(name) == ours[name] for name in names):
-        return files
+        if theirs.get(DIGEST, dataset.digest) == dataset.digest:  # earlier versions sent none
+            return files
+        raise TargetRefused(
+            f"PlantDB has {dataset.scan_id} of another rig already, whose timelapse has this name and these times;"
+            f" {OTHER_NAMES}"
+        )
     if was_begun and not files and theirs is None:
         raise ServerFailed("PlantDB has the scan that was begun without its metadata, and no picture; delete it there")
     raise TargetRefused(
         f"PlantDB has another scan called {dataset.scan_id} already ({len(files)} pictures, of"
-        f" {there.get('acquisition_date', 'an unknown time')}, owner {there.get('owner', 'unknown')})"
+        f" {there.get('acquisition_date', 'an unknown time')}, owner {there.get('owner', 'unknown')}); {OTHER_NAMES}"
     )

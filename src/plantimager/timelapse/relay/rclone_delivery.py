@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -32,11 +33,14 @@ class RcloneDelivery:
     """The way to a remote of rclone: the sealed directory goes there as it is, the receipt last.
 
     So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off: it
-    has the first bytes of ours, and is the only thing that is overwritten.
+    has the first bytes of ours, and is the only thing that is overwritten. Those of a rig with a name go into a
+    directory of that name; earlier versions put them beside those of all others, where they stay.
     """
 
-    def __init__(self, target: DeliverTarget, configuration: Secret) -> None:
+    def __init__(self, target: DeliverTarget, configuration: Secret, rig: str | None = None) -> None:
         self._remote = str(target.remote)
+        last = re.split("[:/]", self._remote.rstrip("/"))[-1]
+        self._own = self._remote if rig in {None, last} else _below(self._remote, str(rig))
         self._by_length = target.verify == "length"
         self._rclone = Rclone(configuration, target.timeout, target.max_rate)
 
@@ -56,7 +60,7 @@ class RcloneDelivery:
         files = [str(path.relative_to(directory)) for path in sealed.files]
         if any("\n" in name for name in files):
             raise DatasetRefused("the name of a file has a line break")
-        copy = _Copy(self._rclone, directory, self._remote_of(scan.scan_id), pace, by_length=self._by_length)
+        copy = self._find_copy(directory, scan.scan_id, pace)
         there = copy.compare([*files, RECEIPT])
         cut_off = copy.cut_off(there, was_begun=was_begun)
         lacking = [name for name, verdict in there.items() if verdict != SAME]
@@ -71,8 +75,19 @@ class RcloneDelivery:
     def close(self) -> None:
         """Leave nothing open: rclone runs only while it is called."""
 
-    def _remote_of(self, scan_id: str) -> str:
-        return f"{self._remote}{scan_id}" if self._remote[-1] in ":/" else f"{self._remote}/{scan_id}"
+    def _find_copy(self, directory: Path, scan_id: str, pace: TargetPace) -> _Copy:
+        """Return where a dataset is or goes: where an earlier version put it, only where all of it is there."""
+        own, earlier = (
+            _Copy(self._rclone, directory, _below(place, scan_id), pace, by_length=self._by_length)
+            for place in (self._own, self._remote)
+        )
+        if self._own != self._remote and earlier.compare([RECEIPT])[RECEIPT] == SAME:
+            return earlier
+        return own
+
+
+def _below(remote: str, name: str) -> str:
+    return f"{remote}{name}" if remote[-1] in ":/" else f"{remote}/{name}"
 
 
 class _Copy:

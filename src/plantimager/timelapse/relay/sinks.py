@@ -75,7 +75,7 @@ def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: 
         if target.remote is not None:
             from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
 
-            delivery = RcloneDelivery(target, secret)
+            delivery = RcloneDelivery(target, secret, places.rig)
         else:
             from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
