@@ -216,8 +216,8 @@ def _scale(size: tuple[int, int], exposure: Exposure) -> float:
     asked = (exposure.width, exposure.height)
     earlier = exposure.earlier_size
     if asked == (None, None) and earlier is not None and earlier != size:
-        had = f"those before had {earlier[0]} × {earlier[1]}; has it fallen back to another mode?"
-        raise CameraFault(f"its picture has {size[0]} × {size[1]} pixels, {had}")
+        has, had = (" × ".join(map(str, sides)) for sides in (size, earlier))
+        raise CameraFault(f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?")
     scale = max((want / have for want, have in zip(asked, size, strict=True) if want is not None), default=1.0)
     if scale <= 1 and all(want in (None, round(have * scale)) for want, have in zip(asked, size, strict=True)):
         return scale
