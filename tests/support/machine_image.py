@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -87,3 +88,14 @@ def make_disk(path: Path, size: str, *options: str) -> None:
     """Make a raw image with an ext4 file system."""
     path.unlink(missing_ok=True)
     run_on_host(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,root_owner=0:0", *options, str(path), size])
+
+
+def check_disk(path: Path) -> subprocess.CompletedProcess[str]:
+    """Replay the journal of an ext4 image as a boot does, and check it; exit code 0 is a sound file system."""
+    subprocess.run(["e2fsck", "-p", str(path)], check=False, capture_output=True)
+    return subprocess.run(["e2fsck", "-f", "-n", str(path)], check=False, capture_output=True, text=True)
+
+
+def read_file(image: Path, inside: str) -> bytes:
+    """Return a file of an ext4 image."""
+    return subprocess.run(["debugfs", "-R", f"cat {inside}", str(image)], check=True, capture_output=True).stdout

@@ -110,6 +110,23 @@ class Plugs:
             else:
                 self._machine.pull(device)
 
+    def boot(self, *options: str) -> None:
+        """Switch the machine on, with further options of QEMU, after a power cut; what was in still is."""
+        self.board.restart()
+        there = {"gantry": GANTRY, "scans": DISK}
+        for device in sorted(self._in & set(there)):
+            driver, properties = there[device]
+            words = {"id": device, "bus": "usb.0", **properties}
+            options += ("-device", ",".join([driver, *(f"{key}={value}" for key, value in words.items())]))
+        self._machine.boot(*options)
+        self.booted()
+
+    def booted(self) -> None:
+        """Plug the camera in again after a boot, which comes without it, and let the arm move again."""
+        self.go_on()
+        self._in.discard("camera")
+        self.plug("camera")
+
     def _bind(self, verb: str) -> None:
         self._machine.run("sh", "-c", f"echo vivid.0 >/sys/bus/platform/drivers/vivid/{verb}")
 

@@ -125,12 +125,12 @@ class Machine:
         """Whether the machine runs."""
         return self._qemu is not None and self._qemu.poll() is None
 
-    def boot(self) -> None:
-        """Switch on; return when the machine runs commands."""
+    def boot(self, *options: str) -> None:
+        """Switch on, with further options of QEMU; return when the machine runs commands."""
         self._channels = {name: Channel(name) for name in ("qmp", "agent", "journal")}
         ends = {name: channel.theirs.fileno() for name, channel in self._channels.items()}
         # With the end of the test run the machine ends.
-        command = ["setpriv", "--pdeathsig", "KILL", *self._command(ends)]
+        command = ["setpriv", "--pdeathsig", "KILL", *self._command(ends), *options]
         with self._console.open("ab") as console:
             self._qemu = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, pass_fds=[*ends.values()]
@@ -141,13 +141,15 @@ class Machine:
         self.run("true", within=BOOT_WITHIN)
 
     def _command(self, ends: dict[str, int]) -> list[str]:
-        words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
         words += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "1536"]
         words += ["-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd), "-append", KERNEL_LINE]
         words += ["-blockdev", f"qcow2,node-name=root,file.driver=file,file.filename={self.disk}"]
         words += ["-device", "virtio-blk-pci,drive=root"]
         words += ["-blockdev", f"raw,node-name=scans,file.driver=file,file.filename={self._scans}"]
         words += ["-device", "qemu-xhci,id=usb", "-device", "virtio-serial-pci"]
+        # The board's watchdog, and the chip set's, either of which may be /dev/watchdog0.
+        words += ["-device", "i6300esb", "-global", "ICH9-LPC.noreboot=off", "-action", "watchdog=reset"]
         for name, end in ends.items():
             words += ["-chardev", f"socket,id={name},fd={end}"]
         words += ["-mon", "chardev=qmp,mode=control"]
@@ -161,6 +163,20 @@ class Machine:
         assert self._qemu is not None
         self._qemu.kill()
         self._ended()
+
+    def run_until_reset(self, *command: str) -> None:
+        """Run a command that freezes the machine; return when its watchdog has reset it and it runs commands again."""
+        start = self._channels["qmp"].count
+        self.run(*command)
+        self._wait_for_event("WATCHDOG", start)
+        self._wait_for_event("RESET", start)
+        self.run("true", within=BOOT_WITHIN)
+
+    def _wait_for_event(self, name: str, start: int, device: str | None = None) -> None:
+        self._channels["qmp"].wait_for(
+            lambda line: line.get("event") == name and line.get("data", {}).get("device") == device,
+            start=start, within=WITHIN, what=f"{name} {device or ''}",
+        )  # fmt: skip
 
     def _ended(self) -> None:
         assert self._qemu is not None
@@ -197,10 +213,7 @@ class Machine:
         """Pull a USB device out; return when it is out."""
         start = self._channels["qmp"].count
         self.ask("device_del", id=what)
-        self._channels["qmp"].wait_for(
-            lambda line: line.get("event") == "DEVICE_DELETED" and line["data"].get("device") == what,
-            start=start, within=WITHIN, what=f"{what} is out",
-        )  # fmt: skip
+        self._wait_for_event("DEVICE_DELETED", start, what)
 
     # Inside
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 from datetime import UTC, datetime
 
 import pytest
@@ -157,6 +158,9 @@ NOISE = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG")
         (b"II*\0\x10\0\0\0CR\2\0", r"it gives raw files \(CR2\)"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", r"it gives raw files \(CR3\)"),
         (b"FUJIFILMCCD-RAW 0201", r"it gives raw files \(RAF\)"),
+        (b"II\x1a\0\0\0HEAPCCDR\2\0", r"it gives raw files \(CRW\)"),
+        (b"II*\0\x10\0\0\0IIII\2\0", r"it gives raw files \(IIQ\)"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "it gives a JPEG 2000 file that can't be read; set it"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "it gives a HEIC .* file that can't be read; set it"),
         (b"RIFF\0\0\0\0WEBPVP8 \xff\0", "it gives a WebP or AVI file that can't be read"),
         (b"\x89\x01\x02\x03" * 9, "36 bytes that are no picture, beginning with 89 01 02 03"),
@@ -189,6 +193,30 @@ def test_picture_without_its_end_is_refused(name):
     whole = photograph(name=name)
     with pytest.raises(CameraFault, match="incomplete or damaged"):
         judge(whole[: len(whole) // 2], exposure(encoding=name.lower()))
+
+
+@pytest.mark.parametrize("lost", [1, 12, 13])
+@pytest.mark.parametrize("wanted", [exposure(encoding="png"), exposure(320, 240, "png"), exposure()])
+def test_png_without_its_last_chunk_is_refused(lost, wanted):
+    """Pillow reads it, but other programs call it damaged."""
+    with pytest.raises(CameraFault, match="incomplete or damaged"):
+        judge(photograph(name="PNG")[:-lost], wanted)
+
+
+@pytest.mark.parametrize("colour", ["white", "black"])
+def test_picture_is_no_text_whatever_its_bytes(colour):
+    """A PPM begins with words, and its pixels may be anything."""
+    assert judge(encode(Image.new("RGB", (64, 48), colour), "PPM"), exposure())[0]
+
+
+def test_file_that_pillow_would_give_to_another_program_is_not_opened():
+    """A PostScript file is one: Ghostscript would run it."""
+    with pytest.raises(CameraFault, match="no picture"):
+        judge(
+            b"\xc5\xd0\xd3\xc6" + struct.pack("<6I", 30, 90, 0, 0, 0, 0) + b"\xff\xff%!PS-Adobe-3.0 EPSF-3.0\n"
+            b"%%BoundingBox: 0 0 4 4\n%%EndComments\n" + bytes(90),
+            exposure(),
+        )
 
 
 @pytest.mark.parametrize("name", ["BMP", "PPM", "WEBP", "GIF"])

@@ -63,6 +63,11 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
     return _with_segment(content, block) if len(block) <= _MAX_SEGMENT else content
 
 
+def exif_of_picture(image: Image.Image) -> bytes | Image.Exif:
+    """Return the EXIF of a loaded picture, for the same picture in another file: a TIFF was turned upright."""
+    return _without_layout(image.getexif()) if image.format == "TIFF" else image.info.get("exif", b"")
+
+
 def _can_be_rewritten(tiff: Image.Image, tags: Image.Exif) -> bool:
     """Whether Pillow writes a TIFF as it is, with EXIF: it turns what isn't upright, and compresses none with it."""
     if getattr(tiff, "n_frames", 1) != 1 or not _is_read_in_full(tiff, tags):

@@ -1,7 +1,8 @@
-"""Judging a camera's file, and converting it to the encoding and the size of the request."""
+"""Judging a camera's file: what it is, whether it is whole, and whether it is what was asked for."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import re
@@ -9,22 +10,20 @@ import warnings
 from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault
+from plantimager.timelapse.drivers.cameras.conversion import PILLOW_NAMES, convert, lost_bits
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-PILLOW_NAMES: Final = {"jpeg": "JPEG", "png": "PNG", "tiff": "TIFF"}
-
-TOO_DEEP: Final = {"JPEG": ("I", "F", "I;16", "I;16B"), "PNG": ("I", "F"), "TIFF": ()}
-"""Pillow's modes of pictures with more bits a pixel than the format has; converted, they would be all white."""
-
-JPEG_QUALITY: Final = 95
-"""The quality of a picture that is encoded again; above it files grow without better pictures."""
+READ: Final = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+"""Formats that are read, by Pillow's names; those that run a program or that no camera writes are not."""
 
 RAW_BEGINNINGS: Final = {
     b"FUJIFILMCCD-RAW": "RAF",
+    b"II\x1a\0\0\0HEAPCCDR": "CRW",
     b"IIRO": "ORF",
     b"IIRS": "ORF",
     b"MMOR": "ORF",
@@ -36,6 +35,7 @@ RAW_BEGINNINGS: Final = {
 
 OTHER_BEGINNINGS: Final = {
     b"GIF8": "GIF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
     b"BM": "BMP",
     b"%PDF": "PDF",
     b"RIFF": "WebP or AVI",
@@ -53,6 +53,8 @@ _PICTURE_BEGINNINGS: Final = (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\
 
 _END: Final = b"\xff\xd9"
 """Of a JPEG."""
+
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 
 _EMPTY_TAIL: Final = bytes(512)
 """So many zeros at the end of a JPEG are no padding of its segments."""
@@ -74,7 +76,8 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     """
     _refuse_what_is_no_picture(content)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:  # such as of odd EXIF
+        # Warnings are of odd EXIF and the like.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=READ) as image:
             scale = _scale(image.size, exposure)
             wanted = PILLOW_NAMES[exposure.encoding]
             size = (round(image.width * scale), round(image.height * scale))
@@ -82,16 +85,16 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
             is_as_asked = scale == 1 and wanted == ("JPEG" if image.format == "MPO" else image.format)
             if is_as_asked and wanted == "JPEG":
                 image.draft(image.mode, (1, 1))
+            lost = lost_bits(image)
+            stored = _stored_tiff(image)
             image.load()  # before anything else reads it: a reader that has failed once gives a part without a word
-            facts = {"size": list(size), "format": exposure.encoding, "rotation": _rotation(image)}
+            _require_end(content)
+            facts: dict[str, object] = {"size": list(size), "format": exposure.encoding, "rotation": _rotation(image)}
             if is_as_asked:
-                return content, facts
-            converted = _convert(image, wanted)
-            if scale < 1:
-                converted = converted.resize(size, Image.Resampling.LANCZOS)
-            file = io.BytesIO()
-            converted.save(file, wanted, quality=JPEG_QUALITY, exif=image.info.get("exif", b""))
-            return file.getvalue(), facts
+                return content, facts | stored
+            if lost:
+                facts["bits_lost"] = lost
+            return convert(image, size, wanted, lost), facts
     except CameraFault:
         raise
     except Exception as unreadable:  # a damaged file may raise anything in Pillow's readers
@@ -112,6 +115,8 @@ def is_raw(content: bytes) -> str | None:
         return None
     if content[8:10] == b"CR":
         return "CR2"
+    if content[8:12] in (b"IIII", b"MMMM"):
+        return "IIQ"
     tags = _first_tags(content)
     if _DNG_VERSION in tags:
         return "DNG"
@@ -151,13 +156,13 @@ def _refuse_what_is_no_picture(content: bytes) -> None:
         raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}")
     if content.startswith(b"\xff\xd8") and content.endswith(_EMPTY_TAIL) and not content.rstrip(b"\0").endswith(_END):
         raise CameraFault("the end of its picture is empty; check the camera's card, and its cable or network")
-    text = _text_of(content)
-    if text is not None:
-        raise CameraFault(f"it gives a text and no picture: “{text}”; check the address, its login, and the program")
 
 
 def _describe_unreadable(content: bytes, problem: Exception) -> str:
-    """Return what a file is that is neither raw nor a text, and can't be decoded."""
+    """Return what a file is that isn't raw, and can't be decoded."""
+    text = _text_of(content)
+    if text is not None:
+        return f"it gives a text and no picture: “{text}”; check the address, its login, and the program"
     if content.startswith(_PICTURE_BEGINNINGS):
         cure = "check its cable or network, and that nothing else writes the file"
         said = " ".join(str(problem).split())
@@ -173,15 +178,30 @@ def _describe_unreadable(content: bytes, problem: Exception) -> str:
 def _rotation(image: Image.Image) -> int:
     """Return how the picture has to be turned to be upright, in degrees clockwise, as far as its EXIF says."""
     with contextlib.suppress(Exception):  # EXIF that is damaged may raise anything, and costs no picture
-        return _ROTATIONS.get(image.getexif().get(0x0112, 1), 0)
+        return _ROTATIONS.get(image.getexif().get(Base.Orientation, 1), 0)
     return 0
+
+
+def _stored_tiff(image: Image.Image) -> dict[str, object]:
+    """Return size and rotation of a TIFF as its file has them, before Pillow turns it; empty for other pictures."""
+    orientation = getattr(image, "tag_v2", {}).get(Base.Orientation, 1)
+    is_on_its_side = orientation >= 5
+    size = image.size[::-1] if is_on_its_side else image.size
+    return {} if orientation == 1 else {"size": list(size), "rotation": _ROTATIONS.get(orientation, 0)}
+
+
+def _require_end(content: bytes) -> None:
+    """Raise `ValueError` for a PNG without its last chunk, which Pillow does without and other programs don't."""
+    if content.startswith(b"\x89PNG") and _PNG_END not in content:
+        raise ValueError("its end is missing")
 
 
 def _text_of(content: bytes) -> str | None:
     """Return the beginning of a text, or the title of a page, on one line; None where it is no text."""
     is_page = content.lstrip().startswith(b"<")
     try:
-        text = content[:4096].decode(errors="replace" if is_page else "ignore" if len(content) > 4096 else "strict")
+        # A character may be cut off at the end.
+        text = codecs.getincrementaldecoder("utf-8")("replace" if is_page else "strict").decode(content[:4096])
     except UnicodeDecodeError:
         return None
     if any(character < " " and not character.isspace() for character in text):
@@ -196,23 +216,11 @@ def _scale(size: tuple[int, int], exposure: Exposure) -> float:
     asked = (exposure.width, exposure.height)
     earlier = exposure.earlier_size
     if asked == (None, None) and earlier is not None and earlier != size:
-        had = f"those before had {earlier[0]} × {earlier[1]}; has it fallen back to another mode?"
-        raise CameraFault(f"its picture has {size[0]} × {size[1]} pixels, {had}")
+        has, had = (" × ".join(map(str, sides)) for sides in (size, earlier))
+        raise CameraFault(f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?")
     scale = max((want / have for want, have in zip(asked, size, strict=True) if want is not None), default=1.0)
     if scale <= 1 and all(want in (None, round(have * scale)) for want, have in zip(asked, size, strict=True)):
         return scale
     has, wanted = f"{size[0]} × {size[1]}", " × ".join("any" if want is None else str(want) for want in asked)
     cure = f"write res_x = {size[0]} and res_y = {size[1]} in its table of the definition, or leave both out"
     raise CameraFault(f"its picture has {has} pixels, asked were {wanted}; set the camera to that size, or {cure}")
-
-
-def _convert(image: Image.Image, wanted: str) -> Image.Image:
-    """Return a picture in a mode that Pillow can scale and write."""
-    if image.mode in TOO_DEEP[wanted]:
-        cure = 'write encoding = "tiff" in the camera\'s table of the scan configuration'
-        problem = f"its pictures have too many bits a pixel for a {wanted} (mode {image.mode}); {cure}"
-        raise CameraFault(problem, is_lasting=True)
-    if wanted == "JPEG":
-        return image.convert("RGB")
-    # Pillow scales and writes 16 bits only in the byte order of this machine.
-    return image.convert("I").convert("I;16") if image.mode == "I;16B" else image.copy()
