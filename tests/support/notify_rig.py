@@ -22,19 +22,26 @@ if TYPE_CHECKING:
 
 CLOCK = SystemClock()
 HOST = platform.node()
+KEY = "key-of-the-test"
+"""What the monitor's management API asks for."""
 AHEAD = [f"2199-01-01T{hour:02}:00:00+00:00" for hour in range(24)]
 """Slots that no run of a test sees come, and that are therefore never overdue, whatever has become of them."""
 
 
 class NotifyRig(RelayRig):
-    """The files of one rig; its relay sends to ``urls``, and pings ``heartbeat``."""
+    """The files of one rig; its relay sends to ``urls``, pings ``heartbeat``, and pauses it by ``pause``."""
 
-    def __init__(self, directory: Path, *urls: str, heartbeat: str = "", settings: str = "", **keys: str) -> None:
+    def __init__(
+        self, directory: Path, *urls: str, heartbeat: str = "", pause: str = "", settings: str = "", **keys: str
+    ) -> None:
         self.urls, self.heartbeat = directory.parent / "urls", directory.parent / "heartbeat"
-        for path, text in ((self.urls, "\n".join(["# services", *urls])), (self.heartbeat, heartbeat)):
+        self.pause = directory.parent / "pause"
+        texts = {self.urls: "\n".join(["# services", *urls]), self.heartbeat: heartbeat, self.pause: f"{pause}\n{KEY}"}
+        for path, text in texts.items():
             path.write_text(text)
             path.chmod(0o600)
-        self.has_heartbeat, self.settings, self.keys = bool(heartbeat), settings, {"gather": '"1s"', **keys}
+        self.has_heartbeat, self.pauses = bool(heartbeat), bool(pause)
+        self.settings, self.keys = settings, {"gather": '"1s"', **keys}
         super().__init__(directory, "")
 
     def configure(self, *settings: str, user: str = "") -> None:
@@ -43,7 +50,8 @@ class NotifyRig(RelayRig):
         if self.keys.get("gather") != "none":
             lines += ["[relay.notify]", f'urls_file = "{self.urls}"', *(f"{k} = {v}" for k, v in self.keys.items())]
         if self.has_heartbeat:
-            lines += ["[relay.heartbeat]", f'url_file = "{self.heartbeat}"', 'interval = "1s"', 'idle = "pause"']
+            lines += ["[relay.heartbeat]", f'url_file = "{self.heartbeat}"', 'interval = "1s"']
+            lines += ['idle = "pause"', f'pause_file = "{self.pause}"'] if self.pauses else []
         self.place.configure("\n".join(lines))
 
     def have(self, *statuses: str | dict[str, Any], slots: list[str] | None = None, **changes: Any) -> None:

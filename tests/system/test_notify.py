@@ -58,6 +58,7 @@ picture = false
 url_file = "/etc/plant-imager3-app/heartbeat"
 interval = "2s"
 idle = "pause"
+pause_file = "/etc/plant-imager3-app/heartbeat-pause"
 """
 
 

@@ -1,21 +1,24 @@
 """A monitor hears of the rig while its schedule is kept, and of nothing else in a quiet run."""
 
+import itertools
 import json
 
 import pytest
 from daemon_process import DaemonProcess
-from notify_rig import AHEAD, HOST, NotifyRig, failed
+from notify_rig import AHEAD, HOST, KEY, NotifyRig, failed
 from tiny_scan import configuration, definition
 
 from stores import HOURS
 
 TAKEN = "succeeded"
 SECRET = "/ping/a-secret-of-the-test"
+PAUSE = "/api/v3/checks/a-secret-of-the-test/pause"
 
 
 @pytest.fixture
 def rig(tmp_path, receiver, mail):
-    return NotifyRig(tmp_path / "rig", mail.url, heartbeat=f"http://127.0.0.1:{receiver.port}{SECRET}")
+    monitor = f"http://127.0.0.1:{receiver.port}"
+    return NotifyRig(tmp_path / "rig", mail.url, heartbeat=f"{monitor}{SECRET}", pause=f"{monitor}{PAUSE}")
 
 
 def test_a_kept_schedule_is_pinged_from_its_start_on(rig, receiver):
@@ -38,18 +41,65 @@ def test_an_overdue_slot_is_one_fail_and_then_silence(rig, receiver, mail):
         assert receiver.next().path == SECRET
 
 
-def test_nothing_is_pinged_while_nothing_is_scheduled(rig, receiver, mail):
-    """Not at the start, and not after the end; the next schedule begins anew."""
+def heard_until(receiver, path):
+    """Return what a monitor hears until it hears that, without a row of the same."""
+    heard = [receiver.next().path]
+    while heard[-1] != path:
+        heard.append(receiver.next().path)
+    return [path for path, _ in itertools.groupby(heard)]
+
+
+def test_the_monitor_is_paused_once_while_nothing_is_scheduled(rig, receiver, mail):
+    """At the start, and after the end, by its management API; the next schedule begins anew."""
     rig.have(TAKEN, slots=HOURS[:1], state="completed")
-    with rig.start_and_settle():
+    with rig.start_and_settle() as relay:
+        paused = receiver.next()
+        assert (paused.method, paused.path, paused.key, paused.body) == ("POST", PAUSE, KEY, b"")
         rig.have(timelapse_id="b", slots=AHEAD[:2])
         assert receiver.next().path == f"{SECRET}/start"
         rig.have(failed("no light"), TAKEN, timelapse_id="b", slots=AHEAD[:2], state="completed")
         assert mail.next().subject == f"{HOST}: b is complete (and 1 more)"
-        while not receiver.requests.empty():
-            assert receiver.next().path == SECRET
+        assert heard_until(receiver, PAUSE)[-1] == PAUSE
         rig.have(timelapse_id="c", slots=AHEAD[2:])
         assert receiver.next().path == f"{SECRET}/start"
+        assert receiver.next().key is None
+        assert not [line for line in relay.lines if KEY in line or "secret" in line]
+
+
+def test_a_pause_that_does_not_arrive_is_tried_again_also_by_the_next_relay(rig, receiver):
+    """However the rig was switched off meanwhile: that nothing is scheduled is what the store says."""
+    rig.have(TAKEN, slots=HOURS[:1], state="cancelled")
+    receiver.answer_with(401)
+    with rig.start() as relay:
+        assert "the monitor answers 401 to a pause; it is tried again" in relay.wait_for("heartbeat_stuck")
+    receiver.answer_with(200)
+    with rig.start() as relay:
+        assert receiver.next().path == PAUSE
+        assert receiver.requests.empty()
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        ("https://hc.example.org/pause", "write the pause_url into its first line, and an API key into its second"),
+        ("hc.example.org\nkey", "write http:// or https:// and the server's name"),
+        ("https://hc.example.org/pause\nk\u00e4y", "an API key into its second"),
+        ("", "the access for pauses is empty"),
+    ],
+)
+def test_an_access_for_pauses_that_is_none_is_refused_with_what_to_write(rig, access, words):
+    """Without a word of it."""
+    rig.pause.write_text(access)
+    with rig.start_only() as relay:
+        assert words in (line := relay.wait_for("relay_config_faulty"))
+        assert "hc.example.org" not in line
+
+
+def test_a_monitor_that_can_not_be_paused_is_not_asked_to_be(rig):
+    """Where idle = "pause", it would raise an alarm after each timelapse."""
+    rig.place.configure(f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\nkind = "kuma"\nidle = "pause"')
+    with rig.start_only() as relay:
+        assert 'a monitor of kind = "kuma" can\'t be paused' in relay.wait_for("relay_config_faulty")
 
 
 def test_a_monitor_that_does_not_answer_is_reported_once(rig, receiver):
@@ -73,14 +123,8 @@ def test_in_a_quiet_run_nothing_arrives_but_heartbeats(rig, receiver, mail):
         told = mail.next()
         assert told.subject.endswith("is complete")
         assert mail.mails.empty()
+        paths = heard_until(receiver, PAUSE)
         relay.stop()
-    paths = [request.path for request in iter_all(receiver)]
-    assert paths[0] == f"{SECRET}/start"
-    assert {*paths[1:]} == {SECRET}
+    assert paths == [f"{SECRET}/start", SECRET, PAUSE]
+    assert receiver.requests.empty()
     assert json.loads(rig.places.ledger("notify").read_text()).get("open") is None
-
-
-def iter_all(receiver):
-    """Yield what has arrived."""
-    while not receiver.requests.empty():
-        yield receiver.next()

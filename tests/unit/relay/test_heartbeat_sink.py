@@ -10,7 +10,7 @@ from message_peers import HttpReceiver
 from virtual_time import ScriptEnded, VirtualClock
 
 from plantimager.timelapse.domain.states import Reason
-from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink
+from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink, MonitorAccess
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
@@ -37,7 +37,8 @@ def beats(receiver, until, *changes, value=None, daemon=DAEMON, **settings):
     host = SinkHost(lambda _: None, clock, threading.Event(), lambda: None)
     settings = HeartbeatSettings(interval=10 * MINUTE, **settings)
     watch = ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE)
-    sink = HeartbeatSink(settings, f"http://127.0.0.1:{receiver.port}{PATH}?old=1", watch, host)
+    access = MonitorAccess(f"http://127.0.0.1:{receiver.port}{PATH}?old=1")
+    sink = HeartbeatSink(settings, access, watch, host)
 
     def show(value):
         sink.update(StoreView(stored=StoredTimelapse(value, Logbook()), daemon=daemon))
@@ -80,12 +81,11 @@ def test_the_interval_counts_from_ping_to_ping_whatever_happens_between(receiver
     assert len(heard) == 3
 
 
-@pytest.mark.parametrize(("idle", "pings"), [("pause", 0), ("ping", 7)])
-def test_what_an_idle_rig_does_is_the_operator_s_choice(receiver, idle, pings):
-    """A monitor that can't be paused is pinged on."""
+def test_a_monitor_that_can_not_be_paused_is_pinged_on_by_an_idle_rig(receiver):
+    """It would raise an alarm after each timelapse."""
     ended = timelapse(48).cancel(at(0), "ada", "wilted")
-    heard, _ = beats(receiver, 60 * MINUTE, value=ended, idle=idle, kind="plain")
-    assert len(heard) == pings
+    heard, _ = beats(receiver, 60 * MINUTE, value=ended, kind="plain")
+    assert len(heard) == 7
 
 
 def test_after_the_end_of_a_timelapse_a_monitor_that_nobody_pauses_stays_calm(receiver):
@@ -123,7 +123,7 @@ def test_a_clock_that_is_set_is_no_failure_before_the_daemon_has_recorded_what_i
     skipped = timelapse(48).skip_late_slots(at(4), Reason.CLOCK_MOVED, "the clock was set forward by 2 h")
     sink = HeartbeatSink(
         HeartbeatSettings(interval=10 * MINUTE),
-        f"http://127.0.0.1:{receiver.port}{PATH}",
+        MonitorAccess(f"http://127.0.0.1:{receiver.port}{PATH}"),
         ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE),
         SinkHost(lambda _: None, clock, threading.Event(), lambda: None),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import httpx
+from msgspec import Struct
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
@@ -26,6 +27,8 @@ START, OK, FAIL = "start", "", "fail"
 """The signals that a monitor knows."""
 IDLE: Final = "idle"
 """A good ping that says in words that nothing is scheduled. No monitor can be paused by a ping."""
+PAUSE: Final = "pause"
+"""The request by which Healthchecks' management API pauses a check, until its next ping."""
 FIRST_RETRY: Final = 5.0
 """Seconds after a ping that didn't arrive; doubled until it is the interval."""
 FAILED_WAIT: Final = 600.0
@@ -34,19 +37,36 @@ WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept", IDLE: "nothing is
 MAX_REASON: Final = 200
 
 
+class MonitorAccess(Struct, frozen=True):
+    """Where a monitor takes pings, and how it is paused. All of it is secret."""
+
+    url: str
+    pause_url: str = ""
+    """Empty where it isn't paused."""
+    key: str = ""
+    """What its management API asks for."""
+
+    def __repr__(self) -> str:
+        """Return a text that may be logged."""
+        return "MonitorAccess()"
+
+
 class HeartbeatSink:
     """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
 
-    def __init__(self, settings: HeartbeatSettings, url: str, watch: ScheduleWatch, host: SinkHost) -> None:
+    def __init__(
+        self, settings: HeartbeatSettings, access: MonitorAccess, watch: ScheduleWatch, host: SinkHost
+    ) -> None:
         self.name = NAME
         self._settings, self._watch, self._host = settings, watch, host
-        self._monitor = _Monitor(settings.kind, url, settings.timeout.total_seconds())
+        self._monitor = _Monitor(settings.kind, access, settings.timeout.total_seconds())
         self._view: StoreView | None = None
         self._last: tuple[str, float] | None = None
         """The last signal that arrived, and when."""
         self._failures = 0
         self._retry_at = 0.0
-        self.status = SinkStatus(name=NAME, what=f"pings every {settings.interval.total_seconds():g} s")
+        pauses = ", pauses the monitor while nothing is scheduled" if access.pause_url else ""
+        self.status = SinkStatus(name=NAME, what=f"pings every {settings.interval.total_seconds():g} s{pauses}")
 
     def update(self, view: StoreView) -> None:
         """Take up a look; only another store or daemon may change what there is to signal."""
@@ -88,17 +108,14 @@ class HeartbeatSink:
         if state in (ScheduleState.OVERDUE, ScheduleState.WAITS_FOR_RIG):
             return FAIL if self._monitor.knows_signals else None
         if state is ScheduleState.NOTHING_SCHEDULED:
-            if self._settings.idle == "ping":
-                return IDLE
-            self._last = None  # the next schedule begins anew
-            return None
-        begins = self._last is None or self._last[0] == IDLE
+            return PAUSE if self._monitor.can_pause else IDLE
+        begins = self._last is None or self._last[0] in (IDLE, PAUSE)
         return START if begins and self._monitor.knows_start else OK
 
     def _seconds_until(self, signal: str | None) -> float | None:
         """Return in how many seconds a signal is to be sent; ``None`` for never."""
         now = self._host.clock.monotonic()
-        if signal is None or (self._last is not None and self._last[0] == signal == FAIL):
+        if signal is None or (self._last is not None and self._last[0] == signal in (FAIL, PAUSE)):
             return None
         if self._failures:
             return self._retry_at - now
@@ -132,26 +149,29 @@ class HeartbeatSink:
 class _Monitor:
     """The address of the monitor, and its dialect."""
 
-    def __init__(self, kind: str, url: str, timeout: float) -> None:
-        self._kind, self._url = kind, url
+    def __init__(self, kind: str, access: MonitorAccess, timeout: float) -> None:
+        self._kind, self._access, self.can_pause = kind, access, bool(access.pause_url)
         self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "timelapse-relay"})
         self.knows_signals, self.knows_start = kind != "plain", kind == "healthchecks"
 
     def send(self, signal: str) -> str:
         """Send a signal; return why it did not arrive, empty where it did."""
-        posts = self._kind == "healthchecks"
-        method, content, url = "POST" if posts else "GET", WORDS[signal] if posts else None, self._address(signal)
-        try:
-            with self._client.stream(
-                method, url, content=content
-            ) as answer:  # what it says beside its code is not read
-                return "" if answer.is_success else f"the monitor answers {answer.status_code}"
+        posts, access = self._kind == "healthchecks", self._access
+        method, content = "POST" if posts else "GET", WORDS.get(signal) if posts else None
+        headers = {"X-Api-Key": access.key} if signal == PAUSE else {}
+        try:  # what it says beside its code is not read
+            with self._client.stream(method, self._address(signal), content=content, headers=headers) as answer:
+                refused = f"the monitor answers {answer.status_code}{' to a pause' if signal == PAUSE else ''}"
+                return "" if answer.is_success else refused
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            words = redact(one_line(str(problem)), self._url) or type(problem).__name__
+            words = redact(one_line(str(problem)), access.pause_url if signal == PAUSE else access.url)
+            words = words or type(problem).__name__
             return f"the monitor can't be reached: {words}"[:MAX_REASON]
 
     def _address(self, signal: str) -> str:
-        parts = urlsplit(self._url)
+        if signal == PAUSE:
+            return self._access.pause_url
+        parts = urlsplit(self._access.url)
         if self._kind == "kuma":
             status = {"status": "down" if signal == FAIL else "up", "msg": WORDS[signal]}
             parts = parts._replace(query=urlencode(status))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,7 @@ def _notify_sink(
 def _heartbeat_sink(
     settings: HeartbeatSettings, config: Config, host: SinkHost, environment: Mapping[str, str]
 ) -> Sink:
-    from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink  # noqa: PLC0415 - imports the extra
+    from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink, MonitorAccess  # noqa: PLC0415 - the extra
 
     url = (
         settings.url
@@ -125,8 +126,29 @@ def _heartbeat_sink(
         server_url(url)
     except ValueError as problem:
         raise ConfigurationError(f"the address of the monitor: {problem}") from None
+    access = (
+        MonitorAccess(url, *_pause_access(settings, environment)) if settings.idle == "pause" else MonitorAccess(url)
+    )
     own = replace(host, clock=SystemClock())
-    return HeartbeatSink(settings, url, _watch(config, own, settings.interval), own)
+    return HeartbeatSink(settings, access, _watch(config, own, settings.interval), own)
+
+
+def _pause_access(settings: HeartbeatSettings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the address and the key by which the monitor is paused."""
+    if settings.kind != "healthchecks":
+        raise ConfigurationError(
+            f'[relay.heartbeat] idle = "pause": a monitor of kind = "{settings.kind}" can\'t be paused',
+            hint='leave idle out: with "ping" it stays calm while nothing is scheduled',
+        )
+    what = "access for pauses"
+    secret = read_secret("heartbeat-pause", settings.pause_file, environment, key="pause_file", what=what)
+    url, _, key = secret.text.partition("\n")
+    try:
+        if not re.fullmatch(r"[!-~]+", key.strip()):
+            raise ValueError("write the pause_url into its first line, and an API key into its second")
+        return server_url(url.strip()), key.strip()
+    except ValueError as problem:
+        raise ConfigurationError(f"{secret.path}: {problem}") from None
 
 
 def _metrics_sink(
