@@ -78,22 +78,25 @@ class StoredTimelapse(Struct, frozen=True):
     def encode(self) -> bytes:
         """Return the text of the file; `writing.StoreWriter` gives the same for a tenth of the time."""
         records = [self.timelapse.records[slot] for slot in sorted(self.timelapse.records)]
-        own = {**self.own(), DIGEST: NO_DIGEST, "slots": self.details_of(records)}
-        document = {
-            **self.frame(),
-            "schedule_times": self.timelapse.schedule_times,
-            "scans": [*scans_of(records), *self.kept.scans],
-            "extra": {**self.kept.extra, OURS: own},
-        }
+        document = self.document(
+            digest=NO_DIGEST,
+            slots=self.details_of(records),
+            scans=[*scans_of(records), *self.kept.scans],
+            schedule_times=self.timelapse.schedule_times,
+        )
         return seal(dumps(document, exact=self.exact))
 
-    def frame(self) -> dict[str, Any]:
-        """Return what the file holds besides schedule, scans and extra."""
-        return {**self.kept.unknown_keys, "version": self.kept.version, **frame_of(self.timelapse)}
-
-    def own(self) -> dict[str, Any]:
-        """Return what is ours in extra, without the details of slots."""
-        return {**self.kept.own_unknown_keys, **own_of(self.timelapse, self.logbook)}
+    def document(self, *, digest: Any, slots: Any, scans: Any, schedule_times: Any) -> dict[str, Any]:
+        """Return what the file holds, given its digest and the long values in it."""
+        own = own_of(self.timelapse, self.logbook)
+        return {
+            **self.kept.unknown_keys,
+            "version": self.kept.version,
+            **frame_of(self.timelapse),
+            "schedule_times": schedule_times,
+            "scans": scans,
+            "extra": {**self.kept.extra, OURS: {**self.kept.own_unknown_keys, **own, DIGEST: digest, "slots": slots}},
+        }
 
     def details_of(self, records: Sequence[SlotRecord]) -> dict[str, dict[str, Any]]:
         """Return the details of slots that have any."""

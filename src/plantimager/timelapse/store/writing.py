@@ -7,7 +7,6 @@ share with them what did not change (`ChunkedMap`). Joined, the pieces are byte 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +16,6 @@ import orjson
 
 from plantimager.timelapse.store.conversion import scans_of
 from plantimager.timelapse.store.raw_text import DIGITS, SCHEME, Sum, digits_of, joined, sum_of
-from plantimager.timelapse.store.schema import DIGEST, OURS
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
 from plantimager.timelapse.support.json_text import OPTIONS
 
@@ -30,6 +28,9 @@ if TYPE_CHECKING:
 DIGITS_OF_BLOCK: Final = 2
 """Keys are sorted as texts, so those with the same first digits are neighbours: 12, 120 to 129, 1200 to 1299. Ten
 thousand slots have a hundred blocks with the same two; of more slots, a block has the same number."""
+
+_HOLE: Final = b"\0"
+"""Stands for a text that is there already; no JSON holds such a byte otherwise."""
 
 
 class StoreWriter:
@@ -51,16 +52,18 @@ class StoreWriter:
     def _encode_quickly(self, stored: StoredTimelapse) -> Sequence[bytes]:
         if self._lists is None or not self._lists.fit(stored):
             self._lists = _LongLists(stored)
-        lists = self._lists
+        lists, hole = self._lists, orjson.Fragment(_HOLE)
         lists.update(stored)
-        own = {**stored.own(), DIGEST: _Text((b'"' + SCHEME, DIGITS, b'"')), "slots": _Text((lists.details.text(),))}
-        document = {
-            **stored.frame(),
-            "schedule_times": _Text((lists.schedule,)),
-            "scans": _Text((lists.scans.text(),)),
-            "extra": _mapping({**stored.kept.extra, OURS: _mapping(own, 2)}, 1),
-        }
-        return _sealed(_mapping(document, 0).parts)
+        digest = orjson.Fragment(b'"' + SCHEME + _HOLE + b'"')
+        document = stored.document(digest=digest, slots=hole, scans=hole, schedule_times=hole)
+        start, end, *others = orjson.dumps(document, option=OPTIONS).split(_HOLE)
+        pieces, total = [start, DIGITS, end], adler32(end, adler32(start))
+        texts = (lists.details.text(), lists.scans.text(), lists.schedule)  # sorted by their keys, as the frame is
+        for text, between in zip(texts, others, strict=True):
+            total = adler32(between, joined(total, text.sums))
+            pieces += (*text.pieces, between)
+        pieces[1] = digits_of(total)
+        return pieces
 
 
 class _LongLists:
@@ -96,33 +99,14 @@ class _LongLists:
         for number in {slot // KEYS_IN_CHUNK for slot in changed}:
             chunk = records.chunks.get(number, {})
             self.scans.keep(number, scans_of([chunk[slot] for slot in sorted(chunk)]))
-        detailed = stored.details_of(records.select(changed))  # of thousands of missed slots: none
-        others = {self._first_digits(slot) for slot in changed} & {*self.details.keys}
-        for digits in {slot[: self._digits] for slot in detailed} | others:
-            neighbours = records.select(self._slots_beginning_with(digits))
-            self.details.keep(digits, stored.details_of(neighbours))
+        details: dict[str, dict[str, Any]] = {}
+        noted = stored.details_of(records.select(changed))
+        for slot in map(str, changed):
+            details.setdefault(slot[: self._digits], {})[slot] = noted.get(slot)
+        for digits, now in details.items():
+            entries = self.details.entries(digits) | now
+            self.details.keep(digits, {slot: entry for slot, entry in entries.items() if entry is not None})
         self._records = records
-
-    def _first_digits(self, slot: int) -> str:
-        return str(slot)[: self._digits]
-
-    def _slots_beginning_with(self, digits: str) -> list[int]:
-        number, width = int(digits), 1
-        if len(digits) < self._digits or not number:  # no longer number begins with these, or with a zero
-            return [number]
-        found: list[int] = []
-        while number * width < len(self._schedule_times):
-            found += range(number * width, (number + 1) * width)
-            width *= 10
-        return found
-
-
-# --- JSON text in pieces ----------------------------------------------------------------------------
-
-_INDENT: Final = b"  "
-
-_HOLE: Final = b"\0"
-"""Stands for a text that is there already; no JSON holds such a byte otherwise."""
 
 
 class _LongText(NamedTuple):
@@ -132,79 +116,43 @@ class _LongText(NamedTuple):
     sums: Sequence[Sum]
 
 
-class _Text(NamedTuple):
-    """A value that is text already, indented for its place; its parts are joined only once, by the system call."""
-
-    parts: Sequence[bytes | _LongText]
-
-
 class _Blocks:
     """The entries of a long array or object, in blocks that are made one by one, in the order of their keys."""
 
     def __init__(self, brackets: bytes, depth: int) -> None:
         """Begin with none; ``depth`` is how many levels deep the array or object stands."""
         self._brackets, self._depth = brackets, depth
-        self.keys: list[Any] = []
-        self._blocks: list[bytes] = []
-        self._sums: list[Sum] = []
+        self._blocks: dict[Any, tuple[bytes, Sum]] = {}
 
     def keep(self, key: Any, entries: Sequence[Any] | Mapping[str, Any]) -> None:
-        """Make the block with a key anew; without entries there is none.
+        """Make the block with a key anew, each entry after a comma; without entries there is none.
 
         Raises
         ------
         orjson.JSONEncodeError
-            orjson can't write it; likewise below.
+            orjson can't write it.
 
         """
-        blocks = [self._block(entries)] if entries else []
-        place = bisect_left(self.keys, key)
-        there = slice(place, place + (self.keys[place : place + 1] == [key]))
-        self.keys[there], self._blocks[there] = [key][: len(blocks)], blocks
-        self._sums[there] = map(sum_of, blocks)
+        self._blocks.pop(key, None)
+        if entries:
+            text = _indented(entries, self._depth)
+            block = b"," + text[1 : text.rindex(b"\n")]
+            self._blocks[key] = block, sum_of(block)
 
-    def _block(self, entries: Sequence[Any] | Mapping[str, Any]) -> bytes:
-        """Return the text of some entries, each after a comma."""
-        text = _indented(entries, self._depth)
-        return b"," + text[1 : text.rindex(b"\n")]
+    def entries(self, key: Any) -> dict[str, Any]:
+        """Return the entries of an object that the block with a key has."""
+        block, _ = self._blocks.get(key, (b"", None))
+        entries: dict[str, Any] = orjson.loads(b"{%s}" % block[1:])
+        return entries
 
     def text(self) -> _LongText:
         """Return the array or object."""
         if not self._blocks:
             return _LongText((self._brackets,), (sum_of(self._brackets),))
-        first = self._brackets[:1] + self._blocks[0][1:]
-        end = b"\n" + self._depth * _INDENT + self._brackets[1:]
-        return _LongText((first, *self._blocks[1:], end), (sum_of(first), *self._sums[1:], sum_of(end)))
-
-
-def _mapping(values: Mapping[str, Any], depth: int) -> _Text:
-    """Return an object that stands ``depth`` levels deep in a JSON text; its values may be `_Text`."""
-    texts = [value for _, value in sorted(values.items()) if isinstance(value, _Text)]
-    hole = orjson.Fragment(_HOLE)
-    frame = {key: hole if isinstance(value, _Text) else value for key, value in values.items()}
-    first, *others = _indented(frame, depth).split(_HOLE)
-    parts: list[bytes | _LongText] = [first]
-    for text, after in zip(texts, others, strict=True):
-        parts += (*text.parts, after)
-    return _Text(parts)
-
-
-def _sealed(parts: Sequence[bytes | _LongText]) -> Sequence[bytes]:
-    """Return the pieces of a whole text with its digest in it."""
-    pieces: list[bytes] = []
-    digest, place = adler32(b""), 0
-    for part in parts:
-        if isinstance(part, _LongText):
-            digest = joined(digest, part.sums)
-            pieces += part.pieces
-        else:
-            if part is DIGITS:
-                place = len(pieces)
-            else:
-                digest = adler32(part, digest)
-            pieces.append(part)
-    pieces[place] = digits_of(digest)
-    return pieces
+        blocks, sums = zip(*[self._blocks[key] for key in sorted(self._blocks)], strict=True)
+        first = self._brackets[:1] + blocks[0][1:]
+        end = b"\n" + self._depth * b"  " + self._brackets[1:]
+        return _LongText((first, *blocks[1:], end), (sum_of(first), *sums[1:], sum_of(end)))
 
 
 def _indented(value: Any, depth: int) -> bytes:
@@ -212,7 +160,7 @@ def _indented(value: Any, depth: int) -> bytes:
     before = after = 0
     for level in range(depth):
         value = [value]
-        before += len(b"[\n") + (level + 1) * len(_INDENT)
-        after += len(b"\n]") + level * len(_INDENT)
+        before += len(b"[\n") + (level + 1) * len(b"  ")
+        after += len(b"\n]") + level * len(b"  ")
     text = orjson.dumps(value, option=OPTIONS)
-    return text[before : len(text) - after] if depth else text
+    return text[before : len(text) - after]

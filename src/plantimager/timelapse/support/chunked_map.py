@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain, compress
-from operator import is_not
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ class ChunkedMap(Mapping[int, _V]):
     def changed_keys(self, before: ChunkedMap[_V]) -> Iterator[int]:
         """Yield the keys whose values are not the same objects as ``before``, those that are gone included."""
         now, then = self.chunks, before.chunks
-        numbers = now.keys() | then.keys()
-        for number in compress(numbers, map(is_not, map(now.get, numbers), map(then.get, numbers))):
+        changed = (number for number, chunk in now.items() if then.get(number) is not chunk)
+        for number in (*changed, *(then.keys() - now.keys())):
             values, others = now.get(number, {}), then.get(number, {})
             yield from (key for key in values.keys() | others.keys() if values.get(key) is not others.get(key))
 
