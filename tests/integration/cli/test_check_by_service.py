@@ -1,6 +1,7 @@
 """`timelapsectl check` with a daemon: it judges what the person who asks can't see."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -53,6 +54,7 @@ def of_another_user():
     with subprocess.Popen(command, env={**host.environment, "HOME": str(root)}, stderr=subprocess.PIPE) as process:
         try:
             read_until(process.stderr, "idle:")
+            host.stop = lambda: (process.kill(), process.wait())
             yield host
         finally:
             process.kill()
@@ -81,6 +83,100 @@ def test_program_that_the_services_account_can_not_run_is_named(of_another_user)
     )
     done = of_another_user.ctl("check")
     assert f"by the service: {program} is not there, or the service may not run it" in done.stdout
+
+
+def test_definition_that_the_services_account_can_not_read_is_a_fault(of_another_user):
+    """The one that it would find by itself; it is not what root reads."""
+    definition = of_another_user.define().rename(of_another_user.files / "timelapse.toml")
+    definition.chmod(0o600)
+    os.chown(definition, 0, 0)
+    done = of_another_user.ctl("check")
+    assert done.returncode == 78
+    assert f"{definition}, by the service: {definition}: can't be read: permission denied" in done.stdout
+
+
+GRBL = 'clock = "trust"\ndriver = "grbl"\n[drivers.grbl]\nport = "/dev/ttyACM0"\nkeep_free = "1 MB"\n'
+GRBL += '[drivers.grbl.cameras.top]\nkind = "command"\nargv = ["/bin/true", "{output}"]\n'
+
+
+@pytest.mark.parametrize("lacks", ["the service", "the caller"])
+def test_extra_is_looked_for_in_the_services_environment(host, lacks):
+    """One that it lacks is a fault, though the person who asks has it; what that person lacks is none."""
+    without = host.root / "without"
+    without.mkdir()
+    (without / "serial.py").write_text("raise ModuleNotFoundError(\"No module named 'serial'\", name='serial')\n")
+    whole = dict(host.environment)
+    if lacks == "the service":
+        host.environment["PYTHONPATH"] = str(without)
+    with host.daemon():
+        host.environment = whole
+        host.configure(GRBL)
+        done = host.ctl("check", **({"PYTHONPATH": str(without)} if lacks == "the caller" else {}))
+    assert done.returncode == (78 if lacks == "the service" else 0), done.stdout
+    assert ("by the service" in done.stdout) == (lacks == "the service"), done.stdout
+    assert ("sudo systemd/install --extras grbl" in done.stdout) == (lacks == "the service")
+
+
+def test_packages_that_the_relay_needs_are_looked_for_too(host):
+    """Its environment is the daemon's."""
+    without = host.root / "without"
+    without.mkdir()
+    finder = "import importlib.util as u; find = u.find_spec\n"
+    finder += "u.find_spec = lambda name, *others: None if name == 'httpx' else find(name, *others)\n"
+    (without / "sitecustomize.py").write_text(finder)
+    whole = dict(host.environment)
+    host.environment["PYTHONPATH"] = str(without)
+    with host.daemon():
+        host.environment = whole
+        host.configure('clock = "trust"\n[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n')
+        done = host.ctl("check")
+    assert "note: by the service: [relay] needs httpx, which the service's environment lacks" in done.stdout
+
+
+def test_schedule_in_the_past_used_name_and_unfit_scan_are_told_by_the_service(of_another_user):
+    """Its store is closed to the person who asks; nothing of it is found only by a start."""
+    config = GRBL.partition("[")[0].replace("grbl", "simulated") + '[drivers.simulated]\ntime_per_position = "600s"\n'
+    of_another_user.configure(config)
+    past = of_another_user.define("past")
+    past.write_text('[timelapse]\nname = "past"\nmode = "fixed_times"\ndates = ["2001-01-01T08:00:00Z"]\n')
+    unfit = of_another_user.define("unfit", interval='"5m"')
+    assert of_another_user.ctl("start", of_another_user.define("used")).returncode == 0
+    of_another_user.define("used", n_shots=4)
+    done = of_another_user.ctl("check", past, unfit, of_another_user.root / "used.toml", HOME="/nowhere")
+    assert "it would be refused now: past can't start: used is active" in done.stdout
+    assert "it would be refused now: used runs as it was defined" in done.stdout
+    assert "note: a scan takes about" in done.stdout
+    assert "the interval is 5 min" in done.stdout
+    assert of_another_user.ctl("cancel", "--yes").returncode == 0
+    done = of_another_user.ctl("check", past)
+    assert re.search(r"past.toml: past, 1 slot.*(\n  .*)*would be refused now: ", done.stdout), done.stdout
+
+
+def test_another_configuration_than_the_services_is_not_its_to_judge(host):
+    """Nor the definition that is checked with it; the report says so. Without a service nobody misses its word."""
+    other = host.root / "other-timelapsed.toml"
+    other.write_text('clock = "trust"\n')
+    with host.daemon():
+        done = host.ctl("--user", "check", other, host.define())
+        own = host.ctl("--user", "check", host.files / "timelapsed.toml")
+    assert "note: judged by this account alone: the service was not asked" in done.stdout
+    assert "judged" not in own.stdout
+
+
+def test_without_a_daemon_is_said_what_was_not_judged(host, of_another_user):
+    """What the service's account may do, and what its storage holds."""
+    unjudged = "so what its account may read, run, write and import was not judged"
+    assert f"no daemon runs, {unjudged} (systemctl --user start" in host.ctl("--user", "check").stdout
+    of_another_user.stop()
+    store = of_another_user.store
+    store.write_text("{}")
+    store.chmod(0o600)
+    by = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+    command = [*by, *of_another_user.command("--user", "check", of_another_user.define())]
+    done = subprocess.run(command, env=of_another_user.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the service was not asked, {unjudged}: " in done.stdout
+    assert "the storage is closed to this account, so used names and past scans were not judged" in done.stdout
 
 
 def test_user_who_may_not_ask_reads_one_clear_sentence(of_another_user):

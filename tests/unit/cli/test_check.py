@@ -268,7 +268,7 @@ def test_datasets_directory_that_does_not_answer_costs_no_check(check, monkeypat
     """It may be another computer's."""
     answers = threading.Event()
     monkeypatch.setattr(disk_outlook, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(findings, "existing_datasets", lambda *_: [str(answers.wait())])
+    monkeypatch.setattr(findings, "describe_existing", lambda *_: str(answers.wait()))
     code, report = check({"timelapse.toml": SOUND})
     answers.set()
     assert code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -21,10 +21,11 @@ from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, TimelapsedError
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
@@ -32,65 +33,110 @@ if TYPE_CHECKING:
 
 HOMES: Final = ("/home", "/root", "/run/user")
 """What ``ProtectHome=`` of the unit hides."""
+UNJUDGED: Final = "so what its account may read, run, write and import was not judged"
 
 
 def run_check(options: argparse.Namespace, session: Session) -> int:
-    """Show the findings on each file; return 78 if any has a problem."""
-    configurations = [path for path in options.files if is_configuration(path)]
+    """Show the findings on each file, those of the service where it answers; return 78 if any has a problem."""
+    own = session.places.find_config()
+    configurations = [path for path in options.files if is_configuration(path) and not _is_same(path, own)]
     definitions = [path for path in options.files if not is_configuration(path)]
     findings: list[Finding] = []
     driver: ScannerDriver | None = None
-    for path in configurations or [session.places.find_config()]:
+    for path in configurations or [own]:
         finding, driver = check_configuration(path, session.places)
         notes = (*finding.notes, *program_notes(path, session), *storage_notes(path, session))
         findings.append(replace(finding, notes=notes))
-    if not options.files:
-        default = session.places.find_definition()
-        definitions = [default] if default is not None else []
-        if default is None:
-            where = " or ".join(str(directory) for directory in session.places.config_directories)
-            findings.append(Finding(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE"))
+    default = None if options.files else _find_definition(session)
+    if isinstance(default, Path):
+        definitions = [default]
+    elif default is not None:
+        findings.append(default)
     now = session.clock.now()
     findings += [check_definition(path, driver, now, session.places) for path in definitions]
     if driver is not None:
         driver.close()
-    judged, unjudged = _ask_service(definitions, session)
-    first = findings[0]
-    findings[0] = replace(first, notes=(*first.notes, *unjudged))
-    if judged and not configurations:  # it judges the one that it would use
-        findings[0] = _joined(findings[0], *judged[0])
-    of_definitions = range(len(findings) - len(definitions), len(findings))
-    for place, found in zip(of_definitions, judged[1:], strict=False):
-        findings[place] = _joined(findings[place], *found)
+    judged: Sequence[Finding | None] = []
+    if configurations:
+        unjudged = f"judged by this account alone: the service was not asked, which has {own or 'no configuration'}"
+    else:
+        judged, unjudged = _ask_service([] if default else definitions, session, asks_own=default is not None)
+    findings = _merge(findings, judged)
+    added = (*([unjudged] if unjudged else []), *volatile_journal_notes(session))
+    findings[0] = replace(findings[0], notes=(*findings[0].notes, *added))
     for finding in findings:
         session.screen.write(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
 
 
-def _ask_service(definitions: Sequence[Path], session: Session) -> tuple[list[tuple[str, list[str]]], list[str]]:
-    """Return what the service finds in its configuration and in these definitions, and why it was not asked."""
-    contents = []
-    for path in definitions:
-        content = b""
-        with suppress(OSError):  # its finding says so already
-            content = read_regular(path, MAX_REQUEST_BYTES)
-        contents.append(content)
+def _find_definition(session: Session) -> Path | Finding:
+    """Return the definition that the daemon would find, or that there is none."""
     try:
-        found = ask_daemon(session, "check", {"names": [*map(str, definitions)]}, contents).details["found"]
-        return [(str(one["problem"] or ""), [str(note) for note in one["notes"]]) for one in found], []
+        path = session.places.find_definition()
+    except ConfigurationError as problem:
+        return Finding(DEFINITION_FILE_NAME, problem=problem)
+    if path is not None:
+        return path
+    where = " or ".join(str(directory) for directory in session.places.config_directories)
+    return Finding(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE")
+
+
+def _merge(findings: Sequence[Finding], judged: Sequence[Finding | None]) -> list[Finding]:
+    """Return the findings, those of the service in place of one's own; what is said of the disk is one's own."""
+    beside = [*judged, *[None] * (len(findings) - len(judged))]
+    return [mine if found is None else _by_service(found, mine) for mine, found in zip(findings, beside, strict=True)]
+
+
+def _by_service(found: Finding, mine: Finding) -> Finding:
+    """Return a finding of the service; what this account doesn't find is marked."""
+    problem = found.problem
+    if problem is not None and mine.problem is None:
+        problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=problem.hint)
+    notes = (note if note in mine.notes else f"by the service: {note}" for note in found.notes)
+    return replace(found, problem=problem, notes=tuple(notes), disk=mine.disk, meaning=found.meaning or mine.meaning)
+
+
+def _ask_service(
+    definitions: Sequence[Path], session: Session, *, asks_own: bool
+) -> tuple[Sequence[Finding | None], str]:
+    """Return what the service finds in its configuration, in these definitions, and where asked in its own definition.
+
+    None stands for what can't be sent. Without an answer the list is empty, and the text says what was not judged.
+    """
+    contents: dict[Path, bytes] = {}
+    for path in definitions:
+        with suppress(OSError):  # its finding says so already
+            contents[path] = read_regular(path, MAX_REQUEST_BYTES)
+    body = {"names": [*map(str, contents)], "own_definition": asks_own}
+    try:
+        answered = ask_daemon(session, "check", body, [*contents.values()]).details["found"]
+        found = [_finding_of(one) for one in answered]
     except DaemonNotThere:
-        unknown = f"no daemon runs, so what its account may read, run and write was not judged ({session.start_hint})"
-        return [], [unknown] if session.scope is Scope.SYSTEM else []
-    except (TimelapsedError, OSError, KeyError, TypeError) as problem:
-        return [], [f"the service was not asked: {problem}"]
+        unknown = f"no daemon runs, {UNJUDGED} ({session.start_hint})"
+        return [], unknown if session.scope is not Scope.OWN else ""
+    except (TimelapsedError, OSError, KeyError, TypeError, AttributeError) as problem:
+        return [], f"the service was not asked, {UNJUDGED}: {problem}"
+    of_definitions = dict(zip(contents, found[1:], strict=False))
+    return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], ""
 
 
-def _joined(finding: Finding, problem: str, notes: Sequence[str]) -> Finding:
-    """Return a finding with what the service found besides."""
-    if problem and finding.problem is None:
-        return replace(finding, problem=ConfigurationError(f"{finding.subject}, by the service: {problem}"))
-    new = [f"by the service: {note}" for note in notes if note not in finding.notes]
-    return replace(finding, notes=(*finding.notes, *new))
+def _finding_of(found: Mapping[str, Any]) -> Finding:
+    """Return a finding of the service, which may be of another version."""
+    problem = found["problem"]
+    hint = found.get("hint")
+    return Finding(
+        str(found.get("subject", "")),
+        printable(str(found.get("meaning", ""))),
+        tuple(printable(str(note)) for note in found["notes"]),
+        problem and ConfigurationError(printable(str(problem)), hint=hint and printable(str(hint))),
+    )
+
+
+def _is_same(path: Path, own: Path | None) -> bool:
+    """Whether a file is the configuration that the service has."""
+    with suppress(OSError):
+        return own is not None and path.samefile(own)
+    return path == own
 
 
 def program_notes(path: Path | None, session: Session) -> Iterator[str]:
@@ -126,10 +172,14 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
-    """Yield what will not outlive a power cut: store, datasets, journal."""
+    """Yield what will not outlive a power cut: store, datasets."""
     with suppress(TimelapsedError):  # its faults are reported already
         datasets = session.places.datasets_in(read_config(path).datasets)
         yield from describe_storage(datasets, session.store.parent)
+
+
+def volatile_journal_notes(session: Session) -> Iterator[str]:
+    """Yield that the journal will not outlive a restart of the machine."""
     volatile = describe_volatile_journal() if session.scope is not Scope.OWN else None
     if volatile is not None:
         yield volatile
@@ -141,10 +191,11 @@ def is_configuration(path: Path) -> bool:
 
 
 def _finding_lines(finding: Finding, screen: Screen) -> list[str]:
+    notes = [f"  note: {note}" for note in finding.notes]
     if finding.problem is not None:
         first, *others = str(finding.problem).split("\n")
         hint = [f"  hint: {finding.problem.hint}"] if finding.problem.hint is not None else []
-        return [screen.paint(first, Style.RED), *others, *hint]
+        return [screen.paint(first, Style.RED), *others, *hint, *notes]
     head = f"{screen.paint(finding.subject, Style.GREEN)}: {finding.meaning}"
     disk = [] if finding.disk is None else [f"  {finding.disk.line(screen)}"]
-    return [head, *disk, *(f"  note: {note}" for note in finding.notes)]
+    return [head, *disk, *notes]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
@@ -18,8 +19,14 @@ from plantimager.timelapse.cli.disk_outlook import call_with_disk, held_timelaps
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import existing_datasets, find_name_clash, fit_notes, is_name_used
-from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, inspect_config, read_daemon_config
+from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash, fit_notes, is_name_used
+from plantimager.timelapse.settings.config import (
+    CONFIG_FILE_NAME,
+    Missed,
+    describe_config,
+    inspect_config,
+    read_daemon_config,
+)
 from plantimager.timelapse.settings.definition import Definition, read_definition
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.text import format_count
@@ -37,8 +44,7 @@ if TYPE_CHECKING:
 
 LOCAL_TIME: Final = Path("/etc/localtime")
 """The host's zone, in which the service reads definitions; UTC where the file is missing."""
-MAX_NAMED: Final = 3
-"""Datasets that a note names."""
+CLOSED: Final = "the storage is closed to this account, so used names and past scans were not judged"
 
 
 class Finding(Struct, frozen=True):
@@ -71,7 +77,7 @@ def check_configuration(path: Path | None, places: Places) -> tuple[Finding, Sca
                 return Finding(subject, problem=problem), None
     if faults:
         return Finding(subject, problem=FaultsFound(faults, subject)), driver
-    return Finding(subject, _describe_config(config, places)), driver
+    return Finding(subject, describe_config(config, places.datasets_in(config.datasets))), driver
 
 
 def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> Finding:
@@ -84,12 +90,13 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
     schedule = describe_schedule(definition.mode, slots, now)
     clashes = where_allowed(clash_notes, definition, places)
     fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
+    closed = (CLOSED,) if any(map(_is_closed, (places.store, places.history))) else ()
     disk = disk_where_allowed(definition, slots, driver, places, now)
     unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
     return Finding(
         str(path),
         f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}",
-        (*notes, *clashes, *fit, *unchecked),
+        (*notes, *clashes, *fit, *closed, *unchecked),
         disk=disk,
     )
 
@@ -100,6 +107,15 @@ def where_allowed(find: Callable[..., Iterable[str]], *arguments: object) -> tup
         return tuple(find(*arguments))
     except PermissionError:
         return ()
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether this user can't read something, or can't know whether it is there."""
+    try:
+        path.stat()
+    except OSError as problem:
+        return not isinstance(problem, FileNotFoundError)
+    return not os.access(path, os.R_OK)
 
 
 def disk_where_allowed(
@@ -130,14 +146,11 @@ def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
 
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
-        directory, found = places.datasets_in(read_daemon_config(places.find_config())[0].datasets), list[str]()
-        if not call_with_disk(lambda: found.extend(existing_datasets(definition, directory))):
+        directory = places.datasets_in(read_daemon_config(places.find_config())[0].datasets)
+        found: list[str | None] = []
+        if not call_with_disk(lambda: found.append(describe_existing(definition, directory))):
             yield f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
-        elif found:
-            names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
-            what = format_count(len(found), "dataset")
-            fate = "another rig's fail its slots, others are moved aside; give it another name"
-            yield f"{what} with names that its own will have in {directory} already ({names}): {fate}"
+        yield from filter(None, found)
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
@@ -198,14 +211,6 @@ def _driver_faults(driver: ScannerDriver, configuration: Mapping[str, Any]) -> S
         return driver.check(configuration)
     except Exception as problem:
         raise DriverBroken(type(driver).__name__, problem) from problem
-
-
-def _describe_config(config: Config, places: Places) -> str:
-    source = "fine" if config.source is not None else "there is none, and everything has its default"
-    named = config.datasets is not None
-    datasets = f"datasets in {places.datasets_in(config.datasets)}" if named else "datasets beside the store"
-    policies = f"missed = {config.missed.value}, clock = {config.clock.value}"
-    return f"{source}; driver {config.driver}, {datasets}, {policies}"
 
 
 def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
 
+MAX_NAMED: Final = 3
+"""Datasets that a note names."""
+
 _SLOT: Final = "0|[1-9][0-9]{0,5}"
 """The number of a slot, as the name of its dataset has it."""
 
@@ -172,6 +175,17 @@ def existing_datasets(definition: Definition, datasets: Path) -> list[str]:
             if entry.name == name if definition.n_slots == 1 else is_slot and int(slot) < definition.n_slots:
                 found.append(entry.name)
     return sorted(found, key=lambda found: (len(found), found))
+
+
+def describe_existing(definition: Definition, datasets: Path) -> str | None:
+    """Return which datasets of a directory have the names that a definition's will have. May hang as the disk may."""
+    found = existing_datasets(definition, datasets)
+    if not found:
+        return None
+    names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
+    what = format_count(len(found), "dataset")
+    fate = "another rig's fail its slots, others are moved aside; give it another name"
+    return f"{what} with names that its own will have in {datasets} already ({names}): {fate}"
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:

@@ -255,3 +255,10 @@ def _home_of_the_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return ""
+
+
+def describe_config(config: Config, datasets: Path) -> str:
+    """Return what a sound configuration says; ``datasets`` is where those of the rig go by it."""
+    source = "fine" if config.source is not None else "there is none, and everything has its default"
+    where = f"datasets in {datasets}" if config.datasets is not None else "datasets beside the store"
+    return f"{source}; driver {config.driver}, {where}, missed = {config.missed.value}, clock = {config.clock.value}"
