@@ -114,7 +114,7 @@ class Story:
         """Note how it is in this minute."""
         now, is_heard = self.clock.now(), self.has_power and self.has_network
         is_active = self.value is not None and self.value.state.is_active
-        is_overdue = is_active and now >= self.judge.due_at(self.value)
+        is_overdue = is_active and now >= self.judge.due_at(StoreView(stored=self.stored))
         is_watched = is_active or not self.pauses
         # That a timelapse ended, or began, can't be known there without a network.
         self.was_unheard = not is_heard and (self.was_unheard or is_watched)

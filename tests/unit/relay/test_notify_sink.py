@@ -3,7 +3,7 @@
 import errno
 import itertools
 import threading
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from example_timelapse import EVERY, FAILURE, GRACE, at, taken, timelapse
 from msgspec import Struct
 from msgspec.structs import replace
 from virtual_time import START, ScriptEnded, VirtualClock
-from zones import host_zone
+from zones import EUROPE, host_zone
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.domain.states import Reason
@@ -43,7 +43,7 @@ class World:
         self.problem = ""
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
-        self.value, self.daemon, self.targets, self.archived = timelapse(48), DAEMON, (), ()
+        self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -62,7 +62,16 @@ class World:
 
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
-        self.sink.update(StoreView(stored=stored, daemon=self.daemon, targets=self.targets, archived=self.archived))
+        self.sink.update(
+            StoreView(
+                stored=stored,
+                daemon=self.daemon,
+                targets=self.targets,
+                archived=self.archived,
+                faults=self.faults,
+                is_stale=bool(self.faults),
+            )
+        )
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -253,7 +262,7 @@ def test_the_first_slot_is_given_the_longest_scan_that_is_allowed(world):
 def test_a_running_attempt_is_given_its_time_from_its_own_beginning(world):
     """A second attempt may begin long after the slot was due."""
     value = history("taken", "taken")[-1].begin(at(2), "b")
-    world.then(2 * EVERY, value=value)
+    world.then(2 * EVERY, value=value, daemon=None)
     again = replace(value.current, attempt=2, started_at=at(2, 600))
     world.then(2 * EVERY + 10 * MINUTE, value=replace(value, records={**value.records, 2: again}))
     due = 2 * EVERY + 10 * MINUTE + 2 * 5 * MINUTE + MINUTE
@@ -322,6 +331,69 @@ def test_records_end_an_overdue_slot_and_a_taken_one_all_of_it(world):
     world.then(50 * MINUTE, value=late, daemon=DAEMON)
     subjects = [subject for _, subject in world.run(HOUR)]
     assert subjects == ["slot 1 is overdue", "slots are recorded again"]
+
+
+def test_a_scan_that_takes_longer_than_ever_is_its_daemon_s_to_end(world):
+    """It has the time that scan_timeout allows; by then the daemon has a record, or is dead."""
+    play(world, "taken", "taken")
+    begun = history("taken", "taken")[-1].begin(at(2), "b")
+    world.then(2 * EVERY, value=begun)
+    world.then(2 * EVERY + 19 * MINUTE, value=begun.succeed(at(2, 19 * 60), 72))
+    assert world.run(2 * EVERY + 25 * MINUTE) == []
+
+
+def test_a_daemon_that_can_not_write_the_store_keeps_the_schedule_all_the_same(world):
+    """By its own word; the store is no witness then. When the daemon is dead, it is."""
+    play(world, "taken")
+    world.then(10 * MINUTE, daemon=replace(DAEMON, degraded="disk full"))
+    world.then(4 * HOUR, daemon=None)
+    told = world.run(5 * HOUR)
+    assert told == [(11 * MINUTE, "the store can't be written"), (4 * HOUR + MINUTE, "slot 1 is overdue")]
+
+
+def test_a_store_that_can_not_be_read_counts_as_it_was(world):
+    """And where nothing is known of it, nobody can say that nothing is scheduled."""
+    play(world, "taken")
+    world.run(10 * MINUTE)
+    world.then(11 * MINUTE, faults=("store.json: Input/output error",), daemon=None)
+    due = EVERY + GRACE + 10 * MINUTE + MINUTE
+    assert world.run(HOUR) == [(due + MINUTE, "slot 1 is overdue")]
+    assert "\nstore.json: Input/output error.\n" in world.sent[0][2]
+
+
+@pytest.mark.parametrize("before", [None, timelapse(48).cancel(at(0), "ada", "wilted")], ids=["unknown", "ended"])
+def test_a_store_that_can_not_be_read_may_have_slots_of_which_nothing_is_known(world, before):
+    """That is told, and its end once."""
+    world.run(MINUTE)
+    world.value, world.faults = before, ("store.json: Input/output error",)
+    world.restart()
+    world.then(HOUR, value=history("taken", "taken")[-1], faults=())
+    told = world.run(HOUR + 10 * MINUTE)
+    assert told == [(MINUTE, "the store can't be read"), (HOUR + MINUTE, "slots are recorded again")]
+    assert world.sent[0][2].startswith("The store can't be read: store.json: Input/output error.\nSince 08:00.\n")
+
+
+def test_quiet_hours_that_end_in_the_hour_that_comes_twice_cost_no_work(tmp_path, monkeypatch):
+    """It is quiet in both of its halves, as a person at the clock has it."""
+    with host_zone(EUROPE, monkeypatch):
+        world = World(tmp_path, monkeypatch, quiet=(time(22, 0), time(2, 30)))
+        world.clock.set_to(datetime(2026, 10, 24, 23, 55, tzinfo=UTC))  # 01:55 in summer
+        shift = world.clock.now() - START
+        world.value = timelapse(48, schedule_times=tuple(at(slot) + shift for slot in range(48)))
+        world.restart()
+        failed = world.value.begin(world.value.next_at, "b").fail_attempt(world.clock.now(), FAILURE)
+        world.then(10 * MINUTE, value=failed)
+        again = taken(failed)
+        world.then(40 * MINUTE, value=again)
+        world.then(70 * MINUTE, value=again.begin(again.next_at, "b").fail_attempt(world.clock.now(), FAILURE))
+        looks = world.sink._watch.judge
+        world.sink._watch.judge = lambda view: looks(view) if len(world.clock.wakes) < 50 else pytest.fail("no rest")
+        told = world.run(100 * MINUTE)
+    assert told == [
+        (35 * MINUTE, "slot 0 failed"),
+        (41 * MINUTE, "slots are taken again"),
+        (95 * MINUTE, "slot 2 failed"),
+    ]
 
 
 # --- troubles that last ---------------------------------------------------------------------------------

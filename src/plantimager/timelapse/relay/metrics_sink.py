@@ -78,10 +78,8 @@ class MetricsSink:
             self.path.unlink(missing_ok=True)
 
     def _write(self, view: StoreView) -> None:
-        timelapse, registry = view.timelapse, CollectorRegistry(auto_describe=False)
-        due_at = self._watch.due_at(timelapse) if timelapse is not None and timelapse.state.is_active else None
-        disk = self._disk.make(lambda: self._look_at_disk(view))
-        registry.register(Given([*measure_rig(self._rig, installed_version(), view, disk, due_at)]))
+        registry, disk = CollectorRegistry(auto_describe=False), self._disk.make(lambda: self._look_at_disk(view))
+        registry.register(Given([*measure_rig(self._rig, installed_version(), view, disk, self._watch.due_at(view))]))
         try:
             replace_file(self.path, generate_latest(registry), WORLD_READABLE)
         except OSError as problem:

@@ -233,8 +233,8 @@ def _first_time(losses: Iterable[Loss]) -> datetime:
 
 
 def onsets_of(view: StoreView, before: Mapping[NotifyEvent, datetime], now: datetime) -> dict[NotifyEvent, datetime]:
-    """Return since when the daemon has had each trouble that it has now; ``before`` is that of the look before."""
-    said = said_by_daemon(view)
+    """Return since when there is each trouble that no store has the beginning of; ``before`` is of the look before."""
+    said = [*said_by_daemon(view), *([NotifyEvent.OVERDUE] if view.is_stale else [])]
     return {kind: before.get(kind, now) for kind in said}
 
 
@@ -250,8 +250,10 @@ def _troubles(
 ) -> Iterator[Trouble]:
     """Yield the troubles that are there now."""
     timelapse = view.timelapse
-    if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.next_at is not None:
-        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.next_at)
+    if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
+        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[timelapse.next_idx])
+    elif judgement.state is ScheduleState.OVERDUE and view.faults:
+        yield Trouble(NotifyEvent.OVERDUE, "", view.faults[0], onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
         why, since = timelapse.current.error_text, timelapse.schedule_times[timelapse.next_idx]
         yield Trouble(NotifyEvent.RIG_NOT_READY, "", why, since)

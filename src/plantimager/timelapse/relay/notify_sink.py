@@ -140,7 +140,8 @@ class NotifySink:
     def _tell(self, news: News, view: StoreView, now: datetime) -> None:
         self._news_since = None
         message = word_news(news, view, self._outbox.rig, now)
-        if any(alarm.kind is NotifyEvent.OVERDUE for alarm in news.alarms) and view.timelapse is not None:
+        is_overdue = any(alarm.kind is NotifyEvent.OVERDUE and not alarm.why for alarm in news.alarms)
+        if is_overdue and view.timelapse is not None:
             words = f"slot {view.timelapse.next_idx} of {view.timelapse.id} has no record, although it should"
             log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=view.timelapse.next_idx)
         self._outbox.add(message, news.told)
@@ -164,4 +165,5 @@ def _quiet_until(quiet: Quiet | None, now: datetime) -> datetime | None:
     if not (begin <= time < end if begin < end else time >= begin or time < end):
         return None
     day = here.date() + timedelta(days=time >= end)
-    return datetime.combine(day, end).astimezone(now.tzinfo)
+    first, second = (datetime.combine(day, end.replace(fold=fold)).astimezone(now.tzinfo) for fold in (0, 1))
+    return first if first > now else second  # in the hour that the end of summer time has twice

@@ -39,13 +39,14 @@ VERBS: Final = {
     NotifyEvent.RIG_NOT_READY: "missed, rig not ready",
 }
 ALARMS: Final = {
-    NotifyEvent.OVERDUE: "a slot is overdue",
+    NotifyEvent.OVERDUE: "the store can't be read",
     NotifyEvent.RIG_NOT_READY: "the rig isn't ready",
     NotifyEvent.DEGRADED: "the store can't be written",
     NotifyEvent.DATASETS: "datasets can't be written",
     NotifyEvent.DELIVERY_STUCK: "delivery is stuck",
 }
 COSTS: Final = {
+    NotifyEvent.OVERDUE: "Nobody can see whether its slots are taken.",
     NotifyEvent.RIG_NOT_READY: "No slot is taken meanwhile.",
     NotifyEvent.DEGRADED: "Scans go on; a power cut now would lose their records.",
     NotifyEvent.DATASETS: "No slot is taken meanwhile.",
@@ -131,7 +132,7 @@ def _loss_sentence(loss: Loss, now: datetime) -> str:
 
 def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, str]:
     since, timelapse = f"Since {format_local_time(alarm.since, now)}.", view.timelapse
-    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None:
+    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None and not alarm.why:
         slot = f"slot {timelapse.next_idx}"
         what = f"{timelapse.id}: {slot} was due at {format_local_time(alarm.since, now)} and has no record."
         late = _slots_too_late(timelapse, now, is_scanning=view.taken.is_scanning)

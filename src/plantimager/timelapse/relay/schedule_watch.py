@@ -70,8 +70,10 @@ class ScheduleWatch:
         """Judge the schedule now.
 
         The next slot must have its record when its grace period is over, and a scan would be. A running attempt has
-        that time from its own beginning. A slot that waits for its rig is on record, and not overdue while its daemon
-        runs. A daemon that waits for a trusted clock has ours, by which nobody knows what is late.
+        that time from its own beginning; while its daemon runs, which would end it, it has all the time that is
+        allowed. A slot that waits for its rig is on record, and not overdue while its daemon runs. A daemon that can't
+        write the store keeps the schedule by its own word. One that waits for a trusted clock has ours, by which nobody
+        knows what is late. Of a store that can't be read nobody knows whether another timelapse is scheduled.
         """
         now, timelapse = self._clock.monotonic(), view.timelapse
         step = self._clock.step()
@@ -85,26 +87,35 @@ class ScheduleWatch:
         elif self._untrusted_since is None:
             self._untrusted_since = now
         if timelapse is None or not timelapse.state.is_active:
-            return Judgement(ScheduleState.NOTHING_SCHEDULED)
+            nothing = Judgement(ScheduleState.NOTHING_SCHEDULED)
+            return self._past(ScheduleState.OVERDUE, now) if view.is_stale else nothing
         if self._untrusted_since is not None:
             left = self._untrusted_since + self._clock_patience.total_seconds() - now
             return Judgement(ScheduleState.OVERDUE) if left <= 0 else Judgement(ScheduleState.UNKNOWN, within=left)
+        is_past, due = ScheduleState.OVERDUE, self.due_at(view)
         if view.daemon is not None and waits_for_rig(timelapse):
             latest = timelapse.latest_start(timelapse.next_idx)
             is_past, due = ScheduleState.WAITS_FOR_RIG, latest + timedelta.resolution
-        else:
-            is_past, due = ScheduleState.OVERDUE, self.due_at(timelapse)
-        if self._clock.now() < due:
+        if due is None or self._clock.now() < due:
             return Judgement(ScheduleState.KEPT, until=due)
-        left = self._judged_from - now
-        return Judgement(is_past) if left <= 0 else Judgement(ScheduleState.UNKNOWN, within=left)
+        return self._past(is_past, now)
 
-    def due_at(self, timelapse: TimeLapse) -> datetime:
-        """Return when the next slot of an active timelapse must have its record."""
+    def _past(self, state: ScheduleState, now: float) -> Judgement:
+        """Return a judgement that isn't made right after a boot or a step of the clock."""
+        left = self._judged_from - now
+        return Judgement(state) if left <= 0 else Judgement(ScheduleState.UNKNOWN, within=left)
+
+    def due_at(self, view: StoreView) -> datetime | None:
+        """Return when the next slot must have its record; ``None`` where there is none, or nobody can write it."""
+        timelapse, daemon = view.timelapse, view.daemon if view.daemon is not None and view.daemon.is_live else None
+        if timelapse is None or not timelapse.state.is_active or (daemon is not None and daemon.degraded):
+            return None
         latest = timelapse.latest_start(timelapse.next_idx)
         begun = timelapse.current.started_at if timelapse.current is not None else None
         if timelapse.state is TimeLapseState.RUNNING and begun is not None:
             latest = max(latest, begun)
+            if daemon is not None:
+                return latest + self._longest_scan + self._slack
         return latest + self._scan_time(timelapse)
 
     def _scan_time(self, timelapse: TimeLapse) -> timedelta:
