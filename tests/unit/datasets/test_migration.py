@@ -225,28 +225,35 @@ def test_full_disk_leaves_the_dataset_as_it_was(earlier, monkeypatch):
 
 
 def test_killed_at_any_system_call_it_can_be_run_again(earlier, present, tmp_path):
-    """In between the dataset is whole, in either layout, or not there; then all is as without the kill."""
-    template = earlier(name="template")
+    """In between the dataset is whole, in either layout, or not there; then all is as without the kill.
+
+    A kill leaves on disk what is there at the entry of a system call: each different state is copied, and gone on from.
+    """
     wanted, pictures = texts_known_to("with digests", present), pictures_of(present)
-    place = tmp_path / "killed"
-    calls, came = 0, True
-    while came:
-        calls += 1
-        place.mkdir()
-        dataset = place / "tl_0"
-        shutil.copytree(template, dataset)
-        came = Traced(lambda dataset=dataset: migrate_dataset(dataset, OURS)).go_on(calls)
-        if dataset.exists():
-            assert find_differences(dataset) == []
-            assert pictures_of(dataset) == pictures
-        finish_interrupted(place)
-        migrate_dataset(dataset, OURS)
-        assert texts_of(dataset) == wanted
-        assert pictures_of(dataset) == pictures
-        assert find_differences(dataset) == []
-        assert [path.name for path in place.iterdir()] == ["tl_0"]
-        shutil.rmtree(place)
-    assert calls > 30
+    dataset = earlier()
+    states: list[dict] = []
+
+    def keep_state() -> None:
+        marks = marks_of(dataset)
+        if not states or states[-1] != marks:
+            shutil.copytree(dataset.parent, tmp_path / "killed" / str(len(states)))
+            states.append(marks)
+
+    run = Traced(lambda: migrate_dataset(dataset, OURS))
+    run.go_on(0, at_each=keep_state)
+    assert run.exit_status == 0
+    for number in range(len(states)):
+        killed = tmp_path / "killed" / str(number) / dataset.name
+        if killed.exists():
+            assert find_differences(killed) == []
+            assert pictures_of(killed) == pictures
+        finish_interrupted(killed.parent)
+        migrate_dataset(killed, OURS)
+        assert texts_of(killed) == wanted
+        assert pictures_of(killed) == pictures
+        assert find_differences(killed) == []
+        assert [path.name for path in killed.parent.iterdir()] == [dataset.name]
+    assert len(states) > 30
 
 
 def test_dataset_that_somebody_has_put_into_the_place_meanwhile_stays_and_so_does_the_old_one(earlier, tmp_path):

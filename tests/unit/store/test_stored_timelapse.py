@@ -7,7 +7,6 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
 from tree import STORES
 from zones import EUROPE, zone
 
@@ -16,8 +15,8 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
-from plantimager.timelapse.support.json_text import dumps, loads
-from stores import files, read, read_again
+from plantimager.timelapse.support.json_text import loads
+from stores import read, read_again
 
 FILES = sorted(STORES.glob("*.json"))
 START = datetime(2026, 6, 22, 6, tzinfo=UTC)
@@ -218,18 +217,3 @@ def test_fractions_of_seconds_survive():
     written = loads(new_stored_timelapse(value, {}, None).encode())
     assert (written["warmup_sec"], written["grace_period"], written["standby_threshold_sec"]) == (0.25, 1e-06, 600)
     assert read(written).timelapse == value
-
-
-@settings(deadline=None)
-@given(raw=files())
-def test_whatever_is_written_is_read_back(raw):
-    """In any zone, to the same text, which is that of a plain dump."""
-    stored = read(raw)
-    again = read_again(stored, zone(EUROPE))
-    assert again.encode() == stored.encode() == dumps(loads(stored.encode()), exact=stored.exact)
-    assert again.timelapse.tally == stored.timelapse.tally
-    assert len(again.notes) == (stored.kept.version != 1) + goes_back(stored.timelapse)
-
-
-def goes_back(timelapse):
-    return list(timelapse.schedule_times) != sorted(timelapse.schedule_times)
