@@ -1,5 +1,7 @@
 """``timelapsectl deliver`` and ``status`` beside a running relay."""
 
+import os
+import pwd
 import subprocess
 
 import pytest
@@ -53,6 +55,32 @@ def test_retry_tries_again_what_was_refused(rig, server, ctl):
     assert stored_pictures(server.directory) == rig.pictures()
 
 
+def test_acts_take_a_running_relay_and_looking_does_not(rig, ctl):
+    """Nothing is written for a later one; the hint is the command that starts it."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    before = {path.name: path.read_bytes() for path in rig.places.relay_state.iterdir()}
+    for words in (["--retry"], ["--forget", "tl_0"]):
+        code, said = ctl("deliver", *words)
+        assert (code, said.splitlines()[0]) == (69, "error: the relay is not running")
+        assert f"hint: start it with: XDG_DATA_HOME={rig.place.storage.parent} timelapse-relay" in said
+    assert ctl("deliver")[1].startswith("1 of 1 delivered (plantdb), 0.00 GB\n")
+    assert {path.name: path.read_bytes() for path in rig.places.relay_state.iterdir()} == before
+
+
+def test_journal_names_who_had_it_tried_again(rig, ctl):
+    """By the kernel's word, when it is in the ledger."""
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        assert ctl("deliver", "--forget", "plantdb")[0] == 0
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        assert f"forget plantdb by {user}: 1 dataset forgotten" in relay.wait_for("delivery_asked")
+        relay.stop()
+
+
 def test_retry_wakes_a_relay_that_waits_for_its_server(rig, server, ctl):
     """It waits up to ten minutes between two tries."""
     rig.take(1)
@@ -81,7 +109,11 @@ def test_a_forgotten_dataset_is_compared_and_not_sent_again(rig, gate, server, c
 
 def test_an_unknown_name_is_an_error(rig, ctl):
     """And so is a rig without a target."""
-    assert ctl("deliver", "--forget", "tl_7")[0] == 1
+    with rig.start() as relay:
+        relay.wait_for("relay_started")
+        code, said = ctl("deliver", "--forget", "tl_7")
+        assert (code, "error: no ledger has a dataset tl_7 that is still here" in said) == (1, True)
+        relay.stop()
     rig.place.configure("")
     code, said = ctl("deliver")
     assert (code, "no target is configured" in said) == (1, True)

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
@@ -28,6 +29,23 @@ DECISION_SECONDS: Final = 60.0
 CHUNK_BYTES: Final = 2**16
 
 
+class Server(StrEnum):
+    """Who listens at a control socket."""
+
+    DAEMON = "daemon"
+    RELAY = "relay"
+
+    @property
+    def shown_by(self) -> str:
+        """The command that shows what it does."""
+        return "timelapsectl status" if self is Server.DAEMON else "timelapsectl deliver"
+
+    @property
+    def logged_by(self) -> str:
+        """The command that shows what it says."""
+        return "timelapsectl log" if self is Server.DAEMON else "journalctl SYSLOG_IDENTIFIER=timelapse-relay"
+
+
 class DaemonNotThere(TimelapsedError):
     """No daemon has answered a request."""
 
@@ -41,9 +59,9 @@ class NotTheDaemon(TimelapsedError):
 class NotAllowed(TimelapsedError):
     """The person isn't in the group whose members may ask the daemon."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, server: Server) -> None:
         super().__init__(
-            f"{path}: only root and members of the group {GROUP} may ask this daemon",
+            f"{path}: only root and members of the group {GROUP} may ask this {server}",
             hint=f'sudo usermod -aG {GROUP} "$USER", then log in again',
         )
 
@@ -61,12 +79,12 @@ class DaemonEnded(TimelapsedError):
 
 
 class Connection:
-    """A connection to a daemon, for one request."""
+    """A connection to a daemon or relay, for one request."""
 
-    def __init__(self, connection: socket.socket, clock: Clock, within: float) -> None:
-        self._socket, self._clock, self._within = connection, clock, within
+    def __init__(self, connection: socket.socket, clock: Clock, within: float, server: Server) -> None:
+        self._socket, self._clock, self._within, self._server = connection, clock, within, server
         self.pid = peer_of(connection).pid
-        """The daemon's."""
+        """That of the server."""
 
     def ask(
         self,
@@ -98,16 +116,17 @@ class Connection:
                 if is_in_progress():
                     continue
                 raise DaemonSilent(
-                    f"the daemon (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
+                    f"the {self._server} (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
                     "nothing more is asked of it",
-                    hint="should it have begun with it, timelapsectl status shows that; see also timelapsectl log",
+                    hint=f"should it have begun with it, {self._server.shown_by} shows that; "
+                    f"see also {self._server.logged_by}",
                 ) from None
             except ConnectionResetError:
                 came = b""
             if not came:
                 raise DaemonEnded(
-                    f"the daemon (PID {self.pid}) ended before it answered",
-                    hint="timelapsectl status shows what became of the request",
+                    f"the {self._server} (PID {self.pid}) ended before it answered",
+                    hint=f"{self._server.shown_by} shows what became of the request",
                 )
             message = reader.feed(came)
             if message is not None:
@@ -117,16 +136,21 @@ class Connection:
         try:
             self._socket.sendall(piece)
         except TimeoutError:
-            raise DaemonSilent(f"the daemon (PID {self.pid}) takes no request", hint="see timelapsectl log") from None
+            words = f"the {self._server} (PID {self.pid}) takes no request"
+            raise DaemonSilent(words, hint=f"see {self._server.logged_by}") from None
 
 
 @contextmanager
 def connect(
-    paths: Sequence[Path], trusted: Collection[int], clock: Clock, within: float | None = None
+    paths: Sequence[Path],
+    trusted: Collection[int],
+    clock: Clock,
+    within: float | None = None,
+    server: Server = Server.DAEMON,
 ) -> Iterator[Connection | None]:
-    """Yield a connection to the daemon at one of some paths, ``None`` where none listens; its end withdraws a request.
+    """Yield a connection to a server at one of some paths, ``None`` where none listens; its end withdraws a request.
 
-    The daemon has ``within`` seconds to answer, else `SILENCE_SECONDS`.
+    It has ``within`` seconds to answer, else `SILENCE_SECONDS`.
 
     A socket counts only where its directory and the process behind it belong to one of the ``trusted`` users: what is
     asked may be confidential, and root must not believe what another user's process says.
@@ -144,18 +168,18 @@ def connect(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as end:
         # A time-out of Python's own would make the kernel refuse where clients wait to be accepted.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds) + 1, 0))
-        found = any(_reaches(end, path, trusted) for path in paths)
-        yield Connection(end, clock, seconds) if found else None
+        found = any(_reaches(end, path, trusted, server) for path in paths)
+        yield Connection(end, clock, seconds, server) if found else None
 
 
-def _reaches(end: socket.socket, path: Path, trusted: Collection[int]) -> bool:
+def _reaches(end: socket.socket, path: Path, trusted: Collection[int], server: Server) -> bool:
     """Connect a socket, by a path that may be longer than the kernel's 107 bytes; return whether somebody listens."""
     try:
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except PermissionError:
-        raise NotAllowed(path) from None
+        raise NotAllowed(path, server) from None
     try:
         if os.fstat(directory).st_uid not in trusted:
             raise NotTheDaemon(f"{path}: is neither the service's nor yours; it is left alone")
@@ -163,9 +187,9 @@ def _reaches(end: socket.socket, path: Path, trusted: Collection[int]) -> bool:
     except (FileNotFoundError, ConnectionRefusedError):
         return False
     except PermissionError:
-        raise NotAllowed(path) from None
+        raise NotAllowed(path, server) from None
     except BlockingIOError:
-        raise DaemonSilent(f"{path}: the daemon accepts no connection", hint="see timelapsectl log") from None
+        raise DaemonSilent(f"{path}: the {server} accepts no connection", hint=f"see {server.logged_by}") from None
     finally:
         os.close(directory)
     if peer_of(end).uid not in trusted:

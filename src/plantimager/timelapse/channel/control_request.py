@@ -48,7 +48,7 @@ def read_answer(message: ControlMessage) -> Answer:
     line = message.line
     details = line.get("details", {})
     if not isinstance(line.get("message"), str) or not isinstance(details, dict):
-        raise MessageFaulty("the daemon's answer can't be understood; is it of another version than timelapsectl?")
+        raise MessageFaulty("the service's answer can't be understood; is it of another version than timelapsectl?")
     return Answer(
         accepted=line.get("accepted") is True,
         message=printable(line["message"]),

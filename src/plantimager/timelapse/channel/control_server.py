@@ -1,4 +1,4 @@
-"""The daemon's side of the control socket: a thread that reads requests and writes answers, and decides nothing.
+"""The service's side of its control socket: a thread that reads requests and writes answers, and decides nothing.
 
 A request is handed over when it is whole, and who asks is what the kernel says. A client that trickles, floods,
 vanishes or never reads costs the daemon a bounded number of bytes for a bounded time, and the loop nothing.
@@ -85,14 +85,15 @@ class ControlServer:
 
     def close(self, limit: float = 2.0) -> None:
         """Write the answers that are given already, but no longer than ``limit`` seconds, and remove the socket."""
-        if self._thread is None:
-            return
         self._is_closing = True
         self._wake()
-        self._thread.join(limit)
-        if not self._thread.is_alive():
+        if self._thread is not None:
+            self._thread.join(limit)
+        if self._thread is None or not self._thread.is_alive():
             for end in self._woken:
                 end.close()
+        if self._thread is None:
+            return
         with contextlib.suppress(OSError):
             self.path.unlink()
 

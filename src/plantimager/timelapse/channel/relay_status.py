@@ -121,6 +121,12 @@ def describe_removed(directory: Path) -> Iterator[str]:
         )
 
 
+def describe_status(status: RelayStatus, now: datetime, note: str = "") -> Iterator[str]:
+    """Yield a sentence for each target and sink, with a ``note`` at its end."""
+    yield from (f"{target.describe(now)}{note}" for target in status.targets)
+    yield from (f"{sink.describe(now)}{note}" for sink in status.sinks)
+
+
 def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     """Yield a sentence for each target and sink, for ``timelapsectl status``; none where there never was a relay."""
     try:
@@ -131,8 +137,7 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     except (OSError, msgspec.DecodeError):
         return
     stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
-    yield from (f"{target.describe(now)}{stopped}" for target in status.targets)
-    yield from (f"{sink.describe(now)}{stopped}" for sink in status.sinks)
+    yield from describe_status(status, now, stopped)
     yield from describe_removed(directory)
 
 

@@ -80,7 +80,7 @@ def why_refused(peer: Peer, access: Access, clients: Collection[ServedClient]) -
     """Return why a connection is refused beside those that there are."""
     trusted = (0, access.owner)
     if not peer.may_ask(access.owner, access.group):
-        return "you may not ask this daemon: that is for root, its own user and the members of its group"
+        return "you may not ask this service: that is for root, its own user and the members of its group"
     users = Counter(client.peer.uid for client in clients)
     n_others = sum(n for uid, n in users.items() if uid not in trusted)
     is_one_too_many = users[peer.uid] >= MAX_CLIENTS_OF_USER or n_others >= MAX_CLIENTS - RESERVE

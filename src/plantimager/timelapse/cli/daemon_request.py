@@ -38,15 +38,23 @@ class NotSaved(TimelapsedError):
 
 
 def connect_daemon(session: Session, within: float | None = None) -> AbstractContextManager[Connection | None]:
-    """Return a context with a connection to the session's daemon, ``None`` where none runs; as `connect`.
+    """Return a context with a connection to the session's daemon, ``None`` where none runs; as `connect`."""
+    return connect(session.places.controls, trusted_users(session), session.clock, within)
 
-    The service's user is whom the storage directory belongs to.
-    """
+
+def trusted_users(session: Session) -> set[int]:
+    """Return the users whose word counts. The service's user is whom the storage directory belongs to."""
     trusted = {0, os.geteuid()}
     with suppress(OSError):
         storage = session.store.parent.lstat()
         trusted |= {storage.st_uid} if stat.S_ISDIR(storage.st_mode) else set()
-    return connect(session.places.controls, trusted, session.clock, within)
+    return trusted
+
+
+def identity(session: Session) -> Mapping[str, str]:
+    """Return what root says of who asks by sudo; the kernel says the rest."""
+    sudo_user = session.environment.get("SUDO_USER") if os.geteuid() == 0 else None
+    return {"sudo_user": sudo_user} if sudo_user else {}
 
 
 def ask_daemon(
@@ -65,11 +73,10 @@ def ask_daemon(
     TimelapsedError
         As `connect` and `Connection.ask`.
     """
-    sudo_user = session.environment.get("SUDO_USER") if os.geteuid() == 0 else None
     with connect_daemon(session) as daemon:
         if daemon is None:
             raise _not_there(session)
-        return daemon.ask(command, {**body, **({"sudo_user": sudo_user} if sudo_user else {})}, files, is_in_progress)
+        return daemon.ask(command, {**body, **identity(session)}, files, is_in_progress)
 
 
 def request_change(session: Session, command: str, body: Mapping[str, Any], files: Sequence[bytes] = ()) -> int:

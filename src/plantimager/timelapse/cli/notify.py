@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.lock import running_daemon
-from plantimager.timelapse.channel.relay_status import read_relay_status, relay_status_path
-from plantimager.timelapse.channel.trial_message import TrialAnswer, ask_for_trial, read_trial_answer
-from plantimager.timelapse.cli.deliver import start_hint
+from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_state
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.inotify import FileWatch
-from plantimager.timelapse.support.text import one_line
+from plantimager.timelapse.support.errors import EXIT_FAILED, ConfigurationError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.session import Session
 
 PATIENCE: Final = 30.0
-"""Seconds beside the time-out of the configuration: the relay may be sending something else."""
+"""Seconds beside the time-outs of the configuration: the relay may be sending something else."""
 
 
 def run_notify(options: argparse.Namespace, session: Session) -> int:
@@ -29,40 +25,37 @@ def run_notify(options: argparse.Namespace, session: Session) -> int:
     ------
     TimelapsedError
         Nothing is set up, or the relay doesn't run or answer.
-    OSError
-        The request can't be left in the relay's state directory.
 
     """
-    settings = read_config(session.places.find_config()).relay
-    if settings.notify is None and (options.test or settings.heartbeat is None):
-        raise TimelapsedError("no messages are configured", hint="write a table [relay.notify] in timelapsed.toml")
-    directory = session.places.relay_state
-    if running_daemon(relay_status_path(directory)) is None:
-        raise TimelapsedError("the relay is not running", hint=f"start it with: {start_hint(session)}")
-    if not options.test:
-        status = read_relay_status(directory)
-        now = session.clock.now()
-        session.screen.write(*(sink.describe(now) for sink in (status.sinks if status is not None else ())))
-        return 0
-    timeout = settings.notify.timeout.total_seconds() if settings.notify is not None else 0.0
-    answer = _wait_for_answer(session, timeout)
-    for service, problem in answer.sent:
-        session.screen.write(one_line(f"{service}: {f'not sent: {problem}' if problem else 'sent'}"))
-    return 1 if any(problem for _, problem in answer.sent) else 0
+    try:
+        state = relay_state(session)
+    except RelayNotThere:
+        _check_configured(session, is_test=options.test)
+        raise
+    if options.test:
+        answer = ask_relay(session, "test", {}, state.trial_seconds + PATIENCE)
+        session.screen.write(*answer.message.splitlines())
+        return EXIT_FAILED if answer.details.get("failed") else 0
+    if not state.status.sinks:
+        raise _nothing_configured()
+    now = session.clock.now()
+    session.screen.write(*(sink.describe(now) for sink in state.status.sinks))
+    return 0
 
 
-def _wait_for_answer(session: Session, timeout: float) -> TrialAnswer:
-    """Have the relay try all services, each for ``timeout`` seconds at most, and return what became of that."""
-    directory = session.places.relay_state
-    with FileWatch(directory) as watch:
-        stamp = ask_for_trial(directory)
-        answer = TrialAnswer(stamp)
-        deadline = session.clock.monotonic() + timeout + PATIENCE
-        while session.clock.monotonic() < deadline:
-            latest = read_trial_answer(directory, stamp) or answer
-            if latest.is_done:
-                return latest
-            if len(latest.sent) > len(answer.sent):  # one more was tried
-                answer, deadline = latest, session.clock.monotonic() + timeout + PATIENCE
-            watch.wait(deadline - session.clock.monotonic())
-    raise TimelapsedError("the relay has not answered", hint="journalctl -u plant-imager-timelapse-relay says why")
+def _check_configured(session: Session, *, is_test: bool) -> None:
+    """Refuse where the configuration can be read and has no messages: then no relay helps.
+
+    Raises
+    ------
+    TimelapsedError
+        It has none.
+    """
+    with suppress(ConfigurationError, OSError):
+        settings = read_config(session.places.find_config()).relay
+        if settings.notify is None and (is_test or settings.heartbeat is None):
+            raise _nothing_configured()
+
+
+def _nothing_configured() -> TimelapsedError:
+    return TimelapsedError("no messages are configured", hint="write a table [relay.notify] in timelapsed.toml")

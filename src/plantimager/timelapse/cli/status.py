@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import asdict, replace
 
-from plantimager.timelapse.channel.relay_status import describe_relay
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
+from plantimager.timelapse.cli.relay_request import relay_lines
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
@@ -119,7 +119,7 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
 
 
 def _relay_lines(session: Session) -> list[str]:
-    return [f"relay: {line}" for line in describe_relay(session.places.relay_state, session.clock.now())]
+    return [f"relay: {line}" for line in relay_lines(session)]
 
 
 def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.control_request import Answer, refusal_of
+from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.refusal_log import RefusalLog
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.channel.control_request import Answer, Request
     from plantimager.timelapse.support.clock import Clock
 
 MAX_JUDGED: Final = 4
@@ -30,7 +29,7 @@ class RequestQueue:
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
         self._answered_by: Mapping[str, Callable[[Request], Answer]] = {}
-        self._judges, self._free = ThreadPoolExecutor(1, "judge"), threading.Semaphore(MAX_JUDGED)
+        self._judge = RequestWorker("judge", self._report_mistake, MAX_JUDGED)
         self._judged_by: Mapping[str, Callable[[Request], Answer]] = {}
 
     def begin(
@@ -50,10 +49,10 @@ class RequestQueue:
         """Have a request handled, or noticed that it is withdrawn."""
         quick, slow = self._answered_by.get(request.command), self._judged_by.get(request.command)
         if quick is not None:
-            self._answer_by(quick, request)
+            self._judge.answer(quick, request)
             return
         if slow is not None:
-            self._judge(slow, request)
+            self._judge.put(slow, request)
             return
         if not request.is_withdrawn:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
@@ -63,14 +62,6 @@ class RequestQueue:
         """Log what went wrong on the thread that brings the requests; it goes on."""
         words = f"a request was dropped: {type(problem).__name__}: {one_line(str(problem))}"
         self.refusals.log("the control socket", words, problem)
-
-    def _judge(self, find: Callable[[Request], Answer], request: Request) -> None:
-        if request.is_withdrawn:
-            return
-        if not self._free.acquire(blocking=False):
-            request.answer(Answer(accepted=False, message="other checks are not done yet; try again in a moment"))
-            return
-        self._judges.submit(self._answer_by, find, request).add_done_callback(lambda _: self._free.release())
 
     def _read(self, request: Request) -> None:
         if not request.is_withdrawn:
@@ -89,14 +80,6 @@ class RequestQueue:
                 return request
         return None
 
-    def _answer_by(self, find: Callable[[Request], Answer], request: Request) -> None:
-        """Answer a request; a mistake in that costs no other one, as it is not the end of the thread."""
-        if request.is_withdrawn:
-            return
-        try:
-            answer = find(request)
-        except Exception as problem:  # noqa: BLE001 - see above
-            words = f"{request.command} by {request.who}: {type(problem).__name__}: {problem}"
-            self.refusals.log(request.who, words, problem)
-            answer = refusal_of(problem)
-        request.answer(answer)
+    def _report_mistake(self, request: Request, problem: Exception) -> None:
+        words = f"{request.command} by {request.who}: {type(problem).__name__}: {problem}"
+        self.refusals.log(request.who, words, problem)

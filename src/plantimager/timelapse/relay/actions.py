@@ -21,10 +21,13 @@ class RelayAction(ReportedAction):
     RELAY_STOPPED = ("relay_stopped", _INFO, None)
     STORE_NOT_READ = ("store_not_read", _WARNING, None)
 
+    REQUEST_REFUSED = ("request_refused", _WARNING, None)
+
     DELIVERED = ("delivered", NOTICE, None)
     DELIVERY_STUCK = ("delivery_stuck", _WARNING, "5a3d0ba3f6ab4d5cb8cb29d63c1e0a52")
     DELIVERY_RESUMED = ("delivery_resumed", NOTICE, None)
     DELIVERY_REFUSED = ("delivery_refused", _ERROR, "e1f74c3f9b9c4f0f9f6f7cb2d07c4a16")
+    DELIVERY_ASKED = ("delivery_asked", NOTICE, None)
     DATASET_GONE = ("dataset_gone", _WARNING, "0b6f6d3a41c54e2f8b3a8df6c2b1d8e7")
     DATASETS_REMOVED = ("datasets_removed", NOTICE, None)
     DATASETS_KEPT = ("datasets_kept", _WARNING, "4c1e7a90d2b84f5f8a36e0c7d9b15e62")
@@ -33,6 +36,7 @@ class RelayAction(ReportedAction):
 
     OVERDUE = ("overdue", _WARNING, "f938ff3d3b8942e6939fed3f4016f6a1")
     MESSAGE_SENT = ("message_sent", _INFO, None)
+    TRIAL_SENT = ("trial_sent", NOTICE, None)
     MESSAGE_STUCK = ("message_stuck", _WARNING, "bd4a345c47054a1288ab8fe16ddb56f7")
     HEARTBEAT_STUCK = ("heartbeat_stuck", _WARNING, "26752b62e4464e7aab2dba380f64d943")
     HEARTBEAT_RESUMED = ("heartbeat_resumed", NOTICE, None)

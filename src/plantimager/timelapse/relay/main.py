@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.relay_status import relay_status_path
 from plantimager.timelapse.relay.actions import PROGRAM, RelayAction, log_relay
+from plantimager.timelapse.relay.control import RelayControl
 from plantimager.timelapse.relay.relay import Relay, Wakeup
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.sinks import make_sinks
@@ -86,8 +87,13 @@ def _run(config_file: Path | None, rig: str | None) -> None:
         lock.take()
     except AlreadyRunning as other:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
-    log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks)}")
-    Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
+    control = RelayControl(places, config.deliver, sinks, SystemClock())
+    control.open()
+    try:
+        log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks)}")
+        Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
+    finally:
+        control.close()
     log_relay(RelayAction.RELAY_STOPPED, "what isn't done yet waits for the next start")
 
 

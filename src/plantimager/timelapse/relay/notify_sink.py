@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.relay_status import SinkStatus
     from plantimager.timelapse.relay.messenger import Service
     from plantimager.timelapse.relay.news import News
@@ -53,7 +54,7 @@ class NotifySink:
         self.name = NAME
         self._settings, self._watch, self._host = settings, watch, host
         self._outbox = Outbox(directory / f"{NAME}.ledger", services, rig, settings, host.clock)
-        self._trials = Trials(directory, self._outbox)
+        self._trials = Trials(self._outbox)
         self._thumbnailer = Thumbnailer(host.datasets_of)
         self._view: StoreView | None = None
         self._news_since: float | None = None
@@ -67,8 +68,18 @@ class NotifySink:
     def update(self, view: StoreView) -> None:
         """Take up a look; a scan's progress is no news."""
         before, self._view = self._view, view
-        if before is None or _without_progress(before) != _without_progress(view) or self._trials.is_asked_for:
+        if before is None or _without_progress(before) != _without_progress(view):
             self._host.clock.wake()
+
+    @property
+    def trial_seconds(self) -> float:
+        """The longest that a test message takes."""
+        return self._settings.timeout.total_seconds() * len(self._outbox.services)
+
+    def send_trial(self, request: Request) -> None:
+        """Have a test message sent for a request."""
+        self._trials.put(request)
+        self._host.clock.wake()
 
     def wake(self) -> None:
         """Let the thread see that the relay stops."""

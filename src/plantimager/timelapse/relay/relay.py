@@ -8,8 +8,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, TargetStatus, write_relay_status
+from plantimager.timelapse.channel.relay_status import write_relay_status
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.control import status_of
 from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
 from plantimager.timelapse.support.inotify import FileWatch
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from plantimager.timelapse.channel.relay_status import RelayStatus
     from plantimager.timelapse.relay.sink import Sink
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.systemd.notifier import Notifier
@@ -95,7 +97,7 @@ class Relay:
         return self._places.store.parent, self._places.history, self._places.relay_state
 
     def _look(self, sinks: Sequence[Sink]) -> StoreView:
-        view = self._reader.read(_targets(sinks))
+        view = self._reader.read(status_of(sinks).targets)
         if self._reader.faults != self._faults:
             for path in self._reader.faults.keys() - self._faults.keys():
                 log_relay(RelayAction.STORE_NOT_READ, f"{self._reader.faults[path]}; what it said before still counts")
@@ -103,15 +105,11 @@ class Relay:
         return view
 
     def _show(self, sinks: Sequence[Sink]) -> None:
-        targets = _targets(sinks)
-        others = tuple(other for sink in sinks if isinstance(other := sink.status, SinkStatus))
-        status = RelayStatus(pid=os.getpid(), targets=targets, sinks=others)
+        status = status_of(sinks)
         if status != self._shown:
             self._shown = status
             write_relay_status(self._places.relay_state, status)
-            words = (f"{t.name}: {t.delivered} of {t.taken}{f' ({t.trouble})' if t.trouble else ''}" for t in targets)
-            self._notifier.status(f"delivered to {'; '.join(words)}" if targets else "reading the store")
-
-
-def _targets(sinks: Sequence[Sink]) -> tuple[TargetStatus, ...]:
-    return tuple(status for sink in sinks if isinstance(status := sink.status, TargetStatus))
+            targets = [
+                f"{t.name}: {t.delivered} of {t.taken}{f' ({t.trouble})' * bool(t.trouble)}" for t in status.targets
+            ]
+            self._notifier.status(f"delivered to {'; '.join(targets)}" if targets else "reading the store")

@@ -45,6 +45,8 @@ DIGITS: Final = 12
 """Of the digest of a store's path, by which the daemons of one user have different sockets."""
 CONTROL: Final = "control"
 """The name of the control socket in its directory."""
+RELAY_CONTROL: Final = "relay"
+"""That of the relay, where it is in the same directory."""
 SYSTEM_RUNTIME: Final = Path("/run")
 """Where systemd makes the directories that services share with people while they run."""
 
@@ -77,6 +79,20 @@ class Places(Struct, frozen=True):
             return (self.control,)
         usual = _own_runtime(Path(f"/run/user/{os.getuid()}"), self.store) / CONTROL
         return tuple(dict.fromkeys((self.control, usual, self._beside / CONTROL)))
+
+    @property
+    def relay_control(self) -> Path:
+        """The control socket of the relay: that of a service of the machine, or beside the daemon's."""
+        if self.is_shared:
+            return SYSTEM_RUNTIME / (RELAY if self.rig is None else f"{RELAY}-{self.rig}") / CONTROL
+        return self.control.with_name(RELAY_CONTROL)
+
+    @property
+    def relay_controls(self) -> tuple[Path, ...]:
+        """Where the control socket of the relay may be, as `controls`."""
+        if self.is_shared:
+            return (self.relay_control,)
+        return tuple(path.with_name(RELAY_CONTROL) for path in self.controls)
 
     @property
     def _beside(self) -> Path:
@@ -190,7 +206,7 @@ def find_places(
 def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | None, *, is_system: bool) -> Path | None:
     """Return the directory of the control socket: of a service of the machine, or of one's own for this store."""
     made_by_systemd = environment.get(RUNTIME_VARIABLE, "").partition(":")[0]
-    if made_by_systemd.startswith("/"):
+    if made_by_systemd.startswith("/") and Path(made_by_systemd).parent == SYSTEM_RUNTIME:  # no user's own service
         return Path(made_by_systemd)
     if is_system:
         return SYSTEM_RUNTIME / (APPLICATION if rig is None else f"{APPLICATION}-{rig}")

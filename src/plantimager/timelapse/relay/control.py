@@ -1,0 +1,174 @@
+"""What people ask of the relay at its control socket: how far it is, another try, and a test message."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from plantimager.timelapse.channel.control_request import Answer, Request, refusal_of
+from plantimager.timelapse.channel.control_server import ControlServer
+from plantimager.timelapse.channel.delivery_report import describe_targets
+from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
+from plantimager.timelapse.channel.message import MessageFaulty
+from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, TargetStatus, describe_removed
+from plantimager.timelapse.channel.request_worker import RequestWorker
+from plantimager.timelapse.channel.served_client import MAX_CLIENTS, Access
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.trial_sender import TrialSink
+from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.text import format_count, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from plantimager.timelapse.relay.sink import Sink
+    from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.support.clock import Clock
+
+MAX_NAME: Final = 200
+"""Characters that are shown of what a client has sent."""
+
+
+class RequestRefused(TimelapsedError):
+    """The relay has nothing that a request is about."""
+
+
+def status_of(sinks: Sequence[Sink]) -> RelayStatus:
+    """Return the status of a relay with these sinks."""
+    found = [sink.status for sink in sinks]
+    targets = tuple(status for status in found if isinstance(status, TargetStatus))
+    others = tuple(status for status in found if isinstance(status, SinkStatus))
+    return RelayStatus(pid=os.getpid(), targets=targets, sinks=others)
+
+
+class RelayControl:
+    """Answers the requests at the control socket, on a thread of its own, with a view of its own of the ledgers."""
+
+    def __init__(self, places: Places, targets: Iterable[str], sinks: Sequence[Sink], clock: Clock) -> None:
+        self._places, self._sinks, self._clock = places, sinks, clock
+        self._targets = (*targets,)
+        self._worker = RequestWorker("requests", _report_mistake, MAX_CLIENTS)
+        self._commands: Mapping[str, Callable[[Request], Answer | None]] = {
+            "status": self._show,
+            "deliver": self._list,
+            "retry": self._retry,
+            "forget": self._forget,
+            "test": self._send_trial,
+        }
+        access = Access(os.geteuid(), os.getegid() if places.is_shared else None)
+        self._server = ControlServer(places.relay_control, access, self._receive, clock, _report)
+
+    def open(self) -> None:
+        """Begin to serve. Where there can be no socket, the relay delivers all the same."""
+        try:
+            self._server.open()
+        except OSError as problem:
+            words = f"{self._server.path}: no request can come: {problem.strerror or problem}"
+            log_relay(RelayAction.REQUEST_REFUSED, words)
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._server.close()
+
+    def _receive(self, request: Request) -> None:
+        find = self._commands.get(request.command)
+        if find is not None:
+            self._worker.put(find, request)
+        elif not request.is_withdrawn:
+            unknown = MessageFaulty(f"the relay knows no request {one_line(request.command)[:MAX_NAME]}")
+            request.answer(refusal_of(unknown))
+
+    # --- looking ------------------------------------------------------------------------------------------
+
+    def _show(self, _: Request) -> Answer:
+        details = {
+            "status": msgspec.to_builtins(status_of(self._sinks)),
+            "removed": [*describe_removed(self._places.relay_state)],
+            "trial_seconds": sum(sink.trial_seconds for sink in self._sinks if isinstance(sink, TrialSink)),
+        }
+        return Answer(accepted=True, message="", details=details)
+
+    def _list(self, _: Request) -> Answer:
+        directory, status, now = self._places.relay_state, status_of(self._sinks), self._clock.now()
+        return _answer(lambda: "\n".join(describe_targets(directory, self._ledgers(), status, now)))
+
+    # --- acts: each is on disk before it is answered ------------------------------------------------------
+
+    def _retry(self, request: Request) -> Answer:
+        def retry() -> str:
+            n = self._have_forgotten(lambda _, entry: entry.outcome is Outcome.REFUSED)
+            return f"{format_count(n, 'refused dataset')} forgotten; all that waits is tried again"
+
+        return _answer(retry, f"retry by {request.who}")
+
+    def _forget(self, request: Request) -> Answer:
+        """Have a dataset forgotten, or all of a target: not what was removed here, and can't be compared."""
+        name = request.body.get("name")
+        if not isinstance(name, str) or not name:
+            return refusal_of(MessageFaulty("name: write that of a dataset or of a target"))
+        shown = one_line(name)[:MAX_NAME]
+
+        def forget() -> str:
+            removed = Ledger(self._places.removed)
+            removed.refresh()
+            n = self._have_forgotten(
+                lambda target, entry: name in (target, entry.scan_id) and entry.key not in removed.entries
+            )
+            if not n:
+                raise RequestRefused(
+                    f"no ledger has a dataset {shown} that is still here, and no target with such is called so"
+                )
+            return f"{format_count(n, 'dataset')} forgotten; each is compared again"
+
+        return _answer(forget, f"forget {shown} by {request.who}")
+
+    def _have_forgotten(self, is_meant: Callable[[str, LedgerEntry], bool]) -> int:
+        at = self._clock.now().isoformat(timespec="seconds")
+        ledgers = self._ledgers().items()
+        return sum(len(forget_datasets(ledger, partial(is_meant, name), at)) for name, ledger in ledgers)
+
+    def _ledgers(self) -> Mapping[str, Ledger]:
+        """Return the ledgers as they are on disk.
+
+        Raises
+        ------
+        RequestRefused
+            There is no target.
+        """
+        if not self._targets:
+            hint = "write a table [relay.deliver.NAME] in timelapsed.toml"
+            raise RequestRefused("no target is configured", hint=hint)
+        return {name: Ledger(self._places.ledger(name)) for name in self._targets}
+
+    def _send_trial(self, request: Request) -> Answer | None:
+        sinks = [sink for sink in self._sinks if isinstance(sink, TrialSink)]
+        if not sinks:
+            hint = "write a table [relay.notify] in timelapsed.toml"
+            return refusal_of(RequestRefused("no messages are configured", hint=hint))
+        sinks[0].send_trial(request)
+        return None
+
+
+def _answer(act: Callable[[], str], what: str = "") -> Answer:
+    """Return the answer that ``act`` has made, or why it could not; say in the journal ``what`` was done."""
+    try:
+        said = act()
+    except TimelapsedError as refused:
+        return refusal_of(refused)
+    except OSError as problem:
+        return Answer(accepted=False, message=f"{problem.filename or 'a ledger'}: {problem.strerror or problem}")
+    if what:
+        log_relay(RelayAction.DELIVERY_ASKED, f"{what}: {said}")
+    return Answer(accepted=True, message=said)
+
+
+def _report(problem: Exception) -> None:
+    log_relay(RelayAction.REQUEST_REFUSED, f"the control socket: {one_line(repr(problem))}", error=problem)
+
+
+def _report_mistake(request: Request, problem: Exception) -> None:
+    words = f"{request.command} by {request.who}: {one_line(repr(problem))}"
+    log_relay(RelayAction.REQUEST_REFUSED, words, error=problem)
