@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace as replace_fields
 
-from plantimager.timelapse.channel.relay_status import describe_relay, relay_troubles
+from plantimager.timelapse.channel.relay_status import describe_relay, read_relay_status, relay_troubles
 from plantimager.timelapse.cli.known_rigs import (
     DEFAULT,
     check_rig_is_known,
@@ -191,6 +191,7 @@ def _timelapse_id(report: RigReport) -> str:
 
 def _as_json(report: RigReport) -> dict[str, Any]:
     session, snapshot = report.session, report.snapshot
+    relay = read_relay_status(session.places.relay_state)
     return {
         "rig": session.places.rig,
         "scope": session.scope.value,
@@ -202,5 +203,6 @@ def _as_json(report: RigReport) -> dict[str, Any]:
         "trouble": _trouble(report),
         "error": report.error or None,
         "relay": [*describe_relay(session.places.relay_state, session.clock.now())],
+        "doubtful": [] if relay is None else to_builtins(relay.doubts),
         "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
     }

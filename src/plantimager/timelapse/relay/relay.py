@@ -8,7 +8,13 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, TargetStatus, write_relay_status
+from plantimager.timelapse.channel.relay_status import (
+    RelayStatus,
+    SinkStatus,
+    TargetStatus,
+    doubts_of,
+    write_relay_status,
+)
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
 from plantimager.timelapse.support.inotify import FileWatch
@@ -95,7 +101,7 @@ class Relay:
         return self._places.store.parent, self._places.history, self._places.relay_state
 
     def _look(self, sinks: Sequence[Sink]) -> StoreView:
-        view = self._reader.read(_targets(sinks))
+        view = self._reader.read(_targets(sinks), doubts_of(_others(sinks)))
         if self._reader.faults != self._faults:
             for path in self._reader.faults.keys() - self._faults.keys():
                 log_relay(RelayAction.STORE_NOT_READ, f"{self._reader.faults[path]}; what it said before still counts")
@@ -104,8 +110,7 @@ class Relay:
 
     def _show(self, sinks: Sequence[Sink]) -> None:
         targets = _targets(sinks)
-        others = tuple(other for sink in sinks if isinstance(other := sink.status, SinkStatus))
-        status = RelayStatus(pid=os.getpid(), targets=targets, sinks=others)
+        status = RelayStatus(pid=os.getpid(), targets=targets, sinks=_others(sinks))
         if status != self._shown:
             self._shown = status
             write_relay_status(self._places.relay_state, status)
@@ -115,3 +120,7 @@ class Relay:
 
 def _targets(sinks: Sequence[Sink]) -> tuple[TargetStatus, ...]:
     return tuple(status for sink in sinks if isinstance(status := sink.status, TargetStatus))
+
+
+def _others(sinks: Sequence[Sink]) -> tuple[SinkStatus, ...]:
+    return tuple(status for sink in sinks if isinstance(status := sink.status, SinkStatus))

@@ -32,7 +32,7 @@ class Trials:
         """Whether a request waits."""
         return pending_trial(self._directory) not in (None, self._answered)
 
-    def answer(self, now: datetime, make_picture: Callable[[], bytes]) -> None:
+    def answer(self, now: datetime, make_picture: Callable[[str], bytes]) -> None:
         """Send the message that is asked for to all services; do nothing where none is."""
         stamp = pending_trial(self._directory)
         if stamp is None or stamp == self._answered:
@@ -41,7 +41,7 @@ class Trials:
         message = Message(now, f"{self._outbox.rig}: a test", BODY, ("test",))
         sent: list[tuple[str, str]] = []
         for service in self._outbox.services:
-            sent.append((service.name, self._outbox.send(service, message, make_picture())))
+            sent.append((service.name, self._outbox.send(service, message, make_picture(""))))
             write_trial_answer(self._directory, TrialAnswer(stamp, (*sent,)))
         write_trial_answer(self._directory, TrialAnswer(stamp, (*sent,), is_done=True))
         if self._outbox.told is not None and not all(problem for _, problem in sent):
