@@ -35,7 +35,7 @@ from plantimager.timelapse.scan.paths import PATHS, ScanPath
 from plantimager.timelapse.settings.config import Config, Logging
 from plantimager.timelapse.settings.definition import Definition
 from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
-from plantimager.timelapse.settings.relay_config import HeartbeatSettings, MetricsSettings, NotifySettings
+from plantimager.timelapse.settings.relay_config import HeartbeatSettings, LookSettings, MetricsSettings, NotifySettings
 from plantimager.timelapse.support.faults import MISSING
 from plantimager.timelapse.support.keys import Key, keys_of
 
@@ -54,6 +54,7 @@ TABLES: Final[Mapping[str, Mapping[str, tuple[type[Struct], ...]]]] = {
         "relay.notify": (NotifySettings,),
         "relay.heartbeat": (HeartbeatSettings,),
         "relay.metrics": (MetricsSettings,),
+        "relay.look": (LookSettings,),
         "drivers.simulated": (SimulatedOptions,),
         "drivers.command": (CommandOptions,),
         "drivers.grbl": (ArmOptions, RigOptions),

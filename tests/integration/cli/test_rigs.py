@@ -5,12 +5,15 @@ import os
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from daemon_process import CTL, PLAINLY
+from looked_at import NOON, doubt
+from msgspec.structs import replace
 from tree import STORES
 
+from plantimager.timelapse.channel.doubt import Doubt
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.relay_status import (
     RelayStatus,
@@ -21,6 +24,7 @@ from plantimager.timelapse.channel.relay_status import (
 )
 from plantimager.timelapse.settings.places import RELAY
 
+HOUR = timedelta(hours=1)
 WORKED_AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 
 
@@ -88,6 +92,36 @@ def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
     assert rows(rigs.ctl("rigs"))["north"][-1].startswith("relay: notify: mail: no route to host, last worked ")
     lock.release()
     assert rows(rigs.ctl("rigs"))["north"][-1] == "–"
+
+
+def test_doubtful_pictures_are_a_trouble_of_their_rig_and_have_a_line_in_its_status(rigs):
+    """As long as they are; all cameras in one, and JSON has each. A relay that is stopped says nothing of now."""
+    directory = rigs.store.parent.parent / RELAY / "north"
+    directory.mkdir(parents=True)
+    doubts = (doubt(slots=2), doubt("camera_1", since=NOON + HOUR), doubt("camera_1", verdict="same", is_over=True))
+    look = SinkStatus(name="look", what="pictures of 3 scans looked at", doubts=doubts)
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(look,)))
+    lock = InstanceLock(relay_status_path(directory))
+    lock.take()
+    words = rows(rigs.ctl("rigs"))["north"][-1]
+    assert re.fullmatch(r"2 slots doubtful \(dark\) since 22 Jun (2026 )?\d\d:\d0", words)
+    lines = rigs.ctl("--rig", "north", "status").stdout.splitlines()
+    assert f"relay: {words}; see timelapse-relay(8)" in lines
+    for facts in (
+        json.loads(rigs.ctl("--rig", "north", "status", "--json").stdout),
+        json.loads(rigs.ctl("rigs", "--rig", "north", "--json").stdout)["rigs"][0],
+    ):
+        found = [(one["camera"], one["verdict"], one["is_over"]) for one in facts["doubtful"]]
+        assert found == [("camera_0", "dark", False), ("camera_1", "dark", False), ("camera_1", "same", True)]
+        assert facts["doubtful"][0].keys() == {*Doubt.__struct_fields__}
+    over = replace(look, doubts=tuple(replace(one, is_over=True) for one in doubts))
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(over,)))
+    assert rows(rigs.ctl("rigs"))["north"][-1] == "–"
+    assert not any("doubtful" in line for line in rigs.ctl("--rig", "north", "status").stdout.splitlines())
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(look,)))
+    lock.release()
+    assert rows(rigs.ctl("rigs"))["north"][-1] == "–"
+    assert json.loads(rigs.ctl("--rig", "east", "status", "--json").stdout).get("doubtful", []) == []
 
 
 def test_store_that_can_not_be_read_has_its_line_all_the_same(rigs):

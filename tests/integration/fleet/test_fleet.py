@@ -11,6 +11,7 @@ from fleet import FLEET, dashboard_expressions, running_engines
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from looked_at import doubt
 from prometheus_client import CollectorRegistry, generate_latest
 from waiting import wait_until
 
@@ -42,6 +43,7 @@ def metrics_of(rig, *, lost=0, **changes):
     view = StoreView(
         stored=read(store_of(*scans, schedule_times=times, timelapse_id=f"tl-{rig}", **changes)),
         daemon=DaemonFacts(7, is_live=True),
+        doubts=(doubt(timelapse=f"tl-{rig}", verdict="dark", pictures=36 * (lost > 2)),),
         targets=(TargetStatus(name="plantdb", taken=6 - lost, delivered=2, oldest=now),),
     )
     registry = CollectorRegistry(auto_describe=False)

@@ -51,8 +51,7 @@ def test_directory_that_is_not_there_is_said_once_and_tried_again(rig, directory
     directory.rmdir()
     with rig.start() as relay:
         relay.wait_for(f"metrics_not_written: {directory}")
-        (status,) = read_relay_status(rig.places.relay_state).sinks
-        assert status.name == "metrics"
+        assert "metrics" in [status.name for status in read_relay_status(rig.places.relay_state).sinks]
         directory.mkdir()
         rig.take(2)
         wait_for_line(directory / "timelapsed-default.prom", 'timelapse_daemon_up{rig="default"} 0.0')

@@ -207,6 +207,6 @@ def test_test_messages_that_wait_are_few_and_nobody_s_are_not_sent():
         trials.put(request)
     assert [answer.accepted for answer in answers] == [False]
     requests[0].withdraw()
-    trials.answer(datetime(2026, 6, 22, tzinfo=UTC), lambda: b"")
+    trials.answer(datetime(2026, 6, 22, tzinfo=UTC), lambda _: b"")
     assert len(sent) == MAX_TRIALS - 1
     assert answers[1:] == [Answer(accepted=True, message="ntfy: sent", details={"failed": False})] * (MAX_TRIALS - 1)

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from looked_at import doubt
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tree import MANUALS
@@ -15,15 +16,17 @@ from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.relay.measures import DiskRules, DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import Given
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.settings.relay_config import Verdict
 from stores import HOURS, read, scan, store_of
 
 AT = datetime.fromisoformat
 DISK = DiskUse(free=KEEP_FREE + 10_000_000, dataset=4_000_000)
 
 
-def view_of(*scans, daemon=None, targets=(), is_stale=False, **changes):
+def view_of(*scans, daemon=None, targets=(), doubts=None, is_stale=False, **changes):
     """Return the view of a store with these scans."""
-    return StoreView(stored=read(store_of(*scans, **changes)), daemon=daemon, targets=targets, is_stale=is_stale)
+    stored = read(store_of(*scans, **changes))
+    return StoreView(stored=stored, daemon=daemon, targets=targets, doubts=doubts, is_stale=is_stale)
 
 
 def samples_of(view, disk=DISK, rig="a", due_at=None):
@@ -174,10 +177,21 @@ def test_manual_names_every_metric_and_no_other():
     """A person finds there what a rule may use."""
     facts = DaemonFacts(7, is_live=True)
     target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
-    found = samples_of(view_of(taken(0), daemon=facts, targets=(target,), n_slots=6), due_at=AT(HOURS[3]))
+    view = view_of(taken(0), daemon=facts, targets=(target,), doubts=(), n_slots=6)
+    found = samples_of(view, due_at=AT(HOURS[3]))
     names = {re.sub("_(sum|count)$", "", name) for name, *_ in found}
     page = (MANUALS / "timelapse-relay.8").read_text().replace("\\:", "")  # where a name may be broken
     assert {*re.findall(r"^\.B (timelapse_\w+)$", page, re.MULTILINE)} == names
+
+
+def test_doubtful_pictures_are_counted_by_verdict_with_a_figure_for_each():
+    """All cameras together, so that their number makes no series; nothing where no pictures are judged."""
+    doubts = (doubt(verdict="dark", pictures=36), doubt("camera_1", verdict="dark", pictures=4, is_over=True))
+    found = samples_of(view_of(taken(0), doubts=(*doubts, doubt(verdict="same", pictures=2)), n_slots=6))
+    counts = {verdict.value: found["timelapse_doubtful_pictures", verdict.value] for verdict in Verdict}
+    assert counts == {"dark": 40, "bright": 0, "flat": 0, "blurred": 0, "same": 2, "unreadable": 0}
+    names = {name for name, *_ in samples_of(view_of(taken(0), n_slots=6))}
+    assert "timelapse_doubtful_pictures" not in names
 
 
 def test_no_store_leaves_the_daemon_alone():

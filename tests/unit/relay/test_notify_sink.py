@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from example_timelapse import EVERY, FAILURE, GRACE, at, taken, timelapse
+from looked_at import doubt
 from msgspec import Struct
 from msgspec.structs import replace
 from virtual_time import START, ScriptEnded, VirtualClock
@@ -44,6 +45,7 @@ class World:
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
         self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
+        self.doubts = ()
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -62,16 +64,8 @@ class World:
 
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
-        self.sink.update(
-            StoreView(
-                stored=stored,
-                daemon=self.daemon,
-                targets=self.targets,
-                archived=self.archived,
-                faults=self.faults,
-                is_stale=bool(self.faults),
-            )
-        )
+        seen = {"daemon": self.daemon, "targets": self.targets, "archived": self.archived, "doubts": self.doubts}
+        self.sink.update(StoreView(stored=stored, faults=self.faults, is_stale=bool(self.faults), **seen))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -555,3 +549,67 @@ def test_a_ledger_that_can_not_be_read_now_is_not_replaced(world, monkeypatch):
 def test_all_events_are_told_unless_a_person_chooses():
     """The default leaves nothing out."""
     assert NotifySettings().events == ALL_EVENTS
+
+
+# --- doubtful pictures ----------------------------------------------------------------------------------
+
+
+def test_pictures_that_stay_doubtful_are_one_message_and_their_end_is_another(world):
+    """However many slots, positions and cameras there are meanwhile."""
+    dark = doubt(positions=["3"])
+    world.then(HOUR, doubts=(dark, doubt("camera_1")))
+    for n in range(2, 17):
+        world.then(HOUR + n * EVERY, doubts=(replace(dark, slots=n, positions=("3", "4")), doubt("camera_1", slots=n)))
+    over = replace(dark, slots=16, is_over=True)
+    world.then(20 * HOUR, doubts=(over, doubt("camera_1", slots=16)))
+    world.then(21 * HOUR, doubts=(over, doubt("camera_1", slots=17, is_over=True)))
+    play(world, *["taken"] * 46)
+    told = world.run(22 * HOUR)
+    assert told == [
+        (HOUR + MINUTE, "slot 2 doubtful (dark)"),
+        (20 * HOUR + MINUTE, "pictures are in order again"),
+        (21 * HOUR + MINUTE, "pictures are in order again"),
+    ]
+    assert "camera_0, position 3: dark" in world.sent[0][2]
+    assert "camera_1, position 0: dark" in world.sent[0][2]
+    assert "camera_1" not in world.sent[1][2]
+    assert "17 slots from" in world.sent[2][2]
+
+
+def test_several_verdicts_are_one_message(world):
+    """What each of them means is in it once."""
+    doubts = (doubt(verdict="blurred"), doubt("camera_1", verdict="blurred"), doubt("camera_1", verdict="same"))
+    world.then(HOUR, doubts=doubts)
+    play(world, "taken", "taken", "taken")
+    assert world.run(90 * MINUTE) == [(HOUR + MINUTE, "slot 2 doubtful (blurred, same)")]
+    assert world.sent[0][2].count("Blurred: ") == world.sent[0][2].count("The same as") + 1 == 1
+
+
+def test_a_relay_that_does_not_know_yet_says_nothing_of_its_end(world):
+    """At its start, until all pictures are looked at; and a trouble that people know of isn't told again."""
+    world.then(HOUR, doubts=(doubt(),))
+    world.then(2 * HOUR, doubts=None)
+    world.then(3 * HOUR, doubts=(doubt(),))
+    play(world, *["taken"] * 8)
+    assert world.run(4 * HOUR) == [(HOUR + MINUTE, "slot 2 doubtful (dark)")]
+
+
+def test_the_doubts_of_an_earlier_timelapse_end_silently(world):
+    """Nobody knows whether its camera is in order again; those of the next one are news."""
+    world.then(HOUR, doubts=(doubt(),))
+    world.then(2 * HOUR, doubts=())
+    world.then(3 * HOUR, doubts=(doubt(timelapse="next"),))
+    play(world, *["taken"] * 10)
+    assert world.run(5 * HOUR) == [
+        (HOUR + MINUTE, "slot 2 doubtful (dark)"),
+        (3 * HOUR + MINUTE, "slot 2 doubtful (dark)"),
+    ]
+
+
+def test_who_does_not_want_to_know_of_pictures_is_not_told(tmp_path, monkeypatch):
+    """Neither of their end."""
+    world = World(tmp_path, monkeypatch, events=tuple(event for event in ALL_EVENTS if event != NotifyEvent.DOUBTFUL))
+    world.then(HOUR, doubts=(doubt(),))
+    world.then(2 * HOUR, doubts=(doubt(is_over=True),))
+    play(world, *["taken"] * 8)
+    assert world.run(4 * HOUR) == []

@@ -53,12 +53,14 @@ class Outcome(StrEnum):
     """It can't be delivered as it is, and is not tried again until a person asks for that."""
     REMOVED = "removed"
     """It was removed here, after its delivery to the targets that `LedgerEntry.why` names."""
+    JUDGED = "judged"
+    """Its pictures were looked at; what was measured is in `LedgerEntry.why`."""
     FORGOTTEN = "forgotten"
     """Nothing is known of it any more."""
 
 
-_HARMLESS: Final = frozenset({Outcome.BEGUN, Outcome.REMOVED})
-"""What may be believed though it was taken back: the first is compared anyway, the second never is."""
+_HARMLESS: Final = frozenset({Outcome.BEGUN, Outcome.REMOVED, Outcome.JUDGED})
+"""What may be believed though it was taken back: the first is compared anyway, the others never are."""
 
 
 class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):

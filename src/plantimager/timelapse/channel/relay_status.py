@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.durations import format_duration
@@ -17,7 +18,7 @@ from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAX_STATUS_BYTES: Final = 100_000
@@ -69,6 +70,8 @@ class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When it last worked; ``None`` where it never had to, or never could."""
     trouble: str = ""
     """Why it doesn't work now, in words."""
+    doubts: tuple[Doubt, ...] | None = None
+    """About the pictures of the present timelapse; ``None`` of a sink that doesn't judge them, or not yet."""
 
     def describe(self, now: datetime) -> str:
         """Return ``2 addresses, last worked 22 Jun 10:00 (notify: no route to host)``."""
@@ -82,6 +85,16 @@ class RelayStatus(Struct, frozen=True, kw_only=True):
     pid: int
     targets: tuple[TargetStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Those about pictures; empty where nothing judges them."""
+        return doubts_of(self.sinks) or ()
+
+
+def doubts_of(sinks: Iterable[SinkStatus]) -> tuple[Doubt, ...] | None:
+    """Return the doubts of the sink that judges pictures; ``None`` where none does, or not yet."""
+    return next((sink.doubts for sink in sinks if sink.doubts is not None), None)
 
 
 def relay_status_path(directory: Path) -> Path:
@@ -125,6 +138,7 @@ def describe_status(status: RelayStatus, now: datetime, note: str = "") -> Itera
     """Yield a sentence for each target and sink, with a ``note`` at its end."""
     yield from (f"{target.describe(now)}{note}" for target in status.targets)
     yield from (f"{sink.describe(now)}{note}" for sink in status.sinks)
+    yield from (f"{line}; see timelapse-relay(8)" for line in describe_doubts(status.doubts, now))
 
 
 def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
@@ -141,11 +155,8 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     yield from describe_removed(directory)
 
 
-def relay_troubles(directory: Path, now: datetime) -> Iterator[str]:
-    """Yield why a target or sink of a running relay doesn't work now; nothing where its status can't be read."""
-    status = read_relay_status(directory)
-    if status is None or not running_daemon(relay_status_path(directory)):
-        return
+def describe_troubles(status: RelayStatus, now: datetime) -> Iterator[str]:
+    """Yield why a target or sink of a running relay doesn't work now, and what pictures are doubtful."""
     for target in status.targets:
         if target.trouble:
             yield one_line(f"relay: {target.name}: {target.trouble}")
@@ -153,3 +164,4 @@ def relay_troubles(directory: Path, now: datetime) -> Iterator[str]:
         if sink.trouble:
             worked = f", last worked {format_local_time(sink.worked_at, now)}" if sink.worked_at else ""
             yield one_line(f"relay: {sink.name}: {sink.trouble}{worked}")
+    yield from describe_doubts(status.doubts, now)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere, Server, connect
-from plantimager.timelapse.channel.relay_status import RelayStatus, describe_relay, describe_status
+from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.channel.relay_status import (
+    RelayStatus,
+    describe_relay,
+    describe_status,
+    read_relay_status,
+    relay_status_path,
+)
 from plantimager.timelapse.cli.daemon_request import identity, trusted_users
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.places import RELAY
@@ -71,6 +79,19 @@ def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: f
 def relay_state(session: Session, within: float | None = None) -> RelayState:
     """Return what the relay says of itself; it raises what `ask_relay` does."""
     return RelayState(ask_relay(session, "status", {}, within))
+
+
+def running_status(session: Session) -> RelayStatus | None:
+    """Return what a running relay says of itself, by its word, else by its file; ``None`` where neither is there."""
+    with suppress(TimelapsedError, OSError):
+        return relay_state(session, LOOK_SECONDS).status
+    directory = session.places.relay_state
+    return read_relay_status(directory) if running_daemon(relay_status_path(directory)) else None
+
+
+def last_status(session: Session) -> RelayStatus | None:
+    """Return what the relay says of itself, or said when it last ran."""
+    return running_status(session) or read_relay_status(session.places.relay_state)
 
 
 def relay_lines(session: Session) -> Iterator[str]:

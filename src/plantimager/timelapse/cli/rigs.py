@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace as replace_fields
 
-from plantimager.timelapse.channel.relay_status import describe_relay, relay_troubles
+from plantimager.timelapse.channel.relay_status import describe_troubles
 from plantimager.timelapse.cli.known_rigs import (
     DEFAULT,
     check_rig_is_known,
@@ -19,6 +19,7 @@ from plantimager.timelapse.cli.known_rigs import (
     session_of,
     sessions_of_users,
 )
+from plantimager.timelapse.cli.relay_request import last_status, relay_lines, running_status
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
@@ -167,7 +168,8 @@ def _trouble(report: RigReport) -> str:
             if note.startswith("definition ")
         )
         found += [*known, *map(snapshot.redact, of_definition)]
-    found += relay_troubles(report.session.places.relay_state, report.session.clock.now())
+    relay = running_status(report.session)
+    found += [] if relay is None else describe_troubles(relay, report.session.clock.now())
     if len(found) < 2:
         return found[0] if found else NOTHING
     return f"{found[0]} (and {len(found) - 1} more)"
@@ -191,6 +193,7 @@ def _timelapse_id(report: RigReport) -> str:
 
 def _as_json(report: RigReport) -> dict[str, Any]:
     session, snapshot = report.session, report.snapshot
+    relay = last_status(session)
     return {
         "rig": session.places.rig,
         "scope": session.scope.value,
@@ -201,6 +204,7 @@ def _as_json(report: RigReport) -> dict[str, Any]:
         "last": _last(report),
         "trouble": _trouble(report),
         "error": report.error or None,
-        "relay": [*describe_relay(session.places.relay_state, session.clock.now())],
+        "relay": [*relay_lines(session)],
+        "doubtful": [] if relay is None else to_builtins(relay.doubts),
         "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
     }

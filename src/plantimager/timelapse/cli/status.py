@@ -9,11 +9,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
-from plantimager.timelapse.cli.relay_request import relay_lines
+from plantimager.timelapse.cli.relay_request import last_status, relay_lines
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
@@ -76,7 +77,12 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse), service=service)
     disk = _find_disk(session, snapshot.timelapse)
     if options.json:
-        facts = {**snapshot_as_json(snapshot, options.records), "disk": None if disk is None else asdict(disk)}
+        relay = last_status(session)
+        facts = {
+            **snapshot_as_json(snapshot, options.records),
+            "disk": None if disk is None else asdict(disk),
+            "doubtful": [] if relay is None else to_builtins(relay.doubts),
+        }
         session.screen.write(json.dumps(facts, indent=2))
     else:
         further = (*([] if disk is None else [disk.line(session.screen)]), *_relay_lines(session))

@@ -40,6 +40,8 @@ Keys may be added, so ignore those that you don't know. ::
     troubles      [text]: problems that a person should look at
     notes         [text]: what a person should know of the storage and of the store
     disk          null where it isn't known whether all slots fit, else {words, is_full}; of ``status --json`` alone
+    doubtful      [{timelapse, camera, verdict, since, until, slot, slots, positions, n_positions, of_positions,
+                  pictures, file, is_over}]: doubts of the relay about pictures; of ``status --json`` alone
 
 Where a rig can't be looked at, there are only version, at, store, service, and ``error``, a text.
 """

@@ -40,6 +40,8 @@ class RelayAction(ReportedAction):
     MESSAGE_STUCK = ("message_stuck", _WARNING, "bd4a345c47054a1288ab8fe16ddb56f7")
     HEARTBEAT_STUCK = ("heartbeat_stuck", _WARNING, "26752b62e4464e7aab2dba380f64d943")
     HEARTBEAT_RESUMED = ("heartbeat_resumed", NOTICE, None)
+    PICTURES_DOUBTFUL = ("pictures_doubtful", _WARNING, "0b25f73f804c4d2da46798a0abde51fe")
+    PICTURES_IN_ORDER = ("pictures_in_order", NOTICE, None)
     METRICS_NOT_WRITTEN = ("metrics_not_written", _WARNING, "c4f1a7e25b9d4c0e8a63d2f7b1904e5c")
 
     RELAY_CONFIG_FAULTY = ("relay_config_faulty", _ERROR, "9d84e1b2c35f4a7c8e06f7d9a2b3c41e")

@@ -23,4 +23,8 @@ ADVICE: Final[Mapping[NotifyEvent, str]] = {
     NotifyEvent.OVERDUE: "see whether the service runs: systemctl status plant-imager-timelapsed.",
     NotifyEvent.DATASETS: "if it is on a disk of its own, check that the disk is mounted.",
     NotifyEvent.DELIVERY_STUCK: "see whether the network and the server are up.",
+    NotifyEvent.DOUBTFUL: (
+        "look at the picture. Dark, bright or flat: see to lamps, lens cap and exposure; blurred: to the focus and the"
+        " lens; the same as before or unreadable: switch the camera off and on."
+    ),
 }

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.settings.relay_config import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ def measure_rig(
     timelapse = view.timelapse
     if timelapse is not None:
         labels = {**by_rig, "timelapse": timelapse.id}
-        yield from _measure_timelapse(labels, timelapse, disk)
+        yield from _measure_timelapse(labels, view, timelapse, disk)
         if due_at is not None:
             words = "When the next slot must have its record: its grace period is over, and so is a scan"
             yield _gauge("timelapse_next_record_due_timestamp_seconds", words, labels, due_at.timestamp())
@@ -116,12 +117,21 @@ def _measure_delivery(labels: Mapping[str, str], view: StoreView) -> Iterator[Me
     yield from (family for family in (pending, refused, gone, last, oldest) if family.samples)
 
 
-def _measure_timelapse(labels: Mapping[str, str], timelapse: TimeLapse, disk: DiskUse | None) -> Iterator[Metric]:
+def _measure_timelapse(
+    labels: Mapping[str, str], view: StoreView, timelapse: TimeLapse, disk: DiskUse | None
+) -> Iterator[Metric]:
     states = _family("timelapse_state", "1 for the state of the timelapse, 0 for the others", [*labels, "state"])
     for state in TimeLapseState:
         states.add_metric([*labels.values(), state.value], state is timelapse.state)
     yield states
     yield from _measure_slots(labels, timelapse)
+    if view.doubts is not None:
+        words = "Pictures of the timelapse that are doubtful, by the verdict on them"
+        doubtful = _family("timelapse_doubtful_pictures", words, [*labels, "verdict"])
+        for verdict in Verdict:
+            n_pictures = sum(doubt.pictures for doubt in view.doubts if doubt.verdict == verdict)
+            doubtful.add_metric([*labels.values(), verdict.value], n_pictures)
+        yield doubtful
     next_at = timelapse.next_at if timelapse.state.is_active else None
     if next_at is not None:
         yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.schedule_watch import Judgement
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LOSSES: Final = "losses"
 """The trouble that slots are lost; it is over when one is taken."""
+OF_PICTURES: Final = f"{NotifyEvent.DOUBTFUL} "
+"""The beginning of the troubles with pictures, each of which is a doubt by its name."""
 OF_SLOTS: Final = (NotifyEvent.OVERDUE, NotifyEvent.RIG_NOT_READY)
 """The troubles that end silently with their timelapse, or with losses that are told instead."""
 STUCK_AFTER: Final = timedelta(days=1)
@@ -62,6 +65,8 @@ class Trouble(Struct, frozen=True):
     """The part that has it, where there may be several: the name of a target."""
     why: str
     since: datetime
+    doubt: Doubt | None = None
+    """Where it is about pictures."""
 
 
 class Recovery(Struct, frozen=True):
@@ -70,6 +75,7 @@ class Recovery(Struct, frozen=True):
     trouble: str
     since: datetime
     lost: int
+    doubt: Doubt | None = None
 
 
 class News(Struct, frozen=True):
@@ -91,7 +97,8 @@ class News(Struct, frozen=True):
             *(ending.kind for ending in self.endings),
             *(alarm.kind for alarm in self.alarms),
         ]
-        return (*dict.fromkeys([*map(str, begun), *(f"{recovery.trouble} is over" for recovery in self.recoveries)]),)
+        over = [r.trouble if r.doubt is None else NotifyEvent.DOUBTFUL for r in self.recoveries]
+        return (*dict.fromkeys([*map(str, begun), *(f"{trouble} is over" for trouble in over)]),)
 
 
 def name_of(timelapse: TimeLapse) -> str:
@@ -134,7 +141,12 @@ def find_news(
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
     over = [t for t in still_open if t not in current and not _is_unknown(t, view, judgement)]
     silent = OF_SLOTS if losses or not is_active else ()
-    recoveries = [Recovery(t, told.open[t].since, 0) for t in over if t not in silent]
+    doubts = {f"{OF_PICTURES}{doubt.name}": doubt for doubt in view.doubts or () if NotifyEvent.DOUBTFUL in wanted}
+    recoveries = [
+        Recovery(t, told.open[t].since, 0, doubts.get(t))
+        for t in over
+        if t not in silent and (t in doubts or not t.startswith(OF_PICTURES))  # else those of an earlier timelapse
+    ]
     opened = {trouble: known for trouble, known in still_open.items() if trouble not in over}
     opened |= {trouble: OpenTrouble(alarm.since) for trouble, alarm in current.items() if trouble not in opened}
     known, n_lost = told.open.get(LOSSES), sum(len(loss.slots) for loss in losses)
@@ -262,6 +274,9 @@ def _troubles(
     for target in view.targets:
         if target.oldest is not None and now >= target.oldest + STUCK_AFTER:
             yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, target.oldest)
+    for doubt in view.doubts or ():
+        if not doubt.is_over:
+            yield Trouble(NotifyEvent.DOUBTFUL, doubt.name, doubt.verdict, doubt.since, doubt)
 
 
 def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
@@ -280,4 +295,6 @@ def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:
         return view.daemon is None or not view.daemon.is_live
     if trouble in OF_SLOTS:
         return judgement.state is ScheduleState.UNKNOWN
+    if trouble.startswith(OF_PICTURES):
+        return view.doubts is None
     return trouble.partition(" ")[2] not in [target.name for target in view.targets]

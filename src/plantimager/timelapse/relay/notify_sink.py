@@ -157,14 +157,14 @@ class NotifySink:
             log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=view.timelapse.next_idx)
         self._outbox.add(message, news.told)
 
-    def _make_picture(self, view: StoreView) -> bytes:
-        return self._thumbnailer.make(view.taken.scans) if self._settings.picture else b""
+    def _make_picture(self, view: StoreView, file: str) -> bytes:
+        return self._thumbnailer.make(view.taken.scans, file) if self._settings.picture else b""
 
 
 def _without_progress(view: StoreView) -> object:
     """Return what may be news in a look; the present store is the same object as long as its file is the same."""
     daemon = replace(view.daemon, status="", rig="") if view.daemon is not None else None
-    return id(view.stored), daemon, view.archived, view.targets, view.faults
+    return id(view.stored), daemon, view.archived, view.targets, view.faults, view.doubts
 
 
 def _quiet_until(quiet: Quiet | None, now: datetime) -> datetime | None:

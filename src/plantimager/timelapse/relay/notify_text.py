@@ -11,13 +11,14 @@ from plantimager.timelapse.relay.advice import ADVICE
 from plantimager.timelapse.relay.news import LOSSES
 from plantimager.timelapse.relay.schedule_watch import describe_service
 from plantimager.timelapse.relay.told import Message
-from plantimager.timelapse.settings.relay_config import NotifyEvent
+from plantimager.timelapse.settings.relay_config import NotifyEvent, Verdict
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.news import Ended, Loss, News, Recovery, Trouble
     from plantimager.timelapse.relay.store_view import StoreView
@@ -32,6 +33,14 @@ MAX_BODY: Final = 3000
 MAX_NAME: Final = 40
 """Characters of the names of rig and timelapse in a subject, where a phone shows some fifty."""
 
+MEANINGS: Final = {
+    Verdict.DARK: "nothing in the picture is lit",
+    Verdict.BRIGHT: "all of the picture is white",
+    Verdict.FLAT: "the picture is of one even tone",
+    Verdict.BLURRED: "the picture is much less sharp than the earlier ones of the same camera and position",
+    Verdict.SAME: "exactly the picture of the slot before, as of a camera that hangs",
+    Verdict.UNREADABLE: "the file can't be decoded",
+}
 VERBS: Final = {
     NotifyEvent.SLOT_FAILED: "failed",
     NotifyEvent.SLOT_SKIPPED: "missed",
@@ -59,6 +68,7 @@ RECOVERIES: Final = {
     NotifyEvent.DEGRADED: "the store is written again",
     NotifyEvent.DATASETS: "datasets are written again",
     NotifyEvent.DELIVERY_STUCK: "delivery goes on",
+    NotifyEvent.DOUBTFUL: "pictures are in order again",
 }
 """What is told once of the end of a trouble."""
 
@@ -66,12 +76,16 @@ RECOVERIES: Final = {
 def word_news(news: News, view: StoreView, rig: str, now: datetime) -> Message:
     """Return one message with all news."""
     parts = [*_ending_parts(news.endings), *_loss_parts(news, now)]
-    parts += [_alarm_part(alarm, view, now) for alarm in news.alarms]
-    parts += [_recovery_part(recovery, now) for recovery in news.recoveries]
+    doubts = [alarm.doubt for alarm in news.alarms if alarm.doubt is not None]
+    parts += [_alarm_part(alarm, view, now) for alarm in news.alarms if alarm.doubt is None]
+    parts += _doubt_parts(doubts, now)
+    parts += [_recovery_part(recovery, now) for recovery in news.recoveries if recovery.doubt is None]
+    parts += _parts_in_order([recovery.doubt for recovery in news.recoveries if recovery.doubt is not None], now)
     subjects = [subject for subject, _ in parts]
     more = f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else ""
     body = "\n\n".join([*(text for _, text in parts), *_next_slot(view, now)])
-    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", _cut(body, MAX_BODY), news.kinds)
+    picture = doubts[0].file if doubts else ""
+    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", _cut(body, MAX_BODY), news.kinds, picture)
 
 
 def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
@@ -85,7 +99,9 @@ def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
     words = f"These {n} messages could not be sent before:"
     body = "\n".join([words, *dropped, *lines, "", "The last of them:", messages[-1].body])
     kinds = tuple(dict.fromkeys(kind for message in messages for kind in message.kinds))
-    return Message(now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", _cut(body, MAX_BODY), kinds)
+    return Message(
+        now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", _cut(body, MAX_BODY), kinds, messages[-1].picture
+    )
 
 
 # --- its parts, each a subject and a text ---------------------------------------------------------------
@@ -155,6 +171,35 @@ def _recovery_part(recovery: Recovery, now: datetime) -> tuple[str, str]:
     )
     cost = f"; it cost {format_count(recovery.lost, 'time point')}" if recovery.lost else ""
     return words, _lines(f"{words.capitalize()}{f' ({what})' if what else ''}.", f"{lasted}{cost}.")
+
+
+def _doubt_parts(doubts: Sequence[Doubt], now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield a part for all that has begun: of several cameras, for several reasons."""
+    if not doubts:
+        return
+    verdicts = [*dict.fromkeys(doubt.verdict for doubt in doubts)]
+    slots = max(doubts, key=lambda doubt: doubt.slots)
+    subject = f"slot {slots.slot}" if slots.slots == 1 else f"{slots.slots} slots"
+    sentences = [_doubt_sentence(doubt, now) for doubt in doubts[:MAX_LOSSES]]
+    sentences += [f"And {len(doubts) - MAX_LOSSES} more."] if len(doubts) > MAX_LOSSES else []
+    meanings = [f"{verdict.capitalize()}: {MEANINGS[Verdict(verdict)]}." for verdict in verdicts]
+    cost = "The records stay as they are: taken."
+    yield (
+        f"{subject} doubtful ({', '.join(verdicts)})",
+        _lines(*sentences, *meanings, cost, _advice(NotifyEvent.DOUBTFUL)),
+    )
+
+
+def _doubt_sentence(doubt: Doubt, now: datetime) -> str:
+    return f"{doubt.timelapse}: {doubt.describe_slots(now)} doubtful: {doubt.describe_where()}: {doubt.verdict}."
+
+
+def _parts_in_order(doubts: Sequence[Doubt], now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield a part for all that is over."""
+    if doubts:
+        words = RECOVERIES[NotifyEvent.DOUBTFUL]
+        sentences = [_doubt_sentence(doubt, now).replace(" doubtful: ", " were doubtful: ") for doubt in doubts]
+        yield words, _lines(f"{words.capitalize()}.", *sentences[:MAX_LOSSES])
 
 
 def _next_slot(view: StoreView, now: datetime) -> Sequence[str]:

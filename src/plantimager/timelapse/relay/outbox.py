@@ -114,10 +114,10 @@ class Outbox:
         recent = (*told.recent, (message.at, message.kinds))[-MAX_RECENT:]
         self.keep(replace(told, waiting=waiting, recent=recent))
 
-    def send_waiting(self, stop: threading.Event, make_picture: Callable[[], bytes]) -> float | None:
+    def send_waiting(self, stop: threading.Event, make_picture: Callable[[str], bytes]) -> float | None:
         """Send what waits; return in how many seconds there is another try, ``None`` where nothing waits."""
         next_try: float | None = None
-        picture: bytes | None = None
+        pictures: dict[str, bytes] = {}
         for service in self.services:
             waiting = self.told.waiting.get(service.key) if self.told is not None else None
             if waiting is None or not waiting.messages or stop.is_set():
@@ -125,10 +125,11 @@ class Outbox:
             failure = self._failures.get(service.key, NO_FAILURE)
             left = failure.retry_at - self._clock.monotonic()
             if left <= 0:
-                if picture is None and not failure.tries:
-                    picture = make_picture()
+                wanted = waiting.messages[-1].picture
+                if wanted not in pictures and not failure.tries:
+                    pictures[wanted] = make_picture(wanted)
                 # Without the picture at a second try: it may be what the service doesn't take.
-                self._send(service, waiting, b"" if failure.tries else picture or b"", failure)
+                self._send(service, waiting, b"" if failure.tries else pictures[wanted], failure)
                 left = self._failures.get(service.key, NO_FAILURE).retry_at - self._clock.monotonic()
             if service.key in self._failures:
                 next_try = left if next_try is None else min(next_try, left)

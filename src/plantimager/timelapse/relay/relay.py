@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.relay_status import write_relay_status
+from plantimager.timelapse.channel.relay_status import doubts_of, write_relay_status
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.control import status_of
 from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
@@ -97,7 +97,8 @@ class Relay:
         return self._places.store.parent, self._places.history, self._places.relay_state
 
     def _look(self, sinks: Sequence[Sink]) -> StoreView:
-        view = self._reader.read(status_of(sinks).targets)
+        status = status_of(sinks)
+        view = self._reader.read(status.targets, doubts_of(status.sinks))
         if self._reader.faults != self._faults:
             for path in self._reader.faults.keys() - self._faults.keys():
                 log_relay(RelayAction.STORE_NOT_READ, f"{self._reader.faults[path]}; what it said before still counts")

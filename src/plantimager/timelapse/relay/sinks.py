@@ -15,6 +15,7 @@ from plantimager.timelapse.relay.credentials import Secret, read_secret
 from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
 from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.settings.readers import server_url
+from plantimager.timelapse.settings.relay_config import LookSettings
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ConfigurationError
 
@@ -56,6 +57,9 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
             sinks.append(_heartbeat_sink(config.relay.heartbeat, config, host, environment))
         if config.relay.metrics is not None:
             sinks.append(_metrics_sink(config.relay.metrics, config, places, host, environment))
+        look = config.relay.look
+        if look is not None or sinks:  # beside others without a table of its own
+            sinks += _look_sinks(look or LookSettings(), places, host)
     except ImportError as absent:
         hint = "systemd/install --extras relay, or pip install 'plantimager-timelapse[relay]'"
         raise ConfigurationError(f"{absent.name} is not installed", hint=hint) from absent
@@ -166,6 +170,13 @@ def _metrics_sink(
     watch = _watch(config, own, SLACK)
     rules = DiskRules(kept_free(config.driver, config.driver_options), config.relay.expected_retention)
     return MetricsSink(places.rig or "default", Path(directory), watch, own, rules)
+
+
+def _look_sinks(settings: LookSettings, places: Places, host: SinkHost) -> Iterator[Sink]:
+    if settings.verdicts:
+        from plantimager.timelapse.relay.look_sink import LEDGER, LookSink  # noqa: PLC0415 - imports Pillow
+
+        yield LookSink(settings, Ledger(places.relay_state / LEDGER), host)
 
 
 def _watch(config: Config, host: SinkHost, slack: timedelta) -> ScheduleWatch:

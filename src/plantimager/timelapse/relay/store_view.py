@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.places import Places
@@ -76,6 +77,8 @@ class StoreView(Struct, frozen=True):
     """Why files can't be read now; what they said before still counts."""
     targets: tuple[TargetStatus, ...] = ()
     """How far each target of delivery is."""
+    doubts: tuple[Doubt, ...] | None = None
+    """About the pictures of the present timelapse; ``None`` where they aren't judged, or not yet."""
     is_stale: bool = False
     """Whether the present store is among what can't be read now."""
 
@@ -105,8 +108,8 @@ class StoreViewReader:
         self.faults: dict[Path, str] = {}
         """Why a file can't be read now; what it said before still counts."""
 
-    def read(self, targets: Sequence[TargetStatus] = ()) -> StoreView:
-        """Return what is there by now; ``targets`` is passed on."""
+    def read(self, targets: Sequence[TargetStatus] = (), doubts: tuple[Doubt, ...] | None = None) -> StoreView:
+        """Return what is there by now; ``targets`` and ``doubts`` are passed on."""
         present, archived = self._contents(self._places.store), [*map(self._contents, self._archive())]
         contents = [present, *archived]
         if [content.scans for content in contents] != self._merged_from:
@@ -122,6 +125,7 @@ class StoreViewReader:
             daemon,
             tuple(self.faults.values()),
             tuple(targets),
+            doubts,
             self._places.store in self.faults,
         )
 

@@ -1,4 +1,4 @@
-"""A small version of the last picture that was taken, for messages. Made in memory; nothing is written."""
+"""A small version of a picture that was taken, for messages. Made in memory; nothing is written."""
 
 from __future__ import annotations
 
@@ -28,16 +28,22 @@ class Thumbnailer:
         self._datasets_of = datasets_of
         self._side = SideCall[bytes](SECONDS)
 
-    def make(self, scans: Sequence[TakenScan]) -> bytes:
-        """Return a JPEG of the first picture of the last scan; empty where there is none, or it takes too long."""
-        return (self._side.make(lambda: self._make(scans[-1].scan_id)) if scans else None) or b""
+    def make(self, scans: Sequence[TakenScan], file: str = "") -> bytes:
+        """Return a JPEG of a ``file`` below the directory of the datasets, else of the first picture of the last scan.
 
-    def _make(self, scan_id: str) -> bytes:
+        It is empty where there is none, or it takes too long.
+        """
+        scan_id, _, wanted = file.partition("/")
+        taken = scan_id or (scans[-1].scan_id if scans else "")
+        return (self._side.make(lambda: self._make(taken, wanted)) if taken else None) or b""
+
+    def _make(self, scan_id: str, wanted: str) -> bytes:
         try:
             from PIL import Image  # noqa: PLC0415 - for messages alone
 
             directory = self._datasets_of([scan_id]) / scan_id
-            path = min(path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+            pictures = (path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+            path = min(path for path in pictures if not wanted or path == directory / wanted)
             with Image.open(path) as picture:
                 picture.draft("RGB", (WIDTH, WIDTH))
                 small = picture.convert("RGB")

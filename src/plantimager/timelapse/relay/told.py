@@ -44,6 +44,8 @@ class Message(Struct, frozen=True, omit_defaults=True):
     body: str
     kinds: tuple[str, ...] = ()
     """The kinds of news in it."""
+    picture: str = ""
+    """The picture to attach, below the directory of the datasets; empty for the last one that was taken."""
 
 
 class Waiting(Struct, frozen=True, omit_defaults=True):

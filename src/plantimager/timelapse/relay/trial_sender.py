@@ -51,12 +51,12 @@ class Trials:
             busy = "other test messages are not sent yet; try again in a moment"
             request.answer(Answer(accepted=False, message=busy))
 
-    def answer(self, now: datetime, make_picture: Callable[[], bytes]) -> None:
+    def answer(self, now: datetime, make_picture: Callable[[str], bytes]) -> None:
         """Send the messages that are asked for to all services."""
         while self._waiting:
             request = self._waiting.popleft()
             if not request.is_withdrawn:
-                self._send(request, now, make_picture())
+                self._send(request, now, make_picture(""))
 
     def _send(self, request: Request, now: datetime, picture: bytes) -> None:
         message = Message(now, f"{self._outbox.rig}: a test", BODY, ("test",))

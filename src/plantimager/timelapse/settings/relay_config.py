@@ -37,9 +37,24 @@ class NotifyEvent(StrEnum):
     """Datasets can't be written to their directory."""
     DELIVERY_STUCK = "delivery_stuck"
     """A target of delivery has lacked a dataset for a day."""
+    DOUBTFUL = "doubtful"
+    """Pictures that were taken show little, or nothing new."""
+
+
+class Verdict(StrEnum):
+    """What can be said of a picture that was taken."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+    FLAT = "flat"
+    BLURRED = "blurred"
+    SAME = "same"
+    """As the one before."""
+    UNREADABLE = "unreadable"
 
 
 ALL_EVENTS: Final = (*NotifyEvent,)
+ALL_VERDICTS: Final = (*Verdict,)
 
 Quiet = tuple[time, time]
 """From when until when nothing is sent, by local time."""
@@ -50,6 +65,13 @@ def event_words(value: object) -> tuple[NotifyEvent, ...]:
     if not isinstance(value, list) or any(word not in ALL_EVENTS for word in value):
         raise ValueError(f"write a list of {', '.join(ALL_EVENTS)}")
     return tuple(map(NotifyEvent, value))
+
+
+def verdict_words(value: object) -> tuple[Verdict, ...]:
+    """Return the verdicts of a list."""
+    if not isinstance(value, list) or any(word not in ALL_VERDICTS for word in value):
+        raise ValueError(f"write a list of {', '.join(ALL_VERDICTS)}")
+    return tuple(map(Verdict, value))
 
 
 def quiet_hours(value: object) -> Quiet:
@@ -75,7 +97,8 @@ class NotifySettings(Struct, frozen=True):
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
     are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
     the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
-    "delivery_stuck" a dataset that has waited for a target for a day."""
+    "delivery_stuck" a dataset that has waited for a target for a day, "doubtful" pictures on which ``[relay.look]`` has
+    a verdict."""
     quiet: Annotated[Quiet | None, Key(quiet_hours, absent="none")] = None
     """Hours in which nothing is sent, by local time, such as "22:00-07:00"; what happens then is in one message at
     their end."""
@@ -119,6 +142,19 @@ class MetricsSettings(Struct, frozen=True):
     node_exporter reads, and that the service may write into."""
 
 
+class LookSettings(Struct, frozen=True):
+    """The table ``[relay.look]``: pictures are looked at once they are taken, also where there is no such table."""
+
+    verdicts: Annotated[tuple[Verdict, ...], Key(verdict_words, absent="all of them")] = ALL_VERDICTS
+    """What counts: "dark" where nothing is lit, "bright" where all is white, "flat" for one even tone, "blurred" beside
+    the earlier pictures of the same camera and position, "same" for exactly the picture of the slot before, as of a
+    camera that hangs, "unreadable" for a file that can't be decoded. With [] no picture is looked at."""
+    night: Annotated[bool, Key(boolean)] = True
+    """Whether the rig may stand in the dark at some hours. Then a dark, bright or flat picture counts only where those
+    of earlier days at about the same hour were not so, and a blurred one only after the first day. With false, as of a
+    rig with lights of its own, each dark, bright or flat one counts, and a blurred one from the fourth slot on."""
+
+
 class RelaySettings(Struct, frozen=True):
     """The tables below ``[relay]``."""
 
@@ -132,6 +168,8 @@ class RelaySettings(Struct, frozen=True):
     """The table ``[relay.heartbeat]``, likewise."""
     metrics: MetricsSettings | None = None
     """The table ``[relay.metrics]``, likewise."""
+    look: LookSettings | None = None
+    """The table ``[relay.look]``, likewise; without it the defaults count where there is another sink."""
 
     @property
     def expected_retention(self) -> Retention:
@@ -145,5 +183,6 @@ SINKS: Final[Mapping[str, type[Struct]]] = {
     "notify": NotifySettings,
     "heartbeat": HeartbeatSettings,
     "metrics": MetricsSettings,
+    "look": LookSettings,
 }
 """The sinks of which there is one each, by the names of their tables."""

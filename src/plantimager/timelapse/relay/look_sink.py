@@ -1,0 +1,228 @@
+"""The sink `look`: it judges the pictures of the present timelapse, on a thread of its own.
+
+What was measured of a dataset is in the ledger, and the verdicts follow from that alone: they are the same whenever the
+relay was off. A lost ledger costs looking again. Nothing of store or datasets is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
+from plantimager.timelapse.channel.relay_status import SinkStatus
+from plantimager.timelapse.datasets.contents import dataset_files
+from plantimager.timelapse.datasets.receipt import FILES
+from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
+from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.taken_scans import taken_scans_of
+from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
+from plantimager.timelapse.support.durable import FileTooLarge, read_regular
+from plantimager.timelapse.support.text import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from plantimager.timelapse.channel.doubt import Doubt
+    from plantimager.timelapse.channel.ledger import Ledger
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.taken_scans import TakenScan
+    from plantimager.timelapse.settings.relay_config import LookSettings
+
+NAME: Final = "look"
+LEDGER: Final = "looked"
+"""Its ledger; the names of those of targets have an ending."""
+AGAIN: Final = 1800.0
+"""Seconds until a dataset is looked for again that was not there, or couldn't be read."""
+MAX_PICTURE_BYTES: Final = 1 << 28
+"""Larger pictures aren't looked at: the file is in memory as a whole."""
+
+
+class LookSink:
+    """One sink of the relay: its thread runs `run`, any other `update`, `wake` and `status`."""
+
+    name = NAME
+
+    def __init__(self, rules: LookSettings, ledger: Ledger, host: SinkHost) -> None:
+        self._rules, self._ledger, self._host = rules, ledger, host
+        self._postponed: dict[str, float] = {}
+        """Datasets that aren't there or can't be read, by their keys, with the time from which on they are tried."""
+        self._judge: Judge | None = None
+        """``None`` where it is to be made again, from the ledger."""
+        self._trouble = ""
+        self._latest = LatestView(host.stop)
+        self.status = SinkStatus(name=NAME, what="pictures are looked at")
+
+    def update(self, view: StoreView) -> None:
+        """Look at what was taken by now."""
+        self._latest.put(view)
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops."""
+        self._latest.wake()
+
+    def run(self) -> None:
+        """Look until the relay stops."""
+        view: StoreView | None = None
+        while not self._host.stop.is_set():
+            before, view = view, self._latest.wait(view, AGAIN if self._postponed or self._trouble else None)
+            is_new = before is None or view is None or before.stored is not view.stored or before is view
+            if view is None or view.timelapse is None or not is_new or self._host.stop.is_set():
+                continue
+            try:
+                self._look(view.timelapse)
+            except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
+                log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem)
+                self._host.stop.wait(AGAIN)
+
+    def _look(self, timelapse: TimeLapse) -> None:
+        """Look at what wasn't looked at, and show what that comes to once all of it is."""
+        scans = sorted(taken_scans_of(timelapse), key=lambda scan: scan.scheduled_at)
+        self._trouble = ""
+        self._read_ledger({scan.key for scan in scans})
+        known = self._judge
+        if known is None or known.timelapse_id != timelapse.id:
+            known = self._judge_all(timelapse.id, scans)
+        doubts_before = known.doubts
+        for scan in scans:
+            if self._host.stop.is_set():
+                return
+            if scan.key in self._ledger.entries or self._postponed.get(scan.key, 0.0) > self._host.clock.monotonic():
+                continue
+            pictures = self._measure(scan)
+            if pictures is not None:
+                self._record(scan, pictures)
+                if known.last is not None and scan.scheduled_at <= known.last:
+                    known = self._judge_all(timelapse.id, scans)
+                else:
+                    known.take(_judged(scan, pictures))
+        self._judge = known
+        self._report(doubts_before, known.doubts)
+        self._show(len(self._ledger.entries), known.doubts)
+
+    def _judge_all(self, timelapse_id: str, scans: Sequence[TakenScan]) -> Judge:
+        """Return the judge of all that is in the ledger."""
+        judge = Judge(timelapse_id, self._rules)
+        for scan in scans:
+            if (entry := self._ledger.entries.get(scan.key)) is not None:
+                judge.take(_judged(scan, _decode(entry)))
+        return judge
+
+    # --- one dataset ------------------------------------------------------------------------------
+
+    def _measure(self, scan: TakenScan) -> list[PictureMeasures] | None:
+        """Return what the pictures of a dataset are like; ``None`` where that isn't known, and it is tried again.
+
+        A dataset that was removed is no trouble. One that can't be read is.
+        """
+        try:
+            return [*self._measures(scan)]
+        except DatasetGone:
+            pass
+        except OSError as problem:
+            self._trouble = f"{problem.filename or scan.scan_id}: {problem.strerror or problem}"
+        except _Stopped:
+            return None
+        self._postponed[scan.key] = self._host.clock.monotonic() + AGAIN
+        return None
+
+    def _measures(self, scan: TakenScan) -> Iterator[PictureMeasures]:
+        directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
+        claimed = read_receipt_of(directory, scan).get(FILES)
+        files = (path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+        for picture in place_pictures(str(path.relative_to(directory)) for path in files):
+            if self._host.stop.is_set():
+                raise _Stopped
+            try:
+                content = read_regular(directory / picture.file, MAX_PICTURE_BYTES)
+            except FileNotFoundError:
+                raise DatasetGone(f"{directory} was removed meanwhile") from None
+            except FileTooLarge:
+                continue
+            # What somebody has added or changed since the scan is not what was taken.
+            if isinstance(claimed, dict) and claimed.get(picture.file) != hashlib.sha256(content).hexdigest():
+                continue
+            measured = measure_picture(picture, content)
+            if measured is not None:
+                yield measured
+
+    # --- the ledger -------------------------------------------------------------------------------
+
+    def _read_ledger(self, keys: set[str]) -> None:
+        """Read the ledger where it isn't known, and have it forget other timelapses."""
+        with suppress(OSError):
+            if self._ledger.refresh():
+                self._judge = None
+                if self._ledger.damaged_lines:
+                    words = f"{self._ledger.path}: some lines can't be read; those pictures are looked at again"
+                    log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
+        self._postponed = {key: until for key, until in self._postponed.items() if key in keys}
+        if others := self._ledger.entries.keys() - keys:
+            self._judge = None
+            self._write(*(LedgerEntry(key, Outcome.FORGOTTEN, self._now()) for key in others))
+
+    def _record(self, scan: TakenScan, pictures: Sequence[PictureMeasures]) -> None:
+        self._postponed.pop(scan.key, None)
+        text = msgspec.json.encode(pictures).decode()
+        self._write(LedgerEntry(scan.key, Outcome.JUDGED, self._now(), len(pictures), why=text))
+
+    def _write(self, *entries: LedgerEntry) -> None:
+        """Put entries on disk; where that is refused they count until the relay stops."""
+        try:
+            self._ledger.record(*entries)
+        except OSError as problem:
+            self._trouble = f"{self._ledger.path}: {problem.strerror or problem}"
+            if self._trouble != self.status.trouble:
+                words = f"{self._trouble}; after a restart those pictures are looked at again"
+                log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)
+
+    def _now(self) -> str:
+        return self._host.clock.now().isoformat(timespec="seconds")
+
+    # --- reports ----------------------------------------------------------------------------------
+
+    def _report(self, before: Sequence[Doubt], doubts: Sequence[Doubt]) -> None:
+        """Log what has become doubtful, and what is in order again."""
+        now, open_before = self._host.clock.now(), {doubt.name for doubt in before if not doubt.is_over}
+        for doubt in doubts:
+            words = f"{doubt.timelapse}: {doubt.describe_slots(now)}, {doubt.describe_where()}: {doubt.verdict}"
+            if not doubt.is_over and doubt.name not in open_before:
+                words = f"{words}; see {doubt.file}"
+                log_relay(RelayAction.PICTURES_DOUBTFUL, words, timelapse_id=doubt.timelapse, slot=doubt.slot)
+            elif doubt.is_over and doubt.name in open_before:
+                log_relay(RelayAction.PICTURES_IN_ORDER, f"{words}, and no more", timelapse_id=doubt.timelapse)
+
+    def _show(self, n_judged: int, doubts: tuple[Doubt, ...]) -> None:
+        at = max((entry.at for entry in self._ledger.entries.values()), default="")
+        status = SinkStatus(
+            name=NAME,
+            what=f"pictures of {format_count(n_judged, 'scan')} looked at",
+            worked_at=datetime.fromisoformat(at) if at else None,
+            trouble=self._trouble,
+            doubts=doubts,
+        )
+        if status != self.status:
+            self.status = status
+            self._host.report()
+
+
+class _Stopped(Exception):
+    """The relay stops."""
+
+
+def _judged(scan: TakenScan, pictures: Sequence[PictureMeasures]) -> JudgedScan:
+    return JudgedScan(scan.slot, scan.scan_id, scan.scheduled_at, tuple(pictures))
+
+
+def _decode(entry: LedgerEntry) -> Sequence[PictureMeasures]:
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(entry.why, type=list[PictureMeasures])
+    return ()
