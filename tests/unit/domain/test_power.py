@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.domain.power import RigWait, should_stand_by, wait_for_rig, warmup_at
+from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_stand_by, warmup_at
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -66,7 +66,7 @@ def waits(timelapse, late, tries):
     """Return after how many seconds the rig is asked again each time, when it answers at once."""
     now, wait, pauses = AT + late, None, []
     for _ in range(tries):
-        wait = wait_for_rig(timelapse, now, wait)
+        wait = rig_wait_after(timelapse, now, wait)
         pauses.append((wait.again_at - now).total_seconds())
         now = wait.again_at
     return pauses
@@ -84,7 +84,7 @@ def test_rig_is_asked_once_more_right_before_the_grace_period_is_over():
 
 def test_slot_is_looked_at_again_when_its_grace_period_is_over():
     """Then it is skipped."""
-    wait = wait_for_rig(timelapse(grace=MINUTE), AT + 59.5 * SECOND, RigWait(0, 5, AT))
+    wait = rig_wait_after(timelapse(grace=MINUTE), AT + 59.5 * SECOND, RigWait(0, 5, AT))
     assert (wait.slot, wait.tries, wait.again_at) == (0, 6, AT + MINUTE + timedelta.resolution)
 
 

@@ -207,7 +207,6 @@ class TimelapseStore:
         ------
         OSError, TypeError, ValueError
             It is not on disk; the file that was there still is. Logged as well.
-
         """
         try:
             content = seal(json_text.dumps(self._as_serialisable_dict(), default=None))
@@ -325,7 +324,6 @@ def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
     ------
     ValueError
         There is no such member.
-
     """
     by_name = next((member for member in cls if _enum_to_str(member) == s), None)
     return None if s is None else by_name or cls(s)
