@@ -20,7 +20,7 @@ def timelapse(**changes):
 
 
 def test_rig_is_warmed_up_before_the_next_slot():
-    """By the time that the timelapse has for it."""
+    """It begins earlier than the slot by the time that the timelapse has for it."""
     assert warmup_at(timelapse()) == AT - MINUTE
 
 
@@ -36,7 +36,7 @@ def test_rig_stays_powered_between_near_slots(ahead):
 
 
 def test_rig_is_powered_down_when_the_next_slot_is_far():
-    """Farther than the threshold."""
+    """It is far if it is farther than the threshold."""
     assert should_stand_by(timelapse(), AT - 10.1 * MINUTE)
 
 
@@ -51,7 +51,7 @@ def test_rig_is_powered_down_when_the_next_slot_is_far():
     ids=["none", "draft", "completed", "cancelled"],
 )
 def test_rig_is_powered_down_when_nothing_is_to_come(idle):
-    """And nothing is warmed up for it."""
+    """Nothing is warmed up then, either."""
     assert should_stand_by(idle, AT)
     assert idle is None or warmup_at(idle) is None
 
@@ -73,7 +73,7 @@ def waits(timelapse, late, tries):
 
 
 def test_rig_that_is_not_ready_is_asked_ever_more_slowly():
-    """Twice as slowly each time, up to half a minute."""
+    """Each pause is twice as long as the last, up to half a minute."""
     assert waits(timelapse(grace=10 * MINUTE), timedelta(0), 7) == [2, 4, 8, 16, 30, 30, 30]
 
 
