@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,10 +138,11 @@ def with_figures(text: str, numbers: Mapping[str, Any]) -> str:
     for name, make in TABLES.items():
         needed = {"conditions": "saving", "start": "boot"}.get(name, name)
         if needed in numbers:
-            block = f"<!-- {name} -->\n{make(numbers)}\n<!-- end -->"
-            text, found = re.subn(rf"(?s)<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text)
-            if found != 1:
-                raise LookupError(f"README.md has {found} places for the table {name}")
+            before, opening, rest = text.partition(f"<!-- {name} -->\n")
+            _, closing, after = rest.partition("<!-- end -->")
+            if not closing:
+                raise LookupError(f"the page has no place for the table {name}")
+            text = f"{before}{opening}{make(numbers)}\n{closing}{after}"
     return text
 
 
