@@ -11,9 +11,12 @@ from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
-from plantimager.timelapse.drivers import simulated
+from plantimager.timelapse.drivers.command.options import CommandOptions
+from plantimager.timelapse.drivers.grbl.options import RigOptions
+from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.settings.relay_config import RelaySettings
+from plantimager.timelapse.support.keys import keys_of
 
 NOW = datetime(2026, 6, 22, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -73,8 +76,10 @@ def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path
 
 
 def test_what_a_driver_keeps_free_by_default_is_known():
-    """Without making it, which would load what it imports."""
-    assert disk_space.KEPT_BY == {"simulated": simulated.KEEP_FREE}
+    """It is known without the driver, which would load what it imports."""
+    options = {"simulated": SimulatedOptions, "command": CommandOptions, "grbl": RigOptions}
+    for driver, kind in options.items():
+        assert disk_space.kept_free(driver, {}) == keys_of(kind)["keep_free"].default
 
 
 def test_driver_that_fails_to_estimate_costs_nothing():

@@ -37,7 +37,9 @@ def lines(caplog):
 
     def lines_of(before, after, now, **circumstances):
         caplog.clear()
-        journal.take(Transition(before, after, now, events_between(before, after), Circumstances(**circumstances)))
+        journal.on_transition(
+            Transition(before, after, now, events_between(before, after), Circumstances(**circumstances))
+        )
         return [record.getMessage() for record in caplog.records]
 
     def lines_after(age):

@@ -35,7 +35,7 @@ def answer_of(shown):
 def test_status_of_an_idle_rig_reads_no_disk(tmp_path, reads):
     """The loop has found that there is no store; a disk that stalls later keeps nobody waiting."""
     keeper = StoreKeeper(tmp_path / "store.json")
-    keeper.settle(None, None)
+    keeper.salvage(None, None)
     assert answer_of(StatusAnswer(None, keeper)).accepted
     assert reads.begun == 0
 

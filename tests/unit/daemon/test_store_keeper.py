@@ -441,7 +441,7 @@ def test_store_that_does_not_fit_its_digest_is_taken_kept_and_described(keeper, 
     """An edit and damage look alike: one WARNING, a copy, and the .bak of before stays."""
     later, before = damaged(keeper, path), backup_path(path).read_bytes()
     said()
-    later.hold(later.settle(later.file.load(), AT))
+    later.hold(later.salvage(later.file.load(), AT))
     aside = f"store.json.foreign-{STAMP}"
     (line,) = said()
     assert line.startswith(
@@ -464,7 +464,7 @@ def test_store_that_does_not_fit_is_kept_before_it_is_written_over_where_the_dis
     said()
     with monkeypatch.context() as patch:
         patch.setattr(store_file, "keep_copy", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-        later.hold(later.settle(later.file.load(), AT))
+        later.hold(later.salvage(later.file.load(), AT))
         assert not later.commit(later.timelapse, LATER)
     assert [line.partition(": ")[0] for line in said()] == ["store_changed", "store_not_saved"]
     assert later.retry(LATER)
@@ -482,7 +482,7 @@ def test_backup_that_stands_in_and_does_not_fit_is_described_too(keeper, path, s
     with monkeypatch.context() as patch:
         if disk == "full":
             patch.setattr(store_file, "keep_copy", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-        later.hold(later.settle(later.file.load(), AT))
+        later.hold(later.salvage(later.file.load(), AT))
     lines = said()
     (line,) = [line for line in lines if line.startswith("store_changed: ")]
     assert "there is no sound save before it to compare it with" in line
@@ -500,7 +500,7 @@ def test_backup_that_stands_in_and_does_not_fit_is_described_though_the_disk_sta
     monkeypatch.setattr(store_keeper, "ASIDE_TIMEOUT", timedelta(milliseconds=10))
     goes_on, restore = threading.Event(), store_file.restore_file
     monkeypatch.setattr(store_file, "restore_file", lambda *paths: (goes_on.wait(60), restore(*paths)))
-    later.hold(later.settle(later.file.load(), AT))
+    later.hold(later.salvage(later.file.load(), AT))
     assert later.trouble.startswith("no answer from the disk")
     goes_on.set()
     later.finish(AT)
@@ -515,7 +515,7 @@ def test_store_without_a_digest_is_taken_without_a_warning(keeper, path, said):
     path.write_text(json.dumps(raw))
     later = StoreKeeper(path)
     said()
-    later.hold(later.settle(later.file.load(), AT))
+    later.hold(later.salvage(later.file.load(), AT))
     assert later.commit(later.timelapse, LATER)
     assert said() == []
 
@@ -528,7 +528,7 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
     path.write_bytes(b"{")
     backup_path(path).write_bytes(b"[")
     keeper = StoreKeeper(path)
-    assert keeper.settle(keeper.file.load(), AT) is None
+    assert keeper.salvage(keeper.file.load(), AT) is None
     assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == {
         f"store.json.corrupt-{STAMP}": b"{",
         f"store.json.bak.corrupt-{STAMP}": b"[",
@@ -541,7 +541,7 @@ def test_store_that_can_not_be_used_is_moved_to_where_it_can_be_found(path, said
 def test_store_without_a_backup_is_moved_alone(path, said):
     """There is nothing else to move."""
     path.write_bytes(b"{")
-    StoreKeeper(path).settle(StoreCorrupt(path, "not JSON"), AT)
+    StoreKeeper(path).salvage(StoreCorrupt(path, "not JSON"), AT)
     assert names(path) == [f"store.json.corrupt-{STAMP}"]
     assert said() == [f"store_quarantined: {path}: not JSON; kept as store.json.corrupt-{STAMP}"]
 
@@ -553,7 +553,7 @@ def test_backup_takes_the_place_of_a_store_that_can_not_be_used(keeper, path, sa
     path.write_bytes(b"garbage")
     said()
     fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
-    fresh.settle(loaded, AT)
+    fresh.salvage(loaded, AT)
     assert on_disk(path).timelapse == before
     assert path.with_name(f"store.json.corrupt-{STAMP}").read_bytes() == b"garbage"
     quarantined, going_on = said()
@@ -574,7 +574,7 @@ def test_corrupt_store_on_a_disk_that_can_not_be_written_stays_until_it_can(keep
     fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
     broken(errno.EROFS)
     said()
-    fresh.settle(loaded, AT)
+    fresh.salvage(loaded, AT)
     not_saved, going_on = said()
     assert not_saved.endswith(" can't take its place (Read-only file system)")
     assert going_on.startswith("store_from_backup: ")
@@ -598,7 +598,7 @@ def test_corrupt_store_whose_backup_can_not_take_its_place_is_kept_once_and_writ
     fresh, loaded = StoreKeeper(path), load_timelapse(path, UTC)
     backup_path(path).unlink()
     said()
-    fresh.settle(loaded, AT)
+    fresh.salvage(loaded, AT)
     fresh.hold(loaded.stored)
     assert [line.split(":")[0] for line in said()] == ["store_quarantined", "store_not_saved", "store_from_backup"]
     assert fresh.retry(LATER)

@@ -32,13 +32,13 @@ DUE = at(1) + GRACE
     ],
 )
 def test_outage_begins_at_the_last_sign_of_life(seen, now, uncertain, outage):
-    """From a lone save on nobody knows, until a slot was due that has no record."""
+    """After a lone save nobody knows, until a slot was due that has no record."""
     absence = find_absence(WAITING, SAVED, LastSign(seen), now)
     assert ([*absence.uncertain], [*absence.outage]) == (uncertain, outage)
 
 
 def test_daemon_that_ended_by_itself_is_known_to_have_ended():
-    """However soon after its last save."""
+    """It may have ended ever so soon after its last save."""
     absence = find_absence(WAITING, SAVED, LastSign(SAVED, has_ended=True), at(1))
     assert (absence.uncertain, absence.outage) == ((), ((SAVED, at(1)),))
 

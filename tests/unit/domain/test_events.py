@@ -62,7 +62,7 @@ def test_every_transition_of_the_table_yields_events(state, trigger):
 
 @pytest.mark.parametrize("state", S)
 def test_equal_values_have_no_events(state):
-    """Whether they are one object or two."""
+    """They may be one object or two."""
     value = IN_STATE[state]
     assert events_between(value, value) == ()
     assert events_between(value, replace(value, records=dict(value.records))) == ()
@@ -77,7 +77,7 @@ def test_timelapse_with_the_name_of_one_that_gave_it_back_begins(state):
 
 
 def test_definition_that_is_accepted_begins_a_timelapse():
-    """Whether there was none, one of another name, or a draft."""
+    """It begins where there was none, one of another name, or a draft."""
     value = timelapse()
     for before in (None, replace(IN_STATE[S.CANCELLED], id="other"), IN_STATE[S.CONFIGURED]):
         assert events_between(before, value) == (DefinitionAccepted(),)
@@ -89,7 +89,7 @@ def test_draft_is_nothing_that_begins():
 
 
 def test_due_slot_starts():
-    """With its record as it is now."""
+    """The event has its record as it is now."""
     running = timelapse().begin(at(0), "b")
     assert events_between(timelapse(), running) == (AttemptStarted(running.current),)
 
@@ -116,7 +116,7 @@ def test_slot_whose_attempts_all_fail_is_failed():
 
 
 def test_failed_slot_that_ends_the_timelapse_skips_the_rest():
-    """All of them for one cause."""
+    """One event has all of them, for one cause."""
     running = timelapse(3, on_scan_failed=OnScanFailed.FAIL_TIMELAPSE).begin(at(0), "b")
     after = running.fail_attempt(at(0, 9), FAILURE)
     failed, rest, over = events_between(running, after)
@@ -127,7 +127,7 @@ def test_failed_slot_that_ends_the_timelapse_skips_the_rest():
 
 
 def test_rig_that_is_not_ready_is_an_event_each_time():
-    """And the slot is skipped for it in the end."""
+    """In the end the slot is skipped for it."""
     running = timelapse().begin(at(0), "b")
     waiting = running.rig_not_ready(ABSENT)
     assert events_between(running, waiting) == (RigNotReady(waiting.current),)
@@ -174,7 +174,7 @@ def test_slots_that_were_merely_late_are_one_event():
 
 
 def test_slots_with_different_causes_are_different_events():
-    """In the order of their first slots."""
+    """The events are in the order of their first slots."""
     first = skipped(timelapse(), at(1, 200), why="the rig was off")
     after = skipped(skipped(first, at(2, 200)), at(3, 200), Reason.CLOCK_MOVED, "the clock was set forward by 3 h")
     assert [(event.slots, event.reason, event.cause) for event in events_between(timelapse(), after)[:-1]] == [
@@ -224,7 +224,7 @@ def test_change_that_no_transition_makes_is_an_amendment():
 
 
 def test_error_of_another_controller_gives_no_lateness():
-    """Whatever JSON stands in it."""
+    """Any JSON may stand in it."""
     for error in ({"type": "x", "late_sec": 1e300}, {"late_sec": "9"}, {"late_sec": float("nan")}, "x", None):
         record = SlotRecord(0, "tl_0", RecordStatus.SKIPPED, error=error)
         after = timelapse(next_idx=1, records={0: record})
@@ -270,7 +270,7 @@ def walks(draw):
 @given(walks())
 @settings(max_examples=300, deadline=None)
 def test_events_of_any_history_give_every_closed_slot_exactly_one_ending(values):
-    """And none to an open one; no change is without an event, and no event without a change."""
+    """An open slot has none; no change is without an event, and no event without a change."""
     fold = EventFold()
     for value in values:
         fold.follow(value)

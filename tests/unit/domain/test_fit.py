@@ -31,7 +31,7 @@ def every(minutes, n=100):
     ],
 )
 def test_misfit_says_what_becomes_of_the_slots(scan_time, grace, words):
-    """Of slots five minutes apart."""
+    """The example has slots five minutes apart."""
     said = describe_misfit(every(5), timedelta(seconds=grace), timedelta(seconds=scan_time))
     assert said == words
 

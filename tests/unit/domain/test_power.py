@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.domain.power import RigWait, should_stand_by, wait_for_rig, warmup_at
+from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_stand_by, warmup_at
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -20,7 +20,7 @@ def timelapse(**changes):
 
 
 def test_rig_is_warmed_up_before_the_next_slot():
-    """By the time that the timelapse has for it."""
+    """It begins earlier than the slot by the time that the timelapse has for it."""
     assert warmup_at(timelapse()) == AT - MINUTE
 
 
@@ -36,7 +36,7 @@ def test_rig_stays_powered_between_near_slots(ahead):
 
 
 def test_rig_is_powered_down_when_the_next_slot_is_far():
-    """Farther than the threshold."""
+    """It is far if it is farther than the threshold."""
     assert should_stand_by(timelapse(), AT - 10.1 * MINUTE)
 
 
@@ -51,7 +51,7 @@ def test_rig_is_powered_down_when_the_next_slot_is_far():
     ids=["none", "draft", "completed", "cancelled"],
 )
 def test_rig_is_powered_down_when_nothing_is_to_come(idle):
-    """And nothing is warmed up for it."""
+    """Nothing is warmed up then, either."""
     assert should_stand_by(idle, AT)
     assert idle is None or warmup_at(idle) is None
 
@@ -66,14 +66,14 @@ def waits(timelapse, late, tries):
     """Return after how many seconds the rig is asked again each time, when it answers at once."""
     now, wait, pauses = AT + late, None, []
     for _ in range(tries):
-        wait = wait_for_rig(timelapse, now, wait)
+        wait = rig_wait_after(timelapse, now, wait)
         pauses.append((wait.again_at - now).total_seconds())
         now = wait.again_at
     return pauses
 
 
 def test_rig_that_is_not_ready_is_asked_ever_more_slowly():
-    """Twice as slowly each time, up to half a minute."""
+    """Each pause is twice as long as the last, up to half a minute."""
     assert waits(timelapse(grace=10 * MINUTE), timedelta(0), 7) == [2, 4, 8, 16, 30, 30, 30]
 
 
@@ -84,7 +84,7 @@ def test_rig_is_asked_once_more_right_before_the_grace_period_is_over():
 
 def test_slot_is_looked_at_again_when_its_grace_period_is_over():
     """Then it is skipped."""
-    wait = wait_for_rig(timelapse(grace=MINUTE), AT + 59.5 * SECOND, RigWait(0, 5, AT))
+    wait = rig_wait_after(timelapse(grace=MINUTE), AT + 59.5 * SECOND, RigWait(0, 5, AT))
     assert (wait.slot, wait.tries, wait.again_at) == (0, 6, AT + MINUTE + timedelta.resolution)
 
 

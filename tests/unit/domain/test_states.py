@@ -62,7 +62,7 @@ def test_every_state_is_ended_active_or_a_draft():
 
 
 def test_slot_that_was_interrupted_may_be_attempted_again():
-    """Of the statuses that end an attempt, `interrupted` alone leaves the slot open."""
+    """`interrupted` alone of the statuses that end an attempt leaves the slot open."""
     assert {status for status in RecordStatus if status.is_final} == {
         RecordStatus.SUCCEEDED, RecordStatus.FAILED, RecordStatus.SKIPPED,
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_nothing_leads_out_of_a_draft():
 
 
 def test_failed_timelapse_goes_on_only_where_its_failure_was_none():
-    """Else failed is for good."""
+    """Any other failure is for good."""
     rows = {key: to for key, to in TRANSITIONS.items() if key[0] is S.FAILED}
     assert rows == {(S.FAILED, Trigger.WHOLE_AFTER_ALL): (S.FAILED, S.SCHEDULED, S.COMPLETED)}
 

@@ -70,7 +70,7 @@ def test_slots_are_named_as_on_record():
 
 
 def test_next_slot():
-    """Ahead, late, or not at all."""
+    """It is ahead, late, or there is none."""
     assert describe_next_slot(timelapse(), AT - 17 * MINUTE) == "next slot 0 at 08:00 (in 17 min)"
     assert describe_next_slot(timelapse(), AT + MINUTE) == "next slot 0 at 08:00 (now, 1 min late)"
     assert describe_next_slot(timelapse().cancel(AT, "ada", "why"), AT) == "no slot is left"
@@ -81,12 +81,12 @@ def test_next_slot():
                          (21, "21st"), (22, "22nd"), (103, "103rd"), (111, "111th")],
 )  # fmt: skip
 def test_ordinals(number, word):
-    """As in English."""
+    """They end as English has them: 1st, 2nd, 11th."""
     assert ordinal(number) == word
 
 
 def test_status_says_what_the_timelapse_is_at():
-    """One line for each state."""
+    """Each state has a line of its own."""
     done = timelapse().begin(AT, "b").succeed(AT)
     failed = done.begin(AT + HOUR, "b").fail_attempt(AT + HOUR, ScanFailed("x"))
     running = failed.begin(AT + 2 * HOUR, "b")

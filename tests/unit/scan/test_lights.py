@@ -22,13 +22,13 @@ def states_through(phases, known=()):
 
 @given(st.lists(PHASES, min_size=1))
 def test_switches_end_in_the_states_of_the_last_phase(phases):
-    """Whatever the phases before were."""
+    """The phases before make no difference."""
     assert states_through(phases)[-1] == SWITCH_STATES[phases[-1]]
 
 
 @given(st.lists(PHASES, min_size=1))
 def test_growth_light_is_off_only_while_scanning(phases):
-    """However often the daemon crashes, after which no state is known."""
+    """That holds however often the daemon crashes, after which no state is known."""
     for phase in phases:
         for role, on in switch_changes({}, phase):
             if role is Role.GROWTH_LIGHT and not on:

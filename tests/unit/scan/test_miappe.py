@@ -44,7 +44,7 @@ def without_nothing(value):
     ],
 )
 def test_older_object_becomes_the_tables_that_plantdb_makes_of_it(older):
-    """By the mapping of PlantDB's own migration."""
+    """The mapping is that of PlantDB's own migration."""
     assert miappe_tables({"Metadata": {"object": older}}) == without_nothing(build_miappe_tree(older))
 
 

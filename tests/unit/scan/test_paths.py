@@ -30,7 +30,7 @@ def test_circle_goes_around_its_centre_and_faces_it():
 
 
 def test_circle_agrees_with_that_of_the_communitys_controller():
-    """The first of the nine points around (200, 200) that its documentation prints."""
+    """The first points are those around (200, 200) that its documentation prints."""
     points = poses_of("Circle", {"center_x": 200, "center_y": 200, "radius": 50, "n_points": 9})
     assert rounded(points)[:3] == [
         (150, 200, 0, 0, 0), (161.698, 167.861, 0, 40, 0), (191.318, 150.760, 0, 80, 0),
@@ -67,7 +67,7 @@ def test_custom_path_has_the_poses_of_its_waypoints():
 
 
 def test_calibration_path_adds_a_line_along_each_axis():
-    """From the path's first point to half of its farthest x, and to its farthest y."""
+    """The lines lead from the path's first point to half of its farthest x, and to its farthest y."""
     circle = {"center_x": 200, "center_y": 200, "radius": 50, "n_points": 4}
     poses = poses_of("CalibrationPath", {"path": {"class_name": "Circle", "kwargs": circle}, "n_points_line": 3})
     assert rounded(poses[4:]) == [
@@ -77,7 +77,7 @@ def test_calibration_path_adds_a_line_along_each_axis():
 
 
 def test_calibration_path_2_follows_left_side_top_and_diagonal_then_pans():
-    """Up the left side, along the top to the middle, back to the middle of the left side, pans there."""
+    """It goes up the left side, along the top to the middle, back to the middle of the left side, and pans there."""
     poses = rounded(poses_of("CalibrationPath2", CALIBRATION_2))
     assert poses[0] == (75, 75, 0, 0, 5)
     assert poses[9] == (75, 675, 0, 0, 5)

@@ -22,7 +22,7 @@ def test_path_within_the_limits_is_within_reach():
 
 
 def test_farthest_point_beyond_the_limits_is_named():
-    """Counted from 1, with its axis and the limits."""
+    """The sentence has its number, counted from 1, its axis and the limits."""
     outside = find_out_of_reach(poses_of("Circle", CIRCLE | {"radius": 450, "n_points": 4}), GANTRY)
     assert outside == OutOfReach(3, "x", 825, (0, 740))
     assert str(outside) == "point 3 (x = 825 mm) leaves the gantry's 0-740 mm"

@@ -86,7 +86,7 @@ def test_definition_becomes_a_timelapse(define):
 
 
 def test_nothing_stands_in_the_way_of_a_first_definition(define, history):
-    """Nor of a new name after the last has ended."""
+    """Nothing stands in the way of a new name after the last has ended, either."""
     check_may_start(define(), None, history)
     check_may_start(define("second"), ended(plan(define())), history)
 
@@ -107,7 +107,7 @@ def test_changed_definition_of_the_active_timelapse_is_refused(define, history):
 
 
 def test_other_definition_is_refused_while_one_is_active(define, history):
-    """And how far that one is."""
+    """The refusal says how far that one is."""
     with pytest.raises(DefinitionRefused, match="other can't start: tl is active, 0 of 4 slots are done"):
         check_may_start(define("other"), plan(define()), history)
 
@@ -216,7 +216,7 @@ def test_slots_that_an_earlier_timelapse_did_not_have_are_free(define, history):
 
 
 def test_archive_overwrites_nothing(history):
-    """However often a name comes again."""
+    """A name may come again any number of times."""
     archived = [archive_store(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]
     assert [path.name for path in archived] == [
         "tl.json", "tl-20260622T080000Z.json", "tl-20260622T080000Z-2.json", "tl-20260622T080000Z-3.json",
@@ -236,7 +236,7 @@ def test_configuration_is_the_nearest_one(define):
 
 
 def test_start_is_told_with_its_span(define):
-    """Which file, how many slots, from when to when."""
+    """The sentence says which file, how many slots, and from when to when."""
     definition = define()
     words = describe_start(plan(definition).timelapse, definition.source, NOW)
     assert words.startswith(f"tl from {definition.source}: 4 slots, ")
@@ -249,7 +249,7 @@ def test_start_is_told_with_its_span(define):
 
 @pytest.mark.parametrize("name", ["tl", "another"])
 def test_draft_makes_room_for_any_definition(define, history, name):
-    """Also for one of its own name: it took nothing that could meet anything."""
+    """That may have its own name: the draft took nothing that could meet anything."""
     stored = plan(define("tl"))
     draft = stored.evolved(replace(stored.timelapse, state=TimeLapseState.CONFIGURED), Logbook())
     check_may_start(define(name), draft, history)

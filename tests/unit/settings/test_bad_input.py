@@ -299,7 +299,7 @@ def test_every_fault_of_a_configuration_is_listed_at_once(faults_of):
 
 
 def test_every_fault_of_a_definition_is_listed_at_once(faults_of):
-    """Those of the timelapse, the path and the cameras."""
+    """The list has those of the timelapse, the path and the cameras."""
     written = """
         name = "outside"
         [timelapse]
@@ -446,6 +446,6 @@ def test_whatever_a_configuration_says_is_read_or_refused(path, values):
 
 @given(st.text(alphabet="[]{}=.,\"'#\n\\ ax1_-:T+", max_size=40))
 def test_any_text_at_all_is_read_or_refused(path, written):
-    """Text that isn't TOML, too."""
+    """That holds for text that isn't TOML, too."""
     for use in (read_config, use_definition):
         assert all(line.isprintable() for line in lines_for(use, path, written))

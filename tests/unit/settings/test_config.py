@@ -129,7 +129,7 @@ def test_the_example_shows_every_key_with_its_default(config_file):
     ],
 )
 def test_the_users_directory_comes_before_the_hosts(environment, user_directory):
-    """By the XDG rules; a relative `XDG_CONFIG_HOME` is ignored."""
+    """The XDG rules say so; a relative `XDG_CONFIG_HOME` is ignored."""
     assert config_directories(environment) == (Path(user_directory), Path("/etc/plant-imager3-app"))
 
 
@@ -204,14 +204,14 @@ def test_a_directory_a_socket_and_a_device_are_refused(tmp_path):
 
 
 def test_a_file_that_is_not_there_or_loops_is_refused(tmp_path):
-    """With the system's own words."""
+    """The fault has the system's own words."""
     assert unreadable(tmp_path / "f") == "can't be read: no such file or directory"
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert unreadable(tmp_path / "loop") == "can't be read: too many levels of symbolic links"
 
 
 def test_a_file_without_permission_is_refused(tmp_path):
-    """With the system's own words; root, who may read everything, looks as somebody else."""
+    """The fault has the system's own words; root, who may read everything, looks as somebody else."""
     (tmp_path / "f").touch(mode=0)
     before = os.geteuid()
     for directory in (tmp_path, *list(tmp_path.parents)[:2]):
@@ -253,7 +253,7 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
     ],
 )
 def test_text_that_is_not_toml_is_refused_in_one_line_with_the_place(content, problem, tmp_path):
-    """Line, column, the problem, and the line itself."""
+    """The fault has line, column, the problem, and the line itself."""
     path = tmp_path / "timelapsed.toml"
     path.write_bytes(content)
     assert unreadable(path) == problem

@@ -95,7 +95,7 @@ def test_a_definition_is_a_value(definition_of):
     ],
 )
 def test_the_start_is_a_text_or_a_date_of_toml(written, definition_of):
-    """With offset or, local, without."""
+    """It has an offset, or is local without one."""
     definition = definition_of(ONE_SHOT + f"start_at = {written}")
     assert definition.schedule(NOW, CENTRAL) == ((utc(2026, 6, 22, 6),), ())
 
@@ -119,7 +119,7 @@ def test_fixed_times_mix_texts_and_dates_of_toml(definition_of):
 
 
 def test_the_zone_of_the_host_is_meant_where_none_is_named(tmp_path, monkeypatch):
-    """At the time of reading."""
+    """It is the zone at the time of reading."""
     path = tmp_path / "timelapse.toml"
     path.write_text(FIXED_TIMES + "dates = [2026-06-22T08:00:00, 2026-06-22T06:00:00Z]")
     assert len(read_definition(path, UTC).dates) == 2
@@ -187,7 +187,7 @@ def test_the_digest_is_that_of_the_files_bytes(definition_of, tmp_path):
 
 
 def test_a_hundred_thousand_dates_are_read(definition_of):
-    """As many as a schedule may have; the file of three megabytes isn't too large."""
+    """A schedule may have as many; the file of three megabytes isn't too large."""
     first = utc(2026, 1, 1)
     dates = ",\n".join(f'"{(first + index * timedelta(minutes=7)).isoformat()}"' for index in range(100_000))
     definition = definition_of(FIXED_TIMES + f"dates = [\n{dates}\n]")
@@ -197,7 +197,7 @@ def test_a_hundred_thousand_dates_are_read(definition_of):
 
 
 def test_a_definition_that_is_not_toml_is_refused_with_the_place(definition_of):
-    """In one line."""
+    """The fault is one line."""
     with pytest.raises(FileUnusable, match=r"timelapse\.toml: line 3, column 8: invalid value; texts stand in quotes"):
         definition_of(NAMED + "mode = interval")
 
@@ -227,7 +227,7 @@ EXAMPLE_LINES = [line for line in EXAMPLE.read_text().splitlines() if re.match(r
 
 @pytest.mark.parametrize("line", [line for line in EXAMPLE_LINES if not line.startswith("#dates")])
 def test_any_line_of_the_example_can_be_uncommented(line, tmp_path):
-    """Each by itself, together with the header of the table that it belongs to."""
+    """Each is tried by itself, together with the header of the table that it belongs to."""
     lines = EXAMPLE.read_text().splitlines()
     index = lines.index(line)
     lines[index] = line[1:]

@@ -163,7 +163,7 @@ def test_code_reads_no_key_that_is_not_declared(tmp_path, monkeypatch):
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("alternatives", [False, True], ids=["first", "alternatives"])
 def test_driver_accepts_all_that_a_person_uncomments(driver, alternatives):
-    """All settings at once; where two exclude each other, either."""
+    """All settings are tried at once; where two exclude each other, either is."""
     load_driver(driver, options(driver, alternatives=alternatives)).close()
 
 
@@ -195,14 +195,14 @@ def test_every_kind_of_camera_and_driver_is_shown():
 
 @pytest.mark.parametrize("word", [*DRIVERS, *KINDS, *Role, *Missed, *ClockPolicy, *LOG_LEVELS, "endless"], ids=str)
 def test_every_word_that_a_key_may_have_is_in_the_documents(word):
-    """In quotes, as it is written."""
+    """It stands there in quotes, as it is written."""
     assert f'"{word}"' in uncommented()
     assert f'"{word}"' in page("timelapsed.toml")
 
 
 @pytest.mark.parametrize("word", [*PATHS, "interval", "one_shot", "fixed_times", "skip_scan", "fail_timelapse"])
 def test_every_word_of_a_definition_is_in_the_documents(word):
-    """In quotes, as it is written."""
+    """It stands there in quotes, as it is written."""
     assert f'"{word}"' in uncommented("timelapse.toml")
     assert f'"{word}"' in page("timelapse.toml")
 

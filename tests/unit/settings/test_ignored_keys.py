@@ -60,7 +60,7 @@ def test_check_shows_the_note(definition):
 
 
 def test_daemon_names_the_key_in_the_journal(tmp_path):
-    """In the line with which it accepts the definition."""
+    """It does so in the line with which it accepts the definition."""
     world = World(tmp_path / "rig", Config())
     world.define()
     file = tmp_path / "rig" / "config" / "timelapse.toml"

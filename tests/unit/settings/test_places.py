@@ -47,7 +47,7 @@ def test_rig_with_a_name_shares_nothing(environment):
 
 
 def test_datasets_of_a_rig_with_a_name_have_a_directory_of_its_name(environment):
-    """Where the configuration names one directory for all rigs, as on a server."""
+    """They have it where the configuration names one directory for all rigs, as on a server."""
     only, north = find_places(environment), find_places(environment, rig="north")
     assert (only.datasets_in(None), north.datasets_in(None)) == (only.datasets, north.datasets)
     assert only.datasets_in(Path("/srv/scans")) == Path("/srv/scans")
@@ -57,7 +57,7 @@ def test_datasets_of_a_rig_with_a_name_have_a_directory_of_its_name(environment)
 
 
 def test_datasets_of_a_rig_with_a_name_are_where_an_earlier_version_put_them(environment, tmp_path):
-    """In the directory that is named, as long as that of the rig has none of them; another rig's don't count."""
+    """They are in the named directory while that of the rig has none of them; another rig's don't count."""
     only, north = find_places(environment), find_places(environment, rig="north")
 
     def put(directory: Path, **values: object) -> None:
@@ -126,7 +126,7 @@ def test_files_are_looked_for_in_the_users_directory_first(environment, tmp_path
 
 
 def test_control_socket_is_where_the_service_manager_makes_its_directory(environment, tmp_path):
-    """For the group in /run, each rig its own; for a user's own daemon where the logout empties it, or by the store."""
+    """It is for the group in /run, each rig its own; a user's is where the logout empties it, or by the store."""
     system = find_places({}, storage=tmp_path / "s"), find_places({}, rig="a", storage=tmp_path / "s")
     assert [place.control for place in system] == [
         Path("/run/plant-imager3-app/control"),

@@ -26,7 +26,7 @@ MANY = "has more than 500000 brackets, commas, dots and equals signs"
     ],
 )
 def test_bomb_is_refused_in_milliseconds(content, problem):
-    """Here in at most a second of processor time, on any machine."""
+    """The test allows a second of processor time, on any machine."""
     with TimeLimit(), pytest.raises(FileUnusable, match=problem):
         parse_toml(content, PATH)
 
@@ -69,6 +69,6 @@ def test_what_people_write_is_read(content):
 
 @pytest.mark.parametrize("content", ['"', "'", '"""', "'''", '\\"', '""', "''", "\"\"\"'''", '"\\', "x = '\n"])
 def test_text_without_an_end_takes_no_longer_than_its_length(content):
-    """However its quotes are mixed."""
+    """Its quotes may be mixed in any way."""
     with TimeLimit(), pytest.raises(FileUnusable):
         parse_toml((content * 100_000).encode()[:200_000] + b"\n]", PATH)

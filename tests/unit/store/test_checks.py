@@ -71,7 +71,7 @@ def faults(raw):
 
 
 def test_sound_store_has_no_faults():
-    """With all keys, and with the required ones alone."""
+    """A store has none with all its keys, nor with the required ones alone."""
     assert lines() == []
     required = ("timelapse_id", "mode", "state", "schedule_times")
     least = {key: SOUND[key] for key in required}
@@ -116,7 +116,7 @@ def test_wrong_extra_is_not_shown(value):
     ],
 )
 def test_wrong_value_within_a_list_is_named_by_its_place(changes, line):
-    """So a person can find one scan among hundreds."""
+    """A person can so find one scan among hundreds."""
     assert lines(**changes) == [line]
 
 
@@ -146,7 +146,7 @@ def test_whatever_a_controller_may_have_written_has_no_faults(changes):
 
 
 def test_all_faults_are_reported():
-    """Not only the first."""
+    """A person sees all that is wrong with a file, not only the first of it."""
     assert len(lines(mode=1, state=2, scans=[{}, 3], next_idx=-1)) == 5
 
 

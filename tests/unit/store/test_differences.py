@@ -22,12 +22,12 @@ def differing(change, **others) -> str:
 
 
 def test_equal_stores_have_no_differences() -> None:
-    """Not even in the digest, which isn't part of their content."""
+    """The digest isn't part of the content: it makes no difference."""
     assert differing(dict.copy) == ""
 
 
 def test_status_of_a_slot_is_named() -> None:
-    """As it was, and as it is."""
+    """The sentence has the status as it was, and as it is."""
     assert differing(lambda raw: raw["scans"][1].update(status="failed")) == "slot 1: succeeded → failed"
 
 
@@ -38,7 +38,7 @@ def test_time_of_a_slot_is_named() -> None:
 
 
 def test_slot_that_is_gone_and_policy_are_named() -> None:
-    """Whatever a person may edit."""
+    """Whatever a person may edit is named."""
     assert differing(lambda raw: raw["schedule_times"].pop()) == "slot 3: 2026-06-22 09:00:00+00:00 → none"
     assert differing(lambda raw: raw.update(scan_retries=2)) == "scan_retries 0 → 2"
     assert differing(lambda raw: raw.update(grace_period=60)) == "grace 0 s → 1 min"
@@ -48,7 +48,7 @@ def test_slot_that_is_gone_and_policy_are_named() -> None:
 
 
 def test_secrets_are_not_named() -> None:
-    """Of what others keep, only the name of the key is."""
+    """Of what others keep, only the name of the key is named."""
     extra = {"api_token": "old", "config_snapshot": {"a": 1}}
     assert differing(lambda raw: raw["extra"].update(api_token=SECRET), extra=extra) == "extra.api_token"
     changed = {"a": 1, "password": SECRET}

@@ -39,14 +39,14 @@ def accepted(text: bytes) -> bool:
 
 @pytest.mark.parametrize("name", [*SWEPT, LARGE])
 def test_store_as_it_was_written_fits_its_digest(name: str) -> None:
-    """Which says nothing about a version without one: another program's, or an older one."""
+    """Nothing is said about a version without one: another program's, or an older one."""
     assert fits_digest(text_of(name)) is True
     assert fits_digest((STORES / f"{name}.json").read_bytes()) is None
 
 
 @pytest.mark.parametrize(("name", "step"), [*((name, 1) for name in SWEPT), (LARGE, SAMPLE)])
 def test_no_flipped_bit_is_accepted_without_a_word(name: str, step: int) -> None:
-    """Not in the digest itself, its key or that of what is ours either."""
+    """It is found in the digest itself, its key and that of what is ours as well."""
     text = text_of(name)
     flipped = bytearray(text)
     unseen = []
@@ -71,7 +71,7 @@ def test_no_overwritten_block_is_accepted_without_a_word(start: float, length: i
 
 @given(parts=st.lists(st.binary(max_size=300), max_size=20))
 def test_digest_of_a_text_follows_from_those_of_its_parts(parts: list[bytes]) -> None:
-    """So that a save adds up only what it changed."""
+    """A save so adds up only what it changed."""
     whole = joined(adler32(b""), map(sum_of, parts)) if parts else adler32(b"")
     assert whole == adler32(b"".join(parts))
 
@@ -100,7 +100,7 @@ def test_sealed_text_fits_again() -> None:
 
 
 def test_keys_of_others_with_our_names_are_not_taken_for_ours() -> None:
-    """At any depth, before and after ours."""
+    """They may stand at any depth, before and after ours."""
     digest = {"digest": "adler32:00000000"}
     raw = {**loads(text_of(MIDDLE)), "a": {"timelapsed": digest}, "z": digest}
     raw["extra"] |= {"config_snapshot": {**digest, "timelapsed": digest}, "zz": {"timelapsed": digest, **digest}}

@@ -153,7 +153,7 @@ def test_serialisable_dict_is_what_the_file_holds(path):
 
 @pytest.mark.parametrize("name", ["STANDBY", "SCHEDULED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CONFIGURED"])
 def test_states_are_texts(name):
-    """So that JSON and comparisons with words work."""
+    """JSON and comparisons with words so work."""
     assert isinstance(TimeLapseState[name], str)
     assert TimeLapseMode.ONE_SHOT == "one_shot"
 
@@ -162,7 +162,7 @@ def test_states_are_texts(name):
 
 
 def test_environment_is_read_at_each_call(monkeypatch, tmp_path):
-    """Not at import: a program may set it later."""
+    """A program may set it after the import."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "other"))
     monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", "rig2.json")
     assert get_storage_dir() == tmp_path / "other" / "plant-imager3-app"
@@ -232,7 +232,7 @@ def test_naive_times_of_a_live_object_stay_naive(path):
 
 
 def test_live_object_without_a_mode_or_state_has_none_in_its_store(path):
-    """Not the text "None"."""
+    """The store has null, not the text "None"."""
     TimelapseStore.from_timelapse(live(mode=None, _state=None)).save()
     written = json.loads(path.read_bytes())
     assert (written["mode"], written["state"]) == (None, None)
@@ -312,7 +312,7 @@ def test_text_is_laid_out_as_documented(storage):
 
 
 def test_saved_store_is_private_and_keeps_its_predecessor(storage):
-    """0600 in 0700, made with its parents; the generation before as ``.bak``; no other file."""
+    """It has mode 0600, its directory 0700; the generation before is the ``.bak``, and no other file is there."""
     store = TimelapseStore.from_timelapse(live())
     for next_idx in (0, 1):
         store.next_idx = next_idx
@@ -375,7 +375,7 @@ def test_store_that_can_not_be_read_is_none_and_one_error(path, caplog, content)
 
 
 def test_absent_keys_have_their_defaults(path):
-    """As documented; only the daemon requires the keys without which there is nothing to resume."""
+    """That is documented; only the daemon requires the keys without which there is nothing to resume."""
     put(path, {"timelapse_id": "tl"})
     assert TimelapseStore.new_store_from_last() == TimelapseStore(timelapse_id="tl")
 
@@ -415,7 +415,7 @@ def test_kwargs_are_what_a_constructor_takes(path):
 
 @pytest.mark.parametrize("file", sorted(STORES.glob("*.json")), ids=lambda file: file.stem)
 def test_real_stores_give_kwargs_and_are_written_back_alike(path, file):
-    """Byte for byte: a program that resumes and saves changes nothing."""
+    """A program that resumes and saves changes no byte."""
     path.write_bytes(file.read_bytes())
     store = TimelapseStore.new_store_from_last()
     assert len(store.to_timelapse_kwargs()["schedule_times"]) == len(store.schedule_times)
@@ -435,7 +435,7 @@ def test_real_stores_give_kwargs_and_are_written_back_alike(path, file):
     ids=str,
 )  # fmt: skip
 def test_whatever_was_saved_is_read_again(path, store):
-    """Any words, absent values, defaults: nothing is checked."""
+    """Nothing is checked: any words, absent values and defaults are read."""
     saved = TimelapseStore(**store)
     saved.save()
     assert path.exists()
@@ -555,7 +555,7 @@ def test_symbolic_link_to_a_disk_that_is_not_there_is_an_error(path, tmp_path):
 
 
 def test_secret_is_never_shown(path, caplog):
-    """Not by ``repr``, not in a log, not in an error: an api_token is worth a database."""
+    """Neither ``repr`` nor a log nor an error shows it: an api_token is worth a database."""
     secret = "hunter2"
     caplog.set_level(logging.DEBUG)
     for extra in ({"api_token": secret}, [secret], secret, [{"api_token": secret}]):

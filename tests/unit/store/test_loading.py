@@ -86,7 +86,7 @@ STEPS = st.lists(st.sampled_from(["begin", "take", "take", "fail", "miss", "inte
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(steps=STEPS.map(lambda steps: ["begin", *steps]), cancelled=st.booleans(), n_slots=st.sampled_from([1, 2, 12]))
 def test_all_that_the_daemon_writes_is_read_without_being_rewritten(steps, cancelled, n_slots):
-    """Otherwise a start with thousands of slots would be slow. Rewriting changes nothing of it."""
+    """Rewriting would change nothing of it, and make a start with thousands of slots slow."""
     text = after(steps + ["cancel"] * cancelled, n_slots).encode()
     directly = read_directly(text)
     assert directly is not None
@@ -203,7 +203,7 @@ def test_time_at_the_end_of_the_years_is_refused_or_read_again_as_it_was_written
 
 @pytest.mark.parametrize("levels", range(195, 204))
 def test_file_is_read_as_deep_in_any_spelling(levels):
-    """Otherwise the next start could call a file corrupt that this one has read."""
+    """What one start has read the next one doesn't call corrupt."""
     deep = json.loads("[" * levels + "]" * levels)
     for text in (changed(extra={"others": deep}), with_scan(error=deep)):
         try:
@@ -218,7 +218,7 @@ def test_file_is_read_as_deep_in_any_spelling(levels):
 
 @pytest.mark.parametrize("attempt", [10**18, 10**20])
 def test_number_that_is_not_kept_has_no_say_in_how_the_kept_ones_are_spelled(attempt):
-    """Otherwise a second reading would write another text of the same content."""
+    """A second reading writes the same text."""
     raw = json.loads(
         changed(theirs=5.960464477539063e-08, extra={"timelapsed": {"slots": {"0": {"attempt": attempt}}}})
     )
@@ -229,7 +229,7 @@ def test_number_that_is_not_kept_has_no_say_in_how_the_kept_ones_are_spelled(att
 @settings(deadline=None)
 @given(raw=files())
 def test_whatever_the_schema_allows_is_read_and_what_was_read_is_kept(raw):
-    """Every key of every kind, known or not, at the top, in extra and in the scans.
+    """Keys of every kind are kept, known or not, at the top, in extra and in the scans.
 
     It is read in any zone, and written again to the same text, which is that of a plain dump.
     """
@@ -278,7 +278,7 @@ def test_store_with_an_unknown_key_and_nan_is_loaded(path):
 
 
 def test_secret_is_never_shown(path):
-    """Not by ``repr``, not in an error: an api_token is worth a database."""
+    """Neither ``repr`` nor an error shows it: an api_token is worth a database."""
     put(path, {**SOUND, "extra": {"api_token": "hunter2"}, "api_token": "hunter2"})
     assert "hunter2" not in repr(load_timelapse(path))
     for wrong in (["hunter2"], "hunter2", [{"api_token": "hunter2"}]):
@@ -385,7 +385,7 @@ def test_corrupt_store_without_a_sound_backup_is_corrupt(path, backup):
 @pytest.mark.parametrize("file", ["one-shot-pending", "interval-completed", "interval-utc-interrupted"])
 @pytest.mark.parametrize("tail", [b"", b"\0" * 64], ids=["truncated", "zero-filled"])
 def test_store_cut_off_anywhere_falls_back_to_its_backup(path, file, tail):
-    """At any byte: a write without fsync may end so after a power cut."""
+    """A write without fsync may end at any byte after a power cut."""
     text = (STORES / f"{file}.json").read_bytes()
     backup_path(path).write_bytes(text)
     for length in range(0, len(text), len(text) // 500 + 1):

@@ -9,7 +9,7 @@ from plantimager.timelapse.support.errors import FaultsFound
 
 
 def test_environment_is_read_at_each_call(monkeypatch, tmp_path):
-    """Not at import: a program may set it later."""
+    """A program may set it after the import."""
     for name in ("one", "other"):
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / name))
         monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", f"{name}.json")
@@ -19,7 +19,7 @@ def test_environment_is_read_at_each_call(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("value", [None, "", "relative/data", "."])
 def test_data_home_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, value):
-    """As the XDG rules ask: the storage directory never depends on where a program was started."""
+    """The XDG rules ask for that: the storage directory never depends on where a program was started."""
     monkeypatch.setenv("HOME", str(tmp_path))
     if value is None:
         monkeypatch.delenv("XDG_DATA_HOME", raising=False)
@@ -46,7 +46,7 @@ def test_file_name_with_a_path_in_it_is_refused(monkeypatch, name):
 
 
 def test_empty_file_name_means_the_default(monkeypatch):
-    """As an unset variable does."""
+    """An empty variable counts as one that isn't set."""
     monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", "")
     assert get_file_name() == "timelapse_storage.json"
 

@@ -22,7 +22,7 @@ R, S = RecordStatus, TimeLapseState
     ids=["number", "colons", "dashes"],
 )
 def test_scan_ids_of_three_generations_name_their_slot(ids):
-    """In any order in the list."""
+    """They may stand in the list in any order."""
     stored = read_and_write(store_of(scan(ids[1]), scan(ids[0], "failed"), next_idx=2))
     assert statuses(stored)[:2] == [R.FAILED, R.SUCCEEDED]
     assert stored.timelapse.records[0].scan_id == ids[0]

@@ -25,7 +25,7 @@ def secretive():
 
 
 def test_copy_has_the_timelapse_and_no_secret():
-    """Not where an error repeats it, not in the keys of others, however JSON spells it."""
+    """It is gone where an error repeats it and from the keys of others, however JSON spells it."""
     stored = secretive()
     text = public_copy(stored).encode()
     read = read_timelapse(text, Path("store.json"))
@@ -37,7 +37,7 @@ def test_copy_has_the_timelapse_and_no_secret():
 
 
 def test_value_keeps_its_form():
-    """Whatever is in it."""
+    """Only texts that repeat a secret are changed."""
     assert redacted({"a": ["s3cr3t!", 1, None], "s3cr3t": 2.5}, ["s3cr3t"]) == {
         "a": ["[secret]!", 1, None],
         "s3cr3t": 2.5,

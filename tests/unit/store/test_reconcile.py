@@ -71,7 +71,7 @@ def test_running_timelapse_without_a_record_runs_its_next_slot():
 
 @pytest.mark.parametrize("changes", [{"status": "running"}, {"status": "pending", "started_at": HOURS[1]}])
 def test_next_slot_that_was_begun_is_running_whatever_the_state_says(changes):
-    """So that the driver is asked what became of it."""
+    """The driver is so asked what became of it."""
     timelapse = read_and_write(store_of(scan("tl_0"), scan("tl_1", **changes), next_idx=1, state="standby")).timelapse
     assert (timelapse.state, timelapse.next_idx, timelapse.current.attempt) == (S.RUNNING, 1, 1)
 

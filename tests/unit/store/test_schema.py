@@ -60,7 +60,7 @@ OF_TIMELAPSES = {
 
 @pytest.mark.parametrize("name", TimeLapse.__struct_fields__)
 def test_field_of_a_timelapse_survives(name):
-    """A save and a load."""
+    """A save and a load keep it."""
     before = getattr(TIMELAPSE, name)
     changes = OF_TIMELAPSES.get(name) or {name: example_of(types_of(TimeLapse)[name], other_than=before)}
     changed = replace(TIMELAPSE, **changes)
@@ -70,21 +70,21 @@ def test_field_of_a_timelapse_survives(name):
 
 @pytest.mark.parametrize("name", Ending.__struct_fields__)
 def test_field_of_an_ending_survives(name):
-    """A save and a load."""
+    """A save and a load keep it."""
     ending = replace(Ending(AT - HOUR, "", ""), **{name: example_of(types_of(Ending)[name])})
     survives(StoredTimelapse(replace(TIMELAPSE, ending=ending), Logbook()))
 
 
 @pytest.mark.parametrize("field", fields(Logbook), ids=lambda field: field.name)
 def test_field_of_a_logbook_survives(field):
-    """A save and a load."""
+    """A save and a load keep it."""
     logbook = Logbook(**{field.name: example_of(field.type)})
     assert logbook != Logbook()
     survives(StoredTimelapse(TIMELAPSE, logbook))
 
 
 def test_field_of_a_record_has_one_name_and_one_default():
-    """In the domain and in the file; a field that only one of them declares would be gone after a restart."""
+    """Domain and file agree: a field that only one of them declares would be gone after a restart."""
     in_file = {field.name: field.default for kind in (schema.SlotDetails, schema.Scan) for field in fields(kind)}
     defaults = dict(zip(reversed(SlotRecord.__struct_fields__), reversed(SlotRecord.__struct_defaults__), strict=False))
     in_domain = {name: defaults.get(name) for name in SlotRecord.__struct_fields__}

@@ -34,13 +34,13 @@ def test_scan_without_a_status_is_pending():
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "interrupted", "succeeded"])
 def test_any_other_status_is_kept(status):
-    """With both times or without."""
+    """It is kept with both times and without."""
     assert statuses(read_and_write(store_of(scan(status=status))))[0] == status
     assert statuses(read_and_write(store_of(scan(status=status, **BOTH_TIMES))))[0] == status
 
 
 def test_naive_times_are_those_of_the_host():
-    """Even where the schedule is in UTC; a time with an offset is unmistakable."""
+    """That holds even where the schedule is in UTC; a time with an offset is unmistakable."""
     times = {"started_at": "2026-06-22T08:00:30", "finished_at": "2026-06-22T06:01:21+00:00"}
     record = read(store_of(scan(**times)), zone(EUROPE)).timelapse.records[0]
     assert record.started_at == datetime(2026, 6, 22, 6, 0, 30, tzinfo=UTC)

@@ -66,7 +66,7 @@ def test_real_store_is_the_same_after_it_was_written(file):
     ],
 )  # fmt: skip
 def test_real_store_is_understood(name, state, n_slots, next_idx, tally, next_at, notes):
-    """As a person reads it, on a host in Central Europe."""
+    """It is what a person reads in it, on a host in Central Europe."""
     file = next(file for file in FILES if file.stem == name)
     found = read_timelapse(file.read_bytes(), file, zone(EUROPE))
     value = found.timelapse
@@ -127,7 +127,7 @@ def test_note_says_how_an_unusual_file_was_read(changes, note):
 
 
 def test_keys_of_others_survive_every_save():
-    """At the top, in extra, in extra.timelapsed, and in scans; with NaN, huge integers and lone surrogates."""
+    """They stand at the top, in extra, in extra.timelapsed and in scans, with NaN, huge integers and surrogates."""
     theirs = {"nan": float("nan"), "huge": 2**70, "lone": "\ud800", "deep": [{"a": [None]}]}
     scan = {"scan_id": "tl_0", "status": "succeeded", "theirs": theirs}
     source = raw(theirs=theirs, next_idx=1, scans=[scan, {"scan_id": "other", "theirs": theirs}])

@@ -67,7 +67,7 @@ def written(writer: StoreWriter, stored: StoredTimelapse) -> bytes:
     skips=st.lists(st.booleans(), min_size=100, max_size=100),
 )
 def test_text_is_that_of_a_plain_dump_whatever_changed_since_the_last(n_slots, steps, skips) -> None:
-    """Byte for byte, for every value, also where values in between were not written."""
+    """It is the same byte for byte for every value, also where values in between were not written."""
     stored, writer = begun(n_slots), StoreWriter()
     for value, skip in zip(values_of(stored.timelapse, steps), skips, strict=False):
         stored = stored.evolved(value, Logbook(saved_at=BEGIN))
@@ -101,7 +101,7 @@ def test_scans_of_no_slot_stand_after_the_others() -> None:
 
 
 def test_unknown_keys_in_the_details_of_a_slot_stay_with_it() -> None:
-    """Whether or not the slot has known details, and whatever happens to other slots."""
+    """They stay whether or not the slot has known details, and whatever happens to other slots."""
     slots = {"0": {"new": 1}, "1": {"pictures": 3, "new": [2]}}
     stored, writer = read(store_of(scan("tl_0"), scan("tl_1"), extra={"timelapsed": {"slots": slots}})), StoreWriter()
     for value in values_of(stored.timelapse, ["take", "miss"]):
@@ -123,7 +123,7 @@ def test_another_timelapse_or_another_store_is_written_by_the_same_writer() -> N
 
 
 def test_transition_of_one_slot_makes_few_records_anew(monkeypatch) -> None:
-    """Of five thousand; they are counted, since times depend on the machine."""
+    """There are five thousand; those that are made are counted, since times depend on the machine."""
     made = []
 
     def counted(records):

@@ -13,7 +13,7 @@ VALUES = st.dictionaries(st.integers(0, 200), st.integers(0, 3).map(lambda numbe
 
 @given(VALUES, VALUES)
 def test_mapping_holds_what_a_dict_would_hold(before, changes):
-    """Also after it evolved; the one before stays as it is."""
+    """That holds also after it evolved; the one before stays as it is."""
     held = ChunkedMap(before)
     evolved = held.evolved(changes)
     for found, expected in ((held, before), (evolved, {**before, **changes})):
@@ -37,7 +37,7 @@ def test_changed_keys_are_those_with_another_object(before, changes, gone):
 
 
 def test_evolved_mapping_shares_all_other_chunks():
-    """So a change costs no more than a chunk."""
+    """A change so costs no more than a chunk."""
     held = ChunkedMap(dict.fromkeys(range(1000), "before"))
     evolved = held.evolved({500: "after"})
     unlike = [number for number, chunk in evolved.chunks.items() if chunk is not held.chunks[number]]
@@ -45,7 +45,7 @@ def test_evolved_mapping_shares_all_other_chunks():
 
 
 def test_absent_key_is_an_error():
-    """As in any mapping; `get` has a default."""
+    """It is one in any mapping; `get` has a default."""
     for held in (ChunkedMap({}), ChunkedMap({1: "x"})):
         with pytest.raises(KeyError):
             held[2]

@@ -126,7 +126,7 @@ def test_paths_are_on_the_same_device_only_where_that_is_certain(host, tmp_path)
     ],
 )
 def test_pulled_disk_is_named_as_the_cause(number, said):
-    """Not the kernel's word for what it finds in its place."""
+    """The kernel's word for what it finds in its place would mislead a person."""
     assert describe_disk_error(OSError(number, os.strerror(number))) == said
 
 

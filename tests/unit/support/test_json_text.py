@@ -110,7 +110,7 @@ def test_text_that_is_not_json_is_refused(text):
 @pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 255, 600, 1000, 1025, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_text_that_is_nested_too_deep_is_refused(levels, opening, closing):
-    """Otherwise it could be read but not written again, and every save would fail."""
+    """It could be read but not written again, and every save would fail."""
     with pytest.raises(ValueError, match="nested deeper than 200 levels"):
         loads(opening * levels + b"1" + closing * levels)
 

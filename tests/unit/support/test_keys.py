@@ -36,7 +36,7 @@ def read():
 
 
 def test_key_has_the_name_and_the_default_of_its_field():
-    """Unless it has a name of its own; a field without a default is a required key."""
+    """It may have a name of its own; a field without a default is a required key."""
     keys = keys_of(Options)
     assert [(field, key.name, key.default) for field, key in keys.items()] == [
         ("device", "device", MISSING),

@@ -8,7 +8,7 @@ from plantimager.timelapse.support.side_call import SideCall
 
 
 def test_answer_is_returned_and_a_fault_is_raised():
-    """As if it were called here."""
+    """The caller sees what it would see without the thread."""
     side = SideCall(10.0)
     assert side.make(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):

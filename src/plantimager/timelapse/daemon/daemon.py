@@ -179,7 +179,7 @@ class Daemon:
         )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):
-            keeper.subscribe(subscriber.take)
+            keeper.subscribe(subscriber.on_transition)
 
         stop = Stop(common, status)
         resume = Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before))

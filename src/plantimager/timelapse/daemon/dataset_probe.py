@@ -133,7 +133,7 @@ class DatasetProbe:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
-    def take(self, transition: Transition) -> None:
+    def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""
         if any(isinstance(event, SlotTaken) for event in transition.events):
             self.trouble = None

@@ -262,7 +262,7 @@ class DefinitionIntake:
         else:
             self._accept_or_log(definition, quiet=quiet)
 
-    def take(self, transition: Transition) -> None:
+    def on_transition(self, transition: Transition) -> None:
         """Note that the timelapse has ended, so that `accept_waiting` looks again."""
         if any(isinstance(event, TimelapseEnded) for event in transition.events):
             self._has_ended = True

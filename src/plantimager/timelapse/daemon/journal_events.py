@@ -56,7 +56,7 @@ class EventJournal:
         self._has_begun = False
         """Whether the last line about the slot says that an attempt began."""
 
-    def take(self, transition: Transition) -> None:
+    def on_transition(self, transition: Transition) -> None:
         """Write the lines of a transition, in the order of its events."""
         if transition.circumstances.cut_off_by:
             _log_resumed(transition)

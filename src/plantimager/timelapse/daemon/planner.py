@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.power import RigWait, wait_for_rig
+from plantimager.timelapse.domain.power import RigWait, rig_wait_after
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.drivers.base import Call
@@ -97,7 +97,7 @@ class Planner:
     # --- the plan -------------------------------------------------------------------------------------
 
     def plan(self) -> None:
-        """Look at the schedule afresh: close late slots, settle the rig, arm the next slot.
+        """Look at the schedule afresh: close late slots, power the rig down, arm the next slot.
 
         Harmless at any time, also twice.
         """
@@ -112,7 +112,7 @@ class Planner:
             if judged is not timelapse:
                 self._keeper.commit(judged, now)
             timelapse = judged
-        self._power.settle()
+        self._power.stand_by_if_free()
         if timelapse is not None and timelapse.next_at is not None:
             self._arm(timelapse, timelapse.next_at, now)
 
@@ -191,7 +191,7 @@ class Planner:
 
     def wait_for_rig(self, timelapse: TimeLapse, now: datetime, *, is_begun: bool = False) -> None:
         """Plan to ask the rig again, which wasn't ready ``now`` for the next slot of ``timelapse``."""
-        self._wait = wait_for_rig(timelapse, now, self._wait, is_begun=is_begun)
+        self._wait = rig_wait_after(timelapse, now, self._wait, is_begun=is_begun)
         self.plan()
 
     def skip_behind(self, call: Call) -> None:

@@ -68,7 +68,7 @@ class Resume:
 
     def run(self, loaded: LoadedTimelapse | StoreCorrupt | None) -> None:
         """Keep the schedule of the store, or of a definition, from now on."""
-        stored = self._keeper.settle(loaded, self._clock.now())
+        stored = self._keeper.salvage(loaded, self._clock.now())
         definition = self._intake.look()
         since = self._previous.over_at
         found = None if stored is None else self._recover(stored, definition)

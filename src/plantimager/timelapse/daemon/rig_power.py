@@ -20,7 +20,7 @@ class RigPower:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._rig, self._hold = common.rig, common.hold
 
-    def settle(self) -> None:
+    def stand_by_if_free(self) -> None:
         """Put the rig into standby, unless it is needed soon, or a person has it."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if self._rig.power is Power.STANDBY or not self._is_free or self._hold.is_on:
@@ -36,7 +36,7 @@ class RigPower:
         if time_left != 0:
             return time_left
         self._hold.release()
-        self.settle()
+        self.stand_by_if_free()
         if self._rig.power is not Power.STANDBY and self._is_free:
             # The next slot is too near for standby. Preparing puts lights and arm as the timelapse wants them.
             self._rig.prepare()

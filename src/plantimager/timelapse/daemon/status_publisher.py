@@ -29,7 +29,7 @@ class StatusPublisher:
         self._active, self._rig, self._hold, self._probe = common.active, common.rig, common.hold, probe
         self._notes = notes
 
-    def take(self, _: Transition) -> None:
+    def on_transition(self, _: Transition) -> None:
         """Show what the timelapse is doing now."""
         self.publish(self.line())
 

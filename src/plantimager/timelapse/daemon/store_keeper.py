@@ -121,7 +121,7 @@ class StoreKeeper:
         except DiskStalled as stalled:
             raise StoreUnreadable(self.file.path, str(stalled)) from stalled
 
-    def settle(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
+    def salvage(self, loaded: LoadedTimelapse | StoreCorrupt | None, at: datetime) -> StoredTimelapse | None:
         """Return what can be used of what was loaded; what can't be used is set aside.
 
         Raises

@@ -28,7 +28,7 @@ MEGABYTE: Final = 1_000_000
 KEEP_FREE: Final = 1_000 * MEGABYTE
 """Bytes, the default of the option: enough for the journal and a year of stores."""
 KEPT_BY: Final = {"simulated": 100 * MEGABYTE}
-"""The defaults of drivers that have another one."""
+"""The defaults of drivers that have another one: the simulated rig runs in the /tmp of a small computer, too."""
 
 BYTES_PER_PIXEL: Final = {"jpg": 1, "png": 3, "tif": 3}
 """The most that a picture takes, by its extension."""

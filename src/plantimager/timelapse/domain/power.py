@@ -44,7 +44,7 @@ class RigWait(Struct, frozen=True):
     """Whether an attempt was begun during the wait, for which the driver then wasn't ready."""
 
 
-def wait_for_rig(timelapse: TimeLapse, now: datetime, before: RigWait | None, *, is_begun: bool = False) -> RigWait:
+def rig_wait_after(timelapse: TimeLapse, now: datetime, before: RigWait | None, *, is_begun: bool = False) -> RigWait:
     """Return the wait after the rig wasn't ready ``now``: twice as long as the last, up to the last try within grace.
 
     The rig is asked at the time of the slot in any case. At the end of the grace period the slot is looked at once

@@ -356,8 +356,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
     def _and(self, *records: SlotRecord) -> ChunkedMap[SlotRecord]:
-        before = self.records if isinstance(self.records, ChunkedMap) else ChunkedMap(self.records)
-        return before.evolved({record.slot: record for record in records})
+        return ChunkedMap(self.records).evolved({record.slot: record for record in records})
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         """Return the first slot from ``slot`` on without a final record."""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
-from plantimager.timelapse.datasets.disk_space import MEGABYTE, read_size
+from plantimager.timelapse.datasets.disk_space import KEPT_BY, read_size
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.domain.durations import format_duration, parse_duration
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
@@ -35,9 +35,6 @@ TABLE: Final = "drivers.simulated"
 
 ALL_ATTEMPTS: Final = 1_000_000
 """More attempts than a slot ever has."""
-
-KEEP_FREE: Final = 100 * MEGABYTE
-"""Bytes. Less than for a real rig: this one is for trying out, also in the /tmp of a small computer."""
 
 REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
 """The reach of the simulated gantry, mm: that of the usual real one."""
@@ -83,7 +80,7 @@ class SimulatedOptions(Struct, frozen=True, kw_only=True):
     """A list of slots in which the rig is absent."""
     absent_for: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(0)
     """How long after the service's start the rig is absent, too."""
-    keep_free: Annotated[int, Key(read_size, "size")] = KEEP_FREE
+    keep_free: Annotated[int, Key(read_size, "size")] = KEPT_BY["simulated"]
     """With less than this free on the disk of the datasets no scan is begun."""
 
 

@@ -34,7 +34,6 @@ def archive_store(text: bytes, name: str, history: Path, stamp: str) -> Path:
     ------
     OSError
         It can't be written.
-
     """
     make_private_directory(history)
     names = itertools.chain([name, f"{name}-{stamp}"], (f"{name}-{stamp}-{number}" for number in itertools.count(2)))

@@ -115,12 +115,13 @@ class ScanRecord:
         """
         if isinstance(scan_obj, ScanRecord):
             return copy(scan_obj)
+        error = getattr(scan_obj, "error", None)
         return cls(
             scan_id=scan_obj.scan_id,
             started_at=_start_or_stop(getattr(scan_obj, "_start_time", None)),
             finished_at=_start_or_stop(getattr(scan_obj, "_stop_time", None)),
             status=_enum_to_str(getattr(scan_obj, "status", None)) or RecordStatus.PENDING.value,
-            error=_plain_error(getattr(scan_obj, "error", None)),
+            error={"type": type(error).__name__, "msg": str(error)} if isinstance(error, BaseException) else error,
         )
 
 
@@ -207,7 +208,6 @@ class TimelapseStore:
         ------
         OSError, TypeError, ValueError
             It is not on disk; the file that was there still is. Logged as well.
-
         """
         try:
             content = seal(json_text.dumps(self._as_serialisable_dict(), default=None))
@@ -250,9 +250,9 @@ class TimelapseStore:
 
     def _as_serialisable_dict(self) -> dict[str, Any]:
         """Return what the JSON text is to hold; the later keys only where they have a value."""
-        values = {key: value for key, value in asdict(self).items() if key in _STORE_KEYS}
-        absent = [key for key in _LATER if values[key] is None]
-        return {**self._unknown, **{key: value for key, value in values.items() if key not in absent}}
+        absent = [key for key in _LATER if getattr(self, key) is None]
+        known = {key: value for key, value in asdict(self).items() if key in _STORE_KEYS and key not in absent}
+        return {**self._unknown, **known}
 
     @classmethod
     def _from_mapping(cls, raw: Mapping[str, Any], file_name: str) -> TimelapseStore:
@@ -325,7 +325,6 @@ def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
     ------
     ValueError
         There is no such member.
-
     """
     by_name = next((member for member in cls if _enum_to_str(member) == s), None)
     return None if s is None else by_name or cls(s)
@@ -337,9 +336,3 @@ def _start_or_stop(time: Any) -> str | None:
         return _dt_to_iso(time)
     is_time = isinstance(time, Real) and time  # the controller's 0 means not yet; numpy has floats, too
     return _dt_to_iso(datetime.fromtimestamp(float(time))) if is_time else None  # noqa: DTZ006 - as documented
-
-
-def _plain_error(error: Any) -> Any:
-    if isinstance(error, BaseException):
-        return {"type": type(error).__name__, "msg": str(error)}
-    return error

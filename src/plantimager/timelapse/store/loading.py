@@ -59,7 +59,6 @@ def load_timelapse(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse | 
         The file can't be read now: permission, I/O, not a regular file. It may be fine.
     StoreCorrupt
         It doesn't hold a timelapse, and ``.bak`` doesn't either.
-
     """
     try:
         return load_generation(path, zone)
@@ -86,7 +85,6 @@ def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> Store
     ------
     StoreCorrupt
         It holds none.
-
     """
     contents = _decode_todays(text) or _decode_older(text, path, zone)
     return _as_timelapse(contents)
@@ -148,7 +146,6 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
     ------
     StoreCorrupt
         It holds no timelapse.
-
     """
     read = read_object(text, path)
     rewritten, notes = rewrite(read.value, zone)

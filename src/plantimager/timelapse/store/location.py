@@ -30,7 +30,6 @@ def get_storage_dir() -> Path:
     ------
     FaultsFound
         The variable isn't set, and the user has no home.
-
     """
     try:
         return user_data_path(APPLICATION)
@@ -46,7 +45,6 @@ def get_file_name(environment: Mapping[str, str] = os.environ, default: str = TI
     ------
     FaultsFound
         The variable holds a path, not a bare file name.
-
     """
     name = environment.get(FILE_NAME_VARIABLE) or default
     if not is_bare_file_name(name):

@@ -44,6 +44,5 @@ def public_copy(stored: StoredTimelapse) -> StoredTimelapse:
     ending = timelapse.ending
     if ending is not None:
         ending = replace(ending, who=redacted(ending.who, secrets), why=redacted(ending.why, secrets))
-    records = timelapse.records if isinstance(timelapse.records, ChunkedMap) else ChunkedMap(timelapse.records)
-    timelapse = replace(timelapse, records=records.evolved(changed), ending=ending)
+    timelapse = replace(timelapse, records=ChunkedMap(timelapse.records).evolved(changed), ending=ending)
     return replace(stored, timelapse=timelapse, kept=KeptParts())

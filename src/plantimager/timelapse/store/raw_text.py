@@ -35,7 +35,6 @@ def read_text(path: Path) -> bytes | None:
         It can't be read now: permission, I/O, not a regular file. It may be fine.
     StoreCorrupt
         It is too large.
-
     """
     try:
         return read_regular(path, MAX_STORE_BYTES)
@@ -58,7 +57,6 @@ def read_object(text: bytes, path: Path) -> json_text.LoadedJson:
     ------
     StoreCorrupt
         It holds none.
-
     """
     if not text.strip(b"\0 \t\r\n"):
         raise StoreCorrupt(path, "empty" if not text else f"{len(text)} bytes of nothing (a write that was cut off)")

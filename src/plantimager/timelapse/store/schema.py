@@ -224,7 +224,6 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
         ------
         ValueError
             A value is not sound.
-
         """
         started, finished = (map(attrgetter(key), self.scans) for key in ("started_at", "finished_at"))
         times = filter(None, chain([self.start_at], self.schedule_times, started, finished))

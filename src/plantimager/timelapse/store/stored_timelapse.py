@@ -127,7 +127,7 @@ def shorten_records(stored: StoredTimelapse, size: int, limit: int) -> tuple[Sto
     controllers: the two numbers. Status, times, attempts and pictures of every slot are kept.
     """
     timelapse, spare = stored.timelapse, limit // MARGIN
-    records = timelapse.records if isinstance(timelapse.records, ChunkedMap) else ChunkedMap(timelapse.records)
+    records = ChunkedMap(timelapse.records)
     cut, excess = _free(records, _with_short_error, size - limit + spare)
     records = records.evolved(cut)
     dropped, _ = _free(records, _without_unknown_keys, excess) if excess > spare else ({}, excess)

@@ -90,10 +90,8 @@ class _LongLists:
         ------
         orjson.JSONEncodeError
             orjson can't write one of them.
-
         """
-        records = stored.timelapse.records
-        records = records if isinstance(records, ChunkedMap) else ChunkedMap(records)
+        records = ChunkedMap(stored.timelapse.records)
         changed = [*records.changed_keys(self._records)]
         self._records = ChunkedMap({})  # if one of them can't be written, all are made the next time
         for number in {slot // KEYS_IN_CHUNK for slot in changed}:
@@ -131,7 +129,6 @@ class _Blocks:
         ------
         orjson.JSONEncodeError
             orjson can't write it.
-
         """
         self._blocks.pop(key, None)
         if entries:

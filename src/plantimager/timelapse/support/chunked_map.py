@@ -26,7 +26,8 @@ class ChunkedMap(Mapping[int, _V]):
     __slots__ = ("chunks",)
 
     def __init__(self, values: Mapping[int, _V], chunks: Mapping[int, Mapping[int, _V]] | None = None) -> None:
-        self.chunks = _in_chunks(values) if chunks is None else chunks
+        """Hold ``values``, or what is in ``chunks``; the chunks of another such mapping are shared."""
+        self.chunks = chunks if chunks is not None else _in_chunks(values)
         """Chunks by their number: chunk 2 has the keys from 64 on."""
 
     def evolved(self, changes: Mapping[int, _V]) -> ChunkedMap[_V]:
@@ -89,6 +90,8 @@ class ChunkedMap(Mapping[int, _V]):
 
 
 def _in_chunks(values: Mapping[int, _V]) -> Mapping[int, Mapping[int, _V]]:
+    if isinstance(values, ChunkedMap):
+        return values.chunks
     chunks: dict[int, dict[int, _V]] = {}
     for key, value in values.items():
         chunks.setdefault(key // KEYS_IN_CHUNK, {})[key] = value

@@ -49,7 +49,6 @@ def make_private_directory(path: Path) -> None:
     ------
     OSError
         The directory can't be made.
-
     """
     path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
 
@@ -65,7 +64,6 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         The file has more than ``max_bytes``.
     OSError
         Not a regular file, no permission, I/O error.
-
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:  # os.fdopen of a directory raises and leaves the descriptor open, so the kind is checked first
@@ -123,7 +121,6 @@ def write_durably(
     ------
     OSError
         The file is not durably on disk.
-
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
@@ -152,7 +149,6 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
     ------
     OSError
         The old file is still there.
-
     """
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(content)
@@ -178,7 +174,6 @@ def sync_directory(path: Path) -> None:
     ------
     OSError
         I/O error.
-
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -197,7 +192,6 @@ def restore_file(path: Path, backup: Path) -> None:
     ------
     OSError
         The file can be neither linked nor copied.
-
     """
     _link_over(backup, path)
     sync_directory(path.parent)
@@ -217,7 +211,6 @@ def keep_copy(path: Path, label: str, stamp: str) -> Path:
     ------
     OSError
         The file can be neither linked nor copied.
-
     """
     aside = _free_name(path, label, stamp)
     try:
@@ -241,7 +234,6 @@ def move_aside(path: Path, label: str, stamp: str) -> Path:
     ------
     OSError
         The file can't be renamed.
-
     """
     aside = path.rename(_free_name(path, label, stamp))
     sync_directory(path.parent)

@@ -65,7 +65,6 @@ def describe_owner(path: Path) -> str:
     ------
     OSError
         It can't be looked at.
-
     """
     found = path.stat()
     return f"{user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
@@ -123,7 +122,6 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
     ------
     OSError
         It can't be looked at.
-
     """
     fsid = os.statvfs(_existing(path)).f_fsid  # first, since it has an automount point mount its disk
     mount = _mount_of(Path(os.path.realpath(_existing(path))))

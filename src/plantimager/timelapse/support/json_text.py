@@ -60,7 +60,6 @@ def loads(text: bytes) -> Any:
     ------
     ValueError
         Not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
-
     """
     return load(text).value
 
@@ -131,7 +130,6 @@ def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any
         A value in it has no form in JSON.
     ValueError
         Nested too deep, or without end.
-
     """
     if is_exact(value) if exact is None else exact:
         with contextlib.suppress(orjson.JSONEncodeError):
@@ -152,7 +150,6 @@ def is_exact(value: Any, levels: int = MAX_LEVELS) -> bool:
     ------
     ValueError
         Nested deeper than ``levels``, or without end.
-
     """
     kind = type(value)
     if kind is str:
