@@ -33,8 +33,7 @@ make_environment() {
     shift 3
     rm -rf "$environment"
     mkdir -p "$home"
-    python3 -m venv "${options[@]}" "$environment"
-    if ! "$environment/bin/pip" install --quiet "$@"; then
+    if ! { python3 -m venv "${options[@]}" "$environment" && "$environment/bin/pip" install --quiet "$@"; }; then
         rm -rf "$environment"
         rmdir --ignore-fail-on-non-empty "$home"
         return 1
@@ -131,20 +130,22 @@ units_to_restart() {
 is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == active ]]; }
 
 # Returns when a rig is between two scans; fails if it never is, or nobody can say. A unit that is no longer ready by then
-# takes no scans.
+# takes no scans. The environment that it runs from asks, or where the machine has another Python by now, environment $2.
 wait_for_gap() {
-    local rig=${1#"$service"} from pid scope=--system names='XDG_DATA_HOME|PI3_TIMELAPSE_FILE_NAME' own=()
+    local rig=${1#"$service"} from ctl pid scope=--system names='XDG_DATA_HOME|PI3_TIMELAPSE_FILE_NAME' own=()
     ((!now)) && [[ $1 == "$service"* ]] && is_ready "$1" || return 0
     rig=${rig#@} rig=${rig%.service} rig=${rig#.service}
     from=$(environment_of "$1")
-    [[ -x $home/$from/bin/timelapsectl ]] || return 0
+    ctl=$home/$from/bin/timelapsectl
+    [[ -x $ctl ]] || return 0
+    [[ -z ${2:-} ]] || "$ctl" --help &>/dev/null || ctl=$home/$2/bin/timelapsectl
     [[ ${systemctl[*]} != *--user* ]] || scope=--user
     # The store is that of the daemon, not one that the caller's environment names.
     pid=$("${systemctl[@]}" show --value --property=MainPID "$1")
     mapfile -d '' own < <(grep --null-data --extended-regexp "^($names)=" "/proc/$pid/environ" 2>/dev/null)
     say "$1: waiting for a gap between scans"
     env --unset=XDG_DATA_HOME --unset=PI3_TIMELAPSE_FILE_NAME "${own[@]}" \
-        "$tools/wait-for-gap" "$home/$from/bin/timelapsectl" "$scope" ${rig:+--rig "$rig"} || ! is_ready "$1"
+        "$tools/wait-for-gap" "$ctl" "$scope" ${rig:+--rig "$rig"} || ! is_ready "$1"
 }
 
 # Brings environment $1 into use, and restarts services one after another; $2 and $3 as for units_to_restart. Fails if
@@ -153,7 +154,7 @@ use_environment() {
     local unit from was_ready updated=()
     keep_units "$1" || return
     for unit in $(units_to_restart "$@"); do
-        if ! wait_for_gap "$unit"; then
+        if ! wait_for_gap "$unit" "$1"; then
             say "$unit: left running with the version before; the new one comes with its next start, in mid-scan too by:" \
                 "${systemctl[*]} restart $unit"
             continue

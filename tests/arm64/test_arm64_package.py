@@ -1,6 +1,6 @@
 """The package of arm64, as a Raspberry Pi has it, in an emulated Debian.
 
-It takes half an hour, so the test command runs it only when it is asked for: `tests/run arm64`.
+It takes half an hour for each release, so the test command runs it only when it is asked for: `tests/run arm64`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from container import Rig
-from debian import BOOKWORM, base_root
+from debian import base_root, on_every_release
 from host import run_on_host, scratch
 from packages import apt_install, build_package
 
@@ -30,17 +30,24 @@ def emulator() -> None:
         (BINFMT / "register").write_text(QEMU.read_text())
 
 
-def test_package_of_arm64_is_installed_and_its_demo_holds(tmp_path):
-    """The package that this machine builds makes its environment there, and the demo finds all of it true."""
-    package = build_package(tmp_path, "--arch", "arm64")
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    """Return the package that this machine builds."""
+    return build_package(tmp_path_factory.mktemp("package"), "--arch", "arm64")
+
+
+@on_every_release
+def test_package_of_arm64_is_installed_and_its_demo_holds(package, release):
+    """It makes its environment there, with the extras of the release's Python, and the demo finds all of it true."""
     with scratch() as place:
-        rig = Rig(place, [base_root(BOOKWORM, architecture="arm64")])
+        rig = Rig(place, [base_root(release, architecture="arm64")])
         try:
             assert rig.build("uname", "-m").stdout.strip() == "aarch64"
             rig.build(*apt_install(rig, package))
             extras = "import serial, gphoto2, gpiod, httpx, tenacity, PIL.Image"
             environment = Path("/opt/plant-imager-timelapsed")
             rig.build(str(environment / rig.path(f"{environment}/bin").readlink() / "python3"), "-c", extras)
+            assert rig.build("python3", "--version").stdout.startswith(f"Python {release.python}.")
             said = rig.build("timelapsectl", "demo").stdout
         finally:
             rig.remove()

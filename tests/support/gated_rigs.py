@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TAKE_SCAN = """\
 #!/bin/sh
+[ "$ATTEMPT" -gt "$2" ] || exit 1
 while [ ! -e "/etc/end-of-scan-$1" ]; do sleep 0.2; done
 echo picture > 1.jpg
 """
@@ -25,7 +26,7 @@ clock = "trust"
 stall_timeout = "1h"
 
 [drivers.command]
-argv = ["take-scan", "{name}"]
+argv = ["take-scan", "{name}", "{failures}"]
 """
 
 OF_DAEMON = "plantimager/timelapse/daemon/main.py"
@@ -37,20 +38,28 @@ if {condition}:
 
 
 class GatedRig(TimelapseService):
-    """The service of a rig that takes its first slot until `end_scan`; the others are hours away."""
+    """The service of a rig that takes its first slot until `end_scan`; the others are hours away.
+
+    Attempts of it fail before, as many as ``failures``.
+    """
+
+    def __init__(self, rig: Rig, name: str, failures: int = 0) -> None:
+        super().__init__(rig, name)
+        self._failures = failures
 
     def scan(self) -> None:
         """Write the configuration of a rig whose scan begins when its service starts."""
         self.rig.write("/usr/local/bin/take-scan", TAKE_SCAN, mode=0o755)
-        self.configure(CONFIGURATION.format(name=self.name))
-        self.define(self.name, interval="5h", grace=3600)
+        self.configure(CONFIGURATION.format(name=self.name, failures=self._failures))
+        self.define(self.name, interval="5h", grace=3600, retries=self._failures)
 
     def wait_for_scan(self) -> None:
         """Return when the scan is being taken."""
         self.rig.wait_until(self._is_scanning, what=f"{self.name} is scanning")
 
     def _is_scanning(self) -> bool:
-        return self.facts()["scanning"] is not None
+        is_last = self.records().get(0, {}).get("attempt") == self._failures + 1
+        return is_last and self.facts()["scanning"] is not None
 
     def end_scan(self) -> None:
         """Let the scan that is being taken come to its end."""
@@ -62,14 +71,15 @@ class GatedRig(TimelapseService):
         return self.show("MainPID")
 
     def is_whole(self) -> bool:
-        """Whether the first slot was taken in one attempt, which nothing interrupted."""
+        """Whether the first slot was taken in the first attempt that could succeed, which nothing interrupted."""
         record = self.records().get(0, {})
-        return (record.get("status"), record.get("attempt"), record.get("interruptions")) == ("succeeded", 1, 0)
+        seen = (record.get("status"), record.get("attempt"), record.get("interruptions"))
+        return seen == ("succeeded", self._failures + 1, 0)
 
 
-def start_scanning(rig: Rig, *names: str) -> list[GatedRig]:
-    """Return rigs of which each is taking a scan; the machine is on, and timelapsed installed."""
-    rigs = [GatedRig(rig, name) for name in names]
+def start_scanning(rig: Rig, *names: str, again: str = "") -> list[GatedRig]:
+    """Return rigs of which each is taking a scan, one ``again``; the machine is on, and timelapsed installed."""
+    rigs = [GatedRig(rig, name, failures=int(name == again)) for name in names]
     for each in rigs:
         each.scan()
         each.systemctl("enable")

@@ -46,3 +46,38 @@ def apt_install(machine: Rig, package: Path) -> tuple[str, ...]:
     """Put a package on a machine; return the command that installs it."""
     shutil.copy(package, machine.path("/root"))
     return ("apt-get", "install", "--yes", f"/root/{package.name}")
+
+
+PYTHON: Final = """\
+#!/bin/sh
+case "$2" in "import sys; print(*sys.version_info[:2])") echo {answer}; exit ;; esac
+{first}
+exec /usr/bin/python3.11 "$@"
+"""
+CONTROL: Final = """\
+Package: python3-of-tomorrow
+Version: {version}
+Architecture: all
+Maintainer: nobody <nobody@plant-imager.invalid>
+Replaces: python3-minimal
+Description: another /usr/bin/python3
+"""
+
+
+def python_package(directory: Path, version: str, answer: str, first: str = "") -> Path:
+    """Return a package with another ``/usr/bin/python3`` for Debian 12, which gives another version of itself."""
+    root = directory / f"python-{version}"
+    (root / "DEBIAN").mkdir(parents=True)
+    (root / "DEBIAN/control").write_text(CONTROL.format(version=version))
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "usr/bin/python3").write_text(PYTHON.format(answer=answer, first=first))
+    (root / "usr/bin/python3").chmod(0o755)
+    made = directory / f"python-{version}.deb"
+    run_on_host(["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(root), str(made)])
+    return made
+
+
+def install_file(machine: Rig, package: Path) -> tuple[str, ...]:
+    """Put a package on a machine; return the command that installs it by dpkg alone."""
+    shutil.copy(package, machine.path("/root"))
+    return ("dpkg", "--install", f"/root/{package.name}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,62 @@ def test_store_is_readable_by_the_service_account_alone(rig):
     assert {path.split("/")[4] for path in seen} == {"datasets"}
     assert [path for path in seen if "/tl/images/" in path]
     assert rig.run(*readable, user="eve", check=False).stdout == ""
+
+
+COMMAND = 'driver = "command"\nclock = "trust"\n[drivers.command]\nargv = [{argv}]\n'
+DATASETS = 'clock = "trust"\ndatasets = "{directory}"\n'
+HIDDEN = "the service may not run it or can't see it (homes and the /tmp of others are hidden from it)"
+
+
+def test_check_judges_inside_the_sandbox_of_the_service(rig):
+    """What root or a member of the group can run, write and import, and the service can't, is told by `check`."""
+    settings = f"{CONFIGURATION}/timelapsed.toml"
+    rig.write(settings, configuration())
+    rig.build("useradd", "--create-home", "--groups=plant-imager", "ada")
+    for directory in ("/home/ada", "/root", "/srv/scans"):
+        rig.path(directory).mkdir(exist_ok=True)
+        rig.path(directory).chmod(0o755)
+    programs = {name: f"{name}/take" for name in ("/home/ada", "/root", "/usr/local/bin")}
+    for path in programs.values():
+        rig.write(path, "#!/home/ada/sh\n" if path.startswith("/usr") else "#!/bin/sh\n", mode=0o755)
+    rig.write("/home/ada/sh", "#!/bin/sh\n", mode=0o755)
+    rig.write("/usr/local/bin/closed", "#!/bin/sh\n", mode=0o700)
+    rig.path("/usr/local/bin/link").symlink_to("/root/take")
+    rig.boot()
+    rig.write("/tmp/take", "#!/bin/sh\n", mode=0o755)
+    rig.run("chown", "plant-imager:", "/srv/scans")
+
+    def check(text: str, user: str = "", *before: str) -> tuple[int, str]:
+        """Return the exit code and what is said that the service alone finds, or that nobody judges."""
+        rig.write(settings, text)
+        done = rig.run(*before, "timelapsectl", "check", user=user, check=False)
+        assert done.stderr == ""
+        lines = [line for line in done.stdout.splitlines() if "by the service" in line or "not judged" in line]
+        return done.returncode, " ".join(lines)
+
+    for argv in ('"/home/ada/take"', '"/root/take"', '"link"', '"sh", "/tmp/take"', '"sh", "/home/ada/take"'):
+        code, said = check(COMMAND.format(argv=argv))
+        assert HIDDEN in said or (code, "is not there" in said) == (78, True), (argv, said)
+    for user in ("", "ada"):
+        assert "take can't be run: /home/ada/sh, which its" in check(COMMAND.format(argv='"take"'), user)[1]
+    assert check(COMMAND.format(argv='"closed"'))[0] == 78
+    assert "/srv/scans: Read-only file system" in check(DATASETS.format(directory="/srv/scans"))[1]
+    assert "the service sees no homes" in check(DATASETS.format(directory="/home/ada/scans"))[1]
+    assert "the service has a /tmp of its own" in check(DATASETS.format(directory="/tmp/scans"))[1]
+    rig.write("/srv/libraries/serial.py", "class Serial: pass\nclass SerialException(Exception): pass\n")
+    grbl = 'driver = "grbl"\n[drivers.grbl]\nport = "/dev/ttyACM0"\n[drivers.grbl.cameras.top]\n'
+    grbl += 'kind = "command"\nargv = ["/bin/true", "{output}"]\n'
+    code, said = check(grbl, "", "env", "PYTHONPATH=/srv/libraries")
+    assert (code, "systemd/install --extras grbl" in said) == (78, True), said
+    rig.path(settings).chmod(0o600)
+    done = rig.run("timelapsectl", "check", check=False)
+    assert f"{settings}, by the service: {settings}: can't be read" in done.stdout
+    rig.write(settings, TRUST)
+    rig.run("chown", "plant-imager:", settings)
+    rig.run("chmod", "600", settings)
+    assert rig.run("timelapsectl", "check", user="ada").stdout.startswith(f"{settings}: fine")
+    rig.run("systemctl", "stop", UNIT)
+    assert "no daemon runs, so what its account may read, run, write and import was not judged" in check(TRUST)[1]
 
 
 @on_every_release
@@ -185,18 +243,54 @@ def test_picamera2_that_is_not_there_is_told_before_anything_is_changed(bare_rig
     assert everything_below(bare_rig) == before
 
 
-def test_package_without_a_wheel_for_this_machine_is_told_before_anything_is_changed(bare_rig):
-    """Where it would take a compiler, the service that runs stays as it is."""
-    wheels = [path for path in bare_rig.path(WHEELS).iterdir() if path.name.startswith("gphoto2-")]
-    assert wheels
-    for path in wheels:
+BACKEND = """\
+import zipfile
+NAME = "gphoto2-99-py3-none-any.whl"
+def build_wheel(directory, settings=None, metadata=None):
+    with zipfile.ZipFile(f"{directory}/{NAME}", "w") as wheel:
+        wheel.writestr("gphoto2.py", "BUILT = True")
+        info = "gphoto2-99.dist-info"
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: gphoto2\\nVersion: 99\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return NAME
+"""
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def offer_source_alone(machine: Rig) -> None:
+    """Leave of gphoto2 a source in the directory of wheels, as a registry has it for a machine without a wheel."""
+    for path in machine.path(WHEELS).glob("gphoto2-*"):
         path.unlink()
+    files = {"backend.py": BACKEND, "pyproject.toml": PYPROJECT, "PKG-INFO": "Name: gphoto2\nVersion: 99\n"}
+    with tarfile.open(machine.path(f"{WHEELS}/gphoto2-99.tar.gz"), "w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"gphoto2-99/{name}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_package_without_a_wheel_for_this_machine_takes_a_compiler(bare_rig):
+    """Without one, the packages of apt that help are told, and nothing was changed; with it, the package is built."""
+    offer_source_alone(bare_rig)
+    bare_rig.build("touch", "/var/tmp")
     before = everything_below(bare_rig)
-    done = bare_rig.build(INSTALL, "--wheels", WHEELS, "--extras", "gphoto2", check=False)
+    extras = ("--extras", "gphoto2,grbl")
+    done = bare_rig.build(INSTALL, "--wheels", WHEELS, *extras, check=False)
     assert done.returncode == 1
-    assert "gphoto2" in done.stderr
-    assert f"nothing was changed: {WHEELS} lacks packages for this machine" in done.stderr
-    assert everything_below(bare_rig).keys() - before.keys() <= {f"{bare_rig.upper}/opt"}
+    assert re.search(r"nothing was changed: gphoto2 has no wheel for this machine \(\w+, Python 3\.\d+", done.stderr)
+    assert "first: apt install build-essential python3-dev pkg-config libgphoto2-dev\n" in done.stderr
+    assert everything_below(bare_rig) == before
+    for program in ("cc", "pkg-config"):
+        bare_rig.write(f"/usr/bin/{program}", "#!/bin/sh\n", mode=0o755)
+    done = bare_rig.build(INSTALL, "--wheels", WHEELS, *extras, check=False)
+    assert "first: apt install python3-dev\n" in done.stderr
+    include = bare_rig.build("python3", "-c", "import sysconfig; print(sysconfig.get_path('include'))").stdout.strip()
+    bare_rig.write(f"{include}/Python.h", "")
+    said = bare_rig.build(INSTALL, "--wheels", WHEELS, *extras).stdout.splitlines()
+    assert said[0] == "no wheel for this machine, so a compiler builds: gphoto2"
+    assert imports(bare_rig, "gphoto2; gphoto2.BUILT")
+    assert list(bare_rig.path("/var/tmp").iterdir()) == []
 
 
 def test_datasets_elsewhere_are_one_option(rig):

@@ -10,17 +10,20 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from container import Rig
 from debian import BOOKWORM, INSTALL_WITHIN, PACKAGES, SOURCES, base_root, on_every_release
 from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, start_scanning
-from packages import PACKAGE, apt_install, build_package, other_version
+from packages import PACKAGE, apt_install, build_package, install_file, other_version, python_package
 from tree import CONFIG, SUPPORT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from container import Rig
+    from debian import Release
 
 UNIT = f"{PACKAGE}.service"
+CONFIGURATION = "/etc/plant-imager3-app"
 TRUST = 'clock = "trust"\n'
 ASK_NODE_EXPORTER = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
 
@@ -37,19 +40,38 @@ def newer_package(package) -> Path:
     return other_version(package, "9.1", newer)
 
 
+@pytest.fixture(scope="module")
+def packaged(layers, debians, package) -> Iterator[Callable[[Release], tuple[Path, ...]]]:
+    """Return a function that gives the layers of a machine on which the package was installed while it was off."""
+    made: dict[Release, Rig] = {}
+
+    def of(release: Release) -> tuple[Path, ...]:
+        bare = debians[release].bare
+        if release not in made:
+            made[release] = Rig(layers, bare)
+            made[release].write(f"{CONFIGURATION}/timelapsed.toml", TRUST)
+            made[release].build(*apt_install(made[release], package))
+        return (made[release].upper, *bare)
+
+    yield of
+    for builder in made.values():
+        builder.remove()
+
+
 @pytest.fixture
-def machine(new_rig, debian) -> Rig:
-    """Return a bare machine, which is on."""
-    rig = new_rig(*debian.bare)
-    rig.write("/etc/plant-imager3-app/timelapsed.toml", TRUST)
+def machine(new_rig, packaged, release) -> Rig:
+    """Return a machine that is on, with the package installed."""
+    rig = new_rig(*packaged(release))
     rig.boot()
     return rig
 
 
 @on_every_release
 def test_upgrade_interrupts_no_scan(machine, package, newer_package):
-    """The package makes a service that is up; while two rigs scan, the upgrade waits for the end of each one's scan."""
-    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    """The package makes a service that is up. While two rigs scan, a third one and the same version again restart none.
+
+    An upgrade waits for the end of each one's scan, of which one is a second attempt.
+    """
     assert [machine.show(UNIT, fact) for fact in ("ActiveState", "User", "UnitFileState")] == [
         "active",
         "plant-imager",
@@ -58,18 +80,23 @@ def test_upgrade_interrupts_no_scan(machine, package, newer_package):
     assert "no timelapse" in machine.run("timelapsectl", "status").stdout
     assert machine.path("/usr/share/man/man1/timelapsectl.1.gz").exists()
     assert "Subject: " in machine.run("journalctl", "--catalog", f"--unit={UNIT}").stdout
-    rigs = start_scanning(machine, "left", "right")
+    rigs = start_scanning(machine, "left", "right", again="left")
     before = [each.pid for each in rigs]
+    third = GatedRig(machine, "third")
+    third.configure()
+    third.systemctl("enable")
+    third.systemctl("start")
+    assert third.show("ActiveState") == "active"
     machine.run("apt-get", "install", "--reinstall", "--yes", f"/root/{package.name}", within=INSTALL_WITHIN)
     assert [each.pid for each in rigs] == before
     nameless = machine.show(UNIT, "MainPID")
     assert_update_interrupts_no_scan(machine, rigs, *apt_install(machine, newer_package))
     assert machine.show(UNIT, "MainPID") not in {nameless, "0"}
+    assert third.show("ActiveState") == "active"
 
 
 def test_upgrade_that_does_not_become_ready_is_taken_back(machine, package):
     """The upgrade fails and says so; the rig runs on in the version before, and the next upgrade works as ever."""
-    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
     bad = other_version(package, "9.2", broken())
     done = machine.run(*apt_install(machine, bad), check=False, within=INSTALL_WITHIN)
     assert done.returncode != 0
@@ -80,24 +107,53 @@ def test_upgrade_that_does_not_become_ready_is_taken_back(machine, package):
     assert machine.show(UNIT, "ActiveState") == "active"
 
 
+def test_another_python_makes_another_environment_between_scans(machine, tmp_path):
+    """The trigger of its path does it when dpkg unpacks it. Where that fails, the rig runs on, and that is said."""
+    rigs = start_scanning(machine, "left")
+    old = environments(machine)
+    before = rigs[0].pid
+    unusable = python_package(tmp_path, "1", "3 99", "[ \"$2\" != venv ] || { echo 'venv is missing' >&2; exit 1; }")
+    done = machine.run(*install_file(machine, unusable), check=False, within=INSTALL_WITHIN)
+    assert done.returncode != 0
+    assert "no environment can be made for this machine's Python: see above" in done.stderr
+    assert f"after a correction: dpkg --configure {PACKAGE}" in done.stderr
+    assert (rigs[0].pid, environments(machine)) == (before, old)
+    machine.run(*install_file(machine, python_package(tmp_path, "2", "3 12")), check=False, within=INSTALL_WITHIN)
+    assert_update_interrupts_no_scan(machine, rigs, "dpkg", "--configure", PACKAGE)
+    assert len(environments(machine)) == 1
+    assert environments(machine) != old
+    (left,) = start_scanning(machine, "right")
+    assert_update_interrupts_no_scan(machine, [left], *install_file(machine, python_package(tmp_path, "3", "3 13")))
+    assert machine.run("dpkg", "--audit").stdout == ""
+
+
+def environments(machine: Rig) -> list[str]:
+    """Return the names of the Python environments that there are."""
+    return [path.name for path in machine.path(f"/opt/{PACKAGE}").iterdir() if not path.is_symlink()]
+
+
 @on_every_release
 def test_purge_leaves_the_timelapses(machine, package):
-    """Removal keeps the configuration, purging removes it; the data and the account that owns them stay."""
-    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    """Removal keeps the configuration, also for the next installation; purging removes it. Data and account stay."""
     left = GatedRig(machine, "left")
     left.configure()
     left.systemctl("enable")
     left.systemctl("start")
     machine.run("touch", "/var/lib/plant-imager3-app/kept")
-    machine.write("/etc/plant-imager3-app/of-another-program", "")
+    machine.write(f"{CONFIGURATION}/of-another-program", "")
     machine.run("apt-get", "remove", "--yes", PACKAGE, within=INSTALL_WITHIN)
     assert [machine.show(unit, "LoadState") for unit in (UNIT, left.unit)] == ["not-found"] * 2
-    assert machine.path("/etc/plant-imager3-app/timelapsed.toml").read_text() == TRUST
+    assert machine.path(f"{CONFIGURATION}/timelapsed.toml").read_text() == TRUST
     assert not machine.path(f"/opt/{PACKAGE}").exists()
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    assert [machine.show(UNIT, fact) for fact in ("ActiveState", "UnitFileState")] == ["active", "enabled"]
+    assert machine.show(left.unit, "UnitFileState") == "enabled"
+    assert machine.path(f"{CONFIGURATION}/timelapsed.toml").read_text() == TRUST
     said = machine.run("apt-get", "purge", "--yes", PACKAGE, within=INSTALL_WITHIN).stdout
+    assert [machine.show(unit, "LoadState") for unit in (UNIT, left.unit)] == ["not-found"] * 2
     assert "left: /var/lib/plant-imager3-app" in said
     assert "left: /etc/plant-imager3-app, which holds other files" in said
-    assert [path.name for path in machine.path("/etc/plant-imager3-app").iterdir()] == ["of-another-program"]
+    assert [path.name for path in machine.path(CONFIGURATION).iterdir()] == ["of-another-program"]
     assert machine.path("/var/lib/plant-imager3-app/kept").exists()
     assert machine.run("getent", "passwd", "plant-imager").returncode == 0
     assert machine.run("find", "/etc", "/usr", "-name", f"*{PACKAGE}*").stdout == ""
@@ -112,7 +168,6 @@ def test_package_and_installer_exclude_each_other(rig, machine, package):
     state = rig.run("dpkg-query", "--show", "--showformat=${db:Status-Status}", PACKAGE, check=False).stdout
     assert state in {"", "not-installed"}
     assert rig.show(UNIT, "FragmentPath") == f"/usr/local/lib/systemd/system/{UNIT}"
-    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
     subprocess.run(["cp", "-R", rig.path(SOURCES), machine.path(SOURCES)], check=True)
     for options in ((), ("--uninstall",)):
         refused = machine.run(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", *options, check=False)
@@ -167,6 +222,7 @@ def play(fleet, package, directory):
         "ANSIBLE_CONNECTION_PLUGINS": str(SUPPORT / "ansible_plugins"),
         "ANSIBLE_LOCAL_TEMP": str(directory / "ansible"),
         "ANSIBLE_HOME": str(directory / "ansible-home"),
+        "ANSIBLE_PIPELINING": "True",
         "LC_ALL": "C.UTF-8",
     }
     command = ["ansible-playbook", "--inventory", str(inventory), str(CONFIG / "fleet/ansible/rigs.yml")]

@@ -43,8 +43,11 @@ def in_use(machine: Rig) -> str:
 
 
 def test_rig_is_added_and_all_are_updated_while_two_take_scans(machine):
-    """A third rig, and the same version again, restart none; a new version waits for the end of each one's scan."""
-    rigs = start_scanning(machine, "left", "right")
+    """A third rig, and the same version again, restart none; a new version waits for the end of each one's scan.
+
+    One of them takes its slot in a second attempt.
+    """
+    rigs = start_scanning(machine, "left", "right", again="left")
     before = [each.pid for each in rigs]
     third = GatedRig(machine, "third")
     third.configure()
@@ -72,14 +75,24 @@ def test_extras_of_an_added_rig_restart_no_other_rig(machine):
     machine.wait_until(left.is_whole, what="the scan is whole")
 
 
-def test_update_now_restarts_in_mid_scan(machine):
-    """With `--now` nothing is waited for; the slot is attempted again."""
+def test_scan_that_outlasts_the_wait_goes_on_and_now_restarts_in_its_middle(machine):
+    """After the longest wait the rig runs on with its version, which is said; with `--now` nothing is waited for."""
     (left,) = start_scanning(machine, "left")
-    before = left.pid
+    before, old = left.pid, in_use(machine)
+    program = machine.path(f"{SOURCES}/systemd/wait-for-gap")
+    patient = program.read_text()
+    program.write_text(patient.replace("LONGEST = timedelta(hours=2)", "LONGEST = timedelta(seconds=1)"))
     change_version(machine)
+    said = install(machine, "--rig", "left").stdout
+    assert "no longer waiting: a scan of slot 0 is being taken" in said
+    assert f"{left.unit}: left running with the version before" in said
+    assert (left.pid, in_use(machine) != old) == (before, True)
+    assert machine.path(f"{ENVIRONMENT}/{old}/timelapsed").exists()
+    program.write_text(patient)
     said = install(machine, "--rig", "left", "--now").stdout
     assert "waiting" not in said
     assert left.pid not in {before, "0"}
+    assert not machine.path(f"{ENVIRONMENT}/{old}").exists()
     left.end_scan()
     machine.wait_until(lambda: left.records().get(0, {}).get("status") == "succeeded", what="the slot is taken")
 

@@ -25,6 +25,7 @@ OURS, THEIRS = "plantimager-timelapse", "plantimager.controller"
 BUILD_BACKENDS = ("hatchling>=1.27", "setuptools>=75")
 LIMIT = 120
 """Seconds."""
+QUIETLY = ("--quiet", "--disable-pip-version-check", "--no-input")
 
 STAND_IN = {
     "plantimager/controller/__init__.py": "",
@@ -62,17 +63,12 @@ def output_of(*command: object) -> list[str]:
     return run.stdout.splitlines()
 
 
-def pip(*words: object) -> None:
-    """Run pip."""
-    output_of(sys.executable, "-m", "pip", *words, "--quiet", "--disable-pip-version-check", "--no-input")
-
-
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory) -> Path:
-    """Return a directory with what we import, linked from the environment of this test, and with build backends."""
+    """Return a directory with what we import, linked from the environment of this test, with pip and build backends."""
     directory = tmp_path_factory.mktemp("libraries")
-    pip("install", "--target", directory, *BUILD_BACKENDS)
-    wanted, seen = [*requirements_of(OURS)], set()
+    output_of(sys.executable, "-m", "pip", "install", *QUIETLY, "--target", directory, *BUILD_BACKENDS)
+    wanted, seen = ["pip", *requirements_of(OURS)], set()
     while wanted:
         name = wanted.pop()
         if name not in seen:
@@ -131,8 +127,8 @@ class Environment:
         (self.site / "libraries.pth").write_text(f"{libraries}\n")
 
     def pip(self, *words: object) -> None:
-        """Run pip on this environment."""
-        pip("--python", self.programs / "python", *words)
+        """Run pip in this environment: with ``--python`` it would start itself twice."""
+        output_of(self.programs / "python", "-m", "pip", *words, *QUIETLY)
 
     def install(self, *what: object) -> None:
         """Install a wheel or, after ``-e``, a project; again where it is installed."""
