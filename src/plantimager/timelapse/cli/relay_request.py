@@ -8,6 +8,7 @@ import msgspec
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere, Server, connect
 from plantimager.timelapse.channel.relay_status import RelayStatus, describe_relay, describe_status
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import identity, trusted_users
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.places import RELAY
@@ -79,7 +80,9 @@ def relay_lines(session: Session) -> Iterator[str]:
     try:
         state = relay_state(session, LOOK_SECONDS)
     except (TimelapsedError, OSError):
-        yield from describe_relay(session.places.relay_state, now)
+        with acting_as_owner(session.places.relay_state):
+            found = [*describe_relay(session.places.relay_state, now)]
+        yield from found
         return
     yield from describe_status(state.status, now)
     yield from state.removed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import asdict, replace
 
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.relay_request import relay_lines
@@ -113,8 +114,9 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         found = (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
 
     search = threading.Thread(target=find, daemon=True)
-    search.start()
-    search.join(ASIDE_SECONDS)
+    with acting_as_owner(session.store.parent):
+        search.start()
+        search.join(ASIDE_SECONDS)
     return found
 
 
@@ -132,7 +134,8 @@ def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | N
         with configured_driver(session.places) as driver:
             return None if held is None else estimate_bytes(driver, held.configuration or {})
 
-    return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
+    with acting_as_owner(session.store.parent):
+        return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
 
 
 class _Looks:
