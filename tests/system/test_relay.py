@@ -142,6 +142,39 @@ def test_the_password_is_in_no_line_of_the_journal(service):
     assert PASSWORD not in service.rig.run("systemctl", "show", RELAY).stdout
 
 
+def test_member_of_the_group_asks_the_relay_without_sudo(service):
+    """Looks, has datasets compared again, and is named in the journal; another user reads one clear sentence."""
+    delivered(service, 1)
+    rig = service.rig
+    for user in ("ada", "eve"):
+        rig.run("useradd", "--create-home", user)
+    rig.run("usermod", "-aG", "plant-imager", "ada")
+
+    def ctl(*arguments: str, user: str = "ada"):
+        return rig.run("timelapsectl", *arguments, user=user, check=False)
+
+    assert "relay: 2 of 2 delivered (plantdb)\n" in ctl("status").stdout
+    assert ctl("deliver").stdout.startswith("2 of 2 delivered (plantdb), ")
+    assert ctl("verify").stdout.splitlines()[-1] == "no damage found"
+    forgotten = ctl("deliver", "--forget", "tl_0")
+    assert forgotten.stdout == "1 dataset forgotten; each is compared again\n", forgotten
+    entry = rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivery_asked")
+    assert "forget tl_0 by ada: 1 dataset forgotten" in entry["MESSAGE"]
+    rig.wait_until(lambda: ctl("deliver").stdout.startswith("2 of 2 delivered"), what="the comparison")
+    for command in (["deliver"], ["deliver", "--retry"], ["notify", "--test"]):
+        refused = ctl(*command, user="eve")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "only root and members of the group plant-imager may ask this relay" in refused.stderr
+    rig.run("systemctl", "stop", RELAY)
+    stopped = ctl("deliver", "--retry")
+    assert (stopped.returncode, "error: the relay is not running" in stopped.stderr) == (69, True)
+    assert "hint: start it with: systemctl start plant-imager-timelapse-relay" in stopped.stderr
+    closed = ctl("deliver")
+    assert (closed.returncode, "is for its service and root only" in closed.stderr) == (69, True), closed
+    assert service.ctl("deliver").splitlines()[-1].startswith("the relay is not running; start it with: ")
+    rig.run("systemctl", "start", RELAY)
+
+
 def test_the_sandbox_has_store_and_datasets_read_only(service):
     """And the relay is the daemon's account, without privileges."""
     delivered(service, 1)

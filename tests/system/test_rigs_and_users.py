@@ -124,6 +124,7 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
     rig.build("usermod", "-aG", "plant-imager", "ada")
     for user in ("ada", "eve"):
         rig.write(f"/home/{user}/mine.toml", definition("mine", interval="1h"))
+        rig.write(f"/home/{user}/other.toml", definition("other", interval="1h"))
         rig.build("chown", "-R", f"{user}:", f"/home/{user}")
     rig.boot()
     service.wait_for("idle")
@@ -151,7 +152,15 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
         assert (cancelled.returncode, "mine is cancelled" in cancelled.stdout) == (0, True), cancelled
         assert any("cancelled" in line for line in seen)
     assert service.read()["extra"]["timelapsed"]["ending"]["who"] == "ada"
-    for command in (["status"], ["start", "/home/eve/mine.toml"], ["cancel"], ["rig", "home"]):
+    verified = ctl("verify")
+    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "no damage found"), verified
+    assert f"{service.store}: mine, 3 slots" in verified.stdout
+    assert ctl("start", "/home/ada/other.toml").returncode == 0
+    assert ctl("names", "archives").stdout == "mine\n"
+    drawn = ctl("timeline", "mine")
+    assert (drawn.returncode, "mine" in drawn.stdout) == (0, True), drawn
+    assert f"{service.storage}/history/mine.json: mine, 3 slots" in ctl("verify").stdout
+    for command in (["status"], ["start", "/home/eve/mine.toml"], ["cancel"], ["rig", "home"], ["timeline", "mine"]):
         refused = ctl(*command, user="eve")
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "only root and members of the group plant-imager may ask this daemon" in refused.stderr
@@ -159,6 +168,9 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
     service.systemctl("stop")
     stopped = ctl("start", "/home/ada/mine.toml")
     assert (stopped.returncode, "nothing was done: the service was stopped" in stopped.stderr) == (69, True)
+    unjudged = ctl("verify")
+    assert (unjudged.returncode, "2 things could not be judged" in unjudged.stdout) == (69, True), unjudged
+    assert "systemctl start plant-imager-timelapsed" in unjudged.stdout
 
 
 def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):

@@ -118,5 +118,7 @@ def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[A
 
 def refusal_of(problem: BaseException) -> Answer:
     """Return the answer to a request that was refused with an error, and its hint."""
-    hint = getattr(problem, "hint", None)
-    return Answer(accepted=False, message=f"{problem}{f'; {hint}' if hint else ''}")
+    hint, words = getattr(problem, "hint", None), str(problem)
+    if isinstance(problem, OSError) and problem.strerror:
+        words = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
+    return Answer(accepted=False, message=f"{words}{f'; {hint}' if hint else ''}")

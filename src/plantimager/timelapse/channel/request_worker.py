@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
+from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,8 @@ class RequestWorker:
             return
         try:
             answer = find(request)
+        except (TimelapsedError, OSError) as refused:
+            answer = refusal_of(refused)
         except Exception as problem:  # noqa: BLE001 - see above
             self._report(request, problem)
             answer = refusal_of(problem)

@@ -63,8 +63,9 @@ def ask_daemon(
     body: Mapping[str, Any],
     files: Sequence[bytes] = (),
     is_in_progress: Callable[[], bool] = lambda: False,
+    within: float | None = None,
 ) -> Answer:
-    """Send the daemon a request, and return its answer.
+    """Send the daemon a request, and return its answer. It has ``within`` seconds, else the usual time.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def ask_daemon(
     TimelapsedError
         As `connect` and `Connection.ask`.
     """
-    with connect_daemon(session) as daemon:
+    with connect_daemon(session, within) as daemon:
         if daemon is None:
             raise _not_there(session)
         return daemon.ask(command, {**body, **identity(session)}, files, is_in_progress)

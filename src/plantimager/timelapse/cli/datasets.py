@@ -8,6 +8,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.migration import ForeignDataset, NotMigrated, finish_interrupted, migrate_dataset
 from plantimager.timelapse.settings.config import read_daemon_config
@@ -32,13 +33,18 @@ def run_datasets(options: argparse.Namespace, session: Session) -> int:
     OSError
         The directory can't be read, or not be written.
     """
-    directory = options.directory or session.places.datasets_in(
-        read_daemon_config(session.places.find_config())[0].datasets
-    )
-    if not options.dry_run and not os.access(directory, os.W_OK | os.X_OK) and directory.exists():
+    named = read_daemon_config(session.places.find_config())[0].datasets if options.directory is None else None
+    directory = options.directory or session.places.datasets_in(named)
+    owned = session.store.parent if options.directory is None else directory
+    with acting_as_owner(owned):
+        return _migrate(directory, session, dry_run=options.dry_run)
+
+
+def _migrate(directory: Path, session: Session, *, dry_run: bool) -> int:
+    if not dry_run and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True) and directory.exists():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
     with _alone_in(directory):
-        return _migrate_all(directory, session, dry_run=options.dry_run)
+        return _migrate_all(directory, session, dry_run=dry_run)
 
 
 def _migrate_all(directory: Path, session: Session, *, dry_run: bool) -> int:

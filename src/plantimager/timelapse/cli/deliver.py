@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.channel.delivery_report import describe_targets
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.relay_status import read_relay_status
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -56,7 +57,8 @@ def _by_files(session: Session) -> Iterator[str]:
     directory = session.places.relay_state
     ledgers = {name: Ledger(session.places.ledger(name)) for name in targets}
     try:
-        yield from describe_targets(directory, ledgers, read_relay_status(directory), session.clock.now())
+        with acting_as_owner(directory):
+            yield from [*describe_targets(directory, ledgers, read_relay_status(directory), session.clock.now())]
     except PermissionError:
         closed = f"the relay is not running, and {directory} is for its service and root only"
         raise RelayNotThere(closed, hint=f"start it with: {start_hint(session)}; or look with sudo") from None

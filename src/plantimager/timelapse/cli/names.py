@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.archive_source import archive_names
 from plantimager.timelapse.cli.known_rigs import find_rig_names
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -37,8 +38,9 @@ def _rigs(session: Session) -> Iterator[str]:
 
 
 def _archives(session: Session) -> Iterator[str]:
-    """Yield the ended timelapses, to whoever may read their directory."""
-    yield from sorted(path.stem for path in session.places.history.glob("*.json"))
+    """Yield the ended timelapses, by their files or by the daemon."""
+    with suppress(TimelapsedError, OSError):
+        yield from archive_names(session, ANSWER_SECONDS)
 
 
 def _slots(session: Session) -> Iterator[str]:

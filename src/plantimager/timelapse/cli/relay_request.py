@@ -16,6 +16,7 @@ from plantimager.timelapse.channel.relay_status import (
     read_relay_status,
     relay_status_path,
 )
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import identity, trusted_users
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.places import RELAY
@@ -86,12 +87,15 @@ def running_status(session: Session) -> RelayStatus | None:
     with suppress(TimelapsedError, OSError):
         return relay_state(session, LOOK_SECONDS).status
     directory = session.places.relay_state
-    return read_relay_status(directory) if running_daemon(relay_status_path(directory)) else None
+    with acting_as_owner(directory):
+        return read_relay_status(directory) if running_daemon(relay_status_path(directory)) else None
 
 
 def last_status(session: Session) -> RelayStatus | None:
     """Return what the relay says of itself, or said when it last ran."""
-    return running_status(session) or read_relay_status(session.places.relay_state)
+    status, directory = running_status(session), session.places.relay_state
+    with acting_as_owner(directory):
+        return status or read_relay_status(directory)
 
 
 def relay_lines(session: Session) -> Iterator[str]:
@@ -100,7 +104,9 @@ def relay_lines(session: Session) -> Iterator[str]:
     try:
         state = relay_state(session, LOOK_SECONDS)
     except (TimelapsedError, OSError):
-        yield from describe_relay(session.places.relay_state, now)
+        with acting_as_owner(session.places.relay_state):
+            found = [*describe_relay(session.places.relay_state, now)]
+        yield from found
         return
     yield from describe_status(state.status, now)
     yield from state.removed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import connect_daemon
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
@@ -43,12 +44,16 @@ class SnapshotSource:
                     return self._by_daemon(daemon.ask("status", {"seen": self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:
             return self._from_files(problem)
-        return take_snapshot(session.store, session.clock)
+        return self._by_files()
+
+    def _by_files(self) -> StatusSnapshot:
+        with acting_as_owner(self._session.store.parent):
+            return take_snapshot(self._session.store, self._session.clock)
 
     def _from_files(self, problem: Exception) -> StatusSnapshot:
         """Return the state by the files, where the daemon doesn't answer; the ``problem`` counts if they are closed."""
         try:
-            return take_snapshot(self._session.store, self._session.clock)
+            return self._by_files()
         except StoreUnreadable:
             raise problem from None
 

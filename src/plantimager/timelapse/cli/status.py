@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.relay_request import last_status, relay_lines
@@ -119,8 +120,9 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         found = (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
 
     search = threading.Thread(target=find, daemon=True)
-    search.start()
-    search.join(ASIDE_SECONDS)
+    with acting_as_owner(session.store.parent):
+        search.start()
+        search.join(ASIDE_SECONDS)
     return found
 
 
@@ -138,7 +140,8 @@ def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | N
         with configured_driver(session.places) as driver:
             return None if held is None else estimate_bytes(driver, held.configuration or {})
 
-    return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
+    with acting_as_owner(session.store.parent):
+        return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
 
 
 class _Looks:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.cli.archive_source import archive_names, archived_snapshot
 from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.service_state import read_service_state
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Style, flow
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from plantimager.timelapse.cli.session import Session
+    from plantimager.timelapse.cli.snapshot import StatusSnapshot
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.cli.timeline_chart import Chart, Row
     from plantimager.timelapse.domain.absence import Span
@@ -101,19 +102,17 @@ def _find_snapshot(name: str | None, session: Session) -> StatusSnapshot:
     """Return the state of a timelapse: the rig's present one, or one in the archive by its name."""
     if name is None:
         return SnapshotSource(session).take()
-    archived = session.places.history / f"{name}.json"
-    is_archived = is_safe_name(name) and archived.exists()
     try:
         present = SnapshotSource(session).take()
     except StoreError:
-        if not is_archived:
+        if not is_safe_name(name) or name not in archive_names(session):
             raise
         present = None  # the archived one can still be drawn
     if present is not None and present.timelapse is not None and present.timelapse.id == name:
         return present
-    if is_archived:
-        return take_snapshot(archived, session.clock)
-    names = sorted(path.stem for path in session.places.history.glob("*.json"))
+    names = archive_names(session)
+    if is_safe_name(name) and name in names:
+        return archived_snapshot(session, name)
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     raise TimelapsedError(
         f"no timelapse {name} in {session.store} or {session.places.history}",

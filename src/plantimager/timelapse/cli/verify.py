@@ -1,4 +1,8 @@
-"""``timelapsectl verify``: looks for damage in store, archive and datasets; it changes nothing, and asks no daemon."""
+"""``timelapsectl verify``: looks for damage in store, archive and datasets; it changes nothing.
+
+What this user may not read is judged by the service: the daemon looks at its store and archive, the relay says what it
+has delivered.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,23 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+import msgspec
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, dataset_key
+from plantimager.timelapse.cli.acting import acting_as_owner
+from plantimager.timelapse.cli.archive_source import archive_names, ask_files
+from plantimager.timelapse.cli.relay_request import ask_relay
 from plantimager.timelapse.cli.snapshot import running_attempt
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import MAX_FOUND, find_set_aside, has_name_of_aside
 from plantimager.timelapse.domain.states import RecordStatus
-from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.settings.config import read_daemon_config
-from plantimager.timelapse.store.differences import describe_alteration
-from plantimager.timelapse.store.loading import load_generation
+from plantimager.timelapse.store.inspection import Inspection, inspect_store
 from plantimager.timelapse.store.location import backup_path, follow_link
-from plantimager.timelapse.support.errors import EXIT_FAILED, StoreError, StoreUnreadable
+from plantimager.timelapse.support.errors import EXIT_FAILED, EXIT_UNAVAILABLE, StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -31,88 +37,100 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.settings.places import Places
 
 MAX_SLOTS_NAMED: Final = 8
 """Slots without a dataset that are named; the others are counted."""
-
-
-class Result(Struct, frozen=True):
-    """The result of looking at one thing."""
-
-    subject: str
-    words: str
-    damage: bool = False
-    """Else it is fine, or a note on something that a person may want to know."""
+VERIFY_SECONDS: Final = 60.0
+"""For the daemon to judge one file, which may be large."""
 
 
 def run_verify(options: argparse.Namespace, session: Session) -> int:  # noqa: ARG001 - as every command
-    """Show what was looked at, a line each for what is damaged or stands aside; return 1 where anything is damaged."""
-    results = []
+    """Show what was looked at, a line each for what is damaged or stands aside.
+
+    Return 1 where anything is damaged, else 69 where something could not be judged.
+    """
+    damaged = unjudged = 0
     for result in _look(session):
+        damaged += result.damage
+        unjudged += isinstance(result, NotJudged)
         subject = session.screen.paint(one_line(result.subject), Style.RED if result.damage else Style.BOLD)
         session.screen.write(f"{subject}: {one_line(result.words)}")
-        results.append(result)
-    damaged = sum(result.damage for result in results)
     outcome = f"{format_count(damaged, 'finding')}: see above" if damaged else "no damage found"
-    session.screen.write(session.screen.paint(outcome, Style.RED if damaged else Style.GREEN))
-    return EXIT_FAILED if damaged else 0
+    outcome += f"; {format_count(unjudged, 'thing')} could not be judged" if unjudged else ""
+    session.screen.write(session.screen.paint(outcome, Style.RED if damaged or unjudged else Style.GREEN))
+    return EXIT_FAILED if damaged else EXIT_UNAVAILABLE if unjudged else 0
 
 
-def _look(session: Session) -> Iterator[Result]:
-    places, store = session.places, follow_link(session.store)
+class NotJudged(Inspection, frozen=True):
+    """What this user can't judge, and what helps."""
+
+
+def _look(session: Session) -> Iterator[Inspection]:
+    places = session.places
+    config = read_daemon_config(places.find_config())[0]
     present = None
-    for path in (store, backup_path(store)):
-        result, timelapse = _look_at_store(path)
-        if result is not None:
-            yield result
-        present = present or timelapse
-    for path in sorted(places.history.glob("*.json")):
-        result, _ = _look_at_store(path)
-        if result is not None:
-            yield result
-    named = read_daemon_config(places.find_config())[0].datasets
-    scan_ids = () if present is None else present.scan_ids
-    yield from _look_at_datasets(places.datasets_of(named, scan_ids), present, session)
+    try:
+        with acting_as_owner(session.store.parent):
+            found, present = _look_at_files(session)
+    except (PermissionError, StoreUnreadable):
+        try:
+            found, present = [*_look_by_daemon(session)], SnapshotSource(session).take().timelapse
+        except (TimelapsedError, OSError) as problem:
+            hint = getattr(problem, "hint", None)
+            words = f"not judged, since only its service may read it: {problem}{f'; {hint}' if hint else ''}"
+            found = [NotJudged(str(session.store), words), NotJudged(str(places.history), words)]
+    yield from found
+    with acting_as_owner(session.store.parent):
+        directory = places.datasets_of(config.datasets, () if present is None else present.scan_ids)
+        yield from [*_look_at_datasets(directory, present, session)]
 
 
 # --- stores -----------------------------------------------------------------------------------------
 
 
-def _look_at_store(path: Path) -> tuple[Result | None, TimeLapse | None]:
-    """Return the result on one file, and what it holds; nothing where there is no file.
+def _look_at_files(session: Session) -> tuple[list[Inspection], TimeLapse | None]:
+    """Return what is found in store, ``.bak`` and archive, and the present timelapse.
 
     Raises
     ------
-    StoreUnreadable
-        This user may not read it.
-
+    PermissionError, StoreUnreadable
+        This user may not read them.
     """
-    try:
-        loaded = load_generation(path)
-    except StoreError as problem:
-        if isinstance(problem, StoreUnreadable) and isinstance(problem.__cause__, PermissionError):
-            raise
-        return Result(str(path), problem.problem, damage=True), None
-    if loaded is None:
-        return None, None
-    timelapse = loaded.stored.timelapse
-    words = describe_timelapse(timelapse)
-    if loaded.is_altered:
-        words += f"; edited by hand, or damaged: {describe_alteration(loaded)}"
-    return Result(str(path), words, damage=loaded.is_altered), timelapse
+    store = follow_link(session.store)
+    looks = [inspect_store(path) for path in (store, backup_path(store))]
+    with suppress(FileNotFoundError):
+        archived = sorted(path for path in session.places.history.iterdir() if path.suffix == ".json")
+        looks += [(inspect_store(path)[0], None) for path in archived]
+    present = next((timelapse for _, timelapse in looks if timelapse is not None), None)
+    return [result for result, _ in looks if result is not None], present
+
+
+def _look_by_daemon(session: Session) -> Iterator[Inspection]:
+    """Yield what the daemon finds there, a file a request.
+
+    Raises
+    ------
+    TimelapsedError
+        It doesn't run, or doesn't answer.
+    """
+    names = [f"archive/{name}" for name in archive_names(session)]
+    for name in ("store", "backup", *names):
+        details = ask_files(session, "verify", {"file": name}, VERIFY_SECONDS).details
+        if details:
+            subject, words = str(details.get("subject")), str(details.get("words"))
+            yield Inspection(subject, words, damage=details.get("damage") is not False)
 
 
 # --- datasets ---------------------------------------------------------------------------------------
 
 
-def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Session) -> Iterator[Result]:
+def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Session) -> Iterator[Inspection]:
     """Yield what stands aside, what is wrong with datasets, and how many are as their receipts say."""
     owner, running = session.places.owner, running_attempt(present)
     found = find_set_aside(directory, follow_link(session.store), owner=owner, running=running)
-    yield from (Result(str(aside.path), f"stands aside: {aside.what}") for aside in found)
+    yield from (Inspection(str(aside.path), f"stands aside: {aside.what}") for aside in found)
     if len(found) >= MAX_FOUND:
-        yield Result(str(directory), "more may stand aside: the first are listed")
+        yield Inspection(str(directory), "more may stand aside: the first are listed")
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
     except FileNotFoundError:
@@ -124,12 +142,23 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Sessi
             with_receipt.add(name)
             differences = [*_differences(path)]
             sound += not differences
-            yield from (Result(str(path), words, damage=words != NO_DIGESTS) for words in differences)
+            yield from (Inspection(str(path), words, damage=words != NO_DIGESTS) for words in differences)
     if present is not None:
-        delivered = _delivered(session.places, present)
-        yield from (Result(str(directory), words) for words in _describe_delivered(present, delivered, {*names}))
-        yield from _look_for_taken(directory, present, {*names} | delivered.keys(), {*names}, with_receipt)
-    yield Result(str(directory), f"{format_count(sound, 'dataset')} as {'its' if sound == 1 else 'their'} receipts say")
+        try:
+            delivered = _delivered(session, present)
+        except (TimelapsedError, OSError) as problem:
+            hint = getattr(problem, "hint", None)
+            words = f"what was delivered is not known: {problem}{f'; {hint}' if hint else ''}"
+            yield NotJudged(str(session.places.relay_state), words)
+            delivered = None
+        if delivered is not None:
+            yield from (
+                Inspection(str(directory), words) for words in _describe_delivered(present, delivered, {*names})
+            )
+            yield from _look_for_taken(directory, present, {*names} | delivered.keys(), {*names}, with_receipt)
+    yield Inspection(
+        str(directory), f"{format_count(sound, 'dataset')} as {'its' if sound == 1 else 'their'} receipts say"
+    )
 
 
 def _differences(path: Path) -> Iterable[str]:
@@ -143,7 +172,7 @@ def _differences(path: Path) -> Iterable[str]:
 
 def _look_for_taken(
     directory: Path, timelapse: TimeLapse, names: set[str], there: set[str], with_receipt: set[str]
-) -> Iterator[Result]:
+) -> Iterator[Inspection]:
     """Yield which taken slots have no dataset, or one without a receipt, which nothing can be compared with.
 
     Other controllers write no receipts, and don't count pictures: where nobody did, that is a note.
@@ -154,36 +183,52 @@ def _look_for_taken(
     damaged = _name_slots(timelapse, (record for record in unproved if record.pictures is not None))
     others = _name_slots(timelapse, (record for record in unproved if record.pictures is None))
     if missing:
-        yield Result(str(directory), f"no dataset of {missing}", damage=True)
+        yield Inspection(str(directory), f"no dataset of {missing}", damage=True)
     if damaged:
-        yield Result(str(directory), f"no {RECEIPT} that can be read in the dataset of {damaged}", damage=True)
+        yield Inspection(str(directory), f"no {RECEIPT} that can be read in the dataset of {damaged}", damage=True)
     if others:
         words = f"nothing to compare with: no {RECEIPT} that can be read in the dataset of {others}"
-        yield Result(str(directory), f"{words}; other controllers write none")
+        yield Inspection(str(directory), f"{words}; other controllers write none")
 
 
-def _delivered(places: Places, timelapse: TimeLapse) -> Mapping[str, str]:
+def _delivered(session: Session, timelapse: TimeLapse) -> Mapping[str, str]:
     """Return where the datasets are that the relay has delivered, in words, by their scan ids.
 
     Those that it has removed here are named by its ledger of these; where that is lost, those of the targets say it.
+
+    Raises
+    ------
+    TimelapsedError, OSError
+        The ledgers are closed to this user, and the relay doesn't say it.
     """
     where: dict[str, str] = {}
     by_key = {dataset_key(r.scan_id, timelapse.schedule_times[r.slot]): r.scan_id for r in timelapse.records.values()}
-    for name in read_daemon_config(places.find_config())[0].deliver:
-        for entry in _entries(places.ledger(name)):
+    ledgers = _find_entries(session, timelapse)
+    removed = ledgers.pop(session.places.removed.name, [])
+    for name, entries in ledgers.items():
+        for entry in entries:
             if entry.key in by_key and entry.outcome is Outcome.DELIVERED:
-                where[entry.scan_id] = f"delivered to {name}, and no longer here"
-    for entry in _entries(places.removed):
+                where[entry.scan_id] = f"delivered to {name.removesuffix('.ledger')}, and no longer here"
+    for entry in removed:
         if entry.key in by_key:
             where[entry.scan_id] = f"delivered to {entry.why}, removed here on {entry.at[:10]}"
     return where
 
 
-def _entries(path: Path) -> Iterable[LedgerEntry]:
-    ledger = Ledger(path)
-    with suppress(OSError):
+def _find_entries(session: Session, timelapse: TimeLapse) -> dict[str, list[LedgerEntry]]:
+    """Return the entries of the relay's ledgers, by their files or by the relay; it is asked where they are closed."""
+    places = session.places
+    targets = read_daemon_config(places.find_config())[0].deliver
+    paths = [*map(places.ledger, targets), places.removed]
+    if not os.access(places.relay_state, os.R_OK | os.X_OK, effective_ids=True) and places.relay_state.exists():
+        answer = ask_relay(session, "entries", {"timelapse_id": timelapse.id})
+        return msgspec.json.decode(answer.files[0] if answer.files else b"{}", type=dict[str, list[LedgerEntry]])
+    found = {}
+    for path in paths:
+        ledger = Ledger(path)
         ledger.refresh()
-    return ledger.entries.values()
+        found[path.name] = [*ledger.entries.values()]
+    return found
 
 
 def _describe_delivered(timelapse: TimeLapse, delivered: Mapping[str, str], there: set[str]) -> Iterator[str]:

@@ -48,6 +48,7 @@ from plantimager.timelapse.daemon.status_answer import StatusAnswer
 from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
+from plantimager.timelapse.daemon.stored_files import StoredFiles
 from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
@@ -174,8 +175,11 @@ class Daemon:
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
         judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver)
+        files = StoredFiles(host.places, self.requests.report_mistake)
         self.requests.begin(
-            read_by={"start": read_start}, answered_by={"status": shown.answer}, judged_by={"check": judgement.answer}
+            read_by={"start": read_start},
+            answered_by={"status": shown.answer, **files.commands},
+            judged_by={"check": judgement.answer},
         )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):

@@ -13,7 +13,8 @@ from plantimager.timelapse.support.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plantimager.timelapse.channel.control_request import Answer, Request
+    from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.support.clock import Clock
 
 MAX_JUDGED: Final = 4
@@ -28,16 +29,16 @@ class RequestQueue:
         self._waiting: deque[Request] = deque()
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
-        self._answered_by: Mapping[str, Callable[[Request], Answer]] = {}
-        self._judge = RequestWorker("judge", self._report_mistake, MAX_JUDGED)
-        self._judged_by: Mapping[str, Callable[[Request], Answer]] = {}
+        self._answered_by: Mapping[str, Find] = {}
+        self._judge = RequestWorker("judge", self.report_mistake, MAX_JUDGED)
+        self._judged_by: Mapping[str, Find] = {}
 
     def begin(
         self,
         *,
         read_by: Mapping[str, Callable[[Request], object]],
-        answered_by: Mapping[str, Callable[[Request], Answer]],
-        judged_by: Mapping[str, Callable[[Request], Answer]],
+        answered_by: Mapping[str, Find],
+        judged_by: Mapping[str, Find],
     ) -> None:
         """Name what reads a command before the loop gets it, and what answers one without the loop: at once, or slowly.
 
@@ -80,6 +81,7 @@ class RequestQueue:
                 return request
         return None
 
-    def _report_mistake(self, request: Request, problem: Exception) -> None:
+    def report_mistake(self, request: Request, problem: Exception) -> None:
+        """Log what went wrong where a request was answered. Any thread."""
         words = f"{request.command} by {request.who}: {type(problem).__name__}: {problem}"
         self.refusals.log(request.who, words, problem)

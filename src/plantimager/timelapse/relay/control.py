@@ -54,6 +54,7 @@ class RelayControl:
         self._commands: Mapping[str, Callable[[Request], Answer | None]] = {
             "status": self._show,
             "deliver": self._list,
+            "entries": self._find_entries,
             "retry": self._retry,
             "forget": self._forget,
             "test": self._send_trial,
@@ -93,37 +94,48 @@ class RelayControl:
 
     def _list(self, _: Request) -> Answer:
         directory, status, now = self._places.relay_state, status_of(self._sinks), self._clock.now()
-        return _answer(lambda: "\n".join(describe_targets(directory, self._ledgers(), status, now)))
+        lines = describe_targets(directory, self._ledgers(), status, now)
+        return Answer(accepted=True, message="\n".join(lines))
+
+    def _find_entries(self, request: Request) -> Answer:
+        """Return what the ledgers say of the datasets of a timelapse, by their names."""
+        begin = f"{request.body.get('timelapse_id')}"
+        found: dict[str, list[LedgerEntry]] = {}
+        for path in (*map(self._places.ledger, self._targets), self._places.removed):
+            ledger = Ledger(path)
+            ledger.refresh()
+            found[path.name] = [
+                entry
+                for entry in ledger.entries.values()
+                if entry.scan_id.rpartition("_")[0] == begin or entry.scan_id == begin
+            ]
+        return Answer(accepted=True, message="", files=(msgspec.json.encode(found),))
 
     # --- acts: each is on disk before it is answered ------------------------------------------------------
 
     def _retry(self, request: Request) -> Answer:
-        def retry() -> str:
-            n = self._have_forgotten(lambda _, entry: entry.outcome is Outcome.REFUSED)
-            return f"{format_count(n, 'refused dataset')} forgotten; all that waits is tried again"
-
-        return _answer(retry, f"retry by {request.who}")
+        n = self._have_forgotten(lambda _, entry: entry.outcome is Outcome.REFUSED)
+        said = f"{format_count(n, 'refused dataset')} forgotten; all that waits is tried again"
+        return _done(f"retry by {request.who}", said)
 
     def _forget(self, request: Request) -> Answer:
         """Have a dataset forgotten, or all of a target: not what was removed here, and can't be compared."""
         name = request.body.get("name")
         if not isinstance(name, str) or not name:
-            return refusal_of(MessageFaulty("name: write that of a dataset or of a target"))
+            raise MessageFaulty("name: write that of a dataset or of a target")
         shown = one_line(name)[:MAX_NAME]
-
-        def forget() -> str:
-            removed = Ledger(self._places.removed)
-            removed.refresh()
-            n = self._have_forgotten(
-                lambda target, entry: name in (target, entry.scan_id) and entry.key not in removed.entries
+        removed = Ledger(self._places.removed)
+        removed.refresh()
+        n = self._have_forgotten(
+            lambda target, entry: name in (target, entry.scan_id) and entry.key not in removed.entries
+        )
+        if not n:
+            raise RequestRefused(
+                f"no ledger has a dataset {shown} that is still here, and no target with such is called so"
             )
-            if not n:
-                raise RequestRefused(
-                    f"no ledger has a dataset {shown} that is still here, and no target with such is called so"
-                )
-            return f"{format_count(n, 'dataset')} forgotten; each is compared again"
-
-        return _answer(forget, f"forget {shown} by {request.who}")
+        return _done(
+            f"forget {shown} by {request.who}", f"{format_count(n, 'dataset')} forgotten; each is compared again"
+        )
 
     def _have_forgotten(self, is_meant: Callable[[str, LedgerEntry], bool]) -> int:
         at = self._clock.now().isoformat(timespec="seconds")
@@ -147,21 +159,14 @@ class RelayControl:
         sinks = [sink for sink in self._sinks if isinstance(sink, TrialSink)]
         if not sinks:
             hint = "write a table [relay.notify] in timelapsed.toml"
-            return refusal_of(RequestRefused("no messages are configured", hint=hint))
+            raise RequestRefused("no messages are configured", hint=hint)
         sinks[0].send_trial(request)
         return None
 
 
-def _answer(act: Callable[[], str], what: str = "") -> Answer:
-    """Return the answer that ``act`` has made, or why it could not; say in the journal ``what`` was done."""
-    try:
-        said = act()
-    except TimelapsedError as refused:
-        return refusal_of(refused)
-    except OSError as problem:
-        return Answer(accepted=False, message=f"{problem.filename or 'a ledger'}: {problem.strerror or problem}")
-    if what:
-        log_relay(RelayAction.DELIVERY_ASKED, f"{what}: {said}")
+def _done(what: str, said: str) -> Answer:
+    """Return the answer to an act that is in the ledger; the journal says ``what`` it was."""
+    log_relay(RelayAction.DELIVERY_ASKED, f"{what}: {said}")
     return Answer(accepted=True, message=said)
 
 

@@ -1,0 +1,79 @@
+"""What people ask of the files that the service alone may read: the archive, and whether a store is damaged.
+
+It is answered on a thread of its own, one file a request, so that neither a large archive nor a disk that doesn't
+answer keeps anything else waiting.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import asdict
+
+from plantimager.timelapse.channel.control_request import Answer
+from plantimager.timelapse.channel.message import MessageFaulty
+from plantimager.timelapse.channel.request_worker import RequestWorker
+from plantimager.timelapse.channel.served_client import MAX_CLIENTS
+from plantimager.timelapse.store.inspection import inspect_store
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.location import backup_path, follow_link
+from plantimager.timelapse.store.public_copy import public_copy
+from plantimager.timelapse.store.schema import is_safe_name
+from plantimager.timelapse.support.errors import DefinitionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.settings.places import Places
+
+MAX_LISTED: Final = 5000
+"""Archives that an answer lists, which fit its line."""
+PRESENT, BEFORE = "store", "backup"
+"""The files of the present store, as `verify` names them; an archived one is ``archive/NAME``."""
+
+
+class StoredFiles:
+    """Answers ``archives``, ``archive`` and ``verify``. `put` is for the control thread."""
+
+    def __init__(self, places: Places, report: Callable[[Request, Exception], None]) -> None:
+        self._places, self._worker = places, RequestWorker("files", report, MAX_CLIENTS)
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[Request], Answer | None]]:
+        """What answers each command, later."""
+        finds = {"archives": self._list, "archive": self._copy, "verify": self._verify}
+        return {name: partial(self._worker.put, find) for name, find in finds.items()}
+
+    def _list(self, _: Request) -> Answer:
+        names = sorted(path.stem for path in self._places.history.glob("*.json"))
+        return Answer(accepted=True, message="", details={"archives": names[-MAX_LISTED:], "total": len(names)})
+
+    def _copy(self, request: Request) -> Answer:
+        """Return a timelapse in the archive, without secrets."""
+        path = self._archived(request.body.get("name"))
+        loaded = load_timelapse(path)
+        if loaded is None:
+            raise DefinitionRefused(f"there is no {path}")
+        return Answer(accepted=True, message="", files=(public_copy(loaded.stored).encode(),))
+
+    def _verify(self, request: Request) -> Answer:
+        """Return what is found in one file; nothing where there is none."""
+        name, store = str(request.body.get("file")), follow_link(self._places.store)
+        known = {PRESENT: store, BEFORE: backup_path(store)}
+        found, _ = inspect_store(known[name] if name in known else self._archived(name.removeprefix("archive/")))
+        return Answer(accepted=True, message="", details={} if found is None else asdict(found))
+
+    def _archived(self, name: object) -> Path:
+        """Return the file of a timelapse in the archive.
+
+        Raises
+        ------
+        MessageFaulty
+            That is no name of one.
+        """
+        if not isinstance(name, str) or not is_safe_name(name):
+            raise MessageFaulty("name: write that of a timelapse in the archive")
+        return self._places.history / f"{name}.json"
