@@ -29,6 +29,7 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
@@ -168,6 +169,8 @@ class Behaviour:
     """Between two signs of life; None: silent."""
     stops_in: timedelta | None = SECOND
     """How long it takes to its safe point when it is cancelled; None: it ignores that, as one that syncs its files."""
+    lands: bool = False
+    """Whether its dataset is whole also where the disk was pulled at its end, and it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +248,8 @@ class World:
         """Since when, by true time, the datasets' disk is away; below its mount point is the root's, writable."""
         self.plugged_at = now
         """When it comes back."""
+        self.landing: Callable[[], None] | None = None
+        """Makes a dataset whole whose disk was pulled at its end, where it is still away when the daemon looks."""
         self.calm_since: datetime | None = None
         """By the wall clock, from when on nothing disturbs the rig any more."""
         self.begun_at: dict[str, datetime] = {}
@@ -426,7 +431,6 @@ class Life:
     def run(self) -> None:
         world = self.world
         if world.pulled_at is not None:
-            world.forgetful = True  # a dataset that is whole is found by the next start
             self.clock.at(max(world.plugged_at - world.truth, NONE), self.plug_disk)
         with self._journal(), self._virtual_time():
             try:
@@ -476,8 +480,11 @@ class Life:
         """Do what `bounded_call.call_with_timeout` does."""
         clock, hangs = self.clock, what in self.world.hangs
         self.has_hung |= hangs
+        if what is Bounded.LOOK:
+            if self.world.landing is not None and self.world.pulled_at is not None:
+                self.world.landing()
+            self.looked_at, self.world.landing = self.true_now, None
         result, began = call(), clock.elapsed
-        self.looked_at = self.true_now if what is Bounded.LOOK else self.looked_at
         ends, last_sign = began + (limit * 100 if hangs else self.world.slow.get(what, NONE)), began
         while (left := ends - clock.elapsed) > NONE:
             if clock.elapsed - last_sign >= limit:
@@ -741,6 +748,11 @@ class Life:
             return
         for slot, record in before.records.items():
             if record.status.is_final and timelapse.records.get(slot) is not record:
+                if _is_whole(timelapse, slot):
+                    assert record.scan_id in self.world.datasets
+                    continue
+                if record.status is RecordStatus.FAILED and timelapse.records[slot] == replace(record, boot_id=None):
+                    continue  # the driver has said that it is not whole
                 assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
                 assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
         for slot, record in timelapse.records.items():
@@ -770,6 +782,11 @@ class Life:
         found = load_timelapse(keeper.file.path).stored
         assert found.timelapse == keeper.timelapse
         assert found.logbook == keeper.logbook
+
+
+def _is_whole(timelapse: TimeLapse, slot: int) -> bool:
+    record = timelapse.records.get(slot)
+    return record is not None and record.status is RecordStatus.SUCCEEDED
 
 
 def _is_done(record: SlotRecord | None) -> bool:
@@ -922,7 +939,7 @@ class ScriptedDriver(ScannerDriver, ManualControl):
 
     def __init__(self, world: World, name, options) -> None:
         super().__init__(options)
-        self._world, self.name = world, name
+        self.world, self.name = world, name
 
     def prepare(self) -> None:
         raise AssertionError
@@ -933,10 +950,11 @@ class ScriptedDriver(ScannerDriver, ManualControl):
         raise AssertionError
 
     def recover(self, request):
-        life = self._world.lives[-1]
+        life = self.world.lives[-1]
         life.report = current_report()
         life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
-        return ScanResult(pictures=1) if request.scan_id in self._world.datasets else None
+        is_there = request.scan_id in self.world.datasets and self.world.pulled_at is None
+        return ScanResult(pictures=1) if is_there else None
 
 
 class ScriptedMonitor(CallMonitor):
@@ -988,7 +1006,7 @@ class ScriptedRig:
     def _next(self) -> None:
         driver, call, request, manual = self._calls.pop(0)
         is_late = request is not None and request.start_by is not None and self._clock.now() > request.start_by
-        if request is not None:
+        if call is Call.SCAN:
             assert self.is_prepared, f"slot {request.index} is scanned by a rig that isn't prepared"
         else:
             self.is_prepared = False
@@ -1009,12 +1027,12 @@ class ScriptedRig:
 
     def _call(self, driver, call, request) -> None:
         """Call the driver, and find out how long that takes."""
-        if request is not None:
+        if call is Call.SCAN:
             self._life.scan_begins(request)
         self._note(driver, call, request)
         hears = SECOND if call is Call.MANUAL else None
         self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
-        if request is not None:
+        if call is Call.SCAN:
             self._behaviour = self._world.behaviour(request)
             try:
                 make_directory(request.dataset_dir.parent)
@@ -1024,6 +1042,10 @@ class ScriptedRig:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         elif call is Call.PREPARE:
             self._behaviour = dataclasses.replace(self._behaviour, problem=next(self._world.prepares, None))
+
+    def _finish(self, driver, request) -> None:
+        self._world.datasets.add(request.scan_id)
+        self._note(driver, Call.SCAN, request, finished=True)
 
     def _progress(self, watch) -> None:
         if watch is self.monitor:
@@ -1039,12 +1061,17 @@ class ScriptedRig:
             return
         driver, call = self._made
         request, result = watch.request, None
-        if request is not None and problem is None and self._world.pulled_at is not None:
-            problem = ScanFailed("Input/output error")
-        if request is not None and problem is None:
-            result = ScanResult(pictures=1)
-            self._world.datasets.add(request.scan_id)
-            self._note(driver, call, request, finished=True)
+        if call is Call.RECOVER and problem is None:
+            result = driver.recover(request)
+        if call is Call.SCAN and problem is None:
+            is_pulled = self._world.pulled_at is not None
+            problem = ScanFailed("Input/output error") if is_pulled else None
+            result = None if is_pulled else ScanResult(pictures=1)
+            finish = partial(self._finish, driver, request)
+            if not is_pulled:
+                finish()
+            elif self._behaviour.lands and is_running_attempt(self._life.timelapse, request):
+                self._world.landing = None if self._life.daemon.lifecycle.phase.is_stopping else finish
         self.is_prepared = problem is None if call is Call.PREPARE else self.is_prepared
         self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None

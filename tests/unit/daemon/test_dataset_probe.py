@@ -8,6 +8,7 @@ from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life, Scr
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.support import file_system
@@ -205,13 +206,16 @@ def test_retry_whose_disk_stays_away_is_given_up(rig, disks):
     assert world.reasons() == [Reason.RIG_NOT_READY]
 
 
-def recover_from(disks, monkeypatch):
-    """Have each dataset whole as long as its disk is mounted; return the directories in which one was looked for."""
+def recover_from(disks, monkeypatch, *, is_whole=True):
+    """Have each dataset found as long as its disk is mounted; return the directories in which one was looked for."""
     asked = []
 
-    def recover(_, request):
+    def recover(driver, request):
         asked.append(request.dataset_dir.parent)
-        return ScanResult(pictures=1) if disks.is_mounted else None
+        if not disks.is_mounted or not is_whole:
+            return None
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1)
 
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
     return asked
@@ -233,6 +237,58 @@ def test_attempt_is_not_asked_about_without_its_disk(rig, disks, monkeypatch, of
     assert asked == [disks.datasets]
     assert world.statuses() == ["succeeded"] * 3
     assert world.scans() == [(0, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_attempt_is_asked_about_as_soon_as_its_disk_is_there_again(rig, disks, monkeypatch, is_whole):
+    """Within its grace period, before it would be attempted again: it may be whole, and is then taken once."""
+    asked = recover_from(disks, monkeypatch, is_whole=is_whole)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3, grace=20 * MINUTE)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.live((5 * MINUTE, lambda _: disks.mount("one")), off=SECOND)
+    assert asked == [disks.datasets]
+    assert world.statuses() == ["succeeded"] * 3
+    again = [] if is_whole else [(1, 2)]
+    assert world.scans() == [(0, 1), (1, 1), *again, (2, 1)]
+    assert len(world.said("scan_recovered")) == int(is_whole)
+
+
+@pytest.mark.parametrize(("retries", "line"), [(1, "rig_not_ready"), (0, "scan_failed")])
+def test_attempt_that_failed_as_its_disk_was_pulled_is_asked_about(rig, disks, monkeypatch, retries, line):
+    """It may have been whole by then: before another attempt, or before the next slot."""
+    asked = recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE, retries=retries)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()), (HOUR + 5 * MINUTE, lambda _: disks.mount("one")))
+    assert asked == [disks.datasets]
+    assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
+    assert world.actions().index(line) < world.actions().index("scan_recovered")
+
+
+def test_disk_that_is_pulled_during_the_question_leaves_it_open(rig, disks, monkeypatch):
+    """Its answer was no, as there was nothing to be seen: it is asked once more."""
+    asked, recover = [], recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=30 * MINUTE)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.slow = {Call.RECOVER: MINUTE}
+
+    def pull(_):
+        asked.extend(recover)
+        disks.mount()
+
+    world.live(
+        (5 * MINUTE, lambda _: disks.mount("one")), (6 * MINUTE, pull), (12 * MINUTE, lambda _: disks.mount("one"))
+    )
+    assert (asked, len(recover)) == ([], 2)
+    assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
 
 
 def test_timelapse_is_not_split_where_its_disk_is_not_mounted_at_the_start(rig, disks, monkeypatch):

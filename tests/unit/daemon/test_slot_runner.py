@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
-from virtual_time import Wake
+from virtual_time import VirtualClock, Wake
 
 from plantimager.timelapse.daemon.driver_calls import CallOutcome
+from plantimager.timelapse.daemon.rig import Rig
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.drivers.base import Call, ScanRequest, ScanResult
 from plantimager.timelapse.settings.config import Missed
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
@@ -40,6 +44,20 @@ def test_loop_sleeps_through_a_day_without_slots(rig):
     assert [wake for wake in life.clock.wakes if wake & Wake.DUE] == [Wake.DUE] * 2
     after_jobs, of_calls = 2, 3 * len(world.calls())  # its beginning, its end, and the plan that follows
     assert len(life.clock.wakes) <= 2 + after_jobs + of_calls
+
+
+def test_attempt_has_the_rig_until_its_outcome_is_taken():
+    """Not only as long as the call is made: nobody knows before whether that of a cancelled timelapse is whole."""
+    posts = []
+    thread = SimpleNamespace(submit=lambda *_: None)
+    rig = Rig(VirtualClock(START), SimpleNamespace(driver=None), lambda _, post: posts.append(post) or thread)
+    slot = {"timelapse_id": "tl", "index": 0, "attempt": 1, "scheduled_at": START}
+    request = ScanRequest(scan_id="tl", dataset_dir=Path("tl"), configuration={}, **slot)
+    rig.scan(request)
+    posts[0](CallOutcome(Call.SCAN, request, ScanResult(pictures=1)))
+    assert rig.scanning is request
+    assert [outcome.request for outcome in rig.take_outcomes()] == [request]
+    assert rig.scanning is None
 
 
 def test_absent_rig_is_asked_until_its_grace_is_over_and_the_next_slot_is_on_time(rig):

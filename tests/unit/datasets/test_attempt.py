@@ -95,11 +95,27 @@ def test_interrupted_rename_is_completed(request_, tmp_path):
     assert (request_.dataset_dir / "0.jpg").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"a pict", None])
+def test_attempt_whose_disk_was_pulled_before_its_files_were_on_it_is_not_whole(request_, tmp_path, content):
+    """The machine's boot is the same; the receipt was on disk, and the kernel has lost what was to follow."""
+    take(request_, "0.jpg", "1.jpg")
+    attempt = request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    picture = attempt / "0.jpg"
+    whole = picture.read_bytes()
+    picture.unlink()
+    if content is not None:
+        picture.write_bytes(content)
+    assert find_finished(request_) is None
+    picture.unlink(missing_ok=True)
+    picture.write_bytes(whole)
+    assert find_finished(request_) == ScanResult(pictures=2)
+
+
 def test_temporary_receipt_of_a_killed_process_is_no_file_of_the_dataset(request_, tmp_path):
     """It was killed while it added the digests; the next process completes the dataset without it."""
     take(request_, "0.jpg")
     attempt = request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
-    (attempt / f"{RECEIPT}.ab12_xyz.tmp").write_bytes(b"")
+    (attempt / f"{RECEIPT}.ab12_xyz.tmp").write_bytes(b"{")
     assert find_finished(request_) == ScanResult(pictures=1)
     assert sorted(path.name for path in request_.dataset_dir.iterdir()) == ["0.jpg", RECEIPT]
     assert find_differences(request_.dataset_dir) == []

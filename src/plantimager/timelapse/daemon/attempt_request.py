@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.domain.schedule import format_instant
-from plantimager.timelapse.domain.states import Reason, TimeLapseState
+from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.scan.request import ScanRequest
 from plantimager.timelapse.scan.secrets import without_secrets
 
@@ -46,12 +46,11 @@ def request_of(
     )
 
 
-def is_cancelled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
-    """Whether a request is for the attempt that was running when the operator cancelled the timelapse."""
-    if timelapse is None or (timelapse.id, timelapse.state) != (request.timelapse_id, TimeLapseState.CANCELLED):
+def is_open_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
+    """Whether a request is for an attempt that is recorded as ended, and whose dataset may be whole all the same."""
+    if timelapse is None or timelapse.id != request.timelapse_id or request.index not in timelapse.abandoned:
         return False
-    record = timelapse.records.get(request.index)
-    return record is not None and (record.reason, record.attempt) == (Reason.CANCELLED, request.attempt)
+    return timelapse.records[request.index].attempt == request.attempt
 
 
 def is_running_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:

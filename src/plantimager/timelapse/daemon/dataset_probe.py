@@ -49,7 +49,7 @@ class DatasetProbe:
         self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
-        self.is_elsewhere = False
+        self.is_away = False
         """Whether the directory or its disk may be another one: a driver could write there, and must not."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
@@ -112,7 +112,7 @@ class DatasetProbe:
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
-        before, self.trouble, self.is_elsewhere = self.trouble, None, False
+        before, self.trouble, self.is_away = self.trouble, None, False
         timelapse = self._keeper.active
         if timelapse is None:
             return
@@ -120,7 +120,7 @@ class DatasetProbe:
             self.find_place(timelapse)
         datasets, known = self._active.datasets, self._keeper.logbook
         found = self.examine(accept=True)
-        self.is_elsewhere = found.is_elsewhere
+        self.is_away = found.is_away
         if found.disk is not None and found.disk != known.datasets_disk:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:

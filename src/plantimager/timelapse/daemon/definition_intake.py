@@ -101,9 +101,8 @@ class DefinitionIntake:
 
     def _check_has_stopped(self, definition: Definition) -> None:
         """Refuse a definition while a cancelled scan goes on: it may yet end whole, or the next daemon ask for it."""
-        monitor, last = self._common.rig.monitor, self._keeper.timelapse
-        request = None if monitor is None else monitor.request
-        if request is not None and last is not None and request.timelapse_id == last.id:
+        request = self._common.rig.scanning
+        if request is not None:
             words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 

@@ -201,7 +201,7 @@ def _log_given_up(event: events.SlotInterrupted, transition: Transition) -> None
 def _log_taken(event: events.SlotTaken, transition: Transition) -> None:
     after, record = transition.after, event.record
     note = f" ({transition.circumstances.note})" if transition.circumstances.note else ""
-    if transition.circumstances.cut_off_by:
+    if transition.circumstances.cut_off_by or transition.circumstances.is_found:
         words = f"{record.scan_id}: {describe_slot(after, record.slot)} had been finished; recorded as taken{note}"
         log_event(Action.SCAN_RECOVERED, words, timelapse=after, slot=record.slot)
         return

@@ -31,6 +31,7 @@ BUSY: Final = {
     Call.STANDBY: "the rig was still powering down",
     Call.MANUAL: "a manual command was still ending",
     Call.CLOSE: "the driver that was replaced was still closing",
+    Call.RECOVER: "the driver was still looking for the scan of an earlier attempt",
 }
 """Why the rig isn't ready while a call is being made."""
 
@@ -222,6 +223,6 @@ class Planner:
         if is_warm and self._rig.is_at_rest:
             self._jobs.arm_slot(timelapse, next_at)
             return
-        if not is_warm and self._rig.power is not Power.PREPARING:
+        if not is_warm and self._rig.power not in (Power.PREPARING, Power.ASKED):
             self._jobs.arm_warmup(timelapse, again_at)
         self._jobs.arm_late(timelapse, timelapse.judge_at(now))

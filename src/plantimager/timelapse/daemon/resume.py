@@ -1,9 +1,9 @@
 """The resume: what a start makes of the store that it finds.
 
 First the driver is asked what became of the attempt that was cut off, and of those that failed because their call was
-abandoned: their datasets may be whole. Then the daemon is ready. After that the slots
-that are late by now are skipped, in one pass and one save, for which no start waits. Where the daemon is killed in
-between, the next start finds the same store.
+abandoned: their datasets may be whole. Where their disk isn't there, `SlotRunner` asks as soon as it is. Then the
+daemon is ready. After that the slots that are late by now are skipped, in one pass and one save, for which no start
+waits. Where the daemon is killed in between, the next start finds the same store.
 """
 
 from __future__ import annotations
@@ -126,9 +126,11 @@ class Resume:
             taken = succeed(self._clock.now(), outcome.result.pictures)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        if not is_running:
-            return replace(found, settled=before.settle_abandoned(slot), hung=hung)
-        return replace(found, settled=before.interrupt(None, self._describe_cut()), hung=hung)
+        is_open = hung is None and self._probe.examine().is_away  # it was pulled meanwhile: then no is no answer
+        if is_running:
+            cut = before.interrupt(None, self._describe_cut(), is_abandoned=is_open)
+            return replace(found, settled=cut, hung=hung)
+        return found if is_open else replace(found, settled=before.settle_abandoned(slot), hung=hung)
 
     def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""

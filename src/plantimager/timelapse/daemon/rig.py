@@ -27,6 +27,8 @@ class Power(StrEnum):
 
     PREPARING = "preparing"
     """A prepare was asked for, and has not ended."""
+    ASKED = "asked"
+    """The driver was asked what became of an attempt, and has not answered."""
     WARM = "warm"
     """The last prepare succeeded."""
     LEFT = "by hand"
@@ -50,6 +52,8 @@ class Rig:
         self.power = Power.UNKNOWN
         self._prepares = 0
         """How many prepares are being made or queued; the last of them counts."""
+        self.scanning: ScanRequest | None = None
+        """The attempt that was submitted, until its outcome is taken."""
 
     @property
     def monitor(self) -> CallMonitor | None:
@@ -80,7 +84,13 @@ class Rig:
 
     def scan(self, request: ScanRequest) -> None:
         """Have an attempt made, by a rig that is ready."""
+        self.scanning = request
         self._submit(Call.SCAN, request)
+
+    def recover(self, request: ScanRequest) -> None:
+        """Have the driver asked what became of an attempt; the rig has to be prepared after it."""
+        self.power = Power.ASKED
+        self._submit(Call.RECOVER, request)
 
     def run(self, manual: ManualRequest) -> None:
         """Have a manual command carried out; one that is no trial only looks at a driver without manual control.
@@ -113,6 +123,10 @@ class Rig:
         """Yield the outcomes of the calls that ended since they were last taken."""
         while self._outcomes:
             outcome = self._outcomes.popleft()
+            if outcome.request is self.scanning:
+                self.scanning = None
+            if outcome.call is Call.RECOVER and self.power is Power.ASKED:
+                self.power = Power.UNKNOWN
             if outcome.call is Call.PREPARE:
                 self._prepares -= 1
                 if self.power is Power.PREPARING and not self._prepares:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import is_cancelled_attempt, is_running_attempt, request_of
+from plantimager.timelapse.daemon.attempt_request import is_open_attempt, is_running_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
@@ -62,6 +62,8 @@ class SlotRunner:
         if timelapse is None:
             return
         self._probe.look()
+        if self._ask_about_open(slot):
+            return
         self._rig.prepare()
         if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first
             log_event(Action.RIG_WARMUP, f"for {describe_slot(timelapse, slot)}", timelapse=timelapse, slot=slot)
@@ -79,10 +81,14 @@ class SlotRunner:
         if not self._rig.is_ready:
             self.planner.plan()
             return
-        if self._probe.is_elsewhere:
-            missing = ScannerNotReady(self._probe.trouble)
+        is_open = slot in timelapse.abandoned
+        if is_open or self._probe.is_away:
             self._rig.doubt_power()  # so that it is prepared once more, and the disk looked at, before the next try
-            self._wait_for_rig(timelapse, missing, now)
+        if self._probe.is_away or (is_open and self._probe.trouble is not None):
+            self._wait_for_rig(timelapse, ScannerNotReady(self._probe.trouble), now)
+            return
+        if is_open:
+            self.planner.plan()  # the driver is asked before the rig is prepared
             return
         circumstances = Circumstances(is_repeated=self.planner.has_begun)
         latest = timelapse.latest_start(slot)
@@ -111,13 +117,30 @@ class SlotRunner:
             return None
         return timelapse
 
+    def _ask_about_open(self, slot: int) -> bool:
+        """Ask the driver what became of an attempt on a disk that wasn't there; return whether it is asked.
+
+        First about that at the slot which is to be taken, then, as long as there is time, about earlier ones.
+        """
+        timelapse = self._keeper.timelapse
+        if timelapse is None or self._probe.trouble is not None or not timelapse.abandoned:
+            return False
+        asked = slot if slot in timelapse.abandoned else timelapse.abandoned[0]
+        if asked != slot and self._clock.now() >= timelapse.schedule_times[slot]:
+            return False
+        self._rig.recover(self._request_of(timelapse, asked))
+        return True
+
+    def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for the last attempt at a slot."""
+        place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
+        return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
+
     def _begin_attempt(
         self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
     ) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
-        request = request_of(running, self._keeper.configuration, place, owner, observe)
-        request = replace(request, start_by=start_by)
+        request = replace(self._request_of(running, running.next_idx), start_by=start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------
@@ -125,9 +148,11 @@ class SlotRunner:
     def take_outcomes(self) -> None:
         """Take in how driver calls have ended."""
         for outcome in self._rig.take_outcomes():
-            if outcome.request is not None:
+            if outcome.request is not None and outcome.call is Call.SCAN:
                 self._end_attempt(outcome, outcome.request)
                 continue
+            if outcome.request is not None:
+                self._take_answer(outcome, outcome.request)
             if outcome.call is Call.MANUAL:
                 self._hold.end(outcome)
                 if self._rig.power is not Power.LEFT:  # then the rig was only looked at
@@ -155,7 +180,7 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
-            self._end_cancelled(request, outcome.result)
+            self._settle(request, outcome.result)
             self._free_rig(outcome.call)
             return
         if outcome.delay and request is not self._redated:
@@ -171,12 +196,14 @@ class SlotRunner:
             ended = timelapse.interrupt(now, "the service was stopped")
         else:
             failure = self._failure(problem, request)
-            ended = timelapse.fail_attempt(now, failure)
+            self._probe.look()  # its disk may have been pulled: then it may be whole, and another one may not
+            now, is_open = self._clock.now(), self._probe.trouble is not None
+            ended = timelapse.fail_attempt(now, failure, is_open=is_open)
             if ended.state is TimeLapseState.RUNNING:
-                given_up = self._attempt_again(timelapse, failure)
+                given_up = self._attempt_again(timelapse, ended, failure, now)
                 if given_up is None:
                     return
-                ended, now = given_up, self._clock.now()
+                ended = given_up
         circumstances = Circumstances(note=outcome.result.note if outcome.result else "", problem=problem)
         if stopping:
             self._keeper.commit(ended, now, circumstances)
@@ -186,41 +213,46 @@ class SlotRunner:
         self._hold.release()
         self.planner.plan()
 
-    def _attempt_again(self, timelapse: TimeLapse, failure: Exception) -> TimeLapse | None:
+    def _attempt_again(
+        self, timelapse: TimeLapse, again: TimeLapse, failure: Exception, now: datetime
+    ) -> TimeLapse | None:
         """Make the next attempt, now or when the rig is ready; return the value of a slot that is failed instead."""
-        self._probe.look()  # its disk may have been pulled, which an attempt under the mount point wouldn't notice
-        now = self._clock.now()
-        again = timelapse.fail_attempt(now, failure)
-        if again.state is not TimeLapseState.RUNNING:  # the next slot came due during the look
-            return again
-        if self._rig.is_ready and not self._probe.is_elsewhere:
+        why, is_open = self._probe.trouble, self._probe.trouble is not None
+        if self._rig.is_ready and not is_open:
             self._begin_attempt(again, now, Circumstances(problem=failure))
             return None
         if now > timelapse.latest_start(timelapse.next_idx):
-            return timelapse.fail_attempt(now, failure, give_up=True)
-        # Else the driver was replaced meanwhile.
-        why = self._probe.trouble if self._probe.is_elsewhere else "the rig gets ready once more"
-        self._wait_for_rig(again, ScannerNotReady(f"{failure}; {why}"), now)
+            return timelapse.fail_attempt(now, failure, give_up=True, is_open=is_open)
+        why = why or "the rig gets ready once more"  # as a driver that was replaced meanwhile
+        self._wait_for_rig(again, ScannerNotReady(f"{failure}; {why}"), now, is_open=is_open)
         return None
 
-    def _end_cancelled(self, request: ScanRequest, result: ScanResult | None) -> None:
-        """Record that the scan of a cancelled timelapse has ended: with a result where it was being put on disk."""
-        timelapse, now = self._keeper.timelapse, self._clock.now()
-        if timelapse is not None and is_cancelled_attempt(timelapse, request):
-            if result is None:
-                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
-                return
-            taken = timelapse.succeed_after_all(request.index, now, result.pictures)
-            self._keeper.commit(taken, now, Circumstances(note=result.note))
-        elif result is not None:
-            name, scan_id = request.timelapse_id, request.scan_id
-            words = f"{scan_id} is whole, though {name} was cancelled; its archive doesn't have it"
-            log_event(Action.SCAN_SUCCEEDED, words, slot=request.index, timelapse_id=name, scan_id=scan_id)
+    def _take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
+        """Record what the driver says of an attempt; "no" counts only from a disk that is still there."""
+        if outcome.problem is not None:
+            log_trouble(outcome)
+        self._probe.look()
+        if outcome.result is not None or self._probe.trouble is None:
+            self._settle(request, outcome.result)
 
-    def _wait_for_rig(self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime) -> None:
+    def _settle(self, request: ScanRequest, result: ScanResult | None) -> None:
+        """Record whether an attempt that counts as ended is whole after all."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if timelapse is None or not is_open_attempt(timelapse, request):
+            return
+        if result is None:
+            self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+            return
+        taken = timelapse.succeed_after_all(request.index, now, result.pictures)
+        is_found = timelapse.state is not TimeLapseState.CANCELLED
+        self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))
+
+    def _wait_for_rig(
+        self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime, *, is_open: bool = False
+    ) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""
         circumstances = Circumstances(problem=problem, is_repeated=self.planner.is_waiting_for_rig)
-        waiting, is_begun = timelapse.rig_not_ready(problem), self._keeper.is_scanning
+        waiting, is_begun = timelapse.rig_not_ready(problem, is_open=is_open), self._keeper.is_scanning
         judged = self.planner.judge(waiting, now)
         if judged.current != timelapse.current or judged is not waiting:  # the same answer once more is no news
             self._keeper.commit(judged, now, circumstances)

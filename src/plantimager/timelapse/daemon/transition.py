@@ -25,6 +25,8 @@ class Circumstances(Struct, frozen=True):
     """The file or command that an accepted definition is from."""
     is_repeated: bool = False
     """Whether this is one more try for a rig that wasn't ready; the journal has the first."""
+    is_found: bool = False
+    """Whether the driver was asked about the attempt later, and has found its dataset."""
     cut_off_by: str = ""
     """The end of the process before, to follow "when": ``the power went``; with the first transition of a start."""
 

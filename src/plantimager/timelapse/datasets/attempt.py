@@ -13,7 +13,8 @@ directory has a mark of the rig, and the receipt its owner. What is another rig'
 pictures stay where they are then, and the scan has failed.
 
 The receipt names the boot in which it was written. After a power cut between 1 and 3 nobody knows which pictures
-reached the disk, so that the attempt counts as interrupted. Its pictures are kept in the hidden directory.
+reached the disk, so that the attempt counts as interrupted. So it does where the disk was pulled meanwhile, and the
+files have another size than the receipt says. Its pictures are kept in the hidden directory.
 
 A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it `unfinished_attempts`, too.
 """
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.datasets.contents import check_contents
+from plantimager.timelapse.datasets.contents import check_contents, has_all_bytes, total_bytes
 from plantimager.timelapse.datasets.plantdb_layout import add_observed
 from plantimager.timelapse.datasets.receipt import (
     FILES,
@@ -84,13 +85,15 @@ class Attempt:
         OSError
             The disk refuses; there is no receipt.
         """
+        sweep_temporaries(self.directory / RECEIPT)
         check_contents(self.directory, result.pictures)
         observed = Observed() if self._observation is None else self._observation.result(self._report)
         if not os.access(self.directory, os.W_OK):  # a program has write-protected its pictures
             open_to_group(self.directory)
         refusal = "" if observed.values is None else add_observed(self.directory, observed.values)
         note = _join(observed.note, refusal)
-        receipt = make_receipt(self.request, replace(result, note=_join(result.note, note)))
+        sealed = replace(result, note=_join(result.note, note))
+        receipt = make_receipt(self.request, sealed, total_bytes(self.directory))
         if observed.values is not None:
             receipt[OBSERVED] = observed.values
         _write_receipt(self.directory, receipt, self._report)
@@ -172,8 +175,10 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
         receipt = read_receipt(directory, request)
         if receipt is not None and receipt.get("boot") == boot_id() is not None:
             with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-                result = result_from_receipt(receipt)
-                return _complete(request, directory, receipt, result, report or current_report())
+                sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
+                if has_all_bytes(directory, receipt):
+                    result = result_from_receipt(receipt)
+                    return _complete(request, directory, receipt, result, report or current_report())
     return None
 
 
@@ -181,7 +186,6 @@ def _complete(
     request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
 ) -> ScanResult:
     """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
-    sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     digests = _sync_tree_durably(directory, report)
     with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
         _write_receipt(directory, {**receipt, FILES: digests}, report)

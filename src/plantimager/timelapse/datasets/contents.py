@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt
+from plantimager.timelapse.datasets.receipt import BYTES, FILES, RECEIPT, load_receipt
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -66,6 +66,24 @@ def dataset_files(directory: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if path != directory / RECEIPT and stat.S_ISREG(path.lstat().st_mode):
                 yield path
+
+
+def total_bytes(directory: Path) -> int:
+    """Return the size of all files of a dataset together."""
+    return sum(path.lstat().st_size for path in dataset_files(directory))
+
+
+def has_all_bytes(directory: Path, receipt: Mapping[str, object]) -> bool:
+    """Return whether the files of an attempt that was not put on disk yet are as large as its receipt says.
+
+    They aren't where the disk was pulled before they were on it. The receipts of earlier versions say nothing.
+
+    Raises
+    ------
+    OSError
+        The directory can't be read.
+    """
+    return receipt.get(BYTES) in (None, total_bytes(directory))
 
 
 def count_pictures(directory: Path) -> int | None:

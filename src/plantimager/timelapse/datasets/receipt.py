@@ -20,6 +20,9 @@ RECEIPT: Final = "timelapsed.json"
 FILES: Final = "files"
 """The key of the SHA-256 of every other file, by its path in the dataset."""
 
+BYTES: Final = "bytes"
+"""The key of the size of all other files together, as they were when the receipt was written."""
+
 OBSERVED: Final = "observed"
 """The key of what was observed beside the scan."""
 
@@ -29,8 +32,8 @@ MAX_RECEIPT_BYTES: Final = 1 << 24
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def make_receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
-    """Return the receipt of a whole attempt, as JSON values."""
+def make_receipt(request: ScanRequest, result: ScanResult, size: int) -> dict[str, Any]:
+    """Return the receipt of a whole attempt, whose files have ``size`` bytes, as JSON values."""
     owner = request.owner
     return {
         "version": 1,
@@ -42,6 +45,7 @@ def make_receipt(request: ScanRequest, result: ScanResult) -> dict[str, Any]:
         "pictures": result.pictures,
         "note": result.note,
         "boot": boot_id(),
+        BYTES: size,
         **({} if owner is None else {"owner": {name: getattr(owner, name) for name in owner.__struct_fields__}}),
     }
 

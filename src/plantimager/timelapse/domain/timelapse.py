@@ -104,9 +104,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """The slot that is being taken, or else the last one that was reached; a key of the store."""
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
 
-    @property
+    @cached_property
     def abandoned(self) -> list[int]:
-        """The slots whose attempt counts as ended while its call has not come back: a dataset may be whole."""
+        """The slots whose attempt counts as ended, but whose dataset may be whole: the driver is still to be asked."""
         return sorted(r.slot for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id)
 
     @cached_property
@@ -203,11 +203,13 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._close([done], Trigger.SCAN_OK)
 
-    def fail_attempt(self, at: datetime, problem: Exception, *, give_up: bool = False) -> TimeLapse:
+    def fail_attempt(
+        self, at: datetime, problem: Exception, *, give_up: bool = False, is_open: bool = False
+    ) -> TimeLapse:
         """Return the value after *attempt failed*: the next attempt runs, or the slot is failed.
 
         A slot is attempted again while ``scan_retries`` allow it and the next slot isn't due yet; never with
-        ``give_up``. A failed slot ends the timelapse under ``fail_timelapse``.
+        ``give_up``. A failed slot ends the timelapse under ``fail_timelapse``. ``is_open``: its dataset may be whole.
         """
         record = self._running(Trigger.ATTEMPT_FAILED)
         error = error_of(problem, self.n_slots)
@@ -216,7 +218,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         if has_retries and not give_up and not self._is_due(following, at):
             again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
             return self._with(Trigger.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
-        is_open = isinstance(problem, DriverStalled) and problem.abandoned
+        is_open |= isinstance(problem, DriverStalled) and problem.abandoned
         boot_id = record.boot_id if is_open else None
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=boot_id)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
@@ -224,8 +226,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         ending = Ending(at, "timelapsed", _failed_by(record.slot))
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
-    def rig_not_ready(self, problem: Exception) -> TimeLapse:
-        """Return the value after *rig not ready*: the next slot waits for its rig, and no attempt was used."""
+    def rig_not_ready(self, problem: Exception, *, is_open: bool = False) -> TimeLapse:
+        """Return the value after *rig not ready*: the next slot waits, no attempt was used; ``is_open`` as above."""
         check_transition(self.state, Trigger.RIG_NOT_READY)
         before, is_begun = self._record(self.next_idx), self.state is TimeLapseState.RUNNING
         waiting = replace(
@@ -235,7 +237,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             started_at=None if is_begun else before.started_at,
             finished_at=None,
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
-            boot_id=None if is_begun else before.boot_id,  # that of an attempt nobody could be asked about yet
+            boot_id=None if is_begun and not is_open else before.boot_id,
         )
         return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 

@@ -37,7 +37,7 @@ class Call(StrEnum):
     STANDBY = "standby"
     CLOSE = "close"
     RECOVER = "recover"
-    """Before all other calls."""
+    """Before all other calls, and before a prepare where the datasets' disk was away by then."""
     MANUAL = "by hand"
     """A manual command, see `manual_command`."""
 
@@ -185,9 +185,10 @@ class ScannerDriver(ABC):
         """Return the result of a request that had finished when the daemon was killed, None if it had not.
 
         A driver also ends here what the killed daemon left running. Called before all other calls, once in a start;
-        again in the next start where the daemon is killed before the answer is on disk. It counts as hung as `prepare`
-        does; `datasets.attempt.find_finished` reports its progress by itself, and any other step that can last calls
-        `support.progress.current_report`.
+        again in the next start where the daemon is killed before the answer is on disk. Where the datasets' disk is
+        away at the start, or is pulled in mid-scan, it is called before the first `prepare` with the disk there again.
+        It counts as hung as `prepare` does; `datasets.attempt.find_finished` reports its progress by itself, and any
+        other step that can last calls `support.progress.current_report`.
         """
         del request
         return None
