@@ -110,7 +110,7 @@ def cost_of_pictures(directory: Path, picture: bytes, count: int) -> dict[str, f
     target = directory / "bare"
     before = forget_peak()
     bare_cpu = cpu_of(lambda: [target.write_bytes(picture) for _ in range(count)]) / count
-    bare_mb = (memory()["peak"] - before) / 1000
+    bare_mb = max(memory()["peak"] - before, 0) / 1000
     before = forget_peak()
     camera = CameraProcess(CameraOptions(CAMERAS[0], "gphoto2", {"serial": CAMERAS[0]}))
     camera.open()
