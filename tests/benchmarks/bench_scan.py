@@ -108,9 +108,10 @@ def scan(directory: Path, positions: int, *, sequential: bool) -> dict[str, floa
 def cost_of_pictures(directory: Path, picture: bytes, count: int) -> dict[str, float]:
     """Return the CPU seconds and the peak memory in MB of a picture, and of the bare write of its bytes."""
     target = directory / "bare"
+    before = forget_peak()
     bare_cpu = cpu_of(lambda: [target.write_bytes(picture) for _ in range(count)]) / count
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of making the picture is none of a scan
-    before = memory()["now"]
+    bare_mb = max(memory()["peak"] - before, 0) / 1000
+    before = forget_peak()
     camera = CameraProcess(CameraOptions(CAMERAS[0], "gphoto2", {"serial": CAMERAS[0]}))
     camera.open()
     worker = camera._process.pid  # type: ignore[union-attr]  # it is open
@@ -127,6 +128,7 @@ def cost_of_pictures(directory: Path, picture: bytes, count: int) -> dict[str, f
     ours = cpu_of(take, worker) / count
     numbers = {
         "bare_cpu": bare_cpu,
+        "bare_mb": bare_mb,
         "cpu": ours,
         "daemon_mb": (memory()["peak"] - before) / 1000,
         "worker_mb": (memory(worker)["peak"] - empty) / 1000,
@@ -134,6 +136,12 @@ def cost_of_pictures(directory: Path, picture: bytes, count: int) -> dict[str, f
     }
     camera.close()
     return numbers
+
+
+def forget_peak() -> int:
+    """Begin a new peak of this process's memory; return what it has now, in kB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory()["now"]
 
 
 def cpu_of(action: Callable[[], object], worker: int | None = None) -> float:
@@ -193,7 +201,10 @@ def main() -> None:
     print(f"  one after the other              {sequential['took']:7.2f} s   {theirs:.3f} × the limit")
     print(f"a picture of 12 megapixels, {cost['picture_mb']:.1f} MB:")
     print(f"  CPU      {cost['cpu'] * 1000:6.0f} ms   bare write {cost['bare_cpu'] * 1000:6.0f} ms")
-    print(f"  memory   daemon +{cost['daemon_mb']:.0f} MB, camera's process +{cost['worker_mb']:.0f} MB")
+    print(
+        f"  memory   daemon +{cost['daemon_mb']:.0f} MB, camera's process +{cost['worker_mb']:.0f} MB, "
+        f"bare write +{cost['bare_mb']:.0f} MB"
+    )
     write_numbers(options.json, scan=ours, sequential=sequential, ratio=ratio, picture=cost)
     if not math.isfinite(ratio) or (ratio > TARGET and a_move > TRANSFER):
         print(f"over the target of {TARGET} × the limit")

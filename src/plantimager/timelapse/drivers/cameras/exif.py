@@ -44,7 +44,8 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
         if is_tiff and not _can_be_rewritten(image, before):
             return content
         exif = _without_layout(before) if is_tiff else before
-        image.load()
+        if is_tiff:  # it is written again; any other has been decoded once, to judge it
+            image.load()
     exif[Base.ImageDescription] = description.encode("ascii", "replace").decode("ascii")
     exif[Base.Software] = software
     times = exif.get_ifd(IFD.Exif)
