@@ -112,9 +112,7 @@ class _Copy:
         check, read_back = partial(self._run, "check", *self._places, "--one-way", "--combined", "-"), "--download"
         if self._by_length:
             run = check("--size-only", names=names)
-        elif not self._rclone.has_hashes:
-            run = check(read_back, names=names)
-        elif (run := check(names=names)).has_said(NOT_HASHED):
+        elif not self._rclone.has_hashes or (run := check(names=names)).has_said(NOT_HASHED):
             run = check(read_back, names=names)
         if any(run.verdicts.get(name) not in {SAME, MISSING, OTHER} for name in names):
             raise Unreachable(self._rclone.in_words(run.reason))
