@@ -57,6 +57,8 @@ class RetentionSink:
         self._kept: dict[str, tuple[float, str]] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
         self._told = ""
+        self._told_barred: set[str] = set()
+        """Why no dataset of a kind is removed, as it was reported."""
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
@@ -101,7 +103,7 @@ class RetentionSink:
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
             ledger.move(taken.database)
-        kept = [] if self._is_tidy else self._finish(taken.scans)
+        kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken.scans))]
         gone: list[LedgerEntry] = []
         try:
             for scan in self._candidates(taken.scans):
@@ -126,12 +128,22 @@ class RetentionSink:
 
     def _digest_everywhere(self, scan: TakenScan) -> str:
         """Return the digest with which every target has a dataset; empty where one hasn't, or not verified."""
-        entries = [ledger.known(scan.key) for ledger in self._ledgers.values()]
-        known = [entry for entry in entries if entry is not None and entry.outcome is Outcome.DELIVERED]
-        digests = {entry.digest for entry in known}
-        is_verified = len(known) == len(entries) and not any(entry.by_length for entry in known)
-        is_whole = any(entry.left == 0 for entry in known)
-        return digests.pop() if is_verified and is_whole and len(digests) == 1 else ""
+        entries = self._entries_everywhere(scan)
+        return "" if not entries or _objection(entries) else next(iter(entries.values())).digest
+
+    def _entries_everywhere(self, scan: TakenScan) -> Mapping[str, LedgerEntry]:
+        """Return what each target's ledger has of a dataset; nothing where one doesn't call it delivered."""
+        entries = {name: ledger.known(scan.key) for name, ledger in self._ledgers.items()}
+        known = {name: entry for name, entry in entries.items() if entry and entry.outcome is Outcome.DELIVERED}
+        return known if len(known) == len(entries) else {}
+
+    def _barred(self, scans: Iterable[TakenScan]) -> Iterator[str]:
+        """Yield why datasets of a kind that every target has are never removed, each reason once."""
+        for scan in scans:
+            entries = self._entries_everywhere(scan)
+            if entries and (objection := _objection(entries)) and objection not in self._told_barred:
+                self._told_barred.add(objection)
+                yield f"{scan.scan_id} and others like it stay here: {objection}"
 
     def _is_due(self, scan: TakenScan, *, is_clock_trusted: bool) -> bool:
         keep = self._rules.keep if is_clock_trusted else None
@@ -255,6 +267,16 @@ class RetentionSink:
         if sentence and sentence != self._told:
             self._told = sentence
             log_relay(RelayAction.DATASETS_KEPT, sentence)
+
+
+def _objection(entries: Mapping[str, LedgerEntry]) -> str:
+    """Return why a dataset that every target has isn't removed; empty where it may be."""
+    if by_length := next((name for name, entry in entries.items() if entry.by_length), ""):
+        again = f"timelapsectl deliver --forget {by_length}"
+        return f'{by_length} compared their length alone; write verify = "bytes", then {again}'
+    if all(entry.left for entry in entries.values()):
+        return "no target has all of their files and metadata; one with remote = takes them"
+    return "targets have different ones" if len({entry.digest for entry in entries.values()}) > 1 else ""
 
 
 class _Stays(Exception):
