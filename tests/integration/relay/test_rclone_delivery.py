@@ -199,6 +199,7 @@ def test_length_alone_may_be_compared(rig, server):
     assert rig.ledger()["tl_0"].by_length
 
 
+@pytest.mark.parametrize("server", ["webdav"], indirect=True)
 def test_a_dataset_that_was_removed_or_changed_is_told_and_not_sent(rig, server):
     """The others go on."""
     rig.take(3)
@@ -330,6 +331,7 @@ def test_a_wrong_password_is_said_and_never_shown(rig, server):
         relay.stop()
 
 
+@pytest.mark.parametrize("server", ["webdav"], indirect=True)
 def test_the_configuration_is_a_credential_of_the_unit(rig, server, tmp_path):
     """As systemd's LoadCredential= puts it into a directory of the service's own."""
     (tmp_path / "deliver-lab").write_text(rig.secret.read_text())
@@ -342,6 +344,7 @@ def test_the_configuration_is_a_credential_of_the_unit(rig, server, tmp_path):
     assert server.files() == rig.sealed()
 
 
+@pytest.mark.parametrize("server", ["sftp"], indirect=True)
 def test_two_remotes_and_a_server_that_is_gone_are_independent(rig, server):
     """Each has a ledger of its own."""
     own = f'rclone_config = "{rig.secret}"'
@@ -359,6 +362,7 @@ def test_two_remotes_and_a_server_that_is_gone_are_independent(rig, server):
     assert [entry["outcome"] for entry in entries] == [Outcome.BEGUN, Outcome.DELIVERED] * 2
 
 
+@pytest.mark.parametrize("server", ["sftp"], indirect=True)
 def test_a_configuration_that_others_can_read_is_refused(rig):
     """Exit code 78: systemd doesn't start it again."""
     rig.secret.chmod(0o644)
@@ -367,6 +371,7 @@ def test_a_configuration_that_others_can_read_is_refused(rig):
     assert "others can read this configuration of rclone" in "\n".join(relay.said("relay_config_faulty"))
 
 
+@pytest.mark.parametrize("server", ["webdav"], indirect=True)
 def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
     """It waits, and a scan that begins in the middle of a delivery ends rclone; afterwards it goes on."""
     rig.configure("polite = true", 'max_rate = "0.01 MB"')

@@ -63,8 +63,8 @@ class Bringer:
         begun, troubles = [], []
         target = DeliverTarget(remote=f"lab:{number}", timeout=timedelta(seconds=5))
         pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+        delivery = RcloneDelivery(target, self._secret)
         for _ in range(MANY_TRIES):
-            delivery = RcloneDelivery(target, self._secret)
             try:
                 delivery.deliver(
                     self.dataset, SCAN, TakenScans((SCAN,)), pace, lambda: begun.append(True), was_begun=bool(begun)
@@ -72,6 +72,8 @@ class Bringer:
             except (Unreachable, ServerFailed, RelayKilled) as trouble:
                 troubles.append(trouble)
                 self.server.start_again()
+                if isinstance(trouble, RelayKilled):
+                    delivery = RcloneDelivery(target, self._secret)
             else:
                 break
         if not troubles:  # a PUT that was cut off is no trouble where rclone repeats it

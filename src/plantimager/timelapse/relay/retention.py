@@ -58,7 +58,6 @@ class RetentionSink:
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
         self._told = ""
         self._told_barred: set[str] = set()
-        """Why no dataset of a kind is removed, as it was reported."""
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
@@ -187,7 +186,7 @@ class RetentionSink:
             raise _Stays(f"{added.relative_to(directory)} was added after the scan")
         if not self._is_still(scan, sealed.digest):
             raise _Stays("it is not what was delivered")
-        aside = directory.with_name(self._removal_name(scan))
+        aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
         was_tidy, self._is_tidy = self._is_tidy, False
         directory.rename(aside)
         try:
@@ -210,13 +209,10 @@ class RetentionSink:
         self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN, objection
         return objection not in {"", before}
 
-    def _removal_name(self, scan: TakenScan) -> str:
-        return removal_name(scan.scan_id, scan.key, self._owner)
-
     def _finish(self, scans: Sequence[TakenScan]) -> list[str]:
         """Delete what an earlier pass was about to delete; return what can't be deleted now, either."""
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
-        by_name = {self._removal_name(scan): scan for scan in scans}
+        by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
         for directory in directories:
             for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
@@ -249,10 +245,9 @@ class RetentionSink:
             first, last = gone[0].scan_id, gone[-1].scan_id
             named = first if first == last else f"{first} … {last}"
             size = format_bytes(sum(entry.size for entry in gone))
-            what = (
-                f"{format_count(len(gone), 'dataset')} ({named}), {size}, after delivery to {', '.join(self._ledgers)}"
-            )
-            log_relay(RelayAction.DATASETS_REMOVED, f"{what}; {format_bytes(self._free())} free")
+            what = f"{format_count(len(gone), 'dataset')} ({named}), {size}"
+            free = f"{format_bytes(self._free())} free"
+            log_relay(RelayAction.DATASETS_REMOVED, f"{what}, after delivery to {', '.join(self._ledgers)}; {free}")
             self._told = ""
 
     def _report_kept(self, sentences: Sequence[str]) -> None:
