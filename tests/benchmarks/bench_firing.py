@@ -2,19 +2,23 @@
 
 Run it on a machine that does nothing else::
 
-    python tests/benchmarks/bench_firing.py [--samples 500] [--idle 20] [--json FILE]
+    PYTHONPATH=tests/support python tests/benchmarks/bench_firing.py [--samples 500] [--idle 20] [--json FILE]
 
 All wait side by side in one process and fire in turns, one job each, so that what else happens on the machine hits
 all alike: the ratios hold on any machine, the microseconds don't. A job is late by the time between the instant that
 was planned and the first thing that it does, wherever its scheduler calls it: timelapsed on the thread that waits (all
 that the daemon does beside the job comes after it), APScheduler's BackgroundScheduler in a pool of threads or, with an
 executor that calls in place, on the thread that waits, too.
+
+Then timelapsed fires in turns with and without a relay beside it that delivers with rclone, at its unit's priority.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import random
+import shutil
 import tempfile
 import threading
 import time
@@ -27,9 +31,14 @@ from typing import TYPE_CHECKING
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from bench_boot import DAEMON, READY, SETTLED, Start, store_of
+from daemon_process import DaemonProcess
 from measuring import options_for, write_numbers
+from rclone_server import RCLONE, RcloneRig
+from relay_rig import STRICT_RELAY
+from waiting import wait_until
 
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.support.clock import EPOCH, MICROSECOND, SystemClock
 
 if TYPE_CHECKING:
@@ -42,6 +51,11 @@ GAPS_US = (3_000, 15_000)
 """How far ahead each firing is planned, at random between these; long enough for the processor to sleep."""
 SETTLING = 2.0
 """Seconds until a scheduler that was just started is idle."""
+TURNS = 5
+"""How often the relay is stopped and started."""
+N_DATASETS = 24
+"""More than are delivered in one turn."""
+AS_ITS_UNIT = ("nice", "-n", "10", "ionice", "-c", "3")
 
 
 def planned(gap_us: int) -> datetime:
@@ -107,6 +121,7 @@ def firing(arm: Arm) -> Fire:
 
 
 BARE, OURS, THEIRS = "clock_nanosleep", "timelapsed", "BackgroundScheduler"
+ALONE, BESIDE = "without a relay", "beside a relay that delivers"
 CONTENDERS = {
     BARE: bare_timer,
     OURS: timelapsed,
@@ -125,6 +140,28 @@ def fire_in_turns(samples: int) -> dict[str, list[float]]:
         for _ in range(samples):
             for name, fire in dice.sample(contenders, len(contenders)):
                 late[name].append(fire(planned(dice.randint(*GAPS_US))))
+    return {name: sorted(found) for name, found in late.items()}
+
+
+def fire_beside_relay(samples: int) -> dict[str, list[float]]:
+    """Return how late timelapsed fires without a relay, and beside one that delivers, in µs, sorted."""
+    dice = random.Random(20260622)
+    late: dict[str, list[float]] = {ALONE: [], BESIDE: []}
+    with tempfile.TemporaryDirectory() as name, timelapsed() as fire:
+        directory, remote = Path(name), Path(name, "remote")
+        rig = RcloneRig(directory / "rig", f"[lab]\ntype = alias\nremote = {remote}\n")
+        rig.take_long(N_DATASETS, width=640)
+        for _ in range(TURNS):
+            time.sleep(SETTLING)
+            late[ALONE] += (fire(planned(dice.randint(*GAPS_US))) for _ in range(samples // TURNS))
+            rig.ledger_file.unlink(missing_ok=True)
+            shutil.rmtree(remote, ignore_errors=True)
+            with DaemonProcess(rig.place, by=AS_ITS_UNIT, program=STRICT_RELAY) as relay:
+                relay.wait_for("delivered: tl_0")
+                late[BESIDE] += (fire(planned(dice.randint(*GAPS_US))) for _ in range(samples // TURNS))
+                if rig.has(N_DATASETS - 1):
+                    raise SystemExit("the relay had nothing more to deliver; fewer --samples, please")
+            wait_until(lambda: not descendants_of({os.getpid()}, list_processes()), within=60, what="the end of rclone")
     return {name: sorted(found) for name, found in late.items()}
 
 
@@ -187,6 +224,11 @@ def main() -> None:
         print(f"  {name:<29}", *(f"{key} {value:7.0f} ({value / bare[key]:5.2f})" for key, value in row.items()))
     ratios = {"p50 by bare": ours["p50"] / bare["p50"], "theirs by ours": theirs["p50"] / ours["p50"]}
     print(f"  {THEIRS} takes {ratios['theirs by ours']:.2f} times as long as {OURS} (p50)")
+    beside = fire_beside_relay(options.samples) if RCLONE is not None else {}
+    for percent in (50, 99) if beside else ():
+        ratio = percentile(beside[BESIDE], percent) / percentile(beside[ALONE], percent)
+        ratios[f"p{percent} beside a relay by alone"] = ratio
+        print(f"  {OURS} {BESIDE}: p{percent} is {ratio:.2f} times that {ALONE}")
     waking = idle(options.idle) if options.idle > 0 else {}
     if waking:
         print("wake-ups a minute with nothing to do")

@@ -19,7 +19,7 @@ import sys
 import threading
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import httpx
 from waiting import wait_until
@@ -119,6 +119,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+class KillableServer(Protocol):
+    """A server of HTTP on loopback."""
+
+    port: int
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 class Gate:
     """A TCP proxy before a server that counts requests, and may act after each.
 
@@ -128,7 +137,7 @@ class Gate:
     are answered in the server's place.
     """
 
-    def __init__(self, server: PlantDbServer) -> None:
+    def __init__(self, server: KillableServer) -> None:
         self.server = server
         self.requests: list[str] = []
         self.act: Callable[[int, str], str | bytes] = lambda _number, _line: "pass"
@@ -159,8 +168,12 @@ class Gate:
         self._listener.server_close()
 
     @property
+    def port(self) -> int:
+        return self._listener.server_address[1]
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def renew(self) -> None:
         """Forget the requests, and be another client for the server."""
@@ -168,10 +181,12 @@ class Gate:
         self.address = self.address % 250 + 1
 
     def _serve(self, client: socket.socket) -> None:
-        # One request per connection: the server closes it after its answer.
+        # One request per connection: PlantDB closes it after its answer, others are asked to.
         head = client.recv(1 << 16)
         if not head:
             return
+        if b"\r\nConnection:" not in head:
+            head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         line = head.split(b"\r\n", 1)[0].decode().removesuffix(" HTTP/1.1")
         self.requests.append(line)
         if found := re.search(rb"(?i)authorization: bearer (\S+)", head):

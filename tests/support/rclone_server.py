@@ -37,6 +37,7 @@ class RcloneServer:
         self.max_file: int | None = None
         """Larger files are refused, as a full disk does, from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()
 
     def __enter__(self) -> Self:
         self.start()
@@ -65,10 +66,22 @@ class RcloneServer:
         return False
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        with self._ending:  # a gate kills it, too
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the server, ``None`` where it doesn't run."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    def start_again(self) -> None:
+        """Start it, and kill it before where it runs."""
+        self.kill()
+        self.start()
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -79,8 +92,7 @@ class RcloneServer:
     def recover_from_a_cut(self) -> None:
         """Start WebDAV again: rclone 1.60's server, Debian 12's, answers nothing any more once a PUT was cut off."""
         if self.kind == "webdav":
-            self.kill()
-            self.start()
+            self.start_again()
 
     def configuration(self, port: int | None = None, password: str = PASSWORD) -> str:
         """Return rclone's configuration of a remote called ``lab``, behind a gate where it has another ``port``."""

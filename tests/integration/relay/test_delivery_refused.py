@@ -154,6 +154,31 @@ def test_a_scan_that_an_earlier_version_delivered_has_no_digest_and_is_compared(
     assert stored_pictures(server.directory) == rig.pictures()
 
 
+PORTAL = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>please log in."
+
+
+def test_the_login_page_of_a_network_is_no_other_dataset(rig, gate, server):
+    """It answers everything with 200 in the server's place, from the moment on in which a picture is read back."""
+    rig.take(1)
+    answered = []
+
+    def act(_count, line):
+        if line.startswith("GET /api/v1/files") or answered:
+            answered.append(line)
+            return PORTAL
+        return "pass"
+
+    gate.act = act
+    with rig.start() as relay:
+        assert "the answer is none of PlantDB: 200 <html>please log in." in relay.wait_for("delivery_stuck")
+        gate.act = lambda _count, _line: "pass"
+        rig.ask_again()
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    assert relay.said("delivery_refused") == []
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
 def test_a_scan_that_was_begun_and_has_lost_its_metadata_is_not_refused(rig, server):
     """A server that stops between making a scan and writing of it leaves one; it is delivered once that is deleted."""
     token = server.log_in()

@@ -154,6 +154,24 @@ def test_what_may_be_the_only_copy_stays(world, said, spoil):
     assert world.remove() == [0, 2]
 
 
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        ({"by_length": True}, 'lab compared their length alone; write verify = "bytes"'),
+        ({"left": 1}, "no target has all of their files"),
+        ({"digest": "0" * 64}, ""),
+    ],
+)
+def test_a_rule_by_which_nothing_is_ever_removed_is_said_once(world, said, about, why):
+    """As soon as something is delivered, and not when the disk is full."""
+    world.deliver(0, 1, **about)
+    sink = world.make(RetentionRules(keep=timedelta(days=10_000)))
+    for _ in range(2):
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert [word for word, _ in said] == ["datasets_kept"] * bool(why)
+    assert not why or f"tl_0 and others like it stay here: {why}" in said[0][1]
+
+
 def test_a_raw_file_that_one_target_has_is_no_reason_to_stay(world, said):
     """PlantDB takes no raw files, a remote of rclone takes all."""
     world.deliver(0, to=["lab"])

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from msgspec import Struct
@@ -23,6 +23,22 @@ from tenacity import (
 
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_METADATA, OURS
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.plantdb_answers import (
+    CONFLICT,
+    CREATED,
+    GATEWAY_ERRORS,
+    NO_VALUE,
+    NOT_FOUND,
+    OK,
+    PIECE,
+    TOO_MANY,
+    UNAUTHORIZED,
+    asks_for_login,
+    fail,
+    read_bounded,
+    value_of,
+    words_of,
+)
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -36,19 +52,12 @@ PREFIX: Final = "/api/v1"
 DIGEST: Final = "digest"
 """The key below `OURS` that tells the datasets of two rigs apart whose timelapses have one name and the same times."""
 
-OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
-GATEWAY_ERRORS: Final = range(502, 505)
-"""What a proxy answers for a server that is not there."""
-PIECE: Final = 1 << 16
 
-_LOGIN_NEEDED: Final = re.compile(r"Signature|not active|segments")
-"""In the text of a 500: the token has expired, is unknown since the server restarted, or is none."""
+_SYSTEMS_OWN: Final = re.compile(r"^\[(Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)$")
 
 MAX_WAIT: Final = 20.0
 MAX_WAITS: Final = 150.0
 """Seconds between two tries of a request that came too early, and in all; the server counts by the minute."""
-MAX_WORDS: Final = 200
-"""The part of an answer that is repeated."""
 
 
 class Account(Struct, frozen=True):
@@ -72,7 +81,7 @@ class PlantDbClient:
         Raises
         ------
         Unreachable
-            The URL is none.
+            The URL is none, or what the environment says of proxies and certificates can't be used.
 
         """
         self._account, self._timeout = account, timeout
@@ -81,7 +90,9 @@ class PlantDbClient:
         try:
             self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
         except httpx.InvalidURL as problem:
-            raise Unreachable(f"the url is none: {problem}") from None
+            raise Unreachable(f"the url, or a proxy's in the environment, is none: {problem}") from None
+        except (ValueError, ImportError, OSError) as problem:
+            raise Unreachable(f"the environment's proxy or SSL_CERT_FILE can't be used: {problem}") from None
         self._too_early = Retrying(
             retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
             wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
@@ -117,11 +128,11 @@ class PlantDbClient:
         if not self._token:
             self._log_in()
         answer = self._try(method, path, contents, take)
-        if _asks_for_login(answer):
+        if asks_for_login(answer):
             self._log_in()
             answer = self._try(method, path, contents, take)
-            if _asks_for_login(answer):
-                raise Unreachable(f"{self._account.user or 'the token'} has no access: {_words_of(answer)}")
+            if asks_for_login(answer):
+                raise Unreachable(f"{self._account.user or 'the token'} has no access: {words_of(answer)}")
         return answer
 
     def _try(
@@ -138,7 +149,7 @@ class PlantDbClient:
         except (httpx.HTTPError, UnicodeError) as problem:  # the latter of a host name or a token, which are foreign
             raise Unreachable(self._reason(problem)) from None
         if answer.status_code in GATEWAY_ERRORS:
-            raise Unreachable(_words_of(answer))
+            raise Unreachable(words_of(answer))
         return answer
 
     def _exchange(
@@ -154,7 +165,7 @@ class PlantDbClient:
                 for piece in answer.iter_bytes(PIECE):
                     take(piece)
             else:
-                answer.read()
+                return read_bounded(answer)
         return answer
 
     def _headers(self) -> dict[str, str]:
@@ -171,8 +182,8 @@ class PlantDbClient:
         try:
             self._token = str(answer.json()["access_token"])
             self._was_in = True
-        except (ValueError, KeyError, TypeError):
-            raise Unreachable(f"no login: {_words_of(answer)}") from None
+        except NO_VALUE:
+            raise Unreachable(f"no login: {words_of(answer)}") from None
 
     @property
     def _refusal(self) -> str:
@@ -185,7 +196,7 @@ class PlantDbClient:
         """Return why there is no answer, in words without numbers of the system."""
         if isinstance(problem, httpx.TimeoutException):
             return f"no answer within {self._timeout:g} s"
-        text = re.sub(r"^\[Errno -?\d+\] ", "", one_line(str(problem))) or type(problem).__name__
+        text = _SYSTEMS_OWN.sub("", one_line(str(problem))) or type(problem).__name__
         return text[:1].lower() + text[1:]
 
     # --- what a delivery asks for -----------------------------------------------------------------
@@ -195,18 +206,23 @@ class PlantDbClient:
         answer = self.call("GET", f"/scans/{scan_id}/metadata")
         if answer.status_code == NOT_FOUND:
             return None
-        metadata = _value_of(answer, "metadata")
+        metadata = value_of(answer, "metadata")
         return metadata if isinstance(metadata, dict) else {}
 
     def files_there(self, scan_id: str) -> list[str] | None:
         """Return the ids of the pictures that the server has of a scan; ``None`` where it has no fileset for them."""
         answer = self.call("GET", f"/filesets/{scan_id}/{FILESET}/files")
-        return None if answer.status_code == NOT_FOUND else list(_value_of(answer, "files"))
+        if answer.status_code == NOT_FOUND:
+            return None
+        files = value_of(answer, "files")
+        if not isinstance(files, list):
+            raise ServerFailed(f"the answer is none of PlantDB: {words_of(answer)}")
+        return [name for name in files if isinstance(name, str)]
 
     def file_metadata_there(self, scan_id: str, file: OutgoingFile) -> dict[str, Any]:
         """Return the metadata of a picture on the server, empty where it has none."""
         answer = self.call("GET", f"{_file_path(scan_id, file)}/metadata")
-        metadata = _value_of(answer, "metadata") if answer.status_code == OK else {}
+        metadata = value_of(answer, "metadata") if answer.status_code == OK else {}
         return metadata if isinstance(metadata, dict) else {}
 
     def create(self, dataset: OutgoingDataset) -> bool:
@@ -221,7 +237,7 @@ class PlantDbClient:
         for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
             answer = self.call("POST", path, partial(dict, json=body))
             if answer.status_code not in (CREATED, CONFLICT):
-                _fail(answer)
+                fail(answer)
             is_new = is_new and answer.status_code == CREATED
         return is_new
 
@@ -242,7 +258,7 @@ class PlantDbClient:
         finally:
             for one in opened:
                 one.close()
-        return "" if answer.status_code == CREATED else _words_of(answer)
+        return "" if answer.status_code == CREATED else words_of(answer)
 
     def has_same(self, scan_id: str, file: OutgoingFile, *, by_length: bool) -> bool | None:
         """Return whether the server has a picture as it is here; ``None`` where it has none of that id."""
@@ -258,39 +274,9 @@ class PlantDbClient:
             if answer.status_code == OK:
                 return digest.hexdigest() == file.digest
         if answer.status_code != NOT_FOUND:
-            _fail(answer)
+            fail(answer)
         return None
 
 
 def _file_path(scan_id: str, file: OutgoingFile) -> str:
     return f"/files/{scan_id}/{FILESET}/{file.file_id}"
-
-
-def _asks_for_login(answer: httpx.Response) -> bool:
-    if answer.status_code == UNAUTHORIZED:
-        return True
-    if answer.request.method == "HEAD":  # its errors have no text
-        return answer.status_code == SERVER_ERROR
-    return answer.status_code == SERVER_ERROR and _LOGIN_NEEDED.search(_words_of(answer)) is not None
-
-
-def _words_of(answer: httpx.Response) -> str:
-    """Return what the server says of an error, with the number of its kind."""
-    try:
-        words = str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        words = answer.text
-    return f"{answer.status_code} {one_line(words)[:MAX_WORDS]}"
-
-
-def _value_of(answer: httpx.Response, key: str) -> Any:
-    if answer.status_code != OK:
-        _fail(answer)
-    try:
-        return answer.json()[key]
-    except (ValueError, KeyError, TypeError):
-        raise ServerFailed(f"the answer is none of PlantDB: {_words_of(answer)}") from None
-
-
-def _fail(answer: httpx.Response) -> NoReturn:
-    raise ServerFailed(f"{answer.request.method} {answer.request.url.path}: {_words_of(answer)}")

@@ -126,6 +126,7 @@ def deliver_dataset(
         if same is None:
             raise ServerFailed(f"{file.path.name} is not there after it was sent; {objection or 'it was taken'}")
         if not same:
+            client.files_there(dataset.scan_id)  # something else may answer in the server's place: no reason to refuse
             raise TargetRefused(f"PlantDB has other bytes as {dataset.scan_id}/{file.file_id}, and changes no file")
         if file.file_id in present and not by_length:
             others += not _has(client.file_metadata_there(dataset.scan_id, file), file.metadata)

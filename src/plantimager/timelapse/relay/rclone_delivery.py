@@ -109,10 +109,11 @@ class _Copy:
             The remote doesn't say it of all files.
 
         """
-        check = ("check", *self._places, "--one-way", "--combined", "-")
-        run = self._run(*check, *(("--size-only",) if self._by_length else ()), names=names)
-        if not self._by_length and run.has_said(NOT_HASHED):
-            run = self._run(*check, "--download", names=names)
+        check, read_back = partial(self._run, "check", *self._places, "--one-way", "--combined", "-"), "--download"
+        if self._by_length:
+            run = check("--size-only", names=names)
+        elif not self._rclone.has_hashes or (run := check(names=names)).has_said(NOT_HASHED):
+            run = check(read_back, names=names)
         if any(run.verdicts.get(name) not in {SAME, MISSING, OTHER} for name in names):
             raise Unreachable(self._rclone.in_words(run.reason))
         return {name: run.verdicts[name] for name in names}

@@ -33,6 +33,7 @@ STALLED: Final = 2
 """Time-outs without progress after which rclone is ended; after one it should have given up itself."""
 
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
+_NO_HASHES: Final = re.compile(r"not using a hash")
 
 _PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?")
 _FILE_SYSTEM: Final = re.compile(r'^Failed to (?:create file system for "[^"]*"|[a-z]+(?: with \d+ errors)?): ')
@@ -102,6 +103,8 @@ class Rclone:
     def __init__(self, configuration: Secret, timeout: timedelta, rate: int | None) -> None:
         self._configuration, self._timeout, self._rate = configuration.path, timeout, rate
         self._secrets = sorted(rclone_secrets(configuration.text), key=len, reverse=True)
+        self.has_hashes = True
+        """Whether the remote may have some, by what rclone has said until now."""
 
     def run(self, pace: TargetPace, *words: str, names: Sequence[str]) -> RcloneRun:
         """Run a command on some files, to its end.
@@ -137,6 +140,7 @@ class Rclone:
             raise Interrupted(stop.interruption)
         if ended.stopped:
             raise Unreachable(f"rclone made no progress for {stop.seconds:g} s, and was ended")
+        self.has_hashes = self.has_hashes and not result.has_said(_NO_HASHES)
         return result.ended_with(ended.status)
 
     def _options(self) -> Sequence[str]:

@@ -57,6 +57,7 @@ class RetentionSink:
         self._kept: dict[str, tuple[float, str]] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
         self._told = ""
+        self._told_barred: set[str] = set()
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
@@ -101,7 +102,7 @@ class RetentionSink:
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
             ledger.move(taken.database)
-        kept = [] if self._is_tidy else self._finish(taken.scans)
+        kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken.scans))]
         gone: list[LedgerEntry] = []
         try:
             for scan in self._candidates(taken.scans):
@@ -126,12 +127,22 @@ class RetentionSink:
 
     def _digest_everywhere(self, scan: TakenScan) -> str:
         """Return the digest with which every target has a dataset; empty where one hasn't, or not verified."""
-        entries = [ledger.known(scan.key) for ledger in self._ledgers.values()]
-        known = [entry for entry in entries if entry is not None and entry.outcome is Outcome.DELIVERED]
-        digests = {entry.digest for entry in known}
-        is_verified = len(known) == len(entries) and not any(entry.by_length for entry in known)
-        is_whole = any(entry.left == 0 for entry in known)
-        return digests.pop() if is_verified and is_whole and len(digests) == 1 else ""
+        entries = self._entries_everywhere(scan)
+        return "" if not entries or _objection(entries) else next(iter(entries.values())).digest
+
+    def _entries_everywhere(self, scan: TakenScan) -> Mapping[str, LedgerEntry]:
+        """Return what each target's ledger has of a dataset; nothing where one doesn't call it delivered."""
+        entries = {name: ledger.known(scan.key) for name, ledger in self._ledgers.items()}
+        known = {name: entry for name, entry in entries.items() if entry and entry.outcome is Outcome.DELIVERED}
+        return known if len(known) == len(entries) else {}
+
+    def _barred(self, scans: Iterable[TakenScan]) -> Iterator[str]:
+        """Yield why datasets of a kind that every target has are never removed, each reason once."""
+        for scan in scans:
+            entries = self._entries_everywhere(scan)
+            if entries and (objection := _objection(entries)) and objection not in self._told_barred:
+                self._told_barred.add(objection)
+                yield f"{scan.scan_id} and others like it stay here: {objection}"
 
     def _is_due(self, scan: TakenScan, *, is_clock_trusted: bool) -> bool:
         keep = self._rules.keep if is_clock_trusted else None
@@ -175,7 +186,7 @@ class RetentionSink:
             raise _Stays(f"{added.relative_to(directory)} was added after the scan")
         if not self._is_still(scan, sealed.digest):
             raise _Stays("it is not what was delivered")
-        aside = directory.with_name(self._removal_name(scan))
+        aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
         was_tidy, self._is_tidy = self._is_tidy, False
         directory.rename(aside)
         try:
@@ -198,13 +209,10 @@ class RetentionSink:
         self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN, objection
         return objection not in {"", before}
 
-    def _removal_name(self, scan: TakenScan) -> str:
-        return removal_name(scan.scan_id, scan.key, self._owner)
-
     def _finish(self, scans: Sequence[TakenScan]) -> list[str]:
         """Delete what an earlier pass was about to delete; return what can't be deleted now, either."""
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
-        by_name = {self._removal_name(scan): scan for scan in scans}
+        by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
         for directory in directories:
             for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
@@ -237,10 +245,9 @@ class RetentionSink:
             first, last = gone[0].scan_id, gone[-1].scan_id
             named = first if first == last else f"{first} … {last}"
             size = format_bytes(sum(entry.size for entry in gone))
-            what = (
-                f"{format_count(len(gone), 'dataset')} ({named}), {size}, after delivery to {', '.join(self._ledgers)}"
-            )
-            log_relay(RelayAction.DATASETS_REMOVED, f"{what}; {format_bytes(self._free())} free")
+            what = f"{format_count(len(gone), 'dataset')} ({named}), {size}"
+            free = f"{format_bytes(self._free())} free"
+            log_relay(RelayAction.DATASETS_REMOVED, f"{what}, after delivery to {', '.join(self._ledgers)}; {free}")
             self._told = ""
 
     def _report_kept(self, sentences: Sequence[str]) -> None:
@@ -255,6 +262,16 @@ class RetentionSink:
         if sentence and sentence != self._told:
             self._told = sentence
             log_relay(RelayAction.DATASETS_KEPT, sentence)
+
+
+def _objection(entries: Mapping[str, LedgerEntry]) -> str:
+    """Return why a dataset that every target has isn't removed; empty where it may be."""
+    if by_length := next((name for name, entry in entries.items() if entry.by_length), ""):
+        again = f"timelapsectl deliver --forget {by_length}"
+        return f'{by_length} compared their length alone; write verify = "bytes", then {again}'
+    if all(entry.left for entry in entries.values()):
+        return "no target has all of their files and metadata; one with remote = takes them"
+    return "targets have different ones" if len({entry.digest for entry in entries.values()}) > 1 else ""
 
 
 class _Stays(Exception):
