@@ -194,17 +194,12 @@ def fleet(new_rig):
     return machines
 
 
-def play(fleet, package, directory):
-    """Run the playbook on the machines, and return how many changes it made on each."""
-    rigs = [
-        {
-            "default": {
-                "config": f"{TRUST}[relay.metrics]\n[relay.notify]\n",
-                "credentials": {"notify": "json://127.0.0.1"},
-            }
-        },
-        {name: {"config": f"{TRUST}[relay.metrics]\n"} for name in ("left", "right")},
-    ]
+WITH_METRICS = {"config": f"{TRUST}[relay.metrics]\n"}
+NOTIFIED = {"config": f"{TRUST}[relay.metrics]\n[relay.notify]\n", "credentials": {"notify": "json://127.0.0.1"}}
+
+
+def play(fleet, package, directory, *rigs):
+    """Run the playbook for the rigs of each machine, and return how many changes it made on each."""
     hosts = {
         machine.run("hostname").stdout.strip(): {"ansible_host": str(machine.leader), "timelapsed_rigs": of_host}
         for machine, of_host in zip(fleet, rigs, strict=True)
@@ -234,8 +229,9 @@ def play(fleet, package, directory):
 
 @pytest.mark.skipif(shutil.which("ansible-playbook") is None, reason="needs ansible-playbook")
 def test_playbook_sets_up_a_fleet_and_changes_nothing_the_second_time(fleet, package, tmp_path):
-    """Daemons and relays of three rigs on two machines run, and node_exporter serves the figures of each."""
-    assert all(play(fleet, package, tmp_path))
+    """Daemons and relays of three rigs run, and node_exporter serves their figures; what is switched off is off."""
+    rigs = {"default": NOTIFIED}, {"left": WITH_METRICS, "right": WITH_METRICS}
+    assert all(play(fleet, package, tmp_path, *rigs))
     for machine, instances in zip(fleet, (("",), ("@left", "@right")), strict=True):
         for instance in instances:
             for service in ("plant-imager-timelapsed", "plant-imager-timelapse-relay"):
@@ -254,4 +250,13 @@ def test_playbook_sets_up_a_fleet_and_changes_nothing_the_second_time(fleet, pac
                 within=INSTALL_WITHIN,
                 what=f"the figures of {rig}",
             )
-    assert play(fleet, package, tmp_path) == [0, 0]
+    assert play(fleet, package, tmp_path, *rigs) == [0, 0]
+    daemon, relay = "plant-imager-timelapsed", "plant-imager-timelapse-relay"
+    kept = [(fleet[0], daemon), (fleet[1], f"{daemon}@left"), (fleet[1], f"{relay}@left")]
+    before = [machine.show(unit, "MainPID") for machine, unit in kept]
+    without_relay = {"config": f"{TRUST}#[relay.metrics]\n"}
+    play(fleet, package, tmp_path, {"default": without_relay}, {**rigs[1], "right": {**WITH_METRICS, "runs": False}})
+    assert [machine.show(unit, "MainPID") for machine, unit in kept] == before
+    for machine, unit in ((fleet[0], relay), (fleet[1], f"{daemon}@right"), (fleet[1], f"{relay}@right")):
+        facts = [machine.show(f"{unit}.service", fact) for fact in ("ActiveState", "UnitFileState")]
+        assert facts == ["inactive", "disabled"]

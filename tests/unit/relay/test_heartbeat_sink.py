@@ -31,17 +31,18 @@ def receiver():
         yield server
 
 
-def beats(receiver, until, *changes, value=None, daemon=DAEMON, **settings):
+def beats(receiver, until, *changes, value=None, daemon=DAEMON, pause_url="", **settings):
     """Return what a monitor hears ``until`` then, and the sink; each change is when, and a timelapse."""
     clock = VirtualClock(limit=until)
     host = SinkHost(lambda _: None, clock, threading.Event(), lambda: None)
     settings = HeartbeatSettings(interval=10 * MINUTE, **settings)
     watch = ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE)
-    access = MonitorAccess(f"http://127.0.0.1:{receiver.port}{PATH}?old=1")
+    access = MonitorAccess(f"http://127.0.0.1:{receiver.port}{PATH}?old=1", pause_url)
     sink = HeartbeatSink(settings, access, watch, host)
 
     def show(value):
-        sink.update(StoreView(stored=StoredTimelapse(value, Logbook()), daemon=daemon))
+        stored = StoredTimelapse(value, Logbook()) if value is not None else None
+        sink.update(StoreView(stored=stored, daemon=daemon))
 
     show(value or timelapse(48))
     for after, later in changes:
@@ -88,6 +89,16 @@ def test_a_monitor_that_can_not_be_paused_is_pinged_on_by_an_idle_rig(receiver):
     assert len(heard) == 7
 
 
+def test_only_a_store_that_says_so_pauses_the_monitor(receiver):
+    """Where there is none, its disk may not be mounted: silence is an alarm there, and none at a rig that is new."""
+    pause = f"http://127.0.0.1:{receiver.port}/pause"
+    heard, _ = beats(receiver, HOUR, (5 * MINUTE, None), pause_url=pause)
+    assert [path for _, path in heard] == ["/start?old=1", "?old=1"]
+    ended = timelapse(48).cancel(at(0), "ada", "wilted")
+    heard, _ = beats(receiver, HOUR, (5 * MINUTE, ended), (10 * MINUTE, None), pause_url=pause)
+    assert [path for _, path in heard] == ["/start?old=1", "?old=1", "/pause"]
+
+
 def test_after_the_end_of_a_timelapse_a_monitor_that_nobody_pauses_stays_calm(receiver):
     """By default; it hears at once that nothing is scheduled, and of the next schedule's beginning."""
     ended = timelapse(48).cancel(at(0), "ada", "wilted")
@@ -104,6 +115,22 @@ def test_a_record_in_time_keeps_the_pings_going_without_a_word_of_failure(receiv
     kept = taken(timelapse(48))
     heard, _ = beats(receiver, 32 * MINUTE, (10 * MINUTE, kept))
     assert "/fail?old=1" not in [path for _, path in heard]
+
+
+def test_slots_that_passed_during_a_long_scan_are_no_failure_before_the_daemon_has_recorded_them(receiver):
+    """It does so in the save after that of the scan."""
+    times = tuple(at(0) + 2 * MINUTE * (slot - 5) for slot in range(48))
+    quick = timelapse(48, schedule_times=times, grace=timedelta(seconds=30))
+    for instant in times[:5]:
+        quick = quick.begin(instant, "b").succeed(instant + MINUTE, 72)
+    begun = quick.begin(at(0), "b")
+    done = begun.succeed(at(0) + 15 * MINUTE, 72)
+    recorded = done.skip_late_slots(at(0) + 15 * MINUTE, Reason.MISSED, "")
+    changes = (MINUTE / 60, begun), (15 * MINUTE, done), (15 * MINUTE + MINUTE / 60, recorded)
+    heard, _ = beats(receiver, 18 * MINUTE, *changes, value=quick)
+    assert "/fail?old=1" not in [path for _, path in heard]
+    heard, _ = beats(receiver, 18 * MINUTE, *changes[:2], value=quick)
+    assert heard[-1] == ("POST", "/fail?old=1"), "where it never does, that is one"
 
 
 def test_while_the_clock_is_not_trusted_nothing_is_claimed(receiver):

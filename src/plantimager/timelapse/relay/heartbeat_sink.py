@@ -94,21 +94,24 @@ class HeartbeatSink:
     def _beat(self, view: StoreView) -> tuple[datetime | None, float | None]:
         """Send the signal that is due; return when to look again: at an instant, and in so many seconds."""
         judgement = self._watch.judge(view)
-        left = self._seconds_until(self._signal(judgement.state))
+        left = self._seconds_until(self._signal(judgement.state, view))
         if left is not None and left <= 0:
-            self._send(self._signal(judgement.state))
-            left = self._seconds_until(self._signal(judgement.state))
+            self._send(self._signal(judgement.state, view))
+            left = self._seconds_until(self._signal(judgement.state, view))
         seconds = [wait for wait in (judgement.within, left) if wait is not None]
         return judgement.until, min(seconds, default=None)
 
-    def _signal(self, state: ScheduleState) -> str | None:
+    def _signal(self, state: ScheduleState, view: StoreView) -> str | None:
         """Return what the monitor shall hear while the schedule is in a state; ``None`` for silence."""
         if state is ScheduleState.UNKNOWN:
             return None
         if state in (ScheduleState.OVERDUE, ScheduleState.WAITS_FOR_RIG):
             return FAIL if self._monitor.knows_signals else None
         if state is ScheduleState.NOTHING_SCHEDULED:
-            return PAUSE if self._monitor.can_pause else IDLE
+            if not self._monitor.can_pause:
+                return IDLE
+            # Without a store its disk may not be mounted; a new rig's check raises no alarm before its first ping.
+            return PAUSE if view.timelapse is not None else None
         begins = self._last is None or self._last[0] in (IDLE, PAUSE)
         return START if begins and self._monitor.knows_start else OK
 

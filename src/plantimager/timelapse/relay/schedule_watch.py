@@ -116,7 +116,10 @@ class ScheduleWatch:
             latest = max(latest, begun)
             if daemon is not None:
                 return latest + self._longest_scan + self._slack
-        return latest + self._scan_time(timelapse)
+        before = timelapse.records.get(timelapse.next_idx - 1)
+        free_at = before.finished_at if before is not None and daemon is not None else None
+        due = latest + self._scan_time(timelapse)
+        return due if free_at is None else max(due, free_at + self._slack)  # slots that passed during a long scan
 
     def _scan_time(self, timelapse: TimeLapse) -> timedelta:
         """Return how long a scan may take: twice what the last ones took, or what the configuration allows."""
