@@ -249,7 +249,7 @@ class World:
         self.plugged_at = now
         """When it comes back."""
         self.landing: Callable[[], None] | None = None
-        """Makes a dataset whole whose disk was pulled at its end, where it is still away when the daemon looks."""
+        """Makes a dataset whole whose disk was pulled at its end, where the daemon sees that it is still away."""
         self.calm_since: datetime | None = None
         """By the wall clock, from when on nothing disturbs the rig any more."""
         self.begun_at: dict[str, datetime] = {}
@@ -481,7 +481,7 @@ class Life:
         clock, hangs = self.clock, what in self.world.hangs
         self.has_hung |= hangs
         if what is Bounded.LOOK:
-            if self.world.landing is not None and self.world.pulled_at is not None:
+            if self.world.landing is not None and not self.may_use_disk(None):
                 self.world.landing()
             self.looked_at, self.world.landing = self.true_now, None
         result, began = call(), clock.elapsed

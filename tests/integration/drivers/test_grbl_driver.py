@@ -1,5 +1,8 @@
 """The GRBL driver on a board on a pseudo-terminal: its scans, the faults of a rig, and how they are reported."""
 
+import getpass
+import os
+import signal
 import sys
 import threading
 
@@ -8,6 +11,7 @@ from grbl_scans import INTERRUPTED, RELEASED, path_of, recorded_poses
 from grbl_stand_in import DIALECTS, SETTINGS
 
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
+from plantimager.timelapse.drivers.programs import processes
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.errors import (
@@ -529,6 +533,18 @@ def test_growth_light_that_can_not_be_released_costs_no_scan(rig, request_, tmp_
     result = driver.scan(request_, RecordingMonitor())
     assert result.pictures == 4
     assert result.note == "grow (growth_light) could not be switched on: sh exited with 1"
+
+
+def test_what_a_switch_has_left_and_nobody_may_end_is_told_with_the_scan(rig, request_, tmp_path, monkeypatch):
+    """A process of another user refuses every signal, and one more stays with each scan."""
+    pid, stays = tmp_path / "pid", "exec sleep 1000 >/dev/null 2>&1 </dev/null"
+    on = f"setsid sh -c 'echo $$ > {pid}; {stays}' & while ! [ -s {pid} ]; do sleep 0.01; done"
+    driver, _ = rig(switches={"scan": {"role": "scan_light", "on": ["sh", "-c", on], "off": ["true"]}})
+    monkeypatch.setattr(processes, "_send", lambda pidfd, _: os.close(pidfd))
+    note = driver.scan(request_, RecordingMonitor()).note
+    left = int(pid.read_text())
+    assert f"could not be ended and may go on writing: sleep of {getpass.getuser()} (pid {left})" in note
+    os.kill(left, signal.SIGKILL)
 
 
 def test_scan_light_that_can_not_be_switched_on_fails_the_attempt(rig, request_):

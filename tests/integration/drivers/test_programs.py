@@ -317,3 +317,29 @@ def test_process_of_another_user_is_named_with_its_user(datasets, program):
     [pid] = program.running()
     named = f"1 process that it started could not be ended and may go on writing: sleep of bin (pid {pid})"
     assert ran.stdout.splitlines() == [named, named]
+
+
+OBSERVES_AS_ROOT_WITHOUT_KILL = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from plantimager.timelapse.drivers.programs.observe import ObserveProgram
+from plantimager.timelapse.drivers.simulated import SimulatedDriver
+from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
+request = make_request(Path(sys.argv[2]), observe=ObserveProgram([sys.argv[1]], timedelta(minutes=1)))
+print(SimulatedDriver({"time_per_position": 0, "image_width": 16}).scan(request, RecordingMonitor()).note)
+"""
+
+
+@pytest.mark.system
+def test_process_that_an_observing_program_has_left_and_nobody_may_end_is_named(datasets, program):
+    """As that of a program that scans: its values count, and the note of the scan says what goes on."""
+    observes = AS_ANOTHER_USER.replace("echo x > 0.jpg\n[ $SLOT = 0 ] || exit 0\n", "") + "echo '{{}}'\n"
+    plainly = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"]
+    path = program("observe", source=observes)
+    scan = [*plainly, sys.executable, "-c", OBSERVES_AS_ROOT_WITHOUT_KILL, path, str(datasets)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(scan, env=environment, text=True, capture_output=True, check=True)
+    [pid] = program.running()
+    named = f"1 process that it started could not be ended and may go on writing: sleep of bin (pid {pid})"
+    assert ran.stdout.splitlines() == [f"{path}: {named}"]

@@ -40,7 +40,15 @@ STALLS = [
 ]
 """The one write of the loop is to its own pipe, which takes it or refuses it at once."""
 
-ALL_CALLS = ["fsync", "/^rename", "/^link", "/^unlink", "/^write", "/^send", "/^mkdir"]
+ALL_CALLS = {
+    "fsync": {"disk", "rig", "ended"},
+    "/^rename": {"disk", "rig", "side"},
+    "/^link": {"disk"},
+    "/^write": {"loop", "disk", "side", "rig", "log"},
+    "/^send": {"notices"},
+    "/^mkdir": {"rig"},
+}
+"""The calls of a slot, and the threads that make them; the look at the datasets' directory is made by one that ends."""
 INTERVAL = 10
 """Seconds between slots, each of which has such a stall in every thread: of a scan's, of the save's, of the line's."""
 GRACE_OF_INTERVAL = timedelta(seconds=30)
@@ -71,8 +79,12 @@ def stall_everywhere(
     interval: int = 1,
     slots: int = SLOTS,
     grace: timedelta = GRACE_OF_STALLS,
-) -> None:
-    """Run a daemon through slots in which each such call of its threads stalls once."""
+) -> set[str]:
+    """Run a daemon through slots in which each such call of its threads stalls once; return the threads that were met.
+
+    The first context has the first call of each thread, and every sixth after it, the next has the second ….
+    """
+    met = set()
     directory.mkdir()
     place = begin(directory, 1000, grace, interval)
     watchdog = {"WATCHDOG_USEC": str(round((grace * 5).total_seconds() * 1e6))}
@@ -81,9 +93,10 @@ def stall_everywhere(
         reader.start()  # as PID 1 does
         daemon.wait_for("scan_succeeded: ")
         for first in range(1, STEP + 1):
-            with stalling(daemon.process.pid, call, seconds, f"{first}+{STEP}", names):
+            with stalling(daemon.process.pid, call, seconds, f"{first}+{STEP}", names) as stalled:
                 for _ in range(slots):
                     daemon.wait_for("scan_succeeded: ")
+            met |= stalled
         assert daemon.stop() == 0
     fed = [message for message in systemd.messages if "WATCHDOG=1" in message]
     assert len(fed) > 1, (call, names)
@@ -92,18 +105,18 @@ def stall_everywhere(
     taken = store["next_idx"]
     assert statuses(store)[:taken] == ["succeeded"] * taken, (call, names)
     assert latest_start(store) <= grace, (call, names)
+    return met
 
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls stall")
 
 
-def stall_each(directory: Path, stalls: list[tuple[object, ...]]) -> None:
-    """Run a daemon for each of the stalls, all at the same time."""
+def stall_each(directory: Path, stalls: list[tuple[object, ...]]) -> dict[str, set[str]]:
+    """Run a daemon for each of the stalls, all at the same time; return which threads were met by each call."""
     with ThreadPoolExecutor(len(stalls)) as pool:
         places = [directory / str(number) for number in range(len(stalls))]
         runs = [pool.submit(stall_everywhere, place, *stall) for place, stall in zip(places, stalls, strict=True)]
-    for run in runs:
-        run.result()
+    return {stall[0]: run.result() for stall, run in zip(stalls, runs, strict=True)}
 
 
 @needs_strace
@@ -117,7 +130,8 @@ def test_no_stall_beside_the_loop_costs_a_slot(tmp_path) -> None:
 def test_no_stall_of_any_thread_costs_a_slot(tmp_path) -> None:
     """The rig's thread and those that put its files on disk, too: longer than a slot waits for the datasets' disk."""
     assert MAX_DELAY < timedelta(seconds=MIDDLING) < SAVE_TIMEOUT
-    stall_each(tmp_path, [(call, (), MIDDLING, INTERVAL, 1, GRACE_OF_INTERVAL) for call in ALL_CALLS])
+    met = stall_each(tmp_path, [(call, (), MIDDLING, INTERVAL, 1, GRACE_OF_INTERVAL) for call in ALL_CALLS])
+    assert {call: threads & ALL_CALLS[call] for call, threads in met.items()} == ALL_CALLS
 
 
 @needs_strace

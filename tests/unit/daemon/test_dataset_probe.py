@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from simulation import HOUR, MINUTE, SECOND, Behaviour, Boot, Bounded, Life, ScriptedDriver
+from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.domain.states import Reason
@@ -268,6 +268,7 @@ def test_attempt_that_failed_as_its_disk_was_pulled_is_asked_about(rig, disks, m
     assert asked == [disks.datasets]
     assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
     assert world.actions().index(line) < world.actions().index("scan_recovered")
+    assert world.stored().records[0].started_at == START + HOUR
 
 
 def test_disk_that_is_pulled_during_the_question_leaves_it_open(rig, disks, monkeypatch):

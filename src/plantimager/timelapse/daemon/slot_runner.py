@@ -224,7 +224,8 @@ class SlotRunner:
         if now > timelapse.latest_start(timelapse.next_idx):
             return timelapse.fail_attempt(now, failure, give_up=True, is_open=is_open)
         why = why or "the rig gets ready once more"  # as a driver that was replaced meanwhile
-        self._wait_for_rig(again, ScannerNotReady(f"{failure}; {why}"), now, is_open=is_open)
+        waiting = timelapse if is_open else again
+        self._wait_for_rig(waiting, ScannerNotReady(f"{failure}; {why}"), now, is_open=is_open)
         return None
 
     def _take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:

@@ -227,17 +227,17 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
     def rig_not_ready(self, problem: Exception, *, is_open: bool = False) -> TimeLapse:
-        """Return the value after *rig not ready*: the next slot waits, no attempt was used; ``is_open`` as above."""
+        """Return the value after *rig not ready*: the next slot waits, no attempt was used but one that ``is_open``."""
         check_transition(self.state, Trigger.RIG_NOT_READY)
-        before, is_begun = self._record(self.next_idx), self.state is TimeLapseState.RUNNING
+        before, is_undone = self._record(self.next_idx), self.state is TimeLapseState.RUNNING and not is_open
         waiting = replace(
             before,
             status=RecordStatus.PENDING,
-            attempt=before.attempt - is_begun,
-            started_at=None if is_begun else before.started_at,
+            attempt=before.attempt - is_undone,
+            started_at=None if is_undone else before.started_at,
             finished_at=None,
             error={**error_of(problem, self.n_slots), "type": Reason.RIG_NOT_READY.value},
-            boot_id=None if is_begun and not is_open else before.boot_id,
+            boot_id=None if is_undone else before.boot_id,
         )
         return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 

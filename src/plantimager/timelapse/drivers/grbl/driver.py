@@ -39,6 +39,7 @@ from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, col
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
 from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
 from plantimager.timelapse.drivers.switches import SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
@@ -134,6 +135,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             notes += scan.notes
             layout.complete()
             notes += self._rig.arm.take_notes()
+            notes += filter(None, [DESCENDANTS.describe_remaining()])
             before = "; ".join(notes)
             result = attempt.finish(ScanResult(pictures=layout.pictures, note=before))
         moved = result.note.removeprefix(before).removeprefix("; ")

@@ -27,6 +27,10 @@ NOT_STARTED: Final = 126
 """The exit status where the program can't be started, as a shell has it."""
 
 
+UNENDED: Final = b"not ended: "
+"""Begins the last line on stderr, where not all that the program has left could be ended."""
+
+
 def alone(argv: Sequence[str]) -> list[str]:
     """Return the command that runs a program so."""
     return [sys.executable, "-P", "-m", __name__, *argv]
@@ -49,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
         said.write(str(problem).encode(errors="replace"))
         return NOT_STARTED
     said.write(ended.stderr_tail)
+    if ended.remaining:
+        said.write(b"\n" + UNENDED + ended.remaining.encode(errors="replace"))
     out.flush()
     if ended.status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no handler

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.alone import alone
+from plantimager.timelapse.drivers.programs.alone import UNENDED, alone
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.request import Observed
@@ -74,13 +74,14 @@ class _Running:
 
     def _run(self) -> None:
         try:
-            observed = Observed(read_observed(self._print()))
+            output, note = self._print()
+            observed = Observed(read_observed(output), note)
         except (ProgramMissing, ProgramHung, OSError, ValueError) as problem:
             observed = Observed(note=f"nothing was observed: {self._argv[0]}: {problem}")
         self._observed = observed
 
-    def _print(self) -> bytes:
-        """Run the program, and return what it has printed."""
+    def _print(self) -> tuple[bytes, str]:
+        """Run the program; return what it has printed, and a note on what it has left and could not be ended."""
         output, request = bytearray(), self._request
         about = {"TIMELAPSE_ID": request.timelapse_id, "SCAN_ID": request.scan_id}
         about |= {"SLOT": str(request.index), "ATTEMPT": str(request.attempt)}
@@ -102,7 +103,8 @@ class _Running:
             raise ValueError(f"took longer than {format_duration(self._timeout)}")
         if ended.status != 0:
             raise ValueError(str(dataclasses.replace(ended, remaining="")))
-        return bytes(output)
+        _, mark, unended = ended.stderr_tail.rpartition(UNENDED)
+        return bytes(output), f"{self._argv[0]}: {unended.decode(errors='replace')}" if mark else ""
 
 
 def read_observed(text: bytes) -> dict[str, Any]:
