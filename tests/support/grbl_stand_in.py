@@ -96,6 +96,8 @@ class Dialect:
     """It answers ``?`` after an alarm, too."""
     knows_modes: bool = True
     """It knows ``$G``."""
+    old_status: bool = False
+    """Its status has commas, both positions, and no more: ``<Idle,MPos:0.000,…,WPos:0.000,…>``."""
 
 
 DIALECTS = {
@@ -116,6 +118,7 @@ DIALECTS = {
         chatter="[echo: ]\r\n",
     ),
     "words": Dialect("Grbl 1.1-custom ['$' for help]", in_words=True, knows_modes=False),
+    "0.9": Dialect("Grbl 0.9j ['$' for help]", in_words=True, old_status=True),
 }  # fmt: skip
 """By name. (Bytes are characters here: the banner of \u00b5CNC is UTF-8.)"""
 
@@ -264,6 +267,9 @@ class Board:
         state = self.state
         if self.fault == "idle first" and self._now and self.goal is not None and self.asked == 1:
             state = "Idle"
+        if self.dialect.old_status:
+            state = state.partition(":")[0]
+            return f"{said}<{state},MPos:{_words(self.machine)},WPos:{_words(work)}>\r\n"
         rest = ",0.000" * (self.dialect.axes - 3)
         offset = f"|WCO:{_words(self.offset)}{rest}"
         return f"{said}<{state}|{key}:{_words(place)}{rest}|Bf:15,128|FS:0,0{offset}>\r\n"
@@ -446,7 +452,11 @@ class StandIn:
     @property
     def restarts_when_opened(self) -> bool:
         """Whether the port drops DTR with its last close, as is the default; most boards restart then."""
-        return self._slave >= 0 and bool(termios.tcgetattr(self._slave)[CFLAG] & termios.HUPCL)
+        slave = self._slave
+        try:
+            return slave >= 0 and bool(termios.tcgetattr(slave)[CFLAG] & termios.HUPCL)
+        except termios.error:  # the cable was pulled at this moment
+            return False
 
     @restarts_when_opened.setter
     def restarts_when_opened(self, on: bool) -> None:

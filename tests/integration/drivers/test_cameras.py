@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -17,6 +19,7 @@ from tree import SUPPORT
 
 from plantimager.timelapse.drivers.cameras import CameraOptions, base, process
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure, explain_refusal
+from plantimager.timelapse.drivers.cameras.pictures import judge
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 
@@ -180,6 +183,21 @@ def test_v4l2_takes_frames(tmp_path, camera):
         assert image.getpixel((0, 0)) == (200, 0, 0)
     with pytest.raises(CameraFault, match="no picture came; check the cable"):
         take(top, exposure())
+
+
+def test_v4l2_keeps_the_bits_of_a_frame(tmp_path, monkeypatch):
+    """A webcam with 16 bits a pixel gives them with convert_rgb = 0; as a JPEG they would be all white."""
+    v4l2, numpy = (importlib.import_module(name) for name in ("plantimager.timelapse.drivers.cameras.v4l2", "numpy"))
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    camera = v4l2.V4l2Camera({"device": f"{tmp_path}/%d.png", "skip": 0})
+    deep = numpy.arange(64 * 48, dtype=numpy.uint16).reshape(48, 64) * 20
+    monkeypatch.setattr(camera, "_capture", SimpleNamespace(retrieve=lambda: (True, deep)))
+    monkeypatch.setattr(camera, "_encoding", "jpeg")
+    with pytest.raises(CameraFault, match="too many bits a pixel for a JPEG"):
+        judge(camera.fetch().content, exposure())
+    monkeypatch.setattr(camera, "_encoding", "png")
+    with Image.open(io.BytesIO(judge(camera.fetch().content, exposure(encoding="png"))[0])) as image:
+        assert (image.mode, image.convert("F").getextrema()) == ("I;16", (0.0, float(deep.max())))
 
 
 def test_v4l2_drops_frames_from_before_the_request(stand_ins, camera):
@@ -459,6 +477,7 @@ import json, os, sys
 from pathlib import Path
 from plantimager.timelapse.drivers.cameras import CameraOptions
 from plantimager.timelapse.drivers.cameras.base import Exposure
+from plantimager.timelapse.drivers.cameras.pictures import judge
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 
 kind, options, began = sys.argv[1:]

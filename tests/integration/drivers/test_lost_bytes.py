@@ -13,6 +13,7 @@ PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 
 DAMAGES = {
     "lost": lambda _: "",
+    "doubled": lambda byte: byte + byte,
     "lowest bit": lambda byte: chr(ord(byte) ^ 0x01),
     "a letter as control": lambda byte: chr(ord(byte) ^ 0x40),
     "highest bit": lambda byte: chr(ord(byte) ^ 0x80),

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault
-from plantimager.timelapse.drivers.cameras.reencoding import PILLOW_NAMES, convert, lost_bits
+from plantimager.timelapse.drivers.cameras.picture_conversion import PILLOW_NAMES, convert, lost_bits
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.cameras.base import Exposure

@@ -76,7 +76,9 @@ class V4l2Camera(CameraDevice):
         taken, frame = self._capture.retrieve()
         if not taken:
             raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
-        encoded, picture = cv2.imencode(SUFFIXES[self._encoding], frame)
+        # One of 16 bits (convert_rgb = 0) would be all white as a JPEG: it is judged as it is.
+        encoding = self._encoding if frame.dtype.itemsize == 1 else "tiff"
+        encoded, picture = cv2.imencode(SUFFIXES[encoding], frame)
         if not encoded:
             raise CameraFault(f"{self._source}: the picture can't be encoded as {self._encoding}")
         reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}

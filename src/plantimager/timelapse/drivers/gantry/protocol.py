@@ -227,16 +227,21 @@ class Grbl:
         was_sure, refused = False, None
         with Deadline(timeout) as deadline:
             for _ in range(MAX_ASKS):
+                self._receive_until_quiet(_raise_unasked)  # an `ok` too many would end the homing before it has begun
                 before = self.rest_status()
                 try:
                     sure = self._home_once(deadline, should_stop)
                 except CommandRefused as refusal:
                     sure, refused = False, refusal
                 status = self.rest_status()
+                while status.state == "Home" and not deadline.passed():  # the `ok` was that of an empty line
+                    if should_stop():
+                        raise Stopped
+                    status = self.rest_status()
                 if sure and (was_sure or before.state == "Alarm" or status.place != before.place):
                     return status
                 was_sure = sure
-                self._prepare_repeat()
+                self._repeats += 1
         raise refused or NoAnswer(f"{self._line.port}: the board doesn't say that it has homed; {_CHECK_CABLE}")
 
     def _home_once(self, deadline: Deadline, should_stop: Callable[[], bool]) -> bool:
@@ -287,14 +292,17 @@ class Grbl:
         raise GantryFault("the board doesn't take the work coordinates that it is given; is another program using it?")
 
     def _has_modes(self, *modes: str) -> bool:
+        words: list[str] = []
         try:
             words = " ".join(self._ask("$G")).replace(":", " ").replace("]", " ").split()
         except NoAnswer:
-            self._prepare_repeat()
-            return False
+            pass
         except CommandRefused:
             return True  # not every firmware says
-        return all(mode in words for mode in modes)
+        if all(mode in words for mode in modes):
+            return True
+        self._prepare_repeat()  # the answer may have been that of the line before
+        return False
 
     def status(self) -> Status:
         """Ask for the status.

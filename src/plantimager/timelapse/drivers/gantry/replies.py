@@ -21,6 +21,8 @@ _NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
 _SETTING: Final = re.compile(rf"\$(\d{{1,4}})=({_NUMBER})(?: .*)?", re.ASCII)
 _CODE: Final = re.compile(r"(error|alarm):\s*(.*)", re.IGNORECASE)
 _STATUS: Final = re.compile(r"<(\w+)(?::(\d{1,3}))?((?:\|[^|>]+)*)>", re.ASCII)
+_OLD_SEPARATOR: Final = re.compile(r",(?=[A-Z])")
+"""Between the fields of a status of GRBL 0.9, where 1.1 has ``|``."""
 _POSITION: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})(?:,{_NUMBER}){{0,3}}", re.ASCII)
 """Three to six axes, of which the rig uses the first three."""
 _TALK: Final = ("$", "[", "<", "ok", "error", "alarm", ">")
@@ -58,7 +60,7 @@ class Status:
 
 def read_status(line: str) -> Status | None:
     """Return the status in a line, None if the line is damaged or something else."""
-    match = _STATUS.fullmatch(line)
+    match = _STATUS.fullmatch(_OLD_SEPARATOR.sub("|", line))
     if match is None:
         return None
     fields = dict(part.partition(":")[::2] for part in match[3].split("|")[1:])
