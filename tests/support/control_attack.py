@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import struct
 import sys
@@ -138,4 +139,6 @@ def _texts(dice: Random, count: int, definition: bytes) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    attack(sys.argv[1], int(sys.argv[2]), 0, Path(sys.argv[3]).read_bytes())
+    control, content = Path(sys.argv[1]), Path(sys.argv[3]).read_bytes()
+    os.chdir(control.parent)  # its whole path may be longer than the kernel's 107 bytes
+    attack(control.name, int(sys.argv[2]), 0, content)
