@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import struct
 import sys
-import threading
 from collections import deque
 from pathlib import Path
 from random import Random
@@ -14,32 +15,43 @@ from typing import TYPE_CHECKING
 
 from fuzzing import vary_bytes, vary_json
 
+from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
+from plantimager.timelapse.channel.message import MessageFaulty, MessageReader
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BOMB = b".".join([b"a"] * 30_000) + b" = 1"
-HOLDS = 4
-"""Connections that each attacker keeps open, without an end."""
-ATTACKERS = 4
-TIMEOUT = 5.0
+HOLDS = 12
+"""Connections that are kept open, without an end."""
+OPEN = 12
+"""Connections that wait for their answers. With those that are held it is fewer than the daemon takes."""
+TIMEOUT = 60
 
 
-def origins(definition: bytes) -> list[bytes]:
-    """Return whole requests that change nothing while a timelapse is active."""
-    lines: list[tuple[dict[str, object], bytes]] = [
-        ({"command": "status"}, b""),
-        ({"command": "status", "seen": "x"}, b""),
-        ({"command": "rig", "action": "format"}, b""),
-        ({"command": "start", "file": "x.toml"}, definition),
-        ({"command": "start", "file": "x.toml"}, BOMB),
-        ({"command": "cancel", "timelapse_id": "another"}, b""),
-        ({"command": "check", "names": ["x.toml"]}, definition),
-        ({"command": "check", "names": ["x.toml"]}, BOMB),
+def origins(definition: bytes) -> tuple[list[bytes], list[int]]:
+    """Return whole requests that change nothing while a timelapse is active, and how often each is sent.
+
+    Those for which the daemon has to read a definition are a twentieth: they cost it most.
+    """
+    lines: list[tuple[int, dict[str, object], bytes]] = [
+        (20, {"command": "status"}, b""),
+        (25, {"command": "status", "seen": "x"}, b""),
+        (10, {"command": "rig", "action": "format"}, b""),
+        (25, {"command": "cancel", "timelapse_id": "another"}, b""),
+        (5, {"command": "archives"}, b""),
+        (5, {"command": "archive", "name": "none"}, b""),
+        (5, {"command": "verify", "file": "store"}, b""),
+        (2, {"command": "start", "file": "x.toml"}, definition),
+        (1, {"command": "start", "file": "x.toml"}, BOMB),
+        (1, {"command": "check", "names": ["x.toml"]}, definition),
+        (1, {"command": "check", "names": ["x.toml"]}, BOMB),
     ]
-    return [
+    texts = [
         json.dumps({"version": 1, **line, "files": [len(content)] if content else []}).encode() + b"\n" + content
-        for line, content in lines
+        for _, line, content in lines
     ]
+    return texts, [often for often, *_ in lines]
 
 
 def varied(origin: bytes, dice: Random) -> bytes:
@@ -58,49 +70,75 @@ def is_harmless(text: bytes) -> bool:
 
 
 def attack(path: str, count: int, seed: int, definition: bytes) -> None:
-    """Connect ``count`` times, and do something else each time."""
-    dice, held = Random(seed), deque[socket.socket](maxlen=HOLDS)
+    """Connect ``count`` times, and do something else each time; several connections are open at once.
+
+    Nobody waits for what never comes: a request that isn't whole keeps its place until others need it.
+    """
+    dice, waiting, held = Random(seed), deque[Client](), deque[socket.socket](maxlen=HOLDS)
     for text in _texts(dice, count, definition):
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(TIMEOUT)
+        client = Client(path)
+        waits = client.send(text[: dice.randint(0, len(text))] if dice.random() < 0.2 else text, dice.randint(0, 9))
+        if waits is None:
+            held.append(client.socket)  # neither read nor closed until others take its place
+        else:
+            waiting.append(client)
+        if len(waiting) > OPEN:
+            waiting.popleft().end()
+    for client in waiting:
+        client.end()
+
+
+class Client:
+    """One connection of an attacker."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # one of Python's own wouldn't wait to be accepted
+            self.socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", TIMEOUT, 0))
+        self._is_answered = False
+        self.socket.connect(path)
+
+    def send(self, text: bytes, what: int) -> bool | None:
+        """Send a request, and do what broken clients do; return whether there is an answer, ``None`` to hold it."""
         with contextlib.suppress(OSError):
-            client.connect(path)
-            client.sendall(text[: dice.randint(0, len(text))] if dice.random() < 0.2 else text)
-            match dice.randint(0, 9):
+            self.socket.sendall(text)
+            match what:
                 case 0:
-                    client.shutdown(socket.SHUT_WR)
+                    self.socket.shutdown(socket.SHUT_WR)
                 case 1:
-                    held.append(client)  # neither read nor closed until others take its place
-                    continue
+                    return None
                 case 2:
-                    pass
+                    self.socket.close()
                 case _:
-                    while client.recv(65536):
-                        pass
-        client.close()
-    for client in held:
-        client.close()
+                    self._is_answered = is_whole(text)
+        return self._is_answered
+
+    def end(self) -> None:
+        """Read the answer, where there is one, and close the connection."""
+        with contextlib.suppress(OSError):
+            while self._is_answered and self.socket.recv(65536):
+                pass
+        self.socket.close()
+
+
+def is_whole(text: bytes) -> bool:
+    """Whether a service answers a text: it holds a request, or what can't become one."""
+    try:
+        return MessageReader(max_files_bytes=MAX_REQUEST_BYTES).feed(text) is not None
+    except MessageFaulty:
+        return True
 
 
 def _texts(dice: Random, count: int, definition: bytes) -> Iterator[bytes]:
-    known = origins(definition)
+    known, often = origins(definition)
     while count:
-        text = varied(dice.choice(known), dice)
+        text = varied(*dice.choices(known, often), dice)
         if is_harmless(text):
             count -= 1
             yield text
 
 
-def main(path: str, count: int, definition: bytes) -> None:
-    """Attack with several at a time."""
-    attackers = [
-        threading.Thread(target=attack, args=(path, count // ATTACKERS, seed, definition)) for seed in range(ATTACKERS)
-    ]
-    for attacker in attackers:
-        attacker.start()
-    for attacker in attackers:
-        attacker.join()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]).read_bytes())
+    control, content = Path(sys.argv[1]), Path(sys.argv[3]).read_bytes()
+    os.chdir(control.parent)  # its whole path may be longer than the kernel's 107 bytes
+    attack(control.name, int(sys.argv[2]), 0, content)

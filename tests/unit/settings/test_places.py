@@ -143,5 +143,16 @@ def test_control_socket_is_where_the_service_manager_makes_its_directory(environ
     assert len({own.control, other.control}) == 2
     assert {own.control, beside.control} <= {*own.controls}
     assert not own.is_shared
+    assert system[1].relay_control == made.relay_control == Path("/run/plant-imager-timelapse-relay-a/control")
+    assert system[0].relay_controls == (Path("/run/plant-imager-timelapse-relay/control"),)
+    unit = find_places(
+        {
+            **environment,
+            "XDG_RUNTIME_DIR": str(tmp_path),
+            "RUNTIME_DIRECTORY": f"{tmp_path}/plant-imager-timelapse-relay",
+        }
+    )
+    assert unit.relay_control == own.relay_control == own.control.with_name("relay")
+    assert own.relay_control in own.relay_controls
     for nowhere in ("relative", str(tmp_path / "missing")):
         assert find_places({**environment, "XDG_RUNTIME_DIR": nowhere}).control == beside.control

@@ -76,8 +76,7 @@ class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def describe(self, now: datetime) -> str:
         """Return ``2 addresses, last worked 22 Jun 10:00 (notify: no route to host)``."""
         worked = f"last worked {format_local_time(self.worked_at, now)}" if self.worked_at else "not used yet"
-        name = one_line(f"{self.name}: {self.trouble}" if self.trouble else self.name)
-        return f"{one_line(self.what)}, {worked} ({name})"
+        return one_line(f"{self.what}, {worked} ({f'{self.name}: {self.trouble}' if self.trouble else self.name})")
 
 
 class RelayStatus(Struct, frozen=True, kw_only=True):

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 MAX_LISTED: Final = 5000
 """Archives that an answer lists, which fit its line."""
-PRESENT, BEFORE = "store", "backup"
-"""The files of the present store, as `verify` names them; an archived one is ``archive/NAME``."""
+PRESENT, BEFORE, ARCHIVED = "store", "backup", "archive/"
+"""How ``verify`` names the files of the present store, and what it puts before the name of an archived one."""
 
 
 class StoredFiles:
@@ -61,9 +61,14 @@ class StoredFiles:
 
     def _verify(self, request: Request) -> Answer:
         """Return what is found in one file; nothing where there is none."""
-        name, store = str(request.body.get("file")), follow_link(self._places.store)
-        known = {PRESENT: store, BEFORE: backup_path(store)}
-        found, _ = inspect_store(known[name] if name in known else self._archived(name.removeprefix("archive/")))
+        file, store = request.body.get("file"), follow_link(self._places.store)
+        if file == PRESENT:
+            path = store
+        elif file == BEFORE:
+            path = backup_path(store)
+        else:
+            path = self._archived(file.removeprefix(ARCHIVED) if isinstance(file, str) else file)
+        found, _ = inspect_store(path)
         return Answer(accepted=True, message="", details={} if found is None else asdict(found))
 
     def _archived(self, name: object) -> Path:
