@@ -98,7 +98,7 @@ def test_check_judges_inside_the_sandbox_of_the_service(rig):
         rig.write(path, "#!/home/ada/sh\n" if path.startswith("/usr") else "#!/bin/sh\n", mode=0o755)
     rig.write("/home/ada/sh", "#!/bin/sh\n", mode=0o755)
     rig.write("/usr/local/bin/closed", "#!/bin/sh\n", mode=0o700)
-    rig.path("/usr/local/bin/link").symlink_to("/root/take")
+    rig.path("/usr/local/bin/linked").symlink_to("/root/take")
     rig.boot()
     rig.write("/tmp/take", "#!/bin/sh\n", mode=0o755)
     rig.run("chown", "plant-imager:", "/srv/scans")
@@ -111,7 +111,7 @@ def test_check_judges_inside_the_sandbox_of_the_service(rig):
         lines = [line for line in done.stdout.splitlines() if "by the service" in line or "not judged" in line]
         return done.returncode, " ".join(lines)
 
-    for argv in ('"/home/ada/take"', '"/root/take"', '"link"', '"sh", "/tmp/take"', '"sh", "/home/ada/take"'):
+    for argv in ('"/home/ada/take"', '"/root/take"', '"linked"', '"sh", "/tmp/take"', '"sh", "/home/ada/take"'):
         code, said = check(COMMAND.format(argv=argv))
         assert HIDDEN in said or (code, "is not there" in said) == (78, True), (argv, said)
     for user in ("", "ada"):
@@ -342,15 +342,15 @@ SECURE_PATHS = {
 
 
 @pytest.mark.parametrize("path", SECURE_PATHS.values(), ids=SECURE_PATHS)
-def test_sudo_finds_timelapsectl_where_it_looks(bare_rig, path):
+def test_sudo_finds_timelapsectl_where_it_looks(rig, path):
     """Whatever secure_path sudo has, the installer finds its programs, and sudo the command; both are removed again."""
     sudo = ("env", "--ignore-environment", "SUDO_USER=ada", "HOME=/root", f"PATH={path}")
-    bare_rig.build(*sudo, INSTALL, "--wheels", WHEELS)
-    assert "usage: timelapsectl" in bare_rig.build(*sudo, "timelapsectl", "--help").stdout
-    assert bare_rig.path("/usr/bin/timelapsectl").is_symlink() == ("/usr/local/bin" not in path)
-    bare_rig.build(INSTALL, "--wheels", WHEELS)
-    bare_rig.build(INSTALL, "--uninstall")
-    assert bare_rig.build("find", "/usr/bin", "/usr/local/bin", "-name", "timelapse*").stdout == ""
+    rig.build(*sudo, INSTALL, "--wheels", WHEELS)
+    assert "usage: timelapsectl" in rig.build(*sudo, "timelapsectl", "--help").stdout
+    assert rig.path("/usr/bin/timelapsectl").is_symlink() == ("/usr/local/bin" not in path)
+    rig.build(INSTALL, "--wheels", WHEELS)
+    rig.build(INSTALL, "--uninstall")
+    assert rig.build("find", "/usr/bin", "/usr/local/bin", "-name", "timelapse*").stdout == ""
 
 
 def test_dry_run_names_every_step_and_does_nothing(bare_rig):
