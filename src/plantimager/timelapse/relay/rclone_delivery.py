@@ -74,6 +74,10 @@ class RcloneDelivery:
         size = sum(path.stat().st_size for path in (*sealed.files, directory / RECEIPT))
         return Delivered("file", len(there), len(lacking), size, sealed.digest)
 
+    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:  # noqa: ARG002 - of the contract
+        """Return whether the remote has the same receipt."""
+        return self._find_copy(directory, scan.scan_id, pace).compare([RECEIPT])[RECEIPT] == SAME
+
     def close(self) -> None:
         """Leave nothing open: rclone runs only while it is called."""
 
