@@ -5,6 +5,7 @@ import shutil
 from datetime import datetime
 
 import pytest
+from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures
 from waiting import wait_until
 
@@ -152,6 +153,21 @@ def test_a_scan_that_an_earlier_version_delivered_has_no_digest_and_is_compared(
         relay.stop()
     assert rig.ledger()["tl_0"].left == 0
     assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_server_on_the_directory_of_the_datasets_has_no_copy_of_its_own(rig, gate, server):
+    """It lists them as they are; nothing is sent, and retention removes nothing."""
+    server.kill()
+    rig.configure("[relay.retention]", 'keep_free = "900 TB"')
+    rig.take(1)
+    with PlantDbServer(rig.place.datasets) as same:
+        gate.server = same
+        with rig.start() as relay:
+            assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+            relay.wait_for("datasets_kept")
+            relay.stop()
+    assert relay.said("datasets_removed") == []
+    assert len(rig.pictures()) == 2
 
 
 PORTAL = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>please log in."

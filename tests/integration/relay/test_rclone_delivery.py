@@ -21,6 +21,7 @@ from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import TargetRefused
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
@@ -125,6 +126,61 @@ def test_another_rig_that_delivers_the_same_name_meanwhile_keeps_its_files(bring
         bring(ours, be_overtaken)
     for path in (path for path in theirs.rglob("*") if path.is_file() and path.suffix != ".json"):
         assert (there / path.relative_to(theirs)).read_bytes() == path.read_bytes()
+
+
+ODD = [
+    "a b.jpg",
+    " lead",
+    "trail ",
+    "-dash",
+    "#hash",
+    "*star",
+    "[br]",
+    "back\\slash",
+    "ünï",
+    "u\u0308",
+    "n\udcff",
+    "= eq",
+    "日本",
+]
+
+
+@pytest.mark.parametrize("server", ["webdav"], indirect=True)
+def test_any_name_and_an_empty_file_arrive(rig, server):
+    """And a second pass finds them there."""
+    dataset = take_dataset(rig.place.datasets, 0)
+    unlisted(dataset)
+    for name in ODD:
+        (dataset / name).write_text("x")
+    (dataset / "empty").write_bytes(b"")
+    rig.take(2)
+    with rig.start() as relay:
+        assert f"{8 + len(ODD) + 1} files" in relay.wait_for("delivered: tl_0")
+        relay.wait_for("delivered: tl_1")
+        assert rig.sealed() == server.files()
+        rig.ledger_file.unlink()
+        assert f"({8 + len(ODD) + 1} of them were there)" in relay.wait_for("delivered: tl_0")
+        relay.stop()
+
+
+@pytest.mark.parametrize("name", ["tab\t", "cr\r", "line\nbreak", "\x7f", "\x1b[31m", "‛quoted"])
+def test_a_name_that_rclone_cannot_keep_is_told_and_holds_up_no_other(bring, tmp_path, name):
+    """The dataset is refused, and the target goes on."""
+    ours = take_dataset(tmp_path / "a", 0)
+    unlisted(ours)
+    (ours / name).write_text("x")
+    with pytest.raises(DatasetRefused, match="rclone can't keep the name") as told:
+        bring(ours)
+    assert str(told.value).isascii()
+    assert str(told.value).isprintable()
+
+
+def unlisted(dataset):
+    """Have a receipt name no files, as that of an operator's own program."""
+    path = dataset / "timelapsed.json"
+    receipt = json.loads(path.read_bytes())
+    del receipt["files"]
+    path.write_text(json.dumps(receipt))
 
 
 def test_two_rigs_of_one_remote_have_a_directory_each(bring, tmp_path):

@@ -39,7 +39,7 @@ def ctl(rig):
 
 
 def removed(rig, n_slots):
-    return lambda: not any((rig.place.datasets / f"tl_{slot}").exists() for slot in range(n_slots))
+    return lambda: not any(any(rig.place.datasets.glob(f"*tl_{slot}*")) for slot in range(n_slots))
 
 
 def targets(rig, name):
@@ -90,6 +90,37 @@ def test_a_lost_or_forgotten_ledger_makes_nothing_of_it_missing(rig, server, ctl
         assert rig.status().oldest is None
         relay.stop()
     assert relay.said("dataset_gone") == []
+
+
+def test_a_remote_that_is_the_directory_of_the_datasets_is_no_copy(rig):
+    """All that is compared there is the same; nothing is removed."""
+    rig.take(2)
+    sealed = rig.sealed()
+    rig.secret.write_text(f"[lab]\ntype = alias\nremote = {rig.place.datasets}\n")
+    rig.place.configure(
+        f'[relay.deliver.lab]\nremote = "lab:"\nrclone_config = "{rig.secret}"\n[relay.retention]\nkeep_free = "900 TB"'
+    )
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        assert "lab doesn't have it any more, or has it in this very directory" in relay.wait_for("datasets_kept")
+        relay.stop()
+    assert rig.sealed() == sealed
+
+
+def test_a_target_that_has_lost_a_dataset_keeps_it_here(rig, server):
+    """Somebody has deleted it there since it was delivered."""
+    rig.configure()
+    rig.take(1)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_0")
+        relay.stop()
+    shutil.rmtree(server.directory / "plants" / "tl_0")
+    rig.configure("[relay.retention]", 'keep_free = "900 TB"')
+    sealed = rig.sealed()
+    with rig.start() as relay:
+        assert "tl_0 stays here: lab doesn't have it any more" in relay.wait_for("datasets_kept")
+        relay.stop()
+    assert rig.sealed() == sealed
 
 
 def test_a_target_that_is_added_later_does_not_wait_for_what_is_gone(rig, server):

@@ -14,8 +14,11 @@ from relay_rig import take_dataset
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.datasets.migration import migrate_dataset
+from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.backlog import Backlog
+from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.retention import RetentionSink
 from plantimager.timelapse.relay.sealed_dataset import read_sealed
 from plantimager.timelapse.relay.sink import SinkHost
@@ -61,9 +64,9 @@ class World:
             for name in to:
                 self.ledgers[name].record(LedgerEntry(self.scans[slot].key, Outcome.DELIVERED, "2026", **about))
 
-    def make(self, rules=ALL):
+    def make(self, rules=ALL, deliveries=None):
         ledgers = {name: Ledger(ledger.path, ledger._place_in) for name, ledger in self.ledgers.items()}
-        return RetentionSink(rules, ledgers, self.removed.path, OWNER, self.host)
+        return RetentionSink(rules, ledgers, self.removed.path, OWNER, self.host, deliveries or {})
 
     def remove(self, rules=ALL):
         """Make one pass of a new relay; return which slots are still here."""
@@ -172,6 +175,66 @@ def test_a_rule_by_which_nothing_is_ever_removed_is_said_once(world, said, about
     assert not why or f"tl_0 and others like it stay here: {why}" in said[0][1]
 
 
+class Target:
+    """A target that has what ``has`` says, or raises it."""
+
+    def __init__(self, has):
+        self.has = has
+
+    def still_has(self, directory, _scan, _taken, _pace):
+        assert (directory / "timelapsed.json").exists()
+        if isinstance(self.has, Exception):
+            raise self.has
+        return self.has(directory)
+
+
+def test_a_target_whose_directory_is_this_very_one_has_no_copy(world, said):
+    """It has the dataset no more once that has another name here; it stays under its own."""
+    world.deliver(0, 1, 2)
+    itself = Target(lambda _: (world.datasets / "tl_0").exists())
+    sink = world.make(deliveries={"plantdb": Target(lambda _: True), "lab": itself})
+    sink.remove_due(TakenScans(world.scans[:1]), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+    why = "tl_0 stays here: lab doesn't have it any more, or has it in this very directory"
+    assert said == [("datasets_kept", why)]
+    assert read_sealed(world.datasets / "tl_0", world.scans[0])
+    assert not world.removed.path.exists()
+
+
+@pytest.mark.parametrize("trouble", [Unreachable("no route to host"), ServerFailed("500")])
+def test_a_target_that_cannot_be_asked_had_it_verified(world, trouble):
+    """A disk that is short for weeks without a network would cost time points."""
+    world.deliver(0, 1)
+    world.make(deliveries={"lab": Target(trouble)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [2]
+
+
+def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
+    """The question was cut off, which is no answer."""
+    world.deliver(0, 1)
+
+    def stop(_directory):
+        world.host.stop.set()
+        raise Interrupted("the relay stops")
+
+    world.make(deliveries={"lab": Target(stop)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+    assert not [sentence for _, sentence in said if "stops" in sentence]
+
+
+def test_killed_before_the_target_was_asked_it_is_asked_at_the_next_start(world, said):
+    """Until then the dataset is whole under another name."""
+    world.deliver(0)
+    scan = world.scans[0]
+    aside = world.datasets / removal_name(scan.scan_id, scan.key, OWNER)
+    (world.datasets / "tl_0").rename(aside)
+    world.make(deliveries={"lab": Target(lambda _: False)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert read_sealed(aside, scan)
+    assert f"{aside.name} isn't deleted: lab doesn't have it any more" in said[0][1]
+    world.make(deliveries={"lab": Target(lambda _: True)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert not aside.exists()
+
+
 def test_a_raw_file_that_one_target_has_is_no_reason_to_stay(world, said):
     """PlantDB takes no raw files, a remote of rclone takes all."""
     world.deliver(0, to=["lab"])
@@ -262,7 +325,7 @@ def test_a_linked_dataset_stays_and_the_others_go(world, said):
 def test_a_dataset_that_can_not_be_deleted_whole_is_not_begun(world, said, monkeypatch):
     """A folder in it that belongs to somebody else."""
     world.deliver(0, 1)
-    monkeypatch.setattr(module.os, "access", lambda path, _: not str(path).endswith("tl_0/images"))
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("tl_0/images"))
     assert world.remove() == [0, 2]
     assert "tl_0/images: Permission denied" in said[-1][1]
 

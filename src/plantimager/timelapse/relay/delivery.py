@@ -78,5 +78,15 @@ class Delivery(Protocol):
 
         """
 
+    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:
+        """Return whether the target has a dataset now that it was brought, by the receipt in ``directory``.
+
+        Raises
+        ------
+        ServerFailed, Unreachable, Interrupted, DatasetGone, OSError
+            As those of `deliver`.
+
+        """
+
     def close(self) -> None:
         """Close what is open."""

@@ -9,6 +9,7 @@ from plantimager.timelapse.datasets.plantdb_metadata import OURS
 from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.outgoing import prepare_dataset
 from plantimager.timelapse.relay.plantdb_client import DIGEST, Account, PlantDbClient
+from plantimager.timelapse.relay.sealed_dataset import lasting_digest, read_receipt_of
 from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 
@@ -49,6 +50,11 @@ class PlantDbDelivery:
         client = self._client_to(taken.database)
         sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
+
+    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:  # noqa: ARG002 - of the contract
+        """Return whether the server has the scan with the digest that it was sent with, which no copy by hand has."""
+        there = self._client_to(taken.database).scan_metadata_there(scan.scan_id) or {}
+        return bool(as_table(there.get(OURS)).get(DIGEST) == lasting_digest(read_receipt_of(directory, scan)))
 
     def close(self) -> None:
         """Close the connection."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SAME: Final = "="
 MISSING: Final = "+"
 OTHER: Final = "*"
+_RENAMED: Final = re.compile(r"[\0-\x1f\x7f\u201b]")
+"""Characters in whose place rclone writes others, so that it doesn't say how such a file is there."""
 TRIES: Final = 2
 """Of a copy: the second one may have a new connection."""
 
@@ -58,8 +60,8 @@ class RcloneDelivery:
         pace.wait_for_turn()
         sealed = read_sealed(directory, scan)
         files = [str(path.relative_to(directory)) for path in sealed.files]
-        if any("\n" in name for name in files):
-            raise DatasetRefused("the name of a file has a line break")
+        if odd := next((name for name in files if _RENAMED.search(name)), None):
+            raise DatasetRefused(f"{odd!a}: rclone can't keep the name of this file")
         copy = self._find_copy(directory, scan.scan_id, pace)
         there = copy.compare([*files, RECEIPT])
         cut_off = copy.cut_off(there, was_begun=was_begun)
@@ -71,6 +73,10 @@ class RcloneDelivery:
                     copy.send_compared(wanted, cut_off)
         size = sum(path.stat().st_size for path in (*sealed.files, directory / RECEIPT))
         return Delivered("file", len(there), len(lacking), size, sealed.digest)
+
+    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:  # noqa: ARG002 - of the contract
+        """Return whether the remote has the same receipt."""
+        return self._find_copy(directory, scan.scan_id, pace).compare([RECEIPT])[RECEIPT] == SAME
 
     def close(self) -> None:
         """Leave nothing open: rclone runs only while it is called."""

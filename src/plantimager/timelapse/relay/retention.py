@@ -2,25 +2,29 @@
 
 A dataset counts as delivered for this only where every configured target's ledger has it with the digest of the receipt
 that is here now, compared by content, and one target has all of its files. Before it goes it is read once more: what
-somebody has changed or added since the scan may be the only copy, and stays.
+somebody has changed or added since the scan may be the only copy, and stays. So does one that a target doesn't have
+any more when this host has it under another name: the target's directory may be this very one.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.disk_space import format_bytes
-from plantimager.timelapse.datasets.receipt import FILES, other_owner
+from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, other_owner
 from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.deletable import check_deletable, describe_refusal
+from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
 from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.text import format_count
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from plantimager.timelapse.relay.delivery import Delivery
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
@@ -39,8 +44,6 @@ LOOK_AGAIN: Final = 3600.0
 KEPT_AGAIN: Final = 86_400.0
 """Seconds until a dataset that had to stay is read again."""
 
-_NOT_ALLOWED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-
 
 class RetentionSink:
     """One sink of the relay: its thread runs `run`, any other `update` and `wake`."""
@@ -49,15 +52,24 @@ class RetentionSink:
     status = None
 
     def __init__(
-        self, rules: RetentionRules, ledgers: Mapping[str, Ledger], removed: Path, owner: Owner, host: SinkHost
+        self,
+        rules: RetentionRules,
+        ledgers: Mapping[str, Ledger],
+        removed: Path,
+        owner: Owner,
+        host: SinkHost,
+        deliveries: Mapping[str, Delivery],
     ) -> None:
+        """``deliveries`` are this thread's own, by the names of their targets."""
         self._rules, self._owner, self._host = rules, owner, host
-        self._ledgers = ledgers
+        self._ledgers, self._deliveries = ledgers, deliveries
         self._removed = Ledger(removed)
         self._kept: dict[str, tuple[float, str]] = {}
-        """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason."""
+        """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason.
+
+        Under a reason itself: that it was told of a kind of datasets.
+        """
         self._told = ""
-        self._told_barred: set[str] = set()
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
@@ -80,7 +92,7 @@ class RetentionSink:
             try:
                 self.remove_due(view.taken, is_clock_trusted=self._is_clock_trusted(view.daemon))
             except OSError as problem:
-                self._report_kept([_describe(problem)])
+                self._report_kept([describe_refusal(problem)])
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                 log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
@@ -102,15 +114,17 @@ class RetentionSink:
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
             ledger.move(taken.database)
-        kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken.scans))]
+        kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken))]
         gone: list[LedgerEntry] = []
         try:
             for scan in self._candidates(taken.scans):
                 if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
                     break
                 try:
-                    gone.append(self._remove(scan))
+                    gone.append(self._remove(scan, taken))
                 except _Stays as objection:
+                    if self._host.stop.is_set():
+                        break
                     if self._keep(scan, str(objection)):
                         kept.append(f"{scan.scan_id} stays here: {objection}")
         finally:
@@ -122,26 +136,15 @@ class RetentionSink:
         now = self._host.clock.monotonic()
         for scan in sorted(scans, key=lambda scan: scan.taken_at):
             is_known = scan.key in self._removed.entries or self._kept.get(scan.key, (now, ""))[0] > now
-            if not is_known and self._digest_everywhere(scan):
+            if not is_known and digest_everywhere(self._ledgers, scan.key):
                 yield scan
-
-    def _digest_everywhere(self, scan: TakenScan) -> str:
-        """Return the digest with which every target has a dataset; empty where one hasn't, or not verified."""
-        entries = self._entries_everywhere(scan)
-        return "" if not entries or _objection(entries) else next(iter(entries.values())).digest
-
-    def _entries_everywhere(self, scan: TakenScan) -> Mapping[str, LedgerEntry]:
-        """Return what each target's ledger has of a dataset; nothing where one doesn't call it delivered."""
-        entries = {name: ledger.known(scan.key) for name, ledger in self._ledgers.items()}
-        known = {name: entry for name, entry in entries.items() if entry and entry.outcome is Outcome.DELIVERED}
-        return known if len(known) == len(entries) else {}
 
     def _barred(self, scans: Iterable[TakenScan]) -> Iterator[str]:
         """Yield why datasets of a kind that every target has are never removed, each reason once."""
         for scan in scans:
-            entries = self._entries_everywhere(scan)
-            if entries and (objection := _objection(entries)) and objection not in self._told_barred:
-                self._told_barred.add(objection)
+            objection = objection_to_removal(entries_everywhere(self._ledgers, scan.key))
+            if objection and objection not in self._kept:
+                self._kept[objection] = inf, ""
                 yield f"{scan.scan_id} and others like it stay here: {objection}"
 
     def _is_due(self, scan: TakenScan, *, is_clock_trusted: bool) -> bool:
@@ -158,7 +161,7 @@ class RetentionSink:
 
     # --- one dataset ------------------------------------------------------------------------------
 
-    def _remove(self, scan: TakenScan) -> LedgerEntry:
+    def _remove(self, scan: TakenScan, taken: TakenScans) -> LedgerEntry:
         """Remove one dataset; return its entry.
 
         Raises
@@ -170,13 +173,13 @@ class RetentionSink:
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
         try:
             sealed = read_sealed(directory, scan)
-            _check_deletable(directory)
+            check_deletable(directory)
         except DatasetGone:
             raise _Stays from None
         except DatasetRefused as problem:
             raise _Stays(str(problem)) from None
         except OSError as problem:
-            raise _Stays(_describe(problem)) from None
+            raise _Stays(describe_refusal(problem)) from None
         added = next((path for path in dataset_files(directory) if path not in sealed.files), None)
         if other_owner(sealed.receipt, self._owner) is not None:
             raise _Stays("it is another rig's")
@@ -191,17 +194,36 @@ class RetentionSink:
         directory.rename(aside)
         try:
             sync_directory(directory.parent)
+            if objection := self._last_objection(scan, aside, taken):
+                aside.rename(directory)
+                sync_directory(directory.parent)
+                self._is_tidy = was_tidy
+                raise _Stays(objection)
             entry = self._finish_one(scan, aside)
         except OSError as problem:
-            raise _Stays(f"a part of it, as {aside.name}: {_describe(problem)}") from None
+            raise _Stays(f"a part of it, as {aside.name}: {describe_refusal(problem)}") from None
         self._is_tidy = was_tidy
         return entry
+
+    def _last_objection(self, scan: TakenScan, aside: Path, taken: TakenScans) -> str:
+        """Return why a dataset that is under another name here may be the only copy, asked of each target; empty else.
+
+        One that can't be asked had it, verified: a disk that is short for weeks without a network costs time points.
+        """
+        if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
+            return ""  # its deletion has begun
+        pace = TargetPace(self._host.clock, self._host.stop, is_scanning=None, rate=None)
+        for name, delivery in self._deliveries.items():
+            with suppress(Unreachable, ServerFailed, Interrupted, DatasetGone):
+                if not delivery.still_has(aside, scan, taken, pace):
+                    return f"{name} doesn't have it any more, or has it in this very directory"
+        return "the relay stops" if self._host.stop.is_set() else ""
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
         """Return whether the ledgers say so now: a person may have had one forget it while the dataset was read."""
         for ledger in self._ledgers.values():
             ledger.refresh()
-        return self._digest_everywhere(scan) == digest
+        return digest_everywhere(self._ledgers, scan.key) == digest
 
     def _keep(self, scan: TakenScan, objection: str) -> bool:
         """Leave a dataset for a day; return whether that is to be reported."""
@@ -209,17 +231,21 @@ class RetentionSink:
         self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN, objection
         return objection not in {"", before}
 
-    def _finish(self, scans: Sequence[TakenScan]) -> list[str]:
+    def _finish(self, taken: TakenScans) -> list[str]:
         """Delete what an earlier pass was about to delete; return what can't be deleted now, either."""
+        scans = taken.scans
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
         by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
         for directory in directories:
             for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
+                if objection := self._last_objection(by_name[aside.name], aside, taken):
+                    problems.append(f"{aside.name} isn't deleted: {objection}")
+                    continue
                 try:
                     self._finish_one(by_name[aside.name], aside)
                 except OSError as problem:
-                    problems.append(f"{aside.name} can't be deleted: {_describe(problem)}")
+                    problems.append(f"{aside.name} can't be deleted: {describe_refusal(problem)}")
         self._is_tidy = not problems
         return problems
 
@@ -264,36 +290,5 @@ class RetentionSink:
             log_relay(RelayAction.DATASETS_KEPT, sentence)
 
 
-def _objection(entries: Mapping[str, LedgerEntry]) -> str:
-    """Return why a dataset that every target has isn't removed; empty where it may be."""
-    if by_length := next((name for name, entry in entries.items() if entry.by_length), ""):
-        again = f"timelapsectl deliver --forget {by_length}"
-        return f'{by_length} compared their length alone; write verify = "bytes", then {again}'
-    if all(entry.left for entry in entries.values()):
-        return "no target has all of their files and metadata; one with remote = takes them"
-    return "targets have different ones" if len({entry.digest for entry in entries.values()}) > 1 else ""
-
-
 class _Stays(Exception):
     """The reason why a dataset is not removed."""
-
-
-def _check_deletable(directory: Path) -> None:
-    """Check that a directory can be deleted whole, since a part of a dataset would be none.
-
-    Raises
-    ------
-    OSError
-        It can't.
-
-    """
-    if directory.is_symlink():
-        raise OSError(errno.ENOTDIR, "is a link", str(directory))
-    for folder, _, _ in os.walk(directory):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
-
-
-def _describe(problem: OSError) -> str:
-    hint = "; see systemd/examples/retention.conf" if problem.errno in _NOT_ALLOWED else ""
-    return f"{problem.filename or 'datasets'}: {problem.strerror or problem}{hint}"

@@ -58,7 +58,7 @@ def read_sealed(directory: Path, scan: TakenScan) -> SealedDataset:
     """
     receipt, before = read_receipt_of(directory, scan), receipt_digest(directory)
     try:
-        return SealedDataset(receipt, _lasting_digest(receipt), _checked_digests(directory, receipt.get(FILES)))
+        return SealedDataset(receipt, lasting_digest(receipt), _checked_digests(directory, receipt.get(FILES)))
     except DatasetRefused:
         if receipt_digest(directory) != before:
             raise DatasetGone(f"{directory} was migrated meanwhile") from None
@@ -94,7 +94,8 @@ def receipt_digest(directory: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lasting_digest(receipt: Mapping[str, Any]) -> str:
+def lasting_digest(receipt: Mapping[str, Any]) -> str:
+    """Return the `SealedDataset.digest` of a dataset with this receipt."""
     claimed = receipt.get(FILES)
     if isinstance(claimed, dict):
         lasting = {name: digest for name, digest in claimed.items() if not _MIGRATED.fullmatch(name)}

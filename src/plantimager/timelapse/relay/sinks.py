@@ -73,18 +73,9 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
 
 def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Iterator[Sink]:
     for name, target in config.deliver.items():
-        secret = _secret_of(name, target, environment)
+        delivery = _delivery(name, target, places, host, environment)
         from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
 
-        delivery: Delivery
-        if target.remote is not None:
-            from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
-
-            delivery = RcloneDelivery(target, secret, places.rig)
-        else:
-            from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
-
-            delivery = PlantDbDelivery(target, secret.text, host.stop)
         yield DeliverSink(
             name, target, delivery, Ledger(places.ledger(name), target.place), host, Ledger(places.removed)
         )
@@ -92,7 +83,23 @@ def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: 
         from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - as above
 
         ledgers = {name: Ledger(places.ledger(name), target.place) for name, target in config.deliver.items()}
-        yield RetentionSink(config.relay.retention, ledgers, places.removed, places.owner, host)
+        deliveries = {
+            name: _delivery(name, target, places, host, environment) for name, target in config.deliver.items()
+        }
+        yield RetentionSink(config.relay.retention, ledgers, places.removed, places.owner, host, deliveries)
+
+
+def _delivery(
+    name: str, target: DeliverTarget, places: Places, host: SinkHost, environment: Mapping[str, str]
+) -> Delivery:
+    secret = _secret_of(name, target, environment)
+    if target.remote is not None:
+        from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
+
+        return RcloneDelivery(target, secret, places.rig)
+    from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
+
+    return PlantDbDelivery(target, secret.text, host.stop)
 
 
 def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str]) -> Secret:
