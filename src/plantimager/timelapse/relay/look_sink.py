@@ -18,7 +18,6 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
 from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
@@ -135,6 +134,9 @@ class LookSink:
         return None
 
     def _measures(self, scan: TakenScan) -> Iterator[PictureMeasures]:
+        # Pillow is imported on this thread, so that no start of the relay takes longer.
+        from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture  # noqa: PLC0415 - see above
+
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
         claimed = read_receipt_of(directory, scan).get(FILES)
         files = (path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
