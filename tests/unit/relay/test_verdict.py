@@ -245,3 +245,10 @@ def test_no_series_of_looks_is_too_odd(series, night):
     assert len({doubt.name for doubt in doubts}) == len(doubts)
     assert all(doubt.since <= doubt.until <= NOON + HOUR * len(series) for doubt in doubts)
     assert all(doubt.slots <= len(series) and doubt.pictures >= doubt.slots for doubt in doubts)
+
+
+def test_cameras_of_other_names_in_each_scan_are_bounded():
+    """The status is a small file."""
+    series = ([picture(n, camera=f"at_{n}", look="dark")] for n in range(500))
+    doubts = judge(scans(*series, every=timedelta(minutes=1)))
+    assert [doubt.slot for doubt in doubts] == [*range(450, 500)]
