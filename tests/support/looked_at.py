@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from plantimager.timelapse.scan.request import ScanRequest
+
 NOON = datetime(2026, 6, 22, 12, tzinfo=UTC)
 
 
@@ -68,18 +70,27 @@ def doubt(camera: str = "camera_0", positions: Iterable[str] = ("0",), **changes
     return Doubt(**{**values, "camera": camera, "positions": named, **changes})
 
 
-def put_dataset(
-    datasets: Path, slot: int, pictures: Mapping[tuple[str, int], bytes], scheduled_at: str, **changes: Any
-) -> Path:
+def put_dataset(datasets: Path, slot: int, pictures: Mapping[tuple[str, int], bytes], scheduled_at: str) -> None:
     """Put a dataset of the timelapse ``tl`` in place as a driver does, with pictures by camera and shot."""
-    datasets.mkdir(exist_ok=True)
-    directory = datasets / f"tl_{slot}"
-    about = {"scan_id": directory.name, "timelapse_id": "tl", "dataset_dir": directory, **changes}
-    request = make_request(datasets, index=slot, scheduled_at=datetime.fromisoformat(scheduled_at), **about)
+    request = _request(datasets, slot, scheduled_at)
     with begin_attempt(request, lambda _: None) as attempt:
         layout = PlantDbLayout(attempt.directory, request)
         for (camera, shot), picture in pictures.items():
             layout.add(replace(DEFAULT_CAMERAS[0], name=camera), shot, HOME, picture)
         layout.complete()
         attempt.finish(ScanResult(pictures=layout.pictures))
-    return directory
+
+
+def put_files(datasets: Path, slot: int, files: Mapping[str, bytes], scheduled_at: str) -> None:
+    """Put a dataset in place as a program of the operator fills it."""
+    with begin_attempt(_request(datasets, slot, scheduled_at), lambda _: None) as attempt:
+        for name, content in files.items():
+            (attempt.directory / name).write_bytes(content)
+        attempt.finish(ScanResult())
+
+
+def _request(datasets: Path, slot: int, scheduled_at: str) -> ScanRequest:
+    datasets.mkdir(exist_ok=True)
+    directory = datasets / f"tl_{slot}"
+    about = {"scan_id": directory.name, "timelapse_id": "tl", "dataset_dir": directory}
+    return make_request(datasets, index=slot, scheduled_at=datetime.fromisoformat(scheduled_at), **about)

@@ -2,10 +2,11 @@
 
 import base64
 import io
+import os
 from datetime import datetime
 
 import pytest
-from looked_at import encode, put_dataset, take
+from looked_at import encode, put_dataset, put_files, take
 from notify_rig import AHEAD, HOST, NotifyRig, local
 from PIL import Image
 from relay_rig import CONFIGURATION, RelayRig
@@ -166,6 +167,43 @@ def test_datasets_that_are_gone_or_changed_are_no_fault(rig):
     with rig.start() as relay:
         assert wait_for_look(rig, 3) == ()
         assert look_status(rig).trouble == ""
+        relay.stop()
+    assert relay.said("relay_failed") == []
+
+
+def test_a_dataset_that_comes_later_has_its_place_in_the_order(rig):
+    """As of a disk that was not mounted: what is the same as before is so in the order of the slots."""
+    frozen = good()
+    for slot, picture in enumerate([good(), frozen, frozen, good()]):
+        add(rig, slot, picture)
+    away = [rig.place.datasets / f"tl_{slot}" for slot in (0, 1)]
+    for directory in away:
+        directory.rename(rig.place.datasets.parent / directory.name)
+    with rig.start() as relay:
+        assert wait_for_look(rig, 2) == ()
+        relay.stop()
+    for directory in away:
+        (rig.place.datasets.parent / directory.name).rename(directory)
+    with rig.start() as relay:
+        (doubt,) = wait_for_look(rig, 4)
+        assert (doubt.verdict, doubt.slot, doubt.is_over) == ("same", 2, True)
+        relay.stop()
+    assert relay.said("pictures_doubtful") == []  # it is over
+
+
+def test_names_of_an_operators_own_program_may_be_anything(rig):
+    """Bytes that are no text as well; its pictures are compared by their order."""
+    frozen = good()
+    for slot, pictures in enumerate([(good(), frozen), (good(), frozen)]):
+        directory = rig.place.datasets / f"tl_{slot}"
+        program = {f"left_{slot}.jpg": pictures[0], f"right\n{slot}.jpg": pictures[1], os.fsdecode(b"\xff.jpg"): b""}
+        put_files(rig.place.datasets, slot, program, SLOTS[slot])
+        assert directory.is_dir()
+    have(rig, 2)
+    with rig.start() as relay:
+        (doubt,) = wait_for_look(rig, 2)
+        assert (doubt.camera, doubt.verdict, doubt.positions) == ("", "same", ("2 of 2",))
+        assert "position 2 of 2: same" in relay.wait_for("pictures_doubtful")
         relay.stop()
     assert relay.said("relay_failed") == []
 

@@ -133,6 +133,16 @@ def test_light_that_fails_is_told_from_the_second_day_on():
     assert [doubt.is_over for doubt in looks(*day, *day, "", "", *["dark"] * 22, "", rules=LookSettings())] == [True]
 
 
+def test_hours_of_which_nothing_is_known_are_not_taken_for_night_while_a_lamp_is_broken():
+    """Else the next failure at such an hour would be none."""
+    at_hours = [(0, 12, ""), (1, 12, "dark"), (1, 20, "dark"), (2, 20, ""), (3, 20, "dark")]
+    judging = Judge("tl", LookSettings())
+    for n, (day, hour, look) in enumerate(at_hours):
+        at = NOON + day * DAY + (hour - 12) * HOUR
+        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, look=look),)))
+    assert [(doubt.slot, doubt.pictures, doubt.is_over) for doubt in judging.doubts] == [(4, 2, False)]
+
+
 @pytest.mark.parametrize("look", ["dark", "bright", "flat"])
 def test_hours_that_a_person_chose_are_judged_by_those_of_the_day_before(look):
     """The rig has pictures by day alone."""
@@ -245,3 +255,10 @@ def test_no_series_of_looks_is_too_odd(series, night):
     assert len({doubt.name for doubt in doubts}) == len(doubts)
     assert all(doubt.since <= doubt.until <= NOON + HOUR * len(series) for doubt in doubts)
     assert all(doubt.slots <= len(series) and doubt.pictures >= doubt.slots for doubt in doubts)
+
+
+def test_cameras_of_other_names_in_each_scan_are_bounded():
+    """The status is a small file."""
+    series = ([picture(n, camera=f"at_{n}", look="dark")] for n in range(500))
+    doubts = judge(scans(*series, every=timedelta(minutes=1)))
+    assert [doubt.slot for doubt in doubts] == [*range(450, 500)]

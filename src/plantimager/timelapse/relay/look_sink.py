@@ -18,7 +18,6 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
 from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
@@ -28,6 +27,7 @@ from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.channel.ledger import Ledger
@@ -91,7 +91,7 @@ class LookSink:
         known = self._judge
         if known is None or known.timelapse_id != timelapse.id:
             known = self._judge_all(timelapse.id, scans)
-        doubts_before = known.doubts
+        doubts_before, is_in_order = known.doubts, True
         for scan in scans:
             if self._host.stop.is_set():
                 return
@@ -100,10 +100,11 @@ class LookSink:
             pictures = self._measure(scan)
             if pictures is not None:
                 self._record(scan, pictures)
-                if known.last is not None and scan.scheduled_at <= known.last:
-                    known = self._judge_all(timelapse.id, scans)
-                else:
+                is_in_order = is_in_order and (known.last is None or scan.scheduled_at > known.last)
+                if is_in_order:
                     known.take(_judged(scan, pictures))
+        if not is_in_order:
+            known = self._judge_all(timelapse.id, scans)
         self._judge = known
         self._report(doubts_before, known.doubts)
         self._show(len(self._ledger.entries), known.doubts)
@@ -135,10 +136,13 @@ class LookSink:
         return None
 
     def _measures(self, scan: TakenScan) -> Iterator[PictureMeasures]:
+        # Pillow is imported on this thread, so that no start of the relay takes longer.
+        from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture  # noqa: PLC0415 - see above
+
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
         claimed = read_receipt_of(directory, scan).get(FILES)
-        files = (path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
-        for picture in place_pictures(str(path.relative_to(directory)) for path in files):
+        files = (path.relative_to(directory) for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+        for picture in place_pictures(str(file) for file in files if _is_text(file)):
             if self._host.stop.is_set():
                 raise _Stopped
             try:
@@ -216,6 +220,15 @@ class LookSink:
 
 class _Stopped(Exception):
     """The relay stops."""
+
+
+def _is_text(file: Path) -> bool:
+    """Whether a name can be written into a ledger."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _judged(scan: TakenScan, pictures: Sequence[PictureMeasures]) -> JudgedScan:

@@ -181,7 +181,7 @@ def _metrics_sink(
 
 def _look_sinks(settings: LookSettings, places: Places, host: SinkHost) -> Iterator[Sink]:
     if settings.verdicts:
-        from plantimager.timelapse.relay.look_sink import LEDGER, LookSink  # noqa: PLC0415 - imports Pillow
+        from plantimager.timelapse.relay.look_sink import LEDGER, LookSink  # noqa: PLC0415 - its part alone
 
         yield LookSink(settings, Ledger(places.relay_state / LEDGER), host)
 

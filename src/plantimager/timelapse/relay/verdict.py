@@ -37,6 +37,8 @@ NEAR: Final = 3
 """Steps before and after that count as the same hour: an hour of summer time, and a lamp's timer that isn't exact."""
 AN_EARLIER_DAY: Final = timedelta(hours=12)
 """Pictures of the same hour that are at least so old are of an earlier day."""
+MAX_SERIES, MAX_DOUBTS = 10_000, 50
+"""What is kept where a program gives its cameras other names in every scan."""
 ALWAYS_READ: Final = frozenset({".jpeg", ".jpg", ".png"})
 """Kinds of pictures of which Pillow reads all; of others, one that it never could read says nothing."""
 
@@ -98,11 +100,13 @@ class Judge:
     @property
     def doubts(self) -> tuple[Doubt, ...]:
         """The last doubt of each verdict about each camera."""
-        return tuple(self._doubts.values())
+        return tuple(self._doubts.values())[-MAX_DOUBTS:]
 
     def take(self, scan: JudgedScan) -> None:
         """Judge the pictures of the next scan."""
         self.last = scan.scheduled_at
+        if len(self._series) > MAX_SERIES:
+            self._series = {}
         doubtful: dict[tuple[str, str], list[PictureMeasures]] = {}
         open_now: set[tuple[str, str]] = set()
         totals: dict[str, int] = {}
@@ -130,6 +134,7 @@ class Judge:
         positions = self._positions[about]
         positions.update((picture.position, None) for picture in pictures)
         is_new = before is None or before.is_over
+        self._doubts.pop(about, None)  # the latest is the last
         self._doubts[about] = Doubt(
             timelapse=self.timelapse_id,
             camera=about[0],
