@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from example_timelapse import GRACE, at, taken, timelapse
-from message_peers import HttpReceiver
+from http_receiver import HttpReceiver
 from virtual_time import ScriptEnded, VirtualClock
 
 from plantimager.timelapse.domain.states import Reason
