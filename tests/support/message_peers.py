@@ -1,30 +1,22 @@
-"""The far ends of the relay's messages and pings: a mail server, and one for ntfy and monitors, on the loopback."""
+"""The far ends of the relay's messages and pings: a mail server, and a check of Healthchecks, on the loopback."""
 
 from __future__ import annotations
 
-import contextlib
 import email
 import email.policy
-import http.server
-import json
 import queue
 import socket
-import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiosmtpd.controller import Controller
+from http_receiver import PATIENCE, HttpReceiver, Received
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from email.message import EmailMessage
 
     from plantimager.timelapse.support.clock import Clock
-
-SHUTDOWN_POLL = 0.02
-"""Seconds between two looks of a server whether it shall end."""
-PATIENCE = 60.0
-"""Seconds after which an expected message counts as missing."""
 
 
 class Mail(NamedTuple):
@@ -68,76 +60,6 @@ class MailServer:
     def next(self) -> Mail:
         """Return the next mail."""
         return self.mails.get(timeout=PATIENCE)
-
-
-class Received(NamedTuple):
-    """One request that arrived."""
-
-    method: str
-    path: str
-    body: bytes
-    key: str | None = None
-    """Its X-Api-Key."""
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
-
-
-class HttpReceiver:
-    """A server that keeps what it is sent, and answers with `code`; it hangs while `gate` is cleared."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.requests: queue.Queue[Received] = queue.Queue()
-        self.code = 200
-        self.gate = threading.Event()
-        self.gate.set()
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                receiver.gate.wait(PATIENCE)
-                request = Received(self.command, self.path, body, self.headers.get("X-Api-Key"))
-                code = receiver.hear(request) if receiver.code < HTTPStatus.MULTIPLE_CHOICES else receiver.code
-                with contextlib.suppress(OSError):  # who asked may have given up
-                    self.send_response(code)
-                    self.send_header("Content-Length", "2")
-                    self.end_headers()
-                    self.wfile.write(b"{}")
-
-            do_GET = do_PUT = do_POST  # noqa: N815 - its protocol
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(SHUTDOWN_POLL,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def hear(self, request: Received) -> int:
-        """Take a request; return the code of the answer. Its own thread."""
-        self.requests.put(request)
-        return self.code
-
-    def answer_with(self, code: int) -> None:
-        """Answer with that from now on; only what is answered with success is kept."""
-        self.code = code
-
-    def next(self) -> Received:
-        """Return the next request."""
-        return self.requests.get(timeout=PATIENCE)
 
 
 class Check(HttpReceiver):

@@ -1,7 +1,8 @@
 """A PlantDB server, a gate before it, and a rig whose relay delivers through the gate."""
 
 import pytest
-from message_peers import HttpReceiver, MailServer
+from http_receiver import HttpReceiver
+from message_peers import MailServer
 from plantdb_server import Gate, PlantDbServer
 from relay_rig import RelayRig
 

@@ -118,7 +118,7 @@ def test_in_a_quiet_run_nothing_arrives_but_heartbeats(rig, receiver, mail):
     rig.settings = configuration()
     rig.configure()
     rig.place.define(definition(4))
-    with DaemonProcess(rig.place) as daemon, rig.start() as relay:
+    with rig.start_and_settle() as relay, DaemonProcess(rig.place) as daemon:
         daemon.wait_for("timelapse_completed")
         told = mail.next()
         assert told.subject.endswith("is complete")

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from example_timelapse import GRACE, at, taken, timelapse
-from message_peers import HttpReceiver
+from http_receiver import HttpReceiver
 from virtual_time import ScriptEnded, VirtualClock
 
 from plantimager.timelapse.domain.states import Reason
@@ -32,7 +32,7 @@ def receiver():
 
 
 def beats(receiver, until, *changes, value=None, daemon=DAEMON, pause_url="", **settings):
-    """Return what a monitor hears ``until`` then, and the sink; each change is when, and a timelapse."""
+    """Return what a monitor hears ``until`` then, and the sink; each change is when, and a timelapse or a view."""
     clock = VirtualClock(limit=until)
     host = SinkHost(lambda _: None, clock, threading.Event(), lambda: None)
     settings = HeartbeatSettings(interval=10 * MINUTE, **settings)
@@ -42,7 +42,7 @@ def beats(receiver, until, *changes, value=None, daemon=DAEMON, pause_url="", **
 
     def show(value):
         stored = StoredTimelapse(value, Logbook()) if value is not None else None
-        sink.update(StoreView(stored=stored, daemon=daemon))
+        sink.update(value if isinstance(value, StoreView) else StoreView(stored=stored, daemon=daemon))
 
     show(value or timelapse(48))
     for after, later in changes:
@@ -97,6 +97,25 @@ def test_only_a_store_that_says_so_pauses_the_monitor(receiver):
     ended = timelapse(48).cancel(at(0), "ada", "wilted")
     heard, _ = beats(receiver, HOUR, (5 * MINUTE, ended), (10 * MINUTE, None), pause_url=pause)
     assert [path for _, path in heard] == ["/start?old=1", "?old=1", "/pause"]
+
+
+def test_a_store_that_can_not_be_read_any_more_is_a_failure_also_while_the_monitor_is_paused(receiver):
+    """Another timelapse may be in it."""
+    ended = StoredTimelapse(timelapse(48).cancel(at(0), "ada", "wilted"), Logbook())
+    known = StoreView(stored=ended, daemon=DAEMON)
+    unread = StoreView(stored=ended, daemon=DAEMON, faults=("store.json: Input/output error",), is_stale=True)
+    pause = f"http://127.0.0.1:{receiver.port}/pause"
+    heard, _ = beats(receiver, HOUR, (5 * MINUTE, unread), (9 * MINUTE, known), value=known, pause_url=pause)
+    assert [path for _, path in heard] == ["/pause", "/fail?old=1", "/pause"]
+
+
+def test_a_daemon_that_can_not_write_the_store_has_its_word_until_it_is_dead(receiver):
+    """Its scans go on."""
+    first = StoredTimelapse(timelapse(48), Logbook())
+    degraded = StoreView(stored=first, daemon=DaemonFacts(7, is_live=True, degraded="disk full"))
+    dead = StoreView(stored=first)
+    heard, _ = beats(receiver, 2 * HOUR, (5 * MINUTE, degraded), (HOUR + 5 * MINUTE, dead))
+    assert [path for _, path in heard] == ["/start?old=1", *["?old=1"] * 7, "/fail?old=1"]
 
 
 def test_after_the_end_of_a_timelapse_a_monitor_that_nobody_pauses_stays_calm(receiver):

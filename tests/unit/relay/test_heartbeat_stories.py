@@ -25,7 +25,6 @@ PERIOD, PATIENCE = 10 * MINUTE, 10 * MINUTE
 """Of the check; its period is the interval of the pings."""
 LONGEST_SCAN = 20 * MINUTE
 SCAN = 5 * MINUTE
-DAEMON = DaemonFacts(7, is_live=True)
 SEEDS = 6
 LENGTH = 18 * 60
 """Minutes of a story."""
@@ -38,6 +37,8 @@ class Story:
         self.check, self.clock, self.dice, self.pauses = check, clock, dice, pauses
         self.value, self.stored = None, None
         self.has_power = self.has_daemon = self.has_network = True
+        self.disk_trouble = ""
+        """Why the daemon can't write the store; what it did meanwhile is lost with it."""
         self.sink, self.was_unheard = None, False
         self.judge = ScheduleWatch(clock, LONGEST_SCAN, PATIENCE)
         self.minutes = []
@@ -77,10 +78,14 @@ class Story:
         elif not (self.has_power and self.has_daemon and self.has_network) and chance < 0.04:
             self.has_power = self.has_daemon = self.has_network = True
             self.check.answer_with(200)
-        before = self.value
+        elif 0.042 < chance < 0.048:
+            self.disk_trouble = "" if self.disk_trouble else "disk full"
+        known = self.stored.timelapse if self.stored is not None else None
         if self.has_power and self.has_daemon:
             self.work(chance)
-        if self.value is not before:
+        else:
+            self.value, self.disk_trouble = known, ""
+        if self.value is not known and not self.disk_trouble:
             self.stored = StoredTimelapse(self.value, Logbook())
         if not self.has_power or 0.04 < chance < 0.042:
             self.stop.set()  # the power is gone, or the relay is restarted
@@ -106,15 +111,22 @@ class Story:
             begun = self.value.begin(self.value.next_at, "b")
             self.value = begun.succeed(now, 72) if chance < 0.8 else begun.fail_attempt(now, FAILURE)
 
+    @property
+    def view(self):
+        """What there is to see of it."""
+        facts = DaemonFacts(7, is_live=True, degraded=self.disk_trouble)
+        return StoreView(stored=self.stored, daemon=facts if self.has_daemon and self.has_power else None)
+
     def show(self):
         """Show the relay what there is."""
-        self.sink.update(StoreView(stored=self.stored, daemon=DAEMON if self.has_daemon else None))
+        self.sink.update(self.view)
 
     def write_down(self):
         """Note how it is in this minute."""
         now, is_heard = self.clock.now(), self.has_power and self.has_network
-        is_active = self.value is not None and self.value.state.is_active
-        is_overdue = is_active and now >= self.judge.due_at(StoreView(stored=self.stored))
+        is_active = self.stored is not None and self.stored.timelapse.state.is_active
+        due = self.judge.due_at(self.view)
+        is_overdue = due is not None and now >= due
         is_watched = is_active or not self.pauses
         # That a timelapse ended, or began, can't be known there without a network.
         self.was_unheard = not is_heard and (self.was_unheard or is_watched)
@@ -145,7 +157,7 @@ def one_reading_of_certificates(monkeypatch):
 @pytest.mark.parametrize("pauses", [True, False], ids=["pause", "ping"])
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_monitor_raises_an_alarm_if_and_only_if_the_schedule_is_not_kept(seed, pauses):
-    """Power, network, daemon and relay come and go; timelapses end, are cancelled, and begin anew."""
+    """Power, network, daemon, relay and disk come and go; timelapses end, are cancelled, and begin anew."""
     clock = VirtualClock(limit=LENGTH * MINUTE)
     with Check(clock, PERIOD, PATIENCE, "key") as check:
         story = Story(check, clock, random.Random(seed), pauses=pauses)

@@ -49,12 +49,14 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return max(self.taken - self.delivered - self.refused - self.removed - self.gone, 0)
 
     def describe(self, now: datetime) -> str:
-        """Return ``37 of 41 delivered, oldest waits 3 h (plantdb: no route to host)``."""
+        """Return ``37 of 41 delivered, last worked 10:00, oldest waits 3 h (plantdb: no route to host)``."""
         parts = [f"{self.delivered} of {self.taken} delivered"]
         if self.refused:
             parts.append(f"{self.refused} refused")
         if self.removed:
             parts.append(f"{self.removed} removed here before")
+        if self.delivered_at is not None:
+            parts.append(f"last worked {format_local_time(self.delivered_at, now)}")
         if self.oldest is not None:
             parts.append(f"oldest waits {format_duration(max(now - self.oldest, now - now))}")
         return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"

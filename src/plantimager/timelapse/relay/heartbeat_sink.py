@@ -71,7 +71,7 @@ class HeartbeatSink:
     def update(self, view: StoreView) -> None:
         """Take up a look; only another store or daemon may change what there is to signal."""
         before, self._view = self._view, view
-        if before is None or before.stored is not view.stored or _trust(before) != _trust(view):
+        if before is None or before.stored is not view.stored or _grounds(before) != _grounds(view):
             self._host.clock.wake()
 
     def wake(self) -> None:
@@ -187,7 +187,7 @@ class _Monitor:
         self._client.close()
 
 
-def _trust(view: StoreView) -> object:
-    """Return what decides, of a daemon, whether the schedule can be judged."""
+def _grounds(view: StoreView) -> object:
+    """Return what decides, beside the store's content, how the schedule is judged."""
     daemon = view.daemon
-    return daemon and (daemon.pid, daemon.is_live, daemon.clock_trusted)
+    return view.is_stale, daemon and (daemon.pid, daemon.is_live, daemon.clock_trusted, daemon.degraded)
