@@ -31,7 +31,7 @@ from plantimager.timelapse.domain.wording import (
     format_status_line,
 )
 from plantimager.timelapse.drivers.base import EventMonitor
-from plantimager.timelapse.drivers.command.protocol import ProgramReport
+from plantimager.timelapse.drivers.command.exchange import ProgramReport
 from plantimager.timelapse.drivers.gantry import board_settings, protocol
 from plantimager.timelapse.drivers.gantry.arm import MAX_HOLD_TIME
 from plantimager.timelapse.drivers.gantry.options import ArmOptions

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
-from plantimager.timelapse.store import writing
+from plantimager.timelapse.store import stored_timelapse, writing
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.store.writing import StoreWriter
@@ -124,22 +124,27 @@ def test_another_timelapse_or_another_store_is_written_by_the_same_writer() -> N
 
 def test_transition_of_one_slot_makes_few_records_anew(monkeypatch) -> None:
     """There are five thousand; those that are made are counted, since times depend on the machine."""
-    made = []
+    made, noted = [], []
 
-    def counted(records):
-        made.extend(record.slot for record in records)
-        return real(records)
+    def counted(real, slots):
+        def convert(records, *others):
+            slots.extend(record.slot for record in records)
+            return real(records, *others)
 
-    real = writing.scans_of
-    monkeypatch.setattr(writing, "scans_of", counted)
+        return convert
+
+    monkeypatch.setattr(writing, "scans_of", counted(writing.scans_of, made))
+    monkeypatch.setattr(stored_timelapse, "details_of", counted(stored_timelapse.details_of, noted))
     value, writer = begun(10_000).timelapse, StoreWriter()
     done = {slot: SlotRecord(slot=slot, scan_id=f"tl_{slot}", status=RecordStatus.SUCCEEDED) for slot in range(5000)}
     held = new_stored_timelapse(replace(value, records=ChunkedMap(done), next_idx=5000), {}, None)
     writer.encode(held)
-    assert len(made) == 5000
+    assert len(made) == len(noted) == 5000
     made.clear()
+    noted.clear()
     held = held.evolved(held.timelapse.begin(BEGIN, "b"), Logbook())
     writer.encode(held)
     writer.encode(held.evolved(held.timelapse.succeed(BEGIN), Logbook()))
     assert made.count(5000) == 2
     assert len(made) < 100
+    assert noted == [5000, 5000]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.support.errors import DriverStalled
+from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,15 +32,7 @@ def call_with_timeout(
         It takes longer. The thread that makes it can't be killed, and goes on.
 
     """
-    end: Future[T] = Future()
-
-    def make() -> None:
-        try:
-            end.set_result(call())
-        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; it is raised again below
-            end.set_exception(problem)
-
-    threading.Thread(target=make, name="driver", daemon=True).start()
+    end = call_on_thread(call, "driver")
     left = limit.total_seconds()
     while not wait([end], min(left, WAIT_INTERVAL)).done:
         left = limit.total_seconds() if is_alive() else left - WAIT_INTERVAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -11,32 +12,33 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
+def call_on_thread(call: Callable[[], Answer], name: str = "side") -> Future[Answer]:
+    """Begin a call on a thread of its own, which can't be killed; return what will have its outcome."""
+    end: Future[Answer] = Future()
+
+    def make() -> None:
+        try:
+            end.set_result(call())
+        except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; raised again with the outcome
+            end.set_exception(problem)
+
+    threading.Thread(target=make, name=name, daemon=True).start()
+    return end
+
+
 class SideCall(Generic[Answer]):
     """Makes one call at a time, within a limit of seconds. One thread; a call that hangs holds another one."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._thread: threading.Thread | None = None
+        self._last: Future[Answer] | None = None
 
     def make(self, call: Callable[[], Answer]) -> Answer | None:
         """Return the answer; ``None`` where it takes too long, or an earlier call still hangs.
 
         What the call raises is raised here.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if self._last is not None and not self._last.done():
             return None
-        answers: list[Answer] = []
-        problems: list[Exception] = []
-
-        def answer() -> None:
-            try:
-                answers.append(call())
-            except Exception as problem:  # noqa: BLE001 - raised again by the thread that waits
-                problems.append(problem)
-
-        self._thread = threading.Thread(target=answer, daemon=True)
-        self._thread.start()
-        self._thread.join(self._seconds)
-        if problems:
-            raise problems[0]
-        return answers[0] if answers else None
+        self._last = call_on_thread(call)
+        return self._last.result() if wait([self._last], self._seconds).done else None

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.durations import parse_duration
-from plantimager.timelapse.drivers.command.protocol import SCAN_VARIABLES
+from plantimager.timelapse.drivers.command.exchange import SCAN_VARIABLES
 from plantimager.timelapse.support.faults import Fault, Table, program, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
 
