@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 from datetime import datetime
 
 import pytest
@@ -153,6 +154,22 @@ def test_a_second_run_reads_no_picture_again(rig):
         assert wait_for_look(rig, 2) == before
         relay.stop()
     assert relay.said("pictures_doubtful") == []
+
+
+def test_a_damaged_line_of_the_ledger_costs_that_line_alone(rig):
+    """The datasets of the others may be gone by now."""
+    for slot, picture in enumerate([DARK, good()]):
+        add(rig, slot, picture)
+    with rig.start():
+        wait_for_look(rig, 2)
+    ledger = rig.places.relay_state / "looked"
+    first, last = ledger.read_bytes().splitlines()
+    ledger.write_bytes(first + b"\n" + last[:-1] + b"?\n")
+    shutil.rmtree(rig.place.datasets)
+    (rig.places.relay_state / "relay.json").unlink()
+    with rig.start() as relay:
+        assert facts(wait_for_look(rig, 1)) == [("camera_0", "dark", 1, False)]
+        relay.wait_for("ledger_damaged")
 
 
 def test_datasets_that_are_gone_or_changed_are_no_fault(rig):

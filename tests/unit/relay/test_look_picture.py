@@ -1,6 +1,8 @@
 """What is measured of real files: of every kind, good ones and bad ones."""
 
+import struct
 import tracemalloc
+import zlib
 
 import pytest
 from looked_at import encode, plant, sixteen_bits, take
@@ -83,7 +85,7 @@ def test_sharpness_falls_with_blur_and_not_with_exposure_or_quality():
 
 
 @pytest.mark.parametrize("noise", [0.7, 2.0, 8.0])
-@pytest.mark.parametrize("width", [640, 2592])
+@pytest.mark.parametrize("width", [640, 1280])
 def test_two_pictures_of_the_same_scene_are_never_the_same(noise, width):
     """Their noise is seen, also where a large one is decoded at a part of its size."""
     digests = {measured(take(plant(width), noise=noise), quality=75).digest for _ in range(3)}
@@ -154,9 +156,10 @@ def test_a_large_jpeg_takes_little_memory():
         tracemalloc.stop()
 
 
-def test_a_picture_of_absurd_size_is_not_decoded():
-    """A bomb is no doubt, and no memory."""
-    content = encode(Image.new("1", (9000, 9000)), "PNG")
-    assert measure_picture(PLACE, content) is None
-    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+@pytest.mark.parametrize("side", [9000, 20_000])
+def test_a_picture_of_absurd_size_is_not_decoded(side):
+    """A bomb is no doubt, and takes no memory."""
+    small = encode(Image.new("1", (64, 64)), "PNG")
+    header = b"IHDR" + struct.pack(">II", side, side) + small[24:29]
+    bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
     assert measure_picture(PLACE, bomb) is None
