@@ -1,260 +1,390 @@
 """The relay's messages and heartbeat under a real systemd, in the sandbox of its unit, with a real apprise.
 
-The machine has no network; a few lines on its loopback stand in for ntfy and for the monitor, and write down what
-arrives.
+The machine has no network; a server on its loopback stands in for ntfy and for the monitor, and writes down what
+arrives. Its rigs have their stories beside each other; what arrives of each is compared word by word.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-import threading
+from datetime import timedelta
 
 import pytest
 from container import Rig
 from debian import SOURCES
-from timelapse_service import TimelapseService, configuration
+from timelapse_service import TimelapseService, configuration, moved
+from tree import SUPPORT
 from waiting import RigError
 
-RELAY = "plant-imager-timelapse-relay.service"
-LEDGER = "/var/lib/plant-imager-timelapse-relay/notify.ledger"
-TOPIC = "s3cret-topic-of-the-test"
-OUTAGE = 20.0
-"""Seconds that the machine is off: some slots, each due every two seconds."""
+RELAY = "plant-imager-timelapse-relay"
+STATE = f"/var/lib/{RELAY}"
+SETTINGS_OF = "/etc/plant-imager3-app"
+TOPIC, KEY = "s3cret-topic-of-the-test", "s3cret-key-of-the-test"
 ARRIVED = "/var/tmp/arrived"
+PORT, OTHER_PORT = 8080, 8081
+"""Of the far end, and of the one that the rig without a network would need."""
 
-RECEIVER = f"""\
-import http.server, json
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        with open("{ARRIVED}", "a") as file:
-            print(json.dumps({{"path": self.path, "body": body.decode(errors="replace")}}), file=file)
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{{}}")
-
-    def log_message(self, *_):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
-"""
-
-RECEIVER_UNIT = """\
+RECEIVER_UNIT = f"""\
 [Service]
-ExecStart=/usr/bin/python3 /usr/local/bin/receiver
+ExecStart=/usr/bin/python3 /usr/local/bin/receiver %i {ARRIVED}
 [Install]
 WantedBy=multi-user.target
 """
 
-SETTINGS = """
+RELAY_TABLES = """
 [relay.notify]
-gather = "3s"
+urls_file = "{settings}/urls"
+gather = "{gather}"
 picture = false
 
 [relay.heartbeat]
-url_file = "/etc/plant-imager3-app/heartbeat"
+url_file = "{settings}/ping"
 interval = "2s"
 idle = "pause"
-pause_file = "/etc/plant-imager3-app/heartbeat-pause"
+pause_file = "{settings}/pause"
 """
 
 
+class Reporter(TimelapseService):
+    """The service of a rig with a relay, and what of it has arrived at the far end."""
+
+    def __init__(self, rig, name="", *, port=PORT):
+        super().__init__(rig, name)
+        self.port = port
+        self.topic = f"{TOPIC}{name}"
+        self.relay = f"{RELAY}@{name}.service" if name else f"{RELAY}.service"
+        self.ledger = rig.path(f"{STATE}/{name}/notify.ledger")
+
+    def set_up(self, *, gather="3s", options="", before=""):
+        """Write the configuration of daemon and relay, of which only the relay can read the secrets."""
+        address = f"127.0.0.1:{self.port}"
+        secrets = {
+            "urls": f"ntfy://{address}/{self.topic}",
+            "ping": f"http://{address}/ping{self.name}",
+            "pause": f"http://{address}/pause{self.name}\n{KEY}",
+        }
+        for file, text in secrets.items():
+            self.rig.write(f"{self.settings}/{file}", text, mode=0o600)
+        tables = RELAY_TABLES.format(settings=self.settings, gather=gather)
+        self.configure(f'{before}scan_timeout = "4s"\n{configuration(options=options)}{tables}')
+
+    def arrived(self):
+        """Return what the far end has of this rig: the pings, and the messages, each a title and a text."""
+        path = self.rig.path(ARRIVED)
+        entries = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        signals = {f"/ping{self.name}": "ping", f"/ping{self.name}/start": "start", f"/ping{self.name}/fail": "fail"}
+        signals[f"/pause{self.name}"] = "pause"
+        pings = [signals[path] for path, _, _ in entries if path in signals]
+        assert {key for path, _, key in entries if path == f"/pause{self.name}"} <= {KEY}
+        found = [json.loads(body) for path, body, _ in entries if path == "/"]
+        return pings, [(found["title"], found["message"]) for found in found if found["topic"] == self.topic]
+
+    @property
+    def pings(self):
+        """What its monitor has heard, without a row of the same."""
+        return [signal for signal, _ in itertools.groupby(self.arrived()[0])]
+
+    @property
+    def messages(self):
+        """The messages that have arrived."""
+        return self.arrived()[1]
+
+    def lose_power_for(self, duration):
+        """Cut the power, and boot a machine that finds its files as one that was off for so long does."""
+        self.rig.power_cut()
+        first = self.read()["schedule_times"][0]
+        for file in (self.store, f"{self.store}.live", f"{self.store}.bak"):
+            path = self.rig.path(file)
+            path.write_text(json.dumps(moved(json.loads(path.read_bytes()), -duration)))
+        told = json.loads(self.ledger.read_bytes())
+        # It knows the present timelapse, if it has seen it already, by its name and its first slot.
+        names = {name: name.replace(first, moved(first, -duration)) for name in told["marks"]}
+        told["marks"] = {names[name]: mark for name, mark in told["marks"].items()}
+        told.pop("recent", None)  # nothing was sent since long ago
+        self.ledger.write_text(json.dumps(told))
+        self.set_up(gather="10s")  # the daemon may need more time than the relay to start
+        self.rig.boot()
+
+    def wait_for_messages(self, *expected, after=0):
+        """Compare the messages after so many, word by word, as soon as there are as many as expected."""
+        try:
+            self.rig.wait_until(lambda: len(self.messages) >= after + len(expected), within=180, what="the messages")
+        except RigError as never:
+            raise RigError(f"{never}; there are {self.messages[after:]}") from None
+        for (title, text), (subject, *lines) in zip(self.messages[after:], expected, strict=True):
+            assert re.fullmatch(worded(subject), title), title
+            assert re.fullmatch("".join(map(worded_line, lines)), f"{text}\n"), text
+
+
+def worded(text):
+    """Return the pattern of words in which TIME is any time, N any number, and REASON what a driver says."""
+    places = {
+        "TIME": r"(?:\d+ \w+ )?[\d:]+",
+        "SLOTS": r"\d+ slots?",
+        "N": r"\d+",
+        "REASON": r"[^\n]+",
+        "AGO": r"[\w ]+",
+        "LOST": "(?:missed|lost)",
+        "WHICH": r"[\w ():]+",
+    }
+    pattern = re.escape(text)
+    for name, place in places.items():
+        pattern = re.sub(rf"\b{name}\b", place.replace("\\", r"\\"), pattern)
+    return pattern
+
+
+def worded_line(line):
+    """Return the pattern of a line; of one that may be absent, where it begins with a question mark."""
+    return rf"(?:{worded(line[1:])}\n)?" if line.startswith("?") else rf"{worded(line)}\n"
+
+
 @pytest.fixture(scope="module")
-def service(layers, installed):
-    """Return the service of a machine that takes a slot every two seconds, with a relay; on."""
+def machine(layers, installed):
+    """Return a machine whose relays send to its far end; on."""
     rig = Rig(layers, installed, hostname="bench3")
     try:
         rig.build(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", "--extras", "relay,notify")
-        rig.build("systemctl", "enable", RELAY)
-        rig.write("/usr/local/bin/receiver", RECEIVER)
-        rig.write("/etc/systemd/system/receiver.service", RECEIVER_UNIT)
-        rig.build("systemctl", "enable", "receiver.service")
-        rig.write("/etc/plant-imager3-app/notify-urls", f"ntfy://127.0.0.1:8080/{TOPIC}\n", mode=0o600)
-        rig.write("/etc/plant-imager3-app/heartbeat", "http://127.0.0.1:8080/ping\n", mode=0o600)
-        rig.build("chown", "plant-imager:", "/etc/plant-imager3-app/heartbeat")
-        drop_in = "[Service]\nLoadCredential=notify:/etc/plant-imager3-app/notify-urls\n"
-        rig.write(f"/etc/systemd/system/{RELAY}.d/notify.conf", drop_in)
-        service = TimelapseService(rig)
-        service.see_boots()
-        service.configure(healthy())
-        service.define(interval="2s", n_shots=100_000, grace=4)
+        rig.write("/usr/local/bin/receiver", (SUPPORT / "http_receiver.py").read_text())
+        rig.write("/etc/systemd/system/receiver@.service", RECEIVER_UNIT)
+        rig.build("systemctl", "enable", RELAY, f"receiver@{PORT}")
+        services = [Reporter(rig), *(Reporter(rig, name) for name in ("failing", "ten", "quiet"))]
+        services.append(Reporter(rig, "offline", port=OTHER_PORT))
+        own = {"ten": {"gather": "30s", "options": f"fail = {[*range(10)]}"}}
+        own |= {"failing": {"options": "fail = [1]"}, "offline": {"options": "fail = [0]"}}
+        for service in services:
+            service.set_up(**own.get(service.name, {}))
+        secrets = [f"{service.settings}/{file}" for service in services for file in ("urls", "ping", "pause")]
+        rig.build("chown", "plant-imager:", *secrets)
+        services[0].see_boots()
+        services[0].define(interval="3s", n_shots=100_000, grace=6)
         rig.boot()
-        service.wait_for("scan_succeeded")
-        service.rig.wait_until(lambda: len(pings(service)) > 2, what="three pings")
-        yield service
+        rig.run("systemctl", "start", *(service.relay for service in services))
+        for service in services:
+            rig.wait_until(service.ledger.exists, what="the relay's first look")
+        wanted = {
+            "failing": {"n_shots": 4, "interval": "15s"},
+            "ten": {"n_shots": 10_000, "interval": "2s"},
+            "quiet": {"n_shots": 4, "interval": "3s"},
+            "offline": {"n_shots": 2, "interval": "12s"},
+        }
+        for service in services[1:]:
+            service.define(service.name, grace=60, **wanted[service.name])
+        rig.run("systemctl", "start", *(service.unit for service in services[1:]))
+        yield {service.name: service for service in services}
     finally:
         rig.remove()
 
 
-def healthy():
-    """Return a configuration by which a scan is known to be short."""
-    return f'scan_timeout = "4s"\n{configuration()}{SETTINGS}'
+@pytest.fixture
+def service(machine):
+    """Return the machine's own service, which takes a slot every three seconds."""
+    machine[""].wait_for("scan_succeeded")
+    return machine[""]
 
 
-def arrived(service):
-    """Return what the far end has: paths and bodies."""
-    path = service.rig.path(ARRIVED)
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [(entry["path"], entry["body"]) for entry in map(json.loads, lines)]
-
-
-def pings(service):
-    """Return the paths of the heartbeats."""
-    return [path for path, _ in arrived(service) if path.startswith("/ping")]
-
-
-def messages(service):
-    """Return title and text of the messages."""
-    found = [json.loads(body) for path, body in arrived(service) if not path.startswith("/ping")]
-    return [(message["title"], message["message"]) for message in found]
-
-
-def wait_for_message(service, subject, after):
-    """Return number and text of the first message of a subject after so many."""
-
-    def find():
-        return next(
-            (
-                (number, text)
-                for number, (title, text) in enumerate(messages(service))
-                if number >= after and re.fullmatch(subject, title)
-            ),
-            None,
-        )
-
-    try:
-        return service.rig.wait_until(find, within=180, what=f"the message {subject}")
-    except RigError as never:
-        raise RigError(f"{never}; there are {messages(service)[after:]}") from None
+SKIPPED = (
+    "What to do: nothing for these. If the power failed, a longer grace_period in the next definition, or missed ="
+    ' "run_latest" in timelapsed.toml, takes more slots after an outage.'
+)
+FAILED = "What to do: read the reason, then look at the rig: cables, power, camera."
+MISSED = (
+    "?tl: WHICH missed, later than the grace period.",  # a busy machine
+    "?tl: slot N (TIME) interrupted: REASON.",  # the one that may have been being taken
+    "Lost: N time points. Taken so far: N of 100000.",
+    "?Slots are taken again since.",
+    SKIPPED,
+    "?What to do: nothing.",
+    "",
+    "Next slot: N, at TIME.",
+)
+AGAIN = (
+    "bench3: slots are taken again",
+    "Slots are taken again.",
+    "The trouble began at TIME (AGO ago); it cost N time points.",
+    "",
+    "Next slot: N, at TIME.",
+)
 
 
 def test_a_daemon_that_a_faulty_configuration_stopped_is_noticed(service):
     """By its absence; the monitor is told that the schedule isn't kept. Both hear when it is kept again."""
-    before = len(messages(service))
-    service.configure(f"nonsense = 1\n{healthy()}")
+    service.rig.wait_until(lambda: service.pings[-2:] == ["start", "ping"], what="the schedule is kept")
+    before = len(service.messages)
+    service.set_up(before="nonsense = 1\n")
     service.rig.run("systemctl", "restart", service.unit, check=False)
     service.rig.wait_until(lambda: service.show("ExecMainStatus") == "78", what="the daemon ends with 78")
-    number, text = wait_for_message(service, r"bench3: slot \d+ is overdue", before)
-    lines = text.splitlines()
-    assert re.fullmatch(r"tl: slot \d+ was due at [\d:]+ and has no record\.", lines[0])
-    assert lines[1] == "The timelapse service isn't running; its journal says why."
-    assert re.fullmatch(r"\d+ slots? can't be taken in time any more\.", lines[2])
-    assert re.fullmatch(r"Taken so far: \d+ of 100000\.", lines[3])
-    assert lines[4:6] == [
+    overdue = (
+        "bench3: slot N is overdue",
+        "tl: slot N was due at TIME and has no record.",
+        "The timelapse service isn't running; its journal says why.",
+        "SLOTS can't be taken in time any more.",
+        "Taken so far: N of 100000.",
         "What to do: see whether the service runs: systemctl status plant-imager-timelapsed.",
         "",
-    ]
-    assert re.fullmatch(r"Next slot: \d+, at [\d:]+\.", lines[6])
-    service.rig.wait_until(lambda: "/ping/fail" in pings(service), what="the monitor hears of it")
-    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=overdue")
-    service.configure(healthy())
+        "Next slot: N, at TIME.",
+    )
+    service.wait_for_messages(overdue, after=before)
+    service.rig.wait_until(lambda: service.pings[-1] == "fail", what="the monitor hears of it")
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={service.relay}", "ACTION=overdue")
+    service.set_up()
     service.systemctl("start")
-    _, text = wait_for_message(service, r"bench3: \d+ slots missed", number + 1)
-    assert re.match(r"tl: \d+ slots from [\d:]+ to [\d:]+ missed: the daemon was not running\.\n", text), text
-    assert re.search(r"\nLost: \d+ time points\. Taken so far: \d+ of 100000\.\n", text)
-    fails = len([path for path in pings(service) if path == "/ping/fail"])
-    service.rig.wait_until(lambda: pings(service)[-1] == "/ping", what="pings again")
-    assert fails == 1
+    missed = "bench3: N slots LOST", "tl: N slots from TIME to TIME missed: the daemon was not running.", *MISSED
+    wait_for_all_of(service, [overdue, missed], before)
+    service.rig.wait_until(lambda: service.pings[-3:] == ["ping", "fail", "ping"], what="pings again")
 
 
-def test_the_power_switch_and_its_return_are_one_message(service):
-    """Nobody could send one meanwhile; at the return it says what the outage cost."""
-    service.wait_for("scan_succeeded")
-    ledger = service.rig.path(LEDGER)
-    service.rig.wait_until(lambda: b'"waiting"' not in ledger.read_bytes(), what="the ledger has what was sent")
-    before = len(messages(service))
-    service.rig.power_cut()
-    threading.Event().wait(OUTAGE)
-    service.rig.boot()
-    _, text = wait_for_message(service, r"bench3: \d+ slots (missed|lost)", before)
-    assert re.match(r"tl: \d+ slots from [\d:]+ to [\d:]+ missed: the rig was off[^\n]*\.\n", text), text
-    assert re.search(r"\nLost: \d+ time points\. Taken so far: \d+ of 100000\.\n", text)
-    assert [title for title, _ in messages(service)[before:] if "overdue" in title] == []
-
-
-def begin(service, name, fail, *, gather="3s", **definition):
-    """Have the service take another timelapse, on a rig that fails at some slots; the relay has told nothing today."""
-    service.ctl("cancel", "--why", "the next one", check=False)
-    settings = SETTINGS.replace('"3s"', f'"{gather}"')
-    service.configure(f'scan_timeout = "4s"\n{configuration(options=f"fail = {fail}")}{settings}')
-    service.rig.run("systemctl", "stop", RELAY)
-    service.rig.run("rm", LEDGER)
-    service.rig.run("systemctl", "start", RELAY)
-    service.rig.wait_until(service.rig.path(LEDGER).exists, what="the relay's first look")
-    service.define(name, grace=60, **definition)
-    service.systemctl("restart")
-
-
-def test_a_failed_slot_its_recovery_and_the_end_are_a_message_each(service):
-    """A person hears of each once, and nothing between."""
-    before = len(messages(service))
-    begin(service, "failing", [1], n_shots=4, interval="15s")
-    number, text = wait_for_message(service, "bench3: slot 1 failed", before)
-    lines = text.splitlines()
-    assert re.fullmatch(r"failing: slot 1 \([\d:]+\) failed: .+\.", lines[0])
-    assert lines[1:4] == [
-        "Lost: 1 time point. Taken so far: 1 of 4.",
-        "What to do: read the reason, then look at the rig: cables, power, camera.",
-        "",
-    ]
-    assert re.fullmatch(r"Next slot: 2, at [\d:]+\.", lines[4])
-    again, text = wait_for_message(service, "bench3: slots are taken again", number + 1)
-    assert re.fullmatch(
-        r"Slots are taken again\.\nThe trouble began at [\d:]+ \([^)]+ ago\); it cost 1 time point\.\n\n"
-        r"Next slot: 3, at [\d:]+\.",
-        text,
+def wait_for_all_of(service, expected, before):
+    """Compare all messages since; where slots weren't taken again when the loss was told, a last one says that."""
+    service.rig.wait_until(
+        lambda: len(service.messages) >= before + len(expected) and b'"losses"' not in service.ledger.read_bytes(),
+        within=180,
+        what=f"{len(expected)} messages, and the end of it in the ledger",
     )
-    last, text = wait_for_message(service, "bench3: failing is complete", again + 1)
-    assert text == (
-        "failing is complete.\n3 of 4 slots taken, 1 lost.\nWhat to do: fetch the datasets.\n\nNo slot is scheduled."
+    service.rig.wait_until(lambda: b'"waiting"' not in service.ledger.read_bytes(), what="all was sent")
+    found = service.messages[before:]
+    told = [*expected, AGAIN] if len(found) > len(expected) else expected
+    service.wait_for_messages(*told, after=before)
+
+
+def test_a_failed_slot_its_recovery_and_the_end_are_a_message_each(machine):
+    """A person hears of each once, and nothing between; a completed timelapse pauses the monitor."""
+    machine["failing"].wait_for_messages(
+        (
+            "failing: slot 1 failed",
+            "failing: slot 1 (TIME) failed: REASON.",
+            "Lost: 1 time point. Taken so far: 1 of 4.",
+            FAILED,
+            "",
+            "Next slot: 2, at TIME.",
+        ),
+        (
+            "failing: slots are taken again",
+            "Slots are taken again.",
+            "The trouble began at TIME (AGO ago); it cost 1 time point.",
+            "",
+            "Next slot: 3, at TIME.",
+        ),
+        (
+            "failing: failing is complete",
+            "failing is complete.",
+            "3 of 4 slots taken, 1 lost.",
+            "What to do: fetch the datasets.",
+            "",
+            "No slot is scheduled.",
+        ),
     )
-    assert (number, again, last) == (before, before + 1, before + 2)
 
 
-def test_ten_failures_in_a_minute_are_one_message(service):
+def test_ten_failures_in_a_minute_are_one_message(machine):
     """However many there are while it is gathered."""
-    before = len(messages(service))
-    begin(service, "ten", [*range(10)], gather="30s", n_shots=10_000, interval="2s")
-    number, text = wait_for_message(service, "bench3: 10 slots failed", before)
-    assert re.match(
-        r"ten: 10 slots from [\d:]+ to [\d:]+ failed, the last one: [^\n]+\.\nLost: 10 time points\. ", text
-    ), text
-    assert "\nSlots are taken again since.\n" in text
-    assert number == before
+    machine["ten"].wait_for_messages(
+        (
+            "ten: 10 slots failed",
+            "ten: 10 slots from TIME to TIME failed, the last one: REASON.",
+            "Lost: 10 time points. Taken so far: N of 10000.",
+            "Slots are taken again since.",
+            FAILED,
+            "",
+            "Next slot: N, at TIME.",
+        )
+    )
 
 
-def test_without_a_network_messages_wait_and_are_summed_up(service):
-    """All of a timelapse may pass meanwhile."""
-    before = len(messages(service))
-    service.rig.run("systemctl", "stop", "receiver.service")
-    begin(service, "offline", [0], n_shots=2, interval="12s")
-    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=message_stuck")
-    service.wait_for("timelapse_completed", "TIMELAPSE_ID=offline")
-    ledger = service.rig.path(LEDGER)
-    service.rig.wait_until(lambda: b"offline is complete" in ledger.read_bytes(), what="the end waits, too")
-    service.rig.run("systemctl", "start", "receiver.service")
-    _, text = wait_for_message(service, r"bench3: 2 messages since [\d:]+", before)
-    lines = text.splitlines()
-    assert lines[0] == "These 2 messages could not be sent before:"
-    assert [line.partition(" ")[2] for line in lines[1:3]] == ["bench3: slot 0 failed", "bench3: offline is complete"]
-    assert lines[5:7] == ["offline is complete.", "1 of 2 slots taken, 1 lost."]
-    assert len(messages(service)) == before + 1
+def test_without_a_network_messages_wait_and_are_summed_up(machine):
+    """All of a timelapse may pass meanwhile, and the monitor has heard nothing of it: its silence is the alarm."""
+    service = machine["offline"]
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={service.relay}", "ACTION=message_stuck")
+    service.wait_for("timelapse_completed")
+    service.rig.wait_until(lambda: b"offline is complete" in service.ledger.read_bytes(), what="the end waits, too")
+    assert service.arrived() == ([], [])
+    service.rig.run("systemctl", "start", f"receiver@{OTHER_PORT}")
+    service.wait_for_messages(
+        (
+            "offline: 2 messages since TIME",
+            "These 2 messages could not be sent before:",
+            "TIME offline: slot 0 failed",
+            "TIME offline: offline is complete",
+            "",
+            "The last of them:",
+            "offline is complete.",
+            "1 of 2 slots taken, 1 lost.",
+            "What to do: fetch the datasets.",
+            "",
+            "No slot is scheduled.",
+        )
+    )
+    service.rig.wait_until(lambda: service.pings == ["pause"], what="the monitor is paused")
+
+
+def test_in_a_quiet_run_nothing_arrives_but_heartbeats(machine):
+    """And, at its end, one message that says so, and the request for a pause."""
+    service = machine["quiet"]
+    complete = (
+        "quiet is complete.",
+        "4 of 4 slots taken.",
+        "What to do: fetch the datasets.",
+        "",
+        "No slot is scheduled.",
+    )
+    service.wait_for_messages(("quiet: quiet is complete", *complete))
+    service.rig.wait_until(lambda: service.pings[-1] == "pause", what="the monitor is paused")
+    assert service.pings == ["start", "ping", "pause"]
 
 
 def test_a_test_message_arrives_and_the_status_says_when_it_last_worked(service):
     """Asked for by root, sent by the service, which alone has the URL."""
-    before = len(messages(service))
+    before = len(service.messages)
     assert service.ctl("notify", "--test") == "ntfy: sent\n"
-    _, text = wait_for_message(service, "bench3: a test", before)
-    assert text == "This is a test by timelapsectl notify. Messages of this rig arrive here."
+    text = "This is a test by timelapsectl notify. Messages of this rig arrive here."
+    service.wait_for_messages(("bench3: a test", text), after=before)
     service.rig.wait_until(lambda: "messages to ntfy, last worked" in service.ctl("status"), what="the status")
+    assert "pings every 2 s, pauses the monitor while nothing is scheduled, last worked" in service.ctl("status")
 
 
-def test_the_url_of_the_service_is_in_no_line_of_the_journal(service):
-    """Nor in the unit's properties."""
-    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=message_sent")
-    assert TOPIC not in service.rig.journal_text()
-    assert TOPIC not in service.rig.run("systemctl", "show", RELAY).stdout
+def test_no_secret_is_in_the_journal_or_the_status(service):
+    """Nor in the unit's properties, nor in the line of any process."""
+    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={service.relay}", "ACTION=message_sent")
+    shown = [service.rig.journal_text(), service.ctl("status"), service.ctl("status", "--json"), service.ctl("notify")]
+    shown += [service.rig.run("systemctl", "show", service.relay).stdout]
+    shown += [
+        service.rig.path(f"{STATE}/relay.json").read_text(),
+        service.rig.run("sh", "-c", "cat /proc/[0-9]*/cmdline", check=False).stdout,
+    ]
+    assert [text for text in shown if TOPIC in text or KEY in text or "/ping" in text] == []
+
+
+def test_the_power_switch_and_its_return_are_one_message(service):
+    """Nobody could send one meanwhile; at the return it says what the outage cost."""
+    service.rig.wait_until(lambda: b'"waiting"' not in service.ledger.read_bytes(), what="all was sent")
+    before, pings = len(service.messages), len(service.pings)
+    service.lose_power_for(timedelta(seconds=30))
+    missed = "bench3: N slots LOST", "tl: N slots from TIME to TIME missed: the rig was off.", *MISSED
+    wait_for_all_of(service, [missed], before)
+    service.rig.wait_until(lambda: service.pings[pings:][-1:] == ["ping"], what="the monitor hears of the return")
+
+
+def test_an_outage_of_hours_is_one_message(service):
+    """In it 20 slots were due."""
+    service.ctl("cancel", "--why", "the next one", "--yes")
+    service.define("hours", interval="15m", n_shots=40, grace=60)
+    service.systemctl("restart")
+    service.wait_for("scan_succeeded", "TIMELAPSE_ID=hours")
+    service.rig.wait_until(lambda: b'"waiting"' not in service.ledger.read_bytes(), what="all was sent")
+    before = len(service.messages)
+    service.lose_power_for(timedelta(hours=5, minutes=8))  # twenty quarters of an hour, and half of one more
+    service.wait_for_messages(
+        (
+            "bench3: 20 slots missed",
+            "hours: N slots from TIME to TIME missed: the rig was off.",
+            "?hours: N slots from TIME to TIME missed: the daemon was not running.",  # a host that was booted since
+            "Lost: 20 time points. Taken so far: 1 of 40.",
+            SKIPPED,
+            "",
+            "Next slot: 21, at TIME.",
+        ),
+        after=before,
+    )
+    service.rig.wait_until(lambda: service.pings[-1] == "ping", what="the schedule is kept")
+    assert len(service.messages) == before + 1
