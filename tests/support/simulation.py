@@ -744,6 +744,7 @@ class Life:
             if before is not None:
                 self.world.begun_at.pop(timelapse.id, None)  # the name of one that has given it back
             self.world.begun_at.setdefault(timelapse.id, self.world.truth + self.clock.elapsed)
+            self._last_scan = None
             self._is_judged()  # no clock can have been set since it began
             return
         for slot, record in before.records.items():
@@ -751,7 +752,7 @@ class Life:
                 if _is_whole(timelapse, slot):
                     assert record.scan_id in self.world.datasets
                     continue
-                if record.status is RecordStatus.FAILED and timelapse.records[slot] == replace(record, boot_id=None):
+                if timelapse.records.get(slot) == replace(record, boot_id=None):
                     continue  # the driver has said that it is not whole
                 assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
                 assert self.set_back, f"slot {slot} was given back, though the clock was not set back"

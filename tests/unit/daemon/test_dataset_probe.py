@@ -271,6 +271,18 @@ def test_attempt_that_failed_as_its_disk_was_pulled_is_asked_about(rig, disks, m
     assert world.stored().records[0].started_at == START + HOUR
 
 
+def test_slot_that_was_skipped_as_its_disk_stayed_away_has_one_line(rig, disks, monkeypatch):
+    """The driver's no about its attempt, when the disk is there again, is no news."""
+    asked = recover_from(disks, monkeypatch, is_whole=False)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, lambda _: disks.mount()), (HOUR + 30 * MINUTE, lambda _: disks.mount("one")))
+    assert (world.statuses(), asked) == (["skipped", "succeeded"], [disks.datasets])
+    assert len(world.said("slot_skipped")) == 1
+
+
 def test_disk_that_is_pulled_during_the_question_leaves_it_open(rig, disks, monkeypatch):
     """Its answer was no, as there was nothing to be seen: it is asked once more."""
     asked, recover = [], recover_from(disks, monkeypatch)

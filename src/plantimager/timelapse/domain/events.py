@@ -213,11 +213,18 @@ def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotR
         return [], [*passed]
     find, skip = before.records.get, RecordStatus.SKIPPED  # looked up once, for there may be a hundred thousand slots
     changed = [record for slot, record in after.records.items() if (old := find(slot)) is not record and old != record]
-    skipped = {record.slot: record for record in changed if record.status is skip}
+    skipped = {
+        record.slot: record for record in changed if record.status is skip and _is_news(find(record.slot), record)
+    }
     others = {record.slot for record in changed if record.status is not skip}
     others.update(slot for slot in passed if slot not in skipped)
     others |= before.records.keys() - after.records.keys()
     return [skipped[slot] for slot in sorted(skipped)], sorted(others)
+
+
+def _is_news(old: SlotRecord | None, new: SlotRecord) -> bool:
+    """Whether a record says something else than before; not so where only nobody asks about its attempt any more."""
+    return old is None or replace(old, boot_id=new.boot_id) != new
 
 
 def _attempt_events(before: TimeLapse, after: TimeLapse, slot: int) -> Iterator[Event]:
