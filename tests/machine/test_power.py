@@ -83,18 +83,18 @@ def test_frozen_service_manager_is_restarted_by_the_boards_watchdog_and_the_slot
     The scan that was going on is taken again after the boot, and the watchdog is in use then, too. It has two minutes
     here, since the emulated processor may have to wait for longer than the file's 14 s for a busy host's.
     """
-    in_use = re.compile("[Ww]atchdog running with .*timeout of 2min")
+    in_use = re.compile("[Ww]atchdog running with .*timeout of 2min")  # said to the kernel's log, as journald isn't up
     plugs.stop_in_move(3)
     running.begin("frozen")
     plugs.wait_for_move()
     machine.write("/tmp/timelapsed/systemd/hardware-watchdog.conf", WATCHDOG.read_text().replace("=14s", "=2min"))
     install, reexec = (example_line(WATCHDOG, word) for word in ("install -D", "systemctl"))
     machine.run("sh", "-c", f"cd /tmp/timelapsed && {install} && {reexec}")
-    machine.wait_for_entry("_PID=1", that=lambda entry: in_use.search(entry["MESSAGE"]))
+    machine.wait_for_entry("SYSLOG_IDENTIFIER=systemd", that=lambda entry: in_use.search(entry["MESSAGE"]))
     boot = machine.mark()
     machine.run_until_reset("kill", "-SEGV", "1")
     plugs.booted()
-    machine.wait_for_entry("_PID=1", start=boot, that=lambda entry: in_use.search(entry["MESSAGE"]))
+    machine.wait_for_entry("SYSLOG_IDENTIFIER=systemd", start=boot, that=lambda entry: in_use.search(entry["MESSAGE"]))
     running.started = boot
     running.wait_for("resumed")
     running.wait_for("timelapse_completed")
