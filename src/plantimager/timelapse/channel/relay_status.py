@@ -144,8 +144,12 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
 def relay_troubles(directory: Path, now: datetime) -> Iterator[str]:
     """Yield why a target or sink of a running relay doesn't work now; nothing where its status can't be read."""
     status = read_relay_status(directory)
-    if status is None or not running_daemon(relay_status_path(directory)):
-        return
+    if status is not None and running_daemon(relay_status_path(directory)):
+        yield from describe_troubles(status, now)
+
+
+def describe_troubles(status: RelayStatus, now: datetime) -> Iterator[str]:
+    """Yield why a target or sink doesn't work."""
     for target in status.targets:
         if target.trouble:
             yield one_line(f"relay: {target.name}: {target.trouble}")

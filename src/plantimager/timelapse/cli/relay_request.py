@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plantimager.timelapse.channel.control_client import DaemonNotThere, Server, connect
-from plantimager.timelapse.channel.relay_status import RelayStatus, describe_relay, describe_status
+from plantimager.timelapse.channel.relay_status import (
+    RelayStatus,
+    describe_relay,
+    describe_status,
+    describe_troubles,
+    relay_troubles,
+)
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import identity, trusted_users
 from plantimager.timelapse.cli.session import Scope
@@ -86,6 +92,16 @@ def relay_lines(session: Session) -> Iterator[str]:
         return
     yield from describe_status(state.status, now)
     yield from state.removed
+
+
+def find_relay_troubles(session: Session) -> list[str]:
+    """Return why targets and sinks of the relay don't work now, by its word, else by its files."""
+    now = session.clock.now()
+    try:
+        return [*describe_troubles(relay_state(session, LOOK_SECONDS).status, now)]
+    except (TimelapsedError, OSError):
+        with acting_as_owner(session.places.relay_state):
+            return [*relay_troubles(session.places.relay_state, now)]
 
 
 def start_hint(session: Session) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from plantimager.timelapse.channel.relay_status import describe_relay, relay_troubles
 from plantimager.timelapse.cli.known_rigs import (
     DEFAULT,
     check_rig_is_known,
@@ -19,6 +18,7 @@ from plantimager.timelapse.cli.known_rigs import (
     session_of,
     sessions_of_users,
 )
+from plantimager.timelapse.cli.relay_request import find_relay_troubles, relay_lines
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
@@ -167,7 +167,7 @@ def _trouble(report: RigReport) -> str:
             if note.startswith("definition ")
         )
         found += [*known, *map(snapshot.redact, of_definition)]
-    found += relay_troubles(report.session.places.relay_state, report.session.clock.now())
+    found += find_relay_troubles(report.session)
     if len(found) < 2:
         return found[0] if found else NOTHING
     return f"{found[0]} (and {len(found) - 1} more)"
@@ -201,6 +201,6 @@ def _as_json(report: RigReport) -> dict[str, Any]:
         "last": _last(report),
         "trouble": _trouble(report),
         "error": report.error or None,
-        "relay": [*describe_relay(session.places.relay_state, session.clock.now())],
+        "relay": [*relay_lines(session)],
         "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
     }
