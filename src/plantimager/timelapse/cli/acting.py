@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def acting_as_owner(directory: Path) -> Iterator[None]:
     """Have root act as the owner of a directory: a link that is planted there leads only where its owner may go.
 
-    Another user stays what they are. So does root where the directory is not there, or this machine doesn't let root
-    be another (a container without that right).
+    It holds for the whole process, so one thread at a time does this. Another user stays what they are. So does root
+    where the directory is not there, or this machine doesn't let root be another (a container without that right).
     """
     owner = None
     if os.geteuid() == 0:

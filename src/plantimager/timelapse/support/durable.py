@@ -73,10 +73,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         if status.st_size > max_bytes:
             raise FileTooLarge(errno.EFBIG, f"{status.st_size} bytes, at most {max_bytes} are read")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(status.st_size + 1)  # memory for no more than that is taken
-            if len(content) > status.st_size:  # it has grown, or the kernel makes it as it is read
-                content += file.read(max_bytes + 1 - len(content))
-            return content
+            content = file.read(status.st_size + 1)  # no more memory than that, unless it has grown meanwhile
+            return content if len(content) <= status.st_size else content + file.read(max_bytes + 1 - len(content))
     finally:
         os.close(descriptor)
 
