@@ -88,9 +88,9 @@ def _merge(findings: Sequence[Finding], judged: Sequence[Finding | None]) -> lis
 
 
 def _by_service(found: Finding, mine: Finding) -> Finding:
-    """Return a finding of the service; what this account doesn't find is marked."""
+    """Return a finding of the service, marked where this account finds something else."""
     problem = found.problem
-    if problem is not None and mine.problem is None:
+    if problem is not None and str(problem) != str(mine.problem):
         problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=problem.hint)
     notes = (note if note in mine.notes else f"by the service: {note}" for note in found.notes)
     return replace(found, problem=problem, notes=tuple(notes), disk=mine.disk, meaning=found.meaning or mine.meaning)
