@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +20,8 @@ from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, TimelapsedError
-from plantimager.timelapse.support.text import printable
+from plantimager.timelapse.support.file_system import is_below
+from plantimager.timelapse.support.text import printable, texts_in
 
 if TYPE_CHECKING:
     import argparse
@@ -88,9 +88,9 @@ def _merge(findings: Sequence[Finding], judged: Sequence[Finding | None]) -> lis
 
 
 def _by_service(found: Finding, mine: Finding) -> Finding:
-    """Return a finding of the service; what this account doesn't find is marked."""
+    """Return a finding of the service, marked where this account finds something else."""
     problem = found.problem
-    if problem is not None and mine.problem is None:
+    if problem is not None and str(problem) != str(mine.problem):
         problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=problem.hint)
     notes = (note if note in mine.notes else f"by the service: {note}" for note in found.notes)
     return replace(found, problem=problem, notes=tuple(notes), disk=mine.disk, meaning=found.meaning or mine.meaning)
@@ -149,26 +149,11 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
             yield f"observe: {missing}; scans are taken all the same"
         if session.scope is not Scope.SYSTEM:
             return
-        for word in _texts([config.driver_options, config.observe]):
-            if is_in_a_home(word):
+        for word in texts_in([config.driver_options, config.observe]):
+            if is_below(word, HOMES):
                 yield f"{word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin"
-        if config.datasets is not None and is_in_a_home(str(config.datasets)):
+        if config.datasets is not None and is_below(str(config.datasets), HOMES):
             yield f"datasets can't be put into {config.datasets} by the service (homes are hidden from it)"
-
-
-def is_in_a_home(text: str) -> bool:
-    """Whether a text is a path in a home directory, or a link to one."""
-    paths = (text, os.path.realpath(text)) if text.startswith("/") and "\0" not in text else ()
-    return any(Path(path).is_relative_to(home) for path in paths for home in HOMES)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield all texts in a value of TOML."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def storage_notes(path: Path | None, session: Session) -> Iterator[str]:

@@ -41,8 +41,8 @@ from plantimager.timelapse.support.errors import (
     FaultsFound,
     TimelapsedError,
 )
-from plantimager.timelapse.support.file_system import MOUNTS
-from plantimager.timelapse.support.text import format_count, one_line
+from plantimager.timelapse.support.file_system import MOUNTS, is_below
+from plantimager.timelapse.support.text import format_count, one_line, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ class ServiceJudgement:
         """Yield what a configuration names and the service can't see, run, write, keep or import."""
         programs = [*_programs(config.driver_options)]
         observer = [*(config.observe or ())[:1]]
-        unseen = [word for word in _texts([config.driver_options, config.observe or ()]) if _is_unseen(word)]
+        unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):
             yield f"{word} is not there, or {UNSEEN}; put it into /usr/local/bin"
         for program in dict.fromkeys((*programs, *observer)):
@@ -140,7 +140,7 @@ class ServiceJudgement:
         except DiskStalled as stalled:
             refusal = str(stalled)
         if refusal is not None:
-            hidden = " (the service sees no homes)" if _is_below_hidden(str(datasets)) else ""
+            hidden = " (the service sees no homes)" if is_below(str(datasets), HIDDEN) else ""
             yield f"datasets can't be put into {datasets}: {refusal}{hidden}"
         if _is_private_tmp(datasets):
             yield f"the service has a /tmp of its own, that goes when it stops, and {datasets} with it; take /srv/scans"
@@ -252,23 +252,9 @@ def _programs(value: object) -> Iterator[str]:
             yield from _programs(item)
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Yield all texts in a value of TOML."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-
-
 def _is_unseen(text: str) -> bool:
     """Whether a text is a path, or a link to one, that may be there for others and is not there for this process."""
-    return _is_below_hidden(text) and not os.path.exists(text)  # noqa: PTH110 - a Path raises where a directory is closed
-
-
-def _is_below_hidden(text: str) -> bool:
-    paths = (text, os.path.realpath(text)) if text.startswith("/") and "\0" not in text else ()
-    return any(Path(path).is_relative_to(directory) for path in paths for directory in HIDDEN)
+    return is_below(text, HIDDEN) and not os.path.exists(text)  # noqa: PTH110 - a Path raises where a directory is closed
 
 
 def _is_private_tmp(path: Path) -> bool:

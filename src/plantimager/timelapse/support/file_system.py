@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 UDEV: Final = Path("/run/udev/data")
@@ -184,3 +184,9 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # not on this kernel, or hidden by a sandbox
         return ""
+
+
+def is_below(text: str, directories: Iterable[str]) -> bool:
+    """Whether a text is a path in one of some directories, or a link to one."""
+    paths = (text, os.path.realpath(text)) if text.startswith("/") and "\0" not in text else ()
+    return any(Path(path).is_relative_to(directory) for path in paths for directory in directories)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNDECODABLE: Final = 0xDC00
 """What Python adds to a byte of a file name that it can't decode (PEP 383)."""
@@ -32,3 +35,12 @@ def _printable_character(char: str) -> str:
 def format_count(number: int, noun: str, nouns: str | None = None) -> str:
     """Return ``1 slot``, ``2 slots``."""
     return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Yield all texts in a value of TOML."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(item)
