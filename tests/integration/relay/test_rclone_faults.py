@@ -50,7 +50,7 @@ class Bringer:
         self.dataset = directory / "tl_0"
         picture = self.dataset / "images" / "camera-00000.jpg"
         picture.parent.mkdir(parents=True)
-        picture.write_bytes(os.urandom(1 << 14))
+        picture.write_bytes(os.urandom(1 << 18))
         slot = {"timelapse_id": "tl", "index": 0, "scheduled_at": AT.isoformat()}
         files = {str(picture.relative_to(self.dataset)): hashlib.sha256(picture.read_bytes()).hexdigest()}
         (self.dataset / "timelapsed.json").write_text(json.dumps(slot | {"files": files}))

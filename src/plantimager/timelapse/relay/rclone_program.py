@@ -162,8 +162,11 @@ class Rclone:
         return f"rclone: {reason[:MAX_WORDS]}"
 
 
-_NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent"}
-"""rclone needs no cache for this, and its user may have no home."""
+_NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent", "RCLONE_SFTP_DISABLE_CONCURRENT_WRITES": "true"}
+"""rclone needs no cache for this, and its user may have no home.
+
+A file that was cut off must be the beginning of ours: what several writers send may have holes.
+"""
 
 
 def rclone_secrets(configuration: str) -> set[str]:
