@@ -49,11 +49,12 @@ def test_every_rig_has_a_line(rigs):
     done = rigs.ctl("rigs")
     table = rows(done)
     assert [*table] == ["default", "east", "north"]
-    assert done.stdout.splitlines()[0].split() == ["rig", "timelapse", "state", "last", "trouble"]
+    assert done.stdout.splitlines()[0].split() == ["rig", "timelapse", "state", "last", "relay", "trouble"]
     assert table["north"][1:3] == ["done_tl", "not running"]
     assert "taken" in table["north"][3]
     assert table["east"][1] == "–"
-    assert "clock = 5" in table["east"][4]
+    assert table["north"][4] == "–"
+    assert "clock = 5" in table["east"][5]
     assert len(done.stdout.splitlines()) == 4
 
 
@@ -76,7 +77,7 @@ def test_rigs_as_json_have_the_whole_status(rigs):
 
 
 def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
-    """With when it last worked; a stopped one is no trouble, and JSON has what is set up."""
+    """With when it last worked, which its line says of all that is set up; a stopped one is no trouble."""
     directory = rigs.store.parent.parent / RELAY / "north"
     directory.mkdir(parents=True)
     sinks = SinkStatus(name="notify", what="messages to mail", worked_at=WORKED_AT, trouble="mail: no route to host")
@@ -88,7 +89,9 @@ def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
     assert said["trouble"] == "relay: lab: it refuses the password (and 1 more)"
     assert said["relay"][0] == "1 of 3 delivered (lab: it refuses the password)"
     assert said["relay"][1].startswith("messages to mail, last worked ")
-    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(sinks,)))
+    heartbeat = SinkStatus(name="heartbeat", what="pings every 300 s")
+    write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(sinks, heartbeat)))
+    assert re.fullmatch(r"notify \S.*\d\d:\d\d, heartbeat", rows(rigs.ctl("rigs"))["north"][4])
     assert rows(rigs.ctl("rigs"))["north"][-1].startswith("relay: notify: mail: no route to host, last worked ")
     lock.release()
     assert rows(rigs.ctl("rigs"))["north"][-1] == "–"

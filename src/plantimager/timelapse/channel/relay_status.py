@@ -93,6 +93,12 @@ class RelayStatus(Struct, frozen=True, kw_only=True):
         """Those about pictures; empty where nothing judges them."""
         return doubts_of(self.sinks) or ()
 
+    def summary(self, now: datetime) -> str:
+        """Return ``plantdb 10:00, notify, heartbeat 10:05``: what is set up, and when each last worked."""
+        worked = [(target.name, target.delivered_at) for target in self.targets]
+        worked += [(sink.name, sink.worked_at) for sink in self.sinks]
+        return one_line(", ".join(f"{name} {format_local_time(at, now)}" if at else name for name, at in worked))
+
 
 def doubts_of(sinks: Iterable[SinkStatus]) -> tuple[Doubt, ...] | None:
     """Return the doubts of the sink that judges pictures; ``None`` where none does, or not yet."""

@@ -44,7 +44,7 @@ VERSION: Final = 1
 ANSWER_SECONDS: Final = 3.0
 """For each daemon: one that hangs doesn't keep the others' lines back for long."""
 NOTHING: Final = "–"
-HEAD: Final = ("rig", "timelapse", "state", "last", "trouble")
+HEAD: Final = ("rig", "timelapse", "state", "last", "relay", "trouble")
 QUIET: Final = ("stopped", "not started", UNKNOWN)
 """Words of a service that nobody has to do something about, as long as no slot is due."""
 
@@ -177,13 +177,19 @@ def _trouble(report: RigReport) -> str:
 
 def _table(reports: Sequence[RigReport], session: Session) -> list[str]:
     """Return the head and a line for each rig; on a terminal the troubles are cut to its width."""
-    rows = [HEAD, *((r.name, _timelapse_id(r), _state(r), _last(r), _trouble(r)) for r in reports)]
+    rows = [HEAD, *((r.name, _timelapse_id(r), _state(r), _last(r), _relay(r), _trouble(r)) for r in reports)]
     widths = [max(text_width(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
     screen, lines = session.screen, []
     for row in rows:
         cells = [pad(cell, width) for cell, width in zip(row, widths, strict=False)]
         lines.append(truncate("  ".join((*cells, row[-1])).rstrip(), screen.columns))
     return [screen.paint(lines[0], Style.DIM), *lines[1:]]
+
+
+def _relay(report: RigReport) -> str:
+    """Return what is set up in the relay, and when it last worked."""
+    status = last_status(report.session)
+    return NOTHING if status is None else status.summary(report.session.clock.now()) or NOTHING
 
 
 def _timelapse_id(report: RigReport) -> str:
