@@ -159,8 +159,6 @@ class Machine:
         words += ["-device", "virtio-blk-pci,drive=root"]
         words += ["-blockdev", f"raw,node-name=scans,file.driver=file,file.filename={self._scans}"]
         words += ["-device", "qemu-xhci,id=usb", "-device", "virtio-serial-pci"]
-        # The board's watchdog, and the chip set's, either of which may be /dev/watchdog0.
-        words += ["-device", "i6300esb", "-global", "ICH9-LPC.noreboot=off", "-action", "watchdog=reset"]
         for name, end in ends.items():
             words += ["-chardev", f"socket,id={name},fd={end}"]
         words += ["-mon", "chardev=qmp,mode=control"]
@@ -174,14 +172,6 @@ class Machine:
         assert self._qemu is not None
         self._qemu.kill()
         self._ended()
-
-    def run_until_reset(self, *command: str) -> None:
-        """Run a command that freezes the machine; return when its watchdog has reset it and it runs commands again."""
-        start = self._channels["qmp"].count
-        self.run(*command)
-        self._wait_for_event("WATCHDOG", start)
-        self._wait_for_event("RESET", start)
-        self.run("true", within=BOOT_WITHIN)
 
     def _wait_for_event(self, name: str, start: int, device: str | None = None) -> None:
         self._channels["qmp"].wait_for(
