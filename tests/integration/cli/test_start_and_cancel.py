@@ -20,7 +20,7 @@ from failing_calls import failing
 from waiting import wait_until
 
 from plantimager.timelapse.channel import control_client
-from plantimager.timelapse.channel.control_client import DaemonSilent
+from plantimager.timelapse.channel.control_client import ServerSilent
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session, session_places
@@ -242,7 +242,7 @@ def test_missing_answer_is_reported(host, monkeypatch):
     with host.daemon() as daemon:
         daemon.send_signal(signal.SIGSTOP)
         with pytest.raises(
-            DaemonSilent, match=r"has not answered within 0\.4 s; nothing more is asked of it"
+            ServerSilent, match=r"has not answered within 0\.4 s; nothing more is asked of it"
         ) as raised:
             run_start(parse(["start", str(host.define())]), session)
     assert raised.value.exit_code == 69

@@ -24,7 +24,7 @@ def test_person_who_used_sudo_counts_for_root_alone():
 def test_another_version_is_refused_in_one_sentence(version):
     """Which says what to do; a part of an update may be done."""
     with pytest.raises(
-        MessageFaulty, match=r"^the daemon speaks version 1 and timelapsectl .{0,20}; update"
+        MessageFaulty, match=r"^the service speaks version 1 and timelapsectl .{0,20}; update"
     ) as refused:
         request({**ASKS, "version": version})
     assert str(refused.value).isprintable()

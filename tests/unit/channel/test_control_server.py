@@ -12,7 +12,7 @@ from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel import control_server, served_client
-from plantimager.timelapse.channel.control_client import GROUP, DaemonEnded, connect
+from plantimager.timelapse.channel.control_client import GROUP, ServerEnded, connect
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.peer import Peer, peer_of
@@ -291,6 +291,6 @@ def test_client_hears_that_the_daemon_ended(tmp_path, clock):
 
     thread = threading.Thread(target=end)
     thread.start()
-    with pytest.raises(DaemonEnded, match="ended before it answered"):
+    with pytest.raises(ServerEnded, match="ended before it answered"):
         daemon.ask("wait")
     thread.join()

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from plantimager.timelapse.channel.control_client import DaemonSilent
+from plantimager.timelapse.channel.control_client import ServerSilent
 from plantimager.timelapse.cli import cancel
 from plantimager.timelapse.cli.parser import parse
 
@@ -26,7 +26,7 @@ class Hidden:
         """Take any session."""
 
     def take(self):
-        raise DaemonSilent("the daemon (PID 7) has not answered")
+        raise ServerSilent("the daemon (PID 7) has not answered")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command's side of the control socket: finding the daemon, asking it, reading its answer."""
+"""The command's side of a control socket: finding the service, asking it, reading its answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUP: Final = "plant-imager"
 """The group whose members may look at the system's rigs and control them."""
 SILENCE_SECONDS: Final = 15.0
-"""Time for the daemon to answer. It answers at once, unless the machine is in trouble."""
+"""Time for a service to answer. It answers at once, unless the machine is in trouble."""
 DECISION_SECONDS: Final = 60.0
 """Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
 CHUNK_BYTES: Final = 2**16
@@ -36,28 +36,28 @@ class Server(StrEnum):
     RELAY = "relay"
 
     @property
-    def shown_by(self) -> str:
-        """The command that shows what it does."""
-        return "timelapsectl status" if self is Server.DAEMON else "timelapsectl deliver"
-
-    @property
     def logged_by(self) -> str:
         """The command that shows what it says."""
         return "timelapsectl log" if self is Server.DAEMON else "journalctl SYSLOG_IDENTIFIER=timelapse-relay"
 
+    @property
+    def shown_by(self) -> str:
+        """The commands that show what it has done."""
+        return f"timelapsectl status and {self.logged_by}"
 
-class DaemonNotThere(TimelapsedError):
-    """No daemon has answered a request."""
+
+class ServerNotThere(TimelapsedError):
+    """No service has answered a request."""
 
     exit_code = EXIT_UNAVAILABLE
 
 
-class NotTheDaemon(TimelapsedError):
+class NotTheService(TimelapsedError):
     """The socket belongs to another user than the service's."""
 
 
 class NotAllowed(TimelapsedError):
-    """The person isn't in the group whose members may ask the daemon."""
+    """The person isn't in the group whose members may ask."""
 
     def __init__(self, path: Path, server: Server) -> None:
         super().__init__(
@@ -66,14 +66,14 @@ class NotAllowed(TimelapsedError):
         )
 
 
-class DaemonSilent(TimelapsedError):
-    """The daemon has not answered in time; the request is withdrawn."""
+class ServerSilent(TimelapsedError):
+    """The service has not answered in time; the request is withdrawn."""
 
     exit_code = EXIT_UNAVAILABLE
 
 
-class DaemonEnded(TimelapsedError):
-    """The daemon has closed the connection without an answer."""
+class ServerEnded(TimelapsedError):
+    """The service has closed the connection without an answer."""
 
     exit_code = EXIT_UNAVAILABLE
 
@@ -97,7 +97,7 @@ class Connection:
 
         Raises
         ------
-        DaemonSilent, DaemonEnded
+        ServerSilent, ServerEnded
             There is no answer.
         MessageFaulty
             It can't be understood.
@@ -115,18 +115,17 @@ class Connection:
                 n_waited += 1
                 if is_in_progress():
                     continue
-                raise DaemonSilent(
+                raise ServerSilent(
                     f"the {self._server} (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
                     "nothing more is asked of it",
-                    hint=f"should it have begun with it, {self._server.shown_by} shows that; "
-                    f"see also {self._server.logged_by}",
+                    hint=f"should it have begun with it, {self._server.shown_by} show that",
                 ) from None
             except ConnectionResetError:
                 came = b""
             if not came:
-                raise DaemonEnded(
+                raise ServerEnded(
                     f"the {self._server} (PID {self.pid}) ended before it answered",
-                    hint=f"{self._server.shown_by} shows what became of the request",
+                    hint=f"{self._server.shown_by} show what became of the request",
                 )
             message = reader.feed(came)
             if message is not None:
@@ -137,7 +136,7 @@ class Connection:
             self._socket.sendall(piece)
         except TimeoutError:
             words = f"the {self._server} (PID {self.pid}) takes no request"
-            raise DaemonSilent(words, hint=f"see {self._server.logged_by}") from None
+            raise ServerSilent(words, hint=f"see {self._server.logged_by}") from None
 
 
 @contextmanager
@@ -159,7 +158,7 @@ def connect(
     ------
     NotAllowed
         There is one, but not for this user.
-    NotTheDaemon
+    NotTheService
         It is another user's.
     OSError
         The kernel refuses the connection.
@@ -182,16 +181,16 @@ def _reaches(end: socket.socket, path: Path, trusted: Collection[int], server: S
         raise NotAllowed(path, server) from None
     try:
         if os.fstat(directory).st_uid not in trusted:
-            raise NotTheDaemon(f"{path}: is neither the service's nor yours; it is left alone")
+            raise NotTheService(f"{path}: is neither the service's nor yours; it is left alone")
         end.connect(f"/proc/self/fd/{directory}/{path.name}")
     except (FileNotFoundError, ConnectionRefusedError):
         return False
     except PermissionError:
         raise NotAllowed(path, server) from None
     except BlockingIOError:
-        raise DaemonSilent(f"{path}: the {server} accepts no connection", hint=f"see {server.logged_by}") from None
+        raise ServerSilent(f"{path}: the {server} accepts no connection", hint=f"see {server.logged_by}") from None
     finally:
         os.close(directory)
     if peer_of(end).uid not in trusted:
-        raise NotTheDaemon(f"{path}: another user listens there than the service's or you; it is left alone")
+        raise NotTheService(f"{path}: another user listens there than the service's or you; it is left alone")
     return True

@@ -1,4 +1,4 @@
-"""Requests to the daemon and their answers, as values on both sides of the control socket."""
+"""Requests to the daemon or the relay and their answers, as values on both sides of a control socket."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Answer(Struct, frozen=True):
 
 
 def read_answer(message: ControlMessage) -> Answer:
-    """Return the answer in a message. What the daemon says is made fit for a terminal.
+    """Return the answer in a message. What the service says is made fit for a terminal.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_answer(message: ControlMessage) -> Answer:
 
 
 class Request:
-    """One command of a person, on its way through the daemon. It is answered once, by any thread."""
+    """One command of a person, on its way through the service. It is answered once, by any thread."""
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[A
     if version != VERSION or type(version) is not int:
         said = version if isinstance(version, int | str) else "none"
         raise MessageFaulty(
-            f"the daemon speaks version {VERSION} and timelapsectl {one_line(str(said))[:20]}; "
-            "update the one that is older (systemctl restart has the daemon use what is installed)"
+            f"the service speaks version {VERSION} and timelapsectl {one_line(str(said))[:20]}; "
+            "update the one that is older (systemctl restart has the service use what is installed)"
         )
     if not isinstance(command, str):
         raise MessageFaulty("command: write one, such as status")

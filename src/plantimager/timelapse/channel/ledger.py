@@ -2,8 +2,8 @@
 
 A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. The last line, where a power cut tore it,
 is left out. A line that the disk damaged may have taken back any line before it: what those claim is not believed, and
-the datasets are compared again with what the target has. `Ledger` is used by the relay,
-which records, and by ``timelapsectl deliver``, which has it forget; a lock of the file keeps them apart.
+the datasets are compared again with what the target has. `Ledger` is used by the relay's
+sinks, which record, and by its control thread, which has it forget; a lock of the file keeps them apart.
 """
 
 from __future__ import annotations

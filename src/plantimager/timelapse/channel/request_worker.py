@@ -30,7 +30,7 @@ class RequestWorker:
         if request.is_withdrawn:
             return
         if not self._free.acquire(blocking=False):
-            busy = f"other requests to {request.command} are not done yet; try again in a moment"
+            busy = "other requests are not done yet; try again in a moment"
             request.answer(Answer(accepted=False, message=busy))
             return
         self._thread.submit(self.answer, find, request).add_done_callback(lambda _: self._free.release())

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.channel.control_client import NotAllowed, NotTheDaemon
+from plantimager.timelapse.channel.control_client import NotAllowed, NotTheService
 from plantimager.timelapse.cli.daemon_request import request_change
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -49,7 +49,7 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
     body = {"why": options.why} if options.why else {}
     try:
         snapshot = SnapshotSource(session).take()
-    except (NotAllowed, NotTheDaemon, StoreUnreadable):
+    except (NotAllowed, NotTheService, StoreUnreadable):
         return request_change(session, "cancel", body)  # no daemon takes it: the refusal says why
     except (TimelapsedError, OSError) as unseen:
         if not options.yes:

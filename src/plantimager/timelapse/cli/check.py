@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.control_client import DaemonNotThere
+from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
@@ -111,7 +111,7 @@ def _ask_service(
     try:
         answered = ask_daemon(session, "check", body, [*contents.values()]).details["found"]
         found = [_finding_of(one) for one in answered]
-    except DaemonNotThere:
+    except ServerNotThere:
         unknown = f"no daemon runs, {UNJUDGED} ({session.start_hint})"
         return [], unknown if session.scope is not Scope.OWN else ""
     except (TimelapsedError, OSError, KeyError, TypeError, AttributeError) as problem:

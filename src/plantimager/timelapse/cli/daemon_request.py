@@ -12,7 +12,7 @@ from plantimager.timelapse.channel.control_client import (
     DECISION_SECONDS,
     SILENCE_SECONDS,
     Connection,
-    DaemonNotThere,
+    ServerNotThere,
     connect,
 )
 from plantimager.timelapse.channel.lock import running_daemon
@@ -69,7 +69,7 @@ def ask_daemon(
 
     Raises
     ------
-    DaemonNotThere
+    ServerNotThere
         No daemon runs.
     TimelapsedError
         As `connect` and `Connection.ask`.
@@ -119,7 +119,7 @@ def _not_there(session: Session) -> TimelapsedError:
     with suppress(OSError):
         pid = running_daemon(session.store)
         if pid is not None:
-            return DaemonNotThere(
+            return ServerNotThere(
                 f"the daemon (PID {pid}) takes no requests: it is just starting, its socket can't be made, "
                 "or it is of an earlier version",
                 hint="try again in a moment; timelapsectl log shows what it says; restart one of an earlier version",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
+from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from plantimager.timelapse.settings.config import Config, read_daemon_config
 from plantimager.timelapse.store.archive import find_past_scans, past_scans_of
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.side_call import call_on_thread
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -136,10 +137,7 @@ def held_timelapse(places: Places) -> StoredTimelapse | None:
 
 def call_with_disk(look: Callable[[], None]) -> bool:
     """Return whether ``look`` has ended within `LOOK_SECONDS`: a network disk may hang."""
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(LOOK_SECONDS)
-    return not thread.is_alive()
+    return bool(wait([call_on_thread(look)], LOOK_SECONDS).done)
 
 
 def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, now: datetime) -> DiskOutlook | None:

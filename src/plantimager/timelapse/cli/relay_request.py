@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from plantimager.timelapse.channel.control_client import DaemonNotThere, Server, connect
+from plantimager.timelapse.channel.control_client import Server, ServerNotThere, connect
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.relay_status import (
     RelayStatus,
@@ -33,7 +33,7 @@ LOOK_SECONDS: Final = 1.0
 """For the relay to say how it is, where that is one line of many."""
 
 
-class RelayNotThere(DaemonNotThere):
+class RelayNotThere(ServerNotThere):
     """No relay has answered a request."""
 
 

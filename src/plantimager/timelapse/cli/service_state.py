@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.control_client import DaemonNotThere
+from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
@@ -79,12 +79,12 @@ class ServiceState(Struct, frozen=True):
     """What will become of the definition in the configuration directory when a daemon starts."""
 
 
-def describe_absence(session: Session) -> DaemonNotThere:
+def describe_absence(session: Session) -> ServerNotThere:
     """Return the refusal of a command that needs the daemon: why none runs, and the command that mends it."""
     state = read_service_state(session)
     has_failed = state.word == "restarting" or state.word.startswith("failed")
     why = f"the service failed: {state.why}" if has_failed else state.why
-    return DaemonNotThere(f"nothing was done: {why}", hint=state.remedy)
+    return ServerNotThere(f"nothing was done: {why}", hint=state.remedy)
 
 
 def read_service_state(session: Session) -> ServiceState:

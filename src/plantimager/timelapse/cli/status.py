@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +28,7 @@ from plantimager.timelapse.domain.wording import describe_slot, format_local_tim
 from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
+from plantimager.timelapse.support.side_call import SideCall
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -107,23 +107,19 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
 
     A disk that doesn't answer is left out: status is what a person looks at then.
     """
-    found: tuple[SetAside, ...] = ()
     running = running_attempt(timelapse)
 
-    def find() -> None:
-        nonlocal found
+    def find() -> tuple[SetAside, ...]:
         named = None
         with suppress(TimelapsedError):
             named = read_daemon_config(session.places.find_config())[0].datasets
         places = session.places
         directory = places.datasets_of(named, () if timelapse is None else timelapse.scan_ids)
-        found = (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
+        return (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
 
-    search = threading.Thread(target=find, daemon=True)
-    with acting_as_owner(session.store.parent):
-        search.start()
-        search.join(ASIDE_SECONDS)
-    return found
+    with acting_as_owner(session.store.parent), suppress(OSError):
+        return SideCall[tuple["SetAside", ...]](ASIDE_SECONDS).make(find) or ()
+    return ()
 
 
 def _relay_lines(session: Session) -> list[str]:

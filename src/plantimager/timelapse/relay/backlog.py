@@ -37,7 +37,7 @@ class Backlog:
         self.failures_in_a_row = 0
 
     def refresh(self, taken: TakenScans) -> None:
-        """Take up what was taken, and what the ledger says now: ``timelapsectl deliver`` may have written there."""
+        """Take up what was taken, and what the ledger says now: the thread of the control socket writes there, too."""
         is_other = [self._refresh_removed(), self._ledger.move(taken.database)]
         if self._refresh_ledger():
             self._queue.postpone_none()  # a person asks for another try
