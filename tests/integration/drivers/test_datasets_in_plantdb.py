@@ -97,7 +97,10 @@ def test_dataset_is_shown_delivered_and_copied_by_hand(take, relay_rig, server, 
             about[scan_id] = {name: file.get_metadata() for name, file in files.items()} | {"": scan.get_metadata()}
     for name, delivered in about["tl_0"].items():
         own = {"created", "created_by", "last_modified", "owner"}  # which the server adds
-        assert {key: value for key, value in delivered.items() if key not in own} == about["by_hand"][name]
+        known = {key: value for key, value in delivered.items() if key not in own}
+        if not name:
+            assert len(known["timelapsed"].pop("digest")) == 64  # by which a delivery tells two rigs apart
+        assert known == about["by_hand"][name]
     one = about["by_hand"]["top-00001"]
     assert (one["shot_id"], one["channel"], one["res_x"], one["size"], one["format"]) == (
         1,

@@ -128,8 +128,7 @@ class HeartbeatSettings(Struct, frozen=True):
     monitor can be paused, and one that heard nothing any more would raise an alarm after each timelapse."""
     pause_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``heartbeat-pause``")] = None
     """A file for idle = "pause", that only the service can read (mode 0600). Its first line is the pause_url of the
-    check, such as "https://healthchecks.io/api/v3/checks/UUID/pause", its second an API key of the project that may
-    write."""
+    check, as Healthchecks' API lists it, its second an API key of the project that may write."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer."""
 
