@@ -249,7 +249,7 @@ def test_datasets_with_the_names_of_a_definition_are_told(check, tmp_path, defin
     configuration = f'datasets = "{tmp_path}/scans"'
     _, report = check({"timelapsed.toml": configuration, "timelapse.toml": definition})
     pattern = None if named is None else named.replace("(", r"\(").replace(")", r"\)")
-    assert bool(re.search(r"note: \d+ datasets? with names", report)) == (named is not None)
+    assert bool(re.search(r"already has \d+ datasets? with names", report)) == (named is not None)
     assert pattern is None or re.search(pattern, report)
 
 

@@ -185,7 +185,7 @@ def describe_existing(definition: Definition, datasets: Path) -> str | None:
     names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
     what = format_count(len(found), "dataset")
     fate = "another rig's fail its slots, others are moved aside; give it another name"
-    return f"{what} with names that its own will have in {datasets} already ({names}): {fate}"
+    return f"{datasets} already has {what} with names of this definition ({names}): {fate}"
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
