@@ -17,6 +17,8 @@ from plantimager.timelapse.domain.events import (
 from plantimager.timelapse.domain.states import RecordStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from plantimager.timelapse.domain.events import Event
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -39,16 +41,17 @@ class EventFold:
 
     def follow(self, timelapse: TimeLapse) -> tuple[Event, ...]:
         """Take the events up to the next value, and return them."""
-        events = events_between(self._last, timelapse)
-        assert bool(events) == (self._last != timelapse), (events, self._last, timelapse)
-        self._last = timelapse
+        last, self._last = self._last, timelapse
+        events = events_between(last, timelapse)
+        assert bool(events) == (last != timelapse), (events, last, timelapse)
+        still_open = [] if last is None else last.abandoned
         for event in events:
-            self._take(event)
+            self._take(event, still_open)
         closed = {slot: record.status for slot, record in timelapse.records.items() if timelapse.is_closed(slot)}
         assert self.endings == closed, events
         return events
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, still_open: Collection[int]) -> None:
         if isinstance(event, DefinitionAccepted | DraftFound):
             self.endings.clear()
         elif isinstance(event, SlotsReopened):
@@ -56,8 +59,6 @@ class EventFold:
                 del self.endings[slot]
         elif type(event) in STATUS_OF_ENDING:
             for slot in event.slots if isinstance(event, SlotsSkipped) else (event.record.slot,):
-                # One that was cancelled or abandoned may turn out to be whole.
-                was_open = self.endings.get(slot) in (RecordStatus.INTERRUPTED, RecordStatus.FAILED)
-                is_whole = type(event) is SlotTaken and was_open
+                is_whole = type(event) is SlotTaken and slot in still_open  # whatever it counted as
                 assert is_whole or slot not in self.endings or not self._step_by_step, f"slot {slot} ended twice"
                 self.endings[slot] = STATUS_OF_ENDING[type(event)]

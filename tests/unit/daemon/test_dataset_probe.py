@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.scan.request import ScanResult
@@ -268,7 +269,8 @@ def test_attempt_that_failed_as_its_disk_was_pulled_is_asked_about(rig, disks, m
     assert asked == [disks.datasets]
     assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
     assert world.actions().index(line) < world.actions().index("scan_recovered")
-    assert world.stored().records[0].started_at == START + HOUR
+    record = world.stored().records[0]
+    assert (record.started_at, record.took) == (START + HOUR, None if retries else 30 * SECOND)
 
 
 def test_slot_that_was_skipped_as_its_disk_stayed_away_has_one_line(rig, disks, monkeypatch):
@@ -301,6 +303,66 @@ def test_disk_that_is_pulled_during_the_question_leaves_it_open(rig, disks, monk
         (5 * MINUTE, lambda _: disks.mount("one")), (6 * MINUTE, pull), (12 * MINUTE, lambda _: disks.mount("one"))
     )
     assert (asked, len(recover)) == ([], 2)
+    assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
+
+
+@pytest.mark.parametrize("end", [Life.stop, Life.cancel])
+def test_attempt_whose_disk_was_pulled_is_open_where_it_is_stopped_or_cancelled(rig, disks, monkeypatch, end):
+    """In the end of it, as its dataset is put on disk: it may be whole, so the next start asks."""
+    asked = recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=10 * SECOND, problem=ScanFailed("Input/output error"), stops_in=None)
+    world.live(
+        (HOUR + 5 * SECOND, lambda _: disks.mount()),
+        (HOUR + 9 * SECOND, end),
+        (HOUR + MINUTE, lambda life: life.kill()),
+    )
+    assert (world.statuses()[0], world.stored().abandoned) == ("interrupted", [0])
+    disks.mount("one")
+    world.live((MINUTE, Life.kill), off=5 * SECOND)
+    assert (asked, world.statuses()[0]) == ([disks.datasets], "succeeded")
+
+
+def test_definition_waits_while_the_last_scan_of_a_cancelled_timelapse_is_looked_for(rig, disks, monkeypatch):
+    """Else the answer would be of no use: its store would be archived with a whole scan as a failed one."""
+    recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3, grace=20 * MINUTE, retries=1)
+    world.behaviour = fail_once
+    world.slow = {Call.RECOVER: 90 * SECOND}
+    world.live(
+        (HOUR + 10 * SECOND, lambda _: disks.mount()),
+        (HOUR + 5 * MINUTE, lambda _: disks.mount("one")),
+        (HOUR + 6 * MINUTE, Life.cancel),
+        (HOUR + 6 * MINUTE + 5 * SECOND, lambda life: life.define("next", HOUR, 1)),
+    )
+    assert [record.status for record in world.archived()[0].records.values()] == ["succeeded", "skipped", "skipped"]
+    words = "next can't start yet: the scan of tl_0, which may be whole, is looked for; next begins as soon as it can"
+    assert world.said("definition_refused") == [words]
+    assert world.stored().id == "next"
+
+
+def test_no_of_a_start_counts_only_from_a_directory_without_trouble(rig, disks, monkeypatch):
+    """Where the disk came up read-only the driver can't put the rest of a whole dataset on it, and says no."""
+    refusals = ["Read-only file system"]
+    recover = recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=30 * MINUTE)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.is_mounted = False
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_probe, "write_refusal", lambda _: refusals[0] if refusals else None)
+
+        def mend(_):
+            refusals.clear()
+            disks.is_mounted = True
+
+        world.live((5 * MINUTE, mend), off=5 * SECOND)
+    assert len(recover) == 2
     assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from msgspec.structs import replace
 from zones import EUROPE, zone
@@ -60,17 +62,25 @@ def test_scans_of_one_and_the_same_id_are_those_of_their_places():
     assert statuses(stored)[:3] == [R.SUCCEEDED, R.FAILED, R.SUCCEEDED]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "winner"),
-    [("failed", "succeeded", 1), ("succeeded", "failed", 0), ("failed", "failed", 0), ("succeeded", "succeeded", 0)],
-)
-def test_second_scan_of_a_slot_takes_no_other_slots_place(first, second, winner):
-    """One that succeeded counts, else the first; the other is kept as it is, and the next slot is still open."""
-    scans = [scan("tl_0", first, n=0), scan("tl_0", second, n=1)]
-    stored = read_and_write(store_of(*scans, next_idx=1))
-    assert statuses(stored) == [scans[winner]["status"], None, None, None]
+@pytest.mark.parametrize("next_idx", [0, 1])
+@pytest.mark.parametrize(("first", "second"), [*itertools.product(R, repeat=2)])
+def test_second_scan_of_a_slot_takes_no_other_slots_place(first, second, next_idx):
+    """One that succeeded counts, else one that is final, else the first; the other is kept, as is the next slot.
+
+    A slot that one of them has closed is never taken again, and it is told where the second counts.
+    """
+    scans = [scan("tl_0", first.value, n=0), scan("tl_0", second.value, n=1)]
+    stored = read_and_write(store_of(*scans, next_idx=next_idx))
+    winner = int((second is R.SUCCEEDED, second.is_final) > (first is R.SUCCEEDED, first.is_final))
     assert stored.timelapse.records[0].unknown_keys == {"n": winner}
     assert stored.kept.scans == (scans[1 - winner],)
+    assert statuses(stored)[1:] == [None, None, None]
+    told = [note for note in stored.notes if "doubled" in note]
+    words = "1 scan record doubled by a later one of the same slot that succeeded, or ended: that one counts"
+    assert told == [words] * winner
+    if first.is_final or second.is_final:
+        assert statuses(stored)[0] is (first, second)[winner]
+        assert (stored.timelapse.state, stored.timelapse.next_idx) == (S.SCHEDULED, 1)
 
 
 def test_scans_beyond_the_schedule_are_kept():

@@ -133,6 +133,11 @@ class DatasetProbe:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
+    def is_within_reach(self) -> bool:
+        """Look, and return whether datasets can be put there, with or without a timelapse that goes on."""
+        self.look()
+        return (self.examine().why if self._keeper.active is None else self.trouble) is None
+
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""
         if any(isinstance(event, SlotTaken) for event in transition.events):

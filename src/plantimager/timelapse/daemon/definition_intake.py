@@ -100,10 +100,9 @@ class DefinitionIntake:
         self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
 
     def _check_has_stopped(self, definition: Definition) -> None:
-        """Refuse a definition while a cancelled scan goes on: it may yet end whole, or the next daemon ask for it."""
-        request = self._common.rig.scanning
-        if request is not None:
-            words = f"the scan of {request.scan_id}, which was cancelled, has not stopped"
+        """Refuse a definition while a scan of the last one goes on, or is asked about: it may yet turn out whole."""
+        words = self._common.rig.describe_open_scan()
+        if words:
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 
     def _accept(

@@ -126,7 +126,7 @@ class Resume:
             taken = succeed(self._clock.now(), outcome.result.pictures)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        is_open = hung is None and self._probe.examine().is_away  # it was pulled meanwhile: then no is no answer
+        is_open = hung is None and self._probe.examine().why is not None  # then no is no answer
         if is_running:
             cut = before.interrupt(None, self._describe_cut(), is_abandoned=is_open)
             return replace(found, settled=cut, hung=hung)

@@ -53,7 +53,7 @@ class Rig:
         self._prepares = 0
         """How many prepares are being made or queued; the last of them counts."""
         self.scanning: ScanRequest | None = None
-        """The attempt that was submitted, until its outcome is taken."""
+        """The attempt that was submitted, or is asked about, until the outcome is taken."""
 
     @property
     def monitor(self) -> CallMonitor | None:
@@ -75,6 +75,13 @@ class Rig:
         """Whether the driver lets a person move the rig."""
         return isinstance(self._active.driver, ManualControl)
 
+    def describe_open_scan(self) -> str:
+        """Return in words which scan may yet turn out to be whole, though its timelapse has ended; empty for none."""
+        if self.scanning is None:
+            return ""
+        why = "may be whole, is looked for" if self.power is Power.ASKED else "was cancelled, has not stopped"
+        return f"the scan of {self.scanning.scan_id}, which {why}"
+
     def prepare(self) -> None:
         """Have the rig powered up and homed, unless that is being done."""
         if self.power is not Power.PREPARING:
@@ -89,7 +96,7 @@ class Rig:
 
     def recover(self, request: ScanRequest) -> None:
         """Have the driver asked what became of an attempt; the rig has to be prepared after it."""
-        self.power = Power.ASKED
+        self.power, self.scanning = Power.ASKED, request
         self._submit(Call.RECOVER, request)
 
     def run(self, manual: ManualRequest) -> None:

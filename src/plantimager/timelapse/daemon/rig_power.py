@@ -23,7 +23,7 @@ class RigPower:
     def stand_by_if_free(self) -> None:
         """Put the rig into standby, unless it is needed soon, or a person has it."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
-        if self._rig.power is Power.STANDBY or not self._is_free or self._hold.is_on:
+        if self._rig.power in (Power.STANDBY, Power.ASKED) or not self._is_free or self._hold.is_on:
             return
         if should_stand_by(timelapse, now):
             self._rig.stand_by()

@@ -180,7 +180,7 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
-            self._settle(request, outcome.result)
+            self._settle(request, outcome.result, now)
             self._free_rig(outcome.call)
             return
         if outcome.delay and request is not self._redated:
@@ -193,7 +193,8 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            ended = timelapse.interrupt(now, "the service was stopped")
+            is_open = not self._probe.is_within_reach()  # as below; the next start asks
+            ended = timelapse.interrupt(now, "the service was stopped", is_abandoned=is_open)
         else:
             failure = self._failure(problem, request)
             self._probe.look()  # its disk may have been pulled: then it may be whole, and another one may not
@@ -229,22 +230,21 @@ class SlotRunner:
         return None
 
     def _take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Record what the driver says of an attempt; "no" counts only from a disk that is still there."""
+        """Record what the driver says of an attempt."""
         if outcome.problem is not None:
             log_trouble(outcome)
-        self._probe.look()
-        if outcome.result is not None or self._probe.trouble is None:
-            self._settle(request, outcome.result)
+        self._settle(request, outcome.result)
 
-    def _settle(self, request: ScanRequest, result: ScanResult | None) -> None:
-        """Record whether an attempt that counts as ended is whole after all."""
-        timelapse, now = self._keeper.timelapse, self._clock.now()
+    def _settle(self, request: ScanRequest, result: ScanResult | None, ended_at: datetime | None = None) -> None:
+        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
+        is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_open_attempt(timelapse, request):
             return
         if result is None:
-            self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+            if is_within_reach:
+                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
             return
-        taken = timelapse.succeed_after_all(request.index, now, result.pictures)
+        taken = timelapse.succeed_after_all(request.index, now, result.pictures, ended_at)
         is_found = timelapse.state is not TimeLapseState.CANCELLED
         self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))
 

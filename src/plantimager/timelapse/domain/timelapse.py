@@ -292,15 +292,18 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
-    def succeed_after_all(self, slot: int, at: datetime, pictures: int | None) -> TimeLapse:
+    def succeed_after_all(
+        self, slot: int, at: datetime, pictures: int | None, end: datetime | None = None
+    ) -> TimeLapse:
         """Return the value after *scan is whole after all*: its slot is taken.
 
         A timelapse that has ended stays so, unless it had ended because this slot failed: then it goes on with the
-        slots that are, by the clock as it is now, in the future or within their grace period.
+        slots that are, by the clock as it is now, in the future or within their grace period. Without an ``end`` of the
+        attempt the recorded one stays.
         """
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, finished_at=at, pictures=pictures)
-        taken = replace(taken, error=None, boot_id=None)
+        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, pictures=pictures, error=None, boot_id=None)
+        taken = taken if end is None else replace(taken, finished_at=end)
         if slot == self.next_idx:
             return self._close([taken], Trigger.WHOLE_AFTER_ALL)
         records = self._and(taken)

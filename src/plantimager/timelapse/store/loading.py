@@ -171,7 +171,7 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
         details_unknown_keys=ours.unknown_details,
         scans=tuple(read.value["scans"][position] for position in placement.left_over),
     )
-    notes = [*filter(None, [ours.note]), *notes]
+    notes = [*filter(None, [ours.note]), *notes, *_notes_on_scans(placement)]
     exact = read.exact or _is_kept_exactly(kept, [store.version, unknown_keys_of_scans, [*map(_ERROR, store.scans)]])
     return _Contents(store, ours.own, placement, kept, unknown_keys_of_scans, notes, exact)
 
@@ -215,6 +215,12 @@ def _notes_on(kept: KeptParts) -> Iterator[str]:
         yield f"written by version {kept.version}, not {VERSION}: what is known of it is used, the rest is kept"
     if not isinstance(kept.extra.get(CONFIG_SNAPSHOT), dict | NoneType):
         yield f"extra.{CONFIG_SNAPSHOT} is no object and counts as none; scans go by the definition or the driver"
+
+
+def _notes_on_scans(placement: Placement) -> Iterator[str]:
+    if placement.overruled:
+        scans = format_count(placement.overruled, "scan record")
+        yield f"{scans} doubled by a later one of the same slot that succeeded, or ended: that one counts"
 
 
 def _notes_on_order(schedule: Sequence[datetime]) -> Iterator[str]:

@@ -33,6 +33,8 @@ class Placement(Struct, frozen=True):
     """The position of each slot's scan."""
     left_over: Sequence[int] = ()
     """The positions of scans that belong to no slot."""
+    overruled: int = 0
+    """How many scans stand before another one of their slot, which counts."""
 
 
 def place_usual_scans(store: Store, own: Own) -> Placement | None:
@@ -44,22 +46,24 @@ def place_usual_scans(store: Store, own: Own) -> Placement | None:
 def place_scans(store: Store, own: Own, schedule_texts: Sequence[str]) -> Placement:
     """Return the placement of scans that any controller may have written.
 
-    Of two scans of one slot the first that succeeded counts, else the first. A scan whose id names no slot is that of
-    its place among the slots before ``next_idx``: controllers appended one for each slot that they went past.
+    Of two scans of one slot the first that succeeded counts, else the first that is final, else the first: no slot is
+    taken again because of another record. A scan whose id names no slot is that of its place among the slots before
+    ``next_idx``: controllers appended one for each slot that they went past.
     """
     slots = _find_slots(store, own, {})
     if None in slots:
         slots = _find_slots(store, own, _older_ids(store, schedule_texts))
     placed: dict[int, int] = {}
-    left_over, nameless = [], []
+    left_over, nameless, overruled = [], [], 0
     for position, slot in enumerate(slots):
         if slot is None:
             nameless.append(position)
         elif slot not in placed:
             placed[slot] = position
-        elif _succeeded(store, position) and not _succeeded(store, placed[slot]):
+        elif _weight(store, position) > _weight(store, placed[slot]):
             left_over.append(placed[slot])
             placed[slot] = position
+            overruled += 1
         else:
             left_over.append(position)
     for position in nameless:
@@ -67,11 +71,13 @@ def place_scans(store: Store, own: Own, schedule_texts: Sequence[str]) -> Placem
             placed[position] = position
         else:
             left_over.append(position)
-    return Placement(placed, left_over)
+    return Placement(placed, left_over, overruled)
 
 
-def _succeeded(store: Store, position: int) -> bool:
-    return store.scans[position].status is RecordStatus.SUCCEEDED
+def _weight(store: Store, position: int) -> int:
+    """Return how much a scan counts against another one of its slot."""
+    status = store.scans[position].status
+    return 2 if status is RecordStatus.SUCCEEDED else int(status.is_final)
 
 
 def _find_slots(store: Store, own: Own, older_ids: Mapping[str, int]) -> Sequence[int | None]:
