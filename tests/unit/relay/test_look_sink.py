@@ -8,7 +8,7 @@ from notify_rig import AHEAD
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger
-from plantimager.timelapse.relay import look_sink
+from plantimager.timelapse.relay import look_picture, look_sink
 from plantimager.timelapse.relay.look_sink import LookSink
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import StoreView
@@ -119,6 +119,36 @@ def test_a_mistake_of_ours_is_tried_again_without_a_new_slot(world, monkeypatch)
 
     monkeypatch.setattr(LookSink, "_show", show)
     world.looks(lambda: world.looked(1), "another try")
+
+
+def test_a_picture_that_no_program_can_measure_costs_that_picture_alone(world, monkeypatch):
+    """And isn't tried again: it stays as it is."""
+    right, odd = look_picture.measure_picture, good()
+
+    def measure(picture, content):
+        if content == odd:
+            raise ZeroDivisionError
+        return right(picture, content)
+
+    monkeypatch.setattr(look_picture, "measure_picture", measure)
+    world.take(0, odd, encode(take(exposure=0.02)))
+    world.take(1, good(), good())
+    world.looks(lambda: world.looked(2), "both slots")
+    assert [(doubt.camera, doubt.verdict) for doubt in world.sink.status.doubts] == [("camera_1", "dark")]
+    assert world.trouble == ""
+
+
+def test_a_dataset_that_no_program_can_read_keeps_no_other_waiting(world, monkeypatch):
+    """It is a trouble, and is tried again."""
+    right = look_sink.place_pictures
+    monkeypatch.setattr(look_sink, "AGAIN", 2.0)
+    monkeypatch.setattr(look_sink, "place_pictures", lambda _: 1 // 0)
+    world.take(0, good())
+    world.looks(lambda: "tl_0: ZeroDivisionError" in world.trouble, "the trouble")
+    monkeypatch.setattr(look_sink, "place_pictures", right)
+    world.take(1, good())
+    world.looks(lambda: world.looked(1), "the other")
+    world.looks(lambda: world.looked(2) and not world.trouble, "the first")
 
 
 def test_no_timelapse_is_waited_for_without_work(world):

@@ -145,6 +145,9 @@ class LookSink:
             self._postpone(scan.key, f"{problem.filename or scan.scan_id}: {problem.strerror or problem}")
         except _Stopped:
             pass
+        except Exception as problem:  # noqa: BLE001 - a mistake of ours holds up no other dataset
+            log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {scan.scan_id}: {problem!r}", error=problem)
+            self._postpone(scan.key, f"{scan.scan_id}: {problem!r}")
         return None
 
     def _postpone(self, key: str, trouble: str = "") -> None:
@@ -169,9 +172,14 @@ class LookSink:
             # What somebody has added or changed since the scan is not what was taken.
             if isinstance(claimed, dict) and claimed.get(picture.file) != hashlib.sha256(content).hexdigest():
                 continue
-            measured = measure_picture(picture, content)
-            if measured is not None:
-                yield measured
+            try:
+                measured = measure_picture(picture, content)
+            except Exception as problem:  # noqa: BLE001 - a mistake of ours, which costs the verdict on one picture alone
+                words = f"{NAME}: {scan.scan_id}/{picture.file} isn't judged: {problem!r}"
+                log_relay(RelayAction.RELAY_FAILED, words, error=problem)
+            else:
+                if measured is not None:
+                    yield measured
 
     # --- the ledger -------------------------------------------------------------------------------
 
