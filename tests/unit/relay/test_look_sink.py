@@ -151,6 +151,27 @@ def test_a_dataset_that_no_program_can_read_keeps_no_other_waiting(world, monkey
     world.looks(lambda: world.looked(2) and not world.trouble, "the first")
 
 
+@pytest.mark.parametrize("reader", ["read_receipt_of", "dataset_files", "read_regular"])
+def test_a_disk_that_hangs_is_a_trouble_until_it_answers(world, monkeypatch, reader):
+    """It is another computer's; one thread at most waits for it."""
+    goes_on, right, hung = threading.Event(), getattr(look_sink, reader), []
+
+    def hang(*arguments):
+        if not goes_on.is_set():
+            hung.append(arguments)
+            goes_on.wait(20)
+        return right(*arguments)
+
+    monkeypatch.setattr(world.sink._disk, "_seconds", 0.2)
+    monkeypatch.setattr(look_sink, reader, hang)
+    for slot in range(3):
+        world.take(slot, good())
+    world.looks(lambda: "the disk doesn't answer" in world.trouble, "the trouble")
+    assert len(hung) == 1
+    goes_on.set()
+    world.looks(lambda: world.looked(3) and not world.trouble, "the answer")
+
+
 def test_no_timelapse_is_waited_for_without_work(world):
     """Though a dataset of the last one was to be looked for again."""
     world.have(1)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from errno import ETIMEDOUT
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
@@ -23,10 +25,11 @@ from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
+from plantimager.timelapse.support.side_call import SideCall
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.channel.doubt import Doubt
@@ -45,8 +48,13 @@ AGAIN: Final = 1800.0
 """Seconds until a dataset is looked for again that was not there, or couldn't be read."""
 OURS: Final = ""
 """What is tried again after a mistake of ours, beside the keys of datasets."""
+DISK_SECONDS: Final = 60.0
+"""For the disk of datasets to answer once, such as with a whole picture."""
 MAX_PICTURE_BYTES: Final = 1 << 28
 """Larger pictures aren't looked at: the file is in memory as a whole."""
+
+
+Answer = TypeVar("Answer")
 
 
 class LookSink:
@@ -62,7 +70,7 @@ class LookSink:
         """The trouble of a ledger that can't be written."""
         self._judge: Judge | None = None
         """``None`` where it is to be made again, from the ledger."""
-        self._latest = LatestView(host.stop)
+        self._latest, self._disk = LatestView(host.stop), SideCall[tuple[object]](DISK_SECONDS)
         self.status = SinkStatus(name=NAME, what="pictures are looked at")
 
     def update(self, view: StoreView) -> None:
@@ -158,13 +166,15 @@ class LookSink:
         from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture  # noqa: PLC0415 - see above
 
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
-        claimed = read_receipt_of(directory, scan).get(FILES)
-        files = (path.relative_to(directory) for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+        claimed = self._from_disk(lambda: read_receipt_of(directory, scan), directory).get(FILES)
+        there = self._from_disk(lambda: [*dataset_files(directory)], directory)
+        files = (path.relative_to(directory) for path in there if path.suffix.lower() in SUFFIXES)
         for picture in place_pictures(str(file) for file in files if _is_text(file)):
             if self._host.stop.is_set():
                 raise _Stopped
             try:
-                content = read_regular(directory / picture.file, MAX_PICTURE_BYTES)
+                path = directory / picture.file
+                content = self._from_disk(partial(read_regular, path, MAX_PICTURE_BYTES), path)
             except FileNotFoundError:
                 raise DatasetGone(f"{directory} was removed meanwhile") from None
             except FileTooLarge:
@@ -180,6 +190,13 @@ class LookSink:
             else:
                 if measured is not None:
                     yield measured
+
+    def _from_disk(self, read: Callable[[], Answer], path: Path) -> Answer:
+        """Return what is read of datasets, which may be another computer's."""
+        answer = self._disk.make(lambda: (read(),))
+        if answer is None:
+            raise TimeoutError(ETIMEDOUT, "the disk doesn't answer", str(path))
+        return cast("Answer", answer[0])
 
     # --- the ledger -------------------------------------------------------------------------------
 
