@@ -8,6 +8,7 @@ from notify_rig import AHEAD
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, write_relay_status
 from plantimager.timelapse.relay import look_picture, look_sink
 from plantimager.timelapse.relay.look_sink import LookSink
 from plantimager.timelapse.relay.sink import SinkHost
@@ -170,6 +171,21 @@ def test_a_disk_that_hangs_is_a_trouble_until_it_answers(world, monkeypatch, rea
     assert len(hung) == 1
     goes_on.set()
     world.looks(lambda: world.looked(3) and not world.trouble, "the answer")
+
+
+def test_a_doubt_that_was_recorded_but_never_told_is_told_by_the_next_relay(world, tmp_path, caplog):
+    """The relay is killed between the two; what was told is in its status."""
+    world.take(0, good())
+    world.take(1, encode(take(exposure=0.02)))
+    world.looks(lambda: world.looked(2), "both slots")
+    for shown, n_told in (((), 1), (world.sink.status.doubts, 0)):
+        status = SinkStatus(name="look", what="pictures are looked at", doubts=shown)
+        write_relay_status(tmp_path, RelayStatus(pid=1, sinks=(status,)))
+        caplog.clear()
+        after = World(tmp_path)
+        assert after.sink.status.doubts == shown
+        after.sink._look(world.stored.timelapse)
+        assert caplog.text.count("pictures_doubtful") == n_told
 
 
 def test_no_timelapse_is_waited_for_without_work(world):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import msgspec
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
-from plantimager.timelapse.channel.relay_status import SinkStatus
+from plantimager.timelapse.channel.relay_status import SinkStatus, doubts_of, read_relay_status
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
@@ -71,7 +71,9 @@ class LookSink:
         self._judge: Judge | None = None
         """``None`` where it is to be made again, from the ledger."""
         self._latest, self._disk = LatestView(host.stop), SideCall[tuple[object]](DISK_SECONDS)
-        self.status = SinkStatus(name=NAME, what="pictures are looked at")
+        shown = read_relay_status(ledger.path.parent)  # by the relay that ran before, which may have been killed
+        doubts = doubts_of(shown.sinks) if shown is not None else None
+        self.status = SinkStatus(name=NAME, what="pictures are looked at", doubts=doubts)
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now."""
@@ -111,7 +113,8 @@ class LookSink:
         known = self._judge
         if known is None or known.timelapse_id != timelapse.id:
             known = self._judge_all(timelapse.id, scans)
-        doubts_before, is_in_order = known.doubts, True
+        shown, is_in_order = self.status.doubts, True
+        doubts_before = known.doubts if shown is None else shown
         for scan in scans:
             if self._host.stop.is_set():
                 return
