@@ -1,6 +1,8 @@
 """What is measured of real files: of every kind, good ones and bad ones."""
 
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -143,6 +145,34 @@ def test_a_tiny_picture_is_not_judged():
     """Its few pixels may well be the same."""
     assert measured(plain(0, (63, 640))) is None
     assert measured(plain(0, (64, 640))).look == "dark"
+
+
+@pytest.mark.parametrize("size", [(16384, 64), (8192, 64), (64, 13000)])
+def test_a_stripe_is_not_judged(size):
+    """Nothing of its shorter side is left where its longer one is small."""
+    assert measured(take(plant(640).resize(size)), "PNG") is None
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB"])
+def test_a_large_picture_takes_no_more_than_its_pixels_and_a_byte_for_each(mode):
+    """Pillow's own memory, of a process that did nothing else."""
+    program = (
+        "import io, pathlib, re, sys\n"
+        "from PIL import Image\n"
+        "from plantimager.timelapse.relay.look_picture import measure_picture\n"
+        "from plantimager.timelapse.relay.verdict import PictureMeasures\n"
+        "content, place = sys.stdin.buffer.read(), PictureMeasures('c', '1', 'a.png')\n"
+        "status = pathlib.Path('/proc/self/status')\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1])\n"
+        "Image.open(io.BytesIO(content)).load()\n"
+        "before = peak()\n"
+        "assert measure_picture(place, content).sharpness\n"
+        "print(peak() - before)\n"
+    )
+    large = plant(640).resize((4000, 3000))
+    content = encode(sixteen_bits(large) if mode == "I;16" else large, "PNG", compress_level=1)
+    done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=True)
+    assert int(done.stdout) < 12_000_000 * 1.7 / 1024
 
 
 def test_a_large_jpeg_takes_little_memory():

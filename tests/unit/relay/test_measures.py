@@ -187,7 +187,8 @@ def test_manual_names_every_metric_and_no_other():
 def test_doubtful_pictures_are_counted_by_verdict_with_a_figure_for_each():
     """All cameras together, so that their number makes no series; nothing where no pictures are judged."""
     doubts = (doubt(verdict="dark", pictures=36), doubt("camera_1", verdict="dark", pictures=4, is_over=True))
-    found = samples_of(view_of(taken(0), doubts=(*doubts, doubt(verdict="same", pictures=2)), n_slots=6))
+    of_another = doubt(timelapse="the_last", pictures=9)  # which the look has still to forget
+    found = samples_of(view_of(taken(0), doubts=(*doubts, doubt(verdict="same", pictures=2), of_another), n_slots=6))
     counts = {verdict.value: found["timelapse_doubtful_pictures", verdict.value] for verdict in Verdict}
     assert counts == {"dark": 40, "bright": 0, "flat": 0, "blurred": 0, "same": 2, "unreadable": 0}
     names = {name for name, *_ in samples_of(view_of(taken(0), n_slots=6))}

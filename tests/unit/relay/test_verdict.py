@@ -9,7 +9,7 @@ from looked_at import NOON
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.doubt import describe_doubts
-from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
+from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, _Series, place_pictures
 from plantimager.timelapse.settings.relay_config import ALL_VERDICTS, LookSettings, Verdict
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -185,6 +185,106 @@ def test_only_the_verdicts_that_are_asked_for_count():
     assert {doubt.verdict for doubt in judge(series)} == {"same", "dark"}
     rules = LookSettings(night=False, verdicts=(Verdict.SAME,))
     assert [doubt.verdict for doubt in judge(series, rules)] == ["same"]
+
+
+# --- what lasts is told once ----------------------------------------------------------------------------
+
+
+def alarms(is_lit, days, *, first=NOON, every=HOUR, rules=None):
+    """Return when a doubt was opened about a camera that has light at some times."""
+    judging, opened, was_open = Judge("tl", rules or LookSettings()), [], False
+    for n in range(days * DAY // every):
+        at = first + every * n
+        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, look="" if is_lit(at) else "dark"),)))
+        is_open = any(not doubt.is_over for doubt in judging.doubts)
+        opened += [at] * (is_open and not was_open)
+        was_open = is_open
+    return opened
+
+
+MONDAY = NOON  # 22 June 2026
+
+
+@pytest.mark.parametrize("every", [timedelta(minutes=30), HOUR, 2 * HOUR])
+@pytest.mark.parametrize(
+    "is_lit",
+    [
+        lambda at: 8 <= at.hour < 16 or (at.date() == MONDAY.date() and at.hour < 20),
+        lambda at: 6 <= at.hour < 22 if at < MONDAY + 5 * DAY else 8 <= at.hour < 16,
+        lambda at: 8 <= at.hour < 16 or (at.weekday() < 5 and 8 <= at.hour < 20),
+        lambda at: 8 <= at.hour < 20 and at < MONDAY + 5 * DAY,
+    ],
+    ids=["room light at set-up", "shorter days", "free weekends", "a lamp that nobody mends"],
+)
+def test_a_change_that_lasts_is_one_alarm(is_lit, every):
+    """Nobody reads the fifth."""
+    assert len(alarms(is_lit, 28, every=every)) == 1
+
+
+@given(st.sets(st.integers(0, 23)), st.sets(st.integers(0, 23)), st.integers(2, 100))
+@settings(max_examples=60)
+def test_whatever_each_day_is_like_from_now_on_is_told_on_its_first_day_alone(before, after, change):
+    """As often as there is light between, and later never."""
+    changed = NOON + HOUR * change
+    for at in alarms(lambda at: at.hour in (before if at < changed else after), 14):
+        assert changed <= at < changed + DAY
+
+
+@given(st.sets(st.integers(0, 7 * 24 - 1)))
+@settings(max_examples=60)
+def test_what_comes_again_each_week_is_told_in_the_first_one_alone(lit):
+    """Lights of working days, an evening of cleaning."""
+    assert all(at < NOON + 7 * DAY for at in alarms(lambda at: (at - NOON) // HOUR % (7 * 24) in lit, 35))
+
+
+def test_a_light_that_was_on_once_at_night_makes_no_alarm_of_the_next():
+    """Somebody has worked late."""
+    late = NOON.date() + 5 * DAY
+    assert alarms(lambda at: 8 <= at.hour < 16 or at.date() == late, 14) == []
+
+
+def test_a_lamp_that_is_mended_and_fails_again_is_told_again():
+    """Though it was dark at that hour not long ago, but for one day."""
+    broken = (NOON + 5 * DAY, NOON + 8 * DAY)
+    assert alarms(lambda at: 8 <= at.hour < 20 and at not in broken, 14) == [*broken]
+
+
+def test_a_lamp_that_stays_dark_in_the_morning_is_told():
+    """The night before is no reason for it."""
+    assert alarms(lambda at: 8 <= at.hour < 20 and at < MONDAY + 4 * DAY + 12 * HOUR, 9) == [NOON + 5 * DAY - 3 * HOUR]
+
+
+def test_a_broken_lamp_stays_doubtful_and_its_pictures_count_for_two_days():
+    """It is not in order because days have passed; and at first each picture is a loss."""
+    days = [*([""] * 12 + ["dark"] * 12) * 5, *["dark"] * 24 * 5]
+    told = looks(*days, rules=LookSettings())
+    assert [(doubt.verdict, doubt.slots, doubt.is_over) for doubt in told] == [("dark", 20, False)]
+
+
+@pytest.mark.parametrize("rules", [LookSettings(), OWN_LIGHTS])
+def test_another_scene_is_blurred_for_two_days_and_then_the_new_normal(rules):
+    """And a blur of that is told again."""
+    series = [[picture(n, sharpness=0.3 if n < 5 * 24 else 0.1)] for n in range(30 * 24)]
+    (doubt,) = judge(scans(*series), rules)
+    assert (doubt.verdict, doubt.is_over, doubt.since) == ("blurred", True, NOON + 5 * DAY)
+    assert 40 <= doubt.slots <= 48
+    (doubt,) = judge(scans(*series, [picture(0, sharpness=0.03)]), rules)
+    assert (doubt.slots, doubt.is_over) == (1, False)
+
+
+def test_soft_light_of_each_evening_is_blurred_once():
+    """From some day on."""
+    series = ((18 <= n % 24 < 22 and n > 100, n) for n in range(20 * 24))
+    (doubt,) = judge(scans(*([picture(n, sharpness=0.08 if is_soft else 0.3)] for is_soft, n in series)))
+    assert (doubt.slots, doubt.is_over) == (4, True)
+
+
+def test_a_long_series_takes_little_memory_and_time():
+    """The judge is made again from all pictures at each start."""
+    series = _Series(has_nights=True)
+    for n in range(144 * 100):
+        series.judge(picture(n, look="dark" if n % 144 < 72 else ""), NOON + n * timedelta(minutes=10))
+    assert sum(map(len, series._seen.values())) <= 48 * 8
 
 
 # --- what belongs together ------------------------------------------------------------------------------

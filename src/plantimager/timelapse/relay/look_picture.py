@@ -13,6 +13,8 @@ from PIL import Image, ImageFilter, ImageStat
 from plantimager.timelapse.settings.relay_config import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plantimager.timelapse.relay.verdict import PictureMeasures
 
 SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -21,6 +23,8 @@ LEAST_SIDE: Final = 64
 """Pixels of the shorter side: of a smaller picture too little is left to judge by."""
 SIDE: Final = 256
 """Pixels of the longer side, about, at which a picture is judged: its noise is averaged, its things are still there."""
+LEAST_SMALL: Final = 8
+"""Pixels of the shorter side of what is judged: a stripe has none of the structure of a picture."""
 MAX_PIXELS: Final = 64_000_000
 """What is decoded; more would take more memory than a small computer has. A JPEG is decoded small, and has no limit."""
 DARK_LEVEL: Final = 24
@@ -71,6 +75,8 @@ def _measure(picture: PictureMeasures, image: Image.Image) -> PictureMeasures | 
         small = _shrink(image)
     except ValueError:  # of numbers or colours that have no shades of grey
         return None
+    if min(small.size) < LEAST_SMALL:
+        return None
     picture, digest = replace(picture, shape=f"{image.width}x{image.height}"), _digest_of(image)
     contrast = ImageStat.Stat(small).stddev[0]
     if look := _look_of(small, contrast):
@@ -86,10 +92,11 @@ def _shrink(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("nobody knows what is white")
     if image.mode in _WIDE_MODES:
-        wide = image.convert("I")
-        _, top = cast("tuple[int, int]", wide.getextrema())
+        top = max(cast("tuple[int, int]", strip.convert("I").getextrema())[1] for _, strip in _strips(image))
         scale = 255 / next((full for full in _FULL_SCALES if top <= full), top)
-        grey = wide.point(lambda value: value * scale).convert("L")
+        grey = Image.new("L", image.size)
+        for line, strip in _strips(image):
+            grey.paste(strip.convert("I").point(lambda value: value * scale).convert("L"), (0, line))
     else:
         grey = image.convert("L")
     return grey.reduce(max(1, round(max(grey.size) / SIDE)))
@@ -107,7 +114,12 @@ def _look_of(small: Image.Image, contrast: float) -> str:
 def _digest_of(image: Image.Image) -> str:
     """Return a digest of all pixels as they were decoded: a real picture always differs from another by its noise."""
     digest = hashlib.sha256()
-    for top in range(0, image.height, _STRIP):
-        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+    for _, strip in _strips(image):
         digest.update(strip.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield a picture in parts, so that no copy of it is large; each by its first line."""
+    for top in range(0, image.height, _STRIP):
+        yield top, image.crop((0, top, image.width, min(top + _STRIP, image.height)))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from errno import ETIMEDOUT
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
-from plantimager.timelapse.channel.relay_status import SinkStatus
+from plantimager.timelapse.channel.relay_status import SinkStatus, doubts_of, read_relay_status
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
@@ -23,10 +25,11 @@ from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
+from plantimager.timelapse.support.side_call import SideCall
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.channel.doubt import Doubt
@@ -36,14 +39,22 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan
     from plantimager.timelapse.settings.relay_config import LookSettings
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 NAME: Final = "look"
 LEDGER: Final = "looked"
 """Its ledger; the names of those of targets have an ending."""
 AGAIN: Final = 1800.0
 """Seconds until a dataset is looked for again that was not there, or couldn't be read."""
+OURS: Final = ""
+"""What is tried again after a mistake of ours, beside the keys of datasets."""
+DISK_SECONDS: Final = 60.0
+"""For the disk of datasets to answer once, such as with a whole picture."""
 MAX_PICTURE_BYTES: Final = 1 << 28
 """Larger pictures aren't looked at: the file is in memory as a whole."""
+
+
+Answer = TypeVar("Answer")
 
 
 class LookSink:
@@ -53,13 +64,16 @@ class LookSink:
 
     def __init__(self, rules: LookSettings, ledger: Ledger, host: SinkHost) -> None:
         self._rules, self._ledger, self._host = rules, ledger, host
-        self._postponed: dict[str, float] = {}
-        """Datasets that aren't there or can't be read, by their keys, with the time from which on they are tried."""
+        self._postponed: dict[str, tuple[float, str]] = {}
+        """Datasets that aren't there or can't be read, by their keys: from when on they are tried, and the trouble."""
+        self._unwritten = ""
+        """The trouble of a ledger that can't be written."""
         self._judge: Judge | None = None
         """``None`` where it is to be made again, from the ledger."""
-        self._trouble = ""
-        self._latest = LatestView(host.stop)
-        self.status = SinkStatus(name=NAME, what="pictures are looked at")
+        self._latest, self._disk = LatestView(host.stop), SideCall[tuple[object]](DISK_SECONDS)
+        shown = read_relay_status(ledger.path.parent)  # by the relay that ran before, which may have been killed
+        doubts = doubts_of(shown.sinks) if shown is not None else None
+        self.status = SinkStatus(name=NAME, what="pictures are looked at", doubts=doubts)
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now."""
@@ -72,30 +86,40 @@ class LookSink:
     def run(self) -> None:
         """Look until the relay stops."""
         view: StoreView | None = None
+        seen: StoredTimelapse | None = None
         while not self._host.stop.is_set():
-            before, view = view, self._latest.wait(view, AGAIN if self._postponed or self._trouble else None)
-            is_new = before is None or view is None or before.stored is not view.stored or before is view
-            if view is None or view.timelapse is None or not is_new or self._host.stop.is_set():
+            next_at = min((at for at, _ in self._postponed.values()), default=None)
+            left = None if next_at is None else max(next_at - self._host.clock.monotonic(), 0.0)
+            view = self._latest.wait(view, left)
+            stored = view.stored if view is not None else None
+            is_due = next_at is not None and next_at <= self._host.clock.monotonic()
+            if self._host.stop.is_set() or (stored is seen and not is_due):
                 continue
+            seen = stored
+            self._postponed.pop(OURS, None)
             try:
-                self._look(view.timelapse)
+                if stored is None:
+                    self._postponed = {}
+                else:
+                    self._look(stored.timelapse)
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem)
-                self._host.stop.wait(AGAIN)
+                self._postpone(OURS)
 
     def _look(self, timelapse: TimeLapse) -> None:
         """Look at what wasn't looked at, and show what that comes to once all of it is."""
         scans = sorted(taken_scans_of(timelapse), key=lambda scan: scan.scheduled_at)
-        self._trouble = ""
         self._read_ledger({scan.key for scan in scans})
         known = self._judge
         if known is None or known.timelapse_id != timelapse.id:
             known = self._judge_all(timelapse.id, scans)
-        doubts_before, is_in_order = known.doubts, True
+        shown, is_in_order = self.status.doubts, True
+        doubts_before = known.doubts if shown is None else shown
         for scan in scans:
             if self._host.stop.is_set():
                 return
-            if scan.key in self._ledger.entries or self._postponed.get(scan.key, 0.0) > self._host.clock.monotonic():
+            again_at, _ = self._postponed.get(scan.key, (0.0, ""))
+            if scan.key in self._ledger.entries or again_at > self._host.clock.monotonic():
                 continue
             pictures = self._measure(scan)
             if pictures is not None:
@@ -127,26 +151,33 @@ class LookSink:
         try:
             return [*self._measures(scan)]
         except DatasetGone:
-            pass
+            self._postpone(scan.key)
         except OSError as problem:
-            self._trouble = f"{problem.filename or scan.scan_id}: {problem.strerror or problem}"
+            self._postpone(scan.key, f"{problem.filename or scan.scan_id}: {problem.strerror or problem}")
         except _Stopped:
-            return None
-        self._postponed[scan.key] = self._host.clock.monotonic() + AGAIN
+            pass
+        except Exception as problem:  # noqa: BLE001 - a mistake of ours holds up no other dataset
+            log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {scan.scan_id}: {problem!r}", error=problem)
+            self._postpone(scan.key, f"{scan.scan_id}: {problem!r}")
         return None
+
+    def _postpone(self, key: str, trouble: str = "") -> None:
+        self._postponed[key] = (self._host.clock.monotonic() + AGAIN, trouble)
 
     def _measures(self, scan: TakenScan) -> Iterator[PictureMeasures]:
         # Pillow is imported on this thread, so that no start of the relay takes longer.
         from plantimager.timelapse.relay.look_picture import SUFFIXES, measure_picture  # noqa: PLC0415 - see above
 
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
-        claimed = read_receipt_of(directory, scan).get(FILES)
-        files = (path.relative_to(directory) for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+        claimed = self._from_disk(lambda: read_receipt_of(directory, scan), directory).get(FILES)
+        there = self._from_disk(lambda: [*dataset_files(directory)], directory)
+        files = (path.relative_to(directory) for path in there if path.suffix.lower() in SUFFIXES)
         for picture in place_pictures(str(file) for file in files if _is_text(file)):
             if self._host.stop.is_set():
                 raise _Stopped
             try:
-                content = read_regular(directory / picture.file, MAX_PICTURE_BYTES)
+                path = directory / picture.file
+                content = self._from_disk(partial(read_regular, path, MAX_PICTURE_BYTES), path)
             except FileNotFoundError:
                 raise DatasetGone(f"{directory} was removed meanwhile") from None
             except FileTooLarge:
@@ -154,9 +185,21 @@ class LookSink:
             # What somebody has added or changed since the scan is not what was taken.
             if isinstance(claimed, dict) and claimed.get(picture.file) != hashlib.sha256(content).hexdigest():
                 continue
-            measured = measure_picture(picture, content)
-            if measured is not None:
-                yield measured
+            try:
+                measured = measure_picture(picture, content)
+            except Exception as problem:  # noqa: BLE001 - a mistake of ours, which costs the verdict on one picture alone
+                words = f"{NAME}: {scan.scan_id}/{picture.file} isn't judged: {problem!r}"
+                log_relay(RelayAction.RELAY_FAILED, words, error=problem)
+            else:
+                if measured is not None:
+                    yield measured
+
+    def _from_disk(self, read: Callable[[], Answer], path: Path) -> Answer:
+        """Return what is read of datasets, which may be another computer's."""
+        answer = self._disk.make(lambda: (read(),))
+        if answer is None:
+            raise TimeoutError(ETIMEDOUT, "the disk doesn't answer", str(path))
+        return cast("Answer", answer[0])
 
     # --- the ledger -------------------------------------------------------------------------------
 
@@ -168,7 +211,7 @@ class LookSink:
                 if self._ledger.damaged_lines:
                     words = f"{self._ledger.path}: some lines can't be read; those pictures are looked at again"
                     log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
-        self._postponed = {key: until for key, until in self._postponed.items() if key in keys}
+        self._postponed = {key: waiting for key, waiting in self._postponed.items() if key in keys}
         if others := self._ledger.entries.keys() - keys:
             self._judge = None
             self._write(*(LedgerEntry(key, Outcome.FORGOTTEN, self._now()) for key in others))
@@ -180,12 +223,13 @@ class LookSink:
 
     def _write(self, *entries: LedgerEntry) -> None:
         """Put entries on disk; where that is refused they count until the relay stops."""
+        before, self._unwritten = self._unwritten, ""
         try:
             self._ledger.record(*entries)
         except OSError as problem:
-            self._trouble = f"{self._ledger.path}: {problem.strerror or problem}"
-            if self._trouble != self.status.trouble:
-                words = f"{self._trouble}; after a restart those pictures are looked at again"
+            self._unwritten = f"{self._ledger.path}: {problem.strerror or problem}"
+            if self._unwritten != before:
+                words = f"{self._unwritten}; after a restart those pictures are looked at again"
                 log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)
 
     def _now(self) -> str:
@@ -210,7 +254,7 @@ class LookSink:
             name=NAME,
             what=f"pictures of {format_count(n_judged, 'scan')} looked at",
             worked_at=datetime.fromisoformat(at) if at else None,
-            trouble=self._trouble,
+            trouble=self._unwritten or next((trouble for _, trouble in self._postponed.values() if trouble), ""),
             doubts=doubts,
         )
         if status != self.status:

@@ -128,8 +128,9 @@ def _measure_timelapse(
     if view.doubts is not None:
         words = "Pictures of the timelapse that are doubtful, by the verdict on them"
         doubtful = _family("timelapse_doubtful_pictures", words, [*labels, "verdict"])
+        doubts = [doubt for doubt in view.doubts if doubt.timelapse == timelapse.id]  # not those of the last one
         for verdict in Verdict:
-            n_pictures = sum(doubt.pictures for doubt in view.doubts if doubt.verdict == verdict)
+            n_pictures = sum(doubt.pictures for doubt in doubts if doubt.verdict == verdict)
             doubtful.add_metric([*labels.values(), verdict.value], n_pictures)
         yield doubtful
     next_at = timelapse.next_at if timelapse.state.is_active else None

@@ -1,16 +1,17 @@
 """The verdicts on pictures, from what was measured of them, slot after slot. Pure.
 
 They are conservative: false alarms cost more than silence, since people no longer read what is false too often. So a
-picture is compared with the earlier ones of its own camera and position alone, and a dark one is no news where the rig
-stands in the dark at that hour of the day.
+picture is compared with those of its own camera and position on the last days alone, and a dark one is no news where
+the rig stands in the dark at that hour of the day. A change that lasts is told once; then it is how things are.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,12 +20,12 @@ from plantimager.timelapse.channel.doubt import MAX_POSITIONS, Doubt
 from plantimager.timelapse.settings.relay_config import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from plantimager.timelapse.settings.relay_config import LookSettings
 
 BLURRED_BELOW: Final = 0.4
-"""Part of the lowest sharpness of all earlier pictures: growth and exposure move it by a fifth, a lens that is out of
+"""Part of the lowest sharpness of the last days: growth and exposure move it by a fifth, a lens that is out of
 focus to a tenth."""
 SHARP_AGAIN: Final = 0.6
 """The part from which on a blurred series is sharp again; more than the other, so that it doesn't come and go."""
@@ -33,15 +34,24 @@ LEAST_SHARP: Final = 3
 A_DAY: Final = timedelta(days=1)
 BUCKET: Final = timedelta(minutes=30)
 """The step by which the hours of a day are kept."""
+STEPS: Final = A_DAY // BUCKET
 NEAR: Final = 3
 """Steps before and after that count as the same hour: an hour of summer time, and a lamp's timer that isn't exact."""
-AN_EARLIER_DAY: Final = timedelta(hours=12)
-"""Pictures of the same hour that are at least so old are of an earlier day."""
+LAST_DAYS: Final = 3
+"""Days with pictures of an hour that say what is usual then."""
+USUAL: Final = 2
+"""Days of them on which pictures were so: it is how things are by now."""
+A_WEEK: Final = 7
+"""What was so as many days ago is no news: lights of working days."""
+KEPT_DAYS: Final = A_WEEK + 1
 MAX_SERIES, MAX_DOUBTS = 10_000, 50
 """What is kept where a program gives its cameras other names in every scan."""
 ALWAYS_READ: Final = frozenset({".jpeg", ".jpg", ".png"})
 """Kinds of pictures of which Pillow reads all; of others, one that it never could read says nothing."""
 
+_LIT_BEFORE, _LIT_AFTER = "lit before", "lit after"
+_LIT: Final = frozenset({_LIT_BEFORE, _LIT_AFTER})
+"""An hour has light where there is some to both sides of it."""
 _OURS: Final = re.compile(r"images/(.+)-(\d{5,})\.[a-z]+", re.IGNORECASE)
 """A picture in PlantDB's layout, by its camera and its shot: one for each position."""
 
@@ -151,13 +161,21 @@ class Judge:
         )
 
 
-class _Sharpness(Struct, frozen=True):
-    """How sharp ordinary pictures were up to now."""
+class _Sharpness(Struct):
+    """How sharp ordinary pictures were on the last days."""
 
     shape: str
     since: datetime
-    pictures: int
-    lowest: float
+    pictures: int = 0
+    lowest: dict[int, float] = {}
+    """By the day."""
+
+    def add(self, sharpness: float, at: datetime) -> None:
+        """Count one more picture."""
+        day = _step_of(at) // STEPS
+        self.pictures += 1
+        self.lowest[day] = min(self.lowest.get(day, sharpness), sharpness)
+        _forget_oldest(self.lowest)
 
 
 class _Series:
@@ -170,25 +188,27 @@ class _Series:
         self._before: PictureMeasures | None = None
         self._sharpness: _Sharpness | None = None
         self._was_read = False
-        self._lit: dict[int, datetime] = {}
-        """When there first was an ordinary picture, by the step of the day."""
-        self._accepted: set[tuple[str, int]] = set()
-        """What pictures may look like, by the step of the day: they did so before any did not."""
+        self._seen: dict[int, dict[int, frozenset[str]]] = {}
+        """What pictures looked like, by the step of the day and by the day."""
 
     def judge(self, picture: PictureMeasures, at: datetime) -> set[str]:
         """Return the verdicts on the next picture."""
         looks = {picture.look} if picture.look else self._compare(picture, at)
-        found = {look for look in looks if self._counts(look, picture, at)}
-        if not picture.look:
-            self._lit.setdefault(_step_of(at), at)
-        elif picture.look not in found | self.open:
-            self._accepted.add((picture.look, _step_of(at)))
+        days = self._days_before(at) if looks else {}
+        doubtful = {look for look in looks if self._is_doubtful(look, picture, days)}
+        found = {look for look in doubtful if look in self.open or self._is_news(look, days)}
         # Of a picture in which nothing is to be seen, nobody knows whether it is sharp again.
-        self.open = (self.open if picture.look else self.open & looks) | found
-        if not picture.look and Verdict.BLURRED not in looks:
-            self._sharpness = self._sharpness_with(picture, at)
+        self.open = self.open | found if picture.look else found
+        if not picture.look and Verdict.BLURRED not in doubtful:
+            if self._sharpness is None or self._sharpness.shape != picture.shape:
+                self._sharpness = _Sharpness(picture.shape, at)
+            self._sharpness.add(picture.sharpness, at)
         self._was_read = self._was_read or picture.look != Verdict.UNREADABLE
         self._before = picture
+        day, step = divmod(_step_of(at), STEPS)
+        seen = self._seen.setdefault(step, {})
+        seen[day] = _shared(seen.get(day, frozenset()) | looks | {picture.look})
+        _forget_oldest(seen)
         return found
 
     def _compare(self, picture: PictureMeasures, at: datetime) -> set[str]:
@@ -201,29 +221,52 @@ class _Series:
             return looks
         # The noise of a picture in little light counts as sharpness, and a day has all of its light.
         has_all_light = not self._has_nights or at - known.since >= A_DAY
-        if has_all_light and picture.sharpness < limit * known.lowest:
+        if has_all_light and picture.sharpness < limit * min(known.lowest.values()):
             looks.add(Verdict.BLURRED)
         return looks
 
-    def _sharpness_with(self, picture: PictureMeasures, at: datetime) -> _Sharpness:
-        known = self._sharpness
-        if known is None or known.shape != picture.shape:
-            return _Sharpness(picture.shape, at, 1, picture.sharpness)
-        return replace(known, pictures=known.pictures + 1, lowest=min(known.lowest, picture.sharpness))
+    def _days_before(self, at: datetime) -> dict[int, set[str]]:
+        """Return what pictures of this hour looked like, by how many days ago."""
+        days: dict[int, set[str]] = {}
+        for near in range(-NEAR, NEAR + 1):
+            day, step = divmod(_step_of(at) + near, STEPS)
+            for then, looks in self._seen.get(step, {}).items():
+                if ago := day - then:
+                    around = days.setdefault(ago, set())
+                    around |= looks
+                    if "" in looks:
+                        around |= _LIT if near == 0 else {_LIT_BEFORE if near < 0 else _LIT_AFTER}
+        return days
 
-    def _counts(self, look: str, picture: PictureMeasures, at: datetime) -> bool:
-        if look in (Verdict.SAME, Verdict.BLURRED):
-            return True
+    def _is_doubtful(self, look: str, picture: PictureMeasures, days: Mapping[int, set[str]]) -> bool:
         if look == Verdict.UNREADABLE:
             return self._was_read or PurePath(picture.file).suffix.lower() in ALWAYS_READ
-        if not self._has_nights:
+        if not self._follows_hours(look):
             return True
-        steps = [(_step_of(at) + ahead) % (A_DAY // BUCKET) for ahead in range(-NEAR, NEAR + 1)]
-        was_lit = any(step in self._lit and self._lit[step] <= at - AN_EARLIER_DAY for step in steps)
-        return was_lit and not any((look, step) in self._accepted for step in steps)
+        last = [days[ago] for ago in sorted(days)[:LAST_DAYS]]
+        was_otherwise = look == Verdict.BLURRED or any(looks >= _LIT and look not in looks for looks in last)
+        return was_otherwise and sum(look in looks for looks in last) < USUAL
+
+    def _is_news(self, look: str, days: Mapping[int, set[str]]) -> bool:
+        """Whether a picture may be the first of a doubt: not where the same hour was so the day before."""
+        comparable = (min(days, default=0), A_WEEK) if self._follows_hours(look) else ()
+        return not any(look in days.get(ago, ()) for ago in comparable)
+
+    def _follows_hours(self, look: str) -> bool:
+        return look == Verdict.BLURRED or (self._has_nights and look not in (Verdict.SAME, Verdict.UNREADABLE))
 
 
 def _step_of(at: datetime) -> int:
-    """Return the step of the day, by a time that knows no summer."""
-    there = at.astimezone(UTC)
-    return timedelta(hours=there.hour, minutes=there.minute) // BUCKET
+    """Return the step of a time, by a clock that knows no summer."""
+    return int(at.timestamp()) // int(BUCKET.total_seconds())
+
+
+def _forget_oldest(by_day: dict[int, Any]) -> None:
+    if len(by_day) > KEPT_DAYS:
+        del by_day[min(by_day)]
+
+
+@cache
+def _shared(looks: frozenset[str]) -> frozenset[str]:
+    """Return the one of all equal sets."""
+    return looks
