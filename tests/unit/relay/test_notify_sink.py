@@ -45,7 +45,7 @@ class World:
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
         self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
-        self.doubts = ()
+        self.doubts, self.is_stale = (), True
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -65,7 +65,9 @@ class World:
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
         seen = {"daemon": self.daemon, "targets": self.targets, "archived": self.archived, "doubts": self.doubts}
-        self.sink.update(StoreView(stored=stored, faults=self.faults, is_stale=bool(self.faults), **seen))
+        self.sink.update(
+            StoreView(stored=stored, faults=self.faults, is_stale=bool(self.faults) and self.is_stale, **seen)
+        )
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -134,6 +136,47 @@ def test_what_happened_before_the_first_start_counts_as_told(tmp_path, monkeypat
     world.restart()
     world.then(MINUTE, value=history("failed", "failed", "taken", "failed")[-1])
     assert [subject for _, subject in world.run(HOUR)] == ["slot 3 failed"]
+
+
+def test_a_foreign_file_in_the_archive_keeps_nobody_from_being_told(world):
+    """It may lie there for ever; only of an unknown store nobody knows what has happened before."""
+    world.faults = ("history/notes.json: timelapse_id: required, but missing",)
+    world.is_stale = False
+    world.restart()
+    play(world, "failed")
+    assert [subject for _, subject in world.run(30 * MINUTE)] == ["slot 0 failed"]
+
+
+@pytest.mark.parametrize("ledger", [None, b"damaged"], ids=["none", "damaged"])
+def test_at_the_first_start_the_status_says_that_an_unknown_store_is_waited_for(world, ledger):
+    """Nothing that happened before is news; what happens from then on is."""
+    if ledger is not None:
+        (world.directory / "notify.ledger").write_bytes(ledger)
+    value, world.value, world.faults = history("failed", "taken"), None, ("store.json: Input/output error",)
+    world.restart()
+    assert world.run(30 * MINUTE) == []
+    assert world.sink.status.trouble == "nothing is told until the store can be read"
+    world.then(31 * MINUTE, value=value[-1], faults=())
+    world.then(40 * MINUTE, value=history("failed", "taken", "failed")[-1])
+    assert [subject for _, subject in world.run(HOUR)] == ["slot 2 failed"]
+    assert world.sink.status.trouble == ""
+
+
+def test_an_archive_that_was_away_for_a_while_is_not_told_again(world):
+    """A disk that wasn't mounted has brought nothing new."""
+
+    class Archived(Struct):
+        path: Path = Path("old.json")
+        ended_at: None = None
+
+        def load(self):
+            return replace(taken(taken(timelapse(2))), id="old")
+
+    world.archived = (Archived(),)
+    world.restart()
+    world.then(2 * MINUTE, faults=("store.json: it is gone",), archived=())
+    world.then(4 * MINUTE, faults=(), archived=(Archived(),))
+    assert world.run(10 * MINUTE) == []
 
 
 def test_a_trouble_that_is_over_before_its_message_went_out_is_no_news(world):

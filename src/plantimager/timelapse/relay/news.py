@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldUpTo
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
@@ -101,11 +102,6 @@ class News(Struct, frozen=True):
         return (*dict.fromkeys([*map(str, begun), *(f"{trouble} is over" for trouble in over)]),)
 
 
-def name_of(timelapse: TimeLapse) -> str:
-    """Return what a timelapse is known by: a later one of the same id has other times."""
-    return f"{timelapse.id} {timelapse.schedule_times[0].isoformat() if timelapse.schedule_times else ''}"
-
-
 def begin_telling(view: StoreView) -> Told:
     """Return what counts as told at the very first start: all that has happened, but no trouble that lasts."""
     present = view.timelapse
@@ -124,7 +120,8 @@ def find_news(
     """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
     marks, losses, endings, is_well = dict(told.marks), list[Loss](), list[Ended](), False
     is_active = view.timelapse is not None and view.timelapse.state.is_active
-    looked_at = [store.path.name for store in view.archived if store.path.name in told.archived]
+    there = {store.path.name for store in view.archived}  # not where the disk is away
+    looked_at = [file for file in told.archived if file in there or view.faults]
     for file, timelapse in _timelapses(told, view):
         name = name_of(timelapse)
         looked_at += [file] if file else []

@@ -29,6 +29,11 @@ SOURCE_KEYS: Final = ("db_url", "api_token")
 """The keys of ``extra`` in which the community's controller keeps its database."""
 
 
+def name_of(timelapse: TimeLapse) -> str:
+    """Return what a timelapse is known by: a later one of the same id has other times."""
+    return f"{timelapse.id} {timelapse.schedule_times[0].isoformat() if timelapse.schedule_times else ''}"
+
+
 class DaemonFacts(Struct, frozen=True):
     """What the running daemon says of itself. It says nothing while it starts, and on a full disk."""
 
