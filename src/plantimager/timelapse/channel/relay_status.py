@@ -87,6 +87,9 @@ class RelayStatus(Struct, frozen=True, kw_only=True):
     pid: int
     targets: tuple[TargetStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
+    unended: str = ""
+    """The timelapse that the relay last saw in the store, by id and beginning, where it had not ended: so that the next
+    relay knows what a disk that isn't mounted should show."""
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:

@@ -15,7 +15,7 @@ from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -57,6 +57,8 @@ class ArchivedStore(Struct, frozen=True):
 
     path: Path
     timelapse_id: str
+    name: str
+    """That of `name_of`."""
     ended_at: datetime | None
     """The last time in its records."""
 
@@ -84,8 +86,13 @@ class StoreView(Struct, frozen=True):
     """How far each target of delivery is."""
     doubts: tuple[Doubt, ...] | None = None
     """About the pictures of the present timelapse; ``None`` where they aren't judged, or not yet."""
-    is_stale: bool = False
-    """Whether the present store is among what can't be read now."""
+    fault: str = ""
+    """That of the present store, which is among them; empty where it can be read."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the present store is among what can't be read now."""
+        return bool(self.fault)
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -105,8 +112,12 @@ class _Contents(Struct, frozen=True):
 class StoreViewReader:
     """Reads the store and the archive again where they have changed. One thread."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, unended: str = "") -> None:
+        """Read below ``places``; ``unended`` is what an earlier relay has seen."""
         self._places = places
+        self._present = _Contents()
+        self.unended = unended
+        """The name of the timelapse that was last seen in the store and had not ended; empty where there is none."""
         self._read: dict[Path, tuple[object, _Contents]] = {}
         self._merged_from: list[tuple[TakenScan, ...]] = []
         self._merged: tuple[TakenScan, ...] = ()
@@ -116,6 +127,7 @@ class StoreViewReader:
     def read(self, targets: Sequence[TargetStatus] = (), doubts: tuple[Doubt, ...] | None = None) -> StoreView:
         """Return what is there by now; ``targets`` and ``doubts`` are passed on."""
         present, archived = self._contents(self._places.store), [*map(self._contents, self._archive())]
+        present = self._last_known(present, archived)
         contents = [present, *archived]
         if [content.scans for content in contents] != self._merged_from:
             self._merged_from = [content.scans for content in contents]
@@ -131,8 +143,21 @@ class StoreViewReader:
             tuple(self.faults.values()),
             tuple(targets),
             doubts,
-            self._places.store in self.faults,
+            self.faults.get(self._places.store, ""),
         )
+
+    def _last_known(self, present: _Contents, archived: Iterable[_Contents]) -> _Contents:
+        """Return what the store says, or said before it vanished: no daemon removes one before its timelapse ends."""
+        store = self._places.store
+        if present.stored is not None:
+            timelapse = present.stored.timelapse
+            self._present, self.unended = present, name_of(timelapse) if timelapse.state.is_active else ""
+        elif self.unended and all(a.archived is None or a.archived.name != self.unended for a in archived):
+            name = self.unended.rpartition(" ")[0]
+            words = f"{store}: it is gone, and {name} has not ended: see whether its disk is mounted"
+            self.faults.setdefault(store, words)
+            return self._present
+        return present
 
     def _archive(self) -> list[Path]:
         try:
@@ -157,6 +182,8 @@ class StoreViewReader:
 
 def _load_contents(path: Path, *, is_present: bool) -> _Contents:
     loaded = load_timelapse(path)
+    if loaded is None and is_present and not path.parent.is_dir():
+        raise StoreError(path, "its directory isn't there")
     if loaded is None:
         return _Contents()
     timelapse = loaded.stored.timelapse
@@ -164,7 +191,8 @@ def _load_contents(path: Path, *, is_present: bool) -> _Contents:
         return _Contents(taken_scans_of(timelapse), stored=loaded.stored)
     times = [record.finished_at for record in timelapse.records.values() if record.finished_at is not None]
     times += [timelapse.ending.at] if timelapse.ending is not None else []
-    return _Contents(taken_scans_of(timelapse), archived=ArchivedStore(path, timelapse.id, max(times, default=None)))
+    archived = ArchivedStore(path, timelapse.id, name_of(timelapse), max(times, default=None))
+    return _Contents(taken_scans_of(timelapse), archived=archived)
 
 
 def _daemon_of(store: Path) -> DaemonFacts | None:
