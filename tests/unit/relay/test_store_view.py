@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from msgspec.structs import replace
 from notify_rig import AHEAD
 from relay_rig import RelayRig
 
@@ -101,12 +102,18 @@ def test_an_archived_timelapse_is_loaded_by_who_needs_it(rig, reader):
     assert found.load() is None
 
 
-def test_a_running_daemon_is_known_by_its_lock_and_its_own_word(rig, reader, lock):
+def test_a_running_daemon_is_known_by_its_lock_and_its_own_word(rig, lock, tmp_path):
     """What a daemon before it left behind says nothing of it."""
     view = {"pid": os.getpid(), "degraded": "disk full", "datasets": None, "clock": "not trusted", "rig": "standby"}
     live_path(rig.place.store).write_text(json.dumps(view))
+    reader = StoreViewReader(replace(rig.places, runtime=tmp_path))
     facts = reader.read().daemon
     assert (facts.is_live, facts.degraded, facts.datasets, facts.clock_trusted) == (True, "disk full", "", False)
+    live_path(rig.place.store).write_text(json.dumps(view | {"degraded": None}))
+    spare = tmp_path / "live"
+    spare.write_text(json.dumps(view | {"degraded": "read-only"}))  # where the disk took no write
+    assert reader.read().daemon.degraded == "read-only"
+    spare.unlink()
     live_path(rig.place.store).write_text(json.dumps(view | {"pid": 1}))
     assert not reader.read().daemon.is_live
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.live import read_live_of
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans, taken_scans_of
@@ -35,7 +35,7 @@ def name_of(timelapse: TimeLapse) -> str:
 
 
 class DaemonFacts(Struct, frozen=True):
-    """What the running daemon says of itself. It says nothing while it starts, and on a full disk."""
+    """What the running daemon says of itself. It says nothing while it starts."""
 
     pid: int
     is_live: bool = False
@@ -133,7 +133,7 @@ class StoreViewReader:
             self._merged_from = [content.scans for content in contents]
             found = {scan.key: scan for content in reversed(contents) for scan in content.scans}
             self._merged = tuple(sorted(found.values(), key=lambda scan: (scan.scheduled_at, scan.scan_id)))
-        daemon, stored = _daemon_of(self._places.store), present.stored
+        daemon, stored = _daemon_of(self._places), present.stored
         is_running = stored is not None and stored.timelapse.state is TimeLapseState.RUNNING
         return StoreView(
             TakenScans(self._merged, is_running and daemon is not None, _database(stored)),
@@ -195,12 +195,12 @@ def _load_contents(path: Path, *, is_present: bool) -> _Contents:
     return _Contents(taken_scans_of(timelapse), archived=archived)
 
 
-def _daemon_of(store: Path) -> DaemonFacts | None:
-    pid = running_daemon(store)
+def _daemon_of(places: Places) -> DaemonFacts | None:
+    pid = running_daemon(places.store)
     if pid is None:
         return None
-    live = read_live(store)
-    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
+    live = read_live_of(pid, places.store, places.control)
+    if not live:  # what there is was left by a daemon that was killed; the present one still starts
         return DaemonFacts(pid)
     words = {key: str(live.get(key) or "") for key in ("status", "rig", "driver", "trouble", "degraded", "datasets")}
     return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)
