@@ -95,6 +95,7 @@ def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
     assert rows(rigs.ctl("rigs"))["north"][-1].startswith("relay: notify: mail: no route to host, last worked ")
     lock.release()
     assert rows(rigs.ctl("rigs"))["north"][-1] == "–"
+    assert re.fullmatch(r"notify \S.*\d\d:\d\d, heartbeat \(not running\)", rows(rigs.ctl("rigs"))["north"][4])
 
 
 def test_doubtful_pictures_are_a_trouble_of_their_rig_and_have_a_line_in_its_status(rigs):

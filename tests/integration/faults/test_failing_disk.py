@@ -14,7 +14,10 @@ from daemon_process import DaemonProcess, NotifySocket, Place, statuses
 from disks import mounted, small_disk
 from failing_calls import failing
 from tiny_scan import configuration, definition
+from waiting import wait_until
 
+from plantimager.timelapse.relay.store_view import StoreViewReader
+from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path
 
@@ -124,8 +127,8 @@ def test_slot_waits_until_there_is_space_for_its_dataset(place: Place, tmp_path)
 
 
 @pytest.mark.system
-def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_path) -> None:
-    """As Linux does with a failing memory card: the file system becomes read-only at any moment."""
+def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_path, monkeypatch) -> None:
+    """As Linux does with a failing memory card, at any moment; the relay hears of it, too."""
     image = tmp_path / "card"
     with image.open("wb") as file:
         file.truncate(16 << 20)
@@ -133,10 +136,14 @@ def test_file_system_that_turned_read_only_is_degraded_too(place: Place, tmp_pat
     with mounted(place.storage, "-o", "loop,errors=remount-ro", str(image)):
         device = place.storage.stat().st_dev
         name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+        place.environment["XDG_RUNTIME_DIR"] = str(tmp_path)
+        monkeypatch.setenv("XDG_DATA_HOME", str(place.data))
         with begin(place, tmp_path / "scans", 3) as daemon:
             daemon.wait_for("scan_started: tl_0")
             Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("the card is worn out")
             assert "Read-only file system" in daemon.wait_for("store_not_saved: ")
+            reader = StoreViewReader(find_places(place.environment))
+            wait_until(lambda: reader.read().daemon.degraded, within=30, what="the daemon's word at the relay")
             daemon.wait_for("timelapse_completed: tl: 3 taken")
             assert daemon.stop() == 0
         assert load_timelapse(place.store).stored.timelapse.id == "tl"

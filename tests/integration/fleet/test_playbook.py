@@ -17,6 +17,28 @@ def changed(options):
 
 
 @pytest.mark.parametrize(
+    ("configuration", "is_there"),
+    [
+        ("", False),
+        ('driver = "grbl"\n[drivers.grbl]\nrelay_pin = 3\n', False),
+        ("# [relay.notify]\n# [relay]\n", False),
+        ("[relay]\n# notify = {}\n\n[drivers.grbl]\nport = 3\n", False),
+        ("[relay]", False),
+        ("[relay.notify]\n", True),
+        ("  [ relay . metrics ]\n", True),
+        ("relay.metrics = {}\n", True),
+        ("relay = { notify = {} }\n", True),
+        ('x = 1\n[relay]\nheartbeat.url = "https://x"\n', True),
+        ("[relay] # all\n\n  # of it\n  notify = {}\n", True),
+    ],
+)
+def test_a_relay_is_seen_however_its_tables_are_written(configuration, is_there):
+    """It would be switched off without a word."""
+    table = re.search(r"relay_table: '(.*)'", (FLEET / "ansible/rigs.yml").read_text())[1]
+    assert (re.search(table, configuration, re.MULTILINE) is not None) is is_there
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ('""', f'"{OURS} "'),

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from virtual_time import START, SYNCHRONISED, VirtualClock
 
-from plantimager.timelapse.channel.live import LiveFile, last_seen, live_path, read_last_sign, read_live
+from plantimager.timelapse.channel.live import LiveFile, last_seen, live_path, read_last_sign, read_live, read_live_of
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.store.schema import Logbook
 
@@ -37,6 +37,23 @@ def test_daemon_that_ended_by_itself_says_so(tmp_path):
     live.end(AT + MINUTE)
     assert read_last_sign(store) == LastSign(AT + MINUTE, has_ended=True)
     assert "status" not in read_live(store)
+
+
+def test_a_disk_that_takes_no_write_leaves_the_status_beside_the_control_socket(tmp_path):
+    """That the store can't be written is what it says then; afterwards it is where it was."""
+    store, control = tmp_path / "store.json", tmp_path / "run" / "control"
+    control.parent.mkdir()
+    live = LiveFile(store, control)
+    live.show({"pid": 7, "degraded": None}, AT)
+    fresh = live_path(store).with_name(f"{live_path(store).name}.new")
+    fresh.mkdir()
+    live.show({"pid": 7, "degraded": "disk full"}, AT + MINUTE)
+    assert read_live_of(7, store, control)["degraded"] == "disk full"
+    assert read_live_of(8, store, control) == {}
+    fresh.rmdir()
+    live.show({"pid": 7, "degraded": None}, AT + 2 * MINUTE)
+    assert read_live_of(7, store, control)["degraded"] is None
+    assert [*control.parent.iterdir()] == []
 
 
 def test_daemon_that_could_not_start_leaves_the_sign_of_the_one_before(tmp_path):

@@ -111,8 +111,8 @@ def ask_as(relay, uid, groups, **request):
 def test_targets_and_sinks_are_shown(relay):
     """The status as it is in memory, and the datasets that a target has not."""
     details = ask(relay, "status").details
-    assert [target["name"] for target in details["status"]["targets"]] == ["plantdb"]
-    assert [sink["name"] for sink in details["status"]["sinks"]] == ["heartbeat"]
+    assert [target["name"] for target in details["targets"]] == ["plantdb"]
+    assert [sink["name"] for sink in details["sinks"]] == ["heartbeat"]
     assert ask(relay, "deliver").message.splitlines() == [
         "1 of 2 delivered, 1 refused (plantdb), 0.00 GB",
         "  refused: tl_1 no",

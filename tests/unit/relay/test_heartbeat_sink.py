@@ -103,7 +103,7 @@ def test_a_store_that_can_not_be_read_any_more_is_a_failure_also_while_the_monit
     """Another timelapse may be in it."""
     ended = StoredTimelapse(timelapse(48).cancel(at(0), "ada", "wilted"), Logbook())
     known = StoreView(stored=ended, daemon=DAEMON)
-    unread = StoreView(stored=ended, daemon=DAEMON, faults=("store.json: Input/output error",), is_stale=True)
+    unread = StoreView(stored=ended, daemon=DAEMON, fault="store.json: Input/output error")
     pause = f"http://127.0.0.1:{receiver.port}/pause"
     heard, _ = beats(receiver, HOUR, (5 * MINUTE, unread), (9 * MINUTE, known), value=known, pause_url=pause)
     assert [path for _, path in heard] == ["/pause", "/fail?old=1", "/pause"]

@@ -23,10 +23,10 @@ AT = datetime.fromisoformat
 DISK = DiskUse(free=KEEP_FREE + 10_000_000, dataset=4_000_000)
 
 
-def view_of(*scans, daemon=None, targets=(), doubts=None, is_stale=False, **changes):
+def view_of(*scans, daemon=None, targets=(), doubts=None, fault="", **changes):
     """Return the view of a store with these scans."""
     stored = read(store_of(*scans, **changes))
-    return StoreView(stored=stored, daemon=daemon, targets=targets, doubts=doubts, is_stale=is_stale)
+    return StoreView(stored=stored, daemon=daemon, targets=targets, doubts=doubts, fault=fault)
 
 
 def samples_of(view, disk=DISK, rig="a", due_at=None):
@@ -142,7 +142,7 @@ def test_daemon_says_whether_it_is_degraded_and_trusts_the_clock():
     assert starting["timelapse_daemon_up",] == 1
     assert ("timelapse_store_degraded",) not in starting
     assert samples_of(view_of())["timelapse_daemon_up",] == 0
-    assert samples_of(view_of(is_stale=True))["timelapse_store_readable",] == 0
+    assert samples_of(view_of(fault="store.json: not JSON"))["timelapse_store_readable",] == 0
 
 
 def test_each_target_has_what_waits_for_it():

@@ -45,7 +45,7 @@ class World:
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
         self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
-        self.doubts = ()
+        self.doubts, self.is_stale = (), True
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -65,7 +65,8 @@ class World:
     def _show(self):
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
         seen = {"daemon": self.daemon, "targets": self.targets, "archived": self.archived, "doubts": self.doubts}
-        self.sink.update(StoreView(stored=stored, faults=self.faults, is_stale=bool(self.faults), **seen))
+        fault = self.faults[-1] if self.faults and self.is_stale else ""
+        self.sink.update(StoreView(stored=stored, faults=self.faults, fault=fault, **seen))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -134,6 +135,47 @@ def test_what_happened_before_the_first_start_counts_as_told(tmp_path, monkeypat
     world.restart()
     world.then(MINUTE, value=history("failed", "failed", "taken", "failed")[-1])
     assert [subject for _, subject in world.run(HOUR)] == ["slot 3 failed"]
+
+
+def test_a_foreign_file_in_the_archive_keeps_nobody_from_being_told(world):
+    """It may lie there for ever; only of an unknown store nobody knows what has happened before."""
+    world.faults = ("history/notes.json: timelapse_id: required, but missing",)
+    world.is_stale = False
+    world.restart()
+    play(world, "failed")
+    assert [subject for _, subject in world.run(30 * MINUTE)] == ["slot 0 failed"]
+
+
+@pytest.mark.parametrize("ledger", [None, b"damaged"], ids=["none", "damaged"])
+def test_at_the_first_start_the_status_says_that_an_unknown_store_is_waited_for(world, ledger):
+    """Nothing that happened before is news; what happens from then on is."""
+    if ledger is not None:
+        (world.directory / "notify.ledger").write_bytes(ledger)
+    value, world.value, world.faults = history("failed", "taken"), None, ("store.json: Input/output error",)
+    world.restart()
+    assert world.run(30 * MINUTE) == []
+    assert world.sink.status.trouble == "nothing is told until the store can be read"
+    world.then(31 * MINUTE, value=value[-1], faults=())
+    world.then(40 * MINUTE, value=history("failed", "taken", "failed")[-1])
+    assert [subject for _, subject in world.run(HOUR)] == ["slot 2 failed"]
+    assert world.sink.status.trouble == ""
+
+
+def test_an_archive_that_was_away_for_a_while_is_not_told_again(world):
+    """A disk that wasn't mounted has brought nothing new."""
+
+    class Archived(Struct):
+        path: Path = Path("old.json")
+        ended_at: None = None
+
+        def load(self):
+            return replace(taken(taken(timelapse(2))), id="old")
+
+    world.archived = (Archived(),)
+    world.restart()
+    world.then(2 * MINUTE, faults=("store.json: it is gone",), archived=())
+    world.then(4 * MINUTE, faults=(), archived=(Archived(),))
+    assert world.run(10 * MINUTE) == []
 
 
 def test_a_trouble_that_is_over_before_its_message_went_out_is_no_news(world):
@@ -355,16 +397,34 @@ def test_a_store_that_can_not_be_read_counts_as_it_was(world):
     assert "\nstore.json: Input/output error.\n" in world.sent[0][2]
 
 
+@pytest.mark.parametrize("after", [history("taken", "taken")[-1], timelapse(48).cancel(at(0), "ada", "wilted")])
 @pytest.mark.parametrize("before", [None, timelapse(48).cancel(at(0), "ada", "wilted")], ids=["unknown", "ended"])
-def test_a_store_that_can_not_be_read_may_have_slots_of_which_nothing_is_known(world, before):
+def test_a_store_that_can_not_be_read_may_have_slots_of_which_nothing_is_known(world, before, after):
     """That is told, and its end once."""
     world.run(MINUTE)
-    world.value, world.faults = before, ("store.json: Input/output error",)
+    world.value, world.faults = before, ("history/old.json: not JSON", "store.json: Input/output error")
     world.restart()
-    world.then(HOUR, value=history("taken", "taken")[-1], faults=())
+    world.then(HOUR, value=after, faults=())
     told = world.run(HOUR + 10 * MINUTE)
-    assert told == [(MINUTE, "the store can't be read"), (HOUR + MINUTE, "slots are recorded again")]
+    assert told == [(MINUTE, "the store can't be read"), (HOUR + MINUTE, "the store can be read again")]
     assert world.sent[0][2].startswith("The store can't be read: store.json: Input/output error.\nSince 08:00.\n")
+    assert "What to do: ls -l the file and its directory." in world.sent[0][2]
+    assert world.sent[1][2].startswith("The store can be read again.\n")
+
+
+def test_a_slot_that_is_overdue_is_so_until_the_store_says_another_thing(world):
+    """A relay that knows nothing of the store any more doesn't close what people were told of."""
+    play(world, "taken")
+    world.then(6 * MINUTE, daemon=None)
+    world.run(HOUR)
+    world.value, world.faults = None, ("store.json: it is gone",)
+    world.restart()
+    world.then(2 * HOUR, value=history("taken", "taken", "taken", "taken", "taken")[-1], faults=())
+    assert [subject for _, subject in world.run(2 * HOUR + 5 * MINUTE)] == [
+        "slot 1 is overdue",
+        "the store can't be read",
+        "slots are recorded again (and 1 more)",
+    ]
 
 
 def test_quiet_hours_that_end_in_the_hour_that_comes_twice_cost_no_work(tmp_path, monkeypatch):

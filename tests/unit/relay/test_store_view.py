@@ -4,6 +4,8 @@ import json
 import os
 
 import pytest
+from msgspec.structs import replace
+from notify_rig import AHEAD
 from relay_rig import RelayRig
 
 from plantimager.timelapse.channel.live import live_path
@@ -54,6 +56,39 @@ def test_only_a_fault_of_the_present_store_makes_the_view_stale(rig, reader, is_
     view = reader.read()
     assert len(view.faults) == 1
     assert view.is_stale is is_present
+    assert view.fault == (view.faults[0] if is_present else "")
+
+
+def test_a_store_that_vanishes_before_its_timelapse_has_ended_counts_as_it_was(rig, reader):
+    """Its disk isn't mounted; nobody has to believe that nothing is scheduled."""
+    rig.write_store(store_of(scan("tl_0"), schedule_times=AHEAD[:2]))
+    known = reader.read()
+    rig.place.store.unlink()
+    view = reader.read()
+    assert (view.stored, view.is_stale) == (known.stored, True)
+    assert view.fault.endswith(": it is gone, and tl has not ended: see whether its disk is mounted")
+    next_one = StoreViewReader(rig.places, reader.unended).read()
+    assert (next_one.timelapse, next_one.fault) == (None, view.fault)
+    rig.write_store(store_of(scan("tl_0"), schedule_times=AHEAD[:2]))
+    assert not reader.read().is_stale
+
+
+def test_a_store_that_is_gone_after_its_end_leaves_nothing_to_wait_for(rig, reader):
+    """Whether it ended there, or in the archive."""
+    rig.write_store(store_of(scan("tl_0"), schedule_times=AHEAD[:2]))
+    reader.read()
+    rig.place.store.rename(rig.places.history / "tl.json")
+    assert (reader.read().timelapse, reader.read().is_stale) == (None, False)
+    rig.write_store(store_of(scan("b_0"), schedule_times=AHEAD[:1], timelapse_id="b", state="completed"))
+    assert reader.read().timelapse.id == "b"
+    rig.place.store.unlink()
+    assert (reader.read().timelapse, reader.read().is_stale) == (None, False)
+
+
+def test_a_storage_directory_that_is_not_there_is_a_fault(rig, reader):
+    """A daemon makes it before its first store."""
+    rig.place.store.parent.rename(rig.place.store.parent.with_name("elsewhere"))
+    assert reader.read().fault.endswith("its directory isn't there")
 
 
 def test_an_archived_timelapse_is_loaded_by_who_needs_it(rig, reader):
@@ -67,12 +102,18 @@ def test_an_archived_timelapse_is_loaded_by_who_needs_it(rig, reader):
     assert found.load() is None
 
 
-def test_a_running_daemon_is_known_by_its_lock_and_its_own_word(rig, reader, lock):
+def test_a_running_daemon_is_known_by_its_lock_and_its_own_word(rig, lock, tmp_path):
     """What a daemon before it left behind says nothing of it."""
     view = {"pid": os.getpid(), "degraded": "disk full", "datasets": None, "clock": "not trusted", "rig": "standby"}
     live_path(rig.place.store).write_text(json.dumps(view))
+    reader = StoreViewReader(replace(rig.places, runtime=tmp_path))
     facts = reader.read().daemon
     assert (facts.is_live, facts.degraded, facts.datasets, facts.clock_trusted) == (True, "disk full", "", False)
+    live_path(rig.place.store).write_text(json.dumps(view | {"degraded": None}))
+    spare = tmp_path / "live"
+    spare.write_text(json.dumps(view | {"degraded": "read-only"}))  # where the disk took no write
+    assert reader.read().daemon.degraded == "read-only"
+    spare.unlink()
     live_path(rig.place.store).write_text(json.dumps(view | {"pid": 1}))
     assert not reader.read().daemon.is_live
 

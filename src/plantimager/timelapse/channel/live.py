@@ -1,7 +1,8 @@
 """The live status: a small file beside the store with what the daemon does now, for ``timelapsectl status``.
 
 It holds what is too short-lived for the store (a scan's progress, a save that fails). It is never fsynced. Once its
-process has ended it is void, but for its time: the last sign of life of that daemon.
+process has ended it is void, but for its time: the last sign of life of that daemon. While the disk takes no write it
+is beside the control socket instead, in memory: then above all somebody has to know.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.absence import LastSign
-from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.json_text import dumps, loads
 
 if TYPE_CHECKING:
@@ -29,18 +30,25 @@ def live_path(store: Path) -> Path:
     return store.with_name(f"{store.name}.live")
 
 
+def _spare_path(control: Path) -> Path:
+    """Return where the live status is while its disk takes no write."""
+    return control.with_name("live")
+
+
 class LiveFile:
     """The daemon's side of the live status. Side thread."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, control: Path | None = None) -> None:
+        """Write beside the ``store``, or else beside the ``control`` socket."""
         self.path = live_path(store)
+        self._spare = _spare_path(control) if control is not None else None
         self._fresh = self.path.with_name(f"{self.path.name}.new")
         self.before = read_last_sign(store)
         """That of the daemon before this one."""
         self._written: dict[str, Any] | None = None
 
     def show(self, view: dict[str, Any], at: datetime) -> None:
-        """Write ``view`` if it differs from the last one. A full disk is ignored: nothing depends on this file."""
+        """Write ``view`` if it differs from the last one. No disk error is raised: no schedule depends on this."""
         if view != self._written:
             self._written = view
             self._write({**view, "at": at.isoformat()})
@@ -53,15 +61,32 @@ class LiveFile:
             self._fresh.unlink(missing_ok=True)  # where it couldn't be written
 
     def _write(self, view: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
-            self._fresh.write_bytes(dumps(view))
+        content = dumps(view)
+        try:
+            self._fresh.write_bytes(content)
             self._fresh.replace(self.path)
+            if self._spare is not None:
+                self._spare.unlink(missing_ok=True)
+        except OSError:
+            if self._spare is not None:
+                with contextlib.suppress(OSError):
+                    replace_file(self._spare, content)
 
 
 def read_live(store: Path) -> dict[str, Any]:
     """Return the live status of a daemon; empty where there is none."""
+    return _read_view(live_path(store))
+
+
+def read_live_of(pid: int, store: Path, control: Path) -> dict[str, Any]:
+    """Return the live status of a running daemon, wherever it could write it; empty where it has written none."""
+    found = map(_read_view, (_spare_path(control), live_path(store)))
+    return next((view for view in found if view.get("pid") == pid), {})
+
+
+def _read_view(path: Path) -> dict[str, Any]:
     try:
-        view = loads(read_regular(live_path(store), MAX_LIVE_BYTES))
+        view = loads(read_regular(path, MAX_LIVE_BYTES))
     except (OSError, ValueError):
         return {}
     return view if isinstance(view, dict) else {}

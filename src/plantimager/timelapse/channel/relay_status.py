@@ -87,6 +87,13 @@ class RelayStatus(Struct, frozen=True, kw_only=True):
     pid: int
     targets: tuple[TargetStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
+    unended: str = ""
+    """The timelapse that the relay last saw in the store, by id and beginning, where it had not ended: so that the next
+    relay knows what a disk that isn't mounted should show."""
+    removed: tuple[str, ...] = ()
+    """A sentence on what retention has removed here; in an answer, not in the file."""
+    trial_seconds: float = 0.0
+    """The longest that a test message takes."""
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:

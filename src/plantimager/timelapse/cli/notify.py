@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_state
+from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_status
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.support.errors import EXIT_FAILED, ConfigurationError, TimelapsedError
 
@@ -28,18 +28,18 @@ def run_notify(options: argparse.Namespace, session: Session) -> int:
 
     """
     try:
-        state = relay_state(session)
+        status = relay_status(session)
     except RelayNotThere:
         _check_configured(session, is_test=options.test)
         raise
     if options.test:
-        answer = ask_relay(session, "test", {}, state.trial_seconds + PATIENCE)
+        answer = ask_relay(session, "test", {}, status.trial_seconds + PATIENCE)
         session.screen.write(*answer.message.splitlines())
         return EXIT_FAILED if answer.details.get("failed") else 0
-    if not state.status.sinks:
+    if not status.sinks:
         raise _nothing_configured()
     now = session.clock.now()
-    session.screen.write(*(sink.describe(now) for sink in state.status.sinks))
+    session.screen.write(*(sink.describe(now) for sink in status.sinks))
     return 0
 
 

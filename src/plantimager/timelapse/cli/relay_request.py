@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from plantimager.timelapse.channel.control_client import Server, ServerNotThere, connect
 from plantimager.timelapse.channel.lock import running_daemon
@@ -24,7 +25,7 @@ from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
@@ -39,20 +40,6 @@ class RelayNotThere(ServerNotThere):
 
 class RelayRefused(TimelapsedError):
     """The relay doesn't do what it is asked for."""
-
-
-class RelayState:
-    """What a running relay says of itself."""
-
-    def __init__(self, answer: Answer) -> None:
-        """Raise `RelayRefused` where that can't be understood."""
-        details = answer.details
-        try:
-            self.status = msgspec.convert(details["status"], RelayStatus, strict=False)
-            self.removed = [one_line(str(line)) for line in details["removed"]]
-            self.trial_seconds = float(details["trial_seconds"])
-        except (KeyError, TypeError, ValueError) as problem:
-            raise RelayRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
 
 
 def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: float | None = None) -> Answer:
@@ -77,39 +64,34 @@ def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: f
     return answer
 
 
-def relay_state(session: Session, within: float | None = None) -> RelayState:
+def relay_status(session: Session, within: float | None = None) -> RelayStatus:
     """Return what the relay says of itself; it raises what `ask_relay` does."""
-    return RelayState(ask_relay(session, "status", {}, within))
-
-
-def running_status(session: Session) -> RelayStatus | None:
-    """Return what a running relay says of itself, by its word, else by its file; ``None`` where neither is there."""
-    with suppress(TimelapsedError, OSError):
-        return relay_state(session, LOOK_SECONDS).status
-    directory = session.places.relay_state
-    with acting_as_owner(directory):
-        return read_relay_status(directory) if running_daemon(relay_status_path(directory)) else None
-
-
-def last_status(session: Session) -> RelayStatus | None:
-    """Return what the relay says of itself, or said when it last ran."""
-    status, directory = running_status(session), session.places.relay_state
-    with acting_as_owner(directory):
-        return status or read_relay_status(directory)
-
-
-def relay_lines(session: Session) -> Iterator[str]:
-    """Yield a sentence for each target and sink of the relay, by its word, else by its files."""
-    now = session.clock.now()
+    answer = ask_relay(session, "status", {}, within)
     try:
-        state = relay_state(session, LOOK_SECONDS)
-    except (TimelapsedError, OSError):
-        with acting_as_owner(session.places.relay_state):
-            found = [*describe_relay(session.places.relay_state, now)]
-        yield from found
-        return
-    yield from describe_status(state.status, now)
-    yield from state.removed
+        return msgspec.convert(answer.details, RelayStatus, strict=False)
+    except ValueError as problem:
+        raise RelayRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
+
+
+class RelayLook(Struct, frozen=True):
+    """What a relay says of itself, by its word, else by its files."""
+
+    status: RelayStatus | None
+    """Its last one where it doesn't run; ``None`` where there is none."""
+    runs: bool
+    lines: tuple[str, ...]
+    """A sentence for each target and sink."""
+
+
+def look_at_relay(session: Session) -> RelayLook:
+    """Ask the relay once, and read its files where it says nothing."""
+    now, directory = session.clock.now(), session.places.relay_state
+    with suppress(TimelapsedError, OSError):
+        status = relay_status(session, LOOK_SECONDS)
+        return RelayLook(status, True, (*describe_status(status, now), *map(one_line, status.removed)))
+    with acting_as_owner(directory):
+        runs = running_daemon(relay_status_path(directory)) is not None
+        return RelayLook(read_relay_status(directory), runs, (*describe_relay(directory, now),))
 
 
 def start_hint(session: Session) -> str:

@@ -19,7 +19,7 @@ from plantimager.timelapse.cli.known_rigs import (
     session_of,
     sessions_of_users,
 )
-from plantimager.timelapse.cli.relay_request import last_status, relay_lines, running_status
+from plantimager.timelapse.cli.relay_request import RelayLook, look_at_relay
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
@@ -57,6 +57,7 @@ class RigReport(Struct, frozen=True, kw_only=True):
     session: Session
     user: str | None
     """Whose own service it is."""
+    relay: RelayLook
     snapshot: StatusSnapshot | None = None
     service: ServiceState | None = None
     """Why no daemon runs."""
@@ -108,14 +109,17 @@ def _name(rig: str | None, user: str | None) -> str:
 
 def _report(name: str, user: str | None, session: Session) -> RigReport:
     """Return the report on one rig; what can't be read is said in its line."""
+    relay = look_at_relay(session)
     try:
         snapshot = SnapshotSource(session, ANSWER_SECONDS).take()
     except (TimelapsedError, OSError) as problem:
         service = None if user not in (None, _own_name()) else read_service_state(session)
-        return RigReport(name=name, session=session, user=user, service=service, error=one_line(str(problem)))
+        error = one_line(str(problem))
+        return RigReport(name=name, session=session, user=user, relay=relay, service=service, error=error)
     if snapshot.daemon is None and user in (None, _own_name()):  # the manager of another user isn't asked
         snapshot = replace_fields(snapshot, service=read_service_state(session))
-    return RigReport(name=name, session=session, user=user, snapshot=snapshot, service=snapshot.service)
+    service = snapshot.service
+    return RigReport(name=name, session=session, user=user, relay=relay, snapshot=snapshot, service=service)
 
 
 def _own_name() -> str:
@@ -168,8 +172,9 @@ def _trouble(report: RigReport) -> str:
             if note.startswith("definition ")
         )
         found += [*known, *map(snapshot.redact, of_definition)]
-    relay = running_status(report.session)
-    found += [] if relay is None else describe_troubles(relay, report.session.clock.now())
+    relay = report.relay
+    if relay.runs and relay.status is not None:
+        found += describe_troubles(relay.status, report.session.clock.now())
     if len(found) < 2:
         return found[0] if found else NOTHING
     return f"{found[0]} (and {len(found) - 1} more)"
@@ -187,9 +192,10 @@ def _table(reports: Sequence[RigReport], session: Session) -> list[str]:
 
 
 def _relay(report: RigReport) -> str:
-    """Return what is set up in the relay, and when it last worked."""
-    status = last_status(report.session)
-    return NOTHING if status is None else status.summary(report.session.clock.now()) or NOTHING
+    """Return what is set up in the relay, when it last worked, and whether it runs."""
+    relay = report.relay
+    words = relay.status.summary(report.session.clock.now()) if relay.status is not None else ""
+    return f"{words}{'' if relay.runs else ' (not running)'}" if words else NOTHING
 
 
 def _timelapse_id(report: RigReport) -> str:
@@ -198,8 +204,7 @@ def _timelapse_id(report: RigReport) -> str:
 
 
 def _as_json(report: RigReport) -> dict[str, Any]:
-    session, snapshot = report.session, report.snapshot
-    relay = last_status(session)
+    session, snapshot, relay = report.session, report.snapshot, report.relay.status
     return {
         "rig": session.places.rig,
         "scope": session.scope.value,
@@ -210,7 +215,7 @@ def _as_json(report: RigReport) -> dict[str, Any]:
         "last": _last(report),
         "trouble": _trouble(report),
         "error": report.error or None,
-        "relay": [*relay_lines(session)],
+        "relay": [*report.relay.lines],
         "doubtful": [] if relay is None else to_builtins(relay.doubts),
         "status": None if snapshot is None else snapshot_as_json(snapshot, 1),
     }

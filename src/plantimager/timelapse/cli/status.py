@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
-from plantimager.timelapse.cli.relay_request import last_status, relay_lines
+from plantimager.timelapse.cli.relay_request import look_at_relay
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
@@ -78,7 +78,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
     snapshot = replace(snapshot, aside=_find_aside(session, snapshot.timelapse), service=service)
     disk = _find_disk(session, snapshot.timelapse)
     if options.json:
-        relay = last_status(session)
+        relay = look_at_relay(session).status
         facts = {
             **snapshot_as_json(snapshot, options.records),
             "disk": None if disk is None else asdict(disk),
@@ -123,7 +123,7 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
 
 
 def _relay_lines(session: Session) -> list[str]:
-    return [f"relay: {line}" for line in relay_lines(session)]
+    return [f"relay: {line}" for line in look_at_relay(session).lines]
 
 
 def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | None:

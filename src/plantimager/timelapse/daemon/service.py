@@ -67,7 +67,8 @@ def _run(config_file: Path | None, rig: str | None) -> int:
     config = load_config(places)
     set_level(IDENTIFIER, config.log_level)
     notices = SideThread("notices")
-    daemon = Daemon(Host(places, SystemClock(), SideNotifier(os.environ, notices), LiveFile(places.store)), config)
+    live = LiveFile(places.store, places.control)
+    daemon = Daemon(Host(places, SystemClock(), SideNotifier(os.environ, notices), live), config)
     daemon.signals.install()
     try:
         return daemon.run()

@@ -28,3 +28,9 @@ ADVICE: Final[Mapping[NotifyEvent, str]] = {
         " lens; the same as before or unreadable: switch the camera off and on."
     ),
 }
+STORE_ADVICE: Final = (
+    "ls -l the file and its directory. It must be a regular file of the service's user (plant-imager for the system"
+    " service). After an I/O error look at"
+    " dmesg and copy what can be copied before anything else."
+)
+"""Of a store that can't be read."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer, Request, refusal_of
 from plantimager.timelapse.channel.control_server import ControlServer
@@ -41,7 +42,8 @@ def status_of(sinks: Sequence[Sink]) -> RelayStatus:
     found = [sink.status for sink in sinks]
     targets = tuple(status for status in found if isinstance(status, TargetStatus))
     others = tuple(status for status in found if isinstance(status, SinkStatus))
-    return RelayStatus(pid=os.getpid(), targets=targets, sinks=others)
+    trial_seconds = sum(sink.trial_seconds for sink in sinks if isinstance(sink, TrialSink))
+    return RelayStatus(pid=os.getpid(), targets=targets, sinks=others, trial_seconds=trial_seconds)
 
 
 class RelayControl:
@@ -85,12 +87,8 @@ class RelayControl:
     # --- looking ------------------------------------------------------------------------------------------
 
     def _show(self, _: Request) -> Answer:
-        details = {
-            "status": msgspec.to_builtins(status_of(self._sinks)),
-            "removed": [*describe_removed(self._places.relay_state)],
-            "trial_seconds": sum(sink.trial_seconds for sink in self._sinks if isinstance(sink, TrialSink)),
-        }
-        return Answer(accepted=True, message="", details=details)
+        status = replace(status_of(self._sinks), removed=(*describe_removed(self._places.relay_state),))
+        return Answer(accepted=True, message="", details=msgspec.to_builtins(status))
 
     def _list(self, _: Request) -> Answer:
         directory, status, now = self._places.relay_state, status_of(self._sinks), self._clock.now()

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldUpTo
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
@@ -35,6 +36,9 @@ OF_PICTURES: Final = f"{NotifyEvent.DOUBTFUL} "
 """The beginning of the troubles with pictures, each of which is a doubt by its name."""
 OF_SLOTS: Final = (NotifyEvent.OVERDUE, NotifyEvent.RIG_NOT_READY)
 """The troubles that end silently with their timelapse, or with losses that are told instead."""
+STORE: Final = "store"
+UNREADABLE: Final = f"{NotifyEvent.OVERDUE} {STORE}"
+"""The trouble that nobody knows what is scheduled, since the store can't be read."""
 STUCK_AFTER: Final = timedelta(days=1)
 
 
@@ -62,7 +66,7 @@ class Trouble(Struct, frozen=True):
 
     kind: NotifyEvent
     what: str
-    """The part that has it, where there may be several: the name of a target."""
+    """The part that has it, where there may be several: the name of a target, or `STORE`."""
     why: str
     since: datetime
     doubt: Doubt | None = None
@@ -101,11 +105,6 @@ class News(Struct, frozen=True):
         return (*dict.fromkeys([*map(str, begun), *(f"{trouble} is over" for trouble in over)]),)
 
 
-def name_of(timelapse: TimeLapse) -> str:
-    """Return what a timelapse is known by: a later one of the same id has other times."""
-    return f"{timelapse.id} {timelapse.schedule_times[0].isoformat() if timelapse.schedule_times else ''}"
-
-
 def begin_telling(view: StoreView) -> Told:
     """Return what counts as told at the very first start: all that has happened, but no trouble that lasts."""
     present = view.timelapse
@@ -124,7 +123,8 @@ def find_news(
     """Return the news of ``wanted`` events; ``onsets`` are those of `onsets_of`."""
     marks, losses, endings, is_well = dict(told.marks), list[Loss](), list[Ended](), False
     is_active = view.timelapse is not None and view.timelapse.state.is_active
-    looked_at = [store.path.name for store in view.archived if store.path.name in told.archived]
+    there = {store.path.name for store in view.archived}  # not where the disk is away
+    looked_at = [file for file in told.archived if file in there or view.faults]
     for file, timelapse in _timelapses(told, view):
         name = name_of(timelapse)
         looked_at += [file] if file else []
@@ -153,7 +153,8 @@ def find_news(
     if known is not None and is_well and is_active:
         recoveries.append(Recovery(LOSSES, known.since, known.lost + n_lost))
     if not is_well and is_active and (known is not None or losses):
-        since = known.since if known is not None else _first_time(losses)
+        first = (loss.timelapse.schedule_times[loss.slots[0]] for loss in losses)
+        since = known.since if known is not None else min(first)
         opened[LOSSES] = OpenTrouble(since, (known.lost if known is not None else 0) + n_lost)
     after = replace(
         told,
@@ -237,10 +238,6 @@ def _ends_well(found: Iterable[events.Event]) -> bool:
     return taken > max(closed, default=-1)
 
 
-def _first_time(losses: Iterable[Loss]) -> datetime:
-    return min(loss.timelapse.schedule_times[loss.slots[0]] for loss in losses)
-
-
 # --- troubles that last ---------------------------------------------------------------------------------
 
 
@@ -264,8 +261,8 @@ def _troubles(
     timelapse = view.timelapse
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
         yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[timelapse.next_idx])
-    elif judgement.state is ScheduleState.OVERDUE and view.faults:
-        yield Trouble(NotifyEvent.OVERDUE, "", view.faults[0], onsets.get(NotifyEvent.OVERDUE, now))
+    elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
+        yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
         why, since = timelapse.current.error_text, timelapse.schedule_times[timelapse.next_idx]
         yield Trouble(NotifyEvent.RIG_NOT_READY, "", why, since)
@@ -293,8 +290,10 @@ def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:
     """Whether nothing says that a trouble is over: its witness isn't there."""
     if trouble in (NotifyEvent.DEGRADED, NotifyEvent.DATASETS):
         return view.daemon is None or not view.daemon.is_live
+    if trouble == UNREADABLE:
+        return view.is_stale
     if trouble in OF_SLOTS:
-        return judgement.state is ScheduleState.UNKNOWN
+        return judgement.state is ScheduleState.UNKNOWN or (view.is_stale and view.timelapse is None)
     if trouble.startswith(OF_PICTURES):
         return view.doubts is None
     return trouble.partition(" ")[2] not in [target.name for target in view.targets]

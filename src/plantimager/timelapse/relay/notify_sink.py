@@ -111,8 +111,9 @@ class NotifySink:
         except OSError:
             return None, LEDGER_WAIT
         if told is None:
-            if view.faults:
-                return None, None  # what has happened before isn't known yet
+            if view.is_stale:  # what has happened before isn't known yet
+                self._outbox.report_unknown()
+                return None, None
             self._outbox.keep(begin_telling(view))
             return self._look(view)
         now, judgement = clock.now(), self._watch.judge(view)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
-from plantimager.timelapse.relay.advice import ADVICE
-from plantimager.timelapse.relay.news import LOSSES
+from plantimager.timelapse.relay.advice import ADVICE, STORE_ADVICE
+from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
 from plantimager.timelapse.relay.schedule_watch import describe_service
 from plantimager.timelapse.relay.told import Message
 from plantimager.timelapse.settings.relay_config import NotifyEvent, Verdict
@@ -64,6 +64,7 @@ COSTS: Final = {
 RECOVERIES: Final = {
     LOSSES: "slots are taken again",
     NotifyEvent.OVERDUE: "slots are recorded again",
+    UNREADABLE: "the store can be read again",
     NotifyEvent.RIG_NOT_READY: "the rig is ready again",
     NotifyEvent.DEGRADED: "the store is written again",
     NotifyEvent.DATASETS: "datasets are written again",
@@ -148,23 +149,23 @@ def _loss_sentence(loss: Loss, now: datetime) -> str:
 
 def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, str]:
     since, timelapse = f"Since {format_local_time(alarm.since, now)}.", view.timelapse
-    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None and not alarm.why:
+    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None and alarm.what != STORE:
         slot = f"slot {timelapse.next_idx}"
         what = f"{timelapse.id}: {slot} was due at {format_local_time(alarm.since, now)} and has no record."
         late = _slots_too_late(timelapse, now, is_scanning=view.taken.is_scanning)
         cost = f"{format_count(late, 'slot')} can't be taken in time any more." if late else "No slot is lost yet."
-        known = [describe_service(view.daemon), *(f"{one_line(fault)}." for fault in view.faults[:1])]
+        known = [describe_service(view.daemon), *([f"{_reason(view.fault)}."] if view.is_stale else [])]
         text = _lines(what, *known, cost, _so_far(timelapse), _advice(alarm.kind))
         return f"{slot} is overdue", text
-    what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what else ''}"
-    why = _reason(alarm.why)
+    what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what not in ('', STORE) else ''}"
+    why, advice = _reason(alarm.why), STORE_ADVICE if alarm.what == STORE else ADVICE[alarm.kind]
     return ALARMS[alarm.kind], _lines(
-        f"{what}{f': {why}' if why else ''}.", since, COSTS[alarm.kind], _advice(alarm.kind)
+        f"{what}{f': {why}' if why else ''}.", since, COSTS[alarm.kind], f"What to do: {advice}"
     )
 
 
 def _recovery_part(recovery: Recovery, now: datetime) -> tuple[str, str]:
-    trouble, _, what = recovery.trouble.partition(" ")
+    trouble, _, what = recovery.trouble.partition(" ") if recovery.trouble != UNREADABLE else (UNREADABLE, "", "")
     words = RECOVERIES[trouble]
     lasted = (
         f"The trouble began at {format_local_time(recovery.since, now)} ({format_duration(now - recovery.since)} ago)"

@@ -97,6 +97,10 @@ class Outbox:
             self.told = told
         return told
 
+    def report_unknown(self) -> None:
+        """Say in the status that nothing is told yet: what has happened before the first look isn't known."""
+        self._ledger_trouble = "nothing is told until the store can be read"
+
     def keep(self, told: Told) -> None:
         """Put what was told on disk; where that is refused it counts until the relay stops."""
         if told == self.told:

@@ -8,7 +8,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.channel.relay_status import doubts_of, write_relay_status
+from msgspec.structs import replace
+
+from plantimager.timelapse.channel.relay_status import doubts_of, read_relay_status, write_relay_status
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.control import status_of
 from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
@@ -51,7 +53,8 @@ class Relay:
 
     def __init__(self, places: Places, notifier: Notifier, stop: threading.Event, wakeup: Wakeup) -> None:
         self._places, self._notifier, self._stop, self._wakeup = places, notifier, stop, wakeup
-        self._reader = StoreViewReader(places)
+        before = read_relay_status(places.relay_state)
+        self._reader = StoreViewReader(places, before.unended if before is not None else "")
         self._faults: dict[Path, str] = {}
         self._shown: RelayStatus | None = None
 
@@ -106,7 +109,7 @@ class Relay:
         return view
 
     def _show(self, sinks: Sequence[Sink]) -> None:
-        status = status_of(sinks)
+        status = replace(status_of(sinks), unended=self._reader.unended)
         if status != self._shown:
             self._shown = status
             write_relay_status(self._places.relay_state, status)

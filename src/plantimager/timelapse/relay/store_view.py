@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.channel.live import read_live
+from plantimager.timelapse.channel.live import read_live_of
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans, taken_scans_of
@@ -15,7 +15,7 @@ from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -29,8 +29,13 @@ SOURCE_KEYS: Final = ("db_url", "api_token")
 """The keys of ``extra`` in which the community's controller keeps its database."""
 
 
+def name_of(timelapse: TimeLapse) -> str:
+    """Return what a timelapse is known by: a later one of the same id has other times."""
+    return f"{timelapse.id} {timelapse.schedule_times[0].isoformat() if timelapse.schedule_times else ''}"
+
+
 class DaemonFacts(Struct, frozen=True):
-    """What the running daemon says of itself. It says nothing while it starts, and on a full disk."""
+    """What the running daemon says of itself. It says nothing while it starts."""
 
     pid: int
     is_live: bool = False
@@ -52,6 +57,8 @@ class ArchivedStore(Struct, frozen=True):
 
     path: Path
     timelapse_id: str
+    name: str
+    """That of `name_of`."""
     ended_at: datetime | None
     """The last time in its records."""
 
@@ -79,8 +86,13 @@ class StoreView(Struct, frozen=True):
     """How far each target of delivery is."""
     doubts: tuple[Doubt, ...] | None = None
     """About the pictures of the present timelapse; ``None`` where they aren't judged, or not yet."""
-    is_stale: bool = False
-    """Whether the present store is among what can't be read now."""
+    fault: str = ""
+    """That of the present store, which is among them; empty where it can be read."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the present store is among what can't be read now."""
+        return bool(self.fault)
 
     @property
     def timelapse(self) -> TimeLapse | None:
@@ -100,8 +112,12 @@ class _Contents(Struct, frozen=True):
 class StoreViewReader:
     """Reads the store and the archive again where they have changed. One thread."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, unended: str = "") -> None:
+        """Read below ``places``; ``unended`` is what an earlier relay has seen."""
         self._places = places
+        self._present = _Contents()
+        self.unended = unended
+        """The name of the timelapse that was last seen in the store and had not ended; empty where there is none."""
         self._read: dict[Path, tuple[object, _Contents]] = {}
         self._merged_from: list[tuple[TakenScan, ...]] = []
         self._merged: tuple[TakenScan, ...] = ()
@@ -111,12 +127,13 @@ class StoreViewReader:
     def read(self, targets: Sequence[TargetStatus] = (), doubts: tuple[Doubt, ...] | None = None) -> StoreView:
         """Return what is there by now; ``targets`` and ``doubts`` are passed on."""
         present, archived = self._contents(self._places.store), [*map(self._contents, self._archive())]
+        present = self._last_known(present, archived)
         contents = [present, *archived]
         if [content.scans for content in contents] != self._merged_from:
             self._merged_from = [content.scans for content in contents]
             found = {scan.key: scan for content in reversed(contents) for scan in content.scans}
             self._merged = tuple(sorted(found.values(), key=lambda scan: (scan.scheduled_at, scan.scan_id)))
-        daemon, stored = _daemon_of(self._places.store), present.stored
+        daemon, stored = _daemon_of(self._places), present.stored
         is_running = stored is not None and stored.timelapse.state is TimeLapseState.RUNNING
         return StoreView(
             TakenScans(self._merged, is_running and daemon is not None, _database(stored)),
@@ -126,8 +143,21 @@ class StoreViewReader:
             tuple(self.faults.values()),
             tuple(targets),
             doubts,
-            self._places.store in self.faults,
+            self.faults.get(self._places.store, ""),
         )
+
+    def _last_known(self, present: _Contents, archived: Iterable[_Contents]) -> _Contents:
+        """Return what the store says, or said before it vanished: no daemon removes one before its timelapse ends."""
+        store = self._places.store
+        if present.stored is not None:
+            timelapse = present.stored.timelapse
+            self._present, self.unended = present, name_of(timelapse) if timelapse.state.is_active else ""
+        elif self.unended and all(a.archived is None or a.archived.name != self.unended for a in archived):
+            name = self.unended.rpartition(" ")[0]
+            words = f"{store}: it is gone, and {name} has not ended: see whether its disk is mounted"
+            self.faults.setdefault(store, words)
+            return self._present
+        return present
 
     def _archive(self) -> list[Path]:
         try:
@@ -152,6 +182,8 @@ class StoreViewReader:
 
 def _load_contents(path: Path, *, is_present: bool) -> _Contents:
     loaded = load_timelapse(path)
+    if loaded is None and is_present and not path.parent.is_dir():
+        raise StoreError(path, "its directory isn't there")
     if loaded is None:
         return _Contents()
     timelapse = loaded.stored.timelapse
@@ -159,15 +191,16 @@ def _load_contents(path: Path, *, is_present: bool) -> _Contents:
         return _Contents(taken_scans_of(timelapse), stored=loaded.stored)
     times = [record.finished_at for record in timelapse.records.values() if record.finished_at is not None]
     times += [timelapse.ending.at] if timelapse.ending is not None else []
-    return _Contents(taken_scans_of(timelapse), archived=ArchivedStore(path, timelapse.id, max(times, default=None)))
+    archived = ArchivedStore(path, timelapse.id, name_of(timelapse), max(times, default=None))
+    return _Contents(taken_scans_of(timelapse), archived=archived)
 
 
-def _daemon_of(store: Path) -> DaemonFacts | None:
-    pid = running_daemon(store)
+def _daemon_of(places: Places) -> DaemonFacts | None:
+    pid = running_daemon(places.store)
     if pid is None:
         return None
-    live = read_live(store)
-    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
+    live = read_live_of(pid, places.store, places.control)
+    if not live:  # what there is was left by a daemon that was killed; the present one still starts
         return DaemonFacts(pid)
     words = {key: str(live.get(key) or "") for key in ("status", "rig", "driver", "trouble", "degraded", "datasets")}
     return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)

@@ -90,8 +90,8 @@ class NotifySettings(Struct, frozen=True):
     """The table ``[relay.notify]``: whom the relay tells of what, by any service that apprise knows."""
 
     urls_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``notify``")] = None
-    """A file with the services, one URL of apprise a line, such as "ntfy://ntfy.sh/my-topic"; only the service can read
-    it (mode 0600), since the URLs are secrets. They are in this file or in the credential ``notify`` of the unit
+    """A file with the services, one URL of apprise a line, such as "ntfys://ntfy.sh/my-topic"; only the service can
+    read it (mode 0600), since the URLs are secrets. They are in this file or in the credential ``notify`` of the unit
     (LoadCredential=), never in timelapsed.toml."""
     events: Annotated[tuple[NotifyEvent, ...], Key(event_words, absent="all of them")] = ALL_EVENTS
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
