@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import socket
 import threading
 
@@ -73,13 +74,33 @@ def client_of(url):
         (f"http://{'a' * 70}", "t"),
         ("db.example.org:5000", "t"),
         ("http://127.0.0.1:99999", "t"),
-        ("http://127.0.0.1:1", "ä\n"),
     ],
 )
 def test_a_url_or_a_token_that_is_none_is_an_unreachable_server(url, token):
     """As the community's controller may have left them in the store."""
     with pytest.raises(Unreachable):
         PlantDbClient(url, Account(token=token), 1, threading.Event()).call("GET", "/scans")
+
+
+@pytest.mark.parametrize("token", ["t0ken-secret\n", "ä-t0ken-secret", "t0ken secret"])
+def test_a_token_that_fits_no_header_is_never_repeated(token):
+    """It was written into the store with a newline, perhaps, or comes from a server that is none of PlantDB."""
+    with Answering(200, {}, b"{}", login=(200, {}, json.dumps({"access_token": token}).encode())) as server:
+        for account in (Account(token=token), Account("rig", PASSWORD)):
+            with pytest.raises(Unreachable) as problem:
+                PlantDbClient(server.url, account, 5, threading.Event()).call("GET", "/scans")
+            assert "characters that no token has" in str(problem.value)
+            assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "n_logins"), [("Not enough segments", 2), ("no segments of the picture were found", 1)]
+)
+def test_a_500_asks_for_a_login_only_where_it_speaks_of_the_token(words, n_logins):
+    """Any other is a fault of the server with this dataset, which doesn't stop the rest."""
+    with Answering(500, {}, json.dumps({"error": words}).encode()) as server, contextlib.suppress(Unreachable):
+        client_of(server.url).call("GET", "/scans")
+    assert sum(request.endswith("/login") for request in server.requests) == n_logins
 
 
 @pytest.mark.parametrize(

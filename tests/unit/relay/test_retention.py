@@ -15,9 +15,10 @@ from relay_rig import take_dataset
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.datasets.set_aside import removal_name
+from plantimager.timelapse.relay import other_copies as module_of_copies
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.backlog import Backlog
-from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.retention import RetentionSink
 from plantimager.timelapse.relay.sealed_dataset import read_sealed
@@ -37,8 +38,13 @@ ALL = RetentionRules(keep=timedelta(days=1))
 class Clock(SystemClock):
     is_synchronised = True
 
+    passed = 0.0
+
     def now(self):
         return NOW
+
+    def monotonic(self):
+        return super().monotonic() + self.passed
 
     def evidence(self):
         return ClockEvidence(self.is_synchronised, set_from_rtc=False, detail="")
@@ -66,7 +72,8 @@ class World:
 
     def make(self, rules=ALL, deliveries=None):
         ledgers = {name: Ledger(ledger.path, ledger._place_in) for name, ledger in self.ledgers.items()}
-        return RetentionSink(rules, ledgers, self.removed.path, OWNER, self.host, deliveries or {})
+        deliveries = {name: Target(lambda _: "") for name in ledgers} | (deliveries or {})
+        return RetentionSink(rules, ledgers, self.removed.path, OWNER, self.host, deliveries)
 
     def remove(self, rules=ALL):
         """Make one pass of a new relay; return which slots are still here."""
@@ -176,23 +183,30 @@ def test_a_rule_by_which_nothing_is_ever_removed_is_said_once(world, said, about
 
 
 class Target:
-    """A target that has what ``has`` says, or raises it."""
+    """A target that answers what ``answer`` says of a directory, or raises it."""
 
-    def __init__(self, has):
-        self.has = has
+    def __init__(self, answer, *, polite=False):
+        self.answer, self.polite = answer, polite
+        self.n_closed = self.n_asked = 0
 
-    def still_has(self, directory, _scan, _taken, _pace):
+    def doubt(self, directory, _scan, _taken, pace):
         assert (directory / "timelapsed.json").exists()
-        if isinstance(self.has, Exception):
-            raise self.has
-        return self.has(directory)
+        self.n_asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if pace.interruption:
+            raise Interrupted(pace.interruption)
+        return self.answer(directory)
+
+    def close(self):
+        self.n_closed += 1
 
 
 def test_a_target_whose_directory_is_this_very_one_has_no_copy(world, said):
     """It has the dataset no more once that has another name here; it stays under its own."""
     world.deliver(0, 1, 2)
-    itself = Target(lambda _: (world.datasets / "tl_0").exists())
-    sink = world.make(deliveries={"plantdb": Target(lambda _: True), "lab": itself})
+    itself = Target(lambda _: "" if (world.datasets / "tl_0").exists() else LOST)
+    sink = world.make(deliveries={"lab": itself})
     sink.remove_due(TakenScans(world.scans[:1]), is_clock_trusted=True)
     assert world.here() == [0, 1, 2]
     why = "tl_0 stays here: lab doesn't have it any more, or has it in this very directory"
@@ -201,12 +215,63 @@ def test_a_target_whose_directory_is_this_very_one_has_no_copy(world, said):
     assert not world.removed.path.exists()
 
 
-@pytest.mark.parametrize("trouble", [Unreachable("no route to host"), ServerFailed("500")])
-def test_a_target_that_cannot_be_asked_had_it_verified(world, trouble):
-    """A disk that is short for weeks without a network would cost time points."""
+def test_without_an_answer_nothing_goes_and_it_is_said_once(world, said):
+    """The target may be this very directory; a disk that fills up costs time points, which no copy makes up for."""
     world.deliver(0, 1)
-    world.make(deliveries={"lab": Target(trouble)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    lab = Target(Unreachable("no route to host"))
+    sink = world.make(RetentionRules(keep_free=1 << 60), deliveries={"lab": lab})
+    for _ in range(3):
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+    why = "nothing is removed while lab can't be asked whether it has it still: no route to host"
+    assert [word for word, _ in said] == ["datasets_kept"]
+    assert said[0][1].startswith(f"{why}; less than ")
+    assert lab.n_asked == 1, "a dataset is read and renamed for each question"
+    lab.answer = lambda _: ""
+    world.host.clock.passed += module_of_copies.ASK_AGAIN
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
     assert world.here() == [2]
+
+
+def test_a_target_that_fails_with_one_dataset_keeps_only_that(world, said):
+    """The others go."""
+    world.deliver(0, 1)
+
+    def fail(directory):
+        if ".tl_0." in directory.name:
+            raise ServerFailed("500")
+        return ""
+
+    world.make(deliveries={"lab": Target(fail)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [0, 2]
+    assert ("datasets_kept", "tl_0 stays here: lab doesn't say whether it has it: 500") in said
+
+
+def test_a_question_that_fails_in_any_way_gives_the_dataset_its_name_back(world):
+    """Also by a mistake of ours."""
+    world.deliver(0)
+    lab = Target(RuntimeError("a mistake"))
+    with pytest.raises(RuntimeError):
+        world.make(deliveries={"lab": lab}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+    assert lab.n_closed == 1
+
+
+def test_a_polite_target_is_not_asked_during_a_scan(world):
+    """The dataset has its own name meanwhile."""
+    world.deliver(0)
+    lab = Target(lambda _: "", polite=True)
+    sink = world.make(deliveries={"lab": lab})
+    taken = TakenScans(world.scans, is_scanning=True)
+    sink.update(StoreView(taken))
+    thread = threading.Thread(target=sink.remove_due, args=[taken], kwargs={"is_clock_trusted": True})
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert world.here() == [0, 1, 2]
+    world.host.stop.set()
+    thread.join(10)
+    assert (world.here(), lab.n_asked) == ([0, 1, 2], 0)
 
 
 def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
@@ -222,17 +287,61 @@ def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
     assert not [sentence for _, sentence in said if "stops" in sentence]
 
 
-def test_killed_before_the_target_was_asked_it_is_asked_at_the_next_start(world, said):
-    """Until then the dataset is whole under another name."""
-    world.deliver(0)
-    scan = world.scans[0]
+def set_aside(world, slot):
+    """Leave a dataset as a kill does while a target is asked; return where it is."""
+    scan = world.scans[slot]
     aside = world.datasets / removal_name(scan.scan_id, scan.key, OWNER)
-    (world.datasets / "tl_0").rename(aside)
-    world.make(deliveries={"lab": Target(lambda _: False)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
-    assert read_sealed(aside, scan)
-    assert f"{aside.name} isn't deleted: lab doesn't have it any more" in said[0][1]
-    world.make(deliveries={"lab": Target(lambda _: True)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
-    assert not aside.exists()
+    (world.datasets / scan.scan_id).rename(aside)
+    return aside
+
+
+@pytest.mark.parametrize("lab", [Unreachable("no network"), lambda _: LOST])
+def test_killed_while_a_target_was_asked_it_has_its_name_back_at_the_next_start(world, said, lab):
+    """And is judged anew, by rule, clock, ledgers and targets."""
+    world.deliver(0)
+    set_aside(world, 0)
+    world.make(deliveries={"lab": Target(lab)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+    assert read_sealed(world.datasets / "tl_0", world.scans[0])
+    assert not world.removed.path.exists()
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_what_was_only_renamed_is_not_deleted_against_ledger_and_clock(world, said, is_forgotten):
+    """A person may have had a ledger forget it meanwhile."""
+    world.deliver(0)
+    set_aside(world, 0)
+    if is_forgotten:
+        for ledger in world.ledgers.values():
+            ledger.record(LedgerEntry(world.scans[0].key, Outcome.FORGOTTEN, "2026"))
+    world.make().remove_due(TakenScans(world.scans), is_clock_trusted=is_forgotten)
+    assert world.here() == [0, 1, 2]
+    assert said == []
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_a_deletion_that_was_begun_is_finished_and_reported(world, said, is_recorded):
+    """It has begun where it is recorded, or its receipt is gone."""
+    world.deliver(0)
+    aside = set_aside(world, 0)
+    if is_recorded:
+        world.removed.record(LedgerEntry(world.scans[0].key, Outcome.REMOVED, "2026", why="lab"))
+    else:
+        (aside / "timelapsed.json").unlink()
+    lab = Target(Unreachable("no network"))
+    world.make(deliveries={"lab": lab}).remove_due(TakenScans(world.scans), is_clock_trusted=False)
+    assert world.here() == [1, 2]
+    assert said[0][1].startswith("1 dataset (tl_0), 0 MB, ")
+
+
+def test_a_name_that_was_given_away_meanwhile_is_not_taken_back(world, said):
+    """Another dataset stands there; both stay."""
+    world.deliver(0)
+    aside = set_aside(world, 0)
+    shutil.copytree(aside, world.datasets / "tl_0")
+    world.make().remove_due(TakenScans(world.scans), is_clock_trusted=False)
+    assert read_sealed(aside, world.scans[0])
+    assert said[0][1].startswith(f"{aside.name} is left: ")
 
 
 def test_a_raw_file_that_one_target_has_is_no_reason_to_stay(world, said):

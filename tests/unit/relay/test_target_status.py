@@ -5,7 +5,7 @@ from datetime import timedelta
 from pending import taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger, Outcome
-from plantimager.timelapse.relay.backlog import GONE_AGAIN, Backlog
+from plantimager.timelapse.relay.backlog import FAILED_AGAIN, GONE_AGAIN, Backlog
 from plantimager.timelapse.support.clock import SystemClock
 
 
@@ -36,3 +36,19 @@ def test_what_is_gone_or_refused_does_not_wait(tmp_path):
     backlog.record(backlog.next(), Outcome.DELIVERED)
     backlog.next()
     assert (backlog.status("").gone, backlog.status("").waiting) == (0, 2)
+
+
+def test_a_begun_scan_with_which_the_server_failed_is_tried_again_before_all_that_wait(tmp_path):
+    """A scan without a picture makes PlantDB's list of all scans fail."""
+    clock = SetClock()
+    backlog = Backlog("there", Ledger(tmp_path / "there.ledger"), Ledger(tmp_path / "removed"), clock)
+    backlog.refresh(taken_scans(50))
+    begun, gone = backlog.next(), taken_scans(50).scans[1]
+    backlog.record(begun, Outcome.BEGUN)
+    backlog.postpone_failed(begun, "error 500")
+    backlog.postpone_gone(gone, "tl_1 is not there")
+    assert backlog.next().slot == 2
+    clock.passed = timedelta(seconds=max(FAILED_AGAIN, GONE_AGAIN) + 1)
+    assert backlog.next() == begun
+    backlog.record(begun, Outcome.DELIVERED)
+    assert backlog.next().slot == 2, "what was never begun harms nobody, and waits for those that never had a turn"

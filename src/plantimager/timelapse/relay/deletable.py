@@ -6,10 +6,50 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.datasets.contents import dataset_files
+from plantimager.timelapse.datasets.receipt import FILES, other_owner
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from plantimager.timelapse.relay.sealed_dataset import SealedDataset
+    from plantimager.timelapse.relay.taken_scans import TakenScan
+    from plantimager.timelapse.scan.request import Owner
+
 _NOT_ALLOWED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+class Stays(Exception):
+    """The reason why a dataset is not removed. Without words where it is gone already."""
+
+
+def read_deletable(directory: Path, scan: TakenScan, owner: Owner) -> SealedDataset:
+    """Return a dataset that is as its scan left it, this rig's own, and can be deleted whole.
+
+    Raises
+    ------
+    Stays
+        It isn't.
+
+    """
+    try:
+        sealed = read_sealed(directory, scan)
+        check_deletable(directory)
+    except DatasetGone:
+        raise Stays from None
+    except DatasetRefused as problem:
+        raise Stays(str(problem)) from None
+    except OSError as problem:
+        raise Stays(describe_refusal(problem)) from None
+    added = next((path for path in dataset_files(directory) if path not in sealed.files), None)
+    if other_owner(sealed.receipt, owner) is not None:
+        raise Stays("it is another rig's")
+    if not isinstance(sealed.receipt.get(FILES), dict):
+        raise Stays("its receipt has no digests")
+    if added is not None:
+        raise Stays(f"{added.relative_to(directory)} was added after the scan")
+    return sealed
 
 
 def check_deletable(directory: Path) -> None:

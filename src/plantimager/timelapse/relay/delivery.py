@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.relay.pacing import TargetPace
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+
+
+LOST: Final = "doesn't have it any more, or has it in this very directory"
 
 
 class Unreachable(TimelapsedError):
@@ -48,6 +51,9 @@ class Delivered(Struct, frozen=True):
 class Delivery(Protocol):
     """A way to one target. One thread, but for what is said otherwise."""
 
+    polite: bool
+    """Whether it is left alone while a scan runs."""
+
     def deliver(
         self,
         directory: Path,
@@ -78,8 +84,10 @@ class Delivery(Protocol):
 
         """
 
-    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:
-        """Return whether the target has a dataset now that it was brought, by the receipt in ``directory``.
+    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
+        """Return why the target may not have the dataset in ``directory`` now, all its files; empty where it has.
+
+        The words follow its name.
 
         Raises
         ------

@@ -15,7 +15,7 @@ GATEWAY_ERRORS: Final = range(502, 505)
 """What a proxy answers for a server that is not there."""
 PIECE: Final = 1 << 16
 
-_LOGIN_NEEDED: Final = re.compile(r"Signature|not active|segments")
+_LOGIN_NEEDED: Final = re.compile(r"Signature|not active|Not enough segments")
 """In the text of a 500: the token has expired, is unknown since the server restarted, or is none."""
 
 NO_VALUE: Final = (ValueError, KeyError, TypeError, RecursionError)

@@ -55,6 +55,8 @@ DIGEST: Final = "digest"
 
 _SYSTEMS_OWN: Final = re.compile(r"^\[(Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)$")
 
+_TOKEN: Final = re.compile(r"[!-~]+")
+
 MAX_WAIT: Final = 20.0
 MAX_WAITS: Final = 150.0
 """Seconds between two tries of a request that came too early, and in all; the server counts by the minute."""
@@ -81,11 +83,11 @@ class PlantDbClient:
         Raises
         ------
         Unreachable
-            The URL is none, or what the environment says of proxies and certificates can't be used.
+            The URL or the token is none, or what the environment says of proxies and certificates can't be used.
 
         """
         self._account, self._timeout = account, timeout
-        self._token = account.token
+        self._token = _checked_token(account.token, "the api_token in the store") if account.token else ""
         self._was_in = False
         try:
             self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
@@ -180,10 +182,11 @@ class PlantDbClient:
         if answer.status_code == UNAUTHORIZED:
             raise Unreachable(self._refusal)
         try:
-            self._token = str(answer.json()["access_token"])
-            self._was_in = True
+            token = str(answer.json()["access_token"])
         except NO_VALUE:
             raise Unreachable(f"no login: {words_of(answer)}") from None
+        self._token = _checked_token(token, "the token of the server")
+        self._was_in = True
 
     @property
     def _refusal(self) -> str:
@@ -276,6 +279,20 @@ class PlantDbClient:
         if answer.status_code != NOT_FOUND:
             fail(answer)
         return None
+
+
+def _checked_token(token: str, what: str) -> str:
+    """Return a token that a header can hold: else the message of a library repeats it.
+
+    Raises
+    ------
+    Unreachable
+        It is none.
+
+    """
+    if not _TOKEN.fullmatch(token):
+        raise Unreachable(f"{what} has characters that no token has, such as a space or the end of a line")
+    return token
 
 
 def _file_path(scan_id: str, file: OutgoingFile) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.plantdb_metadata import OURS
-from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
-from plantimager.timelapse.relay.outgoing import prepare_dataset
+from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.outgoing import EXTENSIONS, prepare_dataset
 from plantimager.timelapse.relay.plantdb_client import DIGEST, Account, PlantDbClient
 from plantimager.timelapse.relay.sealed_dataset import lasting_digest, read_receipt_of
 from plantimager.timelapse.scan.miappe import as_table
@@ -31,6 +32,7 @@ class PlantDbDelivery:
 
     def __init__(self, target: DeliverTarget, password: str, stop: threading.Event) -> None:
         self._target, self._password, self._stop = target, password, stop
+        self.polite = target.polite
         self._client: PlantDbClient | None = None
         self._client_of: object = None
 
@@ -51,10 +53,22 @@ class PlantDbDelivery:
         sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
-    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:  # noqa: ARG002 - of the contract
-        """Return whether the server has the scan with the digest that it was sent with, which no copy by hand has."""
-        there = self._client_to(taken.database).scan_metadata_there(scan.scan_id) or {}
-        return bool(as_table(there.get(OURS)).get(DIGEST) == lasting_digest(read_receipt_of(directory, scan)))
+    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
+        """Look for the digest that the scan was sent with, which no copy by hand has, and for its pictures."""
+        digest = lasting_digest(read_receipt_of(directory, scan))
+        pictures = {path.stem for path in dataset_files(directory) if path.suffix.lower() in EXTENSIONS}
+        pace.wait_for_turn()
+        client = self._client_to(taken.database)
+        there = client.scan_metadata_there(scan.scan_id)
+        if there is None:
+            return LOST
+        if DIGEST not in as_table(there.get(OURS)):
+            return "has a scan of its name without a digest, which earlier versions didn't send; so it stays"
+        if as_table(there[OURS])[DIGEST] != digest:
+            return "has another scan of its name"
+        return (
+            "" if pictures <= {*(client.files_there(scan.scan_id) or ())} else "doesn't have all its pictures any more"
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.datasets.receipt import RECEIPT
-from plantimager.timelapse.relay.delivery import Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.datasets.contents import dataset_files
+from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
+from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.rclone_program import NOT_HASHED, Rclone
-from plantimager.timelapse.relay.sealed_dataset import DatasetRefused, read_sealed
+from plantimager.timelapse.relay.sealed_dataset import (
+    MIGRATED,
+    DatasetRefused,
+    lasting_digest,
+    read_receipt_of,
+    read_sealed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.pacing import TargetPace
@@ -43,7 +51,7 @@ class RcloneDelivery:
         self._remote = str(target.remote)
         last = re.split("[:/]", self._remote.rstrip("/"))[-1]
         self._own = self._remote if rig in {None, last} else _below(self._remote, str(rig))
-        self._by_length = target.verify == "length"
+        self._by_length, self.polite = target.verify == "length", target.polite
         self._rclone = Rclone(configuration, target.timeout, target.max_rate)
 
     def deliver(
@@ -74,22 +82,27 @@ class RcloneDelivery:
         size = sum(path.stat().st_size for path in (*sealed.files, directory / RECEIPT))
         return Delivered("file", len(there), len(lacking), size, sealed.digest)
 
-    def still_has(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> bool:  # noqa: ARG002 - of the contract
-        """Return whether the remote has the same receipt."""
-        return self._find_copy(directory, scan.scan_id, pace).compare([RECEIPT])[RECEIPT] == SAME
+    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
+        """Look for its receipt, which a migration here may have changed since, and for all files by their lengths."""
+        pace.wait_for_turn()
+        digest = lasting_digest(read_receipt_of(directory, scan))
+        names = [str(path.relative_to(directory)) for path in dataset_files(directory)]
+        places = dict.fromkeys((self._own, self._remote))
+        copies = (self._copy_in(place, directory, scan.scan_id, pace) for place in places)
+        return "" if any(copy.has_still(names, digest) for copy in copies) else LOST
 
     def close(self) -> None:
         """Leave nothing open: rclone runs only while it is called."""
 
     def _find_copy(self, directory: Path, scan_id: str, pace: TargetPace) -> _Copy:
         """Return where a dataset is or goes: where an earlier version put it, only where all of it is there."""
-        own, earlier = (
-            _Copy(self._rclone, directory, _below(place, scan_id), pace, by_length=self._by_length)
-            for place in (self._own, self._remote)
-        )
+        own, earlier = (self._copy_in(place, directory, scan_id, pace) for place in (self._own, self._remote))
         if self._own != self._remote and earlier.compare([RECEIPT])[RECEIPT] == SAME:
             return earlier
         return own
+
+    def _copy_in(self, place: str, directory: Path, scan_id: str, pace: TargetPace) -> _Copy:
+        return _Copy(self._rclone, directory, _below(place, scan_id), pace, by_length=self._by_length)
 
 
 def _below(remote: str, name: str) -> str:
@@ -104,7 +117,37 @@ class _Copy:
         self._run = partial(rclone.run, pace)
         self._directory, self._places = directory, (str(directory), remote)
 
-    def compare(self, names: Sequence[str]) -> Mapping[str, str]:
+    def has_still(self, names: Sequence[str], digest: str) -> bool:
+        """Return whether all files are there with their lengths, and a receipt with this `lasting_digest`.
+
+        Raises
+        ------
+        Unreachable, ServerFailed
+            As those of `compare`.
+
+        """
+        receipt = self.compare([RECEIPT])[RECEIPT]
+        if receipt == MISSING or (receipt == OTHER and self._digest_there() != digest):
+            return False
+        there = self.compare(names, by_length=True)
+        is_migrated = receipt == OTHER
+        return all(
+            verdict == SAME or (verdict == OTHER and is_migrated and MIGRATED.fullmatch(name))
+            for name, verdict in there.items()
+        )
+
+    def _digest_there(self) -> str:
+        """Return the `lasting_digest` of the receipt there; empty where that is none."""
+        with TemporaryDirectory(prefix="receipt-") as scratch:
+            run = self._run("copy", self._places[1], scratch, names=[RECEIPT])
+            try:
+                return lasting_digest(load_receipt(Path(scratch)))
+            except FileNotFoundError:
+                raise Unreachable(self._rclone.in_words(run.reason)) from None
+            except (OSError, ValueError):
+                return ""
+
+    def compare(self, names: Sequence[str], *, by_length: bool = False) -> Mapping[str, str]:
         """Return how each file is there: `SAME`, `MISSING` or `OTHER`.
 
         Where the remote has no hashes, or not those of all files, the files are read back.
@@ -116,7 +159,7 @@ class _Copy:
 
         """
         check, read_back = partial(self._run, "check", *self._places, "--one-way", "--combined", "-"), "--download"
-        if self._by_length:
+        if by_length or self._by_length:
             run = check("--size-only", names=names)
         elif not self._rclone.has_hashes or (run := check(names=names)).has_said(NOT_HASHED):
             run = check(read_back, names=names)

@@ -2,8 +2,9 @@
 
 A dataset counts as delivered for this only where every configured target's ledger has it with the digest of the receipt
 that is here now, compared by content, and one target has all of its files. Before it goes it is read once more: what
-somebody has changed or added since the scan may be the only copy, and stays. So does one that a target doesn't have
-any more when this host has it under another name: the target's directory may be this very one.
+somebody has changed or added since the scan may be the only copy, and stays. It is then given another name, and every
+target is asked: where one doesn't say that it has it even now, it gets its name back, since the target's directory may
+be this very one. Its deletion begins with the receipt; what was only renamed by then gets its name back after a kill.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
-from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.disk_space import format_bytes
-from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, other_owner
+from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.deletable import check_deletable, describe_refusal
-from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
-from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
-from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
+from plantimager.timelapse.relay.deletable import Stays, describe_refusal, read_deletable
+from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.other_copies import OtherCopies
+from plantimager.timelapse.relay.pacing import Interrupted
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.relay.sink import LatestView
 from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
 from plantimager.timelapse.support.durable import sync_directory
@@ -62,8 +63,8 @@ class RetentionSink:
     ) -> None:
         """``deliveries`` are this thread's own, by the names of their targets."""
         self._rules, self._owner, self._host = rules, owner, host
-        self._ledgers, self._deliveries = ledgers, deliveries
-        self._removed = Ledger(removed)
+        self._ledgers, self._removed = ledgers, Ledger(removed)
+        self._copies = OtherCopies({name: deliveries[name] for name in ledgers}, host, self._is_scanning)
         self._kept: dict[str, tuple[float, str]] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason.
 
@@ -96,6 +97,10 @@ class RetentionSink:
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                 log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
+    def _is_scanning(self) -> bool:
+        view = self._latest.now
+        return view is not None and view.taken.is_scanning
+
     def _is_clock_trusted(self, daemon: DaemonFacts | None) -> bool:
         """Return the daemon's own word; without one that of the kernel."""
         if daemon is not None and daemon.is_live:
@@ -114,22 +119,29 @@ class RetentionSink:
         for ledger in (*self._ledgers.values(), self._removed):
             ledger.refresh()
             ledger.move(taken.database)
-        kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken))]
-        gone: list[LedgerEntry] = []
+        kept, gone, trouble = [*self._barred(taken.scans)], list[LedgerEntry](), ""
         try:
+            if not self._is_tidy:
+                kept += self._finish(taken.scans, gone)
             for scan in self._candidates(taken.scans):
                 if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
                     break
+                if trouble := self._copies.trouble:
+                    break
                 try:
                     gone.append(self._remove(scan, taken))
-                except _Stays as objection:
-                    if self._host.stop.is_set():
-                        break
+                except Stays as objection:
                     if self._keep(scan, str(objection)):
                         kept.append(f"{scan.scan_id} stays here: {objection}")
+                except Unreachable:
+                    trouble = self._copies.trouble
+                    break
+                except Interrupted:
+                    break
         finally:
+            self._copies.close()
             self._report_removed(gone)
-        self._report_kept(kept)
+        self._report_kept(kept, trouble)
 
     def _candidates(self, scans: Iterable[TakenScan]) -> Iterator[TakenScan]:
         """Yield the scans whose datasets may go, the oldest first."""
@@ -166,58 +178,43 @@ class RetentionSink:
 
         Raises
         ------
-        _Stays
+        Stays
             It is here afterwards, or a part of it under another name. Without words where it is gone already.
 
         """
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
-        try:
-            sealed = read_sealed(directory, scan)
-            check_deletable(directory)
-        except DatasetGone:
-            raise _Stays from None
-        except DatasetRefused as problem:
-            raise _Stays(str(problem)) from None
-        except OSError as problem:
-            raise _Stays(describe_refusal(problem)) from None
-        added = next((path for path in dataset_files(directory) if path not in sealed.files), None)
-        if other_owner(sealed.receipt, self._owner) is not None:
-            raise _Stays("it is another rig's")
-        if not isinstance(sealed.receipt.get(FILES), dict):
-            raise _Stays("its receipt has no digests")
-        if added is not None:
-            raise _Stays(f"{added.relative_to(directory)} was added after the scan")
+        sealed = read_deletable(directory, scan, self._owner)
         if not self._is_still(scan, sealed.digest):
-            raise _Stays("it is not what was delivered")
+            raise Stays("it is not what was delivered")
+        self._copies.wait_for_turn()
         aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
         was_tidy, self._is_tidy = self._is_tidy, False
         directory.rename(aside)
         try:
-            sync_directory(directory.parent)
-            if objection := self._last_objection(scan, aside, taken):
-                aside.rename(directory)
-                sync_directory(directory.parent)
-                self._is_tidy = was_tidy
-                raise _Stays(objection)
-            entry = self._finish_one(scan, aside)
+            objection = self._last_objection(scan, aside, taken, sealed.digest)
+            if not objection:
+                entry = self._finish_one(scan, aside)
         except OSError as problem:
-            raise _Stays(f"a part of it, as {aside.name}: {describe_refusal(problem)}") from None
+            raise Stays(f"as {aside.name}: {describe_refusal(problem)}") from None
         self._is_tidy = was_tidy
+        if objection:
+            raise Stays(objection)
         return entry
 
-    def _last_objection(self, scan: TakenScan, aside: Path, taken: TakenScans) -> str:
-        """Return why a dataset that is under another name here may be the only copy, asked of each target; empty else.
-
-        One that can't be asked had it, verified: a disk that is short for weeks without a network costs time points.
-        """
-        if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
-            return ""  # its deletion has begun
-        pace = TargetPace(self._host.clock, self._host.stop, is_scanning=None, rate=None)
-        for name, delivery in self._deliveries.items():
-            with suppress(Unreachable, ServerFailed, Interrupted, DatasetGone):
-                if not delivery.still_has(aside, scan, taken, pace):
-                    return f"{name} doesn't have it any more, or has it in this very directory"
-        return "the relay stops" if self._host.stop.is_set() else ""
+    def _last_objection(self, scan: TakenScan, aside: Path, taken: TakenScans, digest: str) -> str:
+        """Return why a dataset may be the only copy, which has its own name again then, as after any exception."""
+        objection = "it has another name"
+        try:
+            sync_directory(aside.parent)
+            objection = self._copies.objection(aside, scan, taken)
+            if not objection and not self._is_still(scan, digest):
+                objection = "it is not what was delivered"
+        except (OSError, DatasetGone) as problem:
+            objection = str(problem)
+        finally:
+            if objection:
+                _put_back(aside, scan)
+        return objection
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
         """Return whether the ledgers say so now: a person may have had one forget it while the dataset was read."""
@@ -231,21 +228,24 @@ class RetentionSink:
         self._kept[scan.key] = self._host.clock.monotonic() + KEPT_AGAIN, objection
         return objection not in {"", before}
 
-    def _finish(self, taken: TakenScans) -> list[str]:
-        """Delete what an earlier pass was about to delete; return what can't be deleted now, either."""
-        scans = taken.scans
+    def _finish(self, scans: Sequence[TakenScan], gone: list[LedgerEntry]) -> list[str]:
+        """Finish what a kill or the disk has cut off: delete what was begun, and give all else its name back.
+
+        Return what can't be finished now, either.
+        """
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
         by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
         for directory in directories:
             for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
-                if objection := self._last_objection(by_name[aside.name], aside, taken):
-                    problems.append(f"{aside.name} isn't deleted: {objection}")
-                    continue
+                scan = by_name[aside.name]
                 try:
-                    self._finish_one(by_name[aside.name], aside)
+                    if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
+                        gone.append(self._finish_one(scan, aside))
+                    else:
+                        _put_back(aside, scan)
                 except OSError as problem:
-                    problems.append(f"{aside.name} can't be deleted: {describe_refusal(problem)}")
+                    problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
         self._is_tidy = not problems
         return problems
 
@@ -258,6 +258,7 @@ class RetentionSink:
         if scan.key not in self._removed.entries:
             with suppress(OSError):  # no space, perhaps: the next line makes some
                 self._removed.record(entry)
+        (aside / RECEIPT).unlink(missing_ok=True)  # from here on it is a dataset no more
         shutil.rmtree(aside)
         sync_directory(aside.parent)
         if self._removed.has_changed or scan.key not in self._removed.entries:
@@ -276,19 +277,22 @@ class RetentionSink:
             log_relay(RelayAction.DATASETS_REMOVED, f"{what}, after delivery to {', '.join(self._ledgers)}; {free}")
             self._told = ""
 
-    def _report_kept(self, sentences: Sequence[str]) -> None:
+    def _report_kept(self, sentences: Sequence[str], trouble: str = "") -> None:
         """Report what had to stay in one line: the first, how many more, and whether the disk is short."""
-        parts = [*sentences[:1]]
+        parts = [*filter(None, [trouble]), *sentences[:1]]
         if len(sentences) > 1:
             parts.append(f"{len(sentences) - 1} more stay, too")
         if self._is_short():
             wanted = format_bytes(self._rules.keep_free or 0)
-            parts.append(f"less than {wanted} free, and no other dataset is verified at every target")
+            parts.append(f"less than {wanted} free")
+            if not trouble:
+                parts[-1] += ", and no other dataset is verified at every target"
         sentence = "; ".join(parts)
         if sentence and sentence != self._told:
             self._told = sentence
             log_relay(RelayAction.DATASETS_KEPT, sentence)
 
 
-class _Stays(Exception):
-    """The reason why a dataset is not removed."""
+def _put_back(aside: Path, scan: TakenScan) -> None:
+    aside.rename(aside.with_name(scan.scan_id))
+    sync_directory(aside.parent)

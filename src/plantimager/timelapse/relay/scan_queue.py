@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from plantimager.timelapse.relay.taken_scans import TakenScan
 
@@ -54,13 +54,20 @@ class ScanQueue:
 
     def next(self, now: float) -> TakenScan | None:
         """Return the scan whose turn it is. One that was begun goes first: until it is whole, it harms the server."""
+        self._release([key for key in self._begun if self._is_due(key, now)])
         found = self._first()
-        if found is None and (due := [key for key, postponed in self._postponed.items() if postponed.until <= now]):
-            for key in due:
-                del self._postponed[key]
+        if found is None and (due := [key for key in self._postponed if self._is_due(key, now)]):
+            self._release(due)
             self._ready = self._walk()
             found = self._first()
         return found
+
+    def _is_due(self, key: str, now: float) -> bool:
+        return key in self._postponed and self._postponed[key].until <= now
+
+    def _release(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            del self._postponed[key]
 
     def _first(self) -> TakenScan | None:
         begun = (scan for key, scan in self._begun.items() if key not in self._postponed)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.taken_scans import TakenScan
 
 
-_MIGRATED: Final = re.compile(r"metadata/(metadata|images/[^/]+)\.json")
+MIGRATED: Final = re.compile(r"metadata/(metadata|images/[^/]+)\.json")
 """The files that `datasets.migration` brings to the present layout."""
 
 
@@ -98,7 +98,7 @@ def lasting_digest(receipt: Mapping[str, Any]) -> str:
     """Return the `SealedDataset.digest` of a dataset with this receipt."""
     claimed = receipt.get(FILES)
     if isinstance(claimed, dict):
-        lasting = {name: digest for name, digest in claimed.items() if not _MIGRATED.fullmatch(name)}
+        lasting = {name: digest for name, digest in claimed.items() if not MIGRATED.fullmatch(name)}
         receipt = {**receipt, FILES: lasting}
     return hashlib.sha256(json.dumps(receipt, sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,109 @@
+"""Before a dataset is deleted here its targets are asked for all of it, whatever layout it has by now."""
+
+import shutil
+import threading
+from datetime import datetime
+
+import pytest
+from earlier_layouts import bring_to_earlier_layout
+from rclone_server import RCLONE
+from relay_rig import take_dataset
+
+from plantimager.timelapse.datasets.migration import migrate_dataset
+from plantimager.timelapse.relay.credentials import Secret
+from plantimager.timelapse.relay.delivery import LOST
+from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.scan.request import Owner
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
+from plantimager.timelapse.support.clock import SystemClock
+from stores import HOURS
+
+pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
+
+AT = datetime.fromisoformat(HOURS[0])
+SCAN = TakenScan("tl_0", "tl", 0, AT, AT)
+TAKEN = TakenScans((SCAN,))
+OWNER = Owner(rig="", store="/s", host="h", machine="m")
+
+
+@pytest.fixture
+def pace():
+    return TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+
+
+@pytest.fixture(params=[None, "north"])
+def delivery(request, tmp_path):
+    """Return the way to a local directory, for a rig with a name too."""
+    configuration = tmp_path / "local.conf"
+    configuration.write_text("[lab]\ntype = local\n")
+    target = DeliverTarget(remote=f"lab:{tmp_path / 'there'}")
+    return RcloneDelivery(target, Secret(configuration, configuration.read_text()), request.param)
+
+
+@pytest.fixture
+def here(tmp_path):
+    return take_dataset(tmp_path / "here", 0)
+
+
+@pytest.fixture
+def doubt(delivery, here, pace):
+    """Return a function that says what the target answers about the dataset under another name here."""
+
+    def ask():
+        aside = here.with_name(".aside")
+        here.rename(aside)
+        try:
+            return delivery.doubt(aside, SCAN, TAKEN, pace)
+        finally:
+            aside.rename(here)
+
+    return ask
+
+
+@pytest.fixture
+def bring(delivery, here, pace, tmp_path):
+    """Return a function that brings the dataset, and returns where it is there."""
+
+    def bring():
+        delivery.deliver(here, SCAN, TAKEN, pace, lambda: None, was_begun=False)
+        return next((tmp_path / "there").rglob("tl_0"))
+
+    return bring
+
+
+def test_a_remote_has_it_while_it_has_all_files(doubt, bring):
+    """The receipt alone is no copy."""
+    assert doubt() == LOST
+    there = bring()
+    assert doubt() == ""
+    picture = next((there / "images").iterdir())
+    content = picture.read_bytes()
+    picture.write_bytes(content[:-1])
+    assert doubt() == LOST
+    picture.write_bytes(content)
+    assert doubt() == ""
+    shutil.rmtree(there / "images")
+    assert doubt() == LOST
+
+
+def test_a_migration_here_after_the_delivery_makes_no_other_dataset(doubt, bring, here):
+    """No picture has changed; one that is cut off there still counts."""
+    bring_to_earlier_layout(here, "with digests")
+    there = bring()
+    assert migrate_dataset(here, OWNER)
+    assert doubt() == ""
+    (there / "timelapsed.json").write_text("{}")
+    assert doubt() == LOST
+    (there / "timelapsed.json").write_text("?")
+    assert doubt() == LOST
+
+
+def test_a_cut_off_picture_of_a_dataset_that_was_migrated_here_is_lost(doubt, bring, here):
+    """Only metadata may differ."""
+    bring_to_earlier_layout(here, "with digests")
+    there = bring()
+    assert migrate_dataset(here, OWNER)
+    next((there / "images").iterdir()).write_bytes(b"")
+    assert doubt() == LOST
