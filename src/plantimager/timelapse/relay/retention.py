@@ -112,7 +112,8 @@ class RetentionSink:
 
         """
         for ledger in (*self._ledgers.values(), self._removed):
-            ledger.refresh()
+            if ledger.refresh(mend=ledger is self._removed) and ledger is self._removed and ledger.damaged_lines:
+                log_relay(RelayAction.LEDGER_DAMAGED, f"{ledger.path}: some lines can't be read, and are removed")
             ledger.move(taken.database)
         kept = [*self._barred(taken.scans), *([] if self._is_tidy else self._finish(taken))]
         gone: list[LedgerEntry] = []
