@@ -22,7 +22,7 @@ say() { printf '%s\n' "$*"; }
 # Prints the name of the environment of a version (what standard input digests to) with extras.
 environment_name() {
     local version
-    version=$({ python3 -c 'import sys; print(*sys.version_info[:2])' && cat; } | sha256sum | cut --characters=-12)
+    version=$({ python3 -I -c 'import sys; print(*sys.version_info[:2])' && cat; } | sha256sum | cut --characters=-12)
     say "$version${1:+-${1//,/-}}"
 }
 
@@ -33,7 +33,7 @@ make_environment() {
     shift 3
     rm -rf "$environment"
     mkdir -p "$home"
-    if ! { python3 -m venv "${options[@]}" "$environment" && "$environment/bin/pip" install --quiet "$@"; }; then
+    if ! { python3 -I -m venv "${options[@]}" "$environment" && "$environment/bin/pip" install --quiet "$@"; }; then
         rm -rf "$environment"
         rmdir --ignore-fail-on-non-empty "$home"
         return 1

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root and another acco
 
 SERVICE, STRANGER = 64_011, 64_012
 SECRET = "the_secret_of_root"
+DEFINITION = "definition.toml"
 LISTEN = """
 import contextlib, os, socket, sys
 path, uid, answer = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -45,6 +46,19 @@ with socket.socket(socket.AF_UNIX) as server:
         with client, contextlib.suppress(OSError):
             client.recv(65536)
             client.sendall(answer.encode() + b"\\n")
+"""
+STATUS_WITH_STALLED_DISK = """
+import ctypes, sys
+from plantimager.timelapse.cli import disk_outlook, main, status
+CLONE_VM, CLONE_VFORK, SIGCHLD = 0x100, 0x4000, 17
+def hang(*arguments, **options):  # as a disk that doesn't answer: no signal is taken meanwhile but SIGKILL
+    libc = ctypes.CDLL(None)
+    stack = ctypes.create_string_buffer(1 << 16)
+    top = ctypes.c_void_p((ctypes.addressof(stack) + (1 << 16)) & ~15)
+    libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), top, CLONE_VM | CLONE_VFORK | SIGCHLD, ctypes.c_void_p(60))
+status.find_set_aside = disk_outlook.dataset_bytes = hang
+status.ASIDE_SECONDS = disk_outlook.LOOK_SECONDS = 0.3
+sys.exit(main.main(["status"]))
 """
 COMMANDS = (
     ["status"],
@@ -67,6 +81,9 @@ COMMANDS = (
     ["start", "/dev/null"],
     ["rig", "home"],
     ["check"],
+    ["check", DEFINITION],
+    ["preview", DEFINITION],
+    ["rigs"],
 )
 ASK_DAEMON = (
     *(["status"], ["status", "--json"], ["timeline", "planted"], ["names", "archives"]),
@@ -83,7 +100,12 @@ class HostileHost:
         self.own.mkdir(mode=0o700)
         config = root / "config/plant-imager3-app"
         config.mkdir(parents=True)
-        (config / "timelapsed.toml").write_text('[relay.deliver.plantdb]\nurl = "http://127.0.0.1:9"\n[relay.notify]\n')
+        (self.own / DEFINITION).write_text(
+            '[timelapse]\nname = "a"\nmode = "interval"\ninterval = "1s"\nn_shots = 2\nwarmup_period = 0\n'
+        )
+        (config / "timelapsed.toml").write_text(
+            'driver = "command"\n[drivers.command]\nargv = ["/bin/true"]\n[relay.deliver.plantdb]\nurl = "http://127.0.0.1:9"\n[relay.notify]\n'
+        )
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(root),
@@ -175,7 +197,7 @@ def planted(host: HostileHost) -> HostileHost:
     plant(state / "relay.json", host.secret("relay.json", msgspec.json.encode(status)))
     ledger = Ledger(host.own / "ledger")
     ledger.record(LedgerEntry(f"{SECRET} 2026-06-22T08:00:00+00:00", Outcome.REFUSED, "2026", why=SECRET))
-    for name in ("plantdb.ledger", "removed", "notify.ledger", "notify.request", "notify.answer"):
+    for name in ("plantdb.ledger", "removed", "notify.ledger"):
         plant(state / name, host.own / "ledger")
     dataset = take_dataset(host.own / "datasets", 0)
     receipt = dataset / "timelapsed.json"
@@ -260,7 +282,20 @@ def test_a_link_in_the_place_of_the_directory_of_sockets_is_not_followed(host: H
     elsewhere.mkdir()
     plant(host.storage / f"{host.places.store.name}.run", elsewhere)
     host.hand_over()
-    before = host.state()
-    for words in (["cancel", "--yes"], ["deliver", "--retry"]):
-        host.ctl(*words)
-    assert host.state() == before
+    answer = {"version": 1, "accepted": True, "message": SECRET, "details": {}, "files": []}
+    with listening(elsewhere / "control", 0, answer), listening(elsewhere / "relay", 0, answer):
+        before = host.state()
+        for words in (["cancel", "--yes"], ["deliver", "--retry"]):
+            assert SECRET not in host.ctl(*words)
+        assert host.state() == before
+
+
+def test_a_disk_that_stalls_does_not_hold_up_root(host: HostileHost) -> None:
+    """A look that hangs has the rights of the service, and whoever made it goes on without it."""
+    shutil.copy(STORES / "interval-naive-midrun.json", host.places.store)
+    host.hand_over()
+    command = [sys.executable, "-c", STATUS_WITH_STALLED_DISK]
+    done = subprocess.run(
+        command, env=host.environment, capture_output=True, text=True, timeout=20, check=False, cwd=host.own
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tree import STORES
 
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.location import backup_path
 
@@ -167,3 +168,17 @@ def test_rig_without_a_timelapse_is_sound(host: Host) -> None:
     """A new one, on which nothing was ever started."""
     done = host.ctl("verify")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "no damage found")
+
+
+def test_damaged_lines_of_a_ledger_are_named_and_left_to_the_relay(taken: Host) -> None:
+    """It tells of them when it mends them."""
+    taken.configure('driver = "simulated"\n[relay.deliver.lab]\nurl = "http://127.0.0.1:9"\n')
+    storage = taken.store.parent
+    ledger = find_places({"XDG_DATA_HOME": str(storage.parent)}, storage=storage).ledger("lab")
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    ledger.write_bytes(b"?\n?\n")
+    before = tree_of(taken)
+    done = taken.ctl("verify")
+    assert done.returncode == 1
+    assert f"{ledger}: 2 lines can't be read; " in done.stdout
+    assert tree_of(taken) == before

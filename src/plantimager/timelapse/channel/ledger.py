@@ -122,8 +122,10 @@ class Ledger:
         before, self.place = self.place, self._place_in(database)
         return self.place != before
 
-    def refresh(self) -> bool:
+    def refresh(self, *, mend: bool = False) -> bool:
         """Read the file where it isn't as this object left it; return whether it was read.
+
+        Its one keeper, which tells of damage, has it mended: written again without damage and earlier outcomes.
 
         Raises
         ------
@@ -139,15 +141,15 @@ class Ledger:
         except FileNotFoundError:
             content = b""
         except FileTooLarge:
-            content = b"?"  # as good as lost
+            content = b"?\n"  # as good as lost
         read = [_decode(line) for line in content.split(b"\n") if line]
-        self.damaged_lines = read.count(None)
         if read and read[-1] is None and not content.endswith(b"\n"):
             read.pop()  # torn: it never counted
+        self.damaged_lines = read.count(None)
         self.entries = _last_outcomes(read)
         self._signature = before
         is_long = len(read) > 2 * len(self.entries) + SPARE_LINES
-        if (self.damaged_lines or is_long) and self._is_own():
+        if mend and (self.damaged_lines or is_long):
             self._compact()
         return True
 
@@ -180,13 +182,6 @@ class Ledger:
                 sync_directory(self.path.parent)
             if was_read:  # else somebody has added to it since the last `refresh`, which the next one is to read
                 self._signature = (status.st_ino, size + written)
-
-    def _is_own(self) -> bool:
-        """Whether the file is this process's user's: root, who looks at it, replaces nothing of others."""
-        try:
-            return self.path.lstat().st_uid == os.geteuid()
-        except FileNotFoundError:
-            return False
 
     def _compact(self) -> None:
         """Write the file again, with the last outcomes only."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.cli.acting import acting_as_owner
+from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.terminal import Screen, Style
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, dataset_bytes, forecast_disk
 from plantimager.timelapse.datasets.disk_space import MEGABYTE, format_bytes, kept_free
@@ -20,7 +21,6 @@ from plantimager.timelapse.settings.config import Config, read_daemon_config
 from plantimager.timelapse.store.archive import find_past_scans, past_scans_of
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.side_call import call_on_thread
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def outlook_of_definition(
             held.timelapse, lambda: estimate_bytes(driver, definition.configuration), places, now
         )
     estimate = estimate_bytes(driver, definition.configuration)
-    past = find_past_scans(places.store, places.history)
+    with acting_as_owner(places.store.parent):
+        past = find_past_scans(places.store, places.history)
 
     def size_in(directory: Path) -> _Size | None:
         if estimate is not None:
@@ -129,31 +130,26 @@ def estimate_bytes(driver: ScannerDriver | None, configuration: Mapping[str, obj
 
 def held_timelapse(places: Places) -> StoredTimelapse | None:
     """Return what is in the store; ``None`` where nothing can be read, which the daemon reports."""
-    with suppress(TimelapsedError):
+    with acting_as_owner(places.store.parent), suppress(TimelapsedError):
         loaded = load_timelapse(places.store)
         return None if loaded is None else loaded.stored
     return None
 
 
-def call_with_disk(look: Callable[[], None]) -> bool:
-    """Return whether ``look`` has ended within `LOOK_SECONDS`: a network disk may hang."""
-    return bool(wait([call_on_thread(look)], LOOK_SECONDS).done)
-
-
 def _look(plan: _Plan, size_in: Callable[[Path], _Size | None], places: Places, now: datetime) -> DiskOutlook | None:
-    found: list[DiskOutlook] = []
-    with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
+    with suppress(TimelapsedError, OSError):  # faults of the configuration are reported elsewhere
         config = read_daemon_config(places.find_config())[0]
 
-        def look() -> None:
+        def look() -> DiskOutlook | None:
             with suppress(Exception):  # no disk, or a driver by others, which may raise anything
                 directory = places.datasets_of(config.datasets, plan.taken)
                 size = size_in(directory)
                 if size is not None and size.count > 0:
-                    found.append(_outlook(plan, size, directory, config, now))
+                    return _outlook(plan, size, directory, config, now)
+            return None
 
-        call_with_disk(look)
-    return found[0] if found else None
+        return look_in_child(look, LOOK_SECONDS, places.store.parent)
+    return None
 
 
 def _outlook(plan: _Plan, size: _Size, directory: Path, config: Config, now: datetime) -> DiskOutlook:

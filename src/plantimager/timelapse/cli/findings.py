@@ -15,7 +15,9 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from plantimager.timelapse.cli import disk_outlook
-from plantimager.timelapse.cli.disk_outlook import call_with_disk, held_timelapse, outlook_of_definition
+from plantimager.timelapse.cli.acting import acting_as_owner
+from plantimager.timelapse.cli.child_look import look_in_child
+from plantimager.timelapse.cli.disk_outlook import held_timelapse, outlook_of_definition
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
@@ -131,26 +133,32 @@ def disk_where_allowed(
 def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return which earlier timelapse, or else which datasets, have names that those of a definition will have."""
     held = held_timelapse(places)
-    clash = find_name_clash(definition, held, places.history)
+    with acting_as_owner(places.store.parent):
+        clash = find_name_clash(definition, held, places.history)
     return existing_notes(definition, places) if clash is None else (f"{clash}; give it another name",)
 
 
 def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return a note on datasets with the names of those of a definition that was never started here."""
     held, name = held_timelapse(places), definition.name
-    is_used = is_name_used(name, held, places.history)
-    if is_used or find_name_clash(definition, held, places.history) is not None:  # then its name is refused
-        return ()
+    with acting_as_owner(places.store.parent):
+        if is_name_used(name, held, places.history) or find_name_clash(definition, held, places.history) is not None:
+            return ()  # its name is refused
     return tuple(_look_for_datasets(definition, places))
 
 
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         directory = places.datasets_in(read_daemon_config(places.find_config())[0].datasets)
-        found: list[str | None] = []
-        if not call_with_disk(lambda: found.append(describe_existing(definition, directory))):
-            yield f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
-        yield from filter(None, found)
+        try:
+            found = look_in_child(
+                lambda: describe_existing(definition, directory), disk_outlook.LOOK_SECONDS, places.store.parent
+            )
+        except TimeoutError:
+            found = f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
+        except OSError:  # of the child
+            found = None
+        yield from filter(None, [found])
 
 
 def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
@@ -174,7 +182,8 @@ def scan_fit_notes(
         run_latest = read_daemon_config(places.find_config())[0].missed is Missed.RUN_LATEST
     with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
         estimate = None if driver is None else driver.estimate(definition.configuration)
-    return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
+    with acting_as_owner(places.store.parent):
+        return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
 
 
 @contextmanager

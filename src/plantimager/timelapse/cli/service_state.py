@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import ServerNotThere
+from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
@@ -159,8 +160,7 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
         own = _EXIT_STATUSES.get(status) if result == "exit-code" else None
         why = own or _RESULTS.get(result, usual).format(status=status)
-        told = "" if own else _read_journal(session, unit)
-        why = f"{why}: {told}" if told else why
+        why += f": {told}" if not own and (told := _read_journal(session, unit)) else ""
     if unit["ActiveState"] == "activating":
         return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"
@@ -171,8 +171,7 @@ def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tu
     """Return which fault of a file ended the daemon, and the remedy; the journal knows it, or the file itself."""
     if (fault := find_configuration_fault(session)) is not None:
         return f"a fault in a file ended it: {fault}", _after_correction(start)
-    told = _read_journal(session, unit)
-    if not told:
+    if not (told := _read_journal(session, unit)):
         return "a fault in a file ended it, of which nothing is left", start
     of_configuration = "timelapsed.toml" in told
     return (
@@ -211,8 +210,10 @@ def foresee_definition(session: Session) -> str:
         path = places.find_definition()
         if path is None:
             return ""
-        definition, loaded = acceptance.load_definition(path), load_timelapse(session.store)
-        acceptance.check_may_start(definition, None if loaded is None else loaded.stored, places.history)
+        definition = acceptance.load_definition(path)
+        with acting_as_owner(session.store.parent):
+            loaded = load_timelapse(session.store)
+            acceptance.check_may_start(definition, None if loaded is None else loaded.stored, places.history)
         if skips:
             acceptance.check_not_over(definition, definition.schedule(now), now)
     except acceptance.DefinitionAlreadyAccepted:

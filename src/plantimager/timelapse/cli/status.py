@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
-from plantimager.timelapse.cli.acting import acting_as_owner
+from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.relay_request import look_at_relay
@@ -28,7 +28,6 @@ from plantimager.timelapse.domain.wording import describe_slot, format_local_tim
 from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.inotify import FileWatch
-from plantimager.timelapse.support.side_call import SideCall
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -117,8 +116,8 @@ def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside
         directory = places.datasets_of(named, () if timelapse is None else timelapse.scan_ids)
         return (*find_set_aside(directory, session.store, owner=places.owner, running=running),)
 
-    with acting_as_owner(session.store.parent), suppress(OSError):
-        return SideCall[tuple["SetAside", ...]](ASIDE_SECONDS).make(find) or ()
+    with suppress(OSError):
+        return look_in_child(find, ASIDE_SECONDS, session.store.parent)
     return ()
 
 
@@ -136,8 +135,7 @@ def _find_disk(session: Session, timelapse: TimeLapse | None) -> DiskOutlook | N
         with configured_driver(session.places) as driver:
             return None if held is None else estimate_bytes(driver, held.configuration or {})
 
-    with acting_as_owner(session.store.parent):
-        return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
+    return outlook_of_timelapse(timelapse, estimate, session.places, session.clock.now())
 
 
 class _Looks:

@@ -82,7 +82,7 @@ def _look(session: Session) -> Iterator[Inspection]:
     yield from found
     with acting_as_owner(session.store.parent):
         directory = places.datasets_of(config.datasets, () if present is None else present.scan_ids)
-        yield from [*_look_at_datasets(directory, present, session)]
+        yield from [*_look_at_datasets(directory, present, session), *_look_at_ledgers(session)]
 
 
 # --- stores -----------------------------------------------------------------------------------------
@@ -217,18 +217,29 @@ def _delivered(session: Session, timelapse: TimeLapse) -> Mapping[str, str]:
 
 def _find_entries(session: Session, timelapse: TimeLapse) -> dict[str, list[LedgerEntry]]:
     """Return the entries of the relay's ledgers, by their files or by the relay; it is asked where they are closed."""
-    places = session.places
-    targets = read_daemon_config(places.find_config())[0].deliver
-    paths = [*map(places.ledger, targets), places.removed]
-    if not os.access(places.relay_state, os.R_OK | os.X_OK, effective_ids=True) and places.relay_state.exists():
+    try:
+        return {ledger.path.name: [*ledger.entries.values()] for ledger in _read_ledgers(session)}
+    except PermissionError:
         answer = ask_relay(session, "entries", {"timelapse_id": timelapse.id})
         return msgspec.json.decode(answer.files[0] if answer.files else b"{}", type=dict[str, list[LedgerEntry]])
-    found = {}
-    for path in paths:
-        ledger = Ledger(path)
+
+
+def _read_ledgers(session: Session) -> list[Ledger]:
+    places = session.places
+    targets = read_daemon_config(places.find_config())[0].deliver
+    ledgers = [Ledger(path) for path in (*map(places.ledger, targets), places.removed)]
+    for ledger in ledgers:
         ledger.refresh()
-        found[path.name] = [*ledger.entries.values()]
-    return found
+    return ledgers
+
+
+def _look_at_ledgers(session: Session) -> Iterator[Inspection]:
+    """Yield what is damaged in the relay's ledgers, which it mends itself; none where they are closed to this user."""
+    with suppress(OSError):  # said of what was delivered
+        for ledger in _read_ledgers(session):
+            if n := ledger.damaged_lines:
+                words = f"{format_count(n, 'line')} can't be read; what they and the lines before say is not believed"
+                yield Inspection(str(ledger.path), words, damage=True)
 
 
 def _describe_delivered(timelapse: TimeLapse, delivered: Mapping[str, str], there: set[str]) -> Iterator[str]:

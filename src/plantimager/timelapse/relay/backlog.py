@@ -48,7 +48,7 @@ class Backlog:
     def _refresh_ledger(self) -> bool:
         before, path = len(self._ledger.entries), self._ledger.path
         try:
-            was_read = self._ledger.refresh()
+            was_read = self._ledger.refresh(mend=True)
         except OSError as problem:
             self._report_ledger(problem)
             return False

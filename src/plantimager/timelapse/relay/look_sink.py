@@ -206,7 +206,7 @@ class LookSink:
     def _read_ledger(self, keys: set[str]) -> None:
         """Read the ledger where it isn't known, and have it forget other timelapses."""
         with suppress(OSError):
-            if self._ledger.refresh():
+            if self._ledger.refresh(mend=True):
                 self._judge = None
                 if self._ledger.damaged_lines:
                     words = f"{self._ledger.path}: some lines can't be read; those pictures are looked at again"

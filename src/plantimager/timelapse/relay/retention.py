@@ -117,7 +117,8 @@ class RetentionSink:
 
         """
         for ledger in (*self._ledgers.values(), self._removed):
-            ledger.refresh()
+            if ledger.refresh(mend=ledger is self._removed) and ledger is self._removed and ledger.damaged_lines:
+                log_relay(RelayAction.LEDGER_DAMAGED, f"{ledger.path}: some lines can't be read, and are removed")
             ledger.move(taken.database)
         kept, gone, trouble = [*self._barred(taken.scans)], list[LedgerEntry](), ""
         try:
