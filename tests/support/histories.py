@@ -181,7 +181,7 @@ def histories(draw):
     history.lengths = {call: draw(seconds(1, 0, 5, 20, 80, 80)) for call in (Call.PREPARE, Call.STANDBY, Call.CLOSE)}
     history.lengths |= {what: draw(seconds(0, 0, 0, 1, 4, 9)) for what in Bounded}
     history.lengths[Bounded.LOOK] *= draw(st.sampled_from([1, 1, 10]))
-    history.lengths[Bounded.RECOVER] *= draw(st.sampled_from([1, 1, 60]))
+    history.lengths[Bounded.RECOVER] *= draw(st.sampled_from([1, 1, 40]))  # of the start, and of the rig
     history.saves = draw(st.lists(SAVES, max_size=8))
     history.calm_after = draw(seconds(0, 600, 7200))
     return without(history, draw(st.sets(st.sampled_from(KINDS))))
@@ -310,6 +310,8 @@ def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
         assert set(taken) - set(timelapse.abandoned) == succeeded
+        if world.calm_since is not None and timelapse == world.stored():  # its disk is there, and there was time
+            assert not timelapse.abandoned, "the driver was never asked"
         calm_is_used(world, timelapse)
     if not world.lost_lines and is_only:
         journal_agrees(world, timelapse)

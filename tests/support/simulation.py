@@ -29,11 +29,12 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
-from plantimager.timelapse.daemon.attempt_request import is_running_attempt
+from plantimager.timelapse.daemon.attempt_request import is_open_attempt, is_running_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
+from plantimager.timelapse.daemon.open_attempts import LONGEST_PAUSE
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.events import begins_anew
@@ -95,6 +96,9 @@ TRUE_WHILE = {
 }
 """The lines about a slot, and what its record may be when they are written."""
 FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_interrupted"}
+
+MAY_LAND = (is_running_attempt, is_open_attempt)
+"""Of which attempts the dataset may be whole, though its disk was pulled: those that are asked about."""
 
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
@@ -425,6 +429,8 @@ class Life:
         """When it last looked at the datasets' disk; None where that had no answer."""
         self.is_asked_blindly = False
         """Whether the driver was asked about an attempt without the disk; what its call raises is taken for a no."""
+        self.in_vain_since: timedelta | None = None
+        """Since when, in the clock's elapsed time, nothing is left but to look for a disk."""
         self.awaits_disk = False
         """Whether a definition waits for its own disk, or for that of the archive."""
 
@@ -575,7 +581,9 @@ class Life:
         """End all faults of the rig, from now on."""
         world = self.world
         world.behaviour, world.hangs = (lambda _: Behaviour(takes=10 * SECOND, progress=None)), set()
+        lasting = {Call.RECOVER: world.slow.get(Call.RECOVER, SECOND)}  # which no slot may be lost to
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
+        world.slow |= lasting
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self._note_calm()
@@ -700,14 +708,26 @@ class Life:
         goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         goes_on |= self.daemon.requests.refusals.is_counting
+        goes_on |= self.timelapse is not None and bool(self.timelapse.abandoned)  # for which it looks for the disk
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
+        self._end_in_vain()
         if self.is_set_in_wait:  # then it doesn't sleep: the clock's timer has that to report
             self.is_set_in_wait = False
         elif not keeper.is_scanning:
             self._is_judged()
             if phase.keeps_schedule:  # else the next start sees to it
                 self._look_for_lost_slots()
+
+    def _end_in_vain(self) -> None:
+        """End a run in which nothing is left but to look for a disk that nobody brings back."""
+        is_over = self.timelapse is not None and self.timelapse.state.is_terminal and self.timelapse.abandoned
+        if not is_over or self.clock.has_script or not self.daemon.rig.is_idle:
+            self.in_vain_since = None
+        elif self.in_vain_since is None:
+            self.in_vain_since = self.clock.elapsed
+        elif self.clock.elapsed - self.in_vain_since > 2 * LONGEST_PAUSE:
+            raise ScriptEnded
 
     def _is_judged(self) -> None:
         """Note that the schedule was judged by the clock as it is set now; not so in a turn in which it was set."""
@@ -750,10 +770,14 @@ class Life:
         for slot, record in before.records.items():
             if record.status.is_final and timelapse.records.get(slot) is not record:
                 if _is_whole(timelapse, slot):
+                    assert slot in before.abandoned, f"slot {slot} was closed, and is another one now"
+                    assert (slot, record.attempt) in self.world.scans(), f"slot {slot} was never tried"
                     assert record.scan_id in self.world.datasets
                     continue
                 if timelapse.records.get(slot) == replace(record, boot_id=None):
                     continue  # the driver has said that it is not whole
+                if record.reason is Reason.TIMELAPSE_FAILED and timelapse.ending is None:
+                    continue  # the slot that failed is whole after all
                 assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
                 assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
         for slot, record in timelapse.records.items():
@@ -970,6 +994,11 @@ class ScriptedMonitor(CallMonitor):
             self._on_cancel(self)
         super().cancel()
 
+    def give_way(self) -> None:
+        if not self.cancelled:
+            self._on_cancel(self)
+        super().give_way()
+
 
 class ScriptedRig:
     """Takes the place of a `RigThread`: its calls take virtual time and end as the script says."""
@@ -1031,8 +1060,9 @@ class ScriptedRig:
         if call is Call.SCAN:
             self._life.scan_begins(request)
         self._note(driver, call, request)
-        hears = SECOND if call is Call.MANUAL else None
-        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=None, stops_in=hears)
+        reports = SECOND if call is Call.RECOVER and self._world.recover_reports else None
+        hears = SECOND if call is Call.MANUAL else reports
+        self._behaviour = Behaviour(takes=self._world.slow.get(call, SECOND), progress=reports, stops_in=hears)
         if call is Call.SCAN:
             self._behaviour = self._world.behaviour(request)
             try:
@@ -1071,8 +1101,8 @@ class ScriptedRig:
             finish = partial(self._finish, driver, request)
             if not is_pulled:
                 finish()
-            elif self._behaviour.lands and is_running_attempt(self._life.timelapse, request):
-                self._world.landing = None if self._life.daemon.lifecycle.phase.is_stopping else finish
+            elif self._behaviour.lands and any(may(self._life.timelapse, request) for may in MAY_LAND):
+                self._world.landing = finish
         self.is_prepared = problem is None if call is Call.PREPARE else self.is_prepared
         self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None

@@ -71,6 +71,11 @@ class VirtualClock:
         """Have ``do`` called when ``after`` more have passed; on the waiting thread, before it looks at the clock."""
         heapq.heappush(self._script, (self._boottime + after, next(self._numbers), do))
 
+    @property
+    def has_script(self) -> bool:
+        """Whether anything of the script is left to come."""
+        return bool(self._script)
+
     def shift(self, by: timedelta) -> None:
         """Set the wall clock forward by so much (backward if negative)."""
         self._booted_at += by

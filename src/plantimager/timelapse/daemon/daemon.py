@@ -31,6 +31,7 @@ from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
 from plantimager.timelapse.daemon.manual_intake import ManualIntake
+from plantimager.timelapse.daemon.open_attempts import OpenAttempts
 from plantimager.timelapse.daemon.phases import Lifecycle
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
@@ -166,7 +167,8 @@ class Daemon:
         scheduler = WallClockScheduler(clock, turn=lambda wake: loop.turn(wake))  # noqa: PLW0108 - made below
 
         power, probe, supervisor = RigPower(common), DatasetProbe(common), CallSupervisor(common)
-        slots = SlotRunner(common, scheduler, power, supervisor, probe)
+        attempts = OpenAttempts(common, probe)
+        slots = SlotRunner(common, scheduler, power, supervisor, probe, attempts)
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe)
         config = ConfigReload(common, probe)
@@ -190,6 +192,6 @@ class Daemon:
         start = Start(common, status, resume)
         reload = Reload(common, status, config, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)
-        watched = (requests, retry, power, supervisor, planner, intake, journal, watchdog, start, stop)
+        watched = (requests, retry, power, attempts, supervisor, planner, intake, journal, watchdog, start, stop)
         loop = Loop(scheduler, self.lifecycle, start, stop, reload, planner, slots, intake, status, watched)
         return loop

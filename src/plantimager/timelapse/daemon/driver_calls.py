@@ -118,8 +118,20 @@ class CallMonitor(EventMonitor):
             self._clock.wake()
 
     def note_step(self, words: str) -> None:
-        """Note a sign of life of a step that counts no pictures. Any thread."""
+        """Note a sign of life of a step that counts no pictures; end a question that gives way. Any thread.
+
+        Raises
+        ------
+        ScanCancelled
+            The rig is needed: the driver is asked once more, and goes on with what it finds then.
+        """
+        if self.call is Call.RECOVER and self.cancelled:
+            raise ScanCancelled("broken off, as the rig is needed; it is asked again")
         self.progress(*self.steps[:2], words)
+
+    def give_way(self) -> None:
+        """Have a `recover` end at its next sign of life; one that gives none may go on until it counts as hung."""
+        super().cancel()
 
     def cancel(self) -> None:
         """Ask for the end, and start counting how long it takes. Loop thread."""

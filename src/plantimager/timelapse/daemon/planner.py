@@ -178,6 +178,11 @@ class Planner:
         """Whether the clock is behind the one that the schedule was last judged by."""
         return self._judged_by is not None and self._judged_by - self._booted_at >= MIN_STEP
 
+    @property
+    def run_latest(self) -> bool:
+        """Whether the newest of the missed slots is taken however late."""
+        return self._active.run_latest
+
     # --- a rig that isn't ready -----------------------------------------------------------------------
 
     @property
@@ -223,6 +228,6 @@ class Planner:
         if is_warm and self._rig.is_at_rest:
             self._jobs.arm_slot(timelapse, next_at)
             return
-        if not is_warm and self._rig.power not in (Power.PREPARING, Power.ASKED):
+        if not is_warm and not self._rig.is_readied_for(timelapse.next_idx):
             self._jobs.arm_warmup(timelapse, again_at)
         self._jobs.arm_late(timelapse, timelapse.judge_at(now))

@@ -52,6 +52,8 @@ class Rig:
         self.power = Power.UNKNOWN
         self._prepares = 0
         """How many prepares are being made or queued; the last of them counts."""
+        self._was_in_standby = False
+        """Whether it was, when the driver was asked what became of an attempt."""
         self.scanning: ScanRequest | None = None
         """The attempt that was submitted, or is asked about, until the outcome is taken."""
 
@@ -69,6 +71,11 @@ class Rig:
     def is_ready(self) -> bool:
         """Whether the last prepare succeeded, and a scan that is submitted now begins at once."""
         return self.power is Power.WARM and self.is_at_rest
+
+    def is_readied_for(self, slot: int) -> bool:
+        """Whether a prepare was asked for, or the driver is asked about the slot itself, which comes before that."""
+        is_asked = self.power is Power.ASKED and self.scanning is not None and self.scanning.index == slot
+        return is_asked or self.power is Power.PREPARING
 
     @property
     def offers_manual_control(self) -> bool:
@@ -96,6 +103,7 @@ class Rig:
 
     def recover(self, request: ScanRequest) -> None:
         """Have the driver asked what became of an attempt; the rig has to be prepared after it."""
+        self._was_in_standby = self.power is Power.STANDBY
         self.power, self.scanning = Power.ASKED, request
         self._submit(Call.RECOVER, request)
 
@@ -132,8 +140,8 @@ class Rig:
             outcome = self._outcomes.popleft()
             if outcome.request is self.scanning:
                 self.scanning = None
-            if outcome.call is Call.RECOVER and self.power is Power.ASKED:
-                self.power = Power.UNKNOWN
+                if outcome.call is Call.RECOVER and self.power is Power.ASKED:
+                    self.power = Power.STANDBY if self._was_in_standby else Power.UNKNOWN
             if outcome.call is Call.PREPARE:
                 self._prepares -= 1
                 if self.power is Power.PREPARING and not self._prepares:

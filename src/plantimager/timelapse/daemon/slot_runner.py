@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import is_open_attempt, is_running_attempt, request_of
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt
 from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import log_rig_wait
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
+    from plantimager.timelapse.daemon.open_attempts import OpenAttempts
     from plantimager.timelapse.daemon.rig_power import RigPower
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+    from plantimager.timelapse.scan.request import ScanRequest
 
 
 class SlotRunner:
@@ -46,10 +47,11 @@ class SlotRunner:
         power: RigPower,
         supervisor: CallSupervisor,
         probe: DatasetProbe,
+        attempts: OpenAttempts,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
-        self._active, self._rig, self._hold = common.active, common.rig, common.hold
-        self._supervisor, self._probe = supervisor, probe
+        self._rig, self._hold = common.rig, common.hold
+        self._supervisor, self._probe, self._attempts = supervisor, probe, attempts
         self._redated: ScanRequest | None = None
         """The last attempt whose beginning was corrected while it ran."""
         self.planner = Planner(common, power, SlotJobs(scheduler, self._slot_due, self._warm_up, self._slot_late))
@@ -62,7 +64,7 @@ class SlotRunner:
         if timelapse is None:
             return
         self._probe.look()
-        if self._ask_about_open(slot):
+        if self._attempts.ask_about(slot):
             return
         self._rig.prepare()
         if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first
@@ -112,35 +114,16 @@ class SlotRunner:
         self._clock.wake()
         timelapse, now = self._keeper.timelapse, self._clock.now()
         is_next = timelapse is not None and timelapse.next_idx == slot and not self._keeper.is_scanning
-        if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self._active.run_latest):
+        if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self.planner.run_latest):
             self.planner.plan()
             return None
         return timelapse
-
-    def _ask_about_open(self, slot: int) -> bool:
-        """Ask the driver what became of an attempt on a disk that wasn't there; return whether it is asked.
-
-        First about that at the slot which is to be taken, then, as long as there is time, about earlier ones.
-        """
-        timelapse = self._keeper.timelapse
-        if timelapse is None or self._probe.trouble is not None or not timelapse.abandoned:
-            return False
-        asked = slot if slot in timelapse.abandoned else timelapse.abandoned[0]
-        if asked != slot and self._clock.now() >= timelapse.schedule_times[slot]:
-            return False
-        self._rig.recover(self._request_of(timelapse, asked))
-        return True
-
-    def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for the last attempt at a slot."""
-        place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
-        return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
 
     def _begin_attempt(
         self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
     ) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        request = replace(self._request_of(running, running.next_idx), start_by=start_by)
+        request = replace(self._attempts.request_of(running, running.next_idx), start_by=start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------
@@ -152,8 +135,8 @@ class SlotRunner:
                 self._end_attempt(outcome, outcome.request)
                 continue
             if outcome.request is not None:
-                self._take_answer(outcome, outcome.request)
-            if outcome.call is Call.MANUAL:
+                self._attempts.take_answer(outcome, outcome.request)
+            elif outcome.call is Call.MANUAL:
                 self._hold.end(outcome)
                 if self._rig.power is not Power.LEFT:  # then the rig was only looked at
                     self._hold.release()
@@ -180,7 +163,7 @@ class SlotRunner:
         """Record how an attempt ended, and go on: with the next attempt, or with the next slot."""
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_running_attempt(timelapse, request):
-            self._settle(request, outcome.result, now)
+            self._attempts.settle(request, outcome.result, now)
             self._free_rig(outcome.call)
             return
         if outcome.delay and request is not self._redated:
@@ -229,25 +212,6 @@ class SlotRunner:
         self._wait_for_rig(waiting, ScannerNotReady(f"{failure}; {why}"), now, is_open=is_open)
         return None
 
-    def _take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Record what the driver says of an attempt."""
-        if outcome.problem is not None:
-            log_trouble(outcome)
-        self._settle(request, outcome.result)
-
-    def _settle(self, request: ScanRequest, result: ScanResult | None, ended_at: datetime | None = None) -> None:
-        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
-        is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
-        if timelapse is None or not is_open_attempt(timelapse, request):
-            return
-        if result is None:
-            if is_within_reach:
-                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
-            return
-        taken = timelapse.succeed_after_all(request.index, now, result.pictures, ended_at)
-        is_found = timelapse.state is not TimeLapseState.CANCELLED
-        self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))
-
     def _wait_for_rig(
         self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime, *, is_open: bool = False
     ) -> None:
@@ -293,5 +257,5 @@ class SlotRunner:
             self._wait_for_rig(timelapse, problem, now)
             return
         if not self.planner.is_waiting_for_rig:
-            log_rig_wait(timelapse, str(problem), now, run_latest=self._active.run_latest)
+            log_rig_wait(timelapse, str(problem), now, run_latest=self.planner.run_latest)
         self.planner.wait_for_rig(timelapse, now)

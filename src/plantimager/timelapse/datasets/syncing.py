@@ -52,14 +52,28 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     folders = [(Path(folder), names) for folder, _, names in os.walk(directory, topdown=False)]
     paths = [folder / name for folder, names in folders for name in sorted(names)]
     words = [f"putting file {number} of {len(paths)} on disk" for number in range(1, len(paths) + 1)]
-    digests = {}
+    digests: dict[str, str] = {}
+    refused: list[OSError] = []
+
+    def sync(path: Path, report: Callable[[], None]) -> str | None:
+        try:
+            return _sync_file(path, report)
+        except OSError as problem:
+            refused.append(problem)
+            raise
+
     # Together: a card or a file server writes several files in little more than the time of one.
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="sync") as pool:
-        results = pool.map(_sync_file, paths, ([partial(report, sentence) for sentence in words]))
-        for path, sentence, digest in zip(paths, words, results, strict=True):
-            report(sentence)
-            if digest is not None and path != directory / RECEIPT:
-                digests[str(path.relative_to(directory))] = digest
+    try:
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="sync") as pool:
+            results = pool.map(sync, paths, ([partial(report, sentence) for sentence in words]))
+            for path, sentence, digest in zip(paths, words, results, strict=True):
+                report(sentence)
+                if digest is not None and path != directory / RECEIPT:
+                    digests[str(path.relative_to(directory))] = digest
+    except BaseException:  # a report may break it off: what the disk refused meanwhile is raised all the same
+        if refused:
+            raise refused[0] from None
+        raise
     for folder, _ in folders:
         open_to_group(folder)
         sync_directory(folder)

@@ -1,0 +1,143 @@
+"""Attempts that count as ended while their dataset may be whole: when the driver is asked about them, and its answers.
+
+An attempt is left open where the datasets' disk was away at its end. No question holds up a slot: one about an earlier
+slot is put while the rig is free, not shortly before the next slot, and gives way to whatever the rig is needed for.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.daemon.attempt_request import is_open_attempt, request_of
+from plantimager.timelapse.daemon.driver_calls import max_silence
+from plantimager.timelapse.daemon.rig import Power, log_trouble
+from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.domain.power import warmup_at
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
+from plantimager.timelapse.support.errors import ScanCancelled
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
+    from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(minutes=30)
+"""Between two looks at a disk that is away, while the driver is to be asked about datasets on it; each pause is twice
+the one before. No kernel tells of every disk that comes back, such as another computer's."""
+
+
+class OpenAttempts:
+    """Asks the driver about open attempts, and records its answers. Loop thread."""
+
+    def __init__(self, common: Common, probe: DatasetProbe) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._active, self._rig, self._hold, self._probe = common.active, common.rig, common.hold, probe
+        self._pause = FIRST_PAUSE
+        self._look_at = float("-inf")
+        """On the monotonic clock."""
+        self._gave_way: ScanRequest | None = None
+        """What the driver was last asked about in vain, as the rig was needed."""
+
+    def request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for the last attempt at a slot."""
+        place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
+        return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
+
+    # --- when it is asked -----------------------------------------------------------------------------
+
+    def ask_about(self, slot: int) -> bool:
+        """Ask about the slot that is to be taken, unless its disk is away; return whether it is open.
+
+        It waits for the answer, since it must not be taken twice.
+        """
+        timelapse = self._keeper.timelapse
+        if timelapse is None or self._probe.trouble is not None or slot not in timelapse.abandoned:
+            return False
+        self._rig.recover(self.request_of(timelapse, slot))
+        return True
+
+    def watch(self) -> float | None:
+        """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
+
+        Where it isn't free, a turn follows when it is.
+        """
+        timelapse, monitor = self._keeper.timelapse, self._rig.monitor
+        if timelapse is None:
+            return None
+        if monitor is not None and monitor.call is Call.RECOVER:
+            return self._watch_question(timelapse, monitor)
+        earlier = [slot for slot in timelapse.abandoned if slot != timelapse.next_idx]
+        if not earlier or not self._is_free(timelapse):
+            return None
+        wait = self._look_at - self._clock.monotonic()
+        if wait > 0:
+            return wait
+        if not self._probe.is_within_reach():
+            return self._look_later()
+        self._pause = FIRST_PAUSE
+        self._rig.recover(self.request_of(timelapse, earlier[0]))
+        return None
+
+    def _look_later(self) -> float:
+        wait, self._pause = self._pause.total_seconds(), min(2 * self._pause, LONGEST_PAUSE)
+        self._look_at = self._clock.monotonic() + wait
+        return wait
+
+    def _is_free(self, timelapse: TimeLapse) -> bool:
+        """Whether the rig has nothing to do, for longer than a question lasts of which no sign is heard."""
+        if not self._lifecycle.phase.keeps_schedule or self._keeper.is_scanning:
+            return False
+        if self._hold.is_on or not self._rig.is_at_rest:
+            return False
+        silence = max_silence(self._active.driver, Call.RECOVER, self._active.config.stall_timeout)
+        left = self._time_left(timelapse)
+        return left is None or left > silence.total_seconds()
+
+    def _time_left(self, timelapse: TimeLapse) -> float | None:
+        """Return in how many seconds a question has to give way to the next slot; ``None`` without one."""
+        warm_at = warmup_at(timelapse)
+        return None if warm_at is None else (warm_at - CANCEL_TIMEOUT - self._clock.now()).total_seconds()
+
+    def _watch_question(self, timelapse: TimeLapse, monitor: CallMonitor) -> float | None:
+        """Have a question give way where the rig is needed, or will be in a moment; it is put again later."""
+        request, left = monitor.request, self._time_left(timelapse)
+        is_needed = request is not self._rig.scanning or self._rig.power is not Power.ASKED
+        if not is_needed and not self._lifecycle.phase.is_stopping:
+            if left is None or request is None or request.index == timelapse.next_idx:
+                return None
+            if left > 0:
+                return left
+        self._gave_way = request
+        monitor.give_way()
+        return None
+
+    # --- what is answered -----------------------------------------------------------------------------
+
+    def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
+        """Record what the driver says of an attempt."""
+        if isinstance(outcome.problem, ScanCancelled) and request is self._gave_way:
+            self._look_later()
+            return
+        if outcome.problem is not None:
+            log_trouble(outcome)
+        self.settle(request, outcome.result)
+
+    def settle(self, request: ScanRequest, result: ScanResult | None, ended_at: datetime | None = None) -> None:
+        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
+        is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
+        if timelapse is None or not is_open_attempt(timelapse, request):
+            return
+        if result is None:
+            if is_within_reach:
+                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+            return
+        taken = timelapse.succeed_after_all(request.index, now, result.pictures, ended_at)
+        is_found = timelapse.state is not TimeLapseState.CANCELLED
+        self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))

@@ -1,0 +1,108 @@
+"""Attempts that were left open as their disk was away: when the driver is asked about them, and that no slot waits."""
+
+from __future__ import annotations
+
+import pytest
+from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life
+
+from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import Call
+
+LANDS = Behaviour(takes=10 * SECOND, progress=None, lands=True)
+
+
+@pytest.fixture
+def pulled(rig, monkeypatch):
+    """Return a function that makes a rig whose disk can be pulled, with scans that are whole all the same."""
+
+    def make(**definition):
+        world = rig()
+        monkeypatch.setattr(dataset_probe, "identify_file_system", world.identify_file_system)
+        world.behaviour = lambda _: LANDS
+        world.define(**{"every": HOUR, "n": 4, **definition})
+        return world
+
+    return make
+
+
+def pull(duration):
+    return lambda life: life.pull_disk(duration)
+
+
+@pytest.mark.parametrize("warmup", [NONE, 30 * SECOND])
+@pytest.mark.parametrize("takes", [SECOND, 200 * SECOND])
+def test_driver_is_asked_soon_after_the_disk_is_back_and_no_slot_waits(pulled, warmup, takes):
+    """It was pulled at the end of slot 1, and is back after five minutes; the answer may take minutes."""
+    world = pulled(warmup=warmup)
+    world.slow = {Call.RECOVER: takes}
+    found = []
+
+    def look(life):
+        found.append(life.timelapse.records[1].status)
+
+    world.live((2 * HOUR + 5 * SECOND, pull(5 * MINUTE)), (2 * HOUR + 15 * MINUTE, look))
+    assert (found, world.statuses()) == (["succeeded"], ["succeeded"] * 4)
+    scan_times = [after - HOUR * (slot + 1) for slot, after in enumerate(world.scans_at())]
+    assert scan_times == [NONE if warmup else SECOND] * 4
+    assert [call for call, _ in world.calls()].count("recover") == 1
+
+
+def test_question_that_lasts_gives_way_to_the_next_slot_and_is_asked_again(pulled):
+    """It can go on for as long as files are put on disk."""
+    world = pulled(every=20 * MINUTE)
+    world.slow = {Call.RECOVER: 25 * MINUTE}
+    world.live((80 * MINUTE + 5 * SECOND, pull(MINUTE)))
+    assert world.statuses() == ["succeeded"] * 4
+    assert world.scans_at() == [HOUR + 20 * MINUTE * slot for slot in range(4)]
+    calls = world.calls()
+    assert [call for call, _ in calls].count("recover") == 3  # before each slot that was left, and after the last
+    assert not {"rig_trouble", "driver_stalled"} & {*world.actions()}
+
+
+def test_question_that_may_not_end_in_time_is_not_begun(pulled):
+    """A driver that doesn't say how far it is can't be broken off: not between slots that are that near."""
+    world = pulled(every=4 * MINUTE, n=6)
+    world.recover_reports, world.slow = False, {Call.RECOVER: 200 * SECOND}
+    world.live((HOUR + 5 * SECOND, pull(20 * SECOND)))
+    assert world.statuses() == ["succeeded"] * 6
+    calls = [call for call, _ in world.calls()]
+    assert calls.index("recover") > len(calls) - 1 - calls[::-1].index("scan")
+
+
+def test_service_that_stops_breaks_the_question_off_and_the_next_start_asks(pulled):
+    """A stop isn't held up by it either."""
+    world = pulled(n=2)
+    world.slow = {Call.RECOVER: HOUR}
+    world.live((HOUR + 5 * SECOND, pull(MINUTE)), (HOUR + 10 * MINUTE, Life.stop))
+    assert (world.statuses(), world.stored().abandoned) == (["failed"], [0])
+    assert world.truth < world.lives[0].looked_at + 10 * MINUTE
+    world.slow = {}
+    world.live((MINUTE, Life.kill), off=5 * SECOND)
+    assert world.statuses() == ["succeeded"]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_last_slot_is_asked_about(pulled, n):
+    """No warm-up follows it."""
+    world = pulled(every=HOUR, n=n)
+    world.live((n * HOUR + 5 * SECOND, pull(5 * MINUTE)))
+    assert (world.statuses(), world.stored().state) == (["succeeded"] * n, TimeLapseState.COMPLETED)
+    calls = [call for call, _ in world.calls()]
+    assert calls[-3:] == ["scan", "standby", "recover"]  # and it stays in standby
+
+
+def test_timelapse_that_failed_by_a_disk_that_was_away_goes_on(pulled):
+    """Its slot is whole, so the failure was none."""
+    world = pulled(policy="fail_timelapse")
+    world.live((2 * HOUR + 5 * SECOND, pull(5 * MINUTE)))
+    assert (world.statuses(), world.stored().state) == (["succeeded"] * 4, TimeLapseState.COMPLETED)
+    assert world.stored().ending is None
+
+
+def test_disk_that_stays_away_is_looked_for_more_and_more_rarely(pulled):
+    """It may be away for weeks."""
+    world = pulled(n=1)
+    life = world.live((HOUR + 5 * SECOND, pull(24 * HOUR)))
+    assert world.statuses() == ["succeeded"]
+    assert len(life.clock.wakes) < 100
