@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.verdict import PictureMeasures
 
 SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Pictures that are looked at. Raw files aren't: Pillow takes the small picture in some of them for the whole."""
+"""Pictures that are looked at, and shown in messages. Raw files aren't: of some Pillow takes the small one for all."""
 LEAST_SIDE: Final = 64
 """Pixels of the shorter side: of a smaller picture too little is left to judge by."""
 SIDE: Final = 256
@@ -87,18 +87,23 @@ def _measure(picture: PictureMeasures, image: Image.Image) -> PictureMeasures | 
     return replace(picture, sharpness=sharpness, digest=digest)
 
 
+def narrow(image: Image.Image) -> Image.Image:
+    """Return a picture in 16 bits as one in 8, any other as it is."""
+    if image.mode not in _WIDE_MODES:
+        return image
+    top = max(cast("tuple[int, int]", strip.convert("I").getextrema())[1] for _, strip in _strips(image))
+    scale = 255 / next((full for full in _FULL_SCALES if top <= full), top)
+    grey = Image.new("L", image.size)
+    for line, strip in _strips(image):
+        grey.paste(strip.convert("I").point(lambda value: value * scale).convert("L"), (0, line))
+    return grey
+
+
 def _shrink(image: Image.Image) -> Image.Image:
     """Return a small version in 256 shades of grey."""
     if image.mode == "F":
         raise ValueError("nobody knows what is white")
-    if image.mode in _WIDE_MODES:
-        top = max(cast("tuple[int, int]", strip.convert("I").getextrema())[1] for _, strip in _strips(image))
-        scale = 255 / next((full for full in _FULL_SCALES if top <= full), top)
-        grey = Image.new("L", image.size)
-        for line, strip in _strips(image):
-            grey.paste(strip.convert("I").point(lambda value: value * scale).convert("L"), (0, line))
-    else:
-        grey = image.convert("L")
+    grey = narrow(image).convert("L")
     return grey.reduce(max(1, round(max(grey.size) / SIDE)))
 
 
