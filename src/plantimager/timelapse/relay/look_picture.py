@@ -54,7 +54,7 @@ def measure_picture(picture: PictureMeasures, content: bytes) -> PictureMeasures
         except (MemoryError, Image.DecompressionBombError):
             return None
         except Exception:  # noqa: BLE001 - a damaged file makes Pillow raise anything
-            return replace(picture, look=Verdict.UNREADABLE)
+            return replace(picture, verdict=Verdict.UNREADABLE)
         return None if image is None else _measure(picture, image)
 
 
@@ -79,8 +79,8 @@ def _measure(picture: PictureMeasures, image: Image.Image) -> PictureMeasures | 
         return None
     picture, digest = replace(picture, shape=f"{image.width}x{image.height}"), _digest_of(image)
     contrast = ImageStat.Stat(small).stddev[0]
-    if look := _look_of(small, contrast):
-        return replace(picture, look=look, digest=digest)
+    if verdict := _verdict_of(small, contrast):
+        return replace(picture, verdict=verdict, digest=digest)
     # The filter leaves the outermost pixels as they are.
     edges = small.filter(_LAPLACE).crop((1, 1, small.width - 1, small.height - 1))
     sharpness = round(ImageStat.Stat(edges).stddev[0] / contrast, 4)
@@ -107,7 +107,7 @@ def _shrink(image: Image.Image) -> Image.Image:
     return grey.reduce(max(1, round(max(grey.size) / SIDE)))
 
 
-def _look_of(small: Image.Image, contrast: float) -> str:
+def _verdict_of(small: Image.Image, contrast: float) -> str:
     shades, n_pixels = small.histogram(), small.width * small.height
     if sum(shades[DARK_LEVEL:]) < FEW * n_pixels:
         return Verdict.DARK
