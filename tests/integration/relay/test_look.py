@@ -122,8 +122,10 @@ def test_a_relay_that_is_killed_and_one_without_a_ledger_come_to_the_same(rig):
     frozen = good()
     for slot, picture in enumerate([good(), frozen, frozen, frozen]):
         add(rig, slot, picture, good())
+        status = rig.places.relay_state / "relay.json"
+        status.unlink(missing_ok=True)
         with rig.start() as relay:
-            wait_until(rig.places.relay_state.joinpath("relay.json").exists, within=60, what="the first look")
+            wait_until(status.exists, within=60, what="the first look")
             relay.process.kill()
             relay.process.wait()
     expected = [("camera_0", "same", 2, False)]

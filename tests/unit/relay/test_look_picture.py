@@ -30,7 +30,7 @@ def plain(shade, size=(640, 480)):
 @pytest.mark.parametrize("exposure", [0.15, 0.5, 1.0, 1.6])
 def test_a_plant_is_ordinary_however_it_is_exposed(noise, exposure):
     """Dim is not dark, as long as a person sees something."""
-    assert measured(take(noise=noise, exposure=exposure)).look == ""
+    assert measured(take(noise=noise, exposure=exposure)).verdict == ""
 
 
 @pytest.mark.parametrize("tint", [(255, 60, 60), (60, 255, 60), (90, 90, 255)])
@@ -38,7 +38,7 @@ def test_growth_lights_of_one_colour_are_ordinary(tint):
     """Red and blue lamps are the rule in growth chambers."""
     bands = zip(take().split(), tint, strict=True)
     picture = Image.merge("RGB", [band.point(lambda value, part=part: value * part // 255) for band, part in bands])
-    assert measured(picture).look == ""
+    assert measured(picture).verdict == ""
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_growth_lights_of_one_colour_are_ordinary(tint):
 @pytest.mark.parametrize("encoding", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
 def test_nothing_to_be_seen_has_a_name(picture, look, encoding):
     """In every kind of file."""
-    assert measured(picture, encoding).look == look
+    assert measured(picture, encoding).verdict == look
 
 
 def test_a_status_light_makes_no_day():
     """Nor do some dead pixels."""
     picture = plain(0)
     picture.paste((255, 255, 255), (10, 10, 40, 40))
-    assert measured(picture).look == "dark"
+    assert measured(picture).verdict == "dark"
 
 
 def test_night_with_a_window_is_ordinary():
     """A twentieth of the picture is enough to see something."""
     picture = take(plain(4))
     picture.paste((200, 200, 200), (0, 0, 160, 100))
-    assert measured(picture).look == ""
+    assert measured(picture).verdict == ""
 
 
 def test_sharpness_falls_with_blur_and_not_with_exposure_or_quality():
@@ -106,7 +106,7 @@ def test_the_same_pixels_are_the_same_whatever_the_metadata():
 def test_sixteen_bits_are_read_by_what_the_sensor_has(top, encoding):
     """A camera of 12 bits fills a sixteenth of them, and isn't dark for that."""
     found = measured(sixteen_bits(take(plant(640)), top), encoding)
-    assert found.look == ""
+    assert found.verdict == ""
     assert found.sharpness > 0.1
 
 
@@ -121,7 +121,7 @@ def test_the_noise_of_the_lower_bits_makes_a_difference():
 def test_every_mode_that_has_shades_is_judged(mode):
     """By its brightness."""
     picture = take(plant(640)).convert("RGBA" if mode in {"LA", "PA"} else "RGB").convert(mode)
-    assert measured(picture, "TIFF").look == ""
+    assert measured(picture, "TIFF").verdict == ""
 
 
 @pytest.mark.parametrize("mode", ["F", "LAB"])
@@ -137,14 +137,14 @@ def test_a_file_that_is_cut_off_or_none_is_unreadable(encoding):
     """Wherever it ends."""
     whole = encode(take(plant(640)), encoding)
     for part in (0, 1, 100, len(whole) // 2):
-        assert measure_picture(PLACE, whole[:part]).look == "unreadable"
-    assert measure_picture(PLACE, b"<html>not found</html>").look == "unreadable"
+        assert measure_picture(PLACE, whole[:part]).verdict == "unreadable"
+    assert measure_picture(PLACE, b"<html>not found</html>").verdict == "unreadable"
 
 
 def test_a_tiny_picture_is_not_judged():
     """Its few pixels may well be the same."""
     assert measured(plain(0, (63, 640))) is None
-    assert measured(plain(0, (64, 640))).look == "dark"
+    assert measured(plain(0, (64, 640))).verdict == "dark"
 
 
 @pytest.mark.parametrize("size", [(16384, 64), (8192, 64), (64, 13000)])
@@ -154,7 +154,7 @@ def test_a_stripe_is_not_judged(size):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGB"])
-def test_a_large_picture_takes_no_more_than_its_pixels_and_a_byte_for_each(mode):
+def test_a_large_picture_is_copied_in_grey_alone(mode):
     """Pillow's own memory, of a process that did nothing else."""
     program = (
         "import io, pathlib, re, sys\n"
@@ -172,7 +172,7 @@ def test_a_large_picture_takes_no_more_than_its_pixels_and_a_byte_for_each(mode)
     large = plant(640).resize((4000, 3000))
     content = encode(sixteen_bits(large) if mode == "I;16" else large, "PNG", compress_level=1)
     done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=True)
-    assert int(done.stdout) < 12_000_000 * 1.7 / 1024
+    assert int(done.stdout) < 12_000_000 * 2.5 / 1024
 
 
 def test_a_large_jpeg_takes_little_memory():
@@ -180,7 +180,7 @@ def test_a_large_jpeg_takes_little_memory():
     content = encode(plant(640).resize((6000, 4000)), quality=60)
     tracemalloc.start()
     try:
-        assert measure_picture(PLACE, content).look == ""
+        assert measure_picture(PLACE, content).verdict == ""
         assert tracemalloc.get_traced_memory()[1] < 8_000_000 + len(content)
     finally:
         tracemalloc.stop()

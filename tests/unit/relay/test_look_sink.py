@@ -1,6 +1,7 @@
 """What can't be looked at now is tried again in time, stays a trouble until then, and keeps nothing else waiting."""
 
 import threading
+import time
 
 import pytest
 from looked_at import encode, put_dataset, take
@@ -85,6 +86,26 @@ def test_a_dataset_that_was_not_there_is_looked_for_again_though_the_relay_sees_
     world.looks(lambda: world.looked(0), "nothing to look at")
     away.rename(world.datasets)
     world.looks(lambda: world.looked(1), "the dataset that came")
+
+
+def test_datasets_that_are_gone_are_looked_for_together(world, monkeypatch):
+    """There may be a thousand that somebody has removed."""
+    tries, looks, right, right_look = [], [], look_sink.read_receipt_of, LookSink._look
+
+    def read_receipt(*arguments):
+        tries.append(arguments)
+        time.sleep(0.005)
+        return right(*arguments)
+
+    def look(*arguments):
+        looks.append(arguments)
+        return right_look(*arguments)
+
+    monkeypatch.setattr(look_sink, "read_receipt_of", read_receipt)
+    monkeypatch.setattr(LookSink, "_look", look)
+    world.have(6)
+    world.looks(lambda: len(tries) >= 18, "three tries of each")
+    assert len(looks) == 3
 
 
 def test_trouble_stays_until_it_is_over(world, monkeypatch):

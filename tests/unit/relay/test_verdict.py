@@ -40,7 +40,7 @@ def judge(looked, rules=OWN_LIGHTS):
 
 def looks(*series, every=HOUR, rules=OWN_LIGHTS):
     """Return the doubts about one camera at one position, whose pictures look so; ``""`` is an ordinary one."""
-    return judge(scans(*([picture(n, look=look)] for n, look in enumerate(series)), every=every), rules)
+    return judge(scans(*([picture(n, verdict=look)] for n, look in enumerate(series)), every=every), rules)
 
 
 # --- no verdict without a reason ------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_a_rig_without_lights_is_dark_at_night_and_that_is_no_news(begin, length
     for n in range(5 * DAY // every):
         at = first * HOUR / 2 + every * n + timedelta(minutes=n * 7 % 20)
         is_dark = (at - begin * HOUR) % DAY < length * HOUR
-        series.append([picture(n, look="dark" if is_dark else "")])
+        series.append([picture(n, verdict="dark" if is_dark else "")])
     assert judge(scans(*series, every=every), LookSettings()) == ()
 
 
@@ -87,15 +87,15 @@ def test_a_camera_that_was_always_dark_is_no_news_where_there_are_nights():
 
 def test_kinds_that_pillow_never_could_read_are_no_news():
     """A program may write any TIFF."""
-    odd = [replace(picture(0, look="unreadable"), file="images/camera_0-00000.tif")]
+    odd = [replace(picture(0, verdict="unreadable"), file="images/camera_0-00000.tif")]
     assert judge(scans(odd, odd)) == ()
     assert judge(scans([replace(picture(0), file="images/camera_0-00000.tif")], odd)) != ()
-    assert judge(scans([picture(0, look="unreadable")])) != ()
+    assert judge(scans([picture(0, verdict="unreadable")])) != ()
 
 
 def test_a_dark_picture_is_not_the_same_as_another():
     """Two black pictures are equal without any camera that hangs."""
-    series = scans(*[[picture("black", look="dark")]] * 5)
+    series = scans(*[[picture("black", verdict="dark")]] * 5)
     assert {doubt.verdict for doubt in judge(series)} == {"dark"}
 
 
@@ -139,7 +139,7 @@ def test_hours_of_which_nothing_is_known_are_not_taken_for_night_while_a_lamp_is
     judging = Judge("tl", LookSettings())
     for n, (day, hour, look) in enumerate(at_hours):
         at = NOON + day * DAY + (hour - 12) * HOUR
-        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, look=look),)))
+        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, verdict=look),)))
     assert [(doubt.slot, doubt.pictures, doubt.is_over) for doubt in judging.doubts] == [(4, 2, False)]
 
 
@@ -149,7 +149,7 @@ def test_hours_that_a_person_chose_are_judged_by_those_of_the_day_before(look):
     day = scans(*[[picture(n)] for n in range(8)], first=NOON - 4 * HOUR)
     judging = Judge("tl", LookSettings())
     for n, scan in enumerate([*day, *(replace(scan, scheduled_at=scan.scheduled_at + DAY) for scan in day)]):
-        pictures = (picture(n, look=look if n == 12 else ""),)
+        pictures = (picture(n, verdict=look if n == 12 else ""),)
         judging.take(replace(scan, slot=n, pictures=pictures))
     assert [(doubt.verdict, doubt.slot, doubt.is_over) for doubt in judging.doubts] == [(look, 12, True)]
 
@@ -175,13 +175,13 @@ def test_noise_of_the_first_hours_makes_no_blur_of_the_day():
 
 def test_nothing_to_be_seen_does_not_end_a_blur():
     """Nobody knows then."""
-    series = [[picture(n)] for n in range(4)] + [[picture(5, sharpness=0.01)], [picture(6, look="flat")]]
+    series = [[picture(n)] for n in range(4)] + [[picture(5, sharpness=0.01)], [picture(6, verdict="flat")]]
     assert [(doubt.verdict, doubt.is_over) for doubt in judge(scans(*series))] == [("blurred", False), ("flat", False)]
 
 
 def test_only_the_verdicts_that_are_asked_for_count():
     """The others are as if there were none."""
-    series = scans([picture(1)], [picture(1)], [picture(2, look="dark")])
+    series = scans([picture(1)], [picture(1)], [picture(2, verdict="dark")])
     assert {doubt.verdict for doubt in judge(series)} == {"same", "dark"}
     rules = LookSettings(night=False, verdicts=(Verdict.SAME,))
     assert [doubt.verdict for doubt in judge(series, rules)] == ["same"]
@@ -195,7 +195,7 @@ def alarms(is_lit, days, *, first=NOON, every=HOUR, rules=None):
     judging, opened, was_open = Judge("tl", rules or LookSettings()), [], False
     for n in range(days * DAY // every):
         at = first + every * n
-        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, look="" if is_lit(at) else "dark"),)))
+        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, verdict="" if is_lit(at) else "dark"),)))
         is_open = any(not doubt.is_over for doubt in judging.doubts)
         opened += [at] * (is_open and not was_open)
         was_open = is_open
@@ -283,7 +283,7 @@ def test_a_long_series_takes_little_memory_and_time():
     """The judge is made again from all pictures at each start."""
     series = _Series(has_nights=True)
     for n in range(144 * 100):
-        series.judge(picture(n, look="dark" if n % 144 < 72 else ""), NOON + n * timedelta(minutes=10))
+        series.judge(picture(n, verdict="dark" if n % 144 < 72 else ""), NOON + n * timedelta(minutes=10))
     assert sum(map(len, series._seen.values())) <= 48 * 8
 
 
@@ -293,7 +293,7 @@ def test_a_long_series_takes_little_memory_and_time():
 def test_a_lamp_is_one_doubt_for_each_camera_with_its_positions():
     """Whatever the number of slots."""
     ordinary = [picture(n, camera=camera, position=n) for camera in ("a", "b") for n in range(36)]
-    dark = [replace(taken, look="dark", digest="") for taken in ordinary]
+    dark = [replace(taken, verdict="dark", digest="") for taken in ordinary]
     doubts = judge(scans(ordinary, dark, dark, dark))
     assert [(d.camera, d.verdict, d.slots, d.pictures, d.describe_where()) for d in doubts] == [
         ("a", "dark", 3, 108, "a, all 36 positions"),
@@ -311,7 +311,7 @@ def test_positions_are_named_as_long_as_there_are_few():
         ([3, 4, 7], "camera_0, positions 3, 4, 7"),
         (range(8), "camera_0, 8 of 36 positions"),
     ):
-        now = [replace(taken, look="dark" if n in bad else "", digest=f"new{n}") for n, taken in enumerate(before)]
+        now = [replace(taken, verdict="dark" if n in bad else "", digest=f"new{n}") for n, taken in enumerate(before)]
         (doubt,) = judge(scans(before, now))
         assert doubt.describe_where() == words
         assert doubt.file == f"tl_1/images/camera_0-{min(bad):05d}.jpg"
@@ -325,7 +325,7 @@ def test_a_doubt_that_comes_again_is_another_and_its_pictures_add_up():
 
 def test_a_position_that_is_no_longer_taken_keeps_no_doubt_open():
     """Such as after an amendment."""
-    both = [picture(1), picture(2, position=1, look="dark")]
+    both = [picture(1), picture(2, position=1, verdict="dark")]
     (doubt,) = judge(scans(both, [picture(3)]))
     assert doubt.is_over
 
@@ -359,6 +359,6 @@ def test_no_series_of_looks_is_too_odd(series, night):
 
 def test_cameras_of_other_names_in_each_scan_are_bounded():
     """The status is a small file."""
-    series = ([picture(n, camera=f"at_{n}", look="dark")] for n in range(500))
+    series = ([picture(n, camera=f"at_{n}", verdict="dark")] for n in range(500))
     doubts = judge(scans(*series, every=timedelta(minutes=1)))
     assert [doubt.slot for doubt in doubts] == [*range(450, 500)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.verdict import PictureMeasures
 
 SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Pictures that are looked at. Raw files aren't: Pillow takes the small picture in some of them for the whole."""
+"""Pictures that are looked at, and shown in messages. Raw files aren't: of some Pillow takes the small one for all."""
 LEAST_SIDE: Final = 64
 """Pixels of the shorter side: of a smaller picture too little is left to judge by."""
 SIDE: Final = 256
@@ -54,7 +54,7 @@ def measure_picture(picture: PictureMeasures, content: bytes) -> PictureMeasures
         except (MemoryError, Image.DecompressionBombError):
             return None
         except Exception:  # noqa: BLE001 - a damaged file makes Pillow raise anything
-            return replace(picture, look=Verdict.UNREADABLE)
+            return replace(picture, verdict=Verdict.UNREADABLE)
         return None if image is None else _measure(picture, image)
 
 
@@ -79,30 +79,35 @@ def _measure(picture: PictureMeasures, image: Image.Image) -> PictureMeasures | 
         return None
     picture, digest = replace(picture, shape=f"{image.width}x{image.height}"), _digest_of(image)
     contrast = ImageStat.Stat(small).stddev[0]
-    if look := _look_of(small, contrast):
-        return replace(picture, look=look, digest=digest)
+    if verdict := _verdict_of(small, contrast):
+        return replace(picture, verdict=verdict, digest=digest)
     # The filter leaves the outermost pixels as they are.
     edges = small.filter(_LAPLACE).crop((1, 1, small.width - 1, small.height - 1))
     sharpness = round(ImageStat.Stat(edges).stddev[0] / contrast, 4)
     return replace(picture, sharpness=sharpness, digest=digest)
 
 
+def narrow(image: Image.Image) -> Image.Image:
+    """Return a picture in 16 bits as one in 8, any other as it is."""
+    if image.mode not in _WIDE_MODES:
+        return image
+    top = max(cast("tuple[int, int]", strip.convert("I").getextrema())[1] for _, strip in _strips(image))
+    scale = 255 / next((full for full in _FULL_SCALES if top <= full), top)
+    grey = Image.new("L", image.size)
+    for line, strip in _strips(image):
+        grey.paste(strip.convert("I").point(lambda value: value * scale).convert("L"), (0, line))
+    return grey
+
+
 def _shrink(image: Image.Image) -> Image.Image:
     """Return a small version in 256 shades of grey."""
     if image.mode == "F":
         raise ValueError("nobody knows what is white")
-    if image.mode in _WIDE_MODES:
-        top = max(cast("tuple[int, int]", strip.convert("I").getextrema())[1] for _, strip in _strips(image))
-        scale = 255 / next((full for full in _FULL_SCALES if top <= full), top)
-        grey = Image.new("L", image.size)
-        for line, strip in _strips(image):
-            grey.paste(strip.convert("I").point(lambda value: value * scale).convert("L"), (0, line))
-    else:
-        grey = image.convert("L")
+    grey = narrow(image).convert("L")
     return grey.reduce(max(1, round(max(grey.size) / SIDE)))
 
 
-def _look_of(small: Image.Image, contrast: float) -> str:
+def _verdict_of(small: Image.Image, contrast: float) -> str:
     shades, n_pixels = small.histogram(), small.width * small.height
     if sum(shades[DARK_LEVEL:]) < FEW * n_pixels:
         return Verdict.DARK

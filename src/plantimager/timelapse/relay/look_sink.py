@@ -65,7 +65,7 @@ class LookSink:
     def __init__(self, rules: LookSettings, ledger: Ledger, host: SinkHost) -> None:
         self._rules, self._ledger, self._host = rules, ledger, host
         self._postponed: dict[str, tuple[float, str]] = {}
-        """Datasets that aren't there or can't be read, by their keys: from when on they are tried, and the trouble."""
+        """Datasets that aren't there or can't be read, by their keys: when they are tried again, and the trouble."""
         self._unwritten = ""
         """The trouble of a ledger that can't be written."""
         self._judge: Judge | None = None
@@ -104,6 +104,7 @@ class LookSink:
                     self._look(stored.timelapse)
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem)
+                self._judge = None
                 self._postpone(OURS)
 
     def _look(self, timelapse: TimeLapse) -> None:
@@ -119,7 +120,8 @@ class LookSink:
             if self._host.stop.is_set():
                 return
             again_at, _ = self._postponed.get(scan.key, (0.0, ""))
-            if scan.key in self._ledger.entries or again_at > self._host.clock.monotonic():
+            # Those that are due a little later are tried with the others.
+            if scan.key in self._ledger.entries or again_at > self._host.clock.monotonic() + AGAIN / 10:
                 continue
             pictures = self._measure(scan)
             if pictures is not None:

@@ -18,7 +18,6 @@ WIDTH: Final = 640
 """Pixels, as a phone shows it."""
 SECONDS: Final = 10.0
 """For a disk of datasets that may be another computer's; then the message goes without a picture."""
-SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 
 
 class Thumbnailer:
@@ -41,12 +40,16 @@ class Thumbnailer:
         try:
             from PIL import Image  # noqa: PLC0415 - for messages alone
 
+            from plantimager.timelapse.relay import look_picture  # noqa: PLC0415 - as above
+
             directory = self._datasets_of([scan_id]) / scan_id
-            pictures = (path for path in dataset_files(directory) if path.suffix.lower() in SUFFIXES)
+            pictures = (path for path in dataset_files(directory) if path.suffix.lower() in look_picture.SUFFIXES)
             path = min(path for path in pictures if not wanted or path == directory / wanted)
             with Image.open(path) as picture:
                 picture.draft("RGB", (WIDTH, WIDTH))
-                small = picture.convert("RGB")
+                if picture.width * picture.height > look_picture.MAX_PIXELS:
+                    return b""
+                small = look_picture.narrow(picture).convert("RGB")
             small.thumbnail((WIDTH, WIDTH))
             output = io.BytesIO()
             small.save(output, "JPEG", quality=75)

@@ -65,7 +65,7 @@ class PictureMeasures(Struct, frozen=True, array_like=True, gc=False):
     """The number of its shot; of an operator's own program ``2 of 5``."""
     file: str
     """Its path in the dataset."""
-    look: str = ""
+    verdict: str = ""
     """A `Verdict` that the picture has by itself, empty for an ordinary one."""
     sharpness: float = 0.0
     """Its fine structure by its contrast, whatever its exposure."""
@@ -138,25 +138,22 @@ class Judge:
         self, about: tuple[str, str], scan: JudgedScan, pictures: list[PictureMeasures], n_pictures: int
     ) -> None:
         """Add the doubtful pictures of one scan to a doubt that is open, or to a new one."""
-        before = self._doubts.get(about)
-        if before is None or before.is_over:
-            self._positions[about] = {}
-        positions = self._positions[about]
+        last = self._doubts.pop(about, None)  # the latest is at the end
+        since, slots = (scan.scheduled_at, 0) if last is None or last.is_over else (last.since, last.slots)
+        positions = self._positions[about] = self._positions[about] if slots else {}
         positions.update((picture.position, None) for picture in pictures)
-        is_new = before is None or before.is_over
-        self._doubts.pop(about, None)  # the latest is the last
         self._doubts[about] = Doubt(
             timelapse=self.timelapse_id,
             camera=about[0],
             verdict=about[1],
-            since=scan.scheduled_at if before is None or is_new else before.since,
+            since=since,
             until=scan.scheduled_at,
             slot=scan.slot,
-            slots=1 if before is None or is_new else before.slots + 1,
+            slots=slots + 1,
             positions=tuple(positions)[:MAX_POSITIONS],
             n_positions=len(positions),
             of_positions=max(n_pictures, len(positions)),
-            pictures=len(pictures) + (before.pictures if before is not None else 0),
+            pictures=len(pictures) + (last.pictures if last is not None else 0),
             file=f"{scan.scan_id}/{pictures[0].file}",
         )
 
@@ -193,21 +190,21 @@ class _Series:
 
     def judge(self, picture: PictureMeasures, at: datetime) -> set[str]:
         """Return the verdicts on the next picture."""
-        looks = {picture.look} if picture.look else self._compare(picture, at)
+        looks = {picture.verdict} if picture.verdict else self._compare(picture, at)
         days = self._days_before(at) if looks else {}
         doubtful = {look for look in looks if self._is_doubtful(look, picture, days)}
         found = {look for look in doubtful if look in self.open or self._is_news(look, days)}
         # Of a picture in which nothing is to be seen, nobody knows whether it is sharp again.
-        self.open = self.open | found if picture.look else found
-        if not picture.look and Verdict.BLURRED not in doubtful:
+        self.open = self.open | found if picture.verdict else found
+        if not picture.verdict and Verdict.BLURRED not in doubtful:
             if self._sharpness is None or self._sharpness.shape != picture.shape:
                 self._sharpness = _Sharpness(picture.shape, at)
             self._sharpness.add(picture.sharpness, at)
-        self._was_read = self._was_read or picture.look != Verdict.UNREADABLE
+        self._was_read = self._was_read or picture.verdict != Verdict.UNREADABLE
         self._before = picture
         day, step = divmod(_step_of(at), STEPS)
         seen = self._seen.setdefault(step, {})
-        seen[day] = _shared(seen.get(day, frozenset()) | looks | {picture.look})
+        seen[day] = _shared(seen.get(day, frozenset()) | looks | {picture.verdict})
         _forget_oldest(seen)
         return found
 

@@ -6,6 +6,7 @@ import zlib
 from datetime import UTC, datetime
 
 import pytest
+from looked_at import encode
 from PIL import Image, ImageChops, ImageStat
 from PIL.ExifTags import Base
 from raw_files import deep_tiff
@@ -22,13 +23,6 @@ FORMATS = ("jpeg", "png", "tiff")
 def exposure(encoding, size=(None, None)):
     """Return the request for a picture."""
     return Exposure(*size, encoding, {}, 20.0)
-
-
-def encode(image, name, **options):
-    """Return a picture as a file."""
-    file = io.BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def decode(picture):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from looked_at import encode
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 from raw_files import deep_tiff, nef
@@ -22,13 +23,6 @@ TAKEN_AT = datetime(2026, 6, 22, 8, 0, 1, 250_000, tzinfo=UTC)
 def exposure(width=None, height=None, encoding="jpeg"):
     """Return the request for a picture."""
     return Exposure(width, height, encoding, {}, 20.0)
-
-
-def encode(image, name, **options):
-    """Return a picture as a file."""
-    file = io.BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def format_and_size(picture):
