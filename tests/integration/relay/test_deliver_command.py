@@ -67,7 +67,7 @@ def test_acts_take_a_running_relay_and_looking_does_not(rig, ctl):
         code, said = ctl("deliver", *words)
         assert (code, said.splitlines()[0]) == (69, "error: the relay is not running")
         assert f"hint: start it with: XDG_DATA_HOME={rig.place.storage.parent} timelapse-relay" in said
-    assert ctl("deliver")[1].startswith("1 of 1 delivered (plantdb), 0.00 GB\n")
+    assert re.match(r"1 of 1 delivered, last worked \S.* \(plantdb\), 0\.00 GB\n", ctl("deliver")[1])
     assert {path.name: path.read_bytes() for path in rig.places.relay_state.iterdir()} == before
 
 

@@ -41,6 +41,25 @@ def test_an_overdue_slot_is_one_fail_and_then_silence(rig, receiver, mail):
         assert receiver.next().path == SECRET
 
 
+def test_a_rig_that_boots_without_the_disk_of_its_store_is_no_idle_one(rig, receiver, mail):
+    """The relay before this one had seen a timelapse there that hasn't ended; it is in order when the disk is back."""
+    rig.have(TAKEN, slots=AHEAD)
+    with rig.start_and_settle():
+        assert receiver.next().path == f"{SECRET}/start"
+    content = rig.place.store.read_bytes()
+    rig.place.store.unlink()
+    while not receiver.requests.empty():
+        receiver.next()
+    with rig.start():
+        assert receiver.next().path == f"{SECRET}/fail"
+        message = mail.next()
+        assert message.subject == f"{HOST}: the store can't be read"
+        assert "it is gone, and tl has not ended: see whether its disk is mounted" in " ".join(message.body.split())
+        rig.place.store.write_bytes(content)
+        assert receiver.next().path == f"{SECRET}"
+        assert mail.next().subject == f"{HOST}: the store can be read again"
+
+
 def heard_until(receiver, path):
     """Return what a monitor hears until it hears that, without a row of the same."""
     heard = [receiver.next().path]

@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from example_timelapse import EVERY, FAILURE, timelapse
+from example_timelapse import EVERY, FAILURE, GRACE, timelapse
 from message_peers import Check
 from virtual_time import ScriptEnded, VirtualClock
 
-from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.domain.states import Reason, RecordStatus
 from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink, MonitorAccess
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
@@ -39,8 +39,9 @@ class Story:
         self.has_power = self.has_daemon = self.has_network = True
         self.disk_trouble = ""
         """Why the daemon can't write the store; what it did meanwhile is lost with it."""
+        self.is_away, self.seen = False, None
+        """Whether the disk of the store isn't there, and what the relay has last read of it."""
         self.sink, self.was_unheard = None, False
-        self.judge = ScheduleWatch(clock, LONGEST_SCAN, PATIENCE)
         self.minutes = []
         """Of each its time, whether the monitor hears that the schedule is kept, and whether it isn't."""
         for minute in range(LENGTH):
@@ -80,14 +81,17 @@ class Story:
             self.check.answer_with(200)
         elif 0.042 < chance < 0.048:
             self.disk_trouble = "" if self.disk_trouble else "disk full"
+        elif 0.048 < chance < 0.053:
+            self.is_away = not self.is_away
         known = self.stored.timelapse if self.stored is not None else None
         if self.has_power and self.has_daemon:
             self.work(chance)
         else:
             self.value, self.disk_trouble = known, ""
-        if self.value is not known and not self.disk_trouble:
+        if self.value is not known and not self.disk_trouble and not self.is_away:
             self.stored = StoredTimelapse(self.value, Logbook())
         if not self.has_power or 0.04 < chance < 0.042:
+            self.seen = None if self.is_away else self.stored
             self.stop.set()  # the power is gone, or the relay is restarted
             self.sink.wake()
         else:
@@ -108,42 +112,53 @@ class Story:
             return
         self.value = self.value.skip_late_slots(now - SCAN, Reason.MISSED, "")
         if self.value.state.is_active and now >= self.value.next_at + SCAN:
-            begun = self.value.begin(self.value.next_at, "b")
+            begun = self.value.begin(now - SCAN, "b")
             self.value = begun.succeed(now, 72) if chance < 0.8 else begun.fail_attempt(now, FAILURE)
 
     @property
     def view(self):
         """What there is to see of it."""
-        facts = DaemonFacts(7, is_live=True, degraded=self.disk_trouble)
-        return StoreView(stored=self.stored, daemon=facts if self.has_daemon and self.has_power else None)
+        facts = DaemonFacts(7, is_live=True, degraded="no disk" if self.is_away else self.disk_trouble)
+        daemon = facts if self.has_daemon and self.has_power else None
+        return StoreView(stored=self.seen, daemon=daemon, fault="no disk" if self.is_away else "")
 
     def show(self):
         """Show the relay what there is."""
+        self.seen = self.seen if self.is_away else self.stored
         self.sink.update(self.view)
+
+    def is_overdue(self, now):
+        """Whether the store, as the relay has seen it, should have another record, or should be there, by now."""
+        seen = self.seen.timelapse if self.seen is not None else None
+        if seen is None or not seen.state.is_active:
+            return self.is_away
+        if self.has_power and self.has_daemon and (self.disk_trouble or self.is_away):
+            return False  # the daemon's word counts
+        slot = min(slot for slot in range(seen.n_slots) if slot not in seen.records)
+        is_known = any(record.status is RecordStatus.SUCCEEDED for record in seen.records.values())
+        return now >= seen.schedule_times[slot] + GRACE + (2 * SCAN if is_known else LONGEST_SCAN) + MINUTE
 
     def write_down(self):
         """Note how it is in this minute."""
         now, is_heard = self.clock.now(), self.has_power and self.has_network
         is_active = self.stored is not None and self.stored.timelapse.state.is_active
-        due = self.judge.due_at(self.view)
-        is_overdue = due is not None and now >= due
         is_watched = is_active or not self.pauses
         # That a timelapse ended, or began, can't be known there without a network.
         self.was_unheard = not is_heard and (self.was_unheard or is_watched)
-        is_broken = is_overdue or self.was_unheard
+        is_broken = self.is_overdue(now) or self.was_unheard
         self.minutes.append((now, is_watched and not is_broken, is_broken))
 
 
 def broken_times(minutes):
-    """Yield beginning and end of each time in which the schedule isn't kept, and whether it was just before."""
-    begun, was_kept, kept_before = None, False, False
+    """Yield beginning and end of each time in which the schedule isn't kept, and whether it was for a while before."""
+    begun, n_kept, kept_before = None, 0, False
     for now, is_kept, is_broken in minutes:
         if begun is None and is_broken:
-            begun, kept_before = now, was_kept
+            begun, kept_before = now, n_kept * MINUTE > PERIOD
         elif begun is not None and not is_broken:
             yield begun, now, kept_before
             begun = None
-        was_kept = is_kept
+        n_kept = n_kept + 1 if is_kept else 0
     if begun is not None:
         yield begun, now, kept_before
 
@@ -157,7 +172,7 @@ def one_reading_of_certificates(monkeypatch):
 @pytest.mark.parametrize("pauses", [True, False], ids=["pause", "ping"])
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_monitor_raises_an_alarm_if_and_only_if_the_schedule_is_not_kept(seed, pauses):
-    """Power, network, daemon, relay and disk come and go; timelapses end, are cancelled, and begin anew."""
+    """Power, network, daemon, relay, disk and its space come and go; timelapses end, are cancelled, and begin anew."""
     clock = VirtualClock(limit=LENGTH * MINUTE)
     with Check(clock, PERIOD, PATIENCE, "key") as check:
         story = Story(check, clock, random.Random(seed), pauses=pauses)
