@@ -531,3 +531,23 @@ def test_a_dataset_that_was_migrated_after_its_delivery_goes(world, said):
     world.deliver(0)
     assert migrate_dataset(world.datasets / "tl_0", OWNER)
     assert world.remove() == [1, 2]
+
+
+@pytest.mark.parametrize("room", [0, 20])
+def test_what_a_full_disk_had_no_line_for_is_recorded_once_it_is_removed(world, monkeypatch, room):
+    """Its own removal makes the space."""
+    world.deliver(0)
+    write = os.write
+
+    def write_little(descriptor, content):
+        if not any(path.name.startswith(".tl_0") for path in world.datasets.iterdir()):
+            return write(descriptor, content)
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content[:room])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_little)
+        assert world.remove() == [1, 2]
+    world.removed.refresh()
+    assert [*world.removed.entries] == [world.scans[0].key]

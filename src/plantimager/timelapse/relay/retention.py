@@ -10,7 +10,6 @@ be this very one. Its deletion begins with the receipt; what was only renamed by
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -256,8 +255,10 @@ class RetentionSink:
         about = (0, 0, "") if known is None else (known.files, known.size, known.digest)
         entry = LedgerEntry(scan.key, Outcome.REMOVED, at, *about, why=", ".join(self._ledgers))
         if scan.key not in self._removed.entries:
-            with suppress(OSError):  # no space, perhaps: the next line makes some
+            try:
                 self._removed.record(entry)
+            except OSError:  # no space, perhaps: the next lines make some
+                self._removed.entries.pop(scan.key, None)
         (aside / RECEIPT).unlink(missing_ok=True)  # from here on it is a dataset no more
         shutil.rmtree(aside)
         sync_directory(aside.parent)
