@@ -226,11 +226,15 @@ def test_without_an_answer_nothing_goes_and_it_is_said_once(world, said):
     why = "nothing is removed while lab can't be asked whether it has it still: no route to host"
     assert [word for word, _ in said] == ["datasets_kept"]
     assert said[0][1].startswith(f"{why}; less than ")
+    assert sink.status.describe(NOW).startswith(
+        "asks every target before a dataset is removed, not used yet (retention: "
+    )
+    assert why in sink.status.describe(NOW)
     assert lab.n_asked == 1, "a dataset is read and renamed for each question"
     lab.answer = lambda _: ""
     world.host.clock.passed += module_of_copies.ASK_AGAIN
     sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
-    assert world.here() == [2]
+    assert (world.here(), sink.status) == ([2], None)
 
 
 def test_a_target_that_fails_with_one_dataset_keeps_only_that(world, said):
