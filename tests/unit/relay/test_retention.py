@@ -189,13 +189,11 @@ class Target:
         self.answer, self.polite = answer, polite
         self.n_closed = self.n_asked = 0
 
-    def doubt(self, directory, _scan, _taken, pace):
+    def doubt(self, directory, _scan, _taken, _pace):
         assert (directory / "timelapsed.json").exists()
         self.n_asked += 1
         if isinstance(self.answer, Exception):
             raise self.answer
-        if pace.interruption:
-            raise Interrupted(pace.interruption)
         return self.answer(directory)
 
     def close(self):
@@ -289,6 +287,21 @@ def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
     world.make(deliveries={"lab": Target(stop)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
     assert world.here() == [0, 1, 2]
     assert not [sentence for _, sentence in said if "stops" in sentence]
+
+
+def test_a_scan_that_begins_while_targets_are_asked_ends_it(world, said):
+    """A polite target isn't asked then, and no dataset waits under another name for the end of a scan."""
+    world.deliver(0)
+    scanning = TakenScans(world.scans, is_scanning=True)
+    plantdb = Target(lambda _: "", polite=True)
+    lab = Target(lambda _: sink.update(StoreView(scanning)) or "")
+    sink = world.make(deliveries={"lab": lab, "plantdb": plantdb})
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert (world.here(), lab.n_asked, plantdb.n_asked, said) == ([0, 1, 2], 1, 0, [])
+    sink.update(StoreView(TakenScans(world.scans)))
+    lab.answer = lambda _: ""
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [1, 2]
 
 
 def set_aside(world, slot):

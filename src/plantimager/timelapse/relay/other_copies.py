@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,8 +66,11 @@ class OtherCopies:
 
         """
         for name, delivery in self._deliveries.items():
+            pace = self._paces[name]
+            if interruption := pace.interruption:
+                raise Interrupted(interruption)
             try:
-                doubt = delivery.doubt(directory, scan, taken, self._paces[name])
+                doubt = delivery.doubt(directory, scan, taken, pace)
             except ServerFailed as problem:
                 return f"{name} doesn't say whether it has it: {problem}"
             except Unreachable as problem:

@@ -85,7 +85,6 @@ class RcloneDelivery:
 
     def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
         """Look for its receipt, which a migration here may have changed since, and for all files by their lengths."""
-        pace.wait_for_turn()
         digest = lasting_digest(read_receipt_of(directory, scan))
         names = [str(path.relative_to(directory)) for path in dataset_files(directory)]
         places = dict.fromkeys((self._own, self._remote))
@@ -144,7 +143,7 @@ class _Copy:
             try:
                 return lasting_digest(load_receipt(Path(scratch)))
             except FileNotFoundError:
-                raise Unreachable(self._rclone.in_words(run.reason)) from None
+                raise self._failure(run, RECEIPT) from None
             except (OSError, ValueError):
                 return ""
 
