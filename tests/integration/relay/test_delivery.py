@@ -151,3 +151,19 @@ def test_a_slow_link_is_left_room(rig, server):
         relay.wait_for("delivered: tl_0")
         relay.stop()
     assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_retention_asks_the_server_for_all_pictures_and_leaves_no_session(rig, gate, server):
+    """The server has room for ten sessions."""
+    rig.configure("[relay.retention]", 'keep_free = "900 TB"')
+    rig.take(1)
+    pictures = rig.pictures()
+    with rig.start() as relay:
+        relay.wait_for("datasets_removed")
+        relay.stop()
+    assert stored_pictures(server.directory) == pictures
+    assert rig.pictures() == {}
+    named = [line.rpartition("/")[2] for line in gate.requests if "/auth/" in line]
+    assert named.count("login") == named.count("logout") == 2
+    asked = gate.requests[gate.requests.index("POST /api/v1/auth/login", 1) :]
+    assert [line for line in asked if line.endswith("/files")]

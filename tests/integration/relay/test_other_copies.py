@@ -11,9 +11,10 @@ from relay_rig import take_dataset
 
 from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import LOST
+from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.rclone_program import RcloneRun
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
@@ -107,3 +108,38 @@ def test_a_cut_off_picture_of_a_dataset_that_was_migrated_here_is_lost(doubt, br
     assert migrate_dataset(here, OWNER)
     next((there / "images").iterdir()).write_bytes(b"")
     assert doubt() == LOST
+
+
+def test_a_file_in_the_place_of_a_dataset_is_that_dataset_s_trouble_alone(bring):
+    """The remote is within reach: the others go on."""
+    there = bring()
+    shutil.rmtree(there)
+    there.write_text("of somebody else")
+    with pytest.raises(ServerFailed, match="is a file not a directory"):
+        bring()
+
+
+UNREADABLE = [
+    b'{"level":"error","msg":"failed to open: permission denied","object":"a.jpg","objectType":"*local.Object"}',
+    b"! a.jpg",
+    b'{"level":"warning","msg":"1 errors while checking","object":"Local","objectType":"*local.Fs"}',
+    b"Failed to check: last error was: 1 differences found",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "words"),
+    [
+        (UNREADABLE, ServerFailed, "rclone: a.jpg: failed to open: permission denied"),
+        (UNREADABLE[:1], ServerFailed, "rclone: a.jpg: failed to open: permission denied"),
+        ([b"Failed to check: no route to host"], Unreachable, "rclone: no route to host"),
+    ],
+)
+def test_a_remote_that_answers_about_some_file_is_within_reach(delivery, here, pace, monkeypatch, lines, kind, words):
+    """As where its user may not read one; root, who runs tests, may."""
+    run = RcloneRun()
+    run.take(lines)
+    monkeypatch.setattr("plantimager.timelapse.relay.rclone_program.Rclone.run", lambda *_, **__: run.ended_with(1))
+    with pytest.raises((ServerFailed, Unreachable)) as problem:
+        delivery._copy_in("lab:", here, "tl_0", pace).compare(["a.jpg"])
+    assert (problem.type, str(problem.value)) == (kind, words)

@@ -1,6 +1,7 @@
 """The ledger says of a dataset only what was recorded of it, whatever happened to its file."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -254,3 +255,37 @@ def test_a_dataset_costs_few_bytes_in_the_ledger_however_often_it_is_recorded(pa
     ledger._compact()
     assert path.stat().st_size / 20 < 240
     assert read(path) == (ledger.entries, 0)
+
+
+@pytest.mark.parametrize("room", [0, 20])
+@pytest.mark.parametrize("before", [b"", b"torn"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_a_full_disk_refuses_counts_in_memory_and_leaves_nothing_torn(
+    ledger, path, tmp_path, monkeypatch, room, before, is_new
+):
+    """Else the relay delivers it again and again, each time forgetting the one before."""
+    if is_new:
+        path, ledger = tmp_path / "new", Ledger(tmp_path / "new")
+    elif before:
+        path.write_bytes(path.read_bytes() + before)
+        ledger.refresh()
+    write, entry = os.write, LedgerEntry("a 1", Outcome.DELIVERED, "2026")
+
+    def write_little(descriptor, content):
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content[:room])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_little)
+        with pytest.raises(OSError, match=r"disk is full|No space left"):
+            ledger.record(entry)
+    assert not ledger.refresh()
+    known = {} if is_new else BY_KEY
+    assert ledger.entries == {**known, entry.key: entry}
+    assert read(path) == (known, 0)
+    assert path.read_bytes().endswith(b"\n") is not is_new
+    later = LedgerEntry("b 1", Outcome.DELIVERED, "2026")
+    ledger.record(later)
+    assert read(path) == ({**known, later.key: later}, 0)
+    assert not ledger.refresh()

@@ -189,13 +189,11 @@ class Target:
         self.answer, self.polite = answer, polite
         self.n_closed = self.n_asked = 0
 
-    def doubt(self, directory, _scan, _taken, pace):
+    def doubt(self, directory, _scan, _taken, _pace):
         assert (directory / "timelapsed.json").exists()
         self.n_asked += 1
         if isinstance(self.answer, Exception):
             raise self.answer
-        if pace.interruption:
-            raise Interrupted(pace.interruption)
         return self.answer(directory)
 
     def close(self):
@@ -226,11 +224,15 @@ def test_without_an_answer_nothing_goes_and_it_is_said_once(world, said):
     why = "nothing is removed while lab can't be asked whether it has it still: no route to host"
     assert [word for word, _ in said] == ["datasets_kept"]
     assert said[0][1].startswith(f"{why}; less than ")
+    assert sink.status.describe(NOW).startswith(
+        "asks every target before a dataset is removed, not used yet (retention: "
+    )
+    assert why in sink.status.describe(NOW)
     assert lab.n_asked == 1, "a dataset is read and renamed for each question"
     lab.answer = lambda _: ""
     world.host.clock.passed += module_of_copies.ASK_AGAIN
     sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
-    assert world.here() == [2]
+    assert (world.here(), sink.status) == ([2], None)
 
 
 def test_a_target_that_fails_with_one_dataset_keeps_only_that(world, said):
@@ -285,6 +287,21 @@ def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
     world.make(deliveries={"lab": Target(stop)}).remove_due(TakenScans(world.scans), is_clock_trusted=True)
     assert world.here() == [0, 1, 2]
     assert not [sentence for _, sentence in said if "stops" in sentence]
+
+
+def test_a_scan_that_begins_while_targets_are_asked_ends_it(world, said):
+    """A polite target isn't asked then, and no dataset waits under another name for the end of a scan."""
+    world.deliver(0)
+    scanning = TakenScans(world.scans, is_scanning=True)
+    plantdb = Target(lambda _: "", polite=True)
+    lab = Target(lambda _: sink.update(StoreView(scanning)) or "")
+    sink = world.make(deliveries={"lab": lab, "plantdb": plantdb})
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert (world.here(), lab.n_asked, plantdb.n_asked, said) == ([0, 1, 2], 1, 0, [])
+    sink.update(StoreView(TakenScans(world.scans)))
+    lab.answer = lambda _: ""
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert world.here() == [1, 2]
 
 
 def set_aside(world, slot):
@@ -531,3 +548,23 @@ def test_a_dataset_that_was_migrated_after_its_delivery_goes(world, said):
     world.deliver(0)
     assert migrate_dataset(world.datasets / "tl_0", OWNER)
     assert world.remove() == [1, 2]
+
+
+@pytest.mark.parametrize("room", [0, 20])
+def test_what_a_full_disk_had_no_line_for_is_recorded_once_it_is_removed(world, monkeypatch, room):
+    """Its own removal makes the space."""
+    world.deliver(0)
+    write = os.write
+
+    def write_little(descriptor, content):
+        if not any(path.name.startswith(".tl_0") for path in world.datasets.iterdir()):
+            return write(descriptor, content)
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content[:room])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_little)
+        assert world.remove() == [1, 2]
+    world.removed.refresh()
+    assert [*world.removed.entries] == [world.scans[0].key]

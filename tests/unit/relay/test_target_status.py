@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from pending import taken_scans
 
-from plantimager.timelapse.channel.ledger import Ledger, Outcome
+from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.relay.backlog import FAILED_AGAIN, GONE_AGAIN, Backlog
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 
 
@@ -52,3 +53,24 @@ def test_a_begun_scan_with_which_the_server_failed_is_tried_again_before_all_tha
     assert backlog.next() == begun
     backlog.record(begun, Outcome.DELIVERED)
     assert backlog.next().slot == 2, "what was never begun harms nobody, and waits for those that never had a turn"
+
+
+def test_what_was_removed_before_the_target_moved_does_not_wait_for_ever(tmp_path):
+    """It went to the earlier address, or a part of it did, and is not here any more."""
+    taken, removed = taken_scans(4), Ledger(tmp_path / "removed")
+
+    def backlog_of(url):
+        ledger = Ledger(tmp_path / "lab.ledger", DeliverTarget(url=url).place)
+        backlog = Backlog("lab", ledger, Ledger(removed.path), SetClock())
+        backlog.refresh(taken)
+        return backlog
+
+    before = backlog_of("http://a")
+    for scan, outcome in zip(taken.scans, [Outcome.DELIVERED, Outcome.DELIVERED, Outcome.BEGUN], strict=False):
+        before.record(scan, outcome)
+    removed.record(*(LedgerEntry(scan.key, Outcome.REMOVED, "2026", why="lab") for scan in taken.scans[:3]))
+    assert (backlog_of("http://a").status("").delivered, backlog_of("http://a").status("").waiting) == (2, 1)
+    after = backlog_of("http://b")
+    assert (after.status("").removed, after.status("").waiting, after.n_waiting) == (3, 1, 1)
+    after.record(after.next(), Outcome.DELIVERED)
+    assert (after.status("").delivered, after.status("").waiting, after.next()) == (1, 0, None)

@@ -173,11 +173,14 @@ class Ledger:
             size, before = status.st_size, (status.st_ino, status.st_size)
             was_read = before == self._signature or (not size and self._signature in {None, (0, 0)})
             size = _end_last_line(descriptor, size)
+            if was_read:  # should the disk refuse it: nothing of it is there that `refresh` is to read
+                self._signature = (status.st_ino, size)
             text = b"".join(map(_encode, entries))
             written = os.write(descriptor, text)
-            os.fsync(descriptor)
             if written < len(text):
+                os.ftruncate(descriptor, size)
                 raise OSError(28, "the disk is full", str(self.path))
+            os.fsync(descriptor)
             if not size:
                 sync_directory(self.path.parent)
             if was_read:  # else somebody has added to it since the last `refresh`, which the next one is to read

@@ -155,11 +155,12 @@ class Backlog:
                 oldest = scan.taken_at if oldest is None else min(oldest, scan.taken_at)
                 continue
             entry = self._ledger.known(scan.key)
-            if entry is not None:
+            if entry is not None and entry.outcome is not Outcome.BEGUN:
                 outcomes[entry.outcome] += 1
                 delivered_at = max(filter(None, (delivered_at, _delivery_time(entry))), default=None)
-            elif scan.key not in self._ledger.entries:
-                removed[self._name in self._removed.entries[scan.key].targets] += 1
+            else:  # removed here; delivered where the ledger is lost, and not where it has it at another place
+                is_lost = scan.key not in self._ledger.entries
+                removed[is_lost and self._name in self._removed.entries[scan.key].targets] += 1
         return TargetStatus(
             name=self._name,
             taken=len(self._queue.scans),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES, other_owner
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
+from plantimager.timelapse.support.durable import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,12 @@ def check_deletable(directory: Path) -> None:
     for folder, _, _ in os.walk(directory):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+
+def put_back(aside: Path, scan: TakenScan) -> None:
+    """Give a dataset its own name again, durably."""
+    aside.rename(aside.with_name(scan.scan_id))
+    sync_directory(aside.parent)
 
 
 def describe_refusal(problem: OSError) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from plantimager.timelapse.relay.delivery import Delivery
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 
+NAME: Final = "retention"
 ASK_AGAIN: Final = 900.0
 """Seconds until a target is asked again that could not be asked."""
 
@@ -24,7 +27,10 @@ class OtherCopies:
 
     def __init__(self, deliveries: Mapping[str, Delivery], host: SinkHost, is_scanning: Callable[[], bool]) -> None:
         """``deliveries`` are this thread's own, by the names of their targets; ``is_scanning`` asks another thread."""
-        self._deliveries, self._clock = deliveries, host.clock
+        self._deliveries, self._clock, self._report = deliveries, host.clock, host.report
+        self.status: SinkStatus | None = None
+        """While a target can't be asked; ``None`` else."""
+        self._answered_at: datetime | None = None
         self._paces = {
             name: TargetPace(host.clock, host.stop, is_scanning=is_scanning if delivery.polite else None, rate=None)
             for name, delivery in deliveries.items()
@@ -60,8 +66,11 @@ class OtherCopies:
 
         """
         for name, delivery in self._deliveries.items():
+            pace = self._paces[name]
+            if interruption := pace.interruption:
+                raise Interrupted(interruption)
             try:
-                doubt = delivery.doubt(directory, scan, taken, self._paces[name])
+                doubt = delivery.doubt(directory, scan, taken, pace)
             except ServerFailed as problem:
                 return f"{name} doesn't say whether it has it: {problem}"
             except Unreachable as problem:
@@ -70,7 +79,16 @@ class OtherCopies:
                 raise
             if doubt:
                 return f"{name} {doubt}"
+        self._answered_at = self._clock.now()
         return ""
+
+    def show(self, trouble: str) -> None:
+        """Have the status say why nothing could be removed; empty where something could, or nothing was to be."""
+        what = "asks every target before a dataset is removed"
+        status = SinkStatus(name=NAME, what=what, worked_at=self._answered_at, trouble=trouble) if trouble else None
+        if status != self.status:
+            self.status = status
+            self._report()
 
     def close(self) -> None:
         """Close what is open; the next question opens it again."""

@@ -53,11 +53,10 @@ class PlantDbDelivery:
         sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
-    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
+    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
         """Look for the digest that the scan was sent with, which no copy by hand has, and for its pictures."""
         digest = lasting_digest(read_receipt_of(directory, scan))
         pictures = {path.stem for path in dataset_files(directory) if path.suffix.lower() in EXTENSIONS}
-        pace.wait_for_turn()
         client = self._client_to(taken.database)
         there = client.scan_metadata_there(scan.scan_id)
         if there is None:

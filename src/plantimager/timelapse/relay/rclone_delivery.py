@@ -35,6 +35,7 @@ MISSING: Final = "+"
 OTHER: Final = "*"
 _RENAMED: Final = re.compile(r"[\0-\x1f\x7f\u201b]")
 """Characters in whose place rclone writes others, so that it doesn't say how such a file is there."""
+_NO_DIRECTORY: Final = re.compile("is a file not a directory")
 TRIES: Final = 2
 """Of a copy: the second one may have a new connection."""
 
@@ -84,7 +85,6 @@ class RcloneDelivery:
 
     def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
         """Look for its receipt, which a migration here may have changed since, and for all files by their lengths."""
-        pace.wait_for_turn()
         digest = lasting_digest(read_receipt_of(directory, scan))
         names = [str(path.relative_to(directory)) for path in dataset_files(directory)]
         places = dict.fromkeys((self._own, self._remote))
@@ -143,7 +143,7 @@ class _Copy:
             try:
                 return lasting_digest(load_receipt(Path(scratch)))
             except FileNotFoundError:
-                raise Unreachable(self._rclone.in_words(run.reason)) from None
+                raise self._failure(run, RECEIPT) from None
             except (OSError, ValueError):
                 return ""
 
@@ -154,8 +154,10 @@ class _Copy:
 
         Raises
         ------
-        Unreachable
+        ServerFailed
             The remote doesn't say it of all files.
+        Unreachable
+            It says it of none.
 
         """
         check, read_back = partial(self._run, "check", *self._places, "--one-way", "--combined", "-"), "--download"
@@ -163,8 +165,8 @@ class _Copy:
             run = check("--size-only", names=names)
         elif not self._rclone.has_hashes or (run := check(names=names)).has_said(NOT_HASHED):
             run = check(read_back, names=names)
-        if any(run.verdicts.get(name) not in {SAME, MISSING, OTHER} for name in names):
-            raise Unreachable(self._rclone.in_words(run.reason))
+        if unknown := [name for name in names if run.verdicts.get(name) not in {SAME, MISSING, OTHER}]:
+            raise self._failure(run, unknown[0])
         return {name: run.verdicts[name] for name in names}
 
     def cut_off(self, there: Mapping[str, str], *, was_begun: bool) -> Sequence[str]:
@@ -174,7 +176,7 @@ class _Copy:
         ------
         TargetRefused
             There are others than ours.
-        Unreachable
+        ServerFailed, Unreachable
             The remote doesn't say what there is.
 
         """
@@ -193,8 +195,13 @@ class _Copy:
         size_of = {name: size for size, _, name in (line.partition(" ") for line in sizes.listed)}
         digest_of = {name: digest for digest, _, name in (line.partition("  ") for line in digests.listed)}
         if not all(size_of.get(name, "").isdecimal() and name in digest_of for name in names):
-            raise Unreachable(self._rclone.in_words((sizes if sizes.status else digests).reason))
+            raise self._failure(sizes if sizes.status else digests, next(iter(names)))
         return {name for name in names if self._is_beginning(name, int(size_of[name]), digest_of[name])}
+
+    def _failure(self, run: RcloneRun, name: str) -> ServerFailed | Unreachable:
+        """Return what a run means that doesn't say enough of a file: one that knows of some has reached the remote."""
+        has_answered = run.verdicts or run.has_named_file or run.has_said(_NO_DIRECTORY)
+        return (ServerFailed if has_answered else Unreachable)(self._rclone.in_words(run.reason_of(name)))
 
     def _is_beginning(self, name: str, size: int, digest: str) -> bool:
         with (self._directory / name).open("rb") as file:

@@ -52,6 +52,8 @@ class RcloneRun:
         """What ``check`` says of each file: = the same, + not there, * different, ! not known."""
         self.listed: list[str] = []
         """The lines that are no message."""
+        self.has_named_file = False
+        """Whether a message is about one file: then the remote itself is within reach."""
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._progress: object = None
 
@@ -79,6 +81,7 @@ class RcloneRun:
         elif isinstance(message.get("msg"), str):
             about = message.get("object")
             is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
+            self.has_named_file = self.has_named_file or is_file
             self._messages.append(f"{about}: {message['msg']}" if is_file else message["msg"])
 
     def ended_with(self, status: int) -> Self:
@@ -93,7 +96,12 @@ class RcloneRun:
     @property
     def reason(self) -> str:
         """The last message, which names the cause of a failure."""
+        return self.reason_of("")
+
+    def reason_of(self, name: str) -> str:
+        """Return the last message about a file, else the last one of all."""
         said = [message for message in self._messages if message.strip()]
+        said = [message for message in said if name and message.startswith(f"{name}: ")] or said
         return _FILE_SYSTEM.sub("", said[-1]) if said else f"it ended with {self.status}"
 
 

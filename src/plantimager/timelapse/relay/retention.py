@@ -10,7 +10,6 @@ be this very one. Its deletion begins with the receipt; what was only renamed by
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +18,9 @@ from plantimager.timelapse.datasets.disk_space import format_bytes
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.deletable import Stays, describe_refusal, read_deletable
+from plantimager.timelapse.relay.deletable import Stays, describe_refusal, put_back, read_deletable
 from plantimager.timelapse.relay.delivery import Unreachable
-from plantimager.timelapse.relay.other_copies import OtherCopies
+from plantimager.timelapse.relay.other_copies import NAME, OtherCopies
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.relay.sink import LatestView
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from plantimager.timelapse.channel.relay_status import SinkStatus
     from plantimager.timelapse.relay.delivery import Delivery
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
@@ -49,8 +49,7 @@ KEPT_AGAIN: Final = 86_400.0
 class RetentionSink:
     """One sink of the relay: its thread runs `run`, any other `update` and `wake`."""
 
-    name = "retention"
-    status = None
+    name = NAME
 
     def __init__(
         self,
@@ -74,6 +73,11 @@ class RetentionSink:
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
+
+    @property
+    def status(self) -> SinkStatus | None:
+        """Why nothing can be removed, while a target can't be asked."""
+        return self._copies.status
 
     def update(self, view: StoreView) -> None:
         """Look at what was taken by now, and at the ledgers."""
@@ -142,6 +146,7 @@ class RetentionSink:
         finally:
             self._copies.close()
             self._report_removed(gone)
+        self._copies.show(trouble)
         self._report_kept(kept, trouble)
 
     def _candidates(self, scans: Iterable[TakenScan]) -> Iterator[TakenScan]:
@@ -214,7 +219,7 @@ class RetentionSink:
             objection = str(problem)
         finally:
             if objection:
-                _put_back(aside, scan)
+                put_back(aside, scan)
         return objection
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
@@ -244,7 +249,7 @@ class RetentionSink:
                     if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
                         gone.append(self._finish_one(scan, aside))
                     else:
-                        _put_back(aside, scan)
+                        put_back(aside, scan)
                 except OSError as problem:
                     problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
         self._is_tidy = not problems
@@ -257,8 +262,10 @@ class RetentionSink:
         about = (0, 0, "") if known is None else (known.files, known.size, known.digest)
         entry = LedgerEntry(scan.key, Outcome.REMOVED, at, *about, why=", ".join(self._ledgers))
         if scan.key not in self._removed.entries:
-            with suppress(OSError):  # no space, perhaps: the next line makes some
+            try:
                 self._removed.record(entry)
+            except OSError:  # no space, perhaps: the next lines make some
+                self._removed.entries.pop(scan.key, None)
         (aside / RECEIPT).unlink(missing_ok=True)  # from here on it is a dataset no more
         shutil.rmtree(aside)
         sync_directory(aside.parent)
@@ -292,8 +299,3 @@ class RetentionSink:
         if sentence and sentence != self._told:
             self._told = sentence
             log_relay(RelayAction.DATASETS_KEPT, sentence)
-
-
-def _put_back(aside: Path, scan: TakenScan) -> None:
-    aside.rename(aside.with_name(scan.scan_id))
-    sync_directory(aside.parent)
