@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 def acting_as_owner(directory: Path) -> Iterator[None]:
     """Have root act as the owner of a directory: a link that is planted there leads only where its owner may go.
 
+    So does one in the place of the directory itself, unless it is root's.
+
     It holds for the whole process, so one thread at a time does this. Another user stays what they are. So does root
     where the directory is not there, or this machine doesn't let root be another (a container without that right).
     """
     owner = None
     if os.geteuid() == 0:
         with suppress(OSError):
-            owner = directory.stat()
+            owner = directory.lstat()
+            if stat.S_ISLNK(owner.st_mode) and owner.st_uid == 0:  # anybody else's may lead to what is root's
+                owner = directory.stat()
     if owner is None or owner.st_uid == 0:
         yield
         return
