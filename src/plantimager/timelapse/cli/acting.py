@@ -25,9 +25,7 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
     owner = None
     if os.geteuid() == 0:
         with suppress(OSError):
-            owner = directory.lstat()
-            if stat.S_ISLNK(owner.st_mode) and owner.st_uid == 0:  # anybody else's may lead to what is root's
-                owner = directory.stat()
+            owner = owned_stat(directory)
     if owner is None or owner.st_uid == 0:
         yield
         return
@@ -43,6 +41,18 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
         os.setegid(group)
         with suppress(OSError):
             os.setgroups(groups)
+
+
+def owned_stat(path: Path) -> os.stat_result:
+    """Return mode and owner of a path: of what a link of root's leads to, else of a link itself.
+
+    Raises
+    ------
+    OSError
+        Nothing is there.
+    """
+    found = path.lstat()
+    return path.stat() if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 else found
 
 
 def _groups_of(uid: int, gid: int) -> list[int]:
