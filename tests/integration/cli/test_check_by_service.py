@@ -175,7 +175,7 @@ def test_without_a_daemon_is_said_what_was_not_judged(host, of_another_user):
     command = [*by, *of_another_user.command("--user", "check", of_another_user.define())]
     done = subprocess.run(command, env=of_another_user.environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"the service was not asked, {unjudged}: " in done.stdout
+    assert f"the service has not judged, {unjudged}: " in done.stdout
     assert "the storage is closed to this account, so used names and past scans were not judged" in done.stdout
 
 

@@ -290,6 +290,17 @@ def test_a_link_in_the_place_of_the_directory_of_sockets_is_not_followed(host: H
         assert host.state() == before
 
 
+def test_a_store_that_was_restored_with_a_wrong_owner_is_closed_to_its_service_too(host: HostileHost) -> None:
+    """Root looks with the rights of the service, and says whose the file is not."""
+    host.hand_over()
+    shutil.copy(STORES / "interval-naive-midrun.json", host.places.store)
+    host.places.store.chmod(0o600)
+    said = host.ctl("verify")
+    assert f"{host.places.store}: not judged: " in said
+    assert "Permission denied" in said
+    assert "no daemon runs" in said
+
+
 def test_a_disk_that_stalls_does_not_hold_up_root(host: HostileHost) -> None:
     """A look that hangs has the rights of the service, and whoever made it goes on without it."""
     shutil.copy(STORES / "interval-naive-midrun.json", host.places.store)

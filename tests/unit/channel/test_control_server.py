@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
@@ -12,7 +13,7 @@ from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel import control_server, served_client
-from plantimager.timelapse.channel.control_client import GROUP, ServerEnded, connect
+from plantimager.timelapse.channel.control_client import GROUP, ServerEnded, ServerSilent, connect
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.peer import Peer, peer_of
@@ -294,3 +295,26 @@ def test_client_hears_that_the_daemon_ended(tmp_path, clock):
     with pytest.raises(ServerEnded, match="ended before it answered"):
         daemon.ask("wait")
     thread.join()
+
+
+def test_time_for_an_answer_is_that_for_all_of_it(tmp_path, clock):
+    """A server that sends a byte now and then holds nobody up for longer."""
+
+    def drip(server):
+        client, _ = server.accept()
+        with client, suppress(OSError):
+            for _ in range(200):
+                client.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "control"))
+        server.listen()
+        dripping = threading.Thread(target=drip, args=(server,), daemon=True)
+        dripping.start()
+        with (
+            connect([tmp_path / "control"], {os.geteuid()}, clock, 0.4) as connection,
+            pytest.raises(ServerSilent, match=r"within 0\.4 s"),
+        ):
+            connection.ask("status", {})
+        dripping.join(PATIENCE)

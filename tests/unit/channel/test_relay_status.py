@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from plantimager.timelapse.channel.relay_status import (
@@ -10,6 +11,8 @@ from plantimager.timelapse.channel.relay_status import (
     SinkStatus,
     TargetStatus,
     describe_relay,
+    read_relay_status,
+    relay_status_path,
     write_relay_status,
 )
 from plantimager.timelapse.domain.wording import format_local_time
@@ -58,3 +61,19 @@ def test_a_status_that_this_user_may_not_read_is_named(directory):
         os.seteuid(before)
         directory.chmod(0o700)
     assert line == f"{directory}/relay.json is for its service and root only; sudo shows it"
+
+
+@pytest.mark.parametrize("time", ["2026-06-22T08:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("field", ["delivered_at", "oldest", "worked_at", "since"])
+def test_a_status_with_a_time_that_can_not_be_shown_is_none(tmp_path, time, field):
+    """Its line would otherwise end what is said of all rigs."""
+    doubt = {"timelapse": "tl", "camera": "", "verdict": "dark", "since": AT, "until": AT, "slot": 0, "slots": 1}
+    doubt |= {"positions": [], "n_positions": 1, "of_positions": 1, "pictures": 1, "file": "a.jpg"}
+    target, sink = {"name": "lab", "taken": 1, "delivered": 1}, {"name": "look", "what": "pictures"}
+    for part in (target, sink, doubt):
+        if (field == "worked_at") == (part is sink) and (field == "since") == (part is doubt):
+            part[field] = time
+    status = {"pid": 1, "targets": [target], "sinks": [{**sink, "doubts": [doubt]}]}
+    relay_status_path(tmp_path).write_bytes(msgspec.json.encode(status))
+    assert read_relay_status(tmp_path) is None
+    assert [*describe_relay(tmp_path, AT)] == []

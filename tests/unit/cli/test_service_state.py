@@ -269,6 +269,19 @@ def test_store_that_the_service_cannot_read_is_named_with_owner_and_mode(manager
     assert state.remedy == f"chown {others}: {store}"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another account")
+def test_nobody_is_told_to_hand_over_what_a_link_of_the_service_leads_to(manager, tmp_path):
+    """That may be root's own."""
+    store, own = manager.storage / "timelapse_storage.json", tmp_path / "own"
+    own.write_text("{}")
+    own.chmod(0o600)
+    store.symlink_to(own)
+    others, uid = next(account for account in accounts() if account[1] != os.getuid())
+    os.lchown(store, uid, -1)
+    manager.show(ActiveState="activating", SubState="auto-restart", Result="exit-code", ExecMainStatus="1", User=others)
+    assert "chown" not in manager.state().remedy
+
+
 def accounts():
     """Return the accounts of this machine."""
     return [(entry.pw_name, entry.pw_uid) for entry in pwd.getpwall()]

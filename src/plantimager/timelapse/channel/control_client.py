@@ -93,7 +93,7 @@ class Connection:
         files: Sequence[bytes] = (),
         is_in_progress: Callable[[], bool] = lambda: False,
     ) -> Answer:
-        """Send a request, and return its answer. The time for that starts again whenever it ``is_in_progress``.
+        """Send a request, and return its answer. The time for all of it starts again whenever it ``is_in_progress``.
 
         Raises
         ------
@@ -108,20 +108,19 @@ class Connection:
             for piece in encode_message({"command": command, **body}, files):
                 self._send(piece)
         reader = MessageReader(MAX_ANSWER_LINE_BYTES, MAX_ANSWER_BYTES)
+        ends = self._clock.monotonic() + self._within
         while True:
-            try:
-                came = self._socket.recv(CHUNK_BYTES)
-            except TimeoutError:
+            came = self._receive(ends)
+            if came is None:
                 n_waited += 1
                 if is_in_progress():
+                    ends += self._within
                     continue
                 raise ServerSilent(
                     f"the {self._server} (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
                     "nothing more is asked of it",
                     hint=f"should it have begun with it, {self._server.shown_by} show that",
-                ) from None
-            except ConnectionResetError:
-                came = b""
+                )
             if not came:
                 raise ServerEnded(
                     f"the {self._server} (PID {self.pid}) ended before it answered",
@@ -130,6 +129,16 @@ class Connection:
             message = reader.feed(came)
             if message is not None:
                 return read_answer(message)
+
+    def _receive(self, ends: float) -> bytes | None:
+        """Return what comes until then, empty at the end; ``None`` where nothing does. Later, what is there."""
+        self._socket.settimeout(max(ends - self._clock.monotonic(), 0))
+        try:
+            return self._socket.recv(CHUNK_BYTES)
+        except (TimeoutError, BlockingIOError):
+            return None
+        except ConnectionResetError:
+            return b""
 
     def _send(self, piece: bytes) -> None:
         try:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.channel.moment import Moment, check_moments
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 MAX_POSITIONS: Final = 5
 """Positions that are named; of more there is a count."""
@@ -25,9 +26,9 @@ class Doubt(Struct, frozen=True, kw_only=True):
     """Empty where the names of the files don't say it."""
     verdict: str
     """``dark``, ``bright``, ``flat``, ``blurred``, ``same``, ``unreadable``."""
-    since: datetime
+    since: Moment
     """The scheduled time of the first slot."""
-    until: datetime
+    until: Moment
     """That of the last one."""
     slot: int
     """The last one."""
@@ -42,6 +43,10 @@ class Doubt(Struct, frozen=True, kw_only=True):
     file: str
     """One of the last slot, below the directory of the datasets."""
     is_over: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse times that can't be shown."""
+        check_moments(self.since, self.until)
 
     @property
     def name(self) -> str:

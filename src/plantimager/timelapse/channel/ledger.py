@@ -267,10 +267,12 @@ def _signature(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_size
 
 
-def forget_datasets(ledger: Ledger, forgotten: Callable[[LedgerEntry], bool], at: str) -> Sequence[LedgerEntry]:
+def forget_datasets(
+    ledger: Ledger, forgotten: Callable[[LedgerEntry], bool], at: str, *, retries: bool = True
+) -> Sequence[LedgerEntry]:
     """Have a ledger forget some datasets, and return what it said of them; each is compared again.
 
-    The relay notices the change, and tries at once whatever waits; where nothing is forgotten, too.
+    The relay notices the change, and tries at once whatever waits; where nothing is forgotten, too, if it ``retries``.
 
     Raises
     ------
@@ -280,6 +282,6 @@ def forget_datasets(ledger: Ledger, forgotten: Callable[[LedgerEntry], bool], at
     """
     ledger.refresh()
     known = [entry for entry in ledger.entries.values() if forgotten(entry)]
-    if ledger.path.exists():
+    if ledger.path.exists() and (known or retries):
         ledger.record(*(LedgerEntry(key, Outcome.FORGOTTEN, at) for key in ("", *(entry.key for entry in known))))
     return known

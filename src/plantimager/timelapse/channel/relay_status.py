@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from msgspec import Struct
 from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
+from plantimager.timelapse.channel.moment import Moment, check_moments
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.durable import read_regular, replace_file
@@ -19,6 +19,7 @@ from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
 MAX_STATUS_BYTES: Final = 100_000
@@ -36,12 +37,16 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Scans whose datasets were removed here before this target was set up."""
     gone: int = 0
     """Scans whose datasets were not there when they were to be delivered."""
-    delivered_at: datetime | None = None
+    delivered_at: Moment | None = None
     """When the last dataset was delivered; ``None`` before the first."""
-    oldest: datetime | None = None
+    oldest: Moment | None = None
     """When the oldest dataset was taken that waits; ``None`` where none waits."""
     trouble: str = ""
     """Why the target gets nothing now, in words; empty where it does."""
+
+    def __post_init__(self) -> None:
+        """Refuse times that can't be shown."""
+        check_moments(self.delivered_at, self.oldest)
 
     @property
     def waiting(self) -> int:
@@ -68,12 +73,16 @@ class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     what: str
     """What is set up, in words and without secrets: ``2 addresses``."""
-    worked_at: datetime | None = None
+    worked_at: Moment | None = None
     """When it last worked; ``None`` where it never had to, or never could."""
     trouble: str = ""
     """Why it doesn't work now, in words."""
     doubts: tuple[Doubt, ...] | None = None
     """About the pictures of the present timelapse; ``None`` of a sink that doesn't judge them, or not yet."""
+
+    def __post_init__(self) -> None:
+        """Refuse times that can't be shown."""
+        check_moments(self.worked_at)
 
     def describe(self, now: datetime) -> str:
         """Return ``2 addresses, last worked 22 Jun 10:00 (notify: no route to host)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 def acting_as_owner(directory: Path) -> Iterator[None]:
     """Have root act as the owner of a directory: a link that is planted there leads only where its owner may go.
 
+    So does one in the place of the directory itself, unless it is root's.
+
     It holds for the whole process, so one thread at a time does this. Another user stays what they are. So does root
     where the directory is not there, or this machine doesn't let root be another (a container without that right).
     """
     owner = None
     if os.geteuid() == 0:
         with suppress(OSError):
-            owner = directory.stat()
+            owner = owned_stat(directory)
     if owner is None or owner.st_uid == 0:
         yield
         return
@@ -38,6 +41,18 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
         os.setegid(group)
         with suppress(OSError):
             os.setgroups(groups)
+
+
+def owned_stat(path: Path) -> os.stat_result:
+    """Return mode and owner of a path: of what a link of root's leads to, else of a link itself.
+
+    Raises
+    ------
+    OSError
+        Nothing is there.
+    """
+    found = path.lstat()
+    return path.stat() if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 else found
 
 
 def _groups_of(uid: int, gid: int) -> list[int]:

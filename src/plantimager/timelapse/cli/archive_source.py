@@ -36,8 +36,15 @@ def archive_names(session: Session, within: float | None = None) -> list[str]:
     except FileNotFoundError:
         return []
     except PermissionError:
-        names = ask_files(session, "archives", {}, within).details.get("archives")
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        return archives_by_daemon(session, within)[0]
+
+
+def archives_by_daemon(session: Session, within: float | None = None) -> tuple[list[str], int]:
+    """Return the names that the daemon lists, and how many files there are; it raises what `ask_files` does."""
+    details = ask_files(session, "archives", {}, within).details
+    names, total = details.get("archives"), details.get("total")
+    listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return listed, total if isinstance(total, int) else len(listed)
 
 
 def archived_snapshot(session: Session, name: str) -> StatusSnapshot:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.control_client import ServerNotThere
+from plantimager.timelapse.channel.control_client import DECISION_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
@@ -109,13 +109,14 @@ def _ask_service(
             contents[path] = read_regular(path, MAX_REQUEST_BYTES)
     body = {"names": [*map(str, contents)], "own_definition": asks_own}
     try:
-        answered = ask_daemon(session, "check", body, [*contents.values()]).details["found"]
+        answer = ask_daemon(session, "check", body, [*contents.values()], within=DECISION_SECONDS)
+        answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
     except ServerNotThere:
         unknown = f"no daemon runs, {UNJUDGED} ({session.start_hint})"
         return [], unknown if session.scope is not Scope.OWN else ""
     except (TimelapsedError, OSError, KeyError, TypeError, AttributeError) as problem:
-        return [], f"the service was not asked, {UNJUDGED}: {problem}"
+        return [], f"the service has not judged, {UNJUDGED}: {problem}"
     of_definitions = dict(zip(contents, found[1:], strict=False))
     return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], ""
 

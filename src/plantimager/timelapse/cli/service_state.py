@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import ServerNotThere
-from plantimager.timelapse.cli.acting import acting_as_owner
+from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
@@ -232,7 +232,7 @@ def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, 
     with suppress(OSError, KeyError):
         name = unit["User"] or ("root" if session.scope is Scope.SYSTEM else user_name(os.getuid()))
         user = pwd.getpwnam(name)
-        found = session.store.stat()
+        found = owned_stat(session.store)  # nobody is told to hand over what a planted link leads to
         is_readable = found.st_uid == user.pw_uid or found.st_mode & stat.S_IROTH
         if not is_readable and not (found.st_gid == user.pw_gid and found.st_mode & stat.S_IRGRP):
             why = f"{session.store} belongs to {describe_owner(session.store)}, but the service runs as {user.pw_name}"

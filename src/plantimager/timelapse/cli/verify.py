@@ -14,7 +14,7 @@ import msgspec
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, dataset_key
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.archive_source import archive_names, ask_files
+from plantimager.timelapse.cli.archive_source import FilesRefused, archives_by_daemon, ask_files
 from plantimager.timelapse.cli.relay_request import ask_relay
 from plantimager.timelapse.cli.snapshot import running_attempt
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
@@ -72,13 +72,10 @@ def _look(session: Session) -> Iterator[Inspection]:
     try:
         with acting_as_owner(session.store.parent):
             found, present = _look_at_files(session)
-    except (PermissionError, StoreUnreadable):
-        try:
-            found, present = [*_look_by_daemon(session)], SnapshotSource(session).take().timelapse
-        except (TimelapsedError, OSError) as problem:
-            hint = getattr(problem, "hint", None)
-            words = f"not judged, since only its service may read it: {problem}{f'; {hint}' if hint else ''}"
-            found = [NotJudged(str(session.store), words), NotJudged(str(places.history), words)]
+    except (PermissionError, StoreUnreadable) as closed:
+        found = [*_look_by_daemon(session, closed)]
+        with suppress(TimelapsedError, OSError):
+            present = SnapshotSource(session).take().timelapse
     yield from found
     with acting_as_owner(session.store.parent):
         directory = places.datasets_of(config.datasets, () if present is None else present.scan_ids)
@@ -105,20 +102,27 @@ def _look_at_files(session: Session) -> tuple[list[Inspection], TimeLapse | None
     return [result for result, _ in looks if result is not None], present
 
 
-def _look_by_daemon(session: Session) -> Iterator[Inspection]:
-    """Yield what the daemon finds there, a file a request.
-
-    Raises
-    ------
-    TimelapsedError
-        It doesn't run, or doesn't answer.
-    """
-    names = [f"archive/{name}" for name in archive_names(session)]
-    for name in ("store", "backup", *names):
-        details = ask_files(session, "verify", {"file": name}, VERIFY_SECONDS).details
-        if details:
-            subject, words = str(details.get("subject")), str(details.get("words"))
-            yield Inspection(subject, words, damage=details.get("damage") is not False)
+def _look_by_daemon(session: Session, closed: Exception) -> Iterator[Inspection]:
+    """Yield what the daemon finds in files that are closed to this user, a file a request; each stands for itself."""
+    history, path = session.places.history, session.store
+    try:
+        names, n_archived = archives_by_daemon(session)
+        files = {"store": path, "backup": backup_path(path)}
+        for file, path in (files | {f"archive/{name}": history / f"{name}.json" for name in names}).items():
+            try:
+                details = ask_files(session, "verify", {"file": file}, VERIFY_SECONDS).details
+            except FilesRefused as refusal:
+                yield NotJudged(str(path), f"not judged by the daemon: {refusal}")
+                continue
+            if details:
+                subject, words = str(details.get("subject")), str(details.get("words"))
+                yield Inspection(subject, words, damage=details.get("damage") is not False)
+        if n_archived > len(names):
+            yield NotJudged(str(history), f"{n_archived - len(names)} files not judged: the daemon lists {len(names)}")
+    except (TimelapsedError, OSError) as problem:
+        hint = getattr(problem, "hint", None)
+        words = f"not judged: {closed}; {problem}{f'; {hint}' if hint else ''}"
+        yield from (NotJudged(str(subject), words) for subject in (path, history))
 
 
 # --- datasets ---------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ class RelayControl:
         removed = Ledger(self._places.removed)
         removed.refresh()
         n = self._have_forgotten(
-            lambda target, entry: name in (target, entry.scan_id) and entry.key not in removed.entries
+            lambda target, entry: name in (target, entry.scan_id) and entry.key not in removed.entries, retries=False
         )
         if not n:
             raise RequestRefused(
@@ -135,10 +135,12 @@ class RelayControl:
             f"forget {shown} by {request.who}", f"{format_count(n, 'dataset')} forgotten; each is compared again"
         )
 
-    def _have_forgotten(self, is_meant: Callable[[str, LedgerEntry], bool]) -> int:
+    def _have_forgotten(self, is_meant: Callable[[str, LedgerEntry], bool], *, retries: bool = True) -> int:
         at = self._clock.now().isoformat(timespec="seconds")
         ledgers = self._ledgers().items()
-        return sum(len(forget_datasets(ledger, partial(is_meant, name), at)) for name, ledger in ledgers)
+        return sum(
+            len(forget_datasets(ledger, partial(is_meant, name), at, retries=retries)) for name, ledger in ledgers
+        )
 
     def _ledgers(self) -> Mapping[str, Ledger]:
         """Return the ledgers as they are on disk.

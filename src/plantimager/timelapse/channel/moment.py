@@ -1,0 +1,19 @@
+"""Times that come from a file or a socket which others may write: with a zone, and far from where dates end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta
+
+from plantimager.timelapse.store.schema import are_years_sound
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""For the field of a struct, which then calls `check_moments` in its ``__post_init__``."""
+
+
+def check_moments(*moments: datetime | None) -> None:
+    """Raise `ValueError` where one can't be shown in every zone; msgspec makes a fault of the message of that."""
+    if not are_years_sound(moment for moment in moments if moment is not None):
+        raise ValueError("a time is too far away")
