@@ -337,7 +337,6 @@ class Rig:
         ------
         RigError
             There was none ``within`` so many seconds.
-
         """
         start = f"--after-cursor={after['__CURSOR']}" if after else "--boot"
         follow = ["journalctl", "--quiet", "--follow", "--no-tail", "--output=json", start, *matches]

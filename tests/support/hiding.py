@@ -36,7 +36,6 @@ def hide(directories: Sequence[Path]) -> None:
     ------
     OSError
         The kernel gives this user no namespace.
-
     """
     user, group = os.geteuid(), os.getegid()
     if user == 0:

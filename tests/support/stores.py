@@ -100,7 +100,6 @@ def example_of(kind: Any, other_than: object = None) -> Any:
     ------
     TypeError
         There is no example for the type yet.
-
     """
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]

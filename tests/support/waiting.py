@@ -38,7 +38,6 @@ def wait_until(holds: Callable[[], T], *, within: float, what: str = "the condit
     ------
     RigError
         There was none ``within`` so many seconds.
-
     """
     late = threading.Event()
     with expiring(within, late.set):

@@ -131,7 +131,6 @@ class Ledger:
         ------
         OSError
             It can't be read.
-
         """
         if not self.has_changed:
             return False
@@ -160,7 +159,6 @@ class Ledger:
         ------
         OSError
             They are not on disk.
-
         """
         entries = tuple(replace(entry, place=self.place) for entry in entries)
         for entry in entries:
@@ -278,7 +276,6 @@ def forget_datasets(
     ------
     OSError
         The ledger can't be read or written.
-
     """
     ledger.refresh()
     known = [entry for entry in ledger.entries.values() if forgotten(entry)]

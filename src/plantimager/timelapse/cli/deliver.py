@@ -28,7 +28,6 @@ def run_deliver(options: argparse.Namespace, session: Session) -> int:
         There is no target, no ledger has what is to be forgotten, or the relay doesn't run or answer.
     OSError
         A ledger can't be read.
-
     """
     if options.retry:
         said = [ask_relay(session, "retry", {}).message]

@@ -25,7 +25,6 @@ def run_notify(options: argparse.Namespace, session: Session) -> int:
     ------
     TimelapsedError
         Nothing is set up, or the relay doesn't run or answer.
-
     """
     try:
         status = relay_status(session)

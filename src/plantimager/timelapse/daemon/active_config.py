@@ -27,7 +27,6 @@ def load_config(places: Places) -> Config:
     ------
     FileUnusable, FaultsFound
         The rest of it can't be read, or has faults.
-
     """
     config, of_relay = read_daemon_config(places.find_config())
     if of_relay:
@@ -54,7 +53,6 @@ class ActiveConfig:
             There is no such driver, or it refuses its options.
         DriverBroken
             It fails to be made.
-
         """
         self._places, self._make_driver, self._patience = places, make_driver, patience
         self.owner = places.owner
@@ -106,7 +104,6 @@ class ActiveConfig:
         ------
         ConfigurationError, DriverBroken
             It is faulty, or its driver can't be made. The configuration before stays in use, see `trouble`.
-
         """
         try:
             config = self._read()

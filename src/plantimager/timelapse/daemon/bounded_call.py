@@ -30,7 +30,6 @@ def call_with_timeout(
     ------
     DriverStalled
         It takes longer. The thread that makes it can't be killed, and goes on.
-
     """
     end = call_on_thread(call, "driver")
     left = limit.total_seconds()
@@ -48,7 +47,6 @@ def read_within(limit: timedelta, read: Callable[[], T]) -> T:
     ------
     DiskStalled
         It takes longer than ``limit``; it goes on, on a thread of its own.
-
     """
     try:
         return call_with_timeout(limit, "disk", read)

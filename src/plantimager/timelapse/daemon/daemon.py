@@ -107,7 +107,6 @@ class Daemon:
             It can't start: another daemon runs, the store can't be read, the driver is unknown.
         OSError
             The storage directory can't be used.
-
         """
         store = self.host.places.store
         make_private_directory(store.parent)
@@ -158,7 +157,6 @@ class Daemon:
         ------
         FaultsFound, DriverBroken
             The driver can't be made.
-
         """
         host, keeper, clock = self.host, self.keeper, self.host.clock
         active = ActiveConfig(host.places, self.config, host.make_driver, lambda: keeper.patience)

@@ -54,7 +54,6 @@ class DiskThread:
         ------
         DiskStalled
             It takes longer than ``limit``, or an earlier write is not back, or its outcome was not taken.
-
         """
         if self._stalled is not None and self._limit is not None:
             raise DiskStalled(self._limit, is_first=False)

@@ -18,12 +18,7 @@ from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
-from plantimager.timelapse.support.errors import (
-    DriverError,
-    ScanCancelled,
-    ScanFailed,
-    ScannerNotReady,
-)
+from plantimager.timelapse.support.errors import DriverError, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.progress import reporting_to
 
@@ -263,7 +258,6 @@ def make_directory(datasets: Path) -> None:
     ------
     ScannerNotReady
         It can't be made now.
-
     """
     try:
         make_group_directory(datasets)

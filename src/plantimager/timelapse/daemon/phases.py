@@ -100,7 +100,6 @@ class Lifecycle:
         ------
         RuntimeError
             The table has no row for this event in this phase.
-
         """
         following = PHASE_CHANGES.get((self.phase, event))
         if following is None:

@@ -54,7 +54,6 @@ class WallClockScheduler(BaseScheduler):
         ------
         ValueError
             ``at`` is naive, and so no instant.
-
         """
         if at.tzinfo is None:
             raise ValueError(f"job {job_id} can't be armed for {at}, which has no time zone")
@@ -76,7 +75,6 @@ class WallClockScheduler(BaseScheduler):
         ------
         BaseException
             ``turn`` or a job raised it. The scheduler is shut down by then.
-
         """
         super().start(paused)
         try:

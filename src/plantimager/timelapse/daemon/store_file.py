@@ -62,7 +62,6 @@ class StoreFile:
         ------
         StoreUnreadable
             It can't be read now.
-
         """
         self.note_version()
         try:
@@ -77,7 +76,6 @@ class StoreFile:
         ------
         OSError
             They can't be moved.
-
         """
         target = follow_link(self.path)
         aside = [move_aside(target, "corrupt", file_stamp(at))]
@@ -134,7 +132,6 @@ class StoreFile:
         ------
         OSError
             It can't be written, or is larger than what is read.
-
         """
         size = sum(map(len, content))
         if size > MAX_STORE_BYTES:

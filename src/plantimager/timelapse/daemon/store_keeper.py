@@ -128,7 +128,6 @@ class StoreKeeper:
         ------
         OSError
             It can't be set aside.
-
         """
         if loaded is None or isinstance(loaded, Exception):
             if loaded is not None:
@@ -209,7 +208,6 @@ class StoreKeeper:
         ------
         OSError
             It can't be written, or that takes too long.
-
         """
         if self.stored is None:
             raise LookupError("nothing is held")

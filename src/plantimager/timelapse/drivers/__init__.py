@@ -35,7 +35,6 @@ def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
         There is no such driver, a library that it needs isn't installed, or its options are at fault.
     DriverBroken
         It raises another error when it is imported or made.
-
     """
     found = _find(name)
     if found is None:

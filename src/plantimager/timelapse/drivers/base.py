@@ -114,7 +114,6 @@ class ScannerDriver(ABC):
         ------
         FaultsFound
             With every fault of the options, in a table of that name.
-
         """
         self.options = options
 
@@ -163,7 +162,6 @@ class ScannerDriver(ABC):
         ------
         ScannerNotReady
             The rig doesn't answer (yet). It is called again within the grace period, as after any other exception.
-
         """
 
     @abstractmethod
@@ -178,7 +176,6 @@ class ScannerDriver(ABC):
             This attempt failed.
         ScanCancelled
             ``monitor`` was cancelled, and the rig is at a safe point.
-
         """
 
     def recover(self, request: ScanRequest) -> ScanResult | None:
@@ -201,7 +198,6 @@ class ScannerDriver(ABC):
         ------
         DriverError
             All or some of it failed; `close` may raise it, too. It is reported, and the next slot is attempted.
-
         """
 
     def close(self) -> None:  # noqa: B027 - a driver that holds nothing has nothing to release

@@ -84,7 +84,6 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     ------
     FaultsFound
         With every fault of the request.
-
     """
     faults: list[Fault] = []
     table = Table(body, "", faults)
@@ -173,7 +172,6 @@ def perform(
         The driver doesn't offer it.
     DriverError
         The rig can't do it, or ``monitor`` was cancelled.
-
     """
     if command.action is ManualAction.CHECK:
         return _examine(driver, name, configuration, monitor)

@@ -30,7 +30,6 @@ def require_within_reach(pose: Pose, reach: Mapping[str, tuple[float, float]]) -
     ------
     ScannerNotReady
         It doesn't.
-
     """
     outside = find_out_of_reach([pose], reach)
     if outside is not None:

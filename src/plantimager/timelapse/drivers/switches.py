@@ -90,7 +90,6 @@ class Switch(Protocol):
         ------
         SwitchFault
             It could not be switched.
-
         """
 
     def close(self) -> None:
@@ -210,7 +209,6 @@ class Switchboard:
         ------
         SwitchFault
             With every switch that failed.
-
         """
         problems: dict[str, list[str]] = {}
         for role, on in switch_changes(self._known, phase):

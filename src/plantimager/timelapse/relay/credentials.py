@@ -38,7 +38,6 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     ------
     FileUnusable
         There is none, others can read it, or it is empty.
-
     """
     directory = environment.get(CREDENTIALS_VARIABLE)
     if named is None and directory is None:

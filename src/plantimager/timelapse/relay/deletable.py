@@ -32,7 +32,6 @@ def read_deletable(directory: Path, scan: TakenScan, owner: Owner) -> SealedData
     ------
     Stays
         It isn't.
-
     """
     try:
         sealed = read_sealed(directory, scan)
@@ -60,7 +59,6 @@ def check_deletable(directory: Path) -> None:
     ------
     OSError
         It can't.
-
     """
     if directory.is_symlink():
         raise OSError(errno.ENOTDIR, "is a link", str(directory))

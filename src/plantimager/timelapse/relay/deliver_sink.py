@@ -108,7 +108,6 @@ class DeliverSink:
         ------
         Unreachable
             The server doesn't answer, or this host's datasets are out of reach.
-
         """
         view = self._latest.now
         if view is not None:
@@ -180,7 +179,6 @@ class DeliverSink:
         ------
         Unreachable
             It isn't there.
-
         """
         directory = self._host.datasets_of([scan.scan_id])
         view = self._latest.now

@@ -81,7 +81,6 @@ class Delivery(Protocol):
             It fails with all.
         Interrupted
             A scan began, or the relay stops.
-
         """
 
     def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
@@ -93,7 +92,6 @@ class Delivery(Protocol):
         ------
         ServerFailed, Unreachable, Interrupted, DatasetGone, OSError
             As those of `deliver`.
-
         """
 
     def close(self) -> None:

@@ -59,7 +59,6 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
         There are no URLs, or others can read them.
     TimelapsedError
         apprise doesn't answer now.
-
     """
     text = read_secret(CREDENTIAL, urls_file, environment, key="urls_file", what="list of services").text
     stripped = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]

@@ -49,7 +49,6 @@ class OtherCopies:
         ------
         Interrupted
             The relay stops.
-
         """
         for pace in self._paces.values():
             pace.wait_for_turn()
@@ -63,7 +62,6 @@ class OtherCopies:
             One can't be asked, about any dataset; `trouble` says it from now on.
         Interrupted, DatasetGone, OSError
             As those of `delivery.Delivery.doubt`.
-
         """
         for name, delivery in self._deliveries.items():
             pace = self._paces[name]

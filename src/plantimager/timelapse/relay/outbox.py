@@ -79,7 +79,6 @@ class Outbox:
         ------
         OSError
             It can't be read now: what it says isn't lost, and must not be replaced.
-
         """
         try:
             told = read_told(self._path)

@@ -83,7 +83,6 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         It has changed since the scan, or has something that PlantDB doesn't take.
     OSError
         It can't be read.
-
     """
     sealed = read_sealed(directory, scan)
     receipt, digests = sealed.receipt, sealed.files

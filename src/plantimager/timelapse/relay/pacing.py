@@ -42,7 +42,6 @@ class TargetPace:
         ------
         Interrupted
             The relay stops.
-
         """
         while self._is_scanning is not None and self._is_scanning() and not self._stop.wait(LOOK_AGAIN):
             pass

@@ -42,7 +42,6 @@ def read_bounded(answer: httpx.Response) -> httpx.Response:
     ------
     httpx.HTTPError
         It is larger than anything that PlantDB says, or cut off.
-
     """
     body = bytearray()
     for piece in answer.iter_bytes(PIECE):
@@ -72,7 +71,6 @@ def value_of(answer: httpx.Response, key: str) -> Any:
     ------
     ServerFailed
         It isn't good, or has none.
-
     """
     if answer.status_code != OK:
         fail(answer)

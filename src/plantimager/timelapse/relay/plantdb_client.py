@@ -84,7 +84,6 @@ class PlantDbClient:
         ------
         Unreachable
             The URL or the token is none, or what the environment says of proxies and certificates can't be used.
-
         """
         self._account, self._timeout = account, timeout
         self._token = _checked_token(account.token, "the api_token in the store") if account.token else ""
@@ -125,7 +124,6 @@ class PlantDbClient:
         ------
         Unreachable
             No connection, no answer in time, or no login.
-
         """
         if not self._token:
             self._log_in()
@@ -288,7 +286,6 @@ def _checked_token(token: str, what: str) -> str:
     ------
     Unreachable
         It is none.
-
     """
     if not _TOKEN.fullmatch(token):
         raise Unreachable(f"{what} has characters that no token has, such as a space or the end of a line")

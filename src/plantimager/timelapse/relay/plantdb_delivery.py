@@ -82,7 +82,6 @@ class PlantDbDelivery:
         ------
         Unreachable
             Neither names a server, or a way to be let in, or the url is none.
-
         """
         url, user = self._target.url or database.get("db_url", ""), self._target.user
         if not url:
@@ -120,7 +119,6 @@ def deliver_dataset(
         It answers with an error of its own, or has lost the metadata of a scan that we have begun.
     Unreachable
         It doesn't answer.
-
     """
     pace.wait_for_turn()
     there = client.scan_metadata_there(dataset.scan_id)

@@ -124,7 +124,6 @@ class _Copy:
         ------
         Unreachable, ServerFailed
             As those of `compare`.
-
         """
         receipt = self.compare([RECEIPT])[RECEIPT]
         if receipt == MISSING or (receipt == OTHER and self._digest_there() != digest):
@@ -158,7 +157,6 @@ class _Copy:
             The remote doesn't say it of all files.
         Unreachable
             It says it of none.
-
         """
         check, read_back = partial(self._run, "check", *self._places, "--one-way", "--combined", "-"), "--download"
         if by_length or self._by_length:
@@ -178,7 +176,6 @@ class _Copy:
             There are others than ours.
         ServerFailed, Unreachable
             The remote doesn't say what there is.
-
         """
         other = [name for name, verdict in there.items() if verdict == OTHER]
         may_be_ours = was_begun and (there[RECEIPT] == MISSING or other == [RECEIPT])
@@ -219,7 +216,6 @@ class _Copy:
             There are others than ours by now.
         ServerFailed
             One isn't there then, or is another.
-
         """
         for _ in range(TRIES):  # a frozen server may have written late, and half, what is refused as immutable now
             run = self._send([name for name in names if name not in cut_off], "--immutable")

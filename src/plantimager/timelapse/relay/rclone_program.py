@@ -123,7 +123,6 @@ class Rclone:
             A scan began, or the relay stops: rclone was ended.
         Unreachable
             rclone isn't installed, doesn't start, or makes no progress.
-
         """
         result, stop = RcloneRun(), _Stop(pace, self._timeout.total_seconds() * STALLED)
 

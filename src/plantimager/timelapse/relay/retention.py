@@ -118,7 +118,6 @@ class RetentionSink:
         ------
         OSError
             A directory or a ledger can't be read or written.
-
         """
         for ledger in (*self._ledgers.values(), self._removed):
             if ledger.refresh(mend=ledger is self._removed) and ledger is self._removed and ledger.damaged_lines:
@@ -186,7 +185,6 @@ class RetentionSink:
         ------
         Stays
             It is here afterwards, or a part of it under another name. Without words where it is gone already.
-
         """
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
         sealed = read_deletable(directory, scan, self._owner)

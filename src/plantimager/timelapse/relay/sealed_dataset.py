@@ -54,7 +54,6 @@ def read_sealed(directory: Path, scan: TakenScan) -> SealedDataset:
         It has changed since the scan.
     OSError
         It can't be read.
-
     """
     receipt, before = read_receipt_of(directory, scan), receipt_digest(directory)
     try:
@@ -74,7 +73,6 @@ def read_receipt_of(directory: Path, scan: TakenScan) -> Mapping[str, Any]:
         There is none, or that of another scan.
     OSError
         It can't be read.
-
     """
     try:
         receipt = load_receipt(directory)

@@ -42,7 +42,6 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
     ------
     ConfigurationError
         There is none, retention has no target to wait for, a secret is missing, or a package is not installed.
-
     """
     if config.relay.retention != RetentionRules() and not config.deliver:
         raise ConfigurationError(

@@ -89,7 +89,6 @@ def read_told(path: Path) -> Told | None:
         It can't be read.
     ValueError
         It is damaged.
-
     """
     try:
         return msgspec.json.decode(read_regular(path, MAX_TOLD_BYTES), type=Told)
@@ -104,6 +103,5 @@ def write_told(path: Path, told: Told) -> None:
     ------
     OSError
         It can't be written.
-
     """
     write_durably(path, [msgspec.json.encode(told)])

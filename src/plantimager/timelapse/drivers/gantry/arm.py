@@ -106,7 +106,6 @@ class Arm:
             ``wait`` returned True.
         GantryFault
             The board doesn't answer, isn't the right one, or doesn't home.
-
         """
         if self.position is not None and not self._stands_as_known():
             self._forget()
@@ -207,7 +206,6 @@ class Arm:
         ------
         GantryFault
             The position is unknown.
-
         """
         if self.position is None:
             raise GantryFault("the arm's position is in doubt; home it first")
@@ -227,7 +225,6 @@ class Arm:
             ``wait`` returned True; the arm was stopped.
         GantryFault
             It didn't arrive; the position is unknown.
-
         """
         try:
             return self._go_once(goal, wait)

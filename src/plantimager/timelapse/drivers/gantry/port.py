@@ -56,7 +56,6 @@ def find_usb(usb_id: str) -> str:
     ------
     LineLost
         There is none, or more than one.
-
     """
     wanted = USB_ID.fullmatch(usb_id)
     if wanted is None:
@@ -119,7 +118,6 @@ class SerialLine:
         ------
         LineLost
             The cable was pulled, or the board takes no bytes.
-
         """
         with self._translate_errors(CABLE_PULLED):
             self._serial.write(data)
@@ -133,7 +131,6 @@ class SerialLine:
         ------
         LineLost
             The cable was pulled.
-
         """
         line = self._take_line()
         if line is not None:

@@ -86,7 +86,6 @@ class PositionTracker:
         ------
         PositionUnknown
             The board reports machine positions, and reported work positions before, so that its work zero is unknown.
-
         """
         if status.machine is not None and self._origin is not None:
             return scale(self.signs, subtract(status.machine, self._origin))

@@ -121,7 +121,6 @@ class Grbl:
         ------
         GantryFault
             It doesn't answer, or not as GRBL's family does.
-
         """
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         with Deadline(self._boot_timeout) as booting:
@@ -185,7 +184,6 @@ class Grbl:
         ------
         GantryFault
             The board refused, went into alarm, restarted, or didn't answer.
-
         """
         for asked in range(1, MAX_ASKS + 1):
             try:
@@ -222,7 +220,6 @@ class Grbl:
             ``should_stop()`` returned True before it was over.
         GantryFault
             No end within ``timeout``, or as `command`.
-
         """
         was_sure, refused = False, None
         with Deadline(timeout) as deadline:
@@ -311,7 +308,6 @@ class Grbl:
         ------
         GantryFault
             Alarm, restart, or no answer.
-
         """
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         doubtful = ""
