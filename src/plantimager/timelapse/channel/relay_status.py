@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_STATUS_BYTES: Final = 100_000
+MAX_TRIAL_SECONDS: Final = 86_400
 
 
 class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,7 +102,7 @@ class RelayStatus(Struct, frozen=True, kw_only=True):
     relay knows what a disk that isn't mounted should show."""
     removed: tuple[str, ...] = ()
     """A sentence on what retention has removed here; in an answer, not in the file."""
-    trial_seconds: float = 0.0
+    trial_seconds: Annotated[float, Meta(ge=0, le=MAX_TRIAL_SECONDS)] = 0.0
     """The longest that a test message takes."""
 
     @property

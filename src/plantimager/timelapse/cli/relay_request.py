@@ -68,7 +68,7 @@ def relay_status(session: Session, within: float | None = None) -> RelayStatus:
     """Return what the relay says of itself; it raises what `ask_relay` does."""
     answer = ask_relay(session, "status", {}, within)
     try:
-        return msgspec.convert(answer.details, RelayStatus, strict=False)
+        return msgspec.convert(answer.details, RelayStatus)
     except ValueError as problem:
         raise RelayRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
 
