@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
+from pathlib import Path
 
 import pytest
 from virtual_time import VirtualClock
@@ -22,7 +22,7 @@ def test_what_the_disk_refused_is_raised_though_the_report_broke_the_sync_off(tm
     has_failed = threading.Event()
 
     def fsync(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("b"):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "b":
             has_failed.set()
             raise OSError(errno.EIO, "Input/output error")
 
