@@ -113,13 +113,7 @@ class CallMonitor(EventMonitor):
             self._clock.wake()
 
     def note_step(self, words: str) -> None:
-        """Note a sign of life of a step that counts no pictures; end a question that gives way. Any thread.
-
-        Raises
-        ------
-        ScanCancelled
-            The rig is needed: the driver is asked once more, and goes on with what it finds then.
-        """
+        """Note a sign of life of a step that counts no pictures; a question ends with it that gives way. Any thread."""
         if self.call is Call.RECOVER and self.cancelled:
             raise ScanCancelled("broken off, as the rig is needed; it is asked again")
         self.progress(*self.steps[:2], words)

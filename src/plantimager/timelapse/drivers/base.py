@@ -37,7 +37,7 @@ class Call(StrEnum):
     STANDBY = "standby"
     CLOSE = "close"
     RECOVER = "recover"
-    """Before all other calls, and before a prepare where the datasets' disk was away by then."""
+    """Before all other calls, and where the datasets' disk was away by then, when it is back and the rig is free."""
     MANUAL = "by hand"
     """A manual command, see `manual_command`."""
 
@@ -183,9 +183,10 @@ class ScannerDriver(ABC):
 
         A driver also ends here what the killed daemon left running. Called before all other calls, once in a start;
         again in the next start where the daemon is killed before the answer is on disk. Where the datasets' disk is
-        away at the start, or is pulled in mid-scan, it is called before the first `prepare` with the disk there again.
-        It counts as hung as `prepare` does; `datasets.attempt.find_finished` reports its progress by itself, and any
-        other step that can last calls `support.progress.current_report`.
+        away at the start, or is pulled in mid-scan, it is called when the disk is there again and the rig is free, and
+        before a `prepare` for the slot itself. It counts as hung as `prepare` does; `datasets.attempt.find_finished`
+        reports its progress by itself, and any other step that can last calls `support.progress.current_report`. The
+        report raises `ScanCancelled` where the rig is needed: the call comes again later.
         """
         del request
         return None
