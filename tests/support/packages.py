@@ -50,7 +50,7 @@ def apt_install(machine: Rig, package: Path) -> tuple[str, ...]:
 
 PYTHON: Final = """\
 #!/bin/sh
-case "$2" in "import sys; print(*sys.version_info[:2])") echo {answer}; exit ;; esac
+case "$*" in *"import sys; print(*sys.version_info[:2])") echo {answer}; exit ;; esac
 {first}
 exec /usr/bin/python3.11 "$@"
 """

@@ -115,7 +115,7 @@ def test_another_python_makes_another_environment_between_scans(machine, tmp_pat
     new = environments(machine)
     assert (len(new), new != old) == (1, True)
     before = [rigs[0].pid, machine.show(UNIT, "MainPID")]
-    unusable = python_package(tmp_path, "2", "3 99", "[ \"$2\" != venv ] || { echo 'no venv' >&2; exit 1; }")
+    unusable = python_package(tmp_path, "2", "3 99", "[ \"$3\" != venv ] || { echo 'no venv' >&2; exit 1; }")
     done = machine.run(*install_file(machine, unusable), check=False, within=INSTALL_WITHIN)
     assert done.returncode != 0
     assert "no environment can be made for this machine's Python: see above" in done.stderr

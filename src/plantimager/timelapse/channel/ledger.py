@@ -142,9 +142,9 @@ class Ledger:
         except FileTooLarge:
             content = b"?\n"  # as good as lost
         read = [_decode(line) for line in content.split(b"\n") if line]
-        if read and read[-1] is None and not content.endswith(b"\n"):
-            read.pop()  # torn: it never counted
         self.damaged_lines = read.count(None)
+        if read and read[-1] is None and not content.endswith(b"\n"):
+            read.pop()  # torn: it never counted, but is told
         self.entries = _last_outcomes(read)
         self._signature = before
         is_long = len(read) > 2 * len(self.entries) + SPARE_LINES

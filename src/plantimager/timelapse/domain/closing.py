@@ -49,5 +49,5 @@ def reopen(records: Mapping[int, SlotRecord], slots: AbstractSet[int]) -> dict[i
     reopened = {slot: record for slot, record in records.items() if slot not in slots or record.attempt}
     for slot in slots & reopened.keys():
         if reopened[slot].status is RecordStatus.SKIPPED:
-            reopened[slot] = replace(reopened[slot], status=RecordStatus.PENDING, error=None)
+            reopened[slot] = replace(reopened[slot], status=RecordStatus.PENDING, error=None, started_at=None)
     return reopened

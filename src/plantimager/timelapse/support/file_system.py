@@ -101,7 +101,8 @@ def read_mounts(text: str) -> Sequence[Mount]:
 
 def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
     """Return the mount that a path without links is on; of several on one directory the last hides the others."""
-    above = [mount for mount in mounts if path.is_relative_to(mount.point)]
+    place = f"{path}/"
+    above = [mount for mount in mounts if place.startswith(f"{mount.point.rstrip('/')}/")]
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
 
 
