@@ -21,7 +21,7 @@ from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
-from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
@@ -57,7 +57,7 @@ MAX_PICTURE_BYTES: Final = 1 << 28
 Answer = TypeVar("Answer")
 
 
-class LookSink:
+class LookSink(WorksOnLatest):
     """One sink of the relay: its thread runs `run`, any other `update`, `wake` and `status`."""
 
     name = NAME
@@ -74,14 +74,6 @@ class LookSink:
         shown = read_relay_status(ledger.path.parent)  # by the relay that ran before, which may have been killed
         doubts = doubts_of(shown.sinks) if shown is not None else None
         self.status = SinkStatus(name=NAME, what="pictures are looked at", doubts=doubts)
-
-    def update(self, view: StoreView) -> None:
-        """Look at what was taken by now."""
-        self._latest.put(view)
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._latest.wake()
 
     def run(self) -> None:
         """Look until the relay stops."""

@@ -15,7 +15,7 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.disk_forecast import dataset_bytes
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
-from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.support.distribution import installed_version
 from plantimager.timelapse.support.durable import replace_file
@@ -42,7 +42,7 @@ WORLD_READABLE: Final = 0o644
 """node_exporter runs under an account of its own; the file holds no secrets."""
 
 
-class MetricsSink:
+class MetricsSink(WorksOnLatest):
     """Writes the metrics of one rig. `run` is its thread; `update` and `status` are for any other."""
 
     name = "metrics"
@@ -53,14 +53,6 @@ class MetricsSink:
         self._latest = LatestView(host.stop)
         self._disk = SideCall[DiskUse | None](DISK_SECONDS)
         self.status = SinkStatus(name=self.name, what=str(self.path))
-
-    def update(self, view: StoreView) -> None:
-        """Have the metrics of a view written."""
-        self._latest.put(view)
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._latest.wake()
 
     def run(self) -> None:
         """Write until the relay stops; then there is no file, since what it says is true no more."""

@@ -23,7 +23,7 @@ from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.other_copies import NAME, OtherCopies
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
-from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.text import format_count
@@ -46,7 +46,7 @@ KEPT_AGAIN: Final = 86_400.0
 """Seconds until a dataset that had to stay is read again."""
 
 
-class RetentionSink:
+class RetentionSink(WorksOnLatest):
     """One sink of the relay: its thread runs `run`, any other `update` and `wake`."""
 
     name = NAME
@@ -78,14 +78,6 @@ class RetentionSink:
     def status(self) -> SinkStatus | None:
         """Why nothing can be removed, while a target can't be asked."""
         return self._copies.status
-
-    def update(self, view: StoreView) -> None:
-        """Look at what was taken by now, and at the ledgers."""
-        self._latest.put(view)
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._latest.wake()
 
     def run(self) -> None:
         """Remove what may go until the relay stops."""

@@ -74,6 +74,20 @@ class LatestView:
             self._changed.wait_for(lambda: self._stop.is_set() or holds(), seconds)
 
 
+class WorksOnLatest:
+    """The part of a sink whose thread works on the latest view."""
+
+    _latest: LatestView
+
+    def update(self, view: StoreView) -> None:
+        """Take up what the store, the archive and the daemon say by now."""
+        self._latest.put(view)
+
+    def wake(self) -> None:
+        """Let the thread see that the relay stops."""
+        self._latest.wake()
+
+
 class SinkHost(Struct, frozen=True):
     """What a sink takes from its surroundings."""
 
