@@ -93,6 +93,14 @@ def test_rig_that_is_not_ready_is_logged_at_the_first_try_alone(lines):
     assert lines(waiting, waiting.begin(at(0, 5), "b"), at(0, 5), is_repeated=True) == []
 
 
+def test_rig_that_is_not_ready_is_told_of_the_slot_that_was_being_taken(lines):
+    """Though the clock was set back meanwhile, and an earlier one is next again."""
+    running = timelapse().skip_late_slots(at(0, 130), Reason.MISSED, "the rig was off").begin(at(1), "b")
+    after = running.rig_not_ready(ScannerNotReady("no port")).reopen_slots(at(0, 60))
+    assert after.next_idx == 0
+    assert lines(running, after, at(0, 60))[0].startswith("rig_not_ready: slot 1 of 4: no port; ")
+
+
 @pytest.mark.parametrize(
     ("late", "end"),
     [

@@ -288,7 +288,7 @@ def test_slot_is_open_until_it_is_late(n_slots, grace, run_latest, is_cut_off):
     """What a person is told agrees with what is done."""
     value = timelapse(n_slots, grace=grace)
     value = value.begin(at(0), "b").interrupt(at(0), "cut") if is_cut_off else value
-    until = value.open_until(run_latest=run_latest)
+    until = value.open_until(value.next_idx, run_latest=run_latest)
     instants = [at(slot, late) for slot in range(4) for late in (0, 1, 120, 121)]
     for instant in [*instants, *([until - timedelta.resolution, until] if until is not None else [])]:
         is_late = 0 in value.late_slots(instant, run_latest=run_latest)

@@ -105,7 +105,7 @@ class EventJournal:
         if circumstances.is_repeated and not is_news and not self._has_begun:
             return
         words = _words_of(circumstances.problem, record)
-        log_rig_wait(transition.after, words, transition.at, run_latest=self._active.run_latest)
+        log_rig_wait(transition.after, record.slot, words, transition.at, run_latest=self._active.run_latest)
         self._has_begun = False
 
     def _log_completed(self, transition: Transition) -> None:
@@ -114,9 +114,9 @@ class EventJournal:
         log_event(Action.TIMELAPSE_COMPLETED, words, timelapse=after)
 
 
-def log_rig_wait(timelapse: TimeLapse, why: str, now: datetime, *, run_latest: bool) -> None:
-    """Log that the next slot waits for its rig, and until when that is asked again."""
-    slot, until = timelapse.next_idx, timelapse.open_until(run_latest=run_latest)
+def log_rig_wait(timelapse: TimeLapse, slot: int, why: str, now: datetime, *, run_latest: bool) -> None:
+    """Log that a slot waits for its rig, and until when that is asked again."""
+    until = timelapse.open_until(slot, run_latest=run_latest)
     end = "it is ready" if until is None else "the next slot is due"
     if until == timelapse.latest_start(slot):
         end = format_local_time(until, now)

@@ -257,5 +257,5 @@ class SlotRunner:
             self._wait_for_rig(timelapse, problem, now)
             return
         if not self.planner.is_waiting_for_rig:
-            log_rig_wait(timelapse, str(problem), now, run_latest=self.planner.run_latest)
+            log_rig_wait(timelapse, timelapse.next_idx, str(problem), now, run_latest=self.planner.run_latest)
         self.planner.wait_for_rig(timelapse, now)

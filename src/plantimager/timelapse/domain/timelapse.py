@@ -139,10 +139,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         instants = [self.latest_start(self.next_idx) + timedelta.resolution, *self.schedule_times[following:][:1]]
         return min((instant for instant in instants if instant > at), default=None)
 
-    def open_until(self, *, run_latest: bool) -> datetime | None:
-        """Return until when the next slot can be begun; ``None`` where it waits however long it takes."""
-        over_at, following = self.latest_start(self.next_idx), self._open_from(self.next_idx + 1, self.records)
-        if not run_latest or self._was_cut_off(self.next_idx):
+    def open_until(self, slot: int, *, run_latest: bool) -> datetime | None:
+        """Return until when an open slot can be begun; ``None`` where it waits however long it takes."""
+        over_at, following = self.latest_start(slot), self._open_from(slot + 1, self.records)
+        if not run_latest or self._was_cut_off(slot):
             return over_at
         return max(over_at, self.schedule_times[following]) if following < self.n_slots else None
 
