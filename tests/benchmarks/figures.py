@@ -57,10 +57,14 @@ def firing(numbers: Mapping[str, Any]) -> str:
     bare = next(iter(late.values()))
     heads = ["what waits", "late by, p50, µs", "p99, µs", "p50 × the first", "wakes up a minute"]
     awake = {name.partition(",")[0]: times for name, times in idle.items()}
-    return table(
-        heads,
-        ([n, r["p50"], r["p99"], r["p50"] / bare["p50"], awake.get(n.partition(",")[0], "–")] for n, r in late.items()),
+    rows = [
+        [n, r["p50"], r["p99"], r["p50"] / bare["p50"], awake.get(n.partition(",")[0], "–")] for n, r in late.items()
+    ]
+    beside = [numbers["firing"].get(f"p{percent} beside a relay by alone", "–") for percent in (50, 99)]
+    relay = table(
+        ["timelapsed", "p50 × without a relay", "p99 × without a relay"], [["beside a relay that delivers", *beside]]
     )
+    return f"{table(heads, rows)}\n\n{relay}"
 
 
 def clock_step(numbers: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_strategies import JSON, UNKNOWN_KEYS
 from tree import STORES
 
 from plantimager.controller.scanner import timelapse_store
@@ -36,7 +37,7 @@ from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.store.location import backup_path
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, fits_digest
-from stores import JSON, UNKNOWN_KEYS, scan
+from stores import scan
 
 LOCAL = timezone(timedelta(hours=2))
 

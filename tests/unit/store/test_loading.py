@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from store_strategies import files
 from tree import STORES
 from zones import EUROPE, zone
 
@@ -23,7 +24,7 @@ from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
 from plantimager.timelapse.support.errors import ScanFailed, StoreCorrupt, StoreUnreadable
 from plantimager.timelapse.support.json_text import dumps, loads
-from stores import PATH, files, read, read_again
+from stores import PATH, read, read_again
 
 BEGIN = datetime(2026, 6, 22, 8, tzinfo=UTC)
 EVERY = timedelta(minutes=30)
