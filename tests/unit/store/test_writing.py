@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -15,14 +16,25 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store import stored_timelapse, writing
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse, new_stored_timelapse
-from plantimager.timelapse.store.writing import StoreWriter
+from plantimager.timelapse.store.writing import FEW_SLOTS, StoreWriter
 from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.errors import ScanFailed
 from plantimager.timelapse.support.json_text import loads
 from stores import read, scan, store_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BEGIN = datetime(2026, 6, 22, 8, tzinfo=UTC)
 EVERY = timedelta(minutes=30)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_stores_too() -> Iterator[None]:
+    """Have stores of few slots written in blocks, as those of many are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "FEW_SLOTS", 0)
+        yield
 
 
 def begun(n_slots: int, **others: object) -> StoredTimelapse:
@@ -82,6 +94,17 @@ def test_text_is_right_for_an_earlier_value_too() -> None:
     for value in (values[-1], values[10], values[-1], values[0]):
         following = stored.evolved(value, Logbook())
         assert written(writer, following) == following.encode()
+
+
+@pytest.mark.parametrize("n_slots", [1, FEW_SLOTS, FEW_SLOTS + 1])
+def test_few_slots_are_written_at_once(monkeypatch, n_slots) -> None:
+    """It takes half as long, and the text is the same."""
+    monkeypatch.setattr(writing, "FEW_SLOTS", FEW_SLOTS)
+    stored, writer = begun(n_slots), StoreWriter()
+    for value in values_of(stored.timelapse, ["take"] * n_slots):
+        pieces = writer.encode(following := stored.evolved(value, Logbook()))
+        assert b"".join(pieces) == following.encode()
+        assert (len(pieces) == 1) is (n_slots <= FEW_SLOTS)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), 2**80, "\ud800"], ids=["NaN", "a huge integer", "half a character"])

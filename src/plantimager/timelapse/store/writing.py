@@ -29,6 +29,9 @@ DIGITS_OF_BLOCK: Final = 2
 """Keys are sorted as texts, so those with the same first digits are neighbours: 12, 120 to 129, 1200 to 1299. Ten
 thousand slots have a hundred blocks with the same two; of more slots, a block has the same number."""
 
+FEW_SLOTS: Final = KEYS_IN_CHUNK
+"""Up to so many the plain dump is the quicker way: all of their records are neighbours, written anew in any case."""
+
 _HOLE: Final = b"\0"
 """Stands for a text that is there already; no JSON holds such a byte otherwise."""
 
@@ -44,7 +47,7 @@ class StoreWriter:
 
     def encode(self, stored: StoredTimelapse) -> Sequence[bytes]:
         """Return what `StoredTimelapse.encode` returns, in pieces, most of which are there already."""
-        if stored.exact:
+        if stored.exact and stored.timelapse.n_slots > FEW_SLOTS:
             with suppress(orjson.JSONEncodeError):
                 return self._encode_quickly(stored)
         return (stored.encode(),)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
+from itertools import chain, compress
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ChunkedMap(Mapping[int, _V]):
     def changed_keys(self, before: ChunkedMap[_V]) -> Iterator[int]:
         """Yield the keys whose values are not the same objects as ``before``, those that are gone included."""
         now, then = self.chunks, before.chunks
-        changed = (number for number, chunk in now.items() if then.get(number) is not chunk)
+        changed = compress(now, map(is_not, now.values(), map(then.get, now)))
         for number in (*changed, *(then.keys() - now.keys())):
             values, others = now.get(number, {}), then.get(number, {})
             yield from (key for key in values.keys() | others.keys() if values.get(key) is not others.get(key))
