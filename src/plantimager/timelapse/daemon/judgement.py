@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.channel.control_request import Answer
+from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
@@ -40,11 +41,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
+
+MAX_WAITING: Final = 4
+"""Checks that wait for one another: a driver may hang in one."""
 
 CALL_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a driver takes to check a configuration, or to be closed, and the disk of the datasets to answer."""
@@ -64,9 +69,16 @@ class ServiceJudgement:
         keeper: StoreKeeper,
         clock: Clock,
         make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver],
+        report: Callable[[Request, Exception], None],
     ) -> None:
+        self._worker = RequestWorker("judge", report, MAX_WAITING)
         self._places, self._keeper, self._clock = places, keeper, clock
         self._examiner = Examiner(make_driver, lambda name, call: call_with_timeout(CALL_TIMEOUT, name, call))
+
+    @property
+    def commands(self) -> Mapping[str, Find]:
+        """What answers its command, later."""
+        return {"check": partial(self._worker.put, self.answer)}
 
     def answer(self, request: Request) -> Answer:
         """Return what is found in the configuration, and in each definition of a request, by the names given there.
