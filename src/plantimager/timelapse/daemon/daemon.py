@@ -111,7 +111,7 @@ class Daemon:
         store = self.host.places.store
         make_private_directory(store.parent)
         lock = InstanceLock(store)
-        lock.take()
+        lock.acquire()
         control = self.host.make_control(self.host.places, self.requests, self.host.clock)
         try:
             self._sweep()

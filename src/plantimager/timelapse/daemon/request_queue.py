@@ -59,7 +59,7 @@ class RequestQueue:
     def _append(self, request: Request) -> None:
         self._waiting.append(request)
 
-    def take(self) -> Request | None:
+    def next_request(self) -> Request | None:
         """Return the oldest request for which somebody still waits; ``None`` where there is none. Loop thread."""
         while self._waiting:
             request = self._waiting.popleft()
