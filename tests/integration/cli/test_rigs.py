@@ -84,7 +84,7 @@ def test_relay_that_does_not_get_through_is_a_trouble_of_its_rig(rigs):
     targets = TargetStatus(name="lab", taken=3, delivered=1, trouble="it refuses the password")
     write_relay_status(directory, RelayStatus(pid=os.getpid(), targets=(targets,), sinks=(sinks,)))
     lock = InstanceLock(relay_status_path(directory))
-    lock.take()
+    lock.acquire()
     said = json.loads(rigs.ctl("rigs", "--rig", "north", "--json").stdout)["rigs"][0]
     assert said["trouble"] == "relay: lab: it refuses the password (and 1 more)"
     assert said["relay"][0] == "1 of 3 delivered (lab: it refuses the password)"
@@ -106,7 +106,7 @@ def test_doubtful_pictures_are_a_trouble_of_their_rig_and_have_a_line_in_its_sta
     look = SinkStatus(name="look", what="pictures of 3 scans looked at", doubts=doubts)
     write_relay_status(directory, RelayStatus(pid=os.getpid(), sinks=(look,)))
     lock = InstanceLock(relay_status_path(directory))
-    lock.take()
+    lock.acquire()
     words = rows(rigs.ctl("rigs"))["north"][-1]
     assert re.fullmatch(r"2 slots doubtful \(dark\) since 22 Jun (2026 )?\d\d:\d0", words)
     lines = rigs.ctl("--rig", "north", "status").stdout.splitlines()

@@ -253,7 +253,7 @@ def test_daemon_that_takes_no_requests_yet_is_told_from_none(host):
     """It holds the lock, and its socket isn't there."""
     host.store.parent.mkdir(parents=True)
     lock = InstanceLock(host.store)
-    lock.take()
+    lock.acquire()
     try:
         done = host.ctl("cancel")
     finally:

@@ -293,7 +293,7 @@ def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
     """It stops when a scan begins, and goes on when it is over."""
     rig.configure("polite = true")
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     rig.take(1, state="running", next_idx=1)
     during_scans, over = [], []
 

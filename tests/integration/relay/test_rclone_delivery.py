@@ -432,7 +432,7 @@ def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
     """It waits, and a scan that begins in the middle of a delivery ends rclone; afterwards it goes on."""
     rig.configure("polite = true", 'max_rate = "0.01 MB"')
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     rig.take(1, state="running", next_idx=1, width=640)
     with NotifySocket(rig.place.data) as manager, rig.start(NOTIFY_SOCKET=str(manager.path)) as relay:
         manager.wait_for("lab: 0 of 1")

@@ -33,8 +33,8 @@ class PaperDriver(ScannerDriver):
         super().__init__(options)
         faults: list[Fault] = []
         table = Table(dict(options), "drivers.paper", faults)
-        self._behave = table.take("behave", one_of("well", "fail", "absent", "hang"), "well")
-        self._keep_free = table.take("keep_free_mb", whole_number(0), 0) * disk_space.MEGABYTE
+        self._behave = table.read("behave", one_of("well", "fail", "absent", "hang"), "well")
+        self._keep_free = table.read("keep_free_mb", whole_number(0), 0) * disk_space.MEGABYTE
         table.finish()
         if faults:
             raise FaultsFound(faults)

@@ -18,7 +18,7 @@ HOLDER = """
 import pathlib, sys
 from plantimager.timelapse.channel.lock import InstanceLock
 lock = InstanceLock(pathlib.Path(sys.argv[1]))
-lock.take()
+lock.acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -42,7 +42,7 @@ def holder(store):
 def test_error_of_a_second_holder_names_the_first(store, holder):
     """The hint says how to run two rigs."""
     with pytest.raises(AlreadyRunning) as raised:
-        InstanceLock(store).take()
+        InstanceLock(store).acquire()
     assert str(raised.value) == f"{lock_path(store)}: a timelapsed already runs on this store (PID {holder.pid})"
     assert "PI3_TIMELAPSE_FILE_NAME" in raised.value.hint
 
@@ -54,7 +54,7 @@ def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
     holder.wait()
     assert running_daemon(store) is None
     lock = InstanceLock(store)
-    lock.take()
+    lock.acquire()
     assert running_daemon(store) == os.getpid()
     lock.release()
     assert running_daemon(store) is None
@@ -63,11 +63,11 @@ def test_lock_of_a_killed_holder_is_free_at_once(store, holder):
 def test_lock_file_is_private_and_stays(store):
     """Without the file two daemons could lock two files of one name."""
     lock = InstanceLock(store)
-    lock.take()
+    lock.acquire()
     inode = lock.path.stat().st_ino
     lock.release()
     lock.release()
-    lock.take()
+    lock.acquire()
     assert (lock.path.stat().st_ino, stat.S_IMODE(lock.path.stat().st_mode)) == (inode, 0o600)
     lock.release()
 
@@ -113,15 +113,15 @@ def test_lock_is_held_though_the_disk_is_full(store, monkeypatch):
 
     monkeypatch.setattr(lock_module.os, "pwrite", full)
     lock = InstanceLock(store)
-    lock.take()
+    lock.acquire()
     with pytest.raises(AlreadyRunning, match="another process"):
-        InstanceLock(store).take()
+        InstanceLock(store).acquire()
     lock.release()
 
 
 def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
     """A memory card may turn read-only after many power cuts; the lock file of an earlier run serves."""
-    InstanceLock(store).take()
+    InstanceLock(store).acquire()
     real = os.open
 
     def read_only(path, flags, *mode):
@@ -131,7 +131,7 @@ def test_lock_is_held_though_the_disk_is_read_only(store, monkeypatch):
 
     monkeypatch.setattr(lock_module.os, "open", read_only)
     with pytest.raises(AlreadyRunning):
-        InstanceLock(store).take()
+        InstanceLock(store).acquire()
 
 
 @pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -143,7 +143,7 @@ def test_file_system_without_locks_is_named_with_the_cure(store, monkeypatch, re
 
     monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
     with pytest.raises(LocksMissing, match="has no locks") as missing:
-        InstanceLock(store).take()
+        InstanceLock(store).acquire()
     assert str(store.parent) in str(missing.value)
     assert "a disk of this machine" in missing.value.hint
 
@@ -154,7 +154,7 @@ def test_lock_that_is_a_symbolic_link_is_refused(store, tmp_path, target):
     (tmp_path / "elsewhere").write_text("precious")
     lock_path(store).symlink_to(tmp_path / target)
     with pytest.raises(OSError, match="symbolic links"):
-        InstanceLock(store).take()
+        InstanceLock(store).acquire()
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 

@@ -212,6 +212,17 @@ def test_past_scans_say_how_long_a_scan_takes_where_the_driver_can_not(check, ha
     )
 
 
+def test_driver_that_fails_to_close_costs_no_check(check, monkeypatch):
+    """A driver by others may raise anything; what was found is shown."""
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(SimulatedDriver, "close", fail)
+    code, report = check({"timelapse.toml": SOUND})
+    assert (code, "a, 1 slot" in report) == (0, True)
+
+
 def test_driver_that_fails_to_estimate_costs_no_check(check, monkeypatch):
     """A driver by others may raise anything."""
 

@@ -33,7 +33,7 @@ def judge(tmp_path):
     def run(check, closing=lambda: None):
         driver = Driver(check, closing)
         places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
-        service = ServiceJudgement(places, None, VirtualClock(START), lambda _name, _options: driver)
+        service = ServiceJudgement(places, None, VirtualClock(START), lambda *_: driver, print)
         answer = service.answer(Request("check", {"names": ["a.toml"]}, files=(NO_DEFINITION,), who="a", reply=print))
         return [found["problem"] for found in answer.details["found"]], driver
 

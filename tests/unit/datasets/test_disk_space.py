@@ -70,7 +70,7 @@ def test_reserve_is_read_as_a_size(options, size):
     """The default is a gigabyte."""
     faults = []
     table = Table(options, "drivers.mine", faults)
-    assert table.take("keep_free", disk_space.read_size, disk_space.KEEP_FREE) == size
+    assert table.read("keep_free", disk_space.read_size, disk_space.KEEP_FREE) == size
     assert faults == []
 
 
@@ -78,5 +78,5 @@ def test_reserve_is_read_as_a_size(options, size):
 def test_anything_but_a_size_with_a_unit_is_a_fault(size):
     """A bare number has no unit."""
     faults = []
-    Table({"keep_free": size}, "drivers.mine", faults).take("keep_free", disk_space.read_size, 0)
+    Table({"keep_free": size}, "drivers.mine", faults).read("keep_free", disk_space.read_size, 0)
     assert 'write a size such as "500 MB" or "2 GB"' in str(faults[0])

@@ -29,7 +29,7 @@ def reader(rig):
 @pytest.fixture
 def lock(rig):
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     yield lock
     lock.release()
 

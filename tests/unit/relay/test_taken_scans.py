@@ -77,7 +77,7 @@ def test_a_scan_runs_only_where_a_daemon_runs(rig, reader):
     rig.write_store(store_of(scan("tl_0"), scan("tl_1", "running"), state="running", next_idx=1))
     assert not reader.read().taken.is_scanning
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     assert reader.read().taken.is_scanning
     lock.release()
 

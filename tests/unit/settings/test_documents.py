@@ -141,14 +141,14 @@ def states_absence(key, prose):
 
 def test_code_reads_no_key_that_is_not_declared(tmp_path, monkeypatch):
     """Both files are read, and every driver is made, with all that the examples have."""
-    read = set()
+    seen = set()
 
     def noted(table, key, *arguments, **more):
-        read.add((table.name, key))
-        return take(table, key, *arguments, **more)
+        seen.add((table.name, key))
+        return read(table, key, *arguments, **more)
 
-    take = Table.take
-    monkeypatch.setattr(Table, "take", noted)
+    read = Table.read
+    monkeypatch.setattr(Table, "read", noted)
     (tmp_path / "timelapsed.toml").write_text(uncommented().partition("[scan.")[0])
     read_config(tmp_path / "timelapsed.toml")
     for driver in DRIVERS:
@@ -156,8 +156,8 @@ def test_code_reads_no_key_that_is_not_declared(tmp_path, monkeypatch):
     read_definition(example("timelapse.toml"))
     tables = [(table, keys) for file in TABLES for (table, _), keys in declared(file).items()]
     known = {(table, key.name) for table, keys in tables for key in keys.values()}
-    assert {(table_of(table), key) for table, key in read if table not in FREE} <= known
-    assert ("drivers.grbl.cameras.webcam", "skip") in read
+    assert {(table_of(table), key) for table, key in seen if table not in FREE} <= known
+    assert ("drivers.grbl.cameras.webcam", "skip") in seen
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -5,11 +5,14 @@ All names are imported from the module that the controller documents.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import logging
+import pickle
 import stat
-from dataclasses import asdict, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, IntEnum
 from fractions import Fraction
@@ -138,6 +141,8 @@ def test_private_names_of_the_documented_source_are_there():
     with pytest.raises(ValueError, match="auto"):
         _str_to_enum(TimeLapseMode, "auto")
     assert [_dt_to_iso(None), _iso_to_dt(None), _enum_to_str(None), _str_to_enum(TimeLapseMode, None)] == [None] * 4
+    assert [_dt_to_iso(""), _iso_to_dt("")] == [None, None]
+    assert TimelapseStore(start_at="", schedule_times=[""]).to_timelapse_kwargs()["schedule_times"] == [None]
 
 
 def test_serialisable_dict_is_what_the_file_holds(path):
@@ -179,6 +184,15 @@ def test_file_name_with_a_path_in_it_is_refused(monkeypatch, name, caplog, stora
     assert TimelapseStore.new_store_from_last() is None
     assert "write a bare file name" in caplog.text
     assert not storage.exists()
+
+
+def test_name_that_no_file_can_have_is_none_and_one_error(path, monkeypatch, caplog):
+    """Reading never raises, whatever the environment says; a save does."""
+    monkeypatch.setenv("PI3_TIMELAPSE_FILE_NAME", path.name * 20)
+    assert TimelapseStore.new_store_from_last() is None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    with pytest.raises(OSError, match="too long"):
+        TimelapseStore().save()
 
 
 # --- live objects -------------------------------------------------------------------------------
@@ -284,10 +298,19 @@ def test_record_of_a_scan_with_unusual_attributes():
     assert ScanRecord.from_scan(scan) == ScanRecord("x", "2026-06-22T10:00:30+02:00", local.isoformat())
 
 
-@pytest.mark.parametrize("error", [None, "text", {"msg": "ALARM:1"}, ["a"], 3])
-def test_error_of_a_scan_is_stored_as_it_is(error):
-    """Only an exception has to be converted to JSON."""
-    assert ScanRecord.from_scan(SimpleNamespace(scan_id="x", error=error)).error == error
+@pytest.mark.parametrize("time", ["2026-06-22", [1], object()])
+def test_time_of_a_scan_that_is_no_time_is_an_error(time):
+    """A start that the store can't hold is reported, as documented, and not dropped."""
+    with pytest.raises((TypeError, ValueError)):
+        ScanRecord.from_scan(SimpleNamespace(scan_id="x", _start_time=time))
+
+
+@pytest.mark.parametrize("value", ["", "text", {"msg": "ALARM:1"}, ["a"], 3, True])
+def test_error_and_status_of_a_scan_are_stored_as_they_are(value):
+    """Only an exception and an enum have to be converted to JSON."""
+    record = ScanRecord.from_scan(SimpleNamespace(scan_id="x", error=value, status=value))
+    assert [record.error, record.status] == [value, value]
+    assert type(record.status) is type(value)
 
 
 def test_resumed_timelapse_can_be_stored_again():
@@ -323,6 +346,39 @@ def test_saved_store_is_private_and_keeps_its_predecessor(storage):
     assert stat.S_IMODE(storage.stat().st_mode) == 0o700
     assert [json.loads(each.read_bytes())["next_idx"] for each in (path, backup_path(path))] == [1, 0]
     assert sorted(entry.name for entry in storage.iterdir()) == [path.name, f"{path.name}.bak"]
+
+
+def test_threads_that_save_at_the_same_time_leave_one_whole_store_and_its_predecessor(storage):
+    """Two writers that keep the same predecessor leave no temporary name of it behind."""
+    with ThreadPoolExecutor(8) as pool:
+        saves = [pool.submit(TimelapseStore(timelapse_id=f"tl_{number}").save) for number in range(200)]
+        assert [save.exception() for save in saves] == [None] * 200
+    assert TimelapseStore.new_store_from_last() is not None
+    assert sorted(entry.name for entry in storage.iterdir()) == [
+        TIMELAPSE_STORAGE_JSON,
+        f"{TIMELAPSE_STORAGE_JSON}.bak",
+    ]
+
+
+def test_store_of_a_subclass_keeps_its_own_fields(path):
+    """A program may extend the documented dataclass; what it adds is saved and read back."""
+
+    @dataclass
+    class Extended(TimelapseStore):
+        operator: str = ""
+
+    store = Extended(timelapse_id="tl", operator="eve")
+    store.save()
+    assert json.loads(path.read_bytes())["operator"] == "eve"
+    assert Extended.new_store_from_last() == store
+
+
+def test_store_and_record_can_be_copied_and_pickled():
+    """They are values, as the documented dataclasses are."""
+    store = TimelapseStore(timelapse_id="tl", scans=[{"scan_id": "tl"}], extra={"theirs": [1]})
+    for value in (store, ScanRecord("tl_0")):
+        assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == copy.deepcopy(value) == value  # noqa: S301 - its own
+        assert replace(value) == value
 
 
 @pytest.mark.parametrize(

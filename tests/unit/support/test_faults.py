@@ -46,7 +46,7 @@ def test_a_value_that_is_right_is_returned_as_read():
     """There is no fault."""
     faults = []
     table = Table({"count": 3}, "table", faults)
-    assert table.take("count", whole_number(1)) == 3
+    assert table.read("count", whole_number(1)) == 3
     table.finish()
     assert faults == []
 
@@ -55,9 +55,9 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
     """A missing key, a wrong type, a value out of range and an unknown key don't hide each other."""
 
     def read(table):
-        assert table.take("absent", text) is None
-        assert table.take("wrong", text) is None
-        assert table.take("large", whole_number(1, 9), 5) == 5
+        assert table.read("absent", text) is None
+        assert table.read("wrong", text) is None
+        assert table.read("large", whole_number(1, 9), 5) == 5
         table.finish()
 
     assert faults_of({"wrong": 3, "large": 10, "larch": 1, "else": 2}, read) == [
@@ -72,8 +72,8 @@ def test_every_fault_of_a_table_is_found_in_one_reading():
 def test_a_default_is_not_checked_and_may_be_none():
     """An absent key gets its default unchanged."""
     table = Table({}, "table", [])
-    assert table.take("key", whole_number(1), None) is None
-    assert table.take("other", whole_number(1), -5) == -5
+    assert table.read("key", whole_number(1), None) is None
+    assert table.read("other", whole_number(1), -5) == -5
     assert table.faults == []
 
 
@@ -82,7 +82,7 @@ def test_tables_within_tables_are_named_with_dots():
 
     def read(table):
         inner = table.subtable("inner")
-        inner.take("key", boolean)
+        inner.read("key", boolean)
         inner.finish()
         table.subtable("absent").finish()
         table.finish()
@@ -102,7 +102,7 @@ def test_the_rest_of_a_table_counts_as_known():
     """Some tables have keys that belong to another program."""
     faults = []
     table = Table({"mine": 1, "theirs": 2}, "", faults)
-    table.take("mine", whole_number(0))
+    table.read("mine", whole_number(0))
     assert table.rest() == {"theirs": 2}
     table.finish()
     assert faults == []
@@ -161,7 +161,7 @@ def test_every_table_can_be_read_with_every_reader(values, key):
     table = Table(values, "table", faults)
     for key_read in (*values, key):
         for read in (text, boolean, whole_number(0), whole_number(1, 5), number, one_of("a", "b"), argv):
-            table.take(key_read, read, None)
+            table.read(key_read, read, None)
     table.finish()
     assert all(str(fault).isprintable() for fault in faults)
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 
 from plantimager.timelapse.support.faults import MISSING, Table, boolean, text, whole_number
-from plantimager.timelapse.support.keys import Key, keys_of, read_keys, read_table, take_key
+from plantimager.timelapse.support.keys import Key, keys_of, read_key, read_keys, read_table
 
 
 class Base(Struct, frozen=True, kw_only=True):
@@ -67,8 +67,8 @@ def test_field_that_is_no_key_is_not_read(read):
 def test_reader_that_depends_on_other_values_replaces_the_declared_one():
     """Name and default stay those of the declaration."""
     table = Table({"skip": "many"}, "", [])
-    assert take_key(table, keys_of(Options)["skip"], len) == 4
-    assert take_key(Table({}, "", []), keys_of(Options)["skip"], len) == 5
+    assert read_key(table, keys_of(Options)["skip"], len) == 4
+    assert read_key(Table({}, "", []), keys_of(Options)["skip"], len) == 5
 
 
 def test_keys_of_a_struct_can_be_taken_out_of_a_larger_table():

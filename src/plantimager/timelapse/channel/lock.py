@@ -28,7 +28,7 @@ class InstanceLock:
         self.path = lock_path(store)
         self._descriptor: int | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take the lock and write our PID into it.
 
         Raises

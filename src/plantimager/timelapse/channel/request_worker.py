@@ -33,18 +33,20 @@ class RequestWorker:
             busy = "other requests are not done yet; try again in a moment"
             request.answer(Answer(accepted=False, message=busy))
             return
-        self._thread.submit(self.answer, find, request).add_done_callback(lambda _: self._free.release())
+        end = self._thread.submit(answer_now, find, request, self._report)
+        end.add_done_callback(lambda _: self._free.release())
 
-    def answer(self, find: Find, request: Request) -> None:
-        """Answer a request now, unless ``find`` has it answered later; a mistake in that costs no other request."""
-        if request.is_withdrawn:
-            return
-        try:
-            answer = find(request)
-        except (TimelapsedError, OSError) as refused:
-            answer = refusal_of(refused)
-        except Exception as problem:  # noqa: BLE001 - see above
-            self._report(request, problem)
-            answer = refusal_of(problem)
-        if answer is not None:
-            request.answer(answer)
+
+def answer_now(find: Find, request: Request, report: Callable[[Request, Exception], None]) -> None:
+    """Answer a request, unless ``find`` has it answered later; a mistake is reported, and costs no other request."""
+    if request.is_withdrawn:
+        return
+    try:
+        answer = find(request)
+    except (TimelapsedError, OSError) as refused:
+        answer = refusal_of(refused)
+    except Exception as problem:  # noqa: BLE001 - see above
+        report(request, problem)
+        answer = refusal_of(problem)
+    if answer is not None:
+        request.answer(answer)

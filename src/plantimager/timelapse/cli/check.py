@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.control_client import DECISION_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
-from plantimager.timelapse.cli.findings import Finding, check_configuration, check_definition
+from plantimager.timelapse.cli.findings import EXAMINER, CheckedFile, check_configuration, check_definition
 from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
@@ -41,7 +41,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     own = session.places.find_config()
     configurations = [path for path in options.files if is_configuration(path) and not _is_same(path, own)]
     definitions = [path for path in options.files if not is_configuration(path)]
-    findings: list[Finding] = []
+    findings: list[CheckedFile] = []
     driver: ScannerDriver | None = None
     for path in configurations or [own]:
         finding, driver = check_configuration(path, session.places)
@@ -54,9 +54,8 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
         findings.append(default)
     now = session.clock.now()
     findings += [check_definition(path, driver, now, session.places) for path in definitions]
-    if driver is not None:
-        driver.close()
-    judged: Sequence[Finding | None] = []
+    EXAMINER.close(driver)
+    judged: Sequence[CheckedFile | None] = []
     if configurations:
         unjudged = f"judged by this account alone: the service was not asked, which has {own or 'no configuration'}"
     else:
@@ -69,36 +68,36 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
 
 
-def _find_definition(session: Session) -> Path | Finding:
+def _find_definition(session: Session) -> Path | CheckedFile:
     """Return the definition that the daemon would find, or that there is none."""
     try:
         path = session.places.find_definition()
     except ConfigurationError as problem:
-        return Finding(DEFINITION_FILE_NAME, problem=problem)
+        return CheckedFile(DEFINITION_FILE_NAME, problem=problem)
     if path is not None:
         return path
     where = " or ".join(str(directory) for directory in session.places.config_directories)
-    return Finding(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE")
+    return CheckedFile(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE")
 
 
-def _merge(findings: Sequence[Finding], judged: Sequence[Finding | None]) -> list[Finding]:
+def _merge(findings: Sequence[CheckedFile], judged: Sequence[CheckedFile | None]) -> list[CheckedFile]:
     """Return the findings, those of the service in place of one's own; what is said of the disk is one's own."""
     beside = [*judged, *[None] * (len(findings) - len(judged))]
     return [mine if found is None else _by_service(found, mine) for mine, found in zip(findings, beside, strict=True)]
 
 
-def _by_service(found: Finding, mine: Finding) -> Finding:
+def _by_service(found: CheckedFile, mine: CheckedFile) -> CheckedFile:
     """Return a finding of the service, marked where this account finds something else."""
     problem = found.problem
     if problem is not None and str(problem) != str(mine.problem):
-        problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=problem.hint)
+        problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=found.hint)
     notes = (note if note in mine.notes else f"by the service: {note}" for note in found.notes)
     return replace(found, problem=problem, notes=tuple(notes), disk=mine.disk, meaning=found.meaning or mine.meaning)
 
 
 def _ask_service(
     definitions: Sequence[Path], session: Session, *, asks_own: bool
-) -> tuple[Sequence[Finding | None], str]:
+) -> tuple[Sequence[CheckedFile | None], str]:
     """Return what the service finds in its configuration, in these definitions, and where asked in its own definition.
 
     None stands for what can't be sent. Without an answer the list is empty, and the text says what was not judged.
@@ -121,11 +120,11 @@ def _ask_service(
     return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], ""
 
 
-def _finding_of(found: Mapping[str, Any]) -> Finding:
+def _finding_of(found: Mapping[str, Any]) -> CheckedFile:
     """Return a finding of the service, which may be of another version."""
     problem = found["problem"]
     hint = found.get("hint")
-    return Finding(
+    return CheckedFile(
         str(found.get("subject", "")),
         printable(str(found.get("meaning", ""))),
         tuple(printable(str(note)) for note in found["notes"]),
@@ -176,11 +175,11 @@ def is_configuration(path: Path) -> bool:
     return path.name.endswith(CONFIG_FILE_NAME)
 
 
-def _finding_lines(finding: Finding, screen: Screen) -> list[str]:
+def _finding_lines(finding: CheckedFile, screen: Screen) -> list[str]:
     notes = [f"  note: {note}" for note in finding.notes]
     if finding.problem is not None:
         first, *others = str(finding.problem).split("\n")
-        hint = [f"  hint: {finding.problem.hint}"] if finding.problem.hint is not None else []
+        hint = [f"  hint: {finding.hint}"] if finding.hint is not None else []
         return [screen.paint(first, Style.RED), *others, *hint, *notes]
     head = f"{screen.paint(finding.subject, Style.GREEN)}: {finding.meaning}"
     disk = [] if finding.disk is None else [f"  {finding.disk.line(screen)}"]

@@ -8,33 +8,27 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from datetime import UTC
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec.structs import asdict
 
 from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.disk_outlook import held_timelapse, outlook_of_definition
 from plantimager.timelapse.cli.session import Scope
-from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash, fit_notes, is_name_used
-from plantimager.timelapse.settings.config import (
-    CONFIG_FILE_NAME,
-    Missed,
-    describe_config,
-    inspect_config,
-    read_daemon_config,
-)
+from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash
+from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
+from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
-from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime, tzinfo
 
     from plantimager.timelapse.cli.disk_outlook import DiskOutlook
@@ -42,64 +36,42 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
-    from plantimager.timelapse.support.faults import Fault
 
 LOCAL_TIME: Final = Path("/etc/localtime")
 """The host's zone, in which the service reads definitions; UTC where the file is missing."""
 CLOSED: Final = "the storage is closed to this account, so used names and past scans were not judged"
 
 
-class Finding(Struct, frozen=True):
-    """The result of checking one file, or the defaults that replace a missing one."""
+EXAMINER: Final = Examiner(load_driver)
 
-    subject: str
-    meaning: str = ""
-    """What the file says, where nothing is wrong with it."""
-    notes: tuple[str, ...] = ()
-    problem: TimelapsedError | None = None
+
+class CheckedFile(Finding, frozen=True):
+    """What is found in a file, and about the disk."""
+
     disk: DiskOutlook | None = None
 
 
-def check_configuration(path: Path | None, places: Places) -> tuple[Finding, ScannerDriver | None]:
+def check_configuration(path: Path | None, places: Places) -> tuple[CheckedFile, ScannerDriver | None]:
     """Return the finding on a configuration (the defaults without a ``path``), and its driver if it can be made."""
-    subject = str(path) if path is not None else CONFIG_FILE_NAME
-    try:
-        config, faults = inspect_config(path)
-    except ConfigurationError as problem:
-        return Finding(subject, problem=problem), None
-    driver = None
-    if not any(fault.key == "driver" for fault in faults):  # otherwise the options belong to no known driver
-        try:
-            driver = load_driver(config.driver, config.driver_options)
-            faults += _driver_faults(driver, config.scan)
-        except FaultsFound as found:
-            faults += found.faults
-        except DriverBroken as problem:
-            if not faults:
-                return Finding(subject, problem=problem), None
-    if faults:
-        return Finding(subject, problem=FaultsFound(faults, subject)), driver
-    return Finding(subject, describe_config(config, places.datasets_in(config.datasets))), driver
+    finding, _, driver = EXAMINER.examine(lambda: path, places)
+    return CheckedFile(**asdict(finding)), driver
 
 
-def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> Finding:
+def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> CheckedFile:
     """Return the finding on a definition, with the judgement of ``driver`` where there is one."""
     try:
-        definition, (slots, notes) = read_with_schedule(path, now)
-        check_rig_can(definition.configuration, driver, path)
+        definition, (slots, notes) = EXAMINER.read(partial(read_definition, path), driver, now, path)
     except (ConfigurationError, DriverBroken) as problem:
-        return Finding(str(path), problem=problem)
-    schedule = describe_schedule(definition.mode, slots, now)
+        return CheckedFile(str(path), problem=problem)
     clashes = where_allowed(clash_notes, definition, places)
     fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
     closed = (CLOSED,) if any(map(_is_closed, (places.store, places.history))) else ()
-    disk = disk_where_allowed(definition, slots, driver, places, now)
-    unchecked = () if driver is not None else ("there is no driver to ask what the rig can't do",)
-    return Finding(
+    unchecked = () if driver is not None else (NO_DRIVER,)
+    return CheckedFile(
         str(path),
-        f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}",
+        meaning_of(definition, slots, now),
         (*notes, *clashes, *fit, *closed, *unchecked),
-        disk=disk,
+        disk=disk_where_allowed(definition, slots, driver, places, now),
     )
 
 
@@ -140,11 +112,10 @@ def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
 
 def existing_notes(definition: Definition, places: Places) -> tuple[str, ...]:
     """Return a note on datasets with the names of those of a definition that was never started here."""
-    held, name = held_timelapse(places), definition.name
+    held = held_timelapse(places)
     with acting_as_owner(places.store.parent):
-        if is_name_used(name, held, places.history) or find_name_clash(definition, held, places.history) is not None:
-            return ()  # its name is refused
-    return tuple(_look_for_datasets(definition, places))
+        is_new = is_new_name(definition, held, places.history)  # another one is refused
+    return tuple(_look_for_datasets(definition, places)) if is_new else ()
 
 
 def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
@@ -177,13 +148,11 @@ def scan_fit_notes(
     definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places
 ) -> tuple[str, ...]:
     """Return what doesn't fit, by the driver's estimate or the last scans: as `fit_notes`."""
-    run_latest, estimate = False, None
+    missed = Missed.SKIP
     with suppress(TimelapsedError):  # faults of the configuration are reported elsewhere
-        run_latest = read_daemon_config(places.find_config())[0].missed is Missed.RUN_LATEST
-    with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
-        estimate = None if driver is None else driver.estimate(definition.configuration)
+        missed = read_daemon_config(places.find_config())[0].missed
     with acting_as_owner(places.store.parent):
-        return tuple(fit_notes(definition, slots, estimate, places, run_latest=run_latest))
+        return tuple(EXAMINER.fit_notes(definition, slots, driver, places, missed))
 
 
 @contextmanager
@@ -193,33 +162,7 @@ def configured_driver(places: Places) -> Iterator[ScannerDriver | None]:
     try:
         yield driver
     finally:
-        if driver is not None:
-            driver.close()
-
-
-def check_rig_can(configuration: Mapping[str, Any], driver: ScannerDriver | None, source: Path) -> None:
-    """Refuse a scan configuration that the rig can't carry out.
-
-    Faults in the driver's own options are left out: they stand in another file, which was checked with them.
-
-    Raises
-    ------
-    FaultsFound
-        With every such fault.
-    DriverBroken
-        The driver's check fails.
-    """
-    faults = _driver_faults(driver, configuration) if driver is not None else ()
-    if scan_faults := [fault for fault in faults if not fault.table.startswith("drivers.")]:
-        raise FaultsFound(scan_faults, source)
-
-
-def _driver_faults(driver: ScannerDriver, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-    """Return the driver's faults in a scan configuration. A driver by others may raise anything: `DriverBroken`."""
-    try:
-        return driver.check(configuration)
-    except Exception as problem:
-        raise DriverBroken(type(driver).__name__, problem) from problem
+        EXAMINER.close(driver)
 
 
 def zone_notes(definition: Definition, schedule: Schedule, now: datetime, session: Session) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Daemon:
         store = self.host.places.store
         make_private_directory(store.parent)
         lock = InstanceLock(store)
-        lock.take()
+        lock.acquire()
         control = self.host.make_control(self.host.places, self.requests, self.host.clock)
         try:
             self._sweep()
@@ -174,12 +174,11 @@ class Daemon:
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
-        judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver)
+        judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
         files = StoredFiles(host.places, self.requests.report_mistake)
         self.requests.begin(
             read_by={"start": read_start},
-            answered_by={"status": shown.answer, **files.commands},
-            judged_by={"check": judgement.answer},
+            answered_by={"status": shown.answer, **files.commands, **judgement.commands},
         )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):

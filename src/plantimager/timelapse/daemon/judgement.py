@@ -14,47 +14,42 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import asdict, replace
+
 from plantimager.timelapse.channel.control_request import Answer
+from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
-from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.wording import describe_schedule
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
     check_not_over,
     describe_existing,
-    find_name_clash,
-    fit_notes,
-    is_name_used,
 )
-from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, describe_config, inspect_config
+from plantimager.timelapse.settings.config import Config, Missed
 from plantimager.timelapse.settings.definition import parse_definition, read_definition
+from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.support.durable import write_refusal
-from plantimager.timelapse.support.errors import (
-    ConfigurationError,
-    DefinitionRefused,
-    DriverBroken,
-    DriverStalled,
-    FaultsFound,
-    TimelapsedError,
-)
+from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
 from plantimager.timelapse.support.file_system import MOUNTS, is_below
-from plantimager.timelapse.support.text import format_count, one_line, texts_in
+from plantimager.timelapse.support.text import one_line, texts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
-    from plantimager.timelapse.support.faults import Fault
+
+MAX_WAITING: Final = 4
+"""Checks that wait for one another: a driver may hang in one."""
 
 CALL_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a driver takes to check a configuration, or to be closed, and the disk of the datasets to answer."""
@@ -74,8 +69,16 @@ class ServiceJudgement:
         keeper: StoreKeeper,
         clock: Clock,
         make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver],
+        report: Callable[[Request, Exception], None],
     ) -> None:
-        self._places, self._keeper, self._clock, self._make_driver = places, keeper, clock, make_driver
+        self._worker = RequestWorker("judge", report, MAX_WAITING)
+        self._places, self._keeper, self._clock = places, keeper, clock
+        self._examiner = Examiner(make_driver, lambda name, call: call_with_timeout(CALL_TIMEOUT, name, call))
+
+    @property
+    def commands(self) -> Mapping[str, Find]:
+        """What answers its command, later."""
+        return {"check": partial(self._worker.put, self.answer)}
 
     def answer(self, request: Request) -> Answer:
         """Return what is found in the configuration, and in each definition of a request, by the names given there.
@@ -86,39 +89,15 @@ class ServiceJudgement:
         names = [one_line(str(name)) for name in names] if isinstance(names, list) else []
         texts = zip(names, request.files, strict=False)
         loads = [(name, partial(parse_definition, content, Path(name))) for name, content in texts]
-        first, config, driver = self._judge_configuration()
+        first, config, driver = self._examiner.examine(self._places.find_config, self._places)
         try:
-            found = [_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads]
+            found = [replace(first, notes=tuple(self._notes(config)))]
+            found += (_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads)
             if request.body.get("own_definition") is True:
                 found += self._judge_own_definition(driver, config)
         finally:
-            if driver is not None:
-                _close(driver)
-        return Answer(accepted=True, message="", details={"found": [first, *found]})
-
-    def _judge_configuration(self) -> tuple[dict[str, Any], Config, ScannerDriver | None]:
-        """Return what is found in the configuration that is on disk, it, and its driver where that can be made."""
-        faults: list[Fault] = []
-        config, driver, subject = Config(), None, CONFIG_FILE_NAME
-        problem: Exception | None = None
-        try:
-            path = self._places.find_config()
-            subject = str(path or CONFIG_FILE_NAME)
-            config, faults = inspect_config(path)
-            if not any(fault.key == "driver" for fault in faults):  # otherwise the options belong to no known driver
-                driver = self._make_driver(config.driver, config.driver_options)
-                faults = [*faults, *_faults_by(driver, config.scan)]
-        except FaultsFound as found:
-            faults = [*faults, *found.faults]
-        except (TimelapsedError, OSError) as trouble:
-            problem = trouble
-            if driver is not None:
-                _close(driver)
-                driver = None
-        if faults:
-            problem = FaultsFound(faults, subject)
-        meaning = "" if problem is not None else describe_config(config, self._places.datasets_in(config.datasets))
-        return _as_found(subject, meaning, self._notes(config), problem), config, driver
+            self._examiner.close(driver)
+        return Answer(accepted=True, message="", details={"found": [*map(_as_json, found)]})
 
     def _notes(self, config: Config) -> Iterator[str]:
         """Yield what a configuration names and the service can't see, run, write, keep or import."""
@@ -147,19 +126,19 @@ class ServiceJudgement:
         yield from describe_storage(datasets, self._places.store.parent)
         yield from _missing_extras(config)
 
-    def _judge_own_definition(self, driver: ScannerDriver | None, config: Config) -> Iterator[dict[str, Any]]:
+    def _judge_own_definition(self, driver: ScannerDriver | None, config: Config) -> Iterator[Finding]:
         """Yield what is found in the definition that the service would read, if there is one."""
         try:
             path = self._places.find_definition()
         except TimelapsedError as problem:
-            yield _as_found(DEFINITION_FILE_NAME, "", (), problem)
+            yield Finding(DEFINITION_FILE_NAME, problem=problem)
             return
         if path is not None:
             yield _found(str(path), partial(self._judge, partial(read_definition, path), str(path), driver, config))
 
     def _judge(
         self, load: Callable[[], Definition], name: str, driver: ScannerDriver | None, config: Config
-    ) -> tuple[str, list[str]]:
+    ) -> Finding:
         """Return what a definition says, and what of it doesn't fit.
 
         Raises
@@ -167,22 +146,12 @@ class ServiceJudgement:
         ConfigurationError, DriverBroken
             It has faults, or the driver's check fails.
         """
-        definition, now = load(), self._clock.now()
-        schedule = definition.schedule(now)
-        faults = _faults_by(driver, definition.configuration) if driver is not None else ()
-        if faults := [fault for fault in faults if not fault.table.startswith("drivers.")]:
-            raise FaultsFound(faults, name)
-        notes = [*schedule.notes, *self._refusals(definition, config, now), *self._clashes(definition, config)]
-        estimate = None
-        if driver is not None:
-            with suppress(Exception):  # a driver by others may raise anything, and a note is no reason to fail
-                estimate = call_with_timeout(CALL_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
-        else:
-            notes.append("there is no driver to ask what the rig can't do")
-        latest = config.missed is Missed.RUN_LATEST
-        notes += fit_notes(definition, schedule.slots, estimate, self._places, run_latest=latest)
-        slots = format_count(len(schedule.slots), "slot")
-        return f"{definition.name}, {slots}, {describe_schedule(definition.mode, schedule.slots, now)}", notes
+        now = self._clock.now()
+        definition, (slots, notes) = self._examiner.read(load, driver, now, name)
+        notes += (*self._refusals(definition, config, now), *self._clashes(definition, config))
+        notes += () if driver is not None else (NO_DRIVER,)
+        fit = self._examiner.fit_notes(definition, slots, driver, self._places, config.missed)
+        return Finding(name, meaning_of(definition, slots, now), (*notes, *fit))
 
     def _refusals(self, definition: Definition, config: Config, now: datetime) -> Iterator[str]:
         """Yield why a definition would be refused now, though it has no faults."""
@@ -197,7 +166,7 @@ class ServiceJudgement:
     def _clashes(self, definition: Definition, config: Config) -> Iterator[str]:
         """Yield which datasets have the names that those of a definition will have, which was never started here."""
         held, history = self._keeper.stored, self._places.history
-        if is_name_used(definition.name, held, history) or find_name_clash(definition, held, history) is not None:
+        if not is_new_name(definition, held, history):
             return
         directory = self._places.datasets_in(config.datasets)
         with suppress(DiskStalled):  # which is a note on the configuration
@@ -206,26 +175,18 @@ class ServiceJudgement:
                 yield found
 
 
-def _found(subject: str, judge: Callable[[], tuple[str, Sequence[str]]]) -> dict[str, Any]:
-    """Return the finding on one file, as an answer has it."""
+def _found(subject: str, judge: Callable[[], Finding]) -> Finding:
+    """Return the finding on one file."""
     try:
-        meaning, notes = judge()
+        return judge()
     except (TimelapsedError, OSError) as problem:
-        return _as_found(subject, "", (), problem)
-    return _as_found(subject, meaning, notes, None)
+        return Finding(subject, problem=problem)
 
 
-def _as_found(
-    subject: str, meaning: str, notes: Iterator[str] | Sequence[str], problem: Exception | None
-) -> dict[str, Any]:
-    words = None if problem is None else str(problem)
-    return {
-        "subject": subject,
-        "meaning": meaning,
-        "notes": [*notes],
-        "problem": words,
-        "hint": getattr(problem, "hint", None),
-    }
+def _as_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as an answer has it."""
+    problem = None if finding.problem is None else str(finding.problem)
+    return {**asdict(finding), "problem": problem, "hint": finding.hint}
 
 
 def _missing_extras(config: Config) -> Iterator[str]:
@@ -261,23 +222,3 @@ def _is_private_tmp(path: Path) -> bool:
     """Whether a path is in a /tmp of the service alone (PrivateTmp=)."""
     mounts = [line.split(" ")[3:5] for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()]
     return any("/systemd-private-" in root and path.is_relative_to(point) for root, point in mounts)
-
-
-def _faults_by(driver: ScannerDriver, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-    """Return the driver's faults in a scan configuration. A driver by others may raise anything: `DriverBroken`."""
-    name = type(driver).__name__
-    try:
-        return call_with_timeout(CALL_TIMEOUT, name, lambda: driver.check(configuration))
-    except ConfigurationError:
-        raise
-    except DriverStalled as stalled:
-        late = TimeoutError(f"its check gave no answer within {format_duration(CALL_TIMEOUT)}")
-        raise DriverBroken(name, late) from stalled
-    except Exception as problem:
-        raise DriverBroken(name, problem) from problem
-
-
-def _close(driver: ScannerDriver) -> None:
-    """Close a driver that was made for the check. One by others that fails at it costs no answer."""
-    with suppress(Exception):
-        call_with_timeout(CALL_TIMEOUT, type(driver).__name__, driver.close)

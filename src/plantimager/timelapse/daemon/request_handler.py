@@ -56,7 +56,7 @@ class RequestHandler:
         Return in how many seconds to call this again, for the lines about those that were refused.
         Before the clock was judged they wait; as long as it isn't trusted they are refused.
         """
-        request = None if self._lifecycle.phase is DaemonPhase.STARTING else self._queue.take()
+        request = None if self._lifecycle.phase is DaemonPhase.STARTING else self._queue.next_request()
         if request is not None:
             self._handle(request)
             self._clock.wake()

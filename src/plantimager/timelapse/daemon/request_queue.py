@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from plantimager.timelapse.channel.request_worker import RequestWorker
+from plantimager.timelapse.channel.request_worker import answer_now
 from plantimager.timelapse.daemon.refusal_log import RefusalLog
 from plantimager.timelapse.support.text import one_line
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.support.clock import Clock
-
-MAX_JUDGED: Final = 4
-"""Checks that wait for one another: a driver may hang in one."""
 
 
 class RequestQueue:
@@ -30,30 +27,19 @@ class RequestQueue:
         self._readers = ThreadPoolExecutor(1, "reader")
         self._read_by: Mapping[str, Callable[[Request], object]] = {}
         self._answered_by: Mapping[str, Find] = {}
-        self._judge = RequestWorker("judge", self.report_mistake, MAX_JUDGED)
-        self._judged_by: Mapping[str, Find] = {}
 
-    def begin(
-        self,
-        *,
-        read_by: Mapping[str, Callable[[Request], object]],
-        answered_by: Mapping[str, Find],
-        judged_by: Mapping[str, Find],
-    ) -> None:
-        """Name what reads a command before the loop gets it, and what answers one without the loop: at once, or slowly.
+    def begin(self, *, read_by: Mapping[str, Callable[[Request], object]], answered_by: Mapping[str, Find]) -> None:
+        """Name what reads a command before the loop gets it, and what answers one without the loop.
 
-        What takes long is called on a thread of its own, what doesn't on that which brings the request.
+        The latter is called on the thread that brings the request, so it must not take long: see `RequestWorker`.
         """
-        self._read_by, self._answered_by, self._judged_by = read_by, answered_by, judged_by
+        self._read_by, self._answered_by = read_by, answered_by
 
     def put(self, request: Request) -> None:
         """Have a request handled, or noticed that it is withdrawn."""
-        quick, slow = self._answered_by.get(request.command), self._judged_by.get(request.command)
-        if quick is not None:
-            self._judge.answer(quick, request)
-            return
-        if slow is not None:
-            self._judge.put(slow, request)
+        find = self._answered_by.get(request.command)
+        if find is not None:
+            answer_now(find, request, self.report_mistake)
             return
         if not request.is_withdrawn:
             self._readers.submit(self._read, request) if request.command in self._read_by else self._append(request)
@@ -73,7 +59,7 @@ class RequestQueue:
     def _append(self, request: Request) -> None:
         self._waiting.append(request)
 
-    def take(self) -> Request | None:
+    def next_request(self) -> Request | None:
         """Return the oldest request for which somebody still waits; ``None`` where there is none. Loop thread."""
         while self._waiting:
             request = self._waiting.popleft()

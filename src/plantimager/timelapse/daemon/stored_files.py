@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.settings.places import Places
 
 MAX_LISTED: Final = 5000
@@ -42,7 +43,7 @@ class StoredFiles:
         self._places, self._worker = places, RequestWorker("files", report, MAX_CLIENTS)
 
     @property
-    def commands(self) -> Mapping[str, Callable[[Request], Answer | None]]:
+    def commands(self) -> Mapping[str, Find]:
         """What answers each command, later."""
         finds = {"archives": self._list, "archive": self._copy, "verify": self._verify}
         return {name: partial(self._worker.put, find) for name, find in finds.items()}

@@ -87,18 +87,18 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     """
     faults: list[Fault] = []
     table = Table(body, "", faults)
-    action = ManualAction(table.take("action", one_of(*ManualAction)) or ManualAction.CHECK)
+    action = ManualAction(table.read("action", one_of(*ManualAction)) or ManualAction.CHECK)
     pose, camera, on, position = Pose(), "", False, 0
     if action is ManualAction.GOTO:
-        pose = Pose(**{axis: table.take(axis, coordinate, None) for axis in ("x", "y", "pan")})
+        pose = Pose(**{axis: table.read(axis, coordinate, None) for axis in ("x", "y", "pan")})
         if not faults and pose == Pose():
             faults.append(Fault("", "x", MISSING, "write x, y or pan, or several of them"))
     elif action is ManualAction.SNAPSHOT:
-        camera = table.take("camera", _name, "")
+        camera = table.read("camera", _name, "")
     elif action is ManualAction.LIGHTS:
-        on = bool(table.take("on", boolean))
+        on = bool(table.read("on", boolean))
     elif action is ManualAction.TRY:
-        position = table.take("position", whole_number(1, MAX_POINTS), 0)
+        position = table.read("position", whole_number(1, MAX_POINTS), 0)
     table.finish()
     if faults:
         raise FaultsFound(faults, source)

@@ -84,7 +84,7 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     make_private_directory(places.relay_state)
     lock = InstanceLock(relay_status_path(places.relay_state))
     try:
-        lock.take()
+        lock.acquire()
     except AlreadyRunning as other:
         raise TimelapsedError(f"{lock.path}: another relay runs already (PID {other.pid})") from None
     control = RelayControl(places, config.deliver, sinks, SystemClock())

@@ -20,7 +20,7 @@ from plantimager.timelapse.scan import values
 from plantimager.timelapse.scan.pose import AXES, HOME, Pose
 from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
 from plantimager.timelapse.support.faults import Fault, Table, one_of, whole_number
-from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
+from plantimager.timelapse.support.keys import Key, keys_of, read_key, read_keys
 
 
 class BasePath(Struct, frozen=True, kw_only=True):
@@ -120,9 +120,9 @@ class CustomPath(BasePath, frozen=True, kw_only=True):
     def read(cls, kwargs: Table) -> Self:
         """Return the path. The length of its waypoints depends on its scheme."""
         keys = keys_of(cls)
-        scheme = take_key(kwargs, keys["scheme"])
+        scheme = read_key(kwargs, keys["scheme"])
         read_waypoints = partial(values.waypoints, axes=len(scheme))
-        return cls(scheme=scheme, waypoints=take_key(kwargs, keys["waypoints"], read_waypoints))
+        return cls(scheme=scheme, waypoints=read_key(kwargs, keys["waypoints"], read_waypoints))
 
     def poses(self) -> Iterator[Pose]:
         """Yield a pose for each waypoint."""
@@ -155,7 +155,7 @@ class CalibrationPath(BasePath, frozen=True, kw_only=True):
         """Return the path. Faults of the path within it have a table name of their own."""
         keys = keys_of(cls)
         read = partial(_read_calibrated_path, faults=kwargs.faults, name=f"{kwargs.name}.path")
-        return cls(path=take_key(kwargs, keys["path"], read), n_points_line=take_key(kwargs, keys["n_points_line"]))
+        return cls(path=read_key(kwargs, keys["path"], read), n_points_line=read_key(kwargs, keys["n_points_line"]))
 
     def poses(self) -> Iterator[Pose]:
         """Yield the path and the two lines, which give a reconstruction the true directions of the axes.

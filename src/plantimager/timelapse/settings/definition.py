@@ -22,7 +22,7 @@ from plantimager.timelapse.settings.toml_file import TomlFile, load_toml, parse_
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, member_of, whole_number
 from plantimager.timelapse.support.json_text import jsonable
-from plantimager.timelapse.support.keys import Key, keys_of, take_key
+from plantimager.timelapse.support.keys import Key, keys_of, read_key
 
 MIN_INTERVAL: Final = timedelta(seconds=1)
 MAX_RETRIES: Final = 100
@@ -211,10 +211,10 @@ def definition_of(file: TomlFile, zone: tzinfo | None = None) -> Definition:
 
 def _read_timelapse(table: Table, zone: tzinfo | None, notes: list[str]) -> dict[str, Any]:
     """Return the fields of `Definition` that ``[timelapse]`` gives."""
-    fields = {field: take_key(table, _KEYS[field]) for field in ("name", "mode")}
+    fields = {field: read_key(table, _KEYS[field]) for field in ("name", "mode")}
     fields |= _read_times(table, fields["mode"], zone, notes)
     fields |= _read_power(table)
-    fields |= {field: take_key(table, _KEYS[field]) for field in ("grace", "on_scan_failed", "scan_retries")}
+    fields |= {field: read_key(table, _KEYS[field]) for field in ("grace", "on_scan_failed", "scan_retries")}
     for key, reason in IGNORED_KEYS.items():
         if table.ignore(key):
             notes.append(f"{key} is ignored, a key of the community's controller that has no meaning here: {reason}")
@@ -224,7 +224,7 @@ def _read_timelapse(table: Table, zone: tzinfo | None, notes: list[str]) -> dict
 
 def _read_power(table: Table) -> dict[str, timedelta]:
     """Read warm-up and standby: a rig that is powered down must have the time to warm up twice."""
-    warmup = take_key(table, _KEYS["warmup"])
+    warmup = read_key(table, _KEYS["warmup"])
     key = _KEYS["standby_threshold"]
     too_short = (
         f"less than twice the warm-up of {format_duration(warmup)}; write {format_exact_duration(2 * warmup)} or more"
@@ -238,7 +238,7 @@ def _read_power(table: Table) -> dict[str, timedelta]:
 
     if not table.has(key.name) and key.default < 2 * warmup:
         table.add_fault(key.name, f"missing, and its default of {format_duration(key.default)} is {too_short}")
-    return {"warmup": warmup, "standby_threshold": take_key(table, key, long_enough)}
+    return {"warmup": warmup, "standby_threshold": read_key(table, key, long_enough)}
 
 
 # --- when the slots are ------------------------------------------------------------------------
@@ -255,11 +255,11 @@ def _read_times(table: Table, mode: TimeLapseMode | None, zone: tzinfo | None, n
     for field, modes in _MODES_OF.items():
         read = readers.get(field, _KEYS[field].read)
         if mode is None:
-            table.take(field, read, None)
+            table.read(field, read, None)
         elif mode in modes:
-            fields[field] = table.take(field, read, None if field == "start_at" else MISSING)
+            fields[field] = table.read(field, read, None if field == "start_at" else MISSING)
         else:
-            table.take(field, partial(_refuse, f"only for mode {' and '.join(modes)}; this is {mode}"), None)
+            table.read(field, partial(_refuse, f"only for mode {' and '.join(modes)}; this is {mode}"), None)
     if mode is TimeLapseMode.INTERVAL and len(table.faults) == before:
         _check_end(table, zone, **fields)
     return fields

@@ -77,7 +77,7 @@ def read_targets(tables: Table) -> Mapping[str, DeliverTarget]:
         target = tables.subtable(name)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
             tables.add_fault(name, "the name of a target has letters, digits, _ and -, at most 32")
-        elif "@" in str(target.take("url", lambda value: value, "")):  # a fault would repeat it, and is logged
+        elif "@" in str(target.read("url", lambda value: value, "")):  # a fault would repeat it, and is logged
             target.add_fault("url", "has a user or a password in it; write those as user = and password_file =")
         else:
             targets[name] = read_table(DeliverTarget, target)

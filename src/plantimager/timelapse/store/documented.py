@@ -47,12 +47,11 @@ import logging
 from contextlib import closing
 from copy import copy
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from enum import Enum
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.store.documented_values import _dt_to_iso, _enum_to_str, _iso_to_dt, _str_to_enum, time_text
 from plantimager.timelapse.store.location import (
     BARE_FILE_NAME,
     TIMELAPSE_STORAGE_JSON,
@@ -86,7 +85,11 @@ __all__ = [
 
 logger = logging.getLogger("plantimager.controller.scanner.timelapse_store")
 
-_E = TypeVar("_E", bound=Enum)
+_PENDING: Final = RecordStatus.PENDING.value
+_NUMBERS: Final = ("next_idx", "current_idx", "warmup_sec", "standby_threshold_sec", "grace_period")
+"""What a live timelapse and its store have under one name."""
+_LATER: Final = ("on_scan_failed", "scan_retries")
+"""The keys that the documented version doesn't have."""
 
 
 def _default_file_name() -> str:
@@ -102,7 +105,7 @@ class ScanRecord:
     """ISO-8601."""
     finished_at: str | None = None
     """ISO-8601."""
-    status: str = RecordStatus.PENDING.value
+    status: str = _PENDING
     error: Any = None
 
     @classmethod
@@ -115,12 +118,14 @@ class ScanRecord:
         """
         if isinstance(scan_obj, ScanRecord):
             return copy(scan_obj)
-        error = getattr(scan_obj, "error", None)
+        error, status = getattr(scan_obj, "error", None), getattr(scan_obj, "status", None)
+        if isinstance(status, Enum):
+            status = _enum_to_str(status)
         return cls(
             scan_id=scan_obj.scan_id,
-            started_at=_start_or_stop(getattr(scan_obj, "_start_time", None)),
-            finished_at=_start_or_stop(getattr(scan_obj, "_stop_time", None)),
-            status=_enum_to_str(getattr(scan_obj, "status", None)) or RecordStatus.PENDING.value,
+            started_at=time_text(getattr(scan_obj, "_start_time", None)),
+            finished_at=time_text(getattr(scan_obj, "_stop_time", None)),
+            status=_PENDING if status is None else status,
             error={"type": type(error).__name__, "msg": str(error)} if isinstance(error, BaseException) else error,
         )
 
@@ -165,11 +170,7 @@ class TimelapseStore:
             mode=_enum_to_str(tl_obj.mode),
             state=_enum_to_str(tl_obj._state),  # noqa: SLF001 - the documented attribute of others' objects
             schedule_times=[_dt_to_iso(time) for time in tl_obj.schedule_times],
-            next_idx=tl_obj.next_idx,
-            current_idx=tl_obj.current_idx,
-            warmup_sec=tl_obj.warmup_sec,
-            standby_threshold_sec=tl_obj.standby_threshold_sec,
-            grace_period=tl_obj.grace_period,
+            **{name: getattr(tl_obj, name) for name in _NUMBERS},
             start_at=_dt_to_iso(tl_obj.start_at),
             scans=[asdict(ScanRecord.from_scan(scan)) for scan in getattr(tl_obj, "scans", None) or ()],
             on_scan_failed=_enum_to_str(policy) if isinstance(policy, str | Enum) else None,
@@ -227,19 +228,12 @@ class TimelapseStore:
 
         Times are datetimes as they were written (naive ones stay naive), records are `ScanRecord`.
         """
+        keys = _keys_of(ScanRecord)
         return {
-            "timelapse_id": self.timelapse_id,
-            "mode": self.mode,
-            "state": self.state,
+            **{key: getattr(self, key) for key in _keys_of(TimelapseStore) if key not in ("version", *_LATER)},
             "schedule_times": [_iso_to_dt(text) for text in self.schedule_times],
-            "next_idx": self.next_idx,
-            "current_idx": self.current_idx,
-            "warmup_sec": self.warmup_sec,
-            "standby_threshold_sec": self.standby_threshold_sec,
-            "grace_period": self.grace_period,
             "start_at": _iso_to_dt(self.start_at),
-            "scans": [ScanRecord(**{key: scan[key] for key in _RECORD_KEYS if key in scan}) for scan in self.scans],
-            "extra": self.extra,
+            "scans": [ScanRecord(**{key: scan[key] for key in keys if key in scan}) for scan in self.scans],
         }
 
     @property
@@ -251,21 +245,20 @@ class TimelapseStore:
     def _as_serialisable_dict(self) -> dict[str, Any]:
         """Return what the JSON text is to hold; the later keys only where they have a value."""
         absent = [key for key in _LATER if getattr(self, key) is None]
-        known = {key: value for key, value in asdict(self).items() if key in _STORE_KEYS and key not in absent}
-        return {**self._unknown, **known}
+        values = asdict(self)
+        return {**values["_unknown"], **{key: values[key] for key in _keys_of(type(self)) if key not in absent}}
 
     @classmethod
     def _from_mapping(cls, raw: Mapping[str, Any], file_name: str) -> TimelapseStore:
         """Return the store that a JSON object holds, its values as they are."""
-        known = {key: value for key, value in raw.items() if key in _STORE_KEYS}
-        unknown = {key: value for key, value in raw.items() if key not in _STORE_KEYS}
-        return cls(_file_name=file_name, _unknown=unknown, **known)
+        known = _keys_of(cls)
+        unknown = {key: value for key, value in raw.items() if key not in known}
+        return cls(_file_name=file_name, _unknown=unknown, **{key: raw[key] for key in known if key in raw})
 
 
-_RECORD_KEYS: Final = tuple(ScanRecord.__dataclass_fields__)
-_STORE_KEYS: Final = frozenset(key for key in TimelapseStore.__dataclass_fields__ if not key.startswith("_"))
-_LATER: Final = ("on_scan_failed", "scan_retries")
-"""The keys that the documented version doesn't have."""
+def _keys_of(kind: type[ScanRecord | TimelapseStore]) -> tuple[str, ...]:
+    """Return the keys of a JSON object, in the order in which they are documented."""
+    return tuple(key for key in kind.__dataclass_fields__ if not key.startswith("_"))
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -287,52 +280,9 @@ def _keep_unreadable(path: Path) -> bool:
 
 def _describe_backup(path: Path) -> str:
     """Return what to do where the generation before a file could stand in for it; empty where it could not."""
-    backup = backup_path(follow_link(path))
     try:
-        text = read_text(backup)
-        if text is None:
-            return ""
-        name = read_object(text, backup).value.get("timelapse_id")
-    except StoreError:
+        backup = backup_path(follow_link(path))
+        name = read_object(read_text(backup) or b"", backup).value.get("timelapse_id")
+    except (StoreError, OSError):
         return ""
     return f"; {backup} holds the save before it, of {name}: rename it to {path.name} to go on from there"
-
-
-# --- values ---------------------------------------------------------------------------------------
-
-
-def _dt_to_iso(dt: datetime | None) -> str | None:
-    """Return a time as ISO-8601; a naive one stays naive."""
-    return None if dt is None else dt.isoformat()
-
-
-def _iso_to_dt(s: str | None) -> datetime | None:
-    """Return the time that an ISO-8601 text says; one without an offset is naive."""
-    return None if s is None else datetime.fromisoformat(s)
-
-
-def _enum_to_str(e: Enum | str | None) -> str | None:
-    """Return the word of an enum's member: its value, or where that is no text, its name in small letters."""
-    if isinstance(e, Enum):
-        return e.value if isinstance(e.value, str) else e.name.lower()
-    return None if e is None else str(e)
-
-
-def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
-    """Return the member of an enum that a word stands for: its value, or else its name in small letters.
-
-    Raises
-    ------
-    ValueError
-        There is no such member.
-    """
-    by_name = next((member for member in cls if _enum_to_str(member) == s), None)
-    return None if s is None else by_name or cls(s)
-
-
-def _start_or_stop(time: Any) -> str | None:
-    """Return a scan's time as ISO-8601: seconds since the epoch as naive local time, a datetime as it is."""
-    if isinstance(time, datetime):
-        return _dt_to_iso(time)
-    is_time = isinstance(time, Real) and time  # the controller's 0 means not yet; numpy has floats, too
-    return _dt_to_iso(datetime.fromtimestamp(float(time))) if is_time else None  # noqa: DTZ006 - as documented

@@ -216,6 +216,8 @@ def keep_copy(path: Path, label: str, stamp: str) -> Path:
     aside = _free_name(path, label, stamp)
     try:
         os.link(path, aside, follow_symlinks=False)
+    except FileExistsError:  # another thread or program has just taken the name
+        return keep_copy(path, label, stamp)
     except OSError as refused:
         if refused.errno not in _NO_HARD_LINKS:
             raise
@@ -243,23 +245,21 @@ def move_aside(path: Path, label: str, stamp: str) -> Path:
 
 def _link_over(source: Path, target: Path) -> None:
     """Give the file ``source`` the name ``target`` as well; neither name is ever absent."""
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(os.lstat(source), os.lstat(target)):
-            return  # a rename between two names of one file does nothing, and the link would stay
     link = f"{target}.{os.urandom(4).hex()}.tmp"
     try:
         os.link(source, link, follow_symlinks=False)
         os.replace(link, target)  # noqa: PTH105 - every save does this, and pathlib takes as long as the kernel
     except OSError as refused:
-        with contextlib.suppress(OSError):
-            os.unlink(link)  # noqa: PTH108 - as above
         if refused.errno not in _NO_HARD_LINKS:
             raise
         write_durably(target, source.read_bytes())
+    finally:
+        with contextlib.suppress(OSError):  # a rename between two names of one file does nothing, and leaves both
+            os.unlink(link)  # noqa: PTH108 - as above
 
 
 def _free_name(path: Path, label: str, stamp: str) -> Path:
-    """Return a free name beside ``path``. Only the holder of the lock makes such names, so it stays free."""
+    """Return a free name beside ``path``. For the holder of the lock, who alone makes such names, it stays free."""
     first = path.with_name(f"{path.name}.{label}-{stamp}")
     names = itertools.chain([first], (first.with_name(f"{first.name}-{number}") for number in itertools.count(2)))
     return next(name for name in names if not os.path.lexists(name))

@@ -102,11 +102,11 @@ class Table:
         self.faults.append(Fault(self.name, key, value, problem))
 
     @overload
-    def take(self, key: str, read: Callable[[Any], T]) -> T | None: ...
+    def read(self, key: str, read: Callable[[Any], T]) -> T | None: ...
     @overload
-    def take(self, key: str, read: Callable[[Any], T], default: U) -> T | U: ...
+    def read(self, key: str, read: Callable[[Any], T], default: U) -> T | U: ...
 
-    def take(self, key: str, read: Callable[[Any], T], default: object = MISSING) -> Any:
+    def read(self, key: str, read: Callable[[Any], T], default: object = MISSING) -> Any:
         """Return ``read(value)`` of a key.
 
         An absent key gives ``default``, and without one a fault and ``None``. ``read`` raises `ValueError` with what

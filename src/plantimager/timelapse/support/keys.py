@@ -61,17 +61,17 @@ def keys_of(kind: type[Struct]) -> Mapping[str, Key]:
     return keys
 
 
-def take_key(table: Table, key: Key, read: Callable[[Any], Any] | None = None) -> Any:
+def read_key(table: Table, key: Key, read: Callable[[Any], Any] | None = None) -> Any:
     """Return the value of a key; ``read`` replaces its reader where that depends on other values."""
-    return table.take(key.name, read or key.read, key.default)
+    return table.read(key.name, read or key.read, key.default)
 
 
 def read_keys(kind: type[Struct], table: Table) -> dict[str, Any]:
-    """Take all keys that a struct declares out of a table; return their values by the names of the fields.
+    """Read all keys that a struct declares from a table; return their values by the names of the fields.
 
     A key that is required and missing or faulty is ``None``: look at the faults before the values are used.
     """
-    return {field: take_key(table, key) for field, key in keys_of(kind).items()}
+    return {field: read_key(table, key) for field, key in keys_of(kind).items()}
 
 
 def read_table(kind: type[S], table: Table) -> S:

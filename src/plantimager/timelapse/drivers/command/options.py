@@ -56,7 +56,7 @@ def read_command_options(values: Mapping[str, Any], faults: list[Fault]) -> Comm
 
 def _read_environment(parent: Table) -> Mapping[str, str]:
     table = parent.subtable("environment")
-    return {name: table.take(name, _value_of(name), "") for name in table.rest()}
+    return {name: table.read(name, _value_of(name), "") for name in table.rest()}
 
 
 def _value_of(name: str) -> Callable[[object], str]:

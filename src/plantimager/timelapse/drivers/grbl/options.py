@@ -18,7 +18,7 @@ from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.cameras import CAMERA_NAME
 from plantimager.timelapse.scan.pose import Pose
 from plantimager.timelapse.support.faults import Fault, Table, number, whole_number
-from plantimager.timelapse.support.keys import Key, keys_of, read_keys, take_key
+from plantimager.timelapse.support.keys import Key, keys_of, read_key, read_keys
 
 TABLE: Final = "drivers.grbl"
 
@@ -83,7 +83,7 @@ def _read_park(table: Table, limits: Limits) -> Pose | None:
     if not table.has("park"):
         return None
     ends = dict(zip(FIELDS, limits.each(), strict=True))
-    place = {name: take_key(park, key, _within(ends[name])) for name, key in keys_of(Park).items()}
+    place = {name: read_key(park, key, _within(ends[name])) for name, key in keys_of(Park).items()}
     park.finish()
     return Pose(**place)
 
@@ -92,7 +92,7 @@ def _read_rest(table: Table, limits: Limits) -> Pose:
     """Return where an arm without homing parks: at its zero and nowhere else, see `grbl`."""
     park = table.subtable("park")
     for key, ends in zip(keys_of(Park).values(), limits.each(), strict=True):
-        take_key(park, key, _zero)
+        read_key(park, key, _zero)
         if ends is not None and not ends[0] <= 0 <= ends[1]:
             problem = "write limits with 0 between them, where the arm rests with homing = false"
             table.add_fault(key.name, problem, list(ends))
@@ -103,7 +103,7 @@ def _read_rest(table: Table, limits: Limits) -> Pose:
 def _read_settings(table: Table) -> Mapping[int, float]:
     expected = {}
     for name in table.rest():
-        value = table.take(name, number)
+        value = table.read(name, number)
         if not re.fullmatch(r"\$\d{1,3}", name, re.ASCII):
             table.add_fault(name, 'not a setting of GRBL; write "$100" = 80')
         elif value is not None:
