@@ -311,6 +311,11 @@ def test_a_lamp_is_one_doubt_for_each_camera_with_its_positions():
     ]
     assert doubts[0].describe_slots(NOON).startswith("3 slots from ")
     assert [line.partition(" since")[0] for line in describe_doubts(doubts, NOON)] == ["3 slots doubtful (dark)"]
+    two = [*doubts, replace(doubts[0], timelapse="before")]
+    assert [line.partition(" since")[0] for line in describe_doubts(two, NOON)] == [
+        "3 slots of tl doubtful (dark)",
+        "3 slots of before doubtful (dark)",
+    ]
 
 
 def test_positions_are_named_as_long_as_there_are_few():

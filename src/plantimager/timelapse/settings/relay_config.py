@@ -151,7 +151,8 @@ class LookSettings(Struct, frozen=True):
     night: Annotated[bool, Key(boolean)] = True
     """Whether the rig may stand in the dark at some hours. Then a dark, bright or flat picture counts only where those
     of earlier days at about the same hour were not so, or where none was otherwise for a whole day; and a blurred one
-    only after the first day. With false, as of a rig with lights of its own, each dark, bright or flat one counts, and a blurred one from the fourth slot on."""
+    only after the first day. With false, as of a rig with lights of its own, each dark, bright or flat one counts, and
+    a blurred one from the fourth slot on."""
 
 
 class RelaySettings(Struct, frozen=True):
