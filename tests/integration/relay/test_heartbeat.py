@@ -114,6 +114,27 @@ def test_an_access_for_pauses_that_is_none_is_refused_with_what_to_write(rig, ac
         assert "hc.example.org" not in line
 
 
+@pytest.mark.parametrize("credential", [False, True], ids=["file", "credential"])
+def test_who_gives_access_for_pauses_need_not_say_that_they_are_wanted(tmp_path, rig, receiver, credential):
+    """A monitor of another kind that finds the same credential is pinged on."""
+    table = f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\n'
+    rig.have(TAKEN, slots=HOURS[:1], state="completed")
+    (tmp_path / "credentials").mkdir()
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")} if credential else {}
+    if credential:
+        rig.pause.rename(tmp_path / "credentials" / "heartbeat-pause")
+    rig.place.configure(table if credential else f'{table}pause_file = "{rig.pause}"\n')
+    with rig.start(**environment):
+        assert receiver.next().path == PAUSE
+    if credential:
+        rig.place.configure(f'{table}kind = "plain"\n')
+        with rig.start(**environment):
+            assert receiver.next().path == SECRET
+    rig.place.configure(f'{table}idle = "ping"\n')
+    with rig.start(**environment):
+        assert receiver.next().path == SECRET
+
+
 def test_a_monitor_that_can_not_be_paused_is_not_asked_to_be(rig):
     """Where idle = "pause", it would raise an alarm after each timelapse."""
     rig.place.configure(f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\nkind = "kuma"\nidle = "pause"')

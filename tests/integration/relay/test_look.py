@@ -2,25 +2,28 @@
 
 import base64
 import io
+import json
 import os
 import shutil
 from datetime import datetime
 
 import pytest
 from looked_at import encode, put_dataset, put_files, take
+from msgspec.structs import replace
 from notify_rig import AHEAD, HOST, NotifyRig, local
 from PIL import Image
 from relay_rig import CONFIGURATION, RelayRig
 from tiny_scan import configuration, definition
 from waiting import wait_until
 
+from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.relay_status import read_relay_status
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
 from plantimager.timelapse.relay.look_picture import measure_picture
 from plantimager.timelapse.relay.verdict import Judge, JudgedScan, place_pictures
 from plantimager.timelapse.settings.relay_config import LookSettings
-from stores import scan, store_of
+from stores import HOURS, scan, store_of
 
 SLOTS = AHEAD[:6]
 DARK = encode(take(exposure=0.02))
@@ -165,8 +168,8 @@ def test_a_damaged_line_of_the_ledger_costs_that_line_alone(rig):
     with rig.start():
         wait_for_look(rig, 2)
     ledger = rig.places.relay_state / "looked"
-    first, last = ledger.read_bytes().splitlines()
-    ledger.write_bytes(first + b"\n" + last[:-1] + b"?\n")
+    *others, last = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([*others, last[:-2] + b"?\n"]))
     shutil.rmtree(rig.place.datasets)
     (rig.places.relay_state / "relay.json").unlink()
     with rig.start() as relay:
@@ -241,6 +244,73 @@ def test_another_timelapse_begins_without_the_doubts_of_the_last(rig):
         assert facts(wait_for_look(rig, 1)) == [("camera_0", "dark", 1, False)]
         rig.write_store(store_of(schedule_times=SLOTS, timelapse_id="next"))
         assert wait_for_look(rig, 0) == ()
+
+
+def archive(rig, name="old"):
+    """Archive the present store as the daemon does, and write that of the next timelapse."""
+    rig.places.history.mkdir(exist_ok=True)
+    ended = {**json.loads(rig.place.store.read_bytes()), "state": "completed"}
+    (rig.places.history / f"{name}.json").write_text(json.dumps(ended))
+    rig.write_store(store_of(schedule_times=SLOTS, timelapse_id="next"))
+
+
+def test_the_last_slots_of_an_archived_timelapse_are_caught_up(tmp_path, receiver):
+    """The relay was off when it ended and the next one was defined: its last pictures are told all the same, once."""
+    rig = NotifyRig(tmp_path / "rig", f"json://127.0.0.1:{receiver.port}/", settings="[relay.look]\nnight = false")
+    add(rig, 0, good())
+    with rig.start_and_settle() as relay:
+        wait_for_look(rig, 1)
+        relay.stop()
+    add(rig, 1, DARK)
+    archive(rig)
+    with rig.start_and_settle() as relay:
+        assert facts(wait_for_look(rig, 2)) == [("camera_0", "dark", 1, False)]
+        assert "tl: slot 1 (" in relay.wait_for("pictures_doubtful")
+        told = receiver.next().json
+        assert f"tl: slot 1 ({local(SLOTS[1])}) doubtful: camera_0, its position: dark." in told["message"]
+        relay.stop()
+    with rig.start_and_settle() as relay:  # it has its day
+        assert facts(wait_for_look(rig, 2)) == [("camera_0", "dark", 1, False)]
+        relay.stop()
+    assert relay.said("pictures_doubtful") == []
+    assert receiver.requests.empty()
+
+
+def test_a_timelapse_that_is_archived_meanwhile_is_looked_at_to_its_end(rig):
+    """The relay runs, and the last slot comes with the archive; what was told of it is not told again."""
+    add(rig, 0, DARK)
+    with rig.start() as relay:
+        wait_for_look(rig, 1)
+        put_dataset(rig.place.datasets, 1, {("camera_0", 0): DARK}, SLOTS[1])
+        have(rig, 2)
+        archive(rig)
+        assert facts(wait_for_look(rig, 2)) == [("camera_0", "dark", 2, False)]
+        relay.stop()
+    assert len(relay.said("pictures_doubtful")) == 1
+
+
+def test_archives_of_long_ago_are_not_looked_at(rig):
+    """Nobody wants to hear of them when the relay is set up, nor of one again that has had its day."""
+    put_dataset(rig.place.datasets, 0, {("camera_0", 0): DARK}, HOURS[0])
+    rig.write_store(store_of(scan("tl_0", finished_at=HOURS[0]), schedule_times=HOURS[:1]))
+    archive(rig, "long-ago")
+    with rig.start() as relay:
+        assert wait_for_look(rig, 0) == ()
+        relay.stop()
+    rig.write_store(store_of(scan("tl_0"), schedule_times=SLOTS))
+    put_dataset(rig.place.datasets, 1, {("camera_0", 0): DARK}, SLOTS[1])
+    have(rig, 2)
+    archive(rig)
+    with rig.start():
+        assert facts(wait_for_look(rig, 1)) == [("camera_0", "dark", 1, False)]
+    ledger = Ledger(rig.places.relay_state / "looked")
+    ledger.refresh()
+    (caught_up,) = [entry for key, entry in ledger.entries.items() if "old.json" in key]
+    ledger.record(replace(caught_up, at="2026-06-22T00:00:00+00:00"))
+    with rig.start():
+        assert wait_for_look(rig, 0) == ()
+    ledger.refresh()
+    assert not [key for key in ledger.entries if key.startswith("tl_")]
 
 
 def test_no_verdicts_are_no_look(rig):

@@ -79,9 +79,19 @@ def test_a_rig_without_lights_is_dark_at_night_and_that_is_no_news(begin, length
     assert judge(scans(*series, every=every), LookSettings()) == ()
 
 
-def test_a_camera_that_was_always_dark_is_no_news_where_there_are_nights():
-    """It may be meant to be: who says that the rig has lights of its own is told at once."""
-    assert looks(*["dark"] * 100, rules=LookSettings()) == ()
+@pytest.mark.parametrize("look", ["dark", "bright", "flat"])
+@pytest.mark.parametrize("lit_hours", [0, 1, 2, 6])
+def test_a_lamp_that_fails_on_the_first_day_is_told_a_day_later_at_the_latest(look, lit_hours):
+    """No night is as long: also one that was never on, and one that was on too short to know at which hours it is."""
+    (doubt,) = looks(*[""] * lit_hours, *[look] * 72, rules=LookSettings())
+    assert doubt.since <= NOON + lit_hours * HOUR + DAY
+    assert (doubt.verdict, doubt.is_over) == (look, False)
+    assert doubt.slots <= 24 + lit_hours  # then it is how things are, until there is light
+    assert [d.is_over for d in looks(*[""] * lit_hours, *[look] * 72, "", rules=LookSettings())] == [True]
+
+
+def test_a_rig_with_lights_of_its_own_is_told_of_darkness_at_once():
+    """It says that it has no nights."""
     assert [(doubt.verdict, doubt.slots) for doubt in looks("dark", "dark")] == [("dark", 2)]
 
 
@@ -221,13 +231,13 @@ def test_a_change_that_lasts_is_one_alarm(is_lit, every):
     assert len(alarms(is_lit, 28, every=every)) == 1
 
 
-@given(st.sets(st.integers(0, 23)), st.sets(st.integers(0, 23)), st.integers(2, 100))
+@given(st.sets(st.integers(0, 23), min_size=1), st.sets(st.integers(0, 23)), st.integers(2, 100))
 @settings(max_examples=60)
 def test_whatever_each_day_is_like_from_now_on_is_told_on_its_first_day_alone(before, after, change):
-    """As often as there is light between, and later never."""
+    """As often as there is light between, and later never; where there is no light any more, a day later at most."""
     changed = NOON + HOUR * change
     for at in alarms(lambda at: at.hour in (before if at < changed else after), 14):
-        assert changed <= at < changed + DAY
+        assert changed <= at <= changed + DAY
 
 
 @given(st.sets(st.integers(0, 7 * 24 - 1)))
@@ -301,6 +311,11 @@ def test_a_lamp_is_one_doubt_for_each_camera_with_its_positions():
     ]
     assert doubts[0].describe_slots(NOON).startswith("3 slots from ")
     assert [line.partition(" since")[0] for line in describe_doubts(doubts, NOON)] == ["3 slots doubtful (dark)"]
+    two = [*doubts, replace(doubts[0], timelapse="before")]
+    assert [line.partition(" since")[0] for line in describe_doubts(two, NOON)] == [
+        "3 slots of tl doubtful (dark)",
+        "3 slots of before doubtful (dark)",
+    ]
 
 
 def test_positions_are_named_as_long_as_there_are_few():

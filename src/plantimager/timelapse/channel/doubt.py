@@ -71,11 +71,16 @@ class Doubt(Struct, frozen=True, kw_only=True):
 
 
 def describe_doubts(doubts: Iterable[Doubt], now: datetime) -> Iterator[str]:
-    """Yield ``2 slots doubtful (dark) since 14:00`` for each verdict that isn't over, whichever cameras have it."""
-    by_verdict: dict[str, list[Doubt]] = {}
-    for doubt in doubts:
-        if not doubt.is_over:
-            by_verdict.setdefault(doubt.verdict, []).append(doubt)
-    for verdict, alike in by_verdict.items():
+    """Yield ``2 slots doubtful (dark) since 14:00`` for each verdict that isn't over, whichever cameras have it.
+
+    Where there are doubts about a timelapse that was just archived, too, each is named.
+    """
+    open_now = [doubt for doubt in doubts if not doubt.is_over]
+    is_one = len({doubt.timelapse for doubt in open_now}) == 1
+    by_verdict: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in open_now:
+        by_verdict.setdefault((doubt.timelapse, doubt.verdict), []).append(doubt)
+    for (timelapse, verdict), alike in by_verdict.items():
         slots = format_count(max(doubt.slots for doubt in alike), "slot")
-        yield f"{slots} doubtful ({verdict}) since {format_local_time(min(doubt.since for doubt in alike), now)}"
+        where = slots if is_one else f"{slots} of {one_line(timelapse)}"
+        yield f"{where} doubtful ({verdict}) since {format_local_time(min(doubt.since for doubt in alike), now)}"

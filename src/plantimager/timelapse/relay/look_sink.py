@@ -1,4 +1,4 @@
-"""The sink `look`: it judges the pictures of the present timelapse, on a thread of its own.
+"""The sink `look`: it judges the pictures of the present timelapse, and of those just archived, on its own thread.
 
 What was measured of a dataset is in the ledger, and the verdicts follow from that alone: they are the same whenever the
 relay was off. A lost ledger costs looking again. Nothing of store or datasets is written.
@@ -7,45 +7,43 @@ relay was off. A lost ledger costs looking again. Nothing of store or datasets i
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
-from datetime import datetime
 from errno import ETIMEDOUT
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-import msgspec
-
-from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
 from plantimager.timelapse.channel.relay_status import SinkStatus, doubts_of, read_relay_status
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.looked import Looked, judged_scan
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
-from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, place_pictures
+from plantimager.timelapse.relay.verdict import MAX_DOUBTS, Judge, PictureMeasures, place_pictures
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
 from plantimager.timelapse.support.side_call import SideCall
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.channel.ledger import Ledger
-    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan
     from plantimager.timelapse.settings.relay_config import LookSettings
-    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 NAME: Final = "look"
 LEDGER: Final = "looked"
 """Its ledger; the names of those of targets have an ending."""
 AGAIN: Final = 1800.0
 """Seconds until a dataset is looked for again that was not there, or couldn't be read."""
+NOT: Final = (0.0, "")
+"""Of a dataset that isn't postponed."""
 OURS: Final = ""
 """What is tried again after a mistake of ours, beside the keys of datasets."""
 DISK_SECONDS: Final = 60.0
@@ -63,13 +61,14 @@ class LookSink(WorksOnLatest):
     name = NAME
 
     def __init__(self, rules: LookSettings, ledger: Ledger, host: SinkHost) -> None:
-        self._rules, self._ledger, self._host = rules, ledger, host
+        self._rules, self._host = rules, host
+        self._looked = Looked(ledger, host.clock, NAME)
         self._postponed: dict[str, tuple[float, str]] = {}
         """Datasets that aren't there or can't be read, by their keys: when they are tried again, and the trouble."""
-        self._unwritten = ""
-        """The trouble of a ledger that can't be written."""
-        self._judge: Judge | None = None
-        """``None`` where it is to be made again, from the ledger."""
+        self._judges: dict[str, Judge] = {}
+        """By the names of their timelapses; where there is none it is made, from the ledger."""
+        self._archived: Mapping[Path, Sequence[TakenScan]] = {}
+        """The scans of those timelapses of the archive that are looked at."""
         self._latest, self._disk = LatestView(host.stop), SideCall[tuple[object]](DISK_SECONDS)
         shown = read_relay_status(ledger.path.parent)  # by the relay that ran before, which may have been killed
         doubts = doubts_of(shown.sinks) if shown is not None else None
@@ -78,61 +77,94 @@ class LookSink(WorksOnLatest):
     def run(self) -> None:
         """Look until the relay stops."""
         view: StoreView | None = None
-        seen: StoredTimelapse | None = None
+        seen: StoreView | None = None
         while not self._host.stop.is_set():
             next_at = min((at for at, _ in self._postponed.values()), default=None)
             left = None if next_at is None else max(next_at - self._host.clock.monotonic(), 0.0)
             view = self._latest.wait(view, left)
-            stored = view.stored if view is not None else None
             is_due = next_at is not None and next_at <= self._host.clock.monotonic()
-            if self._host.stop.is_set() or (stored is seen and not is_due):
+            if self._host.stop.is_set() or view is None or (seen and _is_same(seen, view) and not is_due):
                 continue
-            seen = stored
+            seen = view
             self._postponed.pop(OURS, None)
             try:
-                if stored is None:
-                    self._postponed = {}
-                else:
-                    self._look(stored.timelapse)
+                self._look(view)
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem)
-                self._judge = None
+                self._judges = {}
                 self._postpone(OURS)
 
-    def _look(self, timelapse: TimeLapse) -> None:
+    def _look(self, view: StoreView) -> None:
         """Look at what wasn't looked at, and show what that comes to once all of it is."""
-        scans = sorted(taken_scans_of(timelapse), key=lambda scan: scan.scheduled_at)
-        self._read_ledger({scan.key for scan in scans})
-        known = self._judge
-        if known is None or known.timelapse_id != timelapse.id:
-            known = self._judge_all(timelapse.id, scans)
-        shown, is_in_order = self.status.doubts, True
-        doubts_before = known.doubts if shown is None else shown
+        if self._looked.refresh():
+            self._judges = {}
+        self._looked.begin(view.archived)
+        series = self._series(view)
+        keys = {scan.key for scans in series.values() for scan in scans}
+        self._postponed = {key: waiting for key, waiting in self._postponed.items() if key in keys}
+        if view.timelapse is None and (view.is_stale or not series):
+            return
+        if not view.faults and self._looked.forget_others(keys):  # what can't be read now may come back
+            self._judges = {}
+        judges = {name: self._judges.get(name) or self._judge_all(scans) for name, scans in series.items()}
+        shown, known = self.status.doubts, _doubts_of(judges.values())
+        for name, scans in series.items():
+            if (judge := self._catch_up(judges[name], scans)) is None:
+                return
+            judges[name] = judge
+        self._judges, doubts = judges, _doubts_of(judges.values())
+        for store in view.archived:
+            scans = series.get(store.name, ())
+            if store.path in self._archived and not any(self._postponed.get(scan.key, NOT)[1] for scan in scans):
+                self._looked.let_go(store)
+        self._report(known if shown is None else shown, doubts)
+        self._show(*self._looked.last_at(keys), doubts)
+
+    def _series(self, view: StoreView) -> Mapping[str, Sequence[TakenScan]]:
+        """Return the scans to look at, by the names of their timelapses, in the order of their slots; the present last.
+
+        A timelapse that ended while the relay was off has slots that nobody has looked at.
+        """
+        present = view.timelapse
+        loaded: dict[Path, Sequence[TakenScan]] = {}
+        series: dict[str, Sequence[TakenScan]] = {}
+        for store in sorted(view.archived, key=lambda store: (store.ended_at is not None, store.ended_at)):
+            if (present is not None and store.name == name_of(present)) or not self._looked.is_in_reach(store):
+                continue
+            scans = self._archived.get(store.path)
+            if scans is None and (timelapse := store.load()) is not None:
+                scans = taken_scans_of(timelapse)
+            if scans is not None:
+                loaded[store.path] = series[store.name] = scans
+        self._archived = loaded
+        if present is not None:
+            series[name_of(present)] = taken_scans_of(present)
+        return {name: sorted(scans, key=lambda scan: scan.scheduled_at) for name, scans in series.items() if scans}
+
+    def _catch_up(self, known: Judge, scans: Sequence[TakenScan]) -> Judge | None:
+        """Return the judge of one timelapse once its other datasets were looked at; ``None`` where the relay stops."""
+        is_in_order = True
         for scan in scans:
             if self._host.stop.is_set():
-                return
-            again_at, _ = self._postponed.get(scan.key, (0.0, ""))
+                return None
+            again_at, _ = self._postponed.get(scan.key, NOT)
             # Those that are due a little later are tried with the others.
-            if scan.key in self._ledger.entries or again_at > self._host.clock.monotonic() + AGAIN / 10:
+            if self._looked.has(scan) or again_at > self._host.clock.monotonic() + AGAIN / 10:
                 continue
             pictures = self._measure(scan)
             if pictures is not None:
-                self._record(scan, pictures)
+                self._postponed.pop(scan.key, None)
+                self._looked.record(scan, pictures)
                 is_in_order = is_in_order and (known.last is None or scan.scheduled_at > known.last)
                 if is_in_order:
-                    known.take(_judged(scan, pictures))
-        if not is_in_order:
-            known = self._judge_all(timelapse.id, scans)
-        self._judge = known
-        self._report(doubts_before, known.doubts)
-        self._show(len(self._ledger.entries), known.doubts)
+                    known.take(judged_scan(scan, pictures))
+        return known if is_in_order else self._judge_all(scans)
 
-    def _judge_all(self, timelapse_id: str, scans: Sequence[TakenScan]) -> Judge:
-        """Return the judge of all that is in the ledger."""
-        judge = Judge(timelapse_id, self._rules)
-        for scan in scans:
-            if (entry := self._ledger.entries.get(scan.key)) is not None:
-                judge.take(_judged(scan, _decode(entry)))
+    def _judge_all(self, scans: Sequence[TakenScan]) -> Judge:
+        """Return the judge of all of them that were looked at."""
+        judge = Judge(scans[0].timelapse_id, self._rules)
+        for scan in self._looked.judged(scans):
+            judge.take(scan)
         return judge
 
     # --- one dataset ------------------------------------------------------------------------------
@@ -195,40 +227,6 @@ class LookSink(WorksOnLatest):
             raise TimeoutError(ETIMEDOUT, "the disk doesn't answer", str(path))
         return cast("Answer", answer[0])
 
-    # --- the ledger -------------------------------------------------------------------------------
-
-    def _read_ledger(self, keys: set[str]) -> None:
-        """Read the ledger where it isn't known, and have it forget other timelapses."""
-        with suppress(OSError):
-            if self._ledger.refresh(mend=True):
-                self._judge = None
-                if self._ledger.damaged_lines:
-                    words = f"{self._ledger.path}: some lines can't be read; those pictures are looked at again"
-                    log_relay(RelayAction.LEDGER_DAMAGED, words, target=NAME)
-        self._postponed = {key: waiting for key, waiting in self._postponed.items() if key in keys}
-        if others := self._ledger.entries.keys() - keys:
-            self._judge = None
-            self._write(*(LedgerEntry(key, Outcome.FORGOTTEN, self._now()) for key in others))
-
-    def _record(self, scan: TakenScan, pictures: Sequence[PictureMeasures]) -> None:
-        self._postponed.pop(scan.key, None)
-        text = msgspec.json.encode(pictures).decode()
-        self._write(LedgerEntry(scan.key, Outcome.JUDGED, self._now(), len(pictures), why=text))
-
-    def _write(self, *entries: LedgerEntry) -> None:
-        """Put entries on disk; where that is refused they count until the relay stops."""
-        before, self._unwritten = self._unwritten, ""
-        try:
-            self._ledger.record(*entries)
-        except OSError as problem:
-            self._unwritten = f"{self._ledger.path}: {problem.strerror or problem}"
-            if self._unwritten != before:
-                words = f"{self._unwritten}; after a restart those pictures are looked at again"
-                log_relay(RelayAction.LEDGER_NOT_WRITTEN, words, target=NAME)
-
-    def _now(self) -> str:
-        return self._host.clock.now().isoformat(timespec="seconds")
-
     # --- reports ----------------------------------------------------------------------------------
 
     def _report(self, before: Sequence[Doubt], doubts: Sequence[Doubt]) -> None:
@@ -242,13 +240,12 @@ class LookSink(WorksOnLatest):
             elif doubt.is_over and doubt.name in open_before:
                 log_relay(RelayAction.PICTURES_IN_ORDER, f"{words}, and no more", timelapse_id=doubt.timelapse)
 
-    def _show(self, n_judged: int, doubts: tuple[Doubt, ...]) -> None:
-        at = max((entry.at for entry in self._ledger.entries.values()), default="")
+    def _show(self, n_judged: int, worked_at: datetime | None, doubts: tuple[Doubt, ...]) -> None:
         status = SinkStatus(
             name=NAME,
             what=f"pictures of {format_count(n_judged, 'scan')} looked at",
-            worked_at=datetime.fromisoformat(at) if at else None,
-            trouble=self._unwritten or next((trouble for _, trouble in self._postponed.values() if trouble), ""),
+            worked_at=worked_at,
+            trouble=self._looked.trouble or next((trouble for _, trouble in self._postponed.values() if trouble), ""),
             doubts=doubts,
         )
         if status != self.status:
@@ -269,11 +266,12 @@ def _is_text(file: Path) -> bool:
     return True
 
 
-def _judged(scan: TakenScan, pictures: Sequence[PictureMeasures]) -> JudgedScan:
-    return JudgedScan(scan.slot, scan.scan_id, scan.scheduled_at, tuple(pictures))
+def _is_same(seen: StoreView, view: StoreView) -> bool:
+    """Whether there is nothing more to look at; the present store is the same object as long as its file is."""
+    return seen.stored is view.stored and seen.archived == view.archived
 
 
-def _decode(entry: LedgerEntry) -> Sequence[PictureMeasures]:
-    with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(entry.why, type=list[PictureMeasures])
-    return ()
+def _doubts_of(judges: Iterable[Judge]) -> tuple[Doubt, ...]:
+    """Return the doubts of all; of a later timelapse of the same id instead of those of the earlier."""
+    found = {doubt.name: doubt for judge in judges for doubt in judge.doubts}
+    return (*found.values(),)[-MAX_DOUBTS:]

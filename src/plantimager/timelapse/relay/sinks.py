@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.datasets.disk_space import kept_free
-from plantimager.timelapse.relay.credentials import Secret, read_secret
+from plantimager.timelapse.relay.credentials import CREDENTIALS_VARIABLE, Secret, read_secret
 from plantimager.timelapse.relay.schedule_watch import SLACK, ScheduleWatch
 from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.settings.readers import server_url
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
         MetricsSettings,
         NotifySettings,
     )
+
+
+PAUSE: Final = "heartbeat-pause"
+"""The credential with the access for pauses."""
 
 
 def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> list[Sink]:
@@ -136,11 +140,17 @@ def _heartbeat_sink(
         server_url(url)
     except ValueError as problem:
         raise ConfigurationError(f"the address of the monitor: {problem}") from None
-    access = (
-        MonitorAccess(url, *_pause_access(settings, environment)) if settings.idle == "pause" else MonitorAccess(url)
-    )
+    pauses = settings.idle == "pause" or (settings.idle is None and _may_pause(settings, environment))
+    access = MonitorAccess(url, *_pause_access(settings, environment)) if pauses else MonitorAccess(url)
     own = replace(host, clock=SystemClock())
     return HeartbeatSink(settings, access, _watch(config, own, settings.interval), own)
+
+
+def _may_pause(settings: HeartbeatSettings, environment: Mapping[str, str]) -> bool:
+    """Whether the monitor can be paused, and there is access for that."""
+    directory = environment.get(CREDENTIALS_VARIABLE)
+    is_given = settings.pause_file is not None or (directory is not None and Path(directory, PAUSE).exists())
+    return settings.kind == "healthchecks" and is_given
 
 
 def _pause_access(settings: HeartbeatSettings, environment: Mapping[str, str]) -> tuple[str, str]:
@@ -151,7 +161,7 @@ def _pause_access(settings: HeartbeatSettings, environment: Mapping[str, str]) -
             hint='leave idle out: with "ping" it stays calm while nothing is scheduled',
         )
     what = "access for pauses"
-    secret = read_secret("heartbeat-pause", settings.pause_file, environment, key="pause_file", what=what)
+    secret = read_secret(PAUSE, settings.pause_file, environment, key="pause_file", what=what)
     url, _, key = secret.text.partition("\n")
     try:
         if not re.fullmatch(r"[!-~]+", key.strip()):

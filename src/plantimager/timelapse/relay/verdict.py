@@ -2,7 +2,8 @@
 
 They are conservative: false alarms cost more than silence, since people no longer read what is false too often. So a
 picture is compared with those of its own camera and position on the last days alone, and a dark one is no news where
-the rig stands in the dark at that hour of the day. A change that lasts is told once; then it is how things are.
+the rig stands in the dark at that hour of the day; but no night lasts a whole day. A change that lasts is told once;
+then it is how things are.
 """
 
 from __future__ import annotations
@@ -185,15 +186,22 @@ class _Series:
         self._before: PictureMeasures | None = None
         self._sharpness: _Sharpness | None = None
         self._was_read = False
+        self._unlit_since: datetime | None = None
+        """When the first picture was taken of those since the last ordinary one."""
         self._seen: dict[int, dict[int, frozenset[str]]] = {}
         """What pictures looked like, by the step of the day and by the day."""
 
     def judge(self, picture: PictureMeasures, at: datetime) -> set[str]:
         """Return the verdicts on the next picture."""
         looks = {picture.verdict} if picture.verdict else self._compare(picture, at)
+        if not picture.verdict:
+            self._unlit_since = None
+        elif picture.verdict != Verdict.UNREADABLE and self._unlit_since is None:
+            self._unlit_since = at
+        is_unlit = self._unlit_since is not None and at - self._unlit_since >= A_DAY  # no night lasts as long
         days = self._days_before(at) if looks else {}
-        doubtful = {look for look in looks if self._is_doubtful(look, picture, days)}
-        found = {look for look in doubtful if look in self.open or self._is_news(look, days)}
+        doubtful = {look for look in looks if self._is_doubtful(look, picture, days, is_unlit=is_unlit)}
+        found = {look for look in doubtful if look in self.open or self._is_news(look, days, is_unlit=is_unlit)}
         # Of a picture in which nothing is to be seen, nobody knows whether it is sharp again.
         self.open = self.open | found if picture.verdict else found
         if not picture.verdict and Verdict.BLURRED not in doubtful:
@@ -235,18 +243,22 @@ class _Series:
                         around |= _LIT if near == 0 else {_LIT_BEFORE if near < 0 else _LIT_AFTER}
         return days
 
-    def _is_doubtful(self, look: str, picture: PictureMeasures, days: Mapping[int, set[str]]) -> bool:
+    def _is_doubtful(
+        self, look: str, picture: PictureMeasures, days: Mapping[int, set[str]], *, is_unlit: bool
+    ) -> bool:
         if look == Verdict.UNREADABLE:
             return self._was_read or PurePath(picture.file).suffix.lower() in ALWAYS_READ
         if not self._follows_hours(look):
             return True
         last = [days[ago] for ago in sorted(days)[:LAST_DAYS]]
-        was_otherwise = look == Verdict.BLURRED or any(looks >= _LIT and look not in looks for looks in last)
-        return was_otherwise and sum(look in looks for looks in last) < USUAL
+        was_lit = any(looks >= _LIT and look not in looks for looks in last)
+        return (was_lit or is_unlit or look == Verdict.BLURRED) and sum(look in looks for looks in last) < USUAL
 
-    def _is_news(self, look: str, days: Mapping[int, set[str]]) -> bool:
-        """Whether a picture may be the first of a doubt: not where the same hour was so the day before."""
-        comparable = (min(days, default=0), A_WEEK) if self._follows_hours(look) else ()
+    def _is_news(self, look: str, days: Mapping[int, set[str]], *, is_unlit: bool) -> bool:
+        """Whether a picture may be the first of a doubt: not where the same hour was so a day or a week before."""
+        if not self._follows_hours(look):
+            return True
+        comparable = (A_WEEK,) if is_unlit else (min(days, default=0), A_WEEK)
         return not any(look in days.get(ago, ()) for ago in comparable)
 
     def _follows_hours(self, look: str) -> bool:

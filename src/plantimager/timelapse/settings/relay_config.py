@@ -122,12 +122,12 @@ class HeartbeatSettings(Struct, frozen=True):
     kept; "kuma" as Uptime Kuma's push monitors, with status=up and status=down; "plain" by GET, and nothing else."""
     interval: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The time between two pings while the schedule is kept."""
-    idle: Annotated[str, Key(one_of("ping", "pause"))] = "ping"
-    """What happens while nothing is scheduled: "ping" goes on, and says so in its words, so that an idle rig without
-    power is noticed, too; "pause" has Healthchecks pause the check until the next schedule's first ping. No other
-    monitor can be paused, and one that heard nothing any more would raise an alarm after each timelapse."""
+    idle: Annotated[str | None, Key(one_of("ping", "pause"), absent='"pause" with access for it, else "ping"')] = None
+    """What happens while nothing is scheduled: "pause" has Healthchecks pause the check until the next schedule's first
+    ping; "ping" goes on, and says so in its words, so that an idle rig without power is noticed, too. No other monitor
+    can be paused, and one that heard nothing any more would raise an alarm after each timelapse."""
     pause_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``heartbeat-pause``")] = None
-    """A file for idle = "pause", that only the service can read (mode 0600). Its first line is the pause_url of the
+    """The access for pauses: a file that only the service can read (mode 0600). Its first line is the pause_url of the
     check, as Healthchecks' API lists it, its second an API key of the project that may write."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer."""
@@ -150,8 +150,9 @@ class LookSettings(Struct, frozen=True):
     camera that hangs, "unreadable" for a file that can't be decoded. With [] no picture is looked at."""
     night: Annotated[bool, Key(boolean)] = True
     """Whether the rig may stand in the dark at some hours. Then a dark, bright or flat picture counts only where those
-    of earlier days at about the same hour were not so, and a blurred one only after the first day. With false, as of a
-    rig with lights of its own, each dark, bright or flat one counts, and a blurred one from the fourth slot on."""
+    of earlier days at about the same hour were not so, or where none was otherwise for a whole day; and a blurred one
+    only after the first day. With false, as of a rig with lights of its own, each dark, bright or flat one counts, and
+    a blurred one from the fourth slot on."""
 
 
 class RelaySettings(Struct, frozen=True):
