@@ -309,9 +309,9 @@ def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
-        assert set(taken) - set(timelapse.abandoned) == succeeded
+        assert set(taken) - set(timelapse.unsettled) == succeeded
         if world.calm_since is not None and timelapse == world.stored():  # its disk is there, and there was time
-            assert not timelapse.abandoned, "the driver was never asked"
+            assert not timelapse.unsettled, "the driver was never asked"
         calm_is_used(world, timelapse)
     if not world.lost_lines and is_only:
         journal_agrees(world, timelapse)

@@ -29,13 +29,13 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
-from plantimager.timelapse.daemon.attempt_request import is_open_attempt, is_running_attempt
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.open_attempts import LONGEST_PAUSE
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.daemon.unsettled_attempts import LONGEST_PAUSE
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.events import begins_anew
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
@@ -97,7 +97,7 @@ TRUE_WHILE = {
 """The lines about a slot, and what its record may be when they are written."""
 FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_interrupted"}
 
-MAY_LAND = (is_running_attempt, is_open_attempt)
+MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 """Of which attempts the dataset may be whole, though its disk was pulled: those that are asked about."""
 
 SPINNING = 100
@@ -708,7 +708,7 @@ class Life:
         goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         goes_on |= self.daemon.requests.refusals.is_counting
-        goes_on |= self.timelapse is not None and bool(self.timelapse.abandoned)  # for which it looks for the disk
+        goes_on |= self.timelapse is not None and bool(self.timelapse.unsettled)  # for which it looks for the disk
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         self._end_in_vain()
@@ -721,7 +721,7 @@ class Life:
 
     def _end_in_vain(self) -> None:
         """End a run in which nothing is left but to look for a disk that nobody brings back."""
-        is_over = self.timelapse is not None and self.timelapse.state.is_terminal and self.timelapse.abandoned
+        is_over = self.timelapse is not None and self.timelapse.state.is_terminal and self.timelapse.unsettled
         if not is_over or self.clock.has_script or not self.daemon.rig.is_idle:
             self.in_vain_since = None
         elif self.in_vain_since is None:
@@ -770,7 +770,7 @@ class Life:
         for slot, record in before.records.items():
             if record.status.is_final and timelapse.records.get(slot) is not record:
                 if _is_whole(timelapse, slot):
-                    assert slot in before.abandoned, f"slot {slot} was closed, and is another one now"
+                    assert slot in before.unsettled, f"slot {slot} was closed, and is another one now"
                     assert (slot, record.attempt) in self.world.scans(), f"slot {slot} was never tried"
                     assert record.scan_id in self.world.datasets
                     continue

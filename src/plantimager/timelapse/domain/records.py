@@ -45,7 +45,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
     """Why the attempt before this one failed, once a later one succeeded."""
     pictures: int | None = None
     boot_id: str | None = None
-    """The machine's boot during which the attempt began that is running, or was abandoned."""
+    """The machine's boot during which the attempt began that is running or unsettled."""
     unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that this program doesn't know."""
 
@@ -54,6 +54,11 @@ class SlotRecord(Struct, frozen=True, gc=False):
         """Why the slot was not taken, where that was the daemon's own decision."""
         kind = self.error.get("type") if isinstance(self.error, dict) else None
         return _REASONS.get(kind) if isinstance(kind, str) else None
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the attempt counts as ended while its dataset may be whole: the driver is still to be asked."""
+        return self.boot_id is not None and self.status is not RecordStatus.RUNNING
 
     @property
     def error_text(self) -> str:
