@@ -28,7 +28,7 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
+from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, driver_calls, resume
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
@@ -248,6 +248,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
+        self.finished_at: dict[str, datetime] = {}
+        """When their last file was written, by the wall clock."""
+        self.was_set = False
+        """Whether the wall clock was ever set, or wrong at a boot."""
         self.pulled_at: datetime | None = None
         """Since when, by true time, the datasets' disk is away; below its mount point is the root's, writable."""
         self.plugged_at = now
@@ -323,6 +327,7 @@ class World:
         if boot is not None:
             self.truth += boot.takes
             self.boots += 1
+            self.was_set |= boot.wrong_by != NONE
             self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
             self.ntp_at = None if boot.ntp_after is None else self.truth + boot.ntp_after
         life = Life(self, watchdog)
@@ -351,6 +356,10 @@ class World:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
         is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
         return {"uuid": "of the disk" if is_on_disk else "of the root"}
+
+    def last_change(self, dataset: Path) -> datetime | None:
+        """Return when the last file of a dataset was written, for the record of a scan that is found later."""
+        return self.finished_at.get(dataset.name)
 
     # Its ledger and journal
 
@@ -474,6 +483,7 @@ class Life:
             for module, what in BOUNDED.items():
                 call = partial(self._call_with_timeout, what)
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
+            stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:
@@ -570,6 +580,7 @@ class Life:
         """Set the wall clock forward, or backward; Linux knows no time before 1970."""
         by = max(by, EPOCH - self.clock.now())
         self.shift_unjudged += by
+        self.world.was_set = True
         self.is_set_in_wait |= self.is_waiting
         if by < NONE:
             self.set_back = self.set_back_since_scan = True
@@ -1076,6 +1087,7 @@ class ScriptedRig:
 
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
+        self._world.finished_at.setdefault(request.scan_id, self._clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 
     def _progress(self, watch) -> None:
@@ -1091,9 +1103,9 @@ class ScriptedRig:
         if watch is not self.monitor:
             return
         driver, call = self._made
-        request, result = watch.request, None
+        request, result, finished_at = watch.request, None, None
         if call is Call.RECOVER and problem is None:
-            result = driver.recover(request)
+            result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
         if call is Call.SCAN and problem is None:
             is_pulled = self._world.pulled_at is not None
             problem = ScanFailed("Input/output error") if is_pulled else None
@@ -1106,7 +1118,7 @@ class ScriptedRig:
         self.is_prepared = problem is None if call is Call.PREPARE else self.is_prepared
         self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
-        self._post(CallOutcome(call, request, result, problem, answer))
+        self._post(CallOutcome(call, request, result, problem, answer, finished_at=finished_at))
         if self._calls:
             self._next()
 

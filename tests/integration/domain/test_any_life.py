@@ -118,7 +118,7 @@ class AnyLife(RuleBasedStateMachine):
     def driver_is_asked(self, is_whole):
         slot = self.value.unsettled[0]
         self.successes[slot] += is_whole
-        after = self.value.succeed_after_all(slot, self.now, 3) if is_whole else self.value.settle(slot)
+        after = self.value.succeed_after_all(slot, self.now, 3, self.now) if is_whole else self.value.settle(slot)
         self.become(after)
         assert slot not in self.value.unsettled
 

@@ -516,6 +516,24 @@ def test_unsettled_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, e
     assert world.stored().state is not TimeLapseState.FAILED
 
 
+@pytest.mark.parametrize(
+    ("finished", "took"), [(12 * SECOND, 12 * SECOND), (None, None), (-HOUR, None), (20 * DAY, None), (-SECOND, NONE)]
+)
+def test_scan_found_whole_at_the_next_start_took_as_long_as_its_files_say(rig, finished, took):
+    """Not until the start that found it. Where its files say what can't be, nobody knows how long it took."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=5 * MINUTE)
+    world.live((HOUR + 40 * SECOND, Life.kill))
+    began = world.stored().records[0].started_at
+    world.datasets.add("tl_0")
+    if finished is not None:
+        world.finished_at["tl_0"] = began + finished
+    world.live((MINUTE, Life.kill), off=3 * HOUR, boot=Boot())
+    record = world.stored().records[0]
+    assert (record.status, record.took) == (RecordStatus.SUCCEEDED, took)
+
+
 def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
     """Its first slot is whole after all: the slots to come are taken, those that passed meanwhile stay skipped."""
     world = rig(stall_timeout=5 * MINUTE)

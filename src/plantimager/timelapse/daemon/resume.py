@@ -122,8 +122,11 @@ class Resume:
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
-            succeed = before.succeed if is_running else partial(before.succeed_after_all, slot)
-            taken = succeed(self._clock.now(), outcome.result.pictures)
+            now, pictures, end = self._clock.now(), outcome.result.pictures, outcome.finished_at
+            if is_running:
+                taken = before.succeed(before.records[slot].end_of_attempt(end, now), pictures)
+            else:
+                taken = before.succeed_after_all(slot, now, pictures, end)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
         is_unsettled = hung is None and self._probe.examine().why is not None  # then no is no answer

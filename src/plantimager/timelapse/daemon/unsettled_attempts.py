@@ -128,9 +128,9 @@ class UnsettledAttempts:
             return
         if outcome.problem is not None:
             log_trouble(outcome)
-        self.settle(request, outcome.result)
+        self.settle(request, outcome.result, outcome.finished_at)
 
-    def settle(self, request: ScanRequest, result: ScanResult | None, ended_at: datetime | None = None) -> None:
+    def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
         """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
         is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
@@ -139,6 +139,6 @@ class UnsettledAttempts:
             if is_within_reach:
                 self._keeper.commit(timelapse.settle(request.index), now)
             return
-        taken = timelapse.succeed_after_all(request.index, now, result.pictures, ended_at)
+        taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)
         is_found = timelapse.state is not TimeLapseState.CANCELLED
         self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))

@@ -20,6 +20,9 @@ MAX_TEXT_BYTES: Final = 500
 MAX_REPEATED_TEXT_BYTES: Final = 80
 """Bytes of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
+FILE_TIME_ERROR: Final = timedelta(seconds=2)
+"""How much earlier than it was written a file system may say that a file was: FAT counts in two seconds."""
+
 MANY_SLOTS: Final = 10_000
 """Slots from which on even the errors of single slots are cut to `MAX_REPEATED_TEXT_BYTES`."""
 
@@ -82,6 +85,13 @@ class SlotRecord(Struct, frozen=True, gc=False):
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+    def end_of_attempt(self, at: datetime | None, now: datetime) -> datetime | None:
+        """Return the end of the last attempt: ``at`` if it can have ended then, else what is on record, if anything."""
+        began = self.started_at
+        if at is None or began is None or not began - FILE_TIME_ERROR <= at <= now:
+            return self.finished_at
+        return max(at, began)
 
     @property
     def may_reopen(self) -> bool:

@@ -189,8 +189,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
 
-    def succeed(self, at: datetime, pictures: int | None = None) -> TimeLapse:
-        """Return the value after *scan ok*: the slot is taken."""
+    def succeed(self, at: datetime | None, pictures: int | None = None) -> TimeLapse:
+        """Return the value after *scan ok*: the slot is taken; it isn't always known when (``None``)."""
         record = self._running(Trigger.SCAN_OK)
         done = replace(
             record,
@@ -292,18 +292,17 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
-    def succeed_after_all(
-        self, slot: int, at: datetime, pictures: int | None, end: datetime | None = None
-    ) -> TimeLapse:
+    def succeed_after_all(self, slot: int, at: datetime, pictures: int | None, end: datetime | None) -> TimeLapse:
         """Return the value after *scan is whole after all*: its slot is taken.
 
         A timelapse that has ended stays so, unless it had ended because this slot failed: then it goes on with the
-        slots that are, by the clock as it is now, in the future or within their grace period. Without an ``end`` of the
-        attempt the recorded one stays.
+        slots that are, by the clock as it is now, in the future or within their grace period. ``end`` is when the
+        dataset was finished.
         """
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, pictures=pictures, error=None, boot_id=None)
-        taken = taken if end is None else replace(taken, finished_at=end)
+        record = self._record(slot)
+        changes: dict[str, Any] = {"pictures": pictures, "finished_at": record.end_of_attempt(end, at)}
+        taken = replace(record, status=RecordStatus.SUCCEEDED, **changes, error=None, boot_id=None)
         if slot == self.next_idx:
             return self._close([taken], Trigger.WHOLE_AFTER_ALL)
         records = self._and(taken)
@@ -313,8 +312,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         skipped = (record.slot for record in records.values() if record.reason is Reason.TIMELAPSE_FAILED)
         reopened = {later for later in skipped if times[later] >= in_time}
         state = TimeLapseState.SCHEDULED if reopened else TimeLapseState.COMPLETED
-        changes = {"records": reopen(records, reopened), "next_idx": min(reopened, default=self.n_slots)}
-        return self._with(Trigger.WHOLE_AFTER_ALL, state, **changes, ending=None)
+        values = {"records": reopen(records, reopened), "next_idx": min(reopened, default=self.n_slots)}
+        return self._with(Trigger.WHOLE_AFTER_ALL, state, **values, ending=None)
 
     def settle(self, slot: int) -> TimeLapse:
         """Return the value in which an attempt stays as it is recorded, and nobody asks about it any more."""
