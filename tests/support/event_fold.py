@@ -44,14 +44,14 @@ class EventFold:
         last, self._last = self._last, timelapse
         events = events_between(last, timelapse)
         assert bool(events) == (last != timelapse), (events, last, timelapse)
-        still_open = [] if last is None else last.abandoned
+        unsettled = [] if last is None else last.unsettled
         for event in events:
-            self._take(event, still_open)
+            self._take(event, unsettled)
         closed = {slot: record.status for slot, record in timelapse.records.items() if timelapse.is_closed(slot)}
         assert self.endings == closed, events
         return events
 
-    def _take(self, event: Event, still_open: Collection[int]) -> None:
+    def _take(self, event: Event, unsettled: Collection[int]) -> None:
         if isinstance(event, DefinitionAccepted | DraftFound):
             self.endings.clear()
         elif isinstance(event, SlotsReopened):
@@ -59,6 +59,6 @@ class EventFold:
                 del self.endings[slot]
         elif type(event) in STATUS_OF_ENDING:
             for slot in event.slots if isinstance(event, SlotsSkipped) else (event.record.slot,):
-                is_whole = type(event) is SlotTaken and slot in still_open  # whatever it counted as
+                is_whole = type(event) is SlotTaken and slot in unsettled  # whatever it counted as
                 assert is_whole or slot not in self.endings or not self._step_by_step, f"slot {slot} ended twice"
                 self.endings[slot] = STATUS_OF_ENDING[type(event)]

@@ -64,7 +64,7 @@ CALLS = MappingProxyType(
         Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
         Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
         Trigger.CLOCK_SET: lambda t: t.redate(EVERY),
-        Trigger.WHOLE_AFTER_ALL: lambda t: t.succeed_after_all(0, at(0), 1),
+        Trigger.WHOLE_AFTER_ALL: lambda t: t.succeed_after_all(0, at(0), 1, None),
     }
 )
 LOOKS = MappingProxyType(

@@ -28,12 +28,15 @@ from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon.driver_calls import MAX_START_DELAY
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from simulation import Line
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -309,12 +312,28 @@ def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
         assert len(taken) == len(set(taken)), "a slot was taken twice"
-        assert set(taken) - set(timelapse.abandoned) == succeeded
+        assert set(taken) - set(timelapse.unsettled) == succeeded
         if world.calm_since is not None and timelapse == world.stored():  # its disk is there, and there was time
-            assert not timelapse.abandoned, "the driver was never asked"
+            assert not timelapse.unsettled, "the driver was never asked"
         calm_is_used(world, timelapse)
+        if not world.was_set and is_only:
+            durations_are_true(world, timelapse)
     if not world.lost_lines and is_only:
         journal_agrees(world, timelapse)
+
+
+def durations_are_true(world: World, timelapse: TimeLapse) -> None:
+    """Check that no scan is recorded to have taken longer or shorter than the rig had for it."""
+    begun: dict[int, datetime] = {}
+    took: dict[int, timedelta] = {}
+    for entry in world.ledger:
+        if entry.call is Call.SCAN and entry.timelapse_id == timelapse.id and entry.finished:
+            took[entry.slot] = entry.true_at - begun[entry.slot]
+        elif entry.call is Call.SCAN and entry.timelapse_id == timelapse.id:
+            begun[entry.slot] = entry.true_at
+    for slot, record in timelapse.records.items():
+        if record.status is RecordStatus.SUCCEEDED and record.took is not None:
+            assert abs(record.took - took[slot]) <= MAX_START_DELAY, f"slot {slot} took {took[slot]}: {record}"
 
 
 def calm_is_used(world: World, timelapse: TimeLapse) -> None:

@@ -28,14 +28,14 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, resume
-from plantimager.timelapse.daemon.attempt_request import is_open_attempt, is_running_attempt
+from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, driver_calls, resume
+from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.open_attempts import LONGEST_PAUSE
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.daemon.unsettled_attempts import LONGEST_PAUSE
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.events import begins_anew
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
@@ -97,7 +97,7 @@ TRUE_WHILE = {
 """The lines about a slot, and what its record may be when they are written."""
 FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_interrupted"}
 
-MAY_LAND = (is_running_attempt, is_open_attempt)
+MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 """Of which attempts the dataset may be whole, though its disk was pulled: those that are asked about."""
 
 SPINNING = 100
@@ -248,6 +248,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
+        self.finished_at: dict[str, datetime] = {}
+        """When their last file was written, by the wall clock."""
+        self.was_set = False
+        """Whether the wall clock was ever set, or wrong at a boot."""
         self.pulled_at: datetime | None = None
         """Since when, by true time, the datasets' disk is away; below its mount point is the root's, writable."""
         self.plugged_at = now
@@ -323,6 +327,7 @@ class World:
         if boot is not None:
             self.truth += boot.takes
             self.boots += 1
+            self.was_set |= boot.wrong_by != NONE
             self.wrong_by, self.evidence, self.since_boot = boot.wrong_by, boot.evidence, boot.takes
             self.ntp_at = None if boot.ntp_after is None else self.truth + boot.ntp_after
         life = Life(self, watchdog)
@@ -351,6 +356,10 @@ class World:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
         is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
         return {"uuid": "of the disk" if is_on_disk else "of the root"}
+
+    def last_change(self, dataset: Path) -> datetime | None:
+        """Return when the last file of a dataset was written, for the record of a scan that is found later."""
+        return self.finished_at.get(dataset.name)
 
     # Its ledger and journal
 
@@ -474,6 +483,7 @@ class Life:
             for module, what in BOUNDED.items():
                 call = partial(self._call_with_timeout, what)
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
+            stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:
@@ -570,6 +580,7 @@ class Life:
         """Set the wall clock forward, or backward; Linux knows no time before 1970."""
         by = max(by, EPOCH - self.clock.now())
         self.shift_unjudged += by
+        self.world.was_set = True
         self.is_set_in_wait |= self.is_waiting
         if by < NONE:
             self.set_back = self.set_back_since_scan = True
@@ -708,7 +719,7 @@ class Life:
         goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
         goes_on |= self.daemon.requests.refusals.is_counting
-        goes_on |= self.timelapse is not None and bool(self.timelapse.abandoned)  # for which it looks for the disk
+        goes_on |= self.timelapse is not None and bool(self.timelapse.unsettled)  # for which it looks for the disk
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"
         self._end_in_vain()
@@ -721,7 +732,7 @@ class Life:
 
     def _end_in_vain(self) -> None:
         """End a run in which nothing is left but to look for a disk that nobody brings back."""
-        is_over = self.timelapse is not None and self.timelapse.state.is_terminal and self.timelapse.abandoned
+        is_over = self.timelapse is not None and self.timelapse.state.is_terminal and self.timelapse.unsettled
         if not is_over or self.clock.has_script or not self.daemon.rig.is_idle:
             self.in_vain_since = None
         elif self.in_vain_since is None:
@@ -770,7 +781,7 @@ class Life:
         for slot, record in before.records.items():
             if record.status.is_final and timelapse.records.get(slot) is not record:
                 if _is_whole(timelapse, slot):
-                    assert slot in before.abandoned, f"slot {slot} was closed, and is another one now"
+                    assert slot in before.unsettled, f"slot {slot} was closed, and is another one now"
                     assert (slot, record.attempt) in self.world.scans(), f"slot {slot} was never tried"
                     assert record.scan_id in self.world.datasets
                     continue
@@ -1076,6 +1087,7 @@ class ScriptedRig:
 
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
+        self._world.finished_at.setdefault(request.scan_id, self._clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 
     def _progress(self, watch) -> None:
@@ -1091,9 +1103,9 @@ class ScriptedRig:
         if watch is not self.monitor:
             return
         driver, call = self._made
-        request, result = watch.request, None
+        request, result, finished_at = watch.request, None, None
         if call is Call.RECOVER and problem is None:
-            result = driver.recover(request)
+            result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
         if call is Call.SCAN and problem is None:
             is_pulled = self._world.pulled_at is not None
             problem = ScanFailed("Input/output error") if is_pulled else None
@@ -1106,7 +1118,7 @@ class ScriptedRig:
         self.is_prepared = problem is None if call is Call.PREPARE else self.is_prepared
         self.monitor = None
         answer = Answer(accepted=True, message="done") if call is Call.MANUAL and problem is None else None
-        self._post(CallOutcome(call, request, result, problem, answer))
+        self._post(CallOutcome(call, request, result, problem, answer, finished_at=finished_at))
         if self._calls:
             self._next()
 

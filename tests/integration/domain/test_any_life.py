@@ -106,21 +106,21 @@ class AnyLife(RuleBasedStateMachine):
     @rule()
     def disk_is_pulled(self):
         slot = self.value.next_idx
-        failed = self.value.fail_attempt(self.now, FAILURE, is_open=True)
+        failed = self.value.fail_attempt(self.now, FAILURE, is_unsettled=True)
         if failed.state is S.RUNNING:
-            failed = self.value.rig_not_ready(ScannerNotReady("no disk"), is_open=True)
+            failed = self.value.rig_not_ready(ScannerNotReady("no disk"), is_unsettled=True)
         self.failures[slot] += 1
         self.become(failed)
-        assert slot in self.value.abandoned
+        assert slot in self.value.unsettled
 
-    @precondition(lambda self: not self.is_(S.RUNNING) and self.value.abandoned)
+    @precondition(lambda self: not self.is_(S.RUNNING) and self.value.unsettled)
     @rule(is_whole=st.booleans())
     def driver_is_asked(self, is_whole):
-        slot = self.value.abandoned[0]
+        slot = self.value.unsettled[0]
         self.successes[slot] += is_whole
-        after = self.value.succeed_after_all(slot, self.now, 3) if is_whole else self.value.settle_abandoned(slot)
+        after = self.value.succeed_after_all(slot, self.now, 3, self.now) if is_whole else self.value.settle(slot)
         self.become(after)
-        assert slot not in self.value.abandoned
+        assert slot not in self.value.unsettled
 
     @precondition(lambda self: self.is_(S.RUNNING))
     @rule()

@@ -307,7 +307,7 @@ def test_disk_that_is_pulled_during_the_question_leaves_it_open(rig, disks, monk
 
 
 @pytest.mark.parametrize("end", [Life.stop, Life.cancel])
-def test_attempt_whose_disk_was_pulled_is_open_where_it_is_stopped_or_cancelled(rig, disks, monkeypatch, end):
+def test_attempt_whose_disk_was_pulled_is_unsettled_where_it_is_stopped_or_cancelled(rig, disks, monkeypatch, end):
     """In the end of it, as its dataset is put on disk: it may be whole, so the next start asks."""
     asked = recover_from(disks, monkeypatch)
     world = rig()
@@ -319,7 +319,7 @@ def test_attempt_whose_disk_was_pulled_is_open_where_it_is_stopped_or_cancelled(
         (HOUR + 9 * SECOND, end),
         (HOUR + MINUTE, lambda life: life.kill()),
     )
-    assert (world.statuses()[0], world.stored().abandoned) == ("interrupted", [0])
+    assert (world.statuses()[0], world.stored().unsettled) == ("interrupted", [0])
     disks.mount("one")
     world.live((MINUTE, Life.kill), off=5 * SECOND)
     assert (asked, world.statuses()[0]) == ([disks.datasets], "succeeded")

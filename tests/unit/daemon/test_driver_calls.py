@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -180,12 +181,13 @@ def test_recover_that_puts_pictures_on_disk_reports_each_of_them(tmp_path):
     with begin_attempt(request) as attempt:
         for number in range(3):
             (attempt.directory / f"{number}.jpg").write_bytes(b"a picture")
+            os.utime(attempt.directory / f"{number}.jpg", (AT.timestamp() + number, AT.timestamp() + number))
         attempt.seal(ScanResult(pictures=3))  # and here the daemon is killed
     said = []
     monitor = CallMonitor(VirtualClock(), Call.RECOVER, request)
     monitor.progress = lambda *step: said.append(step)
     outcome = make_call(Finder(), Call.RECOVER, replace(request, attempt=2), monitor)
-    assert outcome.result == ScanResult(pictures=3)
+    assert (outcome.result, outcome.finished_at) == (ScanResult(pictures=3), AT + timedelta(seconds=2))
     assert {(0, 0, f"putting file {number} of 4 on disk") for number in (1, 2, 3, 4)} <= {*said}
 
 

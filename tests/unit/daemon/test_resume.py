@@ -501,7 +501,7 @@ DEAF = Behaviour(takes=None, progress=None, stops_in=None)
 
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("ends_all", [False, True])
-def test_abandoned_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, ends_all):
+def test_unsettled_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, ends_all):
     """It was only slow to put its pictures on disk; the next process asks, whatever the record says."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=HOUR, n=n, policy="fail_timelapse" if ends_all else "skip_scan")
@@ -514,6 +514,24 @@ def test_abandoned_attempt_whose_dataset_is_whole_is_recorded_as_taken(rig, n, e
     assert (record.status, record.error, record.pictures) == (RecordStatus.SUCCEEDED, None, 1)
     assert len(world.said("scan_recovered")) == 1
     assert world.stored().state is not TimeLapseState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("finished", "took"), [(12 * SECOND, 12 * SECOND), (None, None), (-HOUR, None), (20 * DAY, None), (-SECOND, NONE)]
+)
+def test_scan_found_whole_at_the_next_start_took_as_long_as_its_files_say(rig, finished, took):
+    """Not until the start that found it. Where its files say what can't be, nobody knows how long it took."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=5 * MINUTE)
+    world.live((HOUR + 40 * SECOND, Life.kill))
+    began = world.stored().records[0].started_at
+    world.datasets.add("tl_0")
+    if finished is not None:
+        world.finished_at["tl_0"] = began + finished
+    world.live((MINUTE, Life.kill), off=3 * HOUR, boot=Boot())
+    record = world.stored().records[0]
+    assert (record.status, record.took) == (RecordStatus.SUCCEEDED, took)
 
 
 def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
@@ -532,7 +550,7 @@ def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
     assert len(world.said("scan_recovered")) == len(world.said("definition_accepted")) == 1
 
 
-def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
+def test_unsettled_attempt_is_asked_about_once(rig, monkeypatch):
     """It stays failed where nothing is there, without another line, and no later start asks again."""
     asked = []
     monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
@@ -546,7 +564,7 @@ def test_abandoned_attempt_is_asked_about_once(rig, monkeypatch):
     assert (world.statuses(), len(world.said("scan_failed"))) == (["failed"], 1)
 
 
-def test_each_abandoned_attempt_is_asked_about_by_one_start(rig):
+def test_each_unsettled_attempt_is_asked_about_by_one_start(rig):
     """Two of them, of which one start had no answer to ask for, and the one that was cut off."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=HOUR, n=4)
@@ -562,7 +580,7 @@ def test_each_abandoned_attempt_is_asked_about_by_one_start(rig):
     assert len(world.said("scan_recovered")) == 2
 
 
-def test_question_about_an_abandoned_attempt_that_hangs_is_not_repeated(rig):
+def test_question_about_an_unsettled_attempt_that_hangs_is_not_repeated(rig):
     """Else each start would hang."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=2 * HOUR, n=2)
@@ -596,7 +614,7 @@ ABANDONMENTS = [
 
 @pytest.mark.parametrize(("abandon", "statuses", "state"), ABANDONMENTS)
 @pytest.mark.parametrize("off", [5 * SECOND, 30 * MINUTE])
-def test_abandoned_attempt_is_asked_about_whatever_its_record_says(rig, abandon, statuses, state, off):
+def test_unsettled_attempt_is_asked_about_whatever_its_record_says(rig, abandon, statuses, state, off):
     """At a stop, or after a cancellation, within its grace period or after it; no slot is taken twice."""
     world = rig(stall_timeout=5 * MINUTE)
     world.define(every=HOUR, n=2)
@@ -614,7 +632,7 @@ def test_abandoned_attempt_is_asked_about_whatever_its_record_says(rig, abandon,
 
 
 @pytest.mark.parametrize(("abandon", "_", "state"), ABANDONMENTS)
-def test_abandoned_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatch, abandon, _, state):
+def test_unsettled_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatch, abandon, _, state):
     """It stays interrupted, or is attempted again, as if nobody had asked."""
     asked = []
     monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))

@@ -50,9 +50,9 @@ REOPENABLE = {S.SCHEDULED: skipped(timelapse(), at(2)), S.COMPLETED: skipped(tim
 
 def test_slot_that_was_skipped_while_its_disk_was_away_can_be_whole_after_all():
     """The fold follows it: whether an attempt is still to be asked about is no matter of what its slot counted as."""
-    waiting = timelapse(scan_retries=1).begin(at(0), "b").rig_not_ready(ABSENT, is_open=True)
+    waiting = timelapse(scan_retries=1).begin(at(0), "b").rig_not_ready(ABSENT, is_unsettled=True)
     late = skipped(waiting, at(0, 300))
-    values = [waiting, late, late.succeed_after_all(0, at(0, 400), 3)]
+    values = [waiting, late, late.succeed_after_all(0, at(0, 400), 3, at(0, 30))]
     fold = EventFold()
     for value in values:
         fold.follow(value)

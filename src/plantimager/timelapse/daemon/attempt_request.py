@@ -46,9 +46,9 @@ def request_of(
     )
 
 
-def is_open_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
+def is_unsettled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
     """Whether a request is for an attempt that is recorded as ended, and whose dataset may be whole all the same."""
-    if timelapse is None or timelapse.id != request.timelapse_id or request.index not in timelapse.abandoned:
+    if timelapse is None or timelapse.id != request.timelapse_id or request.index not in timelapse.unsettled:
         return False
     return timelapse.records[request.index].attempt == request.attempt
 

@@ -31,7 +31,6 @@ from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.daemon.loop import Loop
 from plantimager.timelapse.daemon.manual_hold import ManualHold
 from plantimager.timelapse.daemon.manual_intake import ManualIntake
-from plantimager.timelapse.daemon.open_attempts import OpenAttempts
 from plantimager.timelapse.daemon.phases import Lifecycle
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
@@ -50,6 +49,7 @@ from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.daemon.stored_files import StoredFiles
+from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
 from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
@@ -165,7 +165,7 @@ class Daemon:
         scheduler = WallClockScheduler(clock, turn=lambda wake: loop.turn(wake))  # noqa: PLW0108 - made below
 
         power, probe, supervisor = RigPower(common), DatasetProbe(common), CallSupervisor(common)
-        attempts = OpenAttempts(common, probe)
+        attempts = UnsettledAttempts(common, probe)
         slots = SlotRunner(common, scheduler, power, supervisor, probe, attempts)
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe)

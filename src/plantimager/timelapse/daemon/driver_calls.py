@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.side_writes import name_thread
+from plantimager.timelapse.datasets.contents import last_change
 from plantimager.timelapse.datasets.syncing import make_group_directory
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.base import Call, EventMonitor, ScannerDriver
@@ -63,6 +64,8 @@ class CallOutcome(Struct, frozen=True):
     answer: Answer | None = None
     delay: timedelta = timedelta(0)
     """That of its monitor."""
+    finished_at: datetime | None = None
+    """When the dataset was finished that a `recover` has found; ``None`` where that isn't known."""
 
 
 class CallMonitor(EventMonitor):
@@ -173,7 +176,10 @@ def _make_call(
             return CallOutcome(call, answer=monitor.manual.run(driver, monitor))
         if call is Call.RECOVER and request is not None:
             found = driver.recover(request)
-            return CallOutcome(call, request, None if found is None else _check_result(call, found))
+            if found is None:
+                return CallOutcome(call, request)
+            result, finished_at = _check_result(call, found), last_change(request.dataset_dir)
+            return CallOutcome(call, request, result, finished_at=finished_at)
         {Call.PREPARE: driver.prepare, Call.STANDBY: driver.standby, Call.CLOSE: driver.close}[call]()
     except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; the loop judges it
         return CallOutcome(call, request, problem=bound_error(problem), delay=delay)

@@ -1,7 +1,7 @@
 """The resume: what a start makes of the store that it finds.
 
-First the driver is asked what became of the attempt that was cut off, and of those that failed because their call was
-abandoned: their datasets may be whole. Where their disk isn't there, `SlotRunner` asks as soon as it is. Then the
+First the driver is asked what became of the attempt that was cut off, and of those that are unsettled: their datasets
+may be whole. Where their disk isn't there, `UnsettledAttempts` asks as soon as it is. Then the
 daemon is ready. After that the slots that are late by now are skipped, in one pass and one save, for which no start
 waits. Where the daemon is killed in between, the next start finds the same store.
 """
@@ -99,7 +99,7 @@ class Resume:
         self._probe.find_place(before)
         is_running = before.state is TimeLapseState.RUNNING
         found = _Found(before, before)
-        slots = [*([before.next_idx] if is_running else []), *before.abandoned]
+        slots = [*([before.next_idx] if is_running else []), *before.unsettled]
         place = self._probe.examine() if slots else None
         if place is not None and not place.is_away:
             # Of a directory that doesn't answer the driver may know more; but "no" is final for those that were closed.
@@ -107,7 +107,7 @@ class Resume:
                 if found.hung is None:  # else the next start asks about those behind it
                     found = self._ask(found, slot)
         elif is_running:  # the driver would look in the wrong directory: the next start asks
-            found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_abandoned=True))
+            found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
         return found
 
     def _describe_cut(self) -> str:
@@ -122,15 +122,18 @@ class Resume:
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
-            succeed = before.succeed if is_running else partial(before.succeed_after_all, slot)
-            taken = succeed(self._clock.now(), outcome.result.pictures)
+            now, pictures, end = self._clock.now(), outcome.result.pictures, outcome.finished_at
+            if is_running:
+                taken = before.succeed(before.records[slot].end_of_attempt(end, now), pictures)
+            else:
+                taken = before.succeed_after_all(slot, now, pictures, end)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        is_open = hung is None and self._probe.examine().why is not None  # then no is no answer
+        is_unsettled = hung is None and self._probe.examine().why is not None  # then no is no answer
         if is_running:
-            cut = before.interrupt(None, self._describe_cut(), is_abandoned=is_open)
+            cut = before.interrupt(None, self._describe_cut(), is_unsettled=is_unsettled)
             return replace(found, settled=cut, hung=hung)
-        return found if is_open else replace(found, settled=before.settle_abandoned(slot), hung=hung)
+        return found if is_unsettled else replace(found, settled=before.settle(slot), hung=hung)
 
     def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
         """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""

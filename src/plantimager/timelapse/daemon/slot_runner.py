@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
-    from plantimager.timelapse.daemon.open_attempts import OpenAttempts
     from plantimager.timelapse.daemon.rig_power import RigPower
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
+    from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.scan.request import ScanRequest
 
@@ -47,7 +47,7 @@ class SlotRunner:
         power: RigPower,
         supervisor: CallSupervisor,
         probe: DatasetProbe,
-        attempts: OpenAttempts,
+        attempts: UnsettledAttempts,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._rig, self._hold = common.rig, common.hold
@@ -83,13 +83,13 @@ class SlotRunner:
         if not self._rig.is_ready:
             self.planner.plan()
             return
-        is_open = slot in timelapse.abandoned
-        if is_open or self._probe.is_away:
+        is_unsettled = slot in timelapse.unsettled
+        if is_unsettled or self._probe.is_away:
             self._rig.doubt_power()  # so that it is prepared once more, and the disk looked at, before the next try
-        if self._probe.is_away or (is_open and self._probe.trouble is not None):
+        if self._probe.is_away or (is_unsettled and self._probe.trouble is not None):
             self._wait_for_rig(timelapse, ScannerNotReady(self._probe.trouble), now)
             return
-        if is_open:
+        if is_unsettled:
             self.planner.plan()  # the driver is asked before the rig is prepared
             return
         circumstances = Circumstances(is_repeated=self.planner.has_begun)
@@ -176,13 +176,13 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_open = not self._probe.is_within_reach()  # as below; the next start asks
-            ended = timelapse.interrupt(now, "the service was stopped", is_abandoned=is_open)
+            is_unsettled = not self._probe.is_within_reach()  # as below; the next start asks
+            ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
             self._probe.look()  # its disk may have been pulled: then it may be whole, and another one may not
-            now, is_open = self._clock.now(), self._probe.trouble is not None
-            ended = timelapse.fail_attempt(now, failure, is_open=is_open)
+            now, is_unsettled = self._clock.now(), self._probe.trouble is not None
+            ended = timelapse.fail_attempt(now, failure, is_unsettled=is_unsettled)
             if ended.state is TimeLapseState.RUNNING:
                 given_up = self._attempt_again(timelapse, ended, failure, now)
                 if given_up is None:
@@ -201,23 +201,23 @@ class SlotRunner:
         self, timelapse: TimeLapse, again: TimeLapse, failure: Exception, now: datetime
     ) -> TimeLapse | None:
         """Make the next attempt, now or when the rig is ready; return the value of a slot that is failed instead."""
-        why, is_open = self._probe.trouble, self._probe.trouble is not None
-        if self._rig.is_ready and not is_open:
+        why, is_unsettled = self._probe.trouble, self._probe.trouble is not None
+        if self._rig.is_ready and not is_unsettled:
             self._begin_attempt(again, now, Circumstances(problem=failure))
             return None
         if now > timelapse.latest_start(timelapse.next_idx):
-            return timelapse.fail_attempt(now, failure, give_up=True, is_open=is_open)
+            return timelapse.fail_attempt(now, failure, give_up=True, is_unsettled=is_unsettled)
         why = why or "the rig gets ready once more"  # as a driver that was replaced meanwhile
-        waiting = timelapse if is_open else again
-        self._wait_for_rig(waiting, ScannerNotReady(f"{failure}; {why}"), now, is_open=is_open)
+        waiting = timelapse if is_unsettled else again
+        self._wait_for_rig(waiting, ScannerNotReady(f"{failure}; {why}"), now, is_unsettled=is_unsettled)
         return None
 
     def _wait_for_rig(
-        self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime, *, is_open: bool = False
+        self, timelapse: TimeLapse, problem: ScannerNotReady, now: datetime, *, is_unsettled: bool = False
     ) -> None:
         """Have the rig asked again within the grace period of the slot; no attempt is used."""
         circumstances = Circumstances(problem=problem, is_repeated=self.planner.is_waiting_for_rig)
-        waiting, is_begun = timelapse.rig_not_ready(problem, is_open=is_open), self._keeper.is_scanning
+        waiting, is_begun = timelapse.rig_not_ready(problem, is_unsettled=is_unsettled), self._keeper.is_scanning
         judged = self.planner.judge(waiting, now)
         if judged.current != timelapse.current or judged is not waiting:  # the same answer once more is no news
             self._keeper.commit(judged, now, circumstances)

@@ -106,5 +106,5 @@ def record_stop(keeper: StoreKeeper, now: datetime) -> None:
         return
     if timelapse.state is TimeLapseState.RUNNING:
         why = "the service was stopped, and the driver did not stop in time"
-        timelapse = timelapse.interrupt(now, why, is_abandoned=True)
+        timelapse = timelapse.interrupt(now, why, is_unsettled=True)
     keeper.commit(timelapse, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +72,15 @@ def dataset_files(directory: Path) -> Iterator[Path]:
 def total_bytes(directory: Path) -> int:
     """Return the size of all files of a dataset together."""
     return sum(path.lstat().st_size for path in dataset_files(directory))
+
+
+def last_change(directory: Path) -> datetime | None:
+    """Return when the last file of a dataset was written; ``None`` where that can't be known."""
+    try:
+        newest = max((path.lstat().st_mtime for path in dataset_files(directory)), default=None)
+        return None if newest is None else datetime.fromtimestamp(newest, UTC)
+    except (OSError, OverflowError, ValueError):  # a program may have given its files any time
+        return None
 
 
 def has_all_bytes(directory: Path, receipt: Mapping[str, object]) -> bool:

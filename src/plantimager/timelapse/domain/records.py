@@ -20,6 +20,9 @@ MAX_TEXT_BYTES: Final = 500
 MAX_REPEATED_TEXT_BYTES: Final = 80
 """Bytes of a text that stands in the records of many slots: a hundred thousand of them must still fit a store."""
 
+FILE_TIME_ERROR: Final = timedelta(seconds=2)
+"""How much earlier than it was written a file system may say that a file was: FAT counts in two seconds."""
+
 MANY_SLOTS: Final = 10_000
 """Slots from which on even the errors of single slots are cut to `MAX_REPEATED_TEXT_BYTES`."""
 
@@ -45,7 +48,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
     """Why the attempt before this one failed, once a later one succeeded."""
     pictures: int | None = None
     boot_id: str | None = None
-    """The machine's boot during which the attempt began that is running, or was abandoned."""
+    """The machine's boot during which the attempt began that is running or unsettled."""
     unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that this program doesn't know."""
 
@@ -54,6 +57,11 @@ class SlotRecord(Struct, frozen=True, gc=False):
         """Why the slot was not taken, where that was the daemon's own decision."""
         kind = self.error.get("type") if isinstance(self.error, dict) else None
         return _REASONS.get(kind) if isinstance(kind, str) else None
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the attempt counts as ended while its dataset may be whole: the driver is still to be asked."""
+        return self.boot_id is not None and self.status is not RecordStatus.RUNNING
 
     @property
     def error_text(self) -> str:
@@ -77,6 +85,13 @@ class SlotRecord(Struct, frozen=True, gc=False):
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+    def end_of_attempt(self, at: datetime | None, now: datetime) -> datetime | None:
+        """Return the end of the last attempt: ``at`` if it can have ended then, else what is on record, if anything."""
+        began = self.started_at
+        if at is None or began is None or not began - FILE_TIME_ERROR <= at <= now:
+            return self.finished_at
+        return max(at, began)
 
     @property
     def may_reopen(self) -> bool:

@@ -105,9 +105,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.next_idx if self.state is TimeLapseState.RUNNING else max(self.next_idx - 1, 0)
 
     @cached_property
-    def abandoned(self) -> list[int]:
-        """The slots whose attempt counts as ended, but whose dataset may be whole: the driver is still to be asked."""
-        return sorted(r.slot for r in self.records.values() if r.status is not RecordStatus.RUNNING and r.boot_id)
+    def unsettled(self) -> list[int]:
+        """The slots whose last attempt is unsettled."""
+        return sorted(record.slot for record in self.records.values() if record.is_unsettled)
 
     @cached_property
     def tally(self) -> Tally:
@@ -189,8 +189,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
 
-    def succeed(self, at: datetime, pictures: int | None = None) -> TimeLapse:
-        """Return the value after *scan ok*: the slot is taken."""
+    def succeed(self, at: datetime | None, pictures: int | None = None) -> TimeLapse:
+        """Return the value after *scan ok*: the slot is taken; it isn't always known when (``None``)."""
         record = self._running(Trigger.SCAN_OK)
         done = replace(
             record,
@@ -204,12 +204,12 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._close([done], Trigger.SCAN_OK)
 
     def fail_attempt(
-        self, at: datetime, problem: Exception, *, give_up: bool = False, is_open: bool = False
+        self, at: datetime, problem: Exception, *, give_up: bool = False, is_unsettled: bool = False
     ) -> TimeLapse:
         """Return the value after *attempt failed*: the next attempt runs, or the slot is failed.
 
         A slot is attempted again while ``scan_retries`` allow it and the next slot isn't due yet; never with
-        ``give_up``. A failed slot ends the timelapse under ``fail_timelapse``. ``is_open``: its dataset may be whole.
+        ``give_up``. A failed slot ends the timelapse under ``fail_timelapse``. ``is_unsettled``: it may be whole.
         """
         record = self._running(Trigger.ATTEMPT_FAILED)
         error = error_of(problem, self.n_slots)
@@ -218,18 +218,18 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         if has_retries and not give_up and not self._is_due(following, at):
             again = replace(record, attempt=record.attempt + 1, started_at=at, error=error)
             return self._with(Trigger.ATTEMPT_FAILED, TimeLapseState.RUNNING, records=self._and(again))
-        is_open |= isinstance(problem, DriverStalled) and problem.abandoned
-        boot_id = record.boot_id if is_open else None
+        is_unsettled |= isinstance(problem, DriverStalled) and problem.abandoned
+        boot_id = record.boot_id if is_unsettled else None
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=boot_id)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
             return self._close([done], Trigger.EXHAUSTED)
         ending = Ending(at, "timelapsed", _failed_by(record.slot))
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
-    def rig_not_ready(self, problem: Exception, *, is_open: bool = False) -> TimeLapse:
-        """Return the value after *rig not ready*: the next slot waits, no attempt was used but one that ``is_open``."""
+    def rig_not_ready(self, problem: Exception, *, is_unsettled: bool = False) -> TimeLapse:
+        """Return the value after *rig not ready*: the next slot waits; no attempt was used but one ``is_unsettled``."""
         check_transition(self.state, Trigger.RIG_NOT_READY)
-        before, is_undone = self._record(self.next_idx), self.state is TimeLapseState.RUNNING and not is_open
+        before, is_undone = self._record(self.next_idx), self.state is TimeLapseState.RUNNING and not is_unsettled
         waiting = replace(
             before,
             status=RecordStatus.PENDING,
@@ -241,10 +241,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.RIG_NOT_READY, TimeLapseState.SCHEDULED, records=self._and(waiting))
 
-    def interrupt(self, at: datetime | None, why: str, *, is_abandoned: bool = False) -> TimeLapse:
+    def interrupt(self, at: datetime | None, why: str, *, is_unsettled: bool = False) -> TimeLapse:
         """Return the value after *interrupted*: the attempt was cut off ``at``, or at an unknown time (``None``).
 
-        The slot stays next; `skip_late_slots` closes it after its grace period. ``is_abandoned``: its call is open.
+        The slot stays next; `skip_late_slots` closes it after its grace period. ``is_unsettled``: it may be whole.
         """
         record = self._running(Trigger.INTERRUPTED)
         cut = replace(
@@ -253,7 +253,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             finished_at=at,
             error={"type": RecordStatus.INTERRUPTED.value, "msg": why},
             interruptions=record.interruptions + 1,
-            boot_id=record.boot_id if is_abandoned else None,
+            boot_id=record.boot_id if is_unsettled else None,
         )
         return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
@@ -282,7 +282,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._close(close_late(self.records, late, names, errors), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
-        """Return the value after *cancelled*: the running slot is interrupted, its call open; the rest is skipped."""
+        """Return the value after *cancelled*: the running slot is interrupted and unsettled; the rest is skipped."""
         check_transition(self.state, Trigger.CANCELLED)
         ending = Ending(at, storable_text(who), storable_text(why))
         cut = []
@@ -292,18 +292,17 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             cut = [replace(running, status=RecordStatus.INTERRUPTED, finished_at=at, error=error)]
         return self._end(TimeLapseState.CANCELLED, Trigger.CANCELLED, cut, ending, Reason.CANCELLED)
 
-    def succeed_after_all(
-        self, slot: int, at: datetime, pictures: int | None, end: datetime | None = None
-    ) -> TimeLapse:
+    def succeed_after_all(self, slot: int, at: datetime, pictures: int | None, end: datetime | None) -> TimeLapse:
         """Return the value after *scan is whole after all*: its slot is taken.
 
         A timelapse that has ended stays so, unless it had ended because this slot failed: then it goes on with the
-        slots that are, by the clock as it is now, in the future or within their grace period. Without an ``end`` of the
-        attempt the recorded one stays.
+        slots that are, by the clock as it is now, in the future or within their grace period. ``end`` is when the
+        dataset was finished.
         """
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
-        taken = replace(self._record(slot), status=RecordStatus.SUCCEEDED, pictures=pictures, error=None, boot_id=None)
-        taken = taken if end is None else replace(taken, finished_at=end)
+        record = self._record(slot)
+        changes: dict[str, Any] = {"pictures": pictures, "finished_at": record.end_of_attempt(end, at)}
+        taken = replace(record, status=RecordStatus.SUCCEEDED, **changes, error=None, boot_id=None)
         if slot == self.next_idx:
             return self._close([taken], Trigger.WHOLE_AFTER_ALL)
         records = self._and(taken)
@@ -313,10 +312,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         skipped = (record.slot for record in records.values() if record.reason is Reason.TIMELAPSE_FAILED)
         reopened = {later for later in skipped if times[later] >= in_time}
         state = TimeLapseState.SCHEDULED if reopened else TimeLapseState.COMPLETED
-        changes = {"records": reopen(records, reopened), "next_idx": min(reopened, default=self.n_slots)}
-        return self._with(Trigger.WHOLE_AFTER_ALL, state, **changes, ending=None)
+        values = {"records": reopen(records, reopened), "next_idx": min(reopened, default=self.n_slots)}
+        return self._with(Trigger.WHOLE_AFTER_ALL, state, **values, ending=None)
 
-    def settle_abandoned(self, slot: int) -> TimeLapse:
+    def settle(self, slot: int) -> TimeLapse:
         """Return the value in which an attempt stays as it is recorded, and nobody asks about it any more."""
         return replace(self, records=self._and(replace(self.records[slot], boot_id=None)))
 

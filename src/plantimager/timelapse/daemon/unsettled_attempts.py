@@ -1,7 +1,8 @@
 """Attempts that count as ended while their dataset may be whole: when the driver is asked about them, and its answers.
 
-An attempt is left open where the datasets' disk was away at its end. No question holds up a slot: one about an earlier
-slot is put while the rig is free, not shortly before the next slot, and gives way to whatever the rig is needed for.
+An attempt is left unsettled where its call was abandoned, or the datasets' disk was away at its end. No question holds
+up a slot: one about an earlier slot is put while the rig is free, not shortly before the next slot, and gives way to
+whatever the rig is needed for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.daemon.attempt_request import is_open_attempt, request_of
+from plantimager.timelapse.daemon.attempt_request import is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -33,8 +34,8 @@ LONGEST_PAUSE: Final = timedelta(minutes=30)
 the one before. No kernel tells of every disk that comes back, such as another computer's."""
 
 
-class OpenAttempts:
-    """Asks the driver about open attempts, and records its answers. Loop thread."""
+class UnsettledAttempts:
+    """Asks the driver about unsettled attempts, and records its answers. Loop thread."""
 
     def __init__(self, common: Common, probe: DatasetProbe) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
@@ -53,12 +54,12 @@ class OpenAttempts:
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
-        """Ask about the slot that is to be taken, unless its disk is away; return whether it is open.
+        """Ask about the slot that is to be taken, unless its disk is away; return whether it does.
 
         It waits for the answer, since it must not be taken twice.
         """
         timelapse = self._keeper.timelapse
-        if timelapse is None or self._probe.trouble is not None or slot not in timelapse.abandoned:
+        if timelapse is None or self._probe.trouble is not None or slot not in timelapse.unsettled:
             return False
         self._rig.recover(self.request_of(timelapse, slot))
         return True
@@ -73,7 +74,7 @@ class OpenAttempts:
             return None
         if monitor is not None and monitor.call is Call.RECOVER:
             return self._watch_question(timelapse, monitor)
-        earlier = [slot for slot in timelapse.abandoned if slot != timelapse.next_idx]
+        earlier = [slot for slot in timelapse.unsettled if slot != timelapse.next_idx]
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
@@ -127,17 +128,17 @@ class OpenAttempts:
             return
         if outcome.problem is not None:
             log_trouble(outcome)
-        self.settle(request, outcome.result)
+        self.settle(request, outcome.result, outcome.finished_at)
 
-    def settle(self, request: ScanRequest, result: ScanResult | None, ended_at: datetime | None = None) -> None:
+    def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
         """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
         is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
-        if timelapse is None or not is_open_attempt(timelapse, request):
+        if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
             if is_within_reach:
-                self._keeper.commit(timelapse.settle_abandoned(request.index), now)
+                self._keeper.commit(timelapse.settle(request.index), now)
             return
-        taken = timelapse.succeed_after_all(request.index, now, result.pictures, ended_at)
+        taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)
         is_found = timelapse.state is not TimeLapseState.CANCELLED
         self._keeper.commit(taken, now, Circumstances(note=result.note, is_found=is_found))

@@ -75,7 +75,7 @@ def test_service_that_stops_breaks_the_question_off_and_the_next_start_asks(pull
     world = pulled(n=2)
     world.slow = {Call.RECOVER: HOUR}
     world.live((HOUR + 5 * SECOND, pull(MINUTE)), (HOUR + 10 * MINUTE, Life.stop))
-    assert (world.statuses(), world.stored().abandoned) == (["failed"], [0])
+    assert (world.statuses(), world.stored().unsettled) == (["failed"], [0])
     assert world.truth < world.lives[0].looked_at + 10 * MINUTE
     world.slow = {}
     world.live((MINUTE, Life.kill), off=5 * SECOND)
