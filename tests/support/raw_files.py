@@ -61,19 +61,23 @@ def _directory(order: str, *entries: tuple[int, int, int, int]) -> bytes:
     return struct.pack(f"{order}H", len(entries)) + packed + bytes(4)
 
 
-def deep_tiff(samples: int = 3, bits: int = 16, *, order: str = "<") -> bytes:
-    """Return a TIFF of 4 × 3 pixels of so many samples, of 8 or 16 bits: three are colours, a fourth has no meaning."""
+def deep_tiff(samples: int = 3, bits: int = 16, *, order: str = "<", is_planar: bool = False) -> bytes:
+    """Return a TIFF of 4 × 3 pixels of so many samples, of up to 16 bits: three are colours, a fourth has no meaning.
+
+    ``is_planar`` is one colour after the other.
+    """
     width, height = 4, 3
     values = [number * 997 % (1 << bits) for number in range(width * height * samples)]
     pixels = struct.pack(f"{order}{len(values)}{'B' if bits == 8 else 'H'}", *values)
-    extra = [(338, _SHORT, 1, 0)] if samples == 4 else []
+    extra = [(284, _SHORT, 1, 2)] if is_planar else []
+    extra += [(338, _SHORT, 1, 0)] if samples == 4 else []
     at_bits = 8 + 2 + 12 * (9 + len(extra)) + 4
     entries = [
         (256, _LONG, 1, width),
         (257, _LONG, 1, height),
-        (258, _SHORT, samples, at_bits),
+        (258, _SHORT, samples, at_bits if samples > 2 else bits),
         (259, _SHORT, 1, 1),
-        (262, _SHORT, 1, 2),
+        (262, _SHORT, 1, 2 if samples > 2 else 1),
         (273, _LONG, 1, at_bits + 2 * samples),
         (277, _SHORT, 1, samples),
         (278, _LONG, 1, height),

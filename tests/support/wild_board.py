@@ -32,7 +32,7 @@ from plantimager.timelapse.drivers.gantry.options import ArmOptions
 from plantimager.timelapse.drivers.gantry.port import SerialLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
 BYTE_TIME = 10 / 115_200
@@ -93,9 +93,11 @@ def unescaped(text: bytes) -> str:
 class VirtualLine:
     """A stand-in for `serial.Serial`, with the board, its mishaps and the time."""
 
-    def __init__(self, sheet: Sheet, *, slow: bool = False, dialect: Dialect = DIALECTS["grbl"]) -> None:
+    def __init__(
+        self, sheet: Sheet, *, slow: bool = False, dialect: Dialect = DIALECTS["grbl"], board: Board | None = None
+    ) -> None:
         self.sheet = sheet
-        self.board = Board({**SETTINGS, 22: "1" if sheet.homing else "0"}, fault=sheet.fault, dialect=dialect)
+        self.board = board or Board({**SETTINGS, 22: "1" if sheet.homing else "0"}, fault=sheet.fault, dialect=dialect)
         self.damage: Callable[[str, int, str], str] = lambda _direction, _number, byte: byte
         """What becomes of a byte ``"to"`` or ``"from"`` the board, by its number."""
         self.passed = {"to": 0, "from": 0}
@@ -216,16 +218,23 @@ def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
 
 
 @contextlib.contextmanager
-def wild_arm(sheet: Sheet, *, dialect: Dialect = DIALECTS["grbl"]) -> Iterator[tuple[Arm, VirtualLine]]:
-    """Return an arm whose board has the mishaps of a sheet."""
-    line = VirtualLine(sheet, dialect=dialect)
-    expected = {number: float(SETTINGS[number]) for number in dialect.unlisted if number in board_settings.MEANINGS}
+def wild_arm(
+    sheet: Sheet, *, dialect: Dialect = DIALECTS["grbl"], board: Board | None = None, expected: Iterable[int] = ()
+) -> Iterator[tuple[Arm, VirtualLine]]:
+    """Return an arm whose board has the mishaps of a sheet.
+
+    It is one of a ``dialect``, or a ``board``; the options have the settings that the dialect doesn't list, and those
+    that are ``expected``.
+    """
+    line = VirtualLine(sheet, dialect=dialect, board=board)
+    known = board_settings.MEANINGS.keys() & {*dialect.unlisted, *expected}
+    settings = {number: float(SETTINGS[number]) for number in known}
     with (
         patch.object(port, "Port", line.open),
         patch.object(protocol, "Deadline", line.deadline),
         patch.object(arm, "Deadline", line.deadline),
     ):
-        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=expected))
+        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=settings))
         try:
             yield made, line
         finally:

@@ -200,6 +200,16 @@ def test_v4l2_keeps_the_bits_of_a_frame(tmp_path, monkeypatch):
         assert (image.mode, image.convert("F").getextrema()) == ("I;16", (0.0, float(deep.max())))
 
 
+def test_v4l2_keeps_16_bits_that_opencv_would_reduce(stand_ins, camera):
+    """A camera of that pixel format is set to give them; only who asks for 8 of them gets a JPEG."""
+    top = camera("v4l2", device="rtsp://stand-in/Y16", skip=0)
+    with Image.open(io.BytesIO(take(top, exposure(encoding="tiff")))) as image:
+        assert (image.mode, image.getpixel((0, 0))) == ("I;16", 0x1234)
+    with pytest.raises(CameraFault, match=r'too many bits a pixel for a JPEG .*; write encoding = "tiff"'):
+        take(top, exposure())
+    assert format_and_size(take(top, exposure(convert_rgb=1))) == ("JPEG", (64, 48))
+
+
 def test_v4l2_drops_frames_from_before_the_request(stand_ins, camera):
     """Those that the kernel had buffered while the arm moved, however few frames the options skip."""
     picture = take(camera("v4l2", device="rtsp://stand-in", skip=0), exposure(encoding="png"))

@@ -1,4 +1,7 @@
-"""A stand-in for OpenCV over a video device: four frames that the kernel filled before the request are buffered."""
+"""A stand-in for OpenCV over a video device: four frames that the kernel filled before the request are buffered.
+
+A device with Y16 in its name has pixels of 16 bits, of which OpenCV gives the upper 8, unless it is told not to.
+"""
 
 import io
 import time
@@ -6,18 +9,22 @@ from types import SimpleNamespace
 
 from PIL import Image
 
-CAP_PROP_POS_MSEC, CAP_PROP_FRAME_WIDTH, CAP_PROP_FRAME_HEIGHT = 0, 3, 4
+CAP_PROP_POS_MSEC, CAP_PROP_FRAME_WIDTH, CAP_PROP_FRAME_HEIGHT, CAP_PROP_FOURCC, CAP_PROP_CONVERT_RGB = 0, 3, 4, 6, 16
 BUFFERED = 4
+DEEP = 0x1234
 
 
 class Frame(str):
     __slots__ = ()
-    dtype = SimpleNamespace(itemsize=1)
+
+    @property
+    def dtype(self):
+        return SimpleNamespace(itemsize=2 if self == "deep" else 1)
 
 
 class VideoCapture:
     def __init__(self, source):
-        self._grabbed = 0
+        self._grabbed, self._is_deep, self._converts = 0, "Y16" in source, True
         self._opened = time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def isOpened(self):  # noqa: N802 - its own name
@@ -27,9 +34,13 @@ class VideoCapture:
         return "V4L2"
 
     def set(self, number, value):
+        if number == CAP_PROP_CONVERT_RGB:
+            self._converts = bool(value)
         return True
 
     def get(self, number):
+        if number == CAP_PROP_FOURCC:
+            return float(int.from_bytes(b"Y16 " if self._is_deep else b"MJPG", "little"))
         stale = self._grabbed <= BUFFERED
         return 1000 * (self._opened if stale else time.clock_gettime(time.CLOCK_MONOTONIC))
 
@@ -38,6 +49,8 @@ class VideoCapture:
         return True
 
     def retrieve(self):
+        if self._is_deep and not self._converts:
+            return True, Frame("deep")
         return True, Frame("red" if self._grabbed <= BUFFERED else "lime")
 
     def release(self):
@@ -46,5 +59,8 @@ class VideoCapture:
 
 def imencode(suffix, frame):
     file = io.BytesIO()
-    Image.new("RGB", (64, 48), frame).save(file, "PNG")
+    if frame == "deep":
+        Image.new("I;16", (64, 48), DEEP).save(file, "TIFF")
+    else:
+        Image.new("RGB", (64, 48), frame).save(file, "PNG")
     return True, SimpleNamespace(tobytes=file.getvalue)

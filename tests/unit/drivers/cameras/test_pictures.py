@@ -111,6 +111,16 @@ def test_picture_with_too_many_bits_for_a_jpeg_is_refused(mode):
         judge(encode(grey(mode), "TIFF"), exposure())
 
 
+@pytest.mark.parametrize("wanted", [exposure(), exposure(encoding="png"), exposure(2, None, "tiff")])
+def test_picture_that_pillow_misreads_is_refused_where_it_would_be_converted(wanted):
+    """Of a TIFF with 16 bits, one colour after the other, it reads the first colour alone, and that wrongly."""
+    picture = deep_tiff(is_planar=True)
+    with pytest.raises(CameraFault, match="a TIFF file that can't be read"):
+        judge(picture, wanted)
+    assert judge(picture, exposure(encoding="tiff"))[0] == picture
+    assert judge(deep_tiff(bits=8, is_planar=True), exposure(encoding="png"))[0]
+
+
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_picture_with_too_many_bits_for_a_png_is_refused(mode):
     """A PNG has 16 bits."""
@@ -161,6 +171,12 @@ NOISE = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG")
         (b"II*\0 raw", "incomplete or damaged"),
         (b"\xff\xd8\xff\xe0 half", "incomplete or damaged"),
         (NOISE[:1000] + bytes(len(NOISE) - 1000), "the end of its picture is empty; check the camera's card"),
+        (NOISE[:-200] + bytes(200), "its end is missing"),
+        (b"\xff\x0a\0\0", "it gives a JPEG XL file that can't be read"),
+        (deep_tiff(bits=12), "it gives a TIFF file that can't be read; set it to .* of 8 bits a colour"),
+        (deep_tiff(samples=1, bits=14), "it gives a TIFF file that can't be read"),
+        (NOISE.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "it gives a JPEG file that can't be read"),
+        (deep_tiff()[:60], "its beginning makes no sense"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_its_own_words(content, said):
@@ -179,6 +195,23 @@ def test_jpeg_that_is_cut_off_anywhere_is_refused(part, wanted, options):
     judge(whole, wanted)
     with pytest.raises(CameraFault, match="incomplete or damaged"):
         judge(whole[: int(len(whole) * part)], wanted)
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 4}, {"subsampling": 0}])
+@pytest.mark.parametrize("wanted", [exposure(), exposure(64, 48)])
+@pytest.mark.parametrize("tail", [b"\xff\xd9", b"\xff\xd9" + bytes(2048)])
+def test_jpeg_that_lost_bytes_before_its_end_is_refused(options, wanted, tail):
+    """As of a packet that was lost, or a server that ends what it could not read: a decoder paints the rest grey."""
+    whole = encode(Image.effect_noise((640, 480), 100).convert("RGB"), "JPEG", **options)
+    half = len(whole) // 2
+    judge(whole[:-2] + tail, wanted)
+    for damaged in (
+        whole[:half] + tail,
+        whole[:half] + whole[half + 4096 : -2] + tail,
+        whole[: -len(whole) // 50] + tail,
+    ):
+        with pytest.raises(CameraFault, match="incomplete or damaged"):
+            judge(damaged, wanted)
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
+from plantimager.timelapse.drivers.cameras.jpeg_file import BEGINS, segments
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -18,7 +20,7 @@ _MAX_SEGMENT: Final = 65_533
 
 _HEADER: Final = b"Exif\0\0"
 
-_APP0, _APP1, _SCAN_BEGINS, _IMAGE_BEGINS = 0xE0, 0xE1, 0xDA, b"\xff\xd8"
+_APP0, _APP1 = 0xE0, 0xE1
 
 _PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -37,7 +39,7 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
     A TIFF of one upright image that isn't compressed is written again, pixel by pixel the same. Any other picture is
     returned as it is, such as one with 48 bits a pixel, and so is one whose EXIF has no space for them.
     """
-    if not content.startswith((_IMAGE_BEGINS, _PNG_BEGINS, *_TIFF_BEGINS)):
+    if not content.startswith((BEGINS, _PNG_BEGINS, *_TIFF_BEGINS)):
         return content
     with Image.open(io.BytesIO(content)) as image:
         is_tiff, before = image.format == "TIFF", image.getexif()
@@ -94,22 +96,13 @@ def _without_layout(tags: Image.Exif) -> Image.Exif:
 
 def _with_segment(jpeg: bytes, block: bytes) -> bytes:
     """Return a JPEG whose EXIF segment is ``block``. Its other segments, and its image, stay byte by byte."""
-    kept, at = [_IMAGE_BEGINS], 2
-    written = False
+    *before, (scan, _) = segments(jpeg)
+    kept = [
+        jpeg[start:end] for start, end in before if jpeg[start + 1] != _APP1 or jpeg[start + 4 : start + 10] != _HEADER
+    ]
+    jfif = next((number for number, segment in enumerate(kept) if segment[1] != _APP0), len(kept))
     new = struct.pack(">BBH", 0xFF, _APP1, len(block) + 2) + block
-    while jpeg[at + 1] != _SCAN_BEGINS:
-        if jpeg[at + 1] == 0xFF:  # a fill byte
-            at += 1
-            continue
-        (length,) = struct.unpack_from(">H", jpeg, at + 2)
-        segment = jpeg[at : at + 2 + length]
-        if not written and segment[1] != _APP0:  # after JFIF's own, which has to be the first
-            kept.append(new)
-            written = True
-        if not (segment[1] == _APP1 and segment[4:10] == _HEADER):
-            kept.append(segment)
-        at += len(segment)
-    return b"".join([*kept, jpeg[at:]])
+    return b"".join([BEGINS, *kept[:jfif], new, *kept[jfif:], jpeg[scan:]])  # JFIF's own has to be the first
 
 
 def _with_png_chunk(png: bytes, block: bytes) -> bytes:

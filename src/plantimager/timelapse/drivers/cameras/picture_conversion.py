@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault
 from plantimager.timelapse.drivers.cameras.exif import exif_of_picture
@@ -30,6 +31,8 @@ _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
 _OF_A_PNG: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 """Pillow's modes of pictures that a PNG can have; others of 8 bits are those of other colours."""
 
+_PLANAR: Final = 2
+
 _SIXTEEN_BITS: Final = re.compile(";16[BLN]")
 """In Pillow's names of how a file's pixels are stored: 16 bits a colour, in some byte order."""
 
@@ -42,6 +45,12 @@ def lost_bits(image: ImageFile.ImageFile) -> int:
     if image.format == "PPM":  # ("RGB", the largest value)
         return max((args[1].bit_length() - 8 for args in stored if isinstance(args, tuple)), default=0)
     return 8 * any(_SIXTEEN_BITS.search(str(args)) for args in stored)
+
+
+def is_misread(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow takes other pixels from a file than it has: from a TIFF of 16 bits, one colour after the other."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return tags.get(Base.PlanarConfiguration) == _PLANAR and max(tags.get(Base.BitsPerSample, (1,))) > 8
 
 
 def convert(image: Image.Image, size: tuple[int, int], wanted: str, lost: int) -> bytes:

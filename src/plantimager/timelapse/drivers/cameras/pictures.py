@@ -9,11 +9,12 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Final, Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
+from plantimager.timelapse.drivers.cameras import jpeg_file
 from plantimager.timelapse.drivers.cameras.base import CameraFault
-from plantimager.timelapse.drivers.cameras.picture_conversion import PILLOW_NAMES, convert, lost_bits
+from plantimager.timelapse.drivers.cameras.picture_conversion import PILLOW_NAMES, convert, is_misread, lost_bits
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.cameras.base import Exposure
@@ -36,23 +37,30 @@ RAW_BEGINNINGS: Final = {
 OTHER_BEGINNINGS: Final = {
     b"GIF8": "GIF",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
     b"BM": "BMP",
     b"%PDF": "PDF",
     b"RIFF": "WebP or AVI",
     b"\x1f\x8b": "gzip",
     b"PK\3\4": "ZIP",
     b"\x1aE\xdf\xa3": "Matroska",
+    b"\xff\xd8": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
 }
-"""Other files that people's programs write, by their first bytes."""
+"""Files that can't be read, by their first bytes: others that people's programs write, and unusual JPEGs and TIFFs."""
 
 _REDUCED, _SUB_IFDS, _PHOTOMETRIC, _DNG_VERSION, _CFA = 254, 330, 262, 50706, 32803
 """TIFF tags: kind of the first image, further images, its colours; and the value of colours as a sensor has them."""
 
-_PICTURE_BEGINNINGS: Final = (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
-"""Of JPEG, PNG and TIFF."""
+_STRIP_LENGTHS: Final = 279
+"""The TIFF tag that is one of the last in a directory."""
 
-_END: Final = b"\xff\xd9"
-"""Of a JPEG."""
+_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
+
+_PICTURE_BEGINNINGS: Final = (jpeg_file.BEGINS, b"\x89PNG\r\n\x1a\n", *_TIFF_BEGINNINGS)
+"""Of JPEG, PNG and TIFF."""
 
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -77,7 +85,10 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     _refuse_what_is_no_picture(content)
     try:
         # Warnings are of odd EXIF and the like.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=READ) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(jpeg_file.without_padding(content)), formats=READ) as image,
+        ):
             scale = _scale(image.size, exposure)
             wanted = PILLOW_NAMES[exposure.encoding]
             size = (round(image.width * scale), round(image.height * scale))
@@ -92,6 +103,8 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
             facts: dict[str, object] = {"size": list(size), "format": exposure.encoding, "rotation": _rotation(image)}
             if is_as_asked:
                 return content, facts | stored
+            if is_misread(image):
+                raise CameraFault(_describe_other("TIFF"), is_lasting=True)
             if lost:
                 facts["bits_lost"] = lost
             return convert(image, size, wanted, lost), facts
@@ -111,7 +124,7 @@ def is_raw(content: bytes) -> str | None:
             return name
     if content[4:12] == b"ftypcrx ":
         return "CR3"
-    if content[:4] not in (b"II*\0", b"MM\0*"):
+    if content[:4] not in _TIFF_BEGINNINGS:
         return None
     if content[8:10] == b"CR":
         return "CR2"
@@ -154,7 +167,11 @@ def _refuse_what_is_no_picture(content: bytes) -> None:
     if raw is not None:
         cure = "set the camera to JPEG, or to RAW+JPEG, where both are kept (gphoto2: imageformat or imagequality)"
         raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}")
-    if content.startswith(b"\xff\xd8") and content.endswith(_EMPTY_TAIL) and not content.rstrip(b"\0").endswith(_END):
+    if (
+        content.startswith(jpeg_file.BEGINS)
+        and content.endswith(_EMPTY_TAIL)
+        and not content.rstrip(b"\0").endswith(jpeg_file.END)
+    ):
         raise CameraFault("the end of its picture is empty; check the camera's card, and its cable or network")
 
 
@@ -163,16 +180,27 @@ def _describe_unreadable(content: bytes, problem: Exception) -> str:
     text = _text_of(content)
     if text is not None:
         return f"it gives a text and no picture: “{text}”; check the address, its login, and the program"
-    if content.startswith(_PICTURE_BEGINNINGS):
+    is_unknown = isinstance(problem, UnidentifiedImageError)
+    if content.startswith(_PICTURE_BEGINNINGS) and not (is_unknown and _has_whole_header(content)):
         cure = "check its cable or network, and that nothing else writes the file"
-        said = " ".join(str(problem).split())
+        said = "its beginning makes no sense" if is_unknown else " ".join(str(problem).split())
         return f"its picture is incomplete or damaged ({len(content)} bytes: {said}); {cure}"
     name = next((name for start, name in OTHER_BEGINNINGS.items() if content.startswith(start)), None)
     if content[4:8] == b"ftyp":
         name = f"{content[8:12].decode('ascii', 'replace').strip().upper()} (HEIC or video)"
     if name is not None:
-        return f"it gives a {name} file that can't be read; set it to JPEG, PNG or TIFF"
+        return _describe_other(name)
     return f"it gives {len(content)} bytes that are no picture, beginning with {content[:4].hex(' ')}; look at its file"
+
+
+def _describe_other(name: str) -> str:
+    return f"it gives a {name} file that can't be read; set it to JPEG, PNG or TIFF, of 8 bits a colour"
+
+
+def _has_whole_header(content: bytes) -> bool:
+    """Whether all that says of which kind a JPEG or TIFF is is there."""
+    is_tiff = content[:4] in _TIFF_BEGINNINGS
+    return _STRIP_LENGTHS in _first_tags(content) if is_tiff else jpeg_file.has_whole_header(content)
 
 
 def _rotation(image: Image.Image) -> int:

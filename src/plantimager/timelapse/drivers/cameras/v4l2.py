@@ -5,6 +5,9 @@ number are alike there; those in ``by-path`` differ by their socket. Some frames
 webcam delivers those that it buffered while the arm moved, and its exposure takes some to settle. ``config`` of the
 scan configuration holds OpenCV's property names without ``CAP_PROP_``, in lower case:
 ``{ exposure = 157, auto_exposure = 1 }``.
+
+OpenCV reduces pixels of 10 to 16 bits to 8. So a camera that gives such is set to ``convert_rgb = 0``, which leaves
+them as they are, unless ``config`` says otherwise.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 LARGEST: Final = 10_000
 """Pixels of a side that no webcam has: its driver takes the largest size instead."""
 
+DEEP: Final = (b"Y10 ", b"Y12 ", b"Y16 ")
+"""Linux's names of pixel formats with more than 8 bits a pixel."""
+
 MAX_STALE_FRAMES: Final = 30
 """Frames that are dropped at most because they were begun before the request; the kernel buffers four or so."""
 
@@ -55,7 +61,8 @@ class V4l2Camera(CameraDevice):
         """Set the properties that have changed, drop the frames that were begun before, and take one."""
         self._encoding = exposure.encoding
         size = {"frame_width": exposure.width or LARGEST, "frame_height": exposure.height or LARGEST}
-        for name, value in {**size, **exposure.config}.items():
+        depth = {"convert_rgb": 0} if self._gives_more_bits() else {}
+        for name, value in {**size, **depth, **exposure.config}.items():
             if self._applied.get(name) != value:
                 self._set(name, value)
         for _ in range(self.options.get("skip", SKIP)):
@@ -67,6 +74,11 @@ class V4l2Camera(CameraDevice):
             if not self._is_stale(began):
                 break
 
+    def _gives_more_bits(self) -> bool:
+        """Whether the pixel format that OpenCV has chosen is one of those that it reduces."""
+        name = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4]
+        return self._capture.getBackendName() == "V4L2" and name in DEEP
+
     def _is_stale(self, began: float) -> bool:
         """Whether the kernel filled the frame before ``began``; only its own interface dates frames."""
         return self._capture.getBackendName() == "V4L2" and 0 < self._capture.get(cv2.CAP_PROP_POS_MSEC) < began * 1000
@@ -76,7 +88,7 @@ class V4l2Camera(CameraDevice):
         taken, frame = self._capture.retrieve()
         if not taken:
             raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
-        # One of 16 bits (convert_rgb = 0) would be all white as a JPEG: it is judged as it is.
+        # One of 16 bits would be all white as a JPEG: it is judged as it is.
         encoding = self._encoding if frame.dtype.itemsize == 1 else "tiff"
         encoded, picture = cv2.imencode(SUFFIXES[encoding], frame)
         if not encoded:

@@ -110,19 +110,24 @@ class Arm:
         if self.position is not None and not self._stands_as_known():
             self._forget()
         if self.position is None:
-            try:
-                self._connect_and_home(wait)
-            except BoardRestarted:  # a reset, a dip of its supply or a damaged byte; it is up again
-                self._connect_and_home(wait)
+            self._despite_restart(lambda: self._connect_and_home(wait))
+
+    def _despite_restart(self, step: Callable[[], object]) -> None:
+        """Carry out a step, again where the board restarted in it: a reset, a dip of its supply, a damaged byte."""
+        try:
+            with self._forgetting_on_error():
+                step()
+        except BoardRestarted:
+            with self._forgetting_on_error():
+                step()
 
     def _connect_and_home(self, wait: Wait) -> None:
-        with self._forgetting_on_error():
-            grbl = self._connect()
-            if self._options.homing:
-                timeout = timedelta(seconds=self._settings.homing_deadline())
-                self._start_at(grbl, ZERO, grbl.home(timeout, lambda: wait(0)))
-            else:
-                self._believe(grbl)
+        grbl = self._connect()
+        if self._options.homing:
+            timeout = timedelta(seconds=self._settings.homing_deadline())
+            self._start_at(grbl, ZERO, grbl.home(timeout, lambda: wait(0)))
+        else:
+            self._believe(grbl)
 
     def home(self, wait: Wait) -> Position:
         """Home, whether or not the position is known, and return where the arm stands then. Raises as `make_ready`."""
@@ -140,8 +145,7 @@ class Arm:
         """
         if not self._stands_as_known():
             self._forget()
-            with self._forgetting_on_error():
-                self._connect()
+            self._despite_restart(self._connect)
         firmware = self._grbl.firmware if self._grbl is not None else ""
         where = "not homed yet" if self.position is None else f"standing at {format_position(self.position)}"
         return f"{firmware or 'a board without a name'} on {self._options.port or find_usb(self._options.usb)}, {where}"
@@ -180,6 +184,9 @@ class Arm:
         machine = status.machine
         if machine is None:
             raise GantryFault("without homing the board must report machine positions; set $10=1")
+        if status.state == "Alarm" and self._settings.values.get(22):
+            cure = "set $22=0, or leave homing = false out of [drivers.grbl]"
+            raise GantryFault(f"the board is locked until it has homed ($22=1), but homing = false; {cure}")
         if self._tracker.is_lost or status.state == "Alarm" or self._tracker.has_restarted(machine):
             self._tracker.lose()
             raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_CURE_BY_HAND}")
@@ -189,7 +196,7 @@ class Arm:
     def _start_at(self, grbl: Grbl, work: Position, status: Status) -> None:
         """Count from here: the arm stands at ``work``, in work coordinates."""
         if status.state != "Idle":
-            raise GantryFault(f"the board is in state {status.state} after homing; look at its inputs (door, hold)")
+            raise GantryFault(f"the board is in state {status.state} after homing: {_cure_of(status.state)}")
         if status.machine is not None:
             conflict = self._settings.soft_limit_conflict(status.machine, self._tracker.signs, self._options.limits)
             if conflict is not None:
@@ -320,7 +327,7 @@ class Arm:
             if state in _FINAL_STATES:
                 fault = BoardLocked if state == "Alarm" else GantryFault
                 raise fault(
-                    f"the board went into state {state} on the way to {format_position(goal)}: {_FINAL_STATES[state]}"
+                    f"the board went into state {state} on the way to {format_position(goal)}: {_cure_of(state)}"
                 )
             # Close to its arrival it is asked more often, so that no time is lost there.
             interval = POLL_INTERVAL / 10 if state == "Run" and waited >= nearly else POLL_INTERVAL
@@ -382,13 +389,22 @@ class Arm:
 _CURE_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
 """The cure for an arm that can't home."""
 
-_FINAL_STATES: Final = {
+_CURES: Final = {
     "Alarm": "it is locked; `timelapsectl rig home`",
     "Door": "the safety door is open, or its input is; close it",
     "Sleep": "it sleeps; switch it off and on",
     "Check": "it only checks G-code; switch it off and on",
+    "Hold": "look at its hold input",
 }
-"""States that a board doesn't leave by itself, each with its cure."""
+"""Of the states in which nothing moves."""
+
+_FINAL_STATES: Final = frozenset(_CURES) - {"Hold"}
+"""States that a board doesn't leave by itself."""
+
+
+def _cure_of(state: str) -> str:
+    """Return what a person does about a board that is in a state and should not be."""
+    return _CURES.get(state, "see with a terminal what it says")
 
 
 def wait_without_stop(seconds: float) -> bool:

@@ -104,6 +104,10 @@ _ALARM_WORDS: Final = {"hard limit": 1, "soft limit": _SOFT_LIMIT, "abort": 3, "
 _ERROR_WORDS: Final = {"homing": 5, "idle": 8, "lock": 9, "soft limit": 10, "door": 13}
 """What firmwares without numbers write, and the number that has the same cure."""
 
+_UNKNOWN_COMMANDS: Final = (3, 20)
+_UNKNOWN_WORDS: Final = ("statement", "unsupported", "unknown")
+"""The errors of a command that a firmware doesn't have, by number and in words."""
+
 _UNKNOWN_CURE: Final = "look it up in the manual of the board's firmware"
 
 
@@ -115,6 +119,13 @@ def describe_alarm(code: str, where: str = "") -> str:
 def may_be_damaged_line(code: str) -> bool:
     """Whether the alarm is that of a goal outside the soft limits, which a damaged byte may ask for."""
     return int(code) == _SOFT_LIMIT if code.isdecimal() else "soft limit" in code.lower()
+
+
+def is_unknown_command(code: str) -> bool:
+    """Whether the error is that of a command which the firmware doesn't have."""
+    if code.isdecimal():
+        return int(code) in _UNKNOWN_COMMANDS
+    return any(word in code.lower() for word in _UNKNOWN_WORDS)
 
 
 def describe_error(code: str, sent: str) -> str:

@@ -96,6 +96,8 @@ class CommandRefused(GantryFault):
     """The board refused a line."""
 
     def __init__(self, code: str, sent: str) -> None:
+        self.is_unknown = codes.is_unknown_command(code)
+        """Whether the board doesn't know it at all."""
         super().__init__(codes.describe_error(code, sent))
 
 
@@ -167,10 +169,18 @@ class Grbl:
         self._receive_until_quiet(_raise_unasked)
 
     def settings(self) -> BoardSettings:
-        """Return the settings of the board; raises as `command`. A lost digit would make another value of one."""
+        """Return the settings of the board, none where it lists none; raises as `command`.
+
+        A lost digit would make another value of one.
+        """
         before: dict[int, float] | None = None
         for _ in range(MAX_READINGS):
-            values = dict(filter(None, map(read_setting, self.command("$$"))))
+            try:
+                values = dict(filter(None, map(read_setting, self.command("$$"))))
+            except CommandRefused as refusal:
+                if not refusal.is_unknown:
+                    raise
+                return BoardSettings({})
             if values == before:
                 return BoardSettings(values)
             self._repeats += before is not None
@@ -264,7 +274,7 @@ class Grbl:
                 is_over = status.state not in ("Home", "Run")
             elif line:
                 heard.append(line)
-                is_clean = is_clean and is_message(line)
+                is_clean = is_clean and (is_message(line) or line == "$H")  # some boards echo
             if quiet and quiet % PATIENCE == 0:
                 if is_over:
                     return False  # its ok was lost, or the line

@@ -109,6 +109,8 @@ def describe_heard(lines: Iterable[str], *, is_grbl: bool) -> str:
     if not heard:
         return "doesn't answer; check its power, the port and the cable"
     foreign = [line for line in heard if not line.lower().startswith(_TALK) and read_firmware(line) is None]
+    if not is_grbl and set(heard) == {"ok"}:  # a printer's board, too, says that, even to a question for the status
+        foreign = heard
     last = (foreign or heard)[-1][:40]
     if any("\ufffd" in line for line in heard):
         return f"sends noise ({last!r}); check the baud rate, and keep the cable off the motors'"
