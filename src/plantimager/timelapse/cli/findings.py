@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
-    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.faults import Fault
 

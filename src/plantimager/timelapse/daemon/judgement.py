@@ -10,16 +10,18 @@ import os
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import describe_schedule
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
@@ -31,7 +33,9 @@ from plantimager.timelapse.settings.acceptance import (
 )
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, describe_config, inspect_config
 from plantimager.timelapse.settings.definition import parse_definition, read_definition
+from plantimager.timelapse.settings.disk_plan import DiskOutlook, plan_of_definition
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
+from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
@@ -42,10 +46,11 @@ from plantimager.timelapse.support.errors import (
     TimelapsedError,
 )
 from plantimager.timelapse.support.file_system import MOUNTS, is_below
+from plantimager.timelapse.support.needs import needs_of
 from plantimager.timelapse.support.text import format_count, one_line, texts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
@@ -115,25 +120,24 @@ class ServiceJudgement:
             if driver is not None:
                 _close(driver)
                 driver = None
+        if driver is not None:
+            faults = [*_with_unmet(faults, driver)]
         if faults:
             problem = FaultsFound(faults, subject)
         meaning = "" if problem is not None else describe_config(config, self._places.datasets_in(config.datasets))
-        return _as_found(subject, meaning, self._notes(config), problem), config, driver
+        judged = _as_found(subject, meaning, self._notes(config), problem)
+        if config.relay != RelaySettings():
+            unmet = find_unmet(needs_of(config.relay, "relay"), unseen=f", or {UNSEEN}", imports=True)
+            judged["relay"] = [*map(str, unmet)]
+        return judged, config, driver
 
     def _notes(self, config: Config) -> Iterator[str]:
         """Yield what a configuration names and the service can't see, run, write, keep or import."""
-        programs = [*_programs(config.driver_options)]
-        observer = [*(config.observe or ())[:1]]
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):
             yield f"{word} is not there, or {UNSEEN}; put it into /usr/local/bin"
-        for program in dict.fromkeys((*programs, *observer)):
-            try:
-                find_program(program)
-            except ProgramMissing as missing:
-                cost = "" if program in programs else "; scans are taken all the same"
-                if program not in unseen:
-                    yield f"{missing}, or {UNSEEN}{cost}"
+        for fault in find_unmet(needs_of(replace(config, relay=RelaySettings())), unseen=f", or {UNSEEN}"):
+            yield f"{fault}; scans are taken all the same"
         datasets = self._places.datasets_in(config.datasets)
         try:
             refusal = read_within(CALL_TIMEOUT, lambda: write_refusal(datasets))
@@ -145,7 +149,6 @@ class ServiceJudgement:
         if _is_private_tmp(datasets):
             yield f"the service has a /tmp of its own, that goes when it stops, and {datasets} with it; take /srv/scans"
         yield from describe_storage(datasets, self._places.store.parent)
-        yield from _missing_extras(config)
 
     def _judge_own_definition(self, driver: ScannerDriver | None, config: Config) -> Iterator[dict[str, Any]]:
         """Yield what is found in the definition that the service would read, if there is one."""
@@ -159,8 +162,8 @@ class ServiceJudgement:
 
     def _judge(
         self, load: Callable[[], Definition], name: str, driver: ScannerDriver | None, config: Config
-    ) -> tuple[str, list[str]]:
-        """Return what a definition says, and what of it doesn't fit.
+    ) -> tuple[str, list[str], DiskOutlook | None]:
+        """Return what a definition says, what of it doesn't fit, and how much of the service's disk it takes.
 
         Raises
         ------
@@ -181,8 +184,33 @@ class ServiceJudgement:
             notes.append("there is no driver to ask what the rig can't do")
         latest = config.missed is Missed.RUN_LATEST
         notes += fit_notes(definition, schedule.slots, estimate, self._places, run_latest=latest)
+        disk = self._outlook(definition, schedule.slots, driver, config, now)
         slots = format_count(len(schedule.slots), "slot")
-        return f"{definition.name}, {slots}, {describe_schedule(definition.mode, schedule.slots, now)}", notes
+        return f"{definition.name}, {slots}, {describe_schedule(definition.mode, schedule.slots, now)}", notes, disk
+
+    def _outlook(
+        self,
+        definition: Definition,
+        slots: Sequence[datetime],
+        driver: ScannerDriver | None,
+        config: Config,
+        now: datetime,
+    ) -> DiskOutlook | None:
+        """Return what is known of the disk as the service sees it."""
+        held = self._keeper.stored
+
+        def estimate() -> int | None:
+            return None if driver is None else driver.estimate_bytes(definition.configuration)
+
+        def look() -> DiskOutlook | None:
+            plan = plan_of_definition(
+                definition, slots, None if held is None else held.timelapse, estimate, self._places
+            )
+            return None if plan is None else plan.outlook(self._places, config, now)
+
+        with suppress(Exception):  # a driver by others, which may raise anything; a disk that doesn't answer
+            return read_within(CALL_TIMEOUT, look)
+        return None
 
     def _refusals(self, definition: Definition, config: Config, now: datetime) -> Iterator[str]:
         """Yield why a definition would be refused now, though it has no faults."""
@@ -206,13 +234,13 @@ class ServiceJudgement:
                 yield found
 
 
-def _found(subject: str, judge: Callable[[], tuple[str, Sequence[str]]]) -> dict[str, Any]:
+def _found(subject: str, judge: Callable[[], tuple[str, Sequence[str], DiskOutlook | None]]) -> dict[str, Any]:
     """Return the finding on one file, as an answer has it."""
     try:
-        meaning, notes = judge()
+        meaning, notes, disk = judge()
     except (TimelapsedError, OSError) as problem:
         return _as_found(subject, "", (), problem)
-    return _as_found(subject, meaning, notes, None)
+    return {**_as_found(subject, meaning, notes, None), "disk": disk and to_builtins(disk)}
 
 
 def _as_found(
@@ -228,28 +256,13 @@ def _as_found(
     }
 
 
-def _missing_extras(config: Config) -> Iterator[str]:
-    """Yield which packages the tables below ``[relay]`` need that this environment, which the relay shares, lacks."""
-    relay = config.relay
-    needed = {
-        "relay": ("httpx", "tenacity") if relay.deliver or relay.heartbeat else (),
-        "notify": ("apprise",) if relay.notify else (),
-    }
-    if relay.metrics is not None:
-        needed["relay"] = (*needed["relay"], "prometheus_client")
-    for extra, names in needed.items():
-        if absent := [name for name in names if find_spec(name) is None]:
-            cure = f"sudo systemd/install --extras {extra}"
-            yield f"[relay] needs {', '.join(absent)}, which the service's environment lacks: {cure}"
-
-
-def _programs(value: object) -> Iterator[str]:
-    """Yield what begins a list of texts with the path of a file: the programs in the options of a driver."""
-    if isinstance(value, list | tuple) and value and isinstance(value[0], str) and value[0].startswith("/"):
-        yield value[0]
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _programs(item)
+def _with_unmet(faults: Sequence[Fault], driver: ScannerDriver) -> Iterable[Fault]:
+    """Return the faults with those of programs and libraries that a driver lacks here, each key once."""
+    found = {(fault.table, fault.key): fault for fault in faults}
+    with suppress(Exception):  # a driver by others may raise anything
+        for fault in find_unmet(driver.needs(), unseen=f", or {UNSEEN}", imports=True):
+            found[fault.table, fault.key] = fault
+    return found.values()
 
 
 def _is_unseen(text: str) -> bool:
