@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from ctl_host import Host, read_until
 from daemon_process import DAEMON
+
+RELAY = [sys.executable, "-m", "plantimager.timelapse.relay.main"]
 
 
 def test_definition_that_would_be_refused_is_said_before(host):
@@ -82,7 +85,8 @@ def test_program_that_the_services_account_can_not_run_is_named(of_another_user)
         f'[drivers.grbl.cameras.top]\nkind = "command"\nargv = ["{program}", "{{output}}"]\n'
     )
     done = of_another_user.ctl("check")
-    assert f"by the service: {program} is not there, or the service may not run it" in done.stdout
+    assert f"{program} is not there, or the service may not run it" in done.stdout
+    assert "[drivers.grbl.cameras.top] argv" in done.stdout
 
 
 def test_definition_that_the_services_account_can_not_read_is_a_fault(of_another_user):
@@ -130,7 +134,123 @@ def test_packages_that_the_relay_needs_are_looked_for_too(host):
         host.environment = whole
         host.configure('clock = "trust"\n[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n')
         done = host.ctl("check")
-    assert "note: by the service: [relay] needs httpx, which the service's environment lacks" in done.stdout
+    assert "note: by the service: [relay.heartbeat] url: httpx isn't installed; pip install" in done.stdout
+    assert "sudo systemd/install --extras relay" in done.stdout
+
+
+LACKS = """
+import importlib.util as util, os
+find, lacking = util.find_spec, os.environ["LACKING"].split()
+util.find_spec = lambda name, *others: None if name in lacking else find(name, *others)
+"""
+EVERY_NEED = (
+    GRBL
+    + """
+[drivers.grbl.cameras.still]
+kind = "gphoto2"
+[drivers.grbl.cameras.webcam]
+kind = "v4l2"
+device = "/dev/video0"
+[drivers.grbl.cameras.own]
+kind = "picamera2"
+[drivers.grbl.cameras.program]
+kind = "command"
+argv = ["no-such-still", "{output}"]
+[drivers.grbl.switches.light]
+role = "scan_light"
+line = "GPIO17"
+[drivers.grbl.switches.plug]
+role = "growth_light"
+on = ["no-such-plug", "on"]
+off = ["/no/such/plug", "off"]
+[relay.deliver.lab]
+remote = "lab:plants"
+rclone_config = "/etc/hostname"
+[relay.deliver.server]
+url = "https://plantdb.example.org"
+[relay.notify]
+urls_file = "/etc/hostname"
+[relay.heartbeat]
+url = "https://hc-ping.com/a"
+[relay.metrics]
+"""
+)
+NEEDED = {
+    "[drivers.grbl.cameras.still] kind": "gphoto2",
+    "[drivers.grbl.cameras.webcam] kind": "cv2",
+    "[drivers.grbl.cameras.own] kind": "picamera2",
+    "[drivers.grbl.cameras.program] argv": "no-such-still",
+    "[drivers.grbl.switches.light] line": "gpiod",
+    "[drivers.grbl.switches.plug] on": "no-such-plug",
+    "[drivers.grbl.switches.plug] off": "/no/such/plug",
+    "[relay.deliver.lab] remote": "rclone",
+    "[relay.deliver.server] url": "httpx",
+    "[relay.notify] urls_file": "apprise",
+    "[relay.heartbeat] url": "httpx",
+    "[relay.metrics] directory": "prometheus_client",
+}
+
+
+def test_every_need_of_every_part_is_looked_for_by_the_service(host):
+    """Each camera, switch, driver and sink: its library, its programs; each with the key that needs it."""
+    without = host.root / "without"
+    without.mkdir()
+    (without / "sitecustomize.py").write_text(LACKS)
+    whole = dict(host.environment)
+    modules = "gphoto2 cv2 picamera2 gpiod httpx apprise prometheus_client"
+    host.environment |= {"PYTHONPATH": str(without), "LACKING": modules, "PATH": "/usr/bin:/bin"}
+    with host.daemon():
+        host.environment = whole
+        host.configure('observe = ["no-such-thermometer"]\n' + EVERY_NEED)
+        done = host.ctl("check")
+    lines = done.stdout.splitlines()
+    missing = dict(NEEDED)
+    if shutil.which("rclone") is not None:
+        del missing["[relay.deliver.lab] remote"]
+    for key, what in missing.items():
+        assert [line for line in lines if key in line and what in line], (key, done.stdout)
+    assert (
+        'observe = ["no-such-thermometer"]: no-such-thermometer is not there, or the service may not run' in done.stdout
+    )
+    assert done.returncode == 78
+
+
+def test_disk_is_the_one_that_the_service_sees(of_another_user):
+    """Another one is mounted for the caller alone: the line, and whether the slots fit, are the service's word."""
+    host = of_another_user
+    scans = host.root / "scans"
+    scans.mkdir()
+    os.chown(scans, 65534, 65534)
+    host.configure(f'clock = "trust"\ndatasets = "{scans}"\n[drivers.simulated]\nkeep_free = "1 MB"\n')
+
+    def check(*scope):
+        command = " ".join(map(str, host.command(*scope, "check", host.define())))
+        private = f"mount -t tmpfs -o size=3m tmpfs {scans} && exec {command}"
+        by = ["unshare", "--mount", "sh", "-c", private]
+        return subprocess.run(by, env=host.environment, capture_output=True, text=True, check=False)
+
+    done = check()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"GB free in {scans}" in done.stdout, done.stdout
+    host.stop()
+    done = check("--user")
+    assert f"MB free in {scans}" in done.stdout, done.stdout
+    assert "nor its disk" in done.stdout
+
+
+def test_library_that_is_there_and_can_not_be_imported_is_a_fault(host):
+    """As OpenCV without a file of the system's: only its import shows it, in the service's environment."""
+    without = host.root / "without"
+    without.mkdir()
+    (without / "gpiod.py").write_text('raise OSError("libgpiod.so.3: cannot open shared object file")\n')
+    whole = dict(host.environment)
+    host.environment["PYTHONPATH"] = str(without)
+    with host.daemon():
+        host.environment = whole
+        host.configure(GRBL + '[drivers.grbl.switches.light]\nrole = "scan_light"\nline = 17\n')
+        done = host.ctl("check")
+    assert done.returncode == 78
+    assert "[drivers.grbl.switches.light] line = 17: gpiod can't be imported: OSError: libgpiod.so.3" in done.stdout
 
 
 def test_schedule_in_the_past_used_name_and_unfit_scan_are_told_by_the_service(of_another_user):
@@ -165,7 +285,7 @@ def test_another_configuration_than_the_services_is_not_its_to_judge(host):
 
 def test_without_a_daemon_is_said_what_was_not_judged(host, of_another_user):
     """What the service's account may do, and what its storage holds."""
-    unjudged = "so what its account may read, run, write and import was not judged"
+    unjudged = "so what its account may read, run, write and import was not judged, nor its disk"
     assert f"no daemon runs, {unjudged} (systemctl --user start" in host.ctl("--user", "check").stdout
     of_another_user.stop()
     store = of_another_user.store
@@ -196,3 +316,30 @@ def test_user_who_may_not_ask_reads_one_clear_sentence(of_another_user):
         refused = ctl(*command)
         assert (refused.returncode, refused.stdout) == (1, ""), refused
         assert sentence in refused.stderr
+
+
+def test_running_relay_judges_its_own_part(host):
+    """By its account, in its sandbox; where none runs, the daemon's word on programs and libraries is taken."""
+    secret = host.root / "address"
+    host.configure(f'clock = "trust"\n[relay.heartbeat]\nurl_file = "{secret}"\n')
+    note = f"note: by the relay's service: {secret}: the address of the monitor can't be read"
+    with host.daemon():
+        assert note not in host.ctl("check").stdout
+        host.configure(f'clock = "trust"\n[relay.metrics]\ndirectory = "{host.root}"\n')
+        with subprocess.Popen(RELAY, env=host.environment, stderr=subprocess.PIPE) as relay:
+            try:
+                read_until(relay.stderr, "relay_started:")
+                host.configure(f'clock = "trust"\n[relay.heartbeat]\nurl_file = "{secret}"\n')
+                assert note in host.ctl("check").stdout
+                secret.write_text("https://hc-ping.com/a")
+                secret.chmod(0o600)
+                assert "by the relay" not in host.ctl("check").stdout
+            finally:
+                relay.kill()
+
+
+def test_what_no_relay_could_judge_is_said(host):
+    """Neither the daemon nor the relay runs."""
+    host.configure('clock = "trust"\n[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n')
+    said = host.ctl("--user", "check").stdout
+    assert "no relay runs, so what its account may read, run and import was not judged (systemctl --user start" in said

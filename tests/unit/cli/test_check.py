@@ -312,5 +312,5 @@ def test_datasets_in_a_home_and_a_missing_observer_are_noted(check):
     files = {"timelapsed.toml": 'datasets = "/home/pi/scans"\nobserve = ["/no/such/program"]'}
     code, report = check(files, scope=Scope.SYSTEM)
     assert code == 0
-    assert "note: observe: /no/such/program is not there; scans are taken all the same" in report
+    assert 'note: observe = ["/no/such/program"]: /no/such/program is not there; scans are taken all the same' in report
     assert "note: datasets can't be put into /home/pi/scans by the service (homes are hidden from it)" in report

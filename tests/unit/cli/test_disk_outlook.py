@@ -1,11 +1,11 @@
 """The line about the disk, with what the relay deletes."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.disk_outlook import estimate_bytes, outlook_of_timelapse
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.disk_forecast import Retention
@@ -26,7 +26,7 @@ MB = 10**6
 @pytest.fixture
 def outlook(tmp_path, monkeypatch):
     """Return a function that gives the line for 24 slots of 10 MB on a disk with so much free."""
-    monkeypatch.setattr(disk_outlook.shutil, "disk_usage", lambda _: SimpleNamespace(free=200 * MB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=200 * MB))
 
     def look(taken=0, **retention):
         monkeypatch.setattr(RelaySettings, "expected_retention", Retention(**retention))

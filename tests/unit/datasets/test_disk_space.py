@@ -31,7 +31,7 @@ def test_disk_with_space_for_the_scan_and_for_the_reserve_is_enough(disk, needed
     [
         (FREE + 1, 0, "64 MB free, 64 MB needed for this scan, and 0 MB kept free"),
         (0, FREE + 1, "64 MB free, 0 MB needed for this scan, and 64 MB kept free"),
-        (FREE, 1, "64 MB free, 64 MB needed for this scan, and 0 MB kept free"),
+        (FREE, 1, "64 MB free, 64 MB needed for this scan, and 1 kB kept free"),
         (1 << 60, 0, "64 MB free, 1152921504.6 GB needed for this scan, and 0 MB kept free"),
     ],
 )

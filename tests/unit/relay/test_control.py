@@ -15,6 +15,7 @@ from plantimager.timelapse.channel.control_client import Server, connect
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.channel.relay_status import SinkStatus, TargetStatus
+from plantimager.timelapse.drivers.programs import environment
 from plantimager.timelapse.relay import control
 from plantimager.timelapse.relay.control import RelayControl
 from plantimager.timelapse.relay.trial_sender import MAX_TRIALS, Trials
@@ -106,6 +107,23 @@ def ask_as(relay, uid, groups, **request):
         cwd="/",
     )
     return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def test_what_a_new_configuration_lacks_is_told_by_the_relay_itself(relay, tmp_path, monkeypatch):
+    """In its sandbox and by its account: programs, libraries, secrets. Nothing of it is begun."""
+    config = tmp_path / "timelapsed.toml"
+    monkeypatch.setattr(Places, "find_config", lambda _: config)
+    monkeypatch.setattr(environment, "SEARCH_PATH", "/nonexistent")
+    config.write_text('[relay.deliver.lab]\nremote = "lab:plants"\nrclone_config = "/etc/hostname"\n')
+    (note,) = ask(relay, "check").details["notes"]
+    assert note.startswith('[relay.deliver.lab] remote = "lab:plants": rclone is not there, or the relay')
+    assert "sudo apt install rclone" in note
+    config.write_text(f'[relay.heartbeat]\nurl_file = "{tmp_path}/none"\n')
+    (note,) = ask(relay, "check").details["notes"]
+    assert note == f"{tmp_path}/none: the address of the monitor can't be read: no such file or directory"
+    config.write_text('[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n')
+    assert ask(relay, "check").details["notes"] == []
+    assert relay.journal == []
 
 
 def test_targets_and_sinks_are_shown(relay):

@@ -11,16 +11,22 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.control_client import DECISION_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
-from plantimager.timelapse.cli.findings import EXAMINER, CheckedFile, check_configuration, check_definition
+from plantimager.timelapse.cli.disk_outlook import disk_line
+from plantimager.timelapse.cli.findings import EXAMINER, check_configuration, check_definition
 from plantimager.timelapse.cli.log import describe_volatile_journal
+from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
+from plantimager.timelapse.settings.disk_plan import DiskOutlook
+from plantimager.timelapse.settings.finding import Finding
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
+from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, TimelapsedError
 from plantimager.timelapse.support.file_system import is_below
+from plantimager.timelapse.support.needs import needs_of
 from plantimager.timelapse.support.text import printable, texts_in
 
 if TYPE_CHECKING:
@@ -33,7 +39,13 @@ if TYPE_CHECKING:
 
 HOMES: Final = ("/home", "/root", "/run/user")
 """What ``ProtectHome=`` of the unit hides."""
-UNJUDGED: Final = "so what its account may read, run, write and import was not judged"
+UNJUDGED: Final = "so what its account may read, run, write and import was not judged, nor its disk"
+NO_ANSWER: Final = (OSError, KeyError, IndexError, TypeError, AttributeError)
+"""What is raised where a service doesn't answer, or one of another version answers something else."""
+
+
+class _NotJudged(Exception):
+    """The service has not judged, worded for a person; without words where nobody misses its word."""
 
 
 def run_check(options: argparse.Namespace, session: Session) -> int:
@@ -41,7 +53,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     own = session.places.find_config()
     configurations = [path for path in options.files if is_configuration(path) and not _is_same(path, own)]
     definitions = [path for path in options.files if not is_configuration(path)]
-    findings: list[CheckedFile] = []
+    findings: list[Finding] = []
     driver: ScannerDriver | None = None
     for path in configurations or [own]:
         finding, driver = check_configuration(path, session.places)
@@ -55,52 +67,64 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     now = session.clock.now()
     findings += [check_definition(path, driver, now, session.places) for path in definitions]
     EXAMINER.close(driver)
-    judged: Sequence[CheckedFile | None] = []
+    judged: Sequence[Finding | None] = []
+    added: list[str] = []
     if configurations:
-        unjudged = f"judged by this account alone: the service was not asked, which has {own or 'no configuration'}"
+        added += [f"judged by this account alone: the service was not asked, which has {own or 'no configuration'}"]
     else:
-        judged, unjudged = _ask_service([] if default else definitions, session, asks_own=default is not None)
+        try:
+            judged, of_relay = _ask_service([] if default else definitions, session, asks_own=default is not None)
+        except _NotJudged as nobody:
+            of_relay = None
+            added += filter(None, [str(nobody)])
+        added += _relay_notes(of_relay, own, session)
     findings = _merge(findings, judged)
-    added = (*([unjudged] if unjudged else []), *volatile_journal_notes(session))
+    added += volatile_journal_notes(session)
     findings[0] = replace(findings[0], notes=(*findings[0].notes, *added))
     for finding in findings:
         session.screen.write(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
 
 
-def _find_definition(session: Session) -> Path | CheckedFile:
+def _find_definition(session: Session) -> Path | Finding:
     """Return the definition that the daemon would find, or that there is none."""
     try:
         path = session.places.find_definition()
     except ConfigurationError as problem:
-        return CheckedFile(DEFINITION_FILE_NAME, problem=problem)
+        return Finding(DEFINITION_FILE_NAME, problem=problem)
     if path is not None:
         return path
     where = " or ".join(str(directory) for directory in session.places.config_directories)
-    return CheckedFile(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE")
+    return Finding(DEFINITION_FILE_NAME, f"none in {where}; start one with timelapsectl start FILE")
 
 
-def _merge(findings: Sequence[CheckedFile], judged: Sequence[CheckedFile | None]) -> list[CheckedFile]:
-    """Return the findings, those of the service in place of one's own; what is said of the disk is one's own."""
+def _merge(findings: Sequence[Finding], judged: Sequence[Finding | None]) -> list[Finding]:
+    """Return the findings, those of the service in place of one's own."""
     beside = [*judged, *[None] * (len(findings) - len(judged))]
     return [mine if found is None else _by_service(found, mine) for mine, found in zip(findings, beside, strict=True)]
 
 
-def _by_service(found: CheckedFile, mine: CheckedFile) -> CheckedFile:
+def _by_service(found: Finding, mine: Finding) -> Finding:
     """Return a finding of the service, marked where this account finds something else."""
     problem = found.problem
     if problem is not None and str(problem) != str(mine.problem):
         problem = ConfigurationError(f"{found.subject}, by the service: {problem}", hint=found.hint)
     notes = (note if note in mine.notes else f"by the service: {note}" for note in found.notes)
-    return replace(found, problem=problem, notes=tuple(notes), disk=mine.disk, meaning=found.meaning or mine.meaning)
+    return replace(found, problem=problem, notes=tuple(notes), meaning=found.meaning or mine.meaning)
 
 
 def _ask_service(
     definitions: Sequence[Path], session: Session, *, asks_own: bool
-) -> tuple[Sequence[CheckedFile | None], str]:
+) -> tuple[Sequence[Finding | None], Sequence[str] | None]:
     """Return what the service finds in its configuration, in these definitions, and where asked in its own definition.
 
-    None stands for what can't be sent. Without an answer the list is empty, and the text says what was not judged.
+    None stands for what can't be sent. Beside it is what the relay lacks in the same environment; None where the
+    configuration names no sink.
+
+    Raises
+    ------
+    _NotJudged
+        There is no answer.
     """
     contents: dict[Path, bytes] = {}
     for path in definitions:
@@ -111,24 +135,48 @@ def _ask_service(
         answer = ask_daemon(session, "check", body, [*contents.values()], within=DECISION_SECONDS)
         answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
+        of_relay = answer.details.get("relay")
+        of_relay = of_relay and [printable(str(note)) for note in of_relay]
     except ServerNotThere:
         unknown = f"no daemon runs, {UNJUDGED} ({session.start_hint})"
-        return [], unknown if session.scope is not Scope.OWN else ""
-    except (TimelapsedError, OSError, KeyError, TypeError, AttributeError) as problem:
-        return [], f"the service has not judged, {UNJUDGED}: {problem}"
+        raise _NotJudged(unknown if session.scope is not Scope.OWN else "") from None
+    except (TimelapsedError, *NO_ANSWER) as problem:
+        raise _NotJudged(f"the service has not judged, {UNJUDGED}: {problem}") from problem
     of_definitions = dict(zip(contents, found[1:], strict=False))
-    return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], ""
+    return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], of_relay
 
 
-def _finding_of(found: Mapping[str, Any]) -> CheckedFile:
+def _relay_notes(by_daemon: Sequence[str] | None, own: Path | None, session: Session) -> Iterator[str]:
+    """Yield what keeps the relay from its work: by its own service, else by the daemon, whose environment it shares."""
+    relay = RelaySettings()
+    with suppress(TimelapsedError):  # its faults are reported already
+        relay = read_config(own).relay
+    if by_daemon is None and relay == RelaySettings():
+        return
+    try:
+        notes = ask_relay(session, "check", {}, DECISION_SECONDS).details["notes"]
+        yield from [f"by the relay's service: {printable(str(note))}" for note in notes]
+    except RelayNotThere:
+        if by_daemon is None and session.scope is Scope.OWN:
+            yield from map(str, find_unmet(needs_of(relay, "relay")))
+        yield from (f"by the service: {note}" for note in by_daemon or ())
+        if session.scope is not Scope.OWN:
+            what = "read" if by_daemon is not None else "read, run and import"
+            yield f"no relay runs, so what its account may {what} was not judged ({start_hint(session)})"
+    except (TimelapsedError, *NO_ANSWER) as problem:
+        yield f"the relay has not judged what its account may read, run and import: {problem}"
+
+
+def _finding_of(found: Mapping[str, Any]) -> Finding:
     """Return a finding of the service, which may be of another version."""
     problem = found["problem"]
-    hint = found.get("hint")
-    return CheckedFile(
+    hint, disk = found.get("hint"), found.get("disk")
+    return Finding(
         str(found.get("subject", "")),
         printable(str(found.get("meaning", ""))),
         tuple(printable(str(note)) for note in found["notes"]),
         problem and ConfigurationError(printable(str(problem)), hint=hint and printable(str(hint))),
+        disk and DiskOutlook(printable(str(disk["words"])), bool(disk["is_full"])),
     )
 
 
@@ -143,10 +191,8 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
     """Yield what the service will not find: the program that observes, and what is in homes."""
     with suppress(TimelapsedError):  # its faults are reported already
         config = read_config(path)
-        try:
-            find_program(*(config.observe or ("true",))[:1])
-        except ProgramMissing as missing:
-            yield f"observe: {missing}; scans are taken all the same"
+        for fault in find_unmet(needs_of(replace(config, relay=RelaySettings()))):
+            yield f"{fault}; scans are taken all the same"
         if session.scope is not Scope.SYSTEM:
             return
         for word in texts_in([config.driver_options, config.observe]):
@@ -175,12 +221,12 @@ def is_configuration(path: Path) -> bool:
     return path.name.endswith(CONFIG_FILE_NAME)
 
 
-def _finding_lines(finding: CheckedFile, screen: Screen) -> list[str]:
+def _finding_lines(finding: Finding, screen: Screen) -> list[str]:
     notes = [f"  note: {note}" for note in finding.notes]
     if finding.problem is not None:
         first, *others = str(finding.problem).split("\n")
         hint = [f"  hint: {finding.hint}"] if finding.hint is not None else []
         return [screen.paint(first, Style.RED), *others, *hint, *notes]
     head = f"{screen.paint(finding.subject, Style.GREEN)}: {finding.meaning}"
-    disk = [] if finding.disk is None else [f"  {finding.disk.line(screen)}"]
+    disk = [] if finding.disk is None else [f"  {disk_line(finding.disk, screen)}"]
     return [head, *disk, *notes]

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from msgspec.structs import asdict
-
 from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.child_look import look_in_child
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime, tzinfo
 
-    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.settings.places import Places
 
 LOCAL_TIME: Final = Path("/etc/localtime")
@@ -45,29 +43,23 @@ CLOSED: Final = "the storage is closed to this account, so used names and past s
 EXAMINER: Final = Examiner(load_driver)
 
 
-class CheckedFile(Finding, frozen=True):
-    """What is found in a file, and about the disk."""
-
-    disk: DiskOutlook | None = None
-
-
-def check_configuration(path: Path | None, places: Places) -> tuple[CheckedFile, ScannerDriver | None]:
+def check_configuration(path: Path | None, places: Places) -> tuple[Finding, ScannerDriver | None]:
     """Return the finding on a configuration (the defaults without a ``path``), and its driver if it can be made."""
     finding, _, driver = EXAMINER.examine(lambda: path, places)
-    return CheckedFile(**asdict(finding)), driver
+    return finding, driver
 
 
-def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> CheckedFile:
+def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, places: Places) -> Finding:
     """Return the finding on a definition, with the judgement of ``driver`` where there is one."""
     try:
         definition, (slots, notes) = EXAMINER.read(partial(read_definition, path), driver, now, path)
     except (ConfigurationError, DriverBroken) as problem:
-        return CheckedFile(str(path), problem=problem)
+        return Finding(str(path), problem=problem)
     clashes = where_allowed(clash_notes, definition, places)
     fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
     closed = (CLOSED,) if any(map(_is_closed, (places.store, places.history))) else ()
     unchecked = () if driver is not None else (NO_DRIVER,)
-    return CheckedFile(
+    return Finding(
         str(path),
         meaning_of(definition, slots, now),
         (*notes, *clashes, *fit, *closed, *unchecked),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
+from plantimager.timelapse.cli.disk_outlook import disk_line, outlook_of_definition
 from plantimager.timelapse.cli.findings import configured_driver, read_with_schedule, scan_fit_notes
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date, datetime
 
-    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.support.faults import Fault
 
 FIRST_DAYS, LAST_DAYS = 4, 1
@@ -80,7 +80,7 @@ def preview_lines(
     if definition.start_at is None and not definition.dates:
         lines.append("the first slot is a warm-up after the start; shown as if that were now")
     if disk is not None:
-        lines.append(disk.line(screen))
+        lines.append(disk_line(disk, screen))
     lines += [screen.paint(f"note: {note}", Style.YELLOW) for note in notes]
     return [*lines, "", *(_table(definition, slots, now, screen) if every_slot else _days(slots, screen))]
 

@@ -12,7 +12,7 @@ from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.disk_outlook import estimate_bytes, held_timelapse, outlook_of_timelapse
+from plantimager.timelapse.cli.disk_outlook import disk_line, estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.relay_request import look_at_relay
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
@@ -33,11 +33,11 @@ from plantimager.timelapse.support.text import one_line
 if TYPE_CHECKING:
     import argparse
 
-    from plantimager.timelapse.cli.disk_outlook import DiskOutlook
     from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.disk_plan import DiskOutlook
 
 REFRESH_SECONDS: Final = 1.0
 """Longest time between two readings. No file shows that time passes, or that a daemon was killed."""
@@ -85,7 +85,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
         }
         session.screen.write(json.dumps(facts, indent=2))
     else:
-        further = (*([] if disk is None else [disk.line(session.screen)]), *_relay_lines(session))
+        further = (*([] if disk is None else [disk_line(disk, session.screen)]), *_relay_lines(session))
         session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
 

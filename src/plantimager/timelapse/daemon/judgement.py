@@ -10,17 +10,17 @@ import os
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import asdict, replace
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
@@ -29,15 +29,18 @@ from plantimager.timelapse.settings.acceptance import (
 )
 from plantimager.timelapse.settings.config import Config, Missed
 from plantimager.timelapse.settings.definition import parse_definition, read_definition
+from plantimager.timelapse.settings.disk_plan import DiskOutlook, plan_of_definition
 from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
+from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
-from plantimager.timelapse.support.errors import DefinitionRefused, TimelapsedError
+from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.file_system import MOUNTS, is_below
+from plantimager.timelapse.support.needs import needs_of
 from plantimager.timelapse.support.text import one_line, texts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
+    from plantimager.timelapse.support.faults import Fault
+    from plantimager.timelapse.support.needs import Need
 
 MAX_WAITING: Final = 4
 """Checks that wait for one another: a driver may hang in one."""
@@ -91,28 +96,24 @@ class ServiceJudgement:
         loads = [(name, partial(parse_definition, content, Path(name))) for name, content in texts]
         first, config, driver = self._examiner.examine(self._places.find_config, self._places)
         try:
-            found = [replace(first, notes=tuple(self._notes(config)))]
+            found = [replace(_with_unmet(first, driver), notes=tuple(self._notes(config)))]
             found += (_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads)
             if request.body.get("own_definition") is True:
                 found += self._judge_own_definition(driver, config)
         finally:
             self._examiner.close(driver)
-        return Answer(accepted=True, message="", details={"found": [*map(_as_json, found)]})
+        details: dict[str, Any] = {"found": [*map(_as_json, found)]}
+        if config.relay != RelaySettings():
+            details["relay"] = [*map(str, _unmet(needs_of(config.relay, "relay"), imports=True))]
+        return Answer(accepted=True, message="", details=details)
 
     def _notes(self, config: Config) -> Iterator[str]:
         """Yield what a configuration names and the service can't see, run, write, keep or import."""
-        programs = [*_programs(config.driver_options)]
-        observer = [*(config.observe or ())[:1]]
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):
             yield f"{word} is not there, or {UNSEEN}; put it into /usr/local/bin"
-        for program in dict.fromkeys((*programs, *observer)):
-            try:
-                find_program(program)
-            except ProgramMissing as missing:
-                cost = "" if program in programs else "; scans are taken all the same"
-                if program not in unseen:
-                    yield f"{missing}, or {UNSEEN}{cost}"
+        for fault in _unmet(needs_of(replace(config, relay=RelaySettings()))):
+            yield f"{fault}; scans are taken all the same"
         datasets = self._places.datasets_in(config.datasets)
         try:
             refusal = read_within(CALL_TIMEOUT, lambda: write_refusal(datasets))
@@ -124,7 +125,6 @@ class ServiceJudgement:
         if _is_private_tmp(datasets):
             yield f"the service has a /tmp of its own, that goes when it stops, and {datasets} with it; take /srv/scans"
         yield from describe_storage(datasets, self._places.store.parent)
-        yield from _missing_extras(config)
 
     def _judge_own_definition(self, driver: ScannerDriver | None, config: Config) -> Iterator[Finding]:
         """Yield what is found in the definition that the service would read, if there is one."""
@@ -151,7 +151,32 @@ class ServiceJudgement:
         notes += (*self._refusals(definition, config, now), *self._clashes(definition, config))
         notes += () if driver is not None else (NO_DRIVER,)
         fit = self._examiner.fit_notes(definition, slots, driver, self._places, config.missed)
-        return Finding(name, meaning_of(definition, slots, now), (*notes, *fit))
+        disk = self._outlook(definition, slots, driver, config, now)
+        return Finding(name, meaning_of(definition, slots, now), (*notes, *fit), disk=disk)
+
+    def _outlook(
+        self,
+        definition: Definition,
+        slots: Sequence[datetime],
+        driver: ScannerDriver | None,
+        config: Config,
+        now: datetime,
+    ) -> DiskOutlook | None:
+        """Return what is known of the disk as the service sees it."""
+        held = self._keeper.stored
+
+        def estimate() -> int | None:
+            return None if driver is None else driver.estimate_bytes(definition.configuration)
+
+        def look() -> DiskOutlook | None:
+            plan = plan_of_definition(
+                definition, slots, None if held is None else held.timelapse, estimate, self._places
+            )
+            return None if plan is None else plan.outlook(self._places, config, now)
+
+        with suppress(Exception):  # a driver by others, which may raise anything; a disk that doesn't answer
+            return read_within(CALL_TIMEOUT, look)
+        return None
 
     def _refusals(self, definition: Definition, config: Config, now: datetime) -> Iterator[str]:
         """Yield why a definition would be refused now, though it has no faults."""
@@ -186,31 +211,25 @@ def _found(subject: str, judge: Callable[[], Finding]) -> Finding:
 def _as_json(finding: Finding) -> dict[str, Any]:
     """Return a finding as an answer has it."""
     problem = None if finding.problem is None else str(finding.problem)
-    return {**asdict(finding), "problem": problem, "hint": finding.hint}
+    return {**to_builtins(replace(finding, problem=None)), "problem": problem, "hint": finding.hint}
 
 
-def _missing_extras(config: Config) -> Iterator[str]:
-    """Yield which packages the tables below ``[relay]`` need that this environment, which the relay shares, lacks."""
-    relay = config.relay
-    needed = {
-        "relay": ("httpx", "tenacity") if relay.deliver or relay.heartbeat else (),
-        "notify": ("apprise",) if relay.notify else (),
-    }
-    if relay.metrics is not None:
-        needed["relay"] = (*needed["relay"], "prometheus_client")
-    for extra, names in needed.items():
-        if absent := [name for name in names if find_spec(name) is None]:
-            cure = f"sudo systemd/install --extras {extra}"
-            yield f"[relay] needs {', '.join(absent)}, which the service's environment lacks: {cure}"
+def _with_unmet(finding: Finding, driver: ScannerDriver | None) -> Finding:
+    """Return a finding with the programs and libraries that the driver lacks here, each key once."""
+    if driver is None:
+        return finding
+    known = finding.problem.faults if isinstance(finding.problem, FaultsFound) else ()
+    faults = {(fault.table, fault.key): fault for fault in known}
+    with suppress(Exception):  # a driver by others may raise anything
+        for fault in _unmet(driver.needs(), imports=True):
+            faults[fault.table, fault.key] = fault
+    if not faults:
+        return finding
+    return replace(finding, meaning="", problem=FaultsFound([*faults.values()], finding.subject))
 
 
-def _programs(value: object) -> Iterator[str]:
-    """Yield what begins a list of texts with the path of a file: the programs in the options of a driver."""
-    if isinstance(value, list | tuple) and value and isinstance(value[0], str) and value[0].startswith("/"):
-        yield value[0]
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _programs(item)
+def _unmet(needs: Iterable[Need], *, imports: bool = False) -> Iterator[Fault]:
+    return find_unmet(needs, unseen=f", or {UNSEEN}", imports=imports)
 
 
 def _is_unseen(text: str) -> bool:

@@ -101,4 +101,6 @@ def require_free_space(directory: Path, needed: int, keep_free: int) -> None:
 
 def format_bytes(count: int) -> str:
     """Return a number of bytes for people."""
+    if 0 < count < MEGABYTE:
+        return f"{max(count // 1000, 1)} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -56,6 +56,11 @@ def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
 
 def install_hint(extra: str) -> str:
     """Return how a person installs an extra of this distribution, as a clause."""
+    if extra == "picamera2":
+        return (
+            "it comes with Raspberry Pi OS and not with pip: sudo apt install python3-picamera2, then sudo "
+            "systemd/install --extras picamera2, whose environment sees it"
+        )
     return f"pip install '{DISTRIBUTION}[{extra}]' (for the service: sudo systemd/install --extras {extra})"
 
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from msgspec import Struct
 
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+from plantimager.timelapse.support.needs import programs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from plantimager.timelapse.support.faults import Fault
+    from plantimager.timelapse.support.needs import Need
 
 __all__ = ["Call", "EventMonitor", "Part", "ScanMonitor", "ScanRequest", "ScanResult", "ScannerDriver"]
 
@@ -124,6 +126,14 @@ class ScannerDriver(ABC):
         """
         del configuration
         return ()
+
+    def needs(self) -> Iterable[Need]:
+        """Return what its options need of the environment; ``check`` looks for it there, and in the service's sandbox.
+
+        A driver whose options are read by `support.keys` returns `needs_of` of them. By default it is each list of
+        texts in the table that begins with the path of a file: a program. Any thread.
+        """
+        return programs_in(self.options, f"drivers.{type(self).__name__}")
 
     def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
         """Return about how long a scan takes, without using any hardware; ``None`` where that isn't known.

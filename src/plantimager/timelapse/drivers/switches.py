@@ -27,6 +27,7 @@ from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
+from plantimager.timelapse.support.needs import Need
 
 PROGRAM_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a program takes to set a switch."""
@@ -61,9 +62,14 @@ class SwitchOptions(Struct, frozen=True, kw_only=True):
     """The chip that the line belongs to."""
     active_low: Annotated[bool, Key(boolean)] = False
     """Whether the line is low when the switch is on, as many relay boards want it."""
-    on: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
-    off: Annotated[tuple[str, ...], Key(argv, absent="Required, both, or else ``line``")] = ()
+    on: Annotated[tuple[str, ...], Key(argv, is_program=True, absent="Required, both, or else ``line``")] = ()
+    off: Annotated[tuple[str, ...], Key(argv, is_program=True, absent="Required, both, or else ``line``")] = ()
     """Instead of a line: programs that switch it, and exit with 0 within 10 s."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The library of a GPIO line."""
+        return () if self.line is None else (Need("line", self.line, module="gpiod", extra="gpio"),)
 
 
 def read_switch(name: str, table: Table) -> SwitchOptions | None:

@@ -1,4 +1,4 @@
-"""What people ask of the relay at its control socket: how far it is, another try, and a test message."""
+"""What people ask of the relay at its control socket: how far it is, what it lacks, another try, and a test message."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, 
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS, Access
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
+from plantimager.timelapse.relay.own_check import check_sinks
 from plantimager.timelapse.relay.trial_sender import TrialSink
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import format_count, one_line
@@ -57,6 +58,7 @@ class RelayControl:
             "status": self._show,
             "deliver": self._list,
             "entries": self._find_entries,
+            "check": self._check,
             "retry": self._retry,
             "forget": self._forget,
             "test": self._send_trial,
@@ -108,6 +110,10 @@ class RelayControl:
                 if entry.scan_id.rpartition("_")[0] == begin or entry.scan_id == begin
             ]
         return Answer(accepted=True, message="", files=(msgspec.json.encode(found),))
+
+    def _check(self, _: Request) -> Answer:
+        notes = [one_line(note) for note in check_sinks(self._places, self._clock)]
+        return Answer(accepted=True, message="", details={"notes": notes})
 
     # --- acts: each is on disk before it is answered ------------------------------------------------------
 

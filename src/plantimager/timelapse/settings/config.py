@@ -78,7 +78,7 @@ class Config(Struct, frozen=True):
     """The longest that one attempt at a scan may take; more than 0."""
     stall_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The longest that a scan may go without progress; more than 0."""
-    observe: Annotated[tuple[str, ...] | None, Key(program)] = None
+    observe: Annotated[tuple[str, ...] | None, Key(program, is_program=True)] = None
     """A program that prints a JSON object beside each scan, such as temperature and humidity, whatever the driver. The
     object goes into the dataset's metadata. Where the program fails, the scan counts all the same, with a note."""
     observe_timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=10)

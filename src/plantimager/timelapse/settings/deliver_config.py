@@ -15,6 +15,7 @@ from plantimager.timelapse.datasets.disk_space import read_size
 from plantimager.timelapse.settings.readers import path_of_secret, positive_duration, server_url
 from plantimager.timelapse.support.faults import Table, boolean, one_of, text
 from plantimager.timelapse.support.keys import Key, read_table
+from plantimager.timelapse.support.needs import Need
 
 
 def rclone_remote(value: object) -> str:
@@ -53,6 +54,17 @@ class DeliverTarget(Struct, frozen=True):
     """The most that is sent in a second."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
     """How long to wait for any answer of the server."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The program, or the modules, that bring datasets there."""
+        key, value = ("remote", self.remote) if self.remote is not None else ("url", self.url)
+        own = (
+            Need(key, value, program="rclone", cure="sudo apt install rclone")
+            if self.remote is not None
+            else Need(key, value, module="httpx", extra="relay")
+        )
+        return own, Need(key, value, module="tenacity", extra="relay")
 
     def place(self, database: Mapping[str, str]) -> str:
         """Return a short digest of where datasets go; empty where neither this nor the store's ``database`` says it."""

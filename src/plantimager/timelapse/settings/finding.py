@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.settings.definition import Definition
+    from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.faults import Fault
@@ -56,6 +57,8 @@ class Finding(Struct, frozen=True):
     """What the file says, where nothing is wrong with it."""
     notes: tuple[str, ...] = ()
     problem: Exception | None = None
+    disk: DiskOutlook | None = None
+    """What is known of the disk that a definition needs."""
 
     @property
     def hint(self) -> str | None:

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention
 from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
 from plantimager.timelapse.settings.readers import absolute_path, path_of_secret, positive_duration
-from plantimager.timelapse.support.faults import boolean, one_of, text
+from plantimager.timelapse.support.faults import MISSING, boolean, one_of, text
 from plantimager.timelapse.support.keys import Key
+from plantimager.timelapse.support.needs import Need
 
 
 class NotifyEvent(StrEnum):
@@ -109,6 +110,8 @@ class NotifySettings(Struct, frozen=True):
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
     """The longest that the sending of one message to one service may take."""
 
+    needs: ClassVar = (Need("urls_file", MISSING, module="apprise", extra="notify"),)
+
 
 class HeartbeatSettings(Struct, frozen=True):
     """The table ``[relay.heartbeat]``: a monitor that raises an alarm when the rig falls silent."""
@@ -132,6 +135,8 @@ class HeartbeatSettings(Struct, frozen=True):
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer."""
 
+    needs: ClassVar = (Need("url", MISSING, module="httpx", extra="relay"),)
+
 
 class MetricsSettings(Struct, frozen=True):
     """The table ``[relay.metrics]``: figures of the rig for Prometheus, by node_exporter's textfile collector."""
@@ -139,6 +144,8 @@ class MetricsSettings(Struct, frozen=True):
     directory: Annotated[Path | None, Key(absolute_path, absent="the runtime directory of the service")] = None
     """Where the file with the metrics goes, ``timelapsed-NAME.prom`` with the name of the rig: a directory that
     node_exporter reads, and that the service may write into."""
+
+    needs: ClassVar = (Need("directory", MISSING, module="prometheus_client", extra="relay"),)
 
 
 class LookSettings(Struct, frozen=True):

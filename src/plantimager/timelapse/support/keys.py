@@ -43,6 +43,8 @@ class Key(Struct, frozen=True):
     absent: str = ""
     """The meaning of an absent key, in words, where the default value doesn't give it: "as the board's $110 says",
     "Required in mode interval"."""
+    is_program: bool = False
+    """Whether the value is a program and its arguments, see `needs`."""
     name: str = ""
     """The key; `keys_of` fills in the name of the field."""
     default: Any = MISSING

@@ -17,9 +17,8 @@ kind           reached through                                     tested
 
 # Annotations are evaluated here, since the kinds declare keys.
 
-import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
@@ -27,7 +26,8 @@ from msgspec import Struct
 
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.support.faults import argv, one_of, text, whole_number
-from plantimager.timelapse.support.keys import Key
+from plantimager.timelapse.support.keys import Key, keys_of
+from plantimager.timelapse.support.needs import Need
 
 SKIP: Final = 5
 """Pictures that a webcam throws away before each one that counts: its exposure adapts to the light with them."""
@@ -78,7 +78,7 @@ class Picamera2Options(Struct, frozen=True):
 class CommandCameraOptions(Struct, frozen=True):
     """The program that takes a picture."""
 
-    argv: Annotated[list[str], Key(_argv)]
+    argv: Annotated[list[str], Key(_argv, is_program=True)]
     """The program. In its arguments {output} is the file to write, and has to be there; {width}, {height} and
     {encoding} are what the definition asks for, 0 where it asks for no size."""
 
@@ -112,33 +112,35 @@ class CameraTable(Struct, frozen=True):
     """How the camera is reached: "gphoto2", "v4l2", "picamera2" or "command"."""
 
 
-@dataclass(frozen=True, slots=True)
-class CameraOptions:
+class CameraOptions(Struct, frozen=True):
     """One camera of the rig, of ``[drivers.grbl.cameras.NAME]``."""
 
     name: str
     kind: str
     """A key of `KINDS`."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     """The values of the keys of its kind, as JSON can carry them."""
+
+    @property
+    def needs(self) -> Iterator[Need]:
+        """The library of its kind, and its programs."""
+        kind = KINDS[self.kind]
+        if kind.library:
+            yield Need("kind", self.kind, module=kind.library, extra=self.kind)
+        for key in keys_of(kind.options).values():
+            if key.is_program and key.name in self.options:
+                words = self.options[key.name]
+                yield Need(key.name, words, program=words[0])
 
 
 # --- the libraries of the kinds ---------------------------------------------------------------------
-
-
-def find_missing(kind: str) -> str | None:
-    """Return that the library of a kind isn't installed, and the cure; None where it is, or where it needs none."""
-    library = KINDS[kind].library
-    if not library or importlib.util.find_spec(library) is not None:
-        return None
-    return f"{library} isn't installed; {_install(kind)}"
 
 
 def explain_missing(kind: str, problem: Exception) -> str:
     """Return why the library of a kind can't be loaded, and the cure, by what its import raised."""
     said = " ".join(str(problem).split())
     if isinstance(problem, ModuleNotFoundError):
-        return f"can't be used without its library ({said}); {_install(kind)}"
+        return f"can't be used without its library ({said}); {install_hint(kind)}"
     if "numpy" in said:
         cure = "remove that of the service's environment, which hides the system's: pip uninstall numpy"
         if kind != "picamera2":
@@ -146,13 +148,4 @@ def explain_missing(kind: str, problem: Exception) -> str:
         return f"its library was built for another numpy ({said}); {cure}"
     if ".so" in said:
         return f"its library needs a file that isn't there ({said}); install the package that `apt-file search` names"
-    return f"its library can't be loaded ({type(problem).__name__}: {said}); {_install(kind)}"
-
-
-def _install(kind: str) -> str:
-    if kind != "picamera2":
-        return install_hint(kind)
-    return (
-        "it comes with Raspberry Pi OS and not with pip: sudo apt install python3-picamera2, then sudo systemd/install "
-        "--extras picamera2, whose environment sees it"
-    )
+    return f"its library can't be loaded ({type(problem).__name__}: {said}); {install_hint(kind)}"

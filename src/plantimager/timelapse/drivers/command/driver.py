@@ -45,6 +45,7 @@ from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.support.errors import (
     DriverError,
     FaultsFound,
@@ -52,13 +53,15 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
-from plantimager.timelapse.support.faults import Fault
+from plantimager.timelapse.support.needs import needs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
+    from plantimager.timelapse.support.faults import Fault
+    from plantimager.timelapse.support.needs import Need
     from plantimager.timelapse.support.progress import Report
 
 OK: Final = 0
@@ -82,11 +85,14 @@ class CommandDriver(ScannerDriver):
         timeouts = (self._options.prepare_timeout, self._options.standby_timeout, self._options.recover_timeout)
         self.call_timeout = max(timeouts) + self.cancel_timeout
 
+    def needs(self) -> Iterator[Need]:
+        """Return its programs."""
+        return needs_of(self._options, TABLE)
+
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
         """Return a fault for each program that is missing. Only the program can check the configuration itself."""
         del configuration
-        missing = [part for part in self.examine() if not part.answers]
-        return [Fault(TABLE, part.name, list(getattr(self._options, part.name)), part.says) for part in missing]
+        return [*find_unmet(self.needs())]
 
     def examine(self) -> Sequence[Part]:
         """Return a part for each program. The driver knows nothing of the rig behind them."""

@@ -23,13 +23,15 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 class CommandOptions(Struct, frozen=True, kw_only=True):
     """The programs of a rig, and how long each may take."""
 
-    argv: Annotated[tuple[str, ...], Key(program)]
+    argv: Annotated[tuple[str, ...], Key(program, is_program=True)]
     """The program that scans; see below."""
-    prepare: Annotated[tuple[str, ...] | None, Key(program)] = None
+    prepare: Annotated[tuple[str, ...] | None, Key(program, is_program=True)] = None
     """A program that gets the rig ready before a scan. The rig is ready if it exits with 0."""
-    standby: Annotated[tuple[str, ...] | None, Key(program)] = None
+    standby: Annotated[tuple[str, ...] | None, Key(program, is_program=True)] = None
     """A program that powers the rig down, when the next scan is far off."""
-    recover: Annotated[tuple[str, ...] | None, Key(program, absent="none, and the slot is attempted again")] = None
+    recover: Annotated[
+        tuple[str, ...] | None, Key(program, is_program=True, absent="none, and the slot is attempted again")
+    ] = None
     """A program that says, after the daemon was killed in the middle of a scan, whether the scan had finished: it exits
     with 0 for yes. It sees what the program that scans saw, and what that left in its directory."""
     prepare_timeout: Annotated[timedelta, Key(parse_duration, "duration")] = timedelta(minutes=1)

@@ -30,7 +30,6 @@ from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.cameras import find_missing
 from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
 from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
@@ -40,6 +39,7 @@ from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
 from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
+from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.drivers.switches import SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
@@ -53,6 +53,7 @@ from plantimager.timelapse.support.errors import (
     ScannerNotReady,
 )
 from plantimager.timelapse.support.faults import MISSING, Fault
+from plantimager.timelapse.support.needs import Need, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,8 +75,12 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             raise FaultsFound(faults)
         self._rig = GrblRig(rig)
 
+    def needs(self) -> Iterator[Need]:
+        """Return the libraries and programs of cameras and switches."""
+        return needs_of(self._rig.options, TABLE)
+
     def check(self, configuration: Mapping[str, Any]) -> Sequence[Fault]:
-        """Return the faults of a configuration for this rig: reach, unknown cameras; and libraries that are missing."""
+        """Return the faults of a configuration for this rig: reach, unknown cameras; and what it `needs` and lacks."""
         faults = check_reach(configuration, self._rig.options.arm.limits.reach)
         known = ", ".join(self._rig.cameras)
         faults.extend(
@@ -83,11 +88,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
             for camera in read_cameras(configuration, [])
             if camera.name not in self._rig.cameras
         )
-        for name, camera in self._rig.options.cameras.items():
-            problem = find_missing(camera.kind)
-            if problem is not None:
-                faults.append(Fault(f"{TABLE}.cameras.{name}", "kind", camera.kind, problem))
-        return faults
+        return [*faults, *find_unmet(self.needs())]
 
     def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
         """Return the time of all moves, rests and exposures, where the options say how fast the board moves."""

@@ -1,0 +1,66 @@
+"""The needs of settings that this environment doesn't meet: programs that can't be run, modules that can't be imported.
+
+The answer holds for the process that asks: its account, its sandbox, its Python.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.drivers import install_hint
+from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.support.faults import Fault
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from plantimager.timelapse.support.needs import Need
+
+IMPORT_SECONDS: Final = 30.0
+"""The longest that the import of one module may take: minutes of a card would be a fault of their own."""
+
+
+def find_unmet(needs: Iterable[Need], *, unseen: str = "", imports: bool = False) -> Iterator[Fault]:
+    """Yield a fault for each need that isn't met here.
+
+    ``unseen`` says why a program may be there for others. With ``imports`` each module is imported, in a process of its
+    own; else it is only looked for.
+    """
+    problem_of_import = cache(_import_problem)
+    for need in needs:
+        if need.program:
+            problem = _problem_of_program(need, unseen)
+        elif find_spec(need.module) is None:
+            problem = f"{need.module} isn't installed; {install_hint(need.extra)}"
+        elif problem := problem_of_import(need.module) if imports else "":
+            problem = f"{need.module} can't be imported: {problem}; {install_hint(need.extra)}"
+        if problem:
+            yield Fault(need.table, need.key, need.value, problem)
+
+
+def _problem_of_program(need: Need, unseen: str) -> str:
+    try:
+        find_program(need.program)
+    except ProgramMissing as missing:
+        return f"{missing}{unseen}{need.cure and f'; {need.cure}'}"
+    return ""
+
+
+def _import_problem(module: str) -> str:
+    """Return why a module can't be imported; empty where it can."""
+    command = [sys.executable, "-c", "import importlib, sys; importlib.import_module(sys.argv[1])", module]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=IMPORT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it takes longer than {IMPORT_SECONDS:g} s"
+    except OSError as problem:
+        return one_line(str(problem))
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return one_line(said[-1] if said else f"exit status {done.returncode}") if done.returncode else ""
