@@ -23,12 +23,28 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from simulation import DAY, HOUR, MINUTE, NONE, SECOND, TRUE_WHILE, YEAR, Behaviour, Boot, Bounded, End, Life, World
+from simulation import (
+    DAY,
+    HOUR,
+    LOST,
+    MINUTE,
+    NONE,
+    SECOND,
+    TRUE_WHILE,
+    YEAR,
+    Behaviour,
+    Boot,
+    Bounded,
+    End,
+    Life,
+    World,
+)
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.daemon.driver_calls import MAX_START_DELAY
+from plantimager.timelapse.daemon.journal_events import ACTION_OF_END
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
@@ -217,7 +233,7 @@ def without(history: History, kinds: set[str]) -> History:
 def play(world: World, history: History) -> None:
     """Play a history until nothing is left to happen."""
     scans = iter(history.scans)
-    world.behaviour = lambda _: next(scans, WORKS)
+    world.behaviour, world.loses_lines = (lambda _: next(scans, WORKS)), True
     world.hangs, world.slow, world.saves = history.hangs, dict(history.lengths), iter(history.saves)
     world.prepares = itertools.chain(history.prepares, itertools.repeat(history.never_prepared))
     calm_at = max((at for at, _ in history.events), default=NONE) + history.calm_after
@@ -320,6 +336,10 @@ def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None
             durations_are_true(world, timelapse)
     if not world.lost_lines and is_only:
         journal_agrees(world, timelapse)
+        if timelapse == world.stored():  # of one that made room meanwhile the archive tells
+            actions = {line.action for line in world.journal if line.fields.get("TIMELAPSE_ID") == timelapse.id}
+            assert "definition_accepted" in actions, "its beginning was never told, or the line was lost"
+            assert actions & {ACTION_OF_END[timelapse.state].word, "store_found"}, "nor its end"
 
 
 def durations_are_true(world: World, timelapse: TimeLapse) -> None:
@@ -354,6 +374,9 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
     """Check that each line about a slot is followed by another when it stops being true, and that the last one is."""
     last: dict[int, Line] = {}
     for line in world.journal:
+        if line.action == LOST and line.fields.get("TIMELAPSE_ID") == timelapse.id:
+            for slot in line.slots:
+                last.pop(slot, None)
         if line.action not in TRUE_WHILE or line.fields.get("TIMELAPSE_ID") != timelapse.id:
             continue
         for slot in line.slots:

@@ -34,6 +34,7 @@ from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
+from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.daemon.unsettled_attempts import LONGEST_PAUSE
 from plantimager.timelapse.domain.durations import format_exact_duration
@@ -99,6 +100,9 @@ FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped"
 
 MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 """Of which attempts the dataset may be whole, though its disk was pulled: those that are asked about."""
+
+LOST = "lost"
+"""Instead of the action of a line that a power cut took along."""
 
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
@@ -201,6 +205,8 @@ class Line:
     sentence: str
     level: int
     fields: dict[str, object] = field(repr=False)
+    at: datetime = START
+    """By true time."""
 
     @property
     def slots(self) -> list[int]:
@@ -268,6 +274,8 @@ class World:
         """Whether the daemon was killed between a save and the lines about it."""
         self.forgetful = False
         """Whether a run ended while the store could not be written: it may be older than the ledger."""
+        self.loses_lines = False
+        """Whether a power cut takes along what journald was given in the minutes before it."""
         self.lives: list[Life] = []
         self.judged = 0
         """How many slots were due after the faults had stopped."""
@@ -325,6 +333,8 @@ class World:
         self.truth += off
         self.since_boot += off
         if boot is not None:
+            if self.loses_lines and self.lives and self.lives[-1].ended is End.KILLED:
+                self._lose_lines(self.truth - off - JOURNAL_SYNC_INTERVAL)
             self.truth += boot.takes
             self.boots += 1
             self.was_set |= boot.wrong_by != NONE
@@ -356,6 +366,12 @@ class World:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
         is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
         return {"uuid": "of the disk" if is_on_disk else "of the root"}
+
+    def _lose_lines(self, since: datetime) -> None:
+        """Take the lines ``since`` then out of the journal, and leave which slots they were about."""
+        for number, line in enumerate(self.journal):
+            if line.at > since:
+                self.journal[number] = dataclasses.replace(line, action=LOST)
 
     def last_change(self, dataset: Path) -> datetime | None:
         """Return when the last file of a dataset was written, for the record of a scan that is found later."""
@@ -817,7 +833,8 @@ class Life:
         keeper.checked = keeper.stored
         found = load_timelapse(keeper.file.path).stored
         assert found.timelapse == keeper.timelapse
-        assert found.logbook == keeper.logbook
+        recent = keeper.logbook.recent  # is redated with the clock, and saved with what comes next
+        assert replace(found.logbook, recent=recent) == keeper.logbook
 
 
 def _is_whole(timelapse: TimeLapse, slot: int) -> bool:
@@ -1190,7 +1207,7 @@ class _Collector(logging.Handler):
         fields = getattr(record, "journal", {})
         action = fields.get("ACTION", "")
         sentence = record.getMessage().removeprefix(f"{action}: ")
-        line = Line(action, sentence, record.levelno, fields)
+        line = Line(action, sentence, record.levelno, fields, self._life.true_now)
         self._life.world.journal.append(line)
         if action.startswith("definition_"):
             self._life.awaits_disk = "begins as soon as it can" in sentence or "is tried again" in sentence

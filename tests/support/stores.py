@@ -121,4 +121,4 @@ def example_of(kind: Any, other_than: object = None) -> Any:
     return _EXAMPLES[kind]
 
 
-_EXAMPLES = {int: 7, float: 7.5, str: "seven", datetime: AT, timedelta: timedelta(seconds=7)}
+_EXAMPLES = {bool: True, int: 7, float: 7.5, str: "seven", datetime: AT, timedelta: timedelta(seconds=7)}

@@ -119,7 +119,8 @@ def test_what_is_held_is_what_is_on_disk(keeper, path):
     running = first.begin(AT, "b")
     assert keeper.commit(running, LATER)
     assert on_disk(path).timelapse == keeper.timelapse == running
-    assert on_disk(path).logbook == keeper.logbook == Logbook(saved_at=LATER, definition_digest="digest")
+    assert on_disk(path).logbook == keeper.logbook
+    assert replace(keeper.logbook, recent=()) == Logbook(saved_at=LATER, definition_digest="digest")
     assert on_disk(backup_path(path)).timelapse == first
     assert names(path) == ["store.json", "store.json.bak"]
 

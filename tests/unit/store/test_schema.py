@@ -101,6 +101,7 @@ PLACES = {
     schema.Own: lambda raw: raw["extra"]["timelapsed"],
     schema.SlotDetails: lambda raw: raw["extra"]["timelapsed"]["slots"]["0"],
     schema.StoredEnding: lambda raw: raw["extra"]["timelapsed"]["ending"],
+    schema.Recorded: lambda raw: raw["extra"]["timelapsed"]["recent"][0],
 }
 OF_KEYS = {"next_idx": 2, "status": "succeeded", "schedule_times": HOURS[:3]}
 """Keys that need another value than the example of their type."""
@@ -123,7 +124,7 @@ def test_key_of_the_file_survives(kind, field):
     """Reading and writing it leaves its value as it is."""
     begun = scan("tl_0", "failed", started_at=HOURS[0], finished_at=HOURS[1])
     ending = {"at": HOURS[2], "who": "", "why": ""}
-    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending}
+    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending, "recent": [{"at": HOURS[2]}]}
     raw = store_of(begun, scan("tl_1", "failed"), next_idx=2, extra={"timelapsed": own})
     value = OF_KEYS.get(field.name) or as_json(example_of(field.type, other_than=field.default))
     PLACES[kind](raw)[field.encode_name] = value

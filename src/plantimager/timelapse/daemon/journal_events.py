@@ -110,7 +110,7 @@ class EventJournal:
 
     def _log_completed(self, transition: Transition) -> None:
         after = transition.after
-        words = f"{after.id}: {after.tally}; datasets in {self._active.datasets}"
+        words = f"{describe_end(after)}; datasets in {self._active.datasets}"
         log_event(Action.TIMELAPSE_COMPLETED, words, timelapse=after)
 
 
@@ -146,16 +146,25 @@ def _log_resumed(transition: Transition) -> None:
     log_event(Action.RESUMED, f"{describe_timelapse(before)}{words}", timelapse=transition.after)
 
 
-def _log_timelapse_failed(_: events.TimelapseFailed, transition: Transition) -> None:
-    after = transition.after
-    why = f"{after.ending.why}; " if after.ending is not None else ""
-    log_event(Action.TIMELAPSE_FAILED, f"{after.id}: {why}{after.tally}", timelapse=after)
+ACTION_OF_END: Final = {
+    TimeLapseState.COMPLETED: Action.TIMELAPSE_COMPLETED,
+    TimeLapseState.FAILED: Action.TIMELAPSE_FAILED,
+    TimeLapseState.CANCELLED: Action.TIMELAPSE_CANCELLED,
+}
 
 
-def _log_cancelled(_: events.TimelapseCancelled, transition: Transition) -> None:
+def describe_end(timelapse: TimeLapse) -> str:
+    """Return how a timelapse ended, and what became of its slots."""
+    ending = timelapse.ending
+    if ending is None:
+        return f"{timelapse.id}: {timelapse.tally}"
+    why = f" by {ending.who}" if timelapse.state is TimeLapseState.CANCELLED else ""
+    return f"{timelapse.id}{why}: {ending.why}; {timelapse.tally}"
+
+
+def _log_ended(_: events.TimelapseEnded, transition: Transition) -> None:
     after = transition.after
-    why = f" by {after.ending.who}: {after.ending.why}" if after.ending is not None else ""
-    log_event(Action.TIMELAPSE_CANCELLED, f"{after.id}{why}; {after.tally}", timelapse=after)
+    log_event(ACTION_OF_END[after.state], describe_end(after), timelapse=after)
 
 
 # --- an attempt -----------------------------------------------------------------------------------------
@@ -262,7 +271,7 @@ _LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = 
     events.SlotInterrupted: _log_given_up,
     events.SlotsSkipped: _log_skipped,
     events.SlotsReopened: _log_reopened,
-    events.TimelapseFailed: _log_timelapse_failed,
-    events.TimelapseCancelled: _log_cancelled,
+    events.TimelapseFailed: _log_ended,
+    events.TimelapseCancelled: _log_ended,
 }
 """What words an event: all but `SILENT`, and those that `EventJournal` words itself."""

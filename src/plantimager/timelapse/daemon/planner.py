@@ -159,6 +159,7 @@ class Planner:
         words = f"{direction} by {format_duration(step.shift)} ({before} → {after})"
         log_event(Action.CLOCK_MOVED, f"{words}; schedule looked at afresh")
         self._shift += step.shift
+        self._keeper.redate_recent(step.shift)
         timelapse = self._keeper.timelapse
         if timelapse is not None and self._keeper.is_scanning:
             self._keeper.commit(timelapse.redate(step.shift), now)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.live import last_seen
+from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL
 from plantimager.timelapse.domain.absence import find_absence
 from plantimager.timelapse.domain.schedule import EARLIEST
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.schema import Logbook
     from plantimager.timelapse.support.clock import Clock
-
-JOURNAL_SYNC_INTERVAL: Final = timedelta(minutes=5)
-"""journald's ``SyncIntervalSec`` by default: the daemon may not read the journal to see what it holds."""
 
 START_TIME: Final = timedelta(minutes=5)
 """From the boot of the machine to the start of its daemon, at most; one that is started later was not enabled."""

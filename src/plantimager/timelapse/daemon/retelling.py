@@ -1,68 +1,145 @@
-"""The last slots of the store once more in the journal: of what journald is given last, a power cut takes half along.
+"""The last minutes of the store once more in the journal: of what journald is given last, a power cut takes half along.
 
-Each of these lines has the field RETOLD, and says that it is one.
+The logbook of the store has what was recorded in that time, whatever it was: a slot, the correction of an old one, the
+beginning or the end of the timelapse. Each line about it has the field RETOLD, and says that it is one.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.daemon.journal_events import MAX_SLOTS_NAMED, describe_skipped
+from plantimager.timelapse.daemon.journal_events import ACTION_OF_END, MAX_SLOTS_NAMED, describe_end, describe_skipped
 from plantimager.timelapse.domain import events
-from plantimager.timelapse.domain.wording import describe_slots, format_local_time
+from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.domain.wording import describe_slot, describe_slots, format_local_time, ordinal
+from plantimager.timelapse.settings.acceptance import describe_start
+from plantimager.timelapse.store.schema import Recorded
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.store.schema import Logbook
 
-MAX_RETOLD: Final = 20
+JOURNAL_SYNC_INTERVAL: Final = timedelta(minutes=5)
+"""journald's ``SyncIntervalSec`` by default: the daemon may not read the journal to see what it holds."""
+
+MAX_RETOLD: Final = 40
 """Lines at most: the store has all."""
 
+NEARBY: Final = timedelta(seconds=15)
+"""What is recorded within so short a time is one entry, so that there are few, however short the interval."""
 
-def log_retold(timelapse: TimeLapse, since: datetime, now: datetime) -> None:
-    """Log once more how the last slots ended, `MAX_RETOLD` lines at most: those that ended ``since``."""
-    recent = set(_ended_since(timelapse, since))
-    before = replace(timelapse, records={slot: r for slot, r in timelapse.records.items() if slot not in recent})
-    lines = [line for event in events.events_between(before, timelapse) if (line := _retell(event, timelapse, now))]
-    for action, words, slots in sorted(lines, key=lambda line: line[2])[-MAX_RETOLD:]:
-        slot = slots[0] if len(slots) == 1 else slots[:MAX_SLOTS_NAMED]
-        log_event(action, f"retold from the store: {words}", timelapse=timelapse, slot=slot, retold="yes")
+MAX_SPANS: Final = 20
+"""Spans of slots in an entry; the oldest slots are dropped first."""
 
 
-def _ended_since(timelapse: TimeLapse, since: datetime) -> Iterator[int]:
-    """Yield the slots that ended ``since``, newest first; of one that was cut off the time of its end is not known."""
-    for slot in range(timelapse.next_idx - 1, -1, -1):
-        record = timelapse.records.get(slot)
-        if record is None:
-            return
-        scheduled_at = timelapse.schedule_times[slot]
-        ended_after = record.late  # of any size, where another program wrote it
-        if ended_after is None and record.finished_at is not None:
-            ended_after = record.finished_at - scheduled_at
-        if ended_after is not None and ended_after < since - scheduled_at:
-            return
-        if record.reason is None or not record.reason.ends_timelapse:
-            yield slot
+# --- what was recorded --------------------------------------------------------------------------------------
 
 
-def _retell(event: events.Event, timelapse: TimeLapse, now: datetime) -> tuple[Action, str, tuple[int, ...]] | None:
-    """Return action, sentence and slots of an event that ends a slot; ``None`` for others."""
+def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: datetime) -> Logbook:
+    """Return the logbook with what is recorded ``at``, and without what journald has put on disk by then."""
+    slots = {slot for event in happened for slot in _slots_of(event)}
+    begins = any(isinstance(event, events.DefinitionAccepted) for event in happened)
+    ends = any(isinstance(event, events.TimelapseEnded) for event in happened)
+    if not slots and not begins and not ends:
+        return logbook
+    recent = [entry for entry in logbook.recent if entry.at >= at - JOURNAL_SYNC_INTERVAL]
+    if recent and at - recent[-1].at < NEARBY and not recent[-1].ends:
+        last = recent.pop()
+        begins |= last.begins
+        slots.update(chain.from_iterable(range(first, end + 1) for first, end in last.slots))
+    return replace(logbook, recent=(*recent, Recorded(at, _spans_of(slots), begins=begins, ends=ends)))
+
+
+def _slots_of(event: events.Event) -> Iterable[int]:
+    """Return the slots that an event has a line about; of a beginning `resumed` tells, and of all at once the end."""
     if isinstance(event, events.SlotsSkipped):
-        return Action.SLOT_SKIPPED, describe_skipped(event, timelapse, now, event.late), event.slots
-    if not isinstance(event, events.SlotTaken | events.SlotFailed | events.SlotInterrupted):
-        return None
-    record, slot = event.record, (event.record.slot,)
+        return () if event.reason is not None and event.reason.ends_timelapse else event.slots
+    if isinstance(event, events.SlotsReopened):
+        return event.slots
+    if not isinstance(event, events.SlotEvent) or isinstance(event, events.AttemptStarted | events.AttemptRedated):
+        return ()
+    return (event.record.slot,)
+
+
+def _spans_of(slots: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    spans: list[tuple[int, int]] = []
+    for slot in sorted(slots):
+        if spans and spans[-1][1] == slot - 1:
+            spans[-1] = (spans[-1][0], slot)
+        else:
+            spans.append((slot, slot))
+    return tuple(spans[-MAX_SPANS:])
+
+
+# --- and is told again --------------------------------------------------------------------------------------
+
+
+def log_retold(timelapse: TimeLapse, logbook: Logbook, since: datetime, now: datetime) -> Logbook:
+    """Log once more what was recorded ``since``, `MAX_RETOLD` lines at most; return the logbook, told ``now``."""
+    recent = [entry for entry in logbook.recent if entry.at >= since]
+    told_at = {slot: entry.at for entry in recent for slot in _slots_in(entry, timelapse.n_slots)}
+    lines: list[tuple[datetime, int, Action, str, tuple[int, ...]]] = []
+    for entry in recent:
+        if entry.begins:
+            origin = f"its definition, accepted at {format_local_time(entry.at, now)}"
+            lines.append((entry.at, 0, Action.DEFINITION_ACCEPTED, describe_start(timelapse, origin, now), ()))
+        if entry.ends and timelapse.state in ACTION_OF_END:
+            lines.append((entry.at, 2, ACTION_OF_END[timelapse.state], describe_end(timelapse), ()))
+    for action, words, slots in _lines_about(timelapse, told_at.keys(), now):
+        lines.append((max(told_at[slot] for slot in slots), 1, action, words, slots))
+    for *_, action, words, slots in sorted(lines, key=lambda line: (line[0], line[1], line[4]))[-MAX_RETOLD:]:
+        slot = slots[0] if len(slots) == 1 else slots[:MAX_SLOTS_NAMED] or None
+        log_event(action, f"retold from the store: {words}", timelapse=timelapse, slot=slot, retold="yes")
+    return replace(logbook, recent=tuple(replace(entry, at=now) for entry in recent))
+
+
+def _slots_in(entry: Recorded, n_slots: int) -> Iterator[int]:
+    """Yield the slots of an entry; another program may have written any."""
+    for first, last in entry.slots:
+        yield from range(first, min(last + 1, n_slots))
+
+
+def _lines_about(
+    timelapse: TimeLapse, slots: Iterable[int], now: datetime
+) -> Iterator[tuple[Action, str, tuple[int, ...]]]:
+    """Yield action, sentence and slots for what the records of some slots say."""
+    records = {slot: timelapse.records.get(slot) for slot in slots}
+    running = {slot for slot, record in records.items() if record is not None and record.status is RecordStatus.RUNNING}
+    left = {slot: r for slot, r in timelapse.records.items() if slot not in records or slot in running}
+    for event in events.events_between(replace(timelapse, records=left), timelapse):
+        if isinstance(event, events.SlotsSkipped):
+            if event.reason is None or not event.reason.ends_timelapse:
+                yield Action.SLOT_SKIPPED, describe_skipped(event, timelapse, now, event.late), event.slots
+        elif isinstance(event, events.SlotEvent) and not (timelapse.ending and event.record.reason):  # as at its end
+            yield *_retell(event.record, timelapse, now), (event.record.slot,)
+    for slot, now_is in sorted(records.items()):
+        if now_is is not None and slot in running and now_is.error:
+            words = f"{now_is.scan_id}: {now_is.error_text}; the {ordinal(now_is.attempt)} attempt was begun"
+            yield Action.ATTEMPT_FAILED, words, (slot,)
+        is_waiting = now_is is None or (now_is.status is RecordStatus.PENDING and not now_is.error)
+        if is_waiting and slot >= timelapse.next_idx and timelapse.state.is_active:
+            yield Action.SLOTS_GIVEN_BACK, f"{describe_slots(timelapse, (slot,), now)} can still be taken", (slot,)
+
+
+def _retell(record: SlotRecord, timelapse: TimeLapse, now: datetime) -> tuple[Action, str]:
+    """Return action and sentence for a record."""
     at = f" at {format_local_time(record.finished_at, now)}" if record.finished_at is not None else ""
-    if isinstance(event, events.SlotTaken):
+    if record.status is RecordStatus.SUCCEEDED:
         pictures = f", {format_count(record.pictures, 'picture')}" if record.pictures is not None else ""
-        return Action.SCAN_SUCCEEDED, f"{record.scan_id} was taken{at}{pictures}", slot
-    if isinstance(event, events.SlotFailed):
-        return Action.SCAN_FAILED, f"{record.scan_id} failed{at}: {record.error_text}", slot
-    words = f"{describe_slots(timelapse, slot, now)}: {record.error_text}; it stays interrupted"
-    return Action.SLOT_INTERRUPTED, words, slot
+        return Action.SCAN_SUCCEEDED, f"{record.scan_id} was taken{at}{pictures}"
+    if record.status is RecordStatus.FAILED:
+        return Action.SCAN_FAILED, f"{record.scan_id} failed{at}: {record.error_text}"
+    if record.status is RecordStatus.INTERRUPTED:
+        stays = "; it stays interrupted" if timelapse.is_closed(record.slot) else ""
+        return Action.SLOT_INTERRUPTED, f"{describe_slots(timelapse, (record.slot,), now)}: {record.error_text}{stays}"
+    return Action.RIG_NOT_READY, f"{describe_slot(timelapse, record.slot)} waited for its rig: {record.error_text}"

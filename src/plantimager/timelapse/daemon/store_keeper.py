@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled, DiskThread
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.retelling import note_recorded
 from plantimager.timelapse.daemon.store_file import StoreFile
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import events_between
@@ -170,6 +171,11 @@ class StoreKeeper:
         logbook = replace(logbook if logbook is not None else self.logbook, saved_at=at)
         return self._make_transition(self.stored.evolved(timelapse, logbook), at, circumstances, act)
 
+    def redate_recent(self, shift: timedelta) -> None:
+        """Keep what was recorded lately by the clock as it is set now; the next save has it, too."""
+        if self.stored is not None and self.logbook.recent:
+            self.stored = self.stored.evolved(self.stored.timelapse, self.logbook.redated(shift))
+
     def retry(self, at: datetime) -> bool:
         """Try again to save what is in memory; return whether it is on disk."""
         return self.timelapse is None or self.commit(self.timelapse, at)
@@ -226,19 +232,20 @@ class StoreKeeper:
         circumstances: Circumstances,
         act: Callable[[], None] | None = None,
     ) -> bool:
-        before, content = self.timelapse, self._writer.encode(following)
+        before = self.timelapse
+        happened = events_between(before, following.timelapse)
+        following = replace(following, logbook=note_recorded(following.logbook, happened, at))
+        content = self._writer.encode(following)
         if (size := sum(map(len, content))) > MAX_STORE_BYTES:
             following = self._shorten(following, size)
-            content = self._writer.encode(following)
+            content, happened = self._writer.encode(following), events_between(before, following.timelapse)
         is_saved = self._save(following, content, at)
         self.stored = following
         if act is not None:
             act()
-        if self._subscribers:
-            events = events_between(before, following.timelapse)
-            transition = Transition(before, following.timelapse, at, events, circumstances)
-            for subscriber in self._subscribers:
-                subscriber(transition)
+        transition = Transition(before, following.timelapse, at, happened, circumstances)
+        for subscriber in self._subscribers:
+            subscriber(transition)
         return is_saved
 
     def _shorten(self, following: StoredTimelapse, size: int) -> StoredTimelapse:

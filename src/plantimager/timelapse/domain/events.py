@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.domain.records import SlotRecord, lateness_suffix
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
+from plantimager.timelapse.support.chunked_map import ChunkedMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,14 +212,15 @@ def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotR
     passed = range(min(before.next_idx, after.next_idx), max(before.next_idx, after.next_idx))
     if before.records is after.records:
         return [], [*passed]
-    find, skip = before.records.get, RecordStatus.SKIPPED  # looked up once, for there may be a hundred thousand slots
-    changed = [record for slot, record in after.records.items() if (old := find(slot)) is not record and old != record]
+    keys = [*ChunkedMap(after.records).changed_keys(ChunkedMap(before.records))]  # of a hundred thousand slots
+    find, skip = before.records.get, RecordStatus.SKIPPED
+    changed = [record for slot in keys if (record := after.records.get(slot)) is not None and record != find(slot)]
     skipped = {
         record.slot: record for record in changed if record.status is skip and _is_news(find(record.slot), record)
     }
     others = {record.slot for record in changed if record.status is not skip}
     others.update(slot for slot in passed if slot not in skipped)
-    others |= before.records.keys() - after.records.keys()
+    others.update(slot for slot in keys if slot not in after.records)
     return [skipped[slot] for slot in sorted(skipped)], sorted(others)
 
 

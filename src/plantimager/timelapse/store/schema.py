@@ -23,7 +23,7 @@ Older spellings of a file are rewritten (`spellings`) before they are held again
 # Annotations are values here, not texts: msgspec would have to compile each at every start.
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
@@ -151,6 +151,18 @@ MAX_OUTAGES: Final = 1000
 """Outages that a store remembers; the oldest are dropped first."""
 
 
+class Recorded(Struct, frozen=True, omit_defaults=True):
+    """Something that was recorded, for the journal that may lack its line after a power cut."""
+
+    at: Instant
+    slots: tuple[tuple[Count, Count], ...] = ()
+    """Spans of slots: the first and the last of each."""
+    begins: bool = False
+    """Whether the timelapse began."""
+    ends: bool = False
+    """Whether it ended."""
+
+
 class Logbook(Struct, frozen=True):
     """The last write of the store, the boots of the machine, and the times in which no daemon ran."""
 
@@ -166,6 +178,12 @@ class Logbook(Struct, frozen=True):
     """The times of which nobody knows whether a daemon ran."""
     datasets_disk: dict[str, str] = field(default_factory=dict)
     """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
+    recent: tuple[Recorded, ...] = ()
+    """What was recorded in the last minutes."""
+
+    def redated(self, shift: timedelta) -> Self:
+        """Return the log by a clock that was set, in which the last minutes stay the last minutes."""
+        return replace(self, recent=tuple(replace(entry, at=max(entry.at + shift, EARLIEST)) for entry in self.recent))
 
     def came_back(self, boot_id: str, absence: Absence = NO_ABSENCE) -> Self:
         """Return the log of a daemon that is there again after an ``absence``."""
