@@ -23,8 +23,10 @@ PATIENCE: Final = 120.0
 class Engines:
     """Prometheus with our rules, what it scrapes, and the Alertmanager that it reports to."""
 
-    def __init__(self, prometheus: str, alertmanager: str) -> None:
-        self._prometheus, self._alertmanager = prometheus, alertmanager
+    def __init__(self, exporter: str, prometheus: str, alertmanager: str) -> None:
+        self.exporter, self.alertmanager = exporter, alertmanager
+        """Their addresses."""
+        self._prometheus, self._alertmanager = f"http://{prometheus}", f"http://{alertmanager}"
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series that an expression gives now; an expression that Prometheus refuses raises."""
@@ -44,6 +46,11 @@ class Engines:
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that have reached the Alertmanager."""
         return httpx.get(f"{self._alertmanager}/api/v2/alerts", timeout=PATIENCE).json()
+
+    def report(self, *alerts: dict[str, str]) -> None:
+        """Have the Alertmanager hear of alerts with these labels, as from Prometheus."""
+        body = [{"labels": labels} for labels in alerts]
+        httpx.post(f"{self._alertmanager}/api/v2/alerts", json=body, timeout=PATIENCE).raise_for_status()
 
 
 @contextmanager
@@ -84,7 +91,7 @@ def running_engines(directory: Path, textfiles: Path) -> Iterator[Engines]:
             stack.callback(process.kill)
         for address in (exporter, alertmanager, prometheus):
             wait_until(lambda url=f"http://{address}/": _answers(url), within=PATIENCE, what=f"an answer of {address}")
-        yield Engines(f"http://{prometheus}", f"http://{alertmanager}")
+        yield Engines(exporter, prometheus, alertmanager)
 
 
 def dashboard_expressions() -> list[str]:

@@ -1,9 +1,12 @@
 """A fleet on existing engines: Debian's Prometheus, Alertmanager and node_exporter take what we give them."""
 
 import json
+import os
+import re
+import shlex
 import shutil
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,11 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from looked_at import doubt
 from prometheus_client import CollectorRegistry, generate_latest
+from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.cli.parser import build_parser
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import Given
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
@@ -70,12 +75,6 @@ def test_each_alert_fires_for_what_it_is_for_and_is_silent_else():
     run("promtool", "test", "rules", Path(__file__).with_name("timelapse.rules.test.yml"))
 
 
-def test_examples_are_sound():
-    """As their programs judge them."""
-    run("promtool", "check", "config", FLEET / "prometheus.yml")
-    run("amtool", "check-config", FLEET / "alertmanager.yml")
-
-
 def test_dashboard_keeps_all_its_values_in_grafanas_own_types():
     """Grafana ignores a key that it doesn't know, so none may be lost."""
     register_default_plugins()
@@ -96,21 +95,116 @@ def _lost(given, found, where=""):
         yield where
 
 
-def test_a_hundred_rigs_are_on_one_prometheus(tmp_path):
-    """Rules evaluate, each figure of the overview is there, and a lost slot reaches the Alertmanager."""
-    textfiles = tmp_path / "run"
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """Return the engines, which look at a hundred rigs; one of them has lost slots."""
+    directory = tmp_path_factory.mktemp("fleet")
+    textfiles = directory / "run"
     for number in range(N_RIGS):
-        directory = textfiles / f"rig{number}"
-        directory.mkdir(parents=True)
-        (directory / f"timelapsed-rig{number}.prom").write_bytes(metrics_of(f"rig{number}", lost=2 * (number == 42)))
-    with running_engines(tmp_path, textfiles) as engines:
-        states = engines.wait_for("timelapse:state:code", N_RIGS)
-        assert {series["metric"]["rig"] for series in states} == {f"rig{number}" for number in range(N_RIGS)}
-        assert engines.query("node_textfile_scrape_error")[0]["value"][1] == "0"
-        engines.wait_for("timelapse:metrics_age:seconds", N_RIGS)
-        for expression in dashboard_expressions():
-            engines.wait_for_any(expression)
-        alerts = wait_until(engines.alerts, within=PATIENCE, what="an alert")
-        found = [(alert["labels"]["alertname"], alert["labels"]["rig"]) for alert in alerts]
-        assert found == [("TimelapseSlotLost", "rig42")]
-        assert alerts[0]["annotations"]["summary"] == "Rig rig42: 2 time points of tl-rig42 lost within the last hour"
+        own = textfiles / f"rig{number}"
+        own.mkdir(parents=True)
+        (own / f"timelapsed-rig{number}.prom").write_bytes(metrics_of(f"rig{number}", lost=2 * (number == 42)))
+    with running_engines(directory, textfiles) as engines:
+        yield engines
+
+
+def test_a_hundred_rigs_are_on_one_prometheus(engines):
+    """Rules evaluate, each figure of the overview is there, and a lost slot reaches the Alertmanager."""
+    states = engines.wait_for("timelapse:state:code", N_RIGS)
+    assert {series["metric"]["rig"] for series in states} == {f"rig{number}" for number in range(N_RIGS)}
+    assert engines.query("node_textfile_scrape_error")[0]["value"][1] == "0"
+    engines.wait_for("timelapse:metrics_age:seconds", N_RIGS)
+    for expression in dashboard_expressions():
+        engines.wait_for_any(expression)
+    alerts = wait_until(engines.alerts, within=PATIENCE, what="an alert")
+    found = [(alert["labels"]["alertname"], alert["labels"]["rig"]) for alert in alerts]
+    assert found == [("TimelapseSlotLost", "rig42")]
+    assert alerts[0]["annotations"]["summary"] == "Rig rig42: 2 time points of tl-rig42 lost within the last hour"
+
+
+# --- the commands of the page ---------------------------------------------------------------------------
+
+PAGE = (TREE / ".github/fleet.md").read_text()
+PROGRAMS = ("amtool", "ansible-playbook", "cd", "curl", "editor", "promtool", "sudo", "systemd/", "timedatectl")
+
+
+def commands_of_page():
+    """Return each command that the page shows, in its blocks and in its lines."""
+    blocks = "".join(re.findall(r"^ *```sh\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    quoted = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
+    shown = [" ".join(line.partition("   # ")[0].split()) for line in [*blocks.splitlines(), *quoted]]
+    return dict.fromkeys(line for line in shown if line.startswith((*PROGRAMS, "timelapsectl ")))
+
+
+def command(beginning):
+    """Return the one command of the page that begins so."""
+    (found,) = (line for line in commands_of_page() if line.startswith(beginning))
+    return found
+
+
+def test_each_command_of_the_page_is_run_or_checked_here_or_elsewhere():
+    """What a package or a unit is called is looked up; ours are run by the tests of the package and of `install`."""
+    packages = {"amtool": "prometheus-alertmanager", "promtool": "prometheus", "ansible-playbook": "ansible-core"}
+    for line in commands_of_page():
+        for part in line.removeprefix("sudo ").split(" && "):
+            program, *arguments = shlex.split(part.removeprefix("sudo "))
+            if program == "apt":
+                for package in arguments[1:]:
+                    assert run("dpkg-query", "--show", package)
+            elif program == "systemctl":
+                for unit in (name for name in arguments[1:] if not name.startswith("-")):
+                    ours = " ".join(path.name for path in (TREE / "systemd").iterdir())
+                    assert f"{unit}.service" in (ours if "timelapse" in unit else run("dpkg", "--listfiles", unit))
+            elif program == "timelapsectl":
+                build_parser().parse_args(arguments)
+            elif program.startswith("systemd/"):
+                usage = run(TREE / program, "--help")
+                assert all(option in usage for option in arguments if option.startswith("--"))
+            elif program == "cd":
+                assert (TREE / arguments[0] / command("editor").split()[1]).is_file()
+            elif program in packages:
+                assert packages[program] in run("dpkg", "--search", shutil.which(program))
+            else:
+                assert program in ("editor", "curl", "timedatectl")
+
+
+def test_examples_are_found_sound_by_the_commands_of_the_page(tmp_path):
+    """With the files where the page has them put."""
+    for file in FLEET.glob("*.yml"):
+        shutil.copy(file, tmp_path)
+    for beginning in ("promtool check config", "amtool check-config"):
+        run(*shlex.split(command(beginning).replace("/etc/prometheus", str(tmp_path))))
+
+
+def test_the_playbook_is_limited_to_the_host_that_the_page_names(tmp_path):
+    """Its tasks run on whole machines in tests/system."""
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path), "ANSIBLE_LOCAL_TEMP": str(tmp_path)}
+    shown = run(*shlex.split(command("ansible-playbook")), "--list-hosts", cwd=FLEET / "ansible", env=environment)
+    assert re.findall(r"^ +(rig-.*)$", shown, re.MULTILINE) == ["rig-1.example.org"]
+
+
+def test_the_figures_are_served_as_the_page_looks_at_them(engines):
+    """By a shell, with the exporter's address."""
+    shown = run("sh", "-c", command("curl").replace("localhost:9100", engines.exporter))
+    assert {line.partition("{")[0].partition("_")[0] for line in shown.splitlines()} == {"timelapse"}
+
+
+def test_a_rig_that_was_taken_out_of_use_is_silenced_as_the_page_says(engines):
+    """That one alone, and for eight days."""
+    line = command("amtool silence").replace("localhost:9093", engines.alertmanager)
+    silence = run(*shlex.split(line)).strip()
+    gone = {"alertname": "TimelapseRigGone", "instance": "rig-2.example.org:9100"}
+    engines.report({**gone, "rig": "right"}, {**gone, "rig": "left"})
+
+    def states():
+        found = [alert for alert in engines.alerts() if alert["labels"]["alertname"] == "TimelapseRigGone"]
+        return {alert["labels"]["rig"]: (alert["status"]["state"], alert["status"]["silencedBy"]) for alert in found}
+
+    expected = {"right": ("suppressed", [silence]), "left": ("active", [])}
+    wait_until(lambda: states() == expected, within=PATIENCE, what="one of the two is silenced")
+    shown = run(
+        "amtool", "silence", "query", "--alertmanager.url", f"http://{engines.alertmanager}", "--output", "json"
+    )
+    (known,) = json.loads(shown)
+    begins, ends = (datetime.fromisoformat(known[key]) for key in ("startsAt", "endsAt"))
+    assert abs(ends - begins - timedelta(days=8)) < timedelta(minutes=1)

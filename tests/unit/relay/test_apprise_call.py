@@ -13,6 +13,9 @@ from plantimager.timelapse.relay.apprise_call import redact
         ("mailto://ada:p%40ss@mail.org", "Connection refused", "Connection refused"),
         ("mailto://ada:p%40ss%21@mail.org", "535 p@ss! is wrong for ada", "535 … is wrong for …"),
         ("json://h/?token=abcdef", "token=abcdef is not valid", "…=… is not valid"),
+        ("ntfy://My-Topic", "host='my-topic' is not known", "host='…' is not known"),
+        ("mailto://ada:p@ss%2Fword@mail.org", "mailto://ada:p%40ss%2fword@mail.org", "mailto://…:…@…"),
+        ("mailto://ada:a+b c@mail.org", "smtp://ada:a%2Bb%20c@mail.org or a%2Bb+c", "smtp://…:…@… or …"),
     ],
 )
 def test_no_part_of_the_url_stays(url, said, passed_on):

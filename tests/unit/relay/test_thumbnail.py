@@ -9,6 +9,7 @@ from PIL import Image, ImageStat
 from plantimager.timelapse.relay import look_picture
 from plantimager.timelapse.relay.look_picture import SUFFIXES
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
+from plantimager.timelapse.relay.verdict import PictureMeasures
 
 
 def thumbnail(datasets, name, content):
@@ -28,6 +29,15 @@ def test_every_kind_that_is_judged_is_shown(tmp_path, suffix, wide):
         assert (shown.format, shown.size) == ("JPEG", (640, 480))
         difference = ImageStat.Stat(shown.convert("L")).mean[0] - ImageStat.Stat(plant(640).convert("L")).mean[0]
         assert abs(difference) < 5
+
+
+@pytest.mark.parametrize("side", [10_000, 14_000])
+def test_a_jpeg_of_any_size_is_judged_and_shown(tmp_path, side):
+    """It is decoded small: sensors have a hundred megapixels, and Pillow's own limit is for the web."""
+    content = encode(Image.linear_gradient("L").resize((side, side)), quality=10)
+    with Image.open(io.BytesIO(thumbnail(tmp_path / "d", "large.jpg", content))) as shown:
+        assert shown.size == (640, 640)
+    assert look_picture.measure_picture(PictureMeasures("a", "0", "large.jpg"), content).shape
 
 
 def test_a_picture_that_is_too_large_or_none_is_not_shown(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 from msgspec import Struct
@@ -98,13 +98,14 @@ def _patient(url: str) -> str:
 
 
 def redact(text: str, url: str) -> str:
-    """Return a text without any part of a URL but its scheme."""
+    """Return a text without any part of a URL but its scheme, however a library writes it."""
     rest = url.partition("://")[2]
-    parts = {*re.split(r"[^\w.~-]+", rest), *map(unquote, re.split(r"[/?&=:@]+", rest))}
-    for part in sorted(parts, key=len, reverse=True):
-        if len(part) >= MIN_SECRET:
-            text = text.replace(part, "…")
-    return text
+    # A password may have any character, and what stands where a host does is in small letters.
+    password = rest.rpartition("@")[0].partition(":")[2]
+    plain = {*map(unquote, [password, *re.split(r"[/?&=:@]+", rest)])}
+    parts = {*re.split(r"[^\w.~-]+", rest), *plain, *(quote(part, "") for part in plain), *map(quote_plus, plain)}
+    secrets = sorted((part for part in parts if len(part) >= MIN_SECRET), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, secrets)), "…", text, flags=re.IGNORECASE) if secrets else text
 
 
 if __name__ == "__main__":

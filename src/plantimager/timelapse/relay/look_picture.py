@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from msgspec.structs import replace
-from PIL import Image, ImageFilter, ImageStat
+from PIL import Image, ImageFilter, ImageStat, JpegImagePlugin
 
 from plantimager.timelapse.settings.relay_config import Verdict
 
@@ -58,9 +58,18 @@ def measure_picture(picture: PictureMeasures, content: bytes) -> PictureMeasures
         return None if image is None else _measure(picture, image)
 
 
+def open_picture(file: BinaryIO) -> Image.Image:
+    """Open a picture. Pillow's own limit isn't for JPEGs, which are decoded small."""
+    try:
+        return JpegImagePlugin.JpegImageFile(file)
+    except SyntaxError:  # of another kind
+        file.seek(0)
+        return Image.open(file)
+
+
 def _decode(content: bytes) -> Image.Image | None:
     """Return the pixels of a file; ``None`` where there are too few or too many of them."""
-    image = Image.open(io.BytesIO(content))
+    image = open_picture(io.BytesIO(content))
     if min(image.size) < LEAST_SIDE:
         return None
     image.draft("L", (SIDE, SIDE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
@@ -167,9 +168,8 @@ def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, st
 def _recovery_part(recovery: Recovery, now: datetime) -> tuple[str, str]:
     trouble, _, what = recovery.trouble.partition(" ") if recovery.trouble != UNREADABLE else (UNREADABLE, "", "")
     words = RECOVERIES[trouble]
-    lasted = (
-        f"The trouble began at {format_local_time(recovery.since, now)} ({format_duration(now - recovery.since)} ago)"
-    )
+    ago = format_duration(max(now - recovery.since, timedelta(0)))  # the clock may have been set back
+    lasted = f"The trouble began at {format_local_time(recovery.since, now)} ({ago} ago)"
     cost = f"; it cost {format_count(recovery.lost, 'time point')}" if recovery.lost else ""
     return words, _lines(f"{words.capitalize()}{f' ({what})' if what else ''}.", f"{lasted}{cost}.")
 

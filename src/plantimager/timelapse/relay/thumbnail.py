@@ -38,14 +38,12 @@ class Thumbnailer:
 
     def _make(self, scan_id: str, wanted: str) -> bytes:
         try:
-            from PIL import Image  # noqa: PLC0415 - for messages alone
-
-            from plantimager.timelapse.relay import look_picture  # noqa: PLC0415 - as above
+            from plantimager.timelapse.relay import look_picture  # noqa: PLC0415 - Pillow is for messages alone
 
             directory = self._datasets_of([scan_id]) / scan_id
             pictures = (path for path in dataset_files(directory) if path.suffix.lower() in look_picture.SUFFIXES)
             path = min(path for path in pictures if not wanted or path == directory / wanted)
-            with Image.open(path) as picture:
+            with path.open("rb") as file, look_picture.open_picture(file) as picture:
                 picture.draft("RGB", (WIDTH, WIDTH))
                 if picture.width * picture.height > look_picture.MAX_PIXELS:
                     return b""
