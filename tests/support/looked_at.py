@@ -58,8 +58,11 @@ def encode(picture: Image.Image, encoding: str = "JPEG", **options: Any) -> byte
 
 def sixteen_bits(picture: Image.Image, top: int = 65535) -> Image.Image:
     """Return a picture in shades of 16 bits, of which a sensor uses those up to ``top``."""
-    values = (value * top // 255 for value in picture.convert("L").tobytes())
-    return Image.frombytes("I;16", picture.size, b"".join(value.to_bytes(2, "little") for value in values))
+    shades, values = picture.convert("L").tobytes(), [value * top // 255 for value in range(256)]
+    content = bytearray(2 * len(shades))
+    content[::2] = shades.translate(bytes(value & 0xFF for value in values))
+    content[1::2] = shades.translate(bytes(value >> 8 for value in values))
+    return Image.frombytes("I;16", picture.size, bytes(content))
 
 
 def doubt(camera: str = "camera_0", positions: Iterable[str] = ("0",), **changes: Any) -> Doubt:

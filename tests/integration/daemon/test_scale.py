@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from daemon_process import CTL, DAEMON, PATIENCE, NotifySocket, Place, statuses
 from msgspec.structs import replace
+from simulation import HOUR, MINUTE, YEAR, Life, World
 from tiny_scan import configuration, one_shot
 
 from plantimager.timelapse.channel.live import read_live
@@ -23,6 +24,7 @@ from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.schedule import MAX_SLOTS
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
+from plantimager.timelapse.settings.config import Config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
@@ -236,3 +238,22 @@ def file_calls(place: Place, directory: Path, command: list[str], until: str = "
                 os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
     assert run.returncode == 0
     return [line.partition(" ")[2].lstrip() for line in traced.read_text().splitlines()]  # strace pads short PIDs
+
+
+def test_clock_set_forward_over_a_hundred_thousand_slots_costs_one_save_and_one_line(tmp_path: Path) -> None:
+    """And further settings of the clock cost nothing."""
+    world = World(tmp_path / "rig", Config())
+    world.define(every=HOUR, n=N_SLOTS)
+    saves = []
+
+    def jump(life: Life) -> None:
+        saves.append(life.saves)
+        life.shift(100 * YEAR)
+
+    life = world.live((90 * MINUTE, jump), (91 * MINUTE, lambda life: life.shift(YEAR)))
+    assert life.saves == saves[0] + 1
+    actions = world.actions()[world.actions().index("clock_moved") :]
+    assert actions == ["clock_moved", "slot_skipped", "timelapse_completed", "clock_moved"]
+    missed = "99999 slots from 22 Jun 2026 10:00 to 18 Nov 2037 00:00 were missed"
+    assert world.said("slot_skipped") == [f"{missed}: the clock was set forward by 36500 d (grace 2 min)"]
+    assert len(world.stored().records) == N_SLOTS

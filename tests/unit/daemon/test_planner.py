@@ -182,25 +182,6 @@ def test_clock_that_was_set_right_is_trusted_by_the_next_start(rig):
     assert life.notices.is_ready
 
 
-def test_clock_set_forward_over_a_hundred_thousand_slots_costs_one_save_and_one_line(rig):
-    """And further settings of the clock cost nothing."""
-    world = rig()
-    world.define(every=HOUR, n=100_000)
-    saves = []
-
-    def jump(life):
-        saves.append(life.saves)
-        life.shift(100 * YEAR)
-
-    life = world.live((90 * MINUTE, jump), (91 * MINUTE, lambda life: life.shift(YEAR)))
-    assert life.saves == saves[0] + 1
-    actions = world.actions()[world.actions().index("clock_moved") :]
-    assert actions == ["clock_moved", "slot_skipped", "timelapse_completed", "clock_moved"]
-    missed = "99999 slots from 22 Jun 2026 10:00 to 18 Nov 2037 00:00 were missed"
-    assert world.said("slot_skipped") == [f"{missed}: the clock was set forward by 36500 d (grace 2 min)"]
-    assert len(world.stored().records) == 100_000
-
-
 def test_machine_that_was_suspended_skips_missed_slots_when_it_wakes_up(rig):
     """At once, without a warm-up for them, and with a true STATUS."""
     world = rig()

@@ -41,7 +41,7 @@ def test_misfit_says_what_becomes_of_the_slots(scan_time, grace, words):
 @pytest.mark.parametrize("scan_time", [59, 90, 125, 200, 301])
 def test_daemon_misses_as_many_slots_as_was_said(tmp_path, scan_time, grace, missed):
     """The forecast is the daemon's own behaviour."""
-    n = 30
+    n = 20
     slots, lasts, may_wait = every(1, n), scan_time * SECOND, grace * SECOND
     world = World(tmp_path / "rig", Config(missed=missed))
     world.behaviour, world.slow = lambda _: Behaviour(takes=lasts), {Call.PREPARE: timedelta(0)}

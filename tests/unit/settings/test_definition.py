@@ -186,16 +186,6 @@ def test_the_digest_is_that_of_the_files_bytes(definition_of, tmp_path):
     assert definition_of(ONE_SHOT + "# x").digest != definition_of(ONE_SHOT).digest
 
 
-def test_a_hundred_thousand_dates_are_read(definition_of):
-    """A schedule may have as many; the file of three megabytes isn't too large."""
-    first = utc(2026, 1, 1)
-    dates = ",\n".join(f'"{(first + index * timedelta(minutes=7)).isoformat()}"' for index in range(100_000))
-    definition = definition_of(FIXED_TIMES + f"dates = [\n{dates}\n]")
-    assert definition.schedule(first, CENTRAL).slots[-1] == first + 99_999 * timedelta(minutes=7)
-    with pytest.raises(FaultsFound, match=r"100001 dates; at most 100000"):
-        definition_of(FIXED_TIMES + f"dates = [\n{dates},\n2026-01-01T00:00:01Z]")
-
-
 def test_a_definition_that_is_not_toml_is_refused_with_the_place(definition_of):
     """The fault is one line."""
     with pytest.raises(FileUnusable, match=r"timelapse\.toml: line 3, column 8: invalid value; texts stand in quotes"):
