@@ -1,4 +1,4 @@
-"""Power that is cut, with real disks and a real-time clock without its cell.
+"""A machine that freezes, and power that is cut, with real disks and a real-time clock without its cell.
 
 What is said to be on the disks is read on the host, from their images, when the machine is off.
 """
@@ -6,15 +6,20 @@ What is said to be on the disks is read on the host, from their images, when the
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 
 import pytest
 from host import run_on_host
 from machine_image import check_disk, read_file
+from machine_rig import example_line
 from PIL import Image
+from tree import SYSTEMD
 
 from plantimager.timelapse.datasets.contents import find_differences
+
+WATCHDOG = SYSTEMD / "hardware-watchdog.conf"
 
 SYNCHRONISE = """\
 import ctypes, struct, time
@@ -99,6 +104,37 @@ def test_power_cut_in_mid_scan_leaves_sound_disks_and_costs_no_slot(running, mac
     running.wait_for("timelapse_completed")
     (record,) = running.records().values()
     assert (record["status"], record["interruptions"], record["attempt"]) == ("succeeded", 1, 2)
+
+
+def wait_for_hardware_watchdog(machine):
+    """Wait until the service manager says that it reports to the board's watchdog."""
+    in_use = re.compile("[Ww]atchdog running with .*timeout of 1min")
+    machine.wait_for_entry("SYSLOG_IDENTIFIER=systemd", that=lambda entry: in_use.search(entry["MESSAGE"]))
+
+
+def test_frozen_service_manager_is_noticed_by_the_boards_watchdog_and_the_slot_is_taken(running, machine, plugs):
+    """With hardware-watchdog.conf in place as its comment says, a machine whose PID 1 has crashed would be reset.
+
+    The scan that was going on is taken again after the boot, and the watchdog is in use then, too. It has a minute
+    here, since the emulated processor may have to wait for longer than the file's 14 s for a busy host's.
+    """
+    plugs.stop_in_move(3)
+    running.begin("frozen")
+    plugs.wait_for_move()
+    machine.write("/tmp/timelapsed/systemd/hardware-watchdog.conf", WATCHDOG.read_text().replace("=14s", "=1min"))
+    install, reexec = (example_line(WATCHDOG, word) for word in ("install -D", "systemctl"))
+    machine.run("sh", "-c", f"cd /tmp/timelapsed && {install} && {reexec}")
+    wait_for_hardware_watchdog(machine)
+    machine.freeze("kill", "-SEGV", "1")
+    plugs.boot()
+    wait_for_hardware_watchdog(machine)
+    running.started = 0
+    running.wait_for("resumed")
+    running.wait_for("timelapse_completed")
+    (record,) = running.records().values()
+    assert (record["status"], record["interruptions"], record["attempt"]) == ("succeeded", 1, 2)
+    machine.run("rm", install.split()[-1])
+    machine.run(*reexec.split())
 
 
 def test_what_was_told_is_on_the_disk_when_the_power_goes(running, machine, disks):

@@ -25,9 +25,9 @@ from plantimager.timelapse.drivers.cameras import (
     Picamera2Options,
     V4l2Options,
 )
-from plantimager.timelapse.drivers.command.options import CommandOptions
-from plantimager.timelapse.drivers.gantry.options import ArmOptions
-from plantimager.timelapse.drivers.grbl.options import Park, RigOptions
+from plantimager.timelapse.drivers.command.command_options import CommandOptions
+from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
+from plantimager.timelapse.drivers.grbl.rig_options import Park, RigOptions
 from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.drivers.switches import SwitchOptions
 from plantimager.timelapse.scan.cameras import Camera, Offset

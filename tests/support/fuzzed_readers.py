@@ -32,11 +32,12 @@ from plantimager.timelapse.domain.wording import (
 )
 from plantimager.timelapse.drivers.base import EventMonitor
 from plantimager.timelapse.drivers.command.exchange import ProgramReport
-from plantimager.timelapse.drivers.gantry import board_settings, protocol
-from plantimager.timelapse.drivers.gantry.arm import MAX_HOLD_TIME
-from plantimager.timelapse.drivers.gantry.options import ArmOptions
-from plantimager.timelapse.drivers.gantry.port import MAX_LINE_BYTES, GantryFault
-from plantimager.timelapse.drivers.gantry.protocol import MAX_ASKS, Grbl, Stopped
+from plantimager.timelapse.drivers.gantry import board_settings
+from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
+from plantimager.timelapse.drivers.gantry.board import MAX_ASKS, RECEIVE_TIMEOUT, Board
+from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
+from plantimager.timelapse.drivers.gantry.move import MAX_HOLD_TIME
+from plantimager.timelapse.drivers.gantry.port import MAX_LINE_BYTES
 from plantimager.timelapse.drivers.gantry.replies import read_status
 from plantimager.timelapse.drivers.programs.run import LineSplitter
 from plantimager.timelapse.settings.config import read_config
@@ -189,7 +190,7 @@ ANSWER_TIMEOUT: Final = ArmOptions().answer_timeout.total_seconds()
 
 def read_board_lines(content: bytes, _: Path) -> None:
     """Read the lines of a board, sent at once and byte by byte, and read each line as a status."""
-    longest = protocol.RECEIVE_TIMEOUT + 2 * MAX_LINE_BYTES * BYTE_TIME
+    longest = RECEIVE_TIMEOUT + 2 * MAX_LINE_BYTES * BYTE_TIME
     for said_first, slow in ((content, False), (content[: MAX_LINE_BYTES // 4], True)):
         board = VirtualLine(Sheet(fault="deaf"), slow=slow)
         with wild_line(board, said_first) as line, TimeLimit():
@@ -197,7 +198,7 @@ def read_board_lines(content: bytes, _: Path) -> None:
             while said is not None:
                 check_status(said)
                 begun = board.now
-                said = line.receive(protocol.RECEIVE_TIMEOUT)
+                said = line.receive(RECEIVE_TIMEOUT)
                 assert board.now - begun <= longest, "a slow board holds the driver up"
 
 
@@ -215,7 +216,7 @@ def read_board_settings(content: bytes, _: Path) -> None:
     """Read an input as the settings of a board, and compute with them where they aren't refused."""
     with wild_line(VirtualLine(Sheet(fault="deaf")), content) as line, TimeLimit():
         try:
-            settings = Grbl(line, ArmOptions().answer_timeout).settings()
+            settings = Board(line, ArmOptions().answer_timeout).settings()
         except GantryFault as fault:
             check_line(fault)
             return

@@ -7,7 +7,7 @@ import pytest
 from grbl_stand_in import DIALECTS, SETTINGS, Board, StandIn
 from PIL import Image
 
-from plantimager.timelapse.drivers.gantry import arm
+from plantimager.timelapse.drivers.gantry import connection, move
 from plantimager.timelapse.drivers.gantry.port import SerialLine
 from plantimager.timelapse.drivers.grbl import hardware
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
@@ -33,7 +33,7 @@ def rig(tmp_path, monkeypatch):
     picture = tmp_path / "picture.jpg"
     Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(picture)
     argv = ["cp", str(picture), "{output}"]
-    monkeypatch.setattr(arm, "POLL_INTERVAL", 0.01)  # a move of the board takes as many polls as it is asked for
+    monkeypatch.setattr(move, "POLL_INTERVAL", 0.01)  # a move of the board takes as many polls as it is asked for
     monkeypatch.setattr(hardware, "REOPEN_PAUSE", 0)
     made = []
 
@@ -71,7 +71,7 @@ def rig(tmp_path, monkeypatch):
             if restarts:
                 stand_in.board.restart()
 
-    monkeypatch.setattr(arm, "SerialLine", Restarting)
+    monkeypatch.setattr(connection, "SerialLine", Restarting)
     make.take_away = take_away
     yield make
     for driver, _ in made:

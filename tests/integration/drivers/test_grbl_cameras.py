@@ -429,3 +429,18 @@ def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request
     (aside,) = request_.dataset_dir.parent.glob(".*attempt*")
     (raw,) = (aside / "raw").iterdir()
     assert (raw.name, raw.read_bytes()) == ("top-00000.raw", nef())
+
+
+def test_camera_that_begins_to_turn_its_pictures_is_told_with_the_scan(rig, request_, tmp_path):
+    """One that looks down turns them as it likes, and a program that obeys EXIF shows some of a scan on their side."""
+    for name, orientation in (("upright", 1), ("turned", 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (80, 60)).save(tmp_path / f"{name}.jpg", exif=exif)
+    count = tmp_path / "count"
+    source = 'echo >>"$0"; if [ "$(wc -l <"$0")" -lt 3 ]; then cp "$1" "$3"; else cp "$2" "$3"; fi'
+    argv = ["sh", "-c", source, str(count), str(tmp_path / "upright.jpg"), str(tmp_path / "turned.jpg"), "{output}"]
+    driver, _ = rig(cameras={"top": {"kind": "command", "argv": argv}})
+    note = driver.scan(request_, RecordingMonitor()).note
+    assert note.count("camera top turns its pictures by 90° from position 3 on") == 1
+    assert [facts["rotation"] for facts in facts_of(request_)] == [0, 0, 90, 90]

@@ -5,8 +5,7 @@ from grbl_stand_in import DIALECTS
 from soaking import SOAK
 from wild_board import Sheet, wild_arm
 
-from plantimager.timelapse.drivers.gantry.port import GantryFault
-from plantimager.timelapse.drivers.gantry.protocol import BoardRestarted
+from plantimager.timelapse.drivers.gantry.gantry_faults import BoardRestarted, GantryFault
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 """A short scan."""

@@ -19,9 +19,11 @@ from grbl_stand_in import Board, StandIn
 from soaking import SOAK
 from wild_board import Sheet, VirtualLine, wild_line
 
-from plantimager.timelapse.drivers.gantry.arm import Arm, wait_without_stop
-from plantimager.timelapse.drivers.gantry.options import ArmOptions
-from plantimager.timelapse.drivers.gantry.protocol import MAX_ASKS, Grbl, NoAnswer
+from plantimager.timelapse.drivers.gantry.arm import Arm
+from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
+from plantimager.timelapse.drivers.gantry.board import MAX_ASKS
+from plantimager.timelapse.drivers.gantry.gantry_faults import NoAnswer
+from plantimager.timelapse.drivers.gantry.move import wait_without_stop
 
 MAX_CHANGES = 6
 """The greatest number of changes to one input."""
@@ -74,7 +76,7 @@ def test_board_that_never_stops_sending_takes_little_memory(said: bytes) -> None
         tracemalloc.start()
         try:
             with pytest.raises(NoAnswer):
-                Grbl(line, MINUTE).command("G90")
+                board.Board(line, MINUTE).command("G90")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

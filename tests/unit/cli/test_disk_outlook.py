@@ -11,8 +11,8 @@ from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import TimeLapse
-from plantimager.timelapse.drivers.command.options import CommandOptions
-from plantimager.timelapse.drivers.grbl.options import RigOptions
+from plantimager.timelapse.drivers.command.command_options import CommandOptions
+from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
 from plantimager.timelapse.drivers.simulated import SimulatedOptions
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.settings.relay_config import RelaySettings

@@ -5,7 +5,7 @@ from grbl_stand_in import DIALECTS, SETTINGS, Board
 from wild_board import Sheet, wild_arm
 
 from plantimager.timelapse.drivers.gantry.board_settings import MEANINGS
-from plantimager.timelapse.drivers.gantry.port import GantryFault
+from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 

@@ -8,7 +8,8 @@ import pytest
 import serial
 
 from plantimager.timelapse.drivers.gantry import port
-from plantimager.timelapse.drivers.gantry.port import LineLost, SerialLine, find_usb
+from plantimager.timelapse.drivers.gantry.gantry_faults import LineLost
+from plantimager.timelapse.drivers.gantry.port import SerialLine, find_usb
 
 
 @pytest.mark.parametrize(

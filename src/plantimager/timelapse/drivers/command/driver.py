@@ -39,8 +39,8 @@ from plantimager.timelapse.datasets.attempt import (
 )
 from plantimager.timelapse.datasets.contents import check_contents, count_pictures
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Part, ScanMonitor, ScannerDriver
+from plantimager.timelapse.drivers.command.command_options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.exchange import ProgramReport, request_as_json, scan_environment
-from plantimager.timelapse.drivers.command.options import TABLE, read_command_options
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers

@@ -1,4 +1,4 @@
-"""The errors and alarms of GRBL's family, by number or in words: their meaning, and what a person does.
+"""The errors, alarms and states of GRBL's family: their meaning, and what a person does.
 
 Only the numbers of GRBL 1.1 are the same in the whole family.
 """
@@ -99,6 +99,18 @@ ERRORS: Final = MappingProxyType(
     }
 )
 
+STATE_CURES: Final = {
+    "Alarm": "it is locked; `timelapsectl rig home`",
+    "Door": "the safety door is open, or its input is; close it",
+    "Sleep": "it sleeps; switch it off and on",
+    "Check": "it only checks G-code; switch it off and on",
+    "Hold": "look at its hold input",
+}
+"""Of the states in which nothing moves."""
+
+FINAL_STATES: Final = frozenset(STATE_CURES) - {"Hold"}
+"""States that a board doesn't leave by itself."""
+
 _SOFT_LIMIT: Final = 2
 _ALARM_WORDS: Final = {"hard limit": 1, "soft limit": _SOFT_LIMIT, "abort": 3, "homing": 9}
 _ERROR_WORDS: Final = {"homing": 5, "idle": 8, "lock": 9, "soft limit": 10, "door": 13}
@@ -119,6 +131,11 @@ def describe_alarm(code: str, where: str = "") -> str:
 def may_be_damaged_line(code: str) -> bool:
     """Whether the alarm is that of a goal outside the soft limits, which a damaged byte may ask for."""
     return int(code) == _SOFT_LIMIT if code.isdecimal() else "soft limit" in code.lower()
+
+
+def cure_of_state(state: str) -> str:
+    """Return what a person does about a board that is in a state and should not be."""
+    return STATE_CURES.get(state, "see with a terminal what it says")
 
 
 def is_unknown_command(code: str) -> bool:

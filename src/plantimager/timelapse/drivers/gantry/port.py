@@ -13,6 +13,7 @@ import serial
 from serial.tools import list_ports
 
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
+from plantimager.timelapse.drivers.gantry.gantry_faults import LineLost
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -31,22 +32,6 @@ _CFLAG: Final = 2
 """Index of the control flags in the list of `termios.tcgetattr`."""
 
 CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the cable and the power"
-
-
-class GantryFault(Exception):
-    """Something is wrong with the gantry; worded for the person at the rig."""
-
-    may_pass: bool = False
-    """Whether the same move may be repeated at once, after the board was reset and the arm homed by itself.
-
-    Not where the arm may have hit something, or a person may have stopped it: someone has to look first.
-    """
-
-
-class LineLost(GantryFault):
-    """The line can't be opened, or was lost."""
-
-    may_pass = True
 
 
 def find_usb(usb_id: str) -> str:

@@ -15,20 +15,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.drivers.gantry.gantry_faults import PositionUnknown
 from plantimager.timelapse.drivers.gantry.motion import ZERO, axis_signs, scale, subtract
-from plantimager.timelapse.drivers.gantry.port import GantryFault
 
 if TYPE_CHECKING:
+    from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
-    from plantimager.timelapse.drivers.gantry.options import ArmOptions
     from plantimager.timelapse.drivers.gantry.replies import Status
-
-
-class PositionUnknown(GantryFault):
-    """It is unknown where the arm stands, or it stands elsewhere than it should."""
-
-    may_pass = True
 
 
 class PositionTracker:

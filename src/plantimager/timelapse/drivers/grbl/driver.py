@@ -1,6 +1,6 @@
 """The driver for the Plant Imager: an arm behind a GRBL board, cameras on it, lights and power around it.
 
-`options` and `gantry.options` declare the keys of its table ``[drivers.grbl]``.
+`rig_options` and `gantry.arm_options` declare the keys of its table ``[drivers.grbl]``.
 
 The deadline of a move follows from its length and from the speeds and accelerations of the board, so that no option
 can contradict the board.
@@ -30,14 +30,14 @@ from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
 from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
-from plantimager.timelapse.drivers.gantry.protocol import Alarm, Stopped
+from plantimager.timelapse.drivers.gantry.gantry_faults import Alarm, Stopped
+from plantimager.timelapse.drivers.gantry.move import wait_without_stop
 from plantimager.timelapse.drivers.grbl.estimate import estimate_scan
 from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
-from plantimager.timelapse.drivers.grbl.options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
+from plantimager.timelapse.drivers.grbl.rig_options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
 from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.drivers.switches import SwitchFault

@@ -12,8 +12,8 @@ from plantimager.timelapse.drivers.gantry.motion import ZERO, nearest_equivalent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plantimager.timelapse.drivers.gantry.options import ArmOptions
-    from plantimager.timelapse.drivers.grbl.options import RigOptions
+    from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
+    from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
     from plantimager.timelapse.scan.pose import Pose
 
 EXPOSURE: Final = timedelta(seconds=2)

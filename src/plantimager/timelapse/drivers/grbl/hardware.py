@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
-from plantimager.timelapse.drivers.gantry.arm import Arm, wait_without_stop
-from plantimager.timelapse.drivers.gantry.port import GantryFault
-from plantimager.timelapse.drivers.gantry.protocol import Stopped
+from plantimager.timelapse.drivers.gantry.arm import Arm
+from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
+from plantimager.timelapse.drivers.gantry.move import wait_without_stop
 from plantimager.timelapse.drivers.switches import Switchboard, SwitchFault
 from plantimager.timelapse.scan.lights import RigPhase, Role
 from plantimager.timelapse.support import json_text
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.drivers.cameras.base import CameraPicture
-    from plantimager.timelapse.drivers.gantry.arm import Wait
-    from plantimager.timelapse.drivers.grbl.options import RigOptions
+    from plantimager.timelapse.drivers.gantry.move import Wait
+    from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
     from plantimager.timelapse.scan.cameras import Camera
 
 RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.base import Part
-from plantimager.timelapse.drivers.gantry.arm import wait_without_stop
+from plantimager.timelapse.drivers.gantry.gantry_faults import Stopped
 from plantimager.timelapse.drivers.gantry.motion import format_position
-from plantimager.timelapse.drivers.gantry.protocol import Stopped
+from plantimager.timelapse.drivers.gantry.move import wait_without_stop
 from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, Tries
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras

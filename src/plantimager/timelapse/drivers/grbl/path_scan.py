@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
+from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
-from plantimager.timelapse.drivers.gantry.port import GantryFault
-from plantimager.timelapse.drivers.gantry.protocol import Stopped
 from plantimager.timelapse.drivers.grbl.hardware import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.secrets import without_secrets
@@ -89,16 +88,22 @@ class PathScan:
         self._total = 0
         self._sizes: dict[str, tuple[int, int]] = {}
         """Of the last picture of each camera."""
+        self._rotations: dict[str, int] = {}
+        """Degrees by which each camera turns its pictures."""
+        self._turns: list[str] = []
         self._faults: list[str] = []
         """Of the exposures that were repeated."""
 
     @property
     def notes(self) -> Sequence[str]:
         """What has to be told of a scan that succeeded."""
-        if not self._faults:
-            return []
         count = len(self._faults)
-        return [f"{count} exposure{'' if count == 1 else 's'} repeated ({'; '.join(dict.fromkeys(self._faults))})"]
+        if not count:
+            return self._turns
+        return [
+            *self._turns,
+            f"{count} exposure{'' if count == 1 else 's'} repeated ({'; '.join(dict.fromkeys(self._faults))})",
+        ]
 
     def run(self, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
         """Add all pictures to the layout, as long as the disk has enough left."""
@@ -196,8 +201,18 @@ class PathScan:
             _make_durable(written, self._directory)
             camera.discard()
         self._sizes[shot.tries.camera.name] = tuple(picture.facts["size"])
+        self._note_rotation(shot, picture.facts["rotation"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")
+
+    def _note_rotation(self, shot: _Shot, degrees: int) -> None:
+        name = shot.tries.camera.name
+        if self._rotations.setdefault(name, degrees) != degrees:
+            self._rotations[name] = degrees
+            cure = "switch its automatic rotation off"
+            self._turns.append(
+                f"camera {name} turns its pictures by {degrees}° from position {shot.number + 1} on; {cure}"
+            )
 
     def _keep_raws(self, shot: _Shot, raws: Mapping[str, bytes]) -> Sequence[Path]:
         """Write the raw files of a picture, or of an exposure that left no other: nobody else may have them."""

@@ -16,10 +16,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
+from plantimager.timelapse.drivers.gantry.gantry_faults import (
+    Alarm,
+    BoardRestarted,
+    CommandRefused,
+    GantryFault,
+    NoAnswer,
+    Stopped,
+)
 from plantimager.timelapse.drivers.gantry.motion import gcode_words, subtract
-from plantimager.timelapse.drivers.gantry.port import GantryFault
 from plantimager.timelapse.drivers.gantry.replies import (
     STATES,
     Status,
@@ -65,47 +71,7 @@ TOLERANCE: Final = 0.011
 """mm or degrees by which two positions that a board reports may differ in rounding."""
 
 
-class NoAnswer(GantryFault):
-    """The board doesn't answer, or nothing that makes sense."""
-
-    may_pass = True
-
-
-class BoardRestarted(GantryFault):
-    """The board's banner came although the driver had not reset it."""
-
-    def __init__(self, *, may_pass: bool = True) -> None:
-        self.may_pass = may_pass
-        super().__init__(
-            "the board restarted by itself, which loses the arm's position: check the power supply and the "
-            "emergency stop, then `timelapsectl rig home`"
-        )
-
-
-class Alarm(GantryFault):
-    """The board stopped by itself and is locked."""
-
-    def __init__(self, code: str, where: str = "") -> None:
-        self.code = code
-        """A number, or the board's own words."""
-        self.may_pass = codes.may_be_damaged_line(code)
-        super().__init__(codes.describe_alarm(code, where))
-
-
-class CommandRefused(GantryFault):
-    """The board refused a line."""
-
-    def __init__(self, code: str, sent: str) -> None:
-        self.is_unknown = codes.is_unknown_command(code)
-        """Whether the board doesn't know it at all."""
-        super().__init__(codes.describe_error(code, sent))
-
-
-class Stopped(Exception):
-    """The wait was ended because the caller asked for it."""
-
-
-class Grbl:
+class Board:
     """A board on an open line."""
 
     def __init__(

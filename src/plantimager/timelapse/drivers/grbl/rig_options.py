@@ -12,8 +12,8 @@ from msgspec import Struct
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.cameras import KINDS, CameraOptions, CameraTable
+from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions, duration_between
 from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
-from plantimager.timelapse.drivers.gantry.options import ArmOptions, duration_between
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.cameras import CAMERA_NAME
 from plantimager.timelapse.scan.pose import Pose
