@@ -194,6 +194,13 @@ def test_unreadable_configuration_is_said_as_the_journal_has_it(manager, monkeyp
         ({"Result": "timeout"}, "it didn't start or stop in time"),
         ({"Result": "oom-kill"}, "the machine ran out of memory"),
         ({"Result": "success"}, "it ended by itself"),
+        ({"Result": "core-dump", "ExecMainStatus": "11"}, "signal 11 ended it"),
+        ({"Result": "protocol"}, "it ended before it was ready"),
+        ({"Result": "resources"}, "systemd lacks something for it, as a file that its unit or a drop-in names"),
+        ({"Result": "start-limit-hit"}, "it ended so often in a short time that systemd starts it no more"),
+        ({"Result": "exit-code", "ExecMainStatus": "200"}, "its working directory is missing or closed to it (200/CH"),
+        ({"Result": "exit-code", "ExecMainStatus": "243"}, "a secret that a drop-in names (LoadCredential=) is miss"),
+        ({"Result": "exit-code", "ExecMainStatus": "228"}, "systemd can not prepare what its unit or a drop-in asks"),
         ({"Result": "something new"}, "it failed (something new)"),
     ],
 )
@@ -205,13 +212,73 @@ def test_every_failure_of_the_unit_has_words(manager, properties, why):
     assert state.why.startswith(why)
 
 
+@pytest.mark.parametrize(
+    ("properties", "remedy"),
+    [
+        (
+            {"ExecMainStatus": "203"},
+            f"install it again: systemd/install, then systemctl start {UNIT}; systemctl status",
+        ),
+        ({"ExecMainStatus": "226"}, f"correct that, then systemctl start {UNIT}; systemctl status {UNIT} says more"),
+        (
+            {"Result": "start-limit-hit"},
+            f"systemctl reset-failed {UNIT}, then systemctl start {UNIT}; timelapsectl log",
+        ),
+        (
+            {"ExecMainStatus": "1", "NRestarts": "3"},
+            f"systemctl reset-failed {UNIT}, then systemctl start {UNIT}; time",
+        ),
+        ({"Result": "resources"}, f"systemctl status {UNIT} says which; correct that, then systemctl start {UNIT}"),
+        ({"Result": "oom-kill"}, f"systemctl start {UNIT}; timelapsectl log shows what came before"),
+    ],
+)
+def test_remedy_is_that_of_the_failure(manager, properties, remedy):
+    """A start alone doesn't mend what systemd itself can't prepare."""
+    manager.show(**{"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", **properties})
+    assert manager.state().remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("properties", "why"),
+    [
+        (
+            {"ConditionResult": "no", "ConditionTimestampMonotonic": "5"},
+            "a condition of its unit or of a drop-in isn't",
+        ),
+        ({"Result": "exec-condition"}, "a program of its unit (ExecCondition=) says that it is not to run"),
+    ],
+)
+def test_service_whose_condition_does_not_hold_was_not_stopped(manager, properties, why):
+    """For systemd it is inactive, as after a stop."""
+    manager.show(**properties)
+    state = manager.state()
+    assert state.word == "not started"
+    assert state.why.startswith(f"systemd did not start the service: {why}")
+
+
+def test_service_that_needs_a_failed_unit_names_it(manager):
+    """A drop-in makes it need a mount; systemd calls the service inactive, as after a stop."""
+    manager.show(Requires="sysinit.target mnt-plants.mount")
+    usual = (manager.bin / "systemctl").read_text()
+    needs = "printf 'Id=sysinit.target\\nActiveState=active\\n\\nId=mnt-plants.mount\\nActiveState=failed\\n'"
+    (manager.bin / "systemctl").write_text(
+        usual.replace("cat <<", f'case "$*" in *Id,ActiveState*) {needs}; exit;; esac\ncat <<')
+    )
+    state = manager.state()
+    assert state.why.endswith(", and can't start without mnt-plants.mount, which has failed")
+    assert state.remedy.startswith("systemctl status mnt-plants.mount says why")
+
+
 @pytest.mark.parametrize("properties", [{"LoadState": "bad-setting"}, {"LoadState": "error"}, {"ActiveState": "odd"}])
 def test_unit_that_systemd_can_not_use_is_no_stopped_one(manager, properties):
     """A drop-in with a fault; or a word that a later systemd has."""
     manager.show(**properties)
     state = manager.state()
     assert state.word == "broken"
-    assert state.remedy == f"systemd-analyze verify {UNIT}.service says what is wrong with it"
+    assert state.remedy == (
+        f"systemd-analyze verify {UNIT}.service says what is wrong with it; correct that, "
+        f"then systemctl daemon-reload and systemctl start {UNIT}"
+    )
 
 
 def test_journal_says_why_it_failed(manager):

@@ -12,7 +12,7 @@ from plantimager.timelapse.cli.daemon_request import request_change
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.support.errors import EXIT_USAGE, StoreUnreadable, TimelapsedError
-from plantimager.timelapse.support.text import format_count, one_line
+from plantimager.timelapse.support.text import format_count, one_line, printable
 
 if TYPE_CHECKING:
     import argparse
@@ -79,7 +79,7 @@ def ask_once(name: str, losses: Iterable[str]) -> None:
     screen = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
     if screen is None or _is_in_background(sys.stdin.fileno()):
         raise NobodyToAsk(f"nobody can be asked whether to cancel {name}", hint="say --yes: timelapsectl cancel --yes")
-    screen.write("\n".join((*losses, "cancel it? this can't be undone [y/N] ")))
+    screen.write(printable("\n".join((*losses, "cancel it? this can't be undone [y/N] "))))
     screen.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotCancelled(f"{name} is not cancelled, and goes on")

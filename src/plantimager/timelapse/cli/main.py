@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
 from plantimager.timelapse.support.streams import open_missing_streams
+from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -85,9 +86,9 @@ def _hint(problem: BaseException | None) -> str | None:
 
 def _fail(problem: str, hint: str | None, code: int) -> int:
     sys.stdout.flush()
-    print(f"error: {problem}", file=sys.stderr)
+    print(printable(f"error: {problem}"), file=sys.stderr)
     if hint is not None:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(printable(f"hint: {hint}"), file=sys.stderr)
     return code
 
 

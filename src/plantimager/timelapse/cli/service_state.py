@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import ServerNotThere
+from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
@@ -47,25 +48,11 @@ RUNNING: Final = "running"
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
+    *("ConditionResult", "ConditionTimestampMonotonic", "Requires", "Requisite", "BindsTo"),
 )
 
 START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
 """The actions of the journal lines that say why a daemon ended by itself."""
-
-_RESULTS: Final = {
-    "signal": "signal {status} ended it",
-    "core-dump": "signal {status} ended it",
-    "watchdog": "it didn't respond any more, and its watchdog ended it",
-    "timeout": "it didn't start or stop in time",
-    "oom-kill": "the machine ran out of memory",
-    "success": "it ended by itself, without a failure",
-}
-_EXIT_STATUSES: Final = {
-    203: "its program can't be run; install it again",
-    217: "its account is missing; install it again",
-    226: "a directory that its unit or a drop-in names is missing",
-}
-"""Those of systemd itself, see systemd.exec(5)."""
 
 
 class ServiceState(Struct, frozen=True):
@@ -123,7 +110,9 @@ def _read_state(session: Session) -> ServiceState:
         case "loaded", "failed" | "activating":
             return _describe_failure(session, unit, start)
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
-    return ServiceState("broken", why, f"systemd-analyze verify {session.unit}.service says what is wrong with it")
+    verify = f"systemd-analyze {_manager(session)}verify {session.unit}.service says what is wrong with it"
+    reload = _privileged(session, f"systemctl {_manager(session)}daemon-reload")
+    return ServiceState("broken", why, f"{verify}; correct that, then {reload} and {start}")
 
 
 def _describe_missing(session: Session) -> ServiceState:
@@ -141,6 +130,16 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
+    if unit["ConditionResult"] == "no" and _number(unit["ConditionTimestampMonotonic"]):
+        what = "a condition of its unit or of a drop-in isn't met"
+        see = f"systemctl {_manager(session)}status {session.unit} names it; correct that, then {start}"
+        return ServiceState("not started", f"systemd did not start the service: {what}", see)
+    if unit["Result"] == "exec-condition":
+        why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
+        return ServiceState("not started", why, f"systemctl {_manager(session)}cat {session.unit} shows it")
+    if needed := _find_failed_need(session, unit):
+        see = f"systemctl {_manager(session)}status {needed} says why; correct that, then {start}"
+        return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
     if (fault := find_configuration_fault(session)) is not None:
         return ServiceState(word, f"{why}, and can't start: {fault}", _after_correction(start))
     if unit["UnitFileState"] == "disabled":
@@ -151,16 +150,26 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
 def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
     """Return why a unit has failed, or is started again and again."""
     result, status, restarts = unit["Result"], _number(unit["ExecMainStatus"]), _number(unit["NRestarts"])
+    own = unit_failure.describe_exit(status) if result == "exit-code" else ""
     remedy = f"{start}; timelapsectl log shows what came before"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         why, remedy = foreign
     elif result == "exit-code" and status == EXIT_CONFIG:
         why, remedy = _describe_fault(session, unit, start)
+    elif own:
+        why = own
+        again = f"install it again: {_install(session)}" if status in unit_failure.REINSTALLED else "correct that"
+        remedy = f"{again}, then {start}; systemctl {_manager(session)}status {session.unit} says more"
     else:
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
-        own = _EXIT_STATUSES.get(status) if result == "exit-code" else None
-        why = own or _RESULTS.get(result, usual).format(status=status)
-        why += f": {told}" if not own and (told := _read_journal(session, unit)) else ""
+        why = unit_failure.RESULTS.get(result, usual).format(status=status)
+        why += f": {told}" if (told := _read_journal(session, unit)) else ""
+        # Where it was restarted before, systemd gave up as well, and Result is that of the last failure.
+        if result == "start-limit-hit" or (unit["ActiveState"] == "failed" and restarts):
+            why += f"{_describe_restarts(restarts)} and gave up" if restarts else ""
+            remedy = f"{start.replace(' start ', ' reset-failed ')}, then {remedy}"
+        elif result == "resources":
+            remedy = f"systemctl {_manager(session)}status {session.unit} says which; correct that, then {start}"
     if unit["ActiveState"] == "activating":
         return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"
@@ -242,9 +251,10 @@ def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, 
 
 def show_unit(session: Session) -> Mapping[str, str] | None:
     """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
-    manager = ["--user"] if session.scope is Scope.USER else []
     names = f"--property={','.join(PROPERTIES)}"
-    answer = ask(session.environment, ["systemctl", *manager, "show", names, f"{session.unit}.service"])
+    answer = ask(
+        session.environment, ["systemctl", *_manager(session).split(), "show", names, f"{session.unit}.service"]
+    )
     unit = dict(line.partition("=")[::2] for line in answer.splitlines())
     return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
 
@@ -280,6 +290,24 @@ def is_root() -> bool:
 def _privileged(session: Session, command: str, *, always: bool = False) -> str:
     """Return a command with sudo before it, where it takes root and this process isn't root's."""
     return f"sudo {command}" if not is_root() and (always or session.scope is Scope.SYSTEM) else command
+
+
+def _find_failed_need(session: Session, unit: Mapping[str, str]) -> str:
+    """Return a unit that has failed and without which systemd doesn't start the service; empty where there is none."""
+    needs = f"{unit['Requires']} {unit['BindsTo']} {unit['Requisite']}".split()
+    if not needs:
+        return ""
+    command = ["systemctl", *_manager(session).split(), "show", "--property=Id,ActiveState", "--", *needs]
+    for shown in ask(session.environment, command).split("\n\n"):
+        need = dict(line.partition("=")[::2] for line in shown.splitlines())
+        if need.get("ActiveState") == "failed":
+            return one_line(need.get("Id", ""))
+    return ""
+
+
+def _manager(session: Session) -> str:
+    """Return the option of systemd's programs for the manager of the service."""
+    return "--user " if session.scope is Scope.USER else ""
 
 
 def _install(session: Session) -> str:

@@ -217,8 +217,8 @@ def _draw(options: argparse.Namespace, session: Session, seen: StatusSnapshot | 
     relay = [*fit(_relay_lines(session), screen.columns)]
     beside = len(_lines(seen, screen, 0)) + len(relay) + TABLE_LINES
     shown = [*_lines(seen, screen, min(options.records, max(lines - beside, 1))), *relay]
-    frame = "\r\n".join(f"{line}{CLEAR_LINE}" for line in shown[: lines - 1])
-    screen.stream.write(screen.encodable(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}"))
+    frame = "\r\n".join(f"{screen.showable(line)}{CLEAR_LINE}" for line in shown[: lines - 1])
+    screen.stream.write(f"{CURSOR_HOME}{frame}{CLEAR_BELOW}")
     screen.stream.flush()
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TextIO
 
+from plantimager.timelapse.support.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
@@ -25,8 +27,6 @@ MAX_COLUMNS: Final = 110
 
 _NARROW: Final = re.compile(r"[ -~\xa0-\xac\xae-\u02ff–…■·→│]*")
 """Signs of one column each, and our own among them."""
-_STYLES: Final = re.compile(r"\x1b\[[0-9;]*m")
-
 _ASCII: Final = str.maketrans("■·→–…░●◐✗○▶▷│»×’", "#.>-~:oc*_>>|>x'")
 """Replacements for signs that the terminal's encoding lacks: one for one, so that columns stay aligned."""
 
@@ -43,6 +43,11 @@ class Style(StrEnum):
     MAGENTA = "35"
     CYAN = "36"
     ON_GREY = "100"
+
+
+_CODES: Final = "|".join(("0", *Style))
+_STYLES: Final = re.compile(rf"(\x1b\[(?:{_CODES})(?:;(?:{_CODES}))*m)")
+"""What `Screen.paint` writes, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,13 @@ class Screen:
             return text
         return f"\x1b[{';'.join(styles)}m{text}\x1b[0m"
 
-    def encodable(self, text: str) -> str:
-        """Return ``text`` with only signs that the stream's encoding has."""
+    def showable(self, text: str) -> str:
+        """Return ``text`` with only signs that the stream has and shows: no foreign escape sequence comes through."""
         encoding = self.stream.encoding or "ascii"
+        if not text.isprintable():  # our own styles and line breaks, or what a stranger wrote
+            parts = _STYLES.split(text) if self.colour else [text]
+            parts[::2] = map(printable, parts[::2])
+            text = "".join(parts)
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
@@ -85,7 +94,7 @@ class Screen:
         BrokenPipeError
             The reader of the pipe has ended.
         """
-        self.stream.write(self.encodable("".join(f"{line}\n" for line in lines)))
+        self.stream.write(self.showable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()
 
 
