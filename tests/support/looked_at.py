@@ -29,7 +29,7 @@ NOON = datetime(2026, 6, 22, 12, tzinfo=UTC)
 
 
 @functools.cache
-def plant(width: int = 1280, age: float = 14.0, pan: float = 30.0) -> Image.Image:
+def plant(width: int = 640, age: float = 14.0, pan: float = 30.0) -> Image.Image:
     """Return the picture of a plant, without any noise."""
     painted = paint(View(width, width * 3 // 4, pan, 32.0), age, ("a caption",), "PNG")
     return Image.open(io.BytesIO(painted)).convert("RGB")

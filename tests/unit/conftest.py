@@ -32,4 +32,6 @@ def memory() -> Path | None:
 def tmp_path(memory: Path | None) -> Iterator[Path]:
     """Return a directory, which is deleted afterwards: on a disk, syncing some thousand files takes a minute."""
     with tempfile.TemporaryDirectory(prefix="timelapsed-", dir=memory) as directory:
-        yield Path(directory)
+        path = Path(directory, "test")  # which a test may delete
+        path.mkdir()
+        yield path

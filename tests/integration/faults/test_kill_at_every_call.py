@@ -24,7 +24,7 @@ LONG = [name for name in DAEMON_RUNS if name not in IN_CI] if SOAK else []
 
 
 def cut_everywhere(scenario: str, directory: Path) -> int:
-    """Cut a run off at each of its system calls, on all processors; return how many those were."""
+    """Cut a run off at each of its system calls (see `tracing`), on all processors; return how many those were."""
     programs = []
     for share in range(1, SHARES + 1):
         own = directory / str(share)
@@ -43,10 +43,10 @@ def cut_everywhere(scenario: str, directory: Path) -> int:
 @pytest.mark.parametrize("scenario", SAVES)
 def test_save_cut_off_anywhere_leaves_the_old_store_or_the_new_one(tmp_path, scenario) -> None:
     """Whole, with a sound .bak; the sweep at the next start removes the temporary files of the save, and no other."""
-    assert cut_everywhere(scenario, tmp_path) >= 10
+    assert cut_everywhere(scenario, tmp_path) >= 5  # open, write, fsync, rename, fsync
 
 
 @pytest.mark.parametrize("scenario", IN_CI + LONG)
 def test_daemon_cut_off_anywhere_is_resumed_without_a_loss(tmp_path, scenario) -> None:
     """From its first system call to its last: the store is sound at each, and the next start takes the other slots."""
-    assert cut_everywhere(scenario, tmp_path) >= 100
+    assert cut_everywhere(scenario, tmp_path) >= 90
