@@ -93,10 +93,6 @@ class RetentionSink(WorksOnLatest):
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                 log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
-    def _is_scanning(self) -> bool:
-        view = self._latest.now
-        return view is not None and view.taken.is_scanning
-
     def _is_clock_trusted(self, daemon: DaemonFacts | None) -> bool:
         """Return the daemon's own word; without one that of the kernel."""
         if daemon is not None and daemon.is_live:
