@@ -93,7 +93,9 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     control = RelayControl(places, config.deliver, sinks, SystemClock())
     control.open()
     try:
-        log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks)}")
+        log_relay(
+            RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks if sink.name)}"
+        )
         Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
     finally:
         control.close()

@@ -21,7 +21,7 @@ class Sink(Protocol):
     """One output of the relay. `run` is its thread; the rest is for any other, and returns at once."""
 
     name: str
-    """In the journal, in the status, and in the name of its ledger."""
+    """In the journal, in the status, and in the name of its ledger; empty for one that nobody asked for."""
 
     @property
     def status(self) -> TargetStatus | SinkStatus | None:
