@@ -141,6 +141,8 @@ class Gate:
         self.server = server
         self.requests: list[str] = []
         self.act: Callable[[int, str], str | bytes] = lambda _number, _line: "pass"
+        self.n_left = 0
+        """How many requests a client has left, answered or not."""
         self.token = ""
         """The last one that a client had."""
         self.address = 1
@@ -204,18 +206,20 @@ class Gate:
                 server.sendall(head[: len(head) // 2])
                 return
             server.sendall(head)
-            threading.Thread(target=_copy, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._copy, args=(client, server), daemon=True).start()
             while piece := server.recv(1 << 16):
                 if word == "pass":
                     client.sendall(piece)
             if word == "kill":
                 self.server.kill()
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(1 << 16):
-            target.sendall(piece)
+    def _copy(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := client.recv(1 << 16):
+                server.sendall(piece)
+        self.n_left += 1
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_WR)
 
 
 class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):

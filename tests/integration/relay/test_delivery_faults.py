@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from daemon_process import NotifySocket
 from plantdb_server import PlantDbServer
-from relay_rig import RelayRig, stored_pictures
+from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.lock import InstanceLock
@@ -313,6 +313,41 @@ def test_a_polite_relay_sends_nothing_while_a_scan_runs(rig, gate, server):
         relay.stop()
     lock.release()
     assert during_scans == []
+
+
+@pytest.mark.parametrize("word", ["POST /api/v1/files/", "GET /api/v1/files/"], ids=["first picture", "read back"])
+def test_a_scan_that_begins_cuts_off_what_is_under_way(rig, gate, server, word):
+    """Also the first picture of a scan, and what is read back; after the scan it is taken up where it was."""
+    rig.configure("polite = true", 'max_rate = "0.01 MB"')
+    for slot in range(2):
+        take_dataset(rig.place.datasets, slot, width=640)
+    lock = InstanceLock(rig.place.store)
+    lock.take()
+    struck = []
+
+    def act(_count, line):
+        if not struck and line.startswith(word):
+            if word.startswith("GET"):
+                server.freeze()
+            rig.take(2, state="running", next_idx=2)
+            struck.append(len(gate.requests))
+        return "pass"
+
+    gate.act = act
+    with rig.start() as relay:
+        rig.take(1)
+        wait_until(lambda: [gate.n_left] == struck, within=60, what="the end of the request")
+        assert len(gate.requests) == gate.n_left
+        if word.startswith("POST"):
+            assert stored_pictures(server.directory) == {}
+        server.thaw()
+        rig.take(2)
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    lock.release()
+    assert gate.requests[struck[0]].split("?")[0] == gate.requests[struck[0] - 1], "the same once more"
+    assert stored_pictures(server.directory) == rig.pictures()
+    assert server.listed().keys() == {"tl_0", "tl_1"}
 
 
 def test_ten_thousand_datasets_wait_and_the_first_is_out_at_once(rig, server):

@@ -31,7 +31,7 @@ OWNER = Owner(rig="", store="/s", host="h", machine="m")
 
 @pytest.fixture
 def pace():
-    return TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+    return TargetPace(SystemClock(), threading.Event())
 
 
 @pytest.fixture(params=[None, "north"])

@@ -101,7 +101,7 @@ def bring(tmp_path):
     target = DeliverTarget(remote=f"lab:{tmp_path / 'there'}")
     at = datetime.fromisoformat(HOURS[0])
     scan = TakenScan("tl_0", "tl", 0, at, at)
-    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+    pace = TargetPace(SystemClock(), threading.Event())
 
     def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
         own = DeliverTarget(remote=f"{target.remote}{below}")

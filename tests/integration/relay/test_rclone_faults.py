@@ -62,7 +62,7 @@ class Bringer:
         """Bring it to a place of that number until it is there; return the troubles on the way."""
         begun, troubles = [], []
         target = DeliverTarget(remote=f"lab:{number}", timeout=timedelta(seconds=5))
-        pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+        pace = TargetPace(SystemClock(), threading.Event())
         delivery = RcloneDelivery(target, self._secret)
         for _ in range(MANY_TRIES):
             try:

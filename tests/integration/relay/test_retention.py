@@ -9,6 +9,8 @@ from rclone_server import RCLONE, RcloneRig, RcloneServer
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import read_relay_status
+from plantimager.timelapse.datasets.set_aside import removal_name
+from plantimager.timelapse.relay.store_view import StoreViewReader
 
 pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
 
@@ -136,3 +138,21 @@ def test_a_target_that_is_added_later_does_not_wait_for_what_is_gone(rig, server
         assert (target.taken, target.delivered, target.removed, target.oldest) == (1, 0, 1, None)
         relay.stop()
     assert relay.said("dataset_gone") == []
+
+
+def test_what_a_relay_was_to_remove_has_its_name_back_by_any_relay(rig, ctl):
+    """Though retention and even the target were taken out of the configuration; until then the commands name it."""
+    rig.take(1)
+    (named,) = (scan for scan in StoreViewReader(rig.places).read().taken.scans)
+    aside = rig.place.datasets / removal_name(named.scan_id, named.key, rig.places.owner)
+    (rig.place.datasets / "tl_0").rename(aside)
+    for command in ("verify", "status"):
+        said = ctl(command)[1]
+        assert f"{aside.name}" in said, said
+        assert "tl_0, which the relay asks its targets for before it removes it" in " ".join(said.split()), said
+    rig.place.configure(f'[relay.metrics]\ndirectory = "{rig.place.data}"')
+    with rig.start() as relay:
+        assert "to metrics, look" in relay.wait_for("relay_started")
+        wait_until((rig.place.datasets / "tl_0").exists, within=60, what="its own name")
+        relay.stop()
+    assert not aside.exists()

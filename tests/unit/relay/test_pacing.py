@@ -1,13 +1,16 @@
 """When and how fast a target is sent something, on a clock of the test."""
 
 import hashlib
+import os
 import threading
+from contextlib import closing
 
 import pytest
 from msgspec import Struct
 
 from plantimager.timelapse.relay.outgoing import OutgoingFile
-from plantimager.timelapse.relay.pacing import PIECE, Interrupted, TargetPace
+from plantimager.timelapse.relay.pacing import LOOK, PIECE, Interrupted, TargetPace
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 
 
 class FakeClock:
@@ -56,48 +59,100 @@ def picture(tmp_path):
 def read_all(file):
     """Return the content, read as httpx reads it."""
     pieces = []
-    while piece := file.read(1 << 20):
-        assert len(piece) <= PIECE, "however much is asked for, memory is bounded"
-        pieces.append(piece)
-    file.close()
+    with closing(file):
+        while piece := file.read(1 << 20):
+            assert len(piece) <= PIECE, "however much is asked for, memory is bounded"
+            pieces.append(piece)
     return b"".join(pieces)
 
 
 def test_a_rate_is_kept_over_the_whole_file(host, picture):
     """Ten pieces at a piece a second take nine seconds: the first goes at once."""
-    pace = TargetPace(host.clock, host.stop, is_scanning=None, rate=PIECE)
-    assert read_all(pace.open_paced(picture, whole=False)) == picture.path.read_bytes()
+    pace = TargetPace(host.clock, host.stop, rate=PIECE)
+    assert read_all(pace.open_paced(picture)) == picture.path.read_bytes()
     assert host.clock.at == pytest.approx(109.0)
 
 
-def test_a_scan_that_begins_cuts_a_file_off_unless_it_has_to_be_whole(host, picture):
-    """The first picture of a scan has to: without it the server's list fails."""
+def test_a_low_rate_is_kept_in_pieces_of_a_second(host, picture):
+    """No burst that the line then carries for half a minute, while a scan may begin."""
+    pace = TargetPace(host.clock, host.stop, rate=1000)
+    file = pace.open_paced(picture)
+    assert len(file.read(1 << 20)) == 1000
+    file.close()
+
+
+@pytest.mark.parametrize("rate", [None, 3])
+def test_a_scan_that_begins_cuts_any_file_off(host, picture, rate):
+    """Also in the wait of a rate: within a second."""
     scans = []
-    pace = TargetPace(host.clock, host.stop, is_scanning=lambda: bool(scans), rate=None)
-    file = pace.open_paced(picture, whole=False)
+    pace = TargetPace(host.clock, host.stop, is_scanning=lambda: bool(scans), rate=rate)
+    file = pace.open_paced(picture)
     file.read()
     scans.append(True)
+    before = host.clock.at
     with pytest.raises(Interrupted):
         file.read()
     file.close()
-    assert read_all(pace.open_paced(picture, whole=True)) == picture.path.read_bytes()
+    assert host.clock.at <= before + LOOK
+
+
+@pytest.mark.parametrize("change", [b"", b"x", b"longer"])
+def test_a_picture_that_has_changed_since_it_was_compared_is_never_sent_whole(host, picture, change):
+    """PlantDB keeps for good what it has taken."""
+    content = picture.path.read_bytes()
+    picture.path.write_bytes(content + change if change == b"longer" else content[:-1] + change)
+    with pytest.raises(DatasetGone, match="has changed while it was sent"):
+        read_all(TargetPace(host.clock, host.stop).open_paced(picture))
+
+
+def test_a_picture_that_is_cut_off_while_it_is_read_is_never_sent_whole(host, picture):
+    """As by another program that writes it anew."""
+    file = TargetPace(host.clock, host.stop).open_paced(picture)
+    file.read()
+    os.truncate(picture.path, PIECE)
+    with pytest.raises(DatasetGone):
+        read_all(file)
+
+
+def test_what_a_scan_cuts_off_is_done_again_after_it_or_given_up(host):
+    """As the pace was made: a question of retention doesn't wait for the end of a scan."""
+    scans, done = [False, True, False, False], []
+
+    def act():
+        done.append(True)
+        pace.check()
+        return "answer"
+
+    pace = TargetPace(host.clock, host.stop, is_scanning=lambda: scans.pop(0))
+    assert pace.in_turn(act) == "answer"
+    assert (scans, done) == ([], [True, True])
+    with pytest.raises(Interrupted, match="a scan began"):
+        TargetPace(host.clock, host.stop, is_scanning=lambda: True, waits=False).in_turn(act)
+    assert done == [True, True]
+
+
+def test_a_turn_that_needs_time_comes_before_no_slot(host):
+    """A scan without pictures at a server makes its list of all scans fail: none is begun just before a slot."""
+    waits = [3.0, 2.0, 100.0]
+    TargetPace(host.clock, host.stop, next_slot_in=lambda: waits.pop(0)).wait_for_turn(10)
+    assert waits == []
 
 
 def test_a_turn_comes_when_the_scan_is_over(host):
     """Or never where the relay stops."""
     left = [True, True, False]
-    TargetPace(host.clock, host.stop, is_scanning=lambda: left.pop(0), rate=None).wait_for_turn()
+    TargetPace(host.clock, host.stop, is_scanning=lambda: left.pop(0)).wait_for_turn()
     assert left == []
     host.stop.set()
     with pytest.raises(Interrupted):
-        TargetPace(host.clock, host.stop, is_scanning=lambda: True, rate=None).wait_for_turn()
+        TargetPace(host.clock, host.stop, is_scanning=lambda: True).wait_for_turn()
 
 
 def test_a_stop_cuts_any_file_off(host, picture):
     """What is left is sent after the next start."""
-    pace = TargetPace(host.clock, host.stop, is_scanning=None, rate=None)
+    pace = TargetPace(host.clock, host.stop)
     host.stop.set()
-    file = pace.open_paced(picture, whole=True)
+    file = pace.open_paced(picture)
     with pytest.raises(Interrupted):
         file.read()
     file.close()

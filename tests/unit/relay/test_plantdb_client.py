@@ -9,8 +9,10 @@ import threading
 import pytest
 
 from plantimager.timelapse.relay.delivery import ServerFailed
+from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.plantdb_answers import MAX_ANSWER
 from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, Unreachable
+from plantimager.timelapse.support.clock import SystemClock
 
 PASSWORD = "hunter2-secret"
 LOGIN = (200, {}, b'{"access_token": "t0ken"}')
@@ -53,7 +55,7 @@ class Answering:
         self.url = f"http://{host}:{self._server.server_address[1]}"
 
     def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -62,7 +64,7 @@ class Answering:
 
 
 def client_of(url):
-    return PlantDbClient(url, Account("rig", PASSWORD), 20, threading.Event())
+    return PlantDbClient(url, Account("rig", PASSWORD), 20, TargetPace(SystemClock(), threading.Event()))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def client_of(url):
 def test_a_url_or_a_token_that_is_none_is_an_unreachable_server(url, token):
     """As the community's controller may have left them in the store."""
     with pytest.raises(Unreachable):
-        PlantDbClient(url, Account(token=token), 1, threading.Event()).call("GET", "/scans")
+        PlantDbClient(url, Account(token=token), 1, TargetPace(SystemClock(), threading.Event())).call("GET", "/scans")
 
 
 @pytest.mark.parametrize("token", ["t0ken-secret\n", "ä-t0ken-secret", "t0ken secret"])
@@ -88,7 +90,9 @@ def test_a_token_that_fits_no_header_is_never_repeated(token):
     with Answering(200, {}, b"{}", login=(200, {}, json.dumps({"access_token": token}).encode())) as server:
         for account in (Account(token=token), Account("rig", PASSWORD)):
             with pytest.raises(Unreachable) as problem:
-                PlantDbClient(server.url, account, 5, threading.Event()).call("GET", "/scans")
+                PlantDbClient(server.url, account, 5, TargetPace(SystemClock(), threading.Event())).call(
+                    "GET", "/scans"
+                )
             assert "characters that no token has" in str(problem.value)
             assert "secret" not in str(problem.value)
 

@@ -57,10 +57,10 @@ def test_only_a_scan_of_that_digest_with_all_pictures_is_a_copy(tmp_path, monkey
     if ours is not None:
         digests = {DIGEST: read_sealed(directory, SCAN).digest, **ours}
         metadata = {OURS: {name: digest for name, digest in digests.items() if digest}}
-    delivery = PlantDbDelivery(DeliverTarget(url="http://h"), "", threading.Event())
+    delivery = PlantDbDelivery(DeliverTarget(url="http://h"), "")
     client = Client(metadata, pictures[is_short:])
-    monkeypatch.setattr(delivery, "_client_to", lambda _: client)
-    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+    monkeypatch.setattr(delivery, "_client_to", lambda *_: client)
+    pace = TargetPace(SystemClock(), threading.Event())
     assert delivery.doubt(directory, SCAN, TakenScans((SCAN,)), pace) == doubt
     client.files = None
     assert delivery.doubt(directory, SCAN, TakenScans((SCAN,)), pace)

@@ -1,5 +1,6 @@
 """What rclone says becomes a sentence of ours, without anything that is secret."""
 
+import json
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -9,12 +10,21 @@ import pytest
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun
+from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, _Stop
 from plantimager.timelapse.support.clock import SystemClock
 
 CONFIGURATION = (
     "[lab]\ntype = webdav\nurl = https://lab.example.org\nuser = rig\npass = 0bscur3d-word\nbearer = abc-tok%n\n"
 )
+
+
+class Clock:
+    """A monotonic clock that the test moves."""
+
+    at = 0.0
+
+    def monotonic(self):
+        return self.at
 
 
 @pytest.fixture
@@ -77,9 +87,44 @@ def test_lines_that_repeat_the_same_figures_are_no_progress():
     assert run.verdicts == {"images/0.jpg": "="}
 
 
+@pytest.mark.parametrize(
+    ("figures", "is_ended", "words"),
+    [
+        ({"bytes": 1}, True, "too little progress in 150 s"),
+        ({"bytes": 200_000}, False, ""),
+        ({"checks": 1}, False, ""),
+        ({}, True, "no progress for 100 s"),
+    ],
+)
+def test_a_run_has_the_time_that_its_bytes_and_files_may_take(figures, is_ended, words):
+    """One byte a minute is progress each time, and never an end."""
+    clock, run = Clock(), RcloneRun()
+    stop = _Stop(TargetPace(clock, threading.Event()), 100.0, 1000.0, run)
+    for _ in range(3):
+        clock.at += 50.0
+        if figures:
+            run.take([json.dumps({"msg": "", "stats": figures}).encode()])
+            stop.renew()
+    assert (stop.is_due(), stop.progress) == (is_ended, words)
+
+
+@pytest.mark.parametrize("program", ["drip", "silent"])
+def test_an_rclone_that_never_ends_is_ended(tmp_path, monkeypatch, program):
+    """By a program that says its figures as rclone does."""
+    script = tmp_path / "rclone"
+    line = '{\\"msg\\": \\"\\", \\"stats\\": {\\"bytes\\": $n}}'
+    said = f'n=$((n+1)); echo "{line}"; ' if program == "drip" else ""
+    script.write_text(f"#!/bin/sh\nwhile :; do {said}sleep 0.05; done\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("plantimager.timelapse.drivers.programs.environment.SEARCH_PATH", f"{tmp_path}:/bin:/usr/bin")
+    rclone = Rclone(Secret(tmp_path, "[a]"), timedelta(seconds=0.3), None)
+    with pytest.raises(Unreachable, match=r"rclone made (too little|no) progress"):
+        rclone.run(TargetPace(SystemClock(), threading.Event()), "copy", names=[])
+
+
 def test_without_the_program_its_package_is_named(rclone, monkeypatch):
     """It is found again at the next try, once it is installed."""
     monkeypatch.setattr("plantimager.timelapse.drivers.programs.environment.SEARCH_PATH", "/nonexistent")
-    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=None, rate=None)
+    pace = TargetPace(SystemClock(), threading.Event())
     with pytest.raises(Unreachable, match="rclone is not there; apt install rclone"):
         rclone.run(pace, "check", names=[])

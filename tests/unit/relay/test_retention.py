@@ -14,7 +14,8 @@ from relay_rig import take_dataset
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.datasets.migration import migrate_dataset
-from plantimager.timelapse.datasets.set_aside import removal_name
+from plantimager.timelapse.datasets.receipt import RECEIPT
+from plantimager.timelapse.datasets.set_aside import find_set_aside, removal_name
 from plantimager.timelapse.relay import other_copies as module_of_copies
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.backlog import Backlog
@@ -321,6 +322,29 @@ def test_killed_while_a_target_was_asked_it_has_its_name_back_at_the_next_start(
     assert world.here() == [0, 1, 2]
     assert read_sealed(world.datasets / "tl_0", world.scans[0])
     assert not world.removed.path.exists()
+
+
+def test_while_it_has_another_name_it_is_named(world):
+    """By verify and status of this rig, and not by another rig's that shares the directory."""
+    aside = set_aside(world, 0)
+    (found,) = find_set_aside(world.datasets, owner=OWNER)
+    assert found.path == aside
+    assert found.what.startswith("tl_0, which the relay asks its targets for")
+    assert find_set_aside(world.datasets, owner=replace(OWNER, store="/another")) == []
+
+
+def test_taken_out_of_the_configuration_meanwhile_it_has_its_name_back_and_nothing_else_goes(world, said):
+    """By any relay, with targets or without; a removal that was begun is finished."""
+    world.deliver(0, 1)
+    for ledgers in (world.ledgers, {}):
+        set_aside(world, 0)
+        sink = RetentionSink(RetentionRules(), ledgers, world.removed.path, OWNER, world.host, {})
+        sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+        assert (world.here(), sink.name, sink.status, said) == ([0, 1, 2], "", None, [])
+    (set_aside(world, 0) / RECEIPT).unlink()
+    sink = RetentionSink(RetentionRules(), {}, world.removed.path, OWNER, world.host, {})
+    sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
+    assert (world.here(), [word for word, _ in said]) == ([1, 2], ["datasets_removed"])
 
 
 @pytest.mark.parametrize("is_forgotten", [True, False])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.store.schema import Logbook
     from plantimager.timelapse.support.clock import Clock
 
+SCANNING: Final = "scanning"
+"""The word for the rig while a scan runs."""
 MAX_LIVE_BYTES: Final = 100_000
 """A larger file is ignored."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from plantimager.timelapse.channel.live import SCANNING
 from plantimager.timelapse.domain.wording import format_status_line
 from plantimager.timelapse.drivers.base import Call
 
@@ -77,5 +78,5 @@ class StatusPublisher:
 
     def _describe_rig(self) -> str:
         if self._keeper.is_scanning:
-            return "scanning"
+            return SCANNING
         return Call.MANUAL if self._hold.manual is not None else self._rig.power

@@ -30,10 +30,15 @@ MAX_FILES: Final = 10_000
 """Files of one attempt that are counted."""
 
 _ATTEMPT: Final = re.compile(r"\.(?P<scan>.+)\.attempt-(?P<number>[0-9]+)(?:\.[0-9]+)?(?P<mark>~.+)?")
-_REMOVAL: Final = re.compile(r"\.(?P<scan>.+)\.removal-[0-9a-f]{8}(?:~.+)?")
+_REMOVAL: Final = re.compile(r"\.(?P<scan>.+)\.removal-[0-9a-f]{8}(?P<mark>~.+)?")
 _EARLIER: Final = re.compile(r"(?P<scan>.+)\.earlier-[0-9]+")
 _MIGRATION: Final = re.compile(r"\.(?P<scan>.+)\.(?:migrated|before-migration)")
 """The directories of a migration that was killed, see `migration`."""
+_KINDS: Final = (_ATTEMPT, _EARLIER, _MIGRATION, _REMOVAL)
+_ABOUT_TO_GO: Final = (
+    "which the relay asks its targets for before it removes it, or was ended meanwhile: then its next start gives it"
+    " its name back, or finishes its removal"
+)
 
 
 class SetAside(Struct, frozen=True):
@@ -55,7 +60,7 @@ def find_set_aside(
     """
     found = []
     for path in _entries(datasets):
-        attempt, earlier, migration = (kind.fullmatch(path.name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION))
+        attempt, earlier, migration, removal = (kind.fullmatch(path.name) for kind in _KINDS)
         if attempt is not None:
             is_running = running == (attempt["scan"], int(attempt["number"]))
             is_anothers = owner is not None and attempt["mark"] not in (None, owner_mark(owner))
@@ -68,6 +73,8 @@ def find_set_aside(
         elif migration is not None:
             cure = "run timelapsectl datasets migrate again"
             found.append(SetAside(path, f"{migration['scan']}, whose migration goes on, or was cut off: then {cure}"))
+        elif removal is not None and (owner is None or removal["mark"] in (None, owner_mark(owner))):
+            found.append(SetAside(path, f"{removal['scan']}, {_ABOUT_TO_GO}"))
         if len(found) == MAX_FOUND:
             break
     return found + ([] if store is None else [*islice(_stores_aside(store), MAX_FOUND)])
@@ -75,7 +82,7 @@ def find_set_aside(
 
 def has_name_of_aside(name: str) -> bool:
     """Return whether a directory among datasets is none of them by its name: an attempt, or what was moved away."""
-    return any(kind.fullmatch(name) for kind in (_ATTEMPT, _EARLIER, _MIGRATION, _REMOVAL))
+    return any(kind.fullmatch(name) for kind in _KINDS)
 
 
 def removal_name(scan_id: str, key: str, owner: Owner) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tenacity import (
@@ -21,7 +22,7 @@ from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.delivery import ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
-from plantimager.timelapse.relay.sink import LatestView
+from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.relay.delivery import Delivered, Delivery
     from plantimager.timelapse.relay.sink import SinkHost
-    from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
@@ -46,7 +46,7 @@ MANY_FAILURES: Final = 3
 """Datasets in a row with which the server failed: then it fails with all."""
 
 
-class DeliverSink:
+class DeliverSink(WorksOnLatest):
     """One target. `run` is its thread; `update` and `status` are for any other."""
 
     def __init__(
@@ -62,17 +62,16 @@ class DeliverSink:
         self._target, self._delivery, self._host = target, delivery, host
         self._backlog = Backlog(name, ledger, removed, host.clock, newest_first=target.order == "newest")
         self._latest = LatestView(host.stop)
+        self._pace = TargetPace(
+            host.clock,
+            host.stop,
+            is_scanning=self._is_scanning if target.polite else None,
+            next_slot_in=self._next_slot_in if target.polite else lambda: inf,
+            rate=target.max_rate,
+        )
         self._trouble = ""
         self._shown_at = -BETWEEN_STATUS
         self.status: TargetStatus | None = None
-
-    def update(self, view: StoreView) -> None:
-        """Look at what was taken by now, and at the ledger."""
-        self._latest.put(view)
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._latest.wake()
 
     def run(self) -> None:
         """Deliver until the relay stops."""
@@ -123,6 +122,7 @@ class DeliverSink:
         self._latest.wait(view, self._backlog.seconds_until_next())
 
     def _deliver(self, scan: TakenScan, taken: TakenScans) -> None:
+        self._pace.wait_for_turn()
         directory = self._directory_of(scan)
         began, has_answered = self._host.clock.monotonic(), True
         try:
@@ -130,7 +130,7 @@ class DeliverSink:
                 directory / scan.scan_id,
                 scan,
                 taken,
-                self._pace(),
+                self._pace,
                 lambda: self._backlog.record(scan, Outcome.BEGUN),
                 was_begun=self._backlog.is_begun(scan),
             )
@@ -188,14 +188,6 @@ class DeliverSink:
         if not directory.is_dir():
             raise Unreachable(f"{directory} is not there")
         return directory
-
-    def _pace(self) -> TargetPace:
-        is_scanning = self._is_scanning if self._target.polite else None
-        return TargetPace(self._host.clock, self._host.stop, is_scanning=is_scanning, rate=self._target.max_rate)
-
-    def _is_scanning(self) -> bool:
-        view = self._latest.now
-        return view is not None and view.taken.is_scanning
 
     # --- reports ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from plantimager.timelapse.relay.control import RelayControl
 from plantimager.timelapse.relay.relay import Relay, Wakeup
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.sinks import make_sinks
+from plantimager.timelapse.relay.store_view import scan_runs
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.clock import SystemClock
@@ -79,7 +80,9 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     config = read_config(places.find_config())
     set_level(PROGRAM, config.log_level)
     stop, wakeup = threading.Event(), Wakeup()
-    host = SinkHost(partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake)
+    host = SinkHost(
+        partial(places.datasets_of, config.datasets), SystemClock(), stop, wakeup.wake, partial(scan_runs, places)
+    )
     sinks = make_sinks(config, places, host, os.environ)
     make_private_directory(places.relay_state)
     lock = InstanceLock(relay_status_path(places.relay_state))
@@ -90,7 +93,9 @@ def _run(config_file: Path | None, rig: str | None) -> None:
     control = RelayControl(places, config.deliver, sinks, SystemClock())
     control.open()
     try:
-        log_relay(RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks)}")
+        log_relay(
+            RelayAction.RELAY_STARTED, f"from {places.store} to {', '.join(sink.name for sink in sinks if sink.name)}"
+        )
         Relay(places, Notifier(os.environ), stop, wakeup).run(sinks)
     finally:
         control.close()

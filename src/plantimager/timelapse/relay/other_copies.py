@@ -32,7 +32,7 @@ class OtherCopies:
         """While a target can't be asked; ``None`` else."""
         self._answered_at: datetime | None = None
         self._paces = {
-            name: TargetPace(host.clock, host.stop, is_scanning=is_scanning if delivery.polite else None, rate=None)
+            name: TargetPace(host.clock, host.stop, is_scanning=is_scanning if delivery.polite else None, waits=False)
             for name, delivery in deliveries.items()
         }
         self._trouble, self._again_at = "", 0.0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+import hashlib
+import os
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
+from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
@@ -14,10 +19,12 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.outgoing import OutgoingFile
     from plantimager.timelapse.support.clock import Clock
 
+_T = TypeVar("_T")
+
 PIECE: Final = 1 << 16
-"""Bytes that are read at once."""
-LOOK_AGAIN: Final = 5.0
-"""Seconds between two looks whether a scan still runs, should nobody wake the target."""
+"""Bytes that are read at once, or those of one second where fewer may be sent in it."""
+LOOK: Final = 1.0
+"""Seconds between two looks whether something may be sent."""
 
 
 class Interrupted(TimelapsedError):
@@ -25,59 +32,112 @@ class Interrupted(TimelapsedError):
 
 
 class TargetPace:
-    """The pace of one target. One thread; ``is_scanning`` asks another."""
+    """The pace of one target. One thread, but for `check`; ``is_scanning`` is asked by any."""
 
     def __init__(
-        self, clock: Clock, stop: threading.Event, *, is_scanning: Callable[[], bool] | None, rate: int | None
+        self,
+        clock: Clock,
+        stop: threading.Event,
+        *,
+        is_scanning: Callable[[], bool] | None = None,
+        next_slot_in: Callable[[], float] = lambda: inf,
+        rate: int | None = None,
+        waits: bool = True,
     ) -> None:
-        """``is_scanning`` is ``None`` where a scan doesn't matter, ``rate`` bytes per second, ``None`` for any."""
-        self.clock, self._stop = clock, stop
-        self._is_scanning, self._rate = is_scanning, rate
+        """``is_scanning`` is ``None`` where a scan doesn't matter, ``rate`` bytes per second, ``None`` for any.
+
+        ``waits`` says whether what a scan cuts off is done again after it.
+        """
+        self.clock, self.stop, self.rate = clock, stop, rate
+        self._is_scanning, self._next_slot_in, self._waits = is_scanning, next_slot_in, waits
         self._free_at = 0.0
 
-    def wait_for_turn(self) -> None:
-        """Wait until no scan runs.
+    @property
+    def is_barred(self) -> bool:
+        """Whether a scan runs in which nothing is sent."""
+        return self._is_scanning is not None and self._is_scanning()
+
+    @property
+    def interruption(self) -> str:
+        """Why nothing may be sent now, in words; empty where something may."""
+        if self.stop.is_set():
+            return "the relay stops"
+        return "a scan began" if self.is_barred else ""
+
+    def check(self) -> None:
+        """Check whether something may be sent now. Any thread.
+
+        Raises
+        ------
+        Interrupted
+            A scan runs, or the relay stops.
+        """
+        if interruption := self.interruption:
+            raise Interrupted(interruption)
+
+    def wait_for_turn(self, needed: float = 0.0) -> None:
+        """Wait until no scan runs, and none is due within the seconds that are ``needed``.
 
         Raises
         ------
         Interrupted
             The relay stops.
         """
-        while self._is_scanning is not None and self._is_scanning() and not self._stop.wait(LOOK_AGAIN):
+        while (self.interruption or self._next_slot_in() < needed) and not self.stop.wait(LOOK):
             pass
-        self._check_stop()
+        if self.stop.is_set():
+            self.check()
 
-    def open_paced(self, file: OutgoingFile, *, whole: bool) -> BinaryIO:
-        """Open a picture; reading raises `Interrupted` where a scan begins, unless ``whole``, or the relay stops."""
-        return cast("BinaryIO", _PacedFile(file.path.open("rb"), self, whole=whole))
+    def in_turn(self, act: Callable[[], _T]) -> _T:
+        """Return what an act returns that may be cut off by `check`, and be done again from its beginning.
 
-    @property
-    def interruption(self) -> str:
-        """Why nothing may be sent now, in words; empty where something may."""
-        if self._stop.is_set():
-            return "the relay stops"
-        return "a scan began" if self._is_scanning is not None and self._is_scanning() else ""
+        Raises
+        ------
+        Interrupted
+            The relay stops, or a scan runs and this pace doesn't wait.
+        """
+        while self._waits:
+            self.wait_for_turn()
+            with suppress(Interrupted):
+                return act()
+        self.check()
+        return act()
 
-    def before_piece(self, size: int, *, whole: bool) -> None:
-        """Wait before ``size`` bytes are sent."""
-        self._check_stop()
-        if not whole and (interruption := self.interruption):
-            raise Interrupted(interruption)
-        if self._rate:
-            now = self.clock.monotonic()
-            self._stop.wait(max(self._free_at - now, 0.0))
-            self._free_at = max(self._free_at, now) + size / self._rate
+    def open_paced(self, file: OutgoingFile) -> BinaryIO:
+        """Open a picture; reading raises `Interrupted` where a scan begins, or the relay stops.
 
-    def _check_stop(self) -> None:
-        if self._stop.is_set():
-            raise Interrupted("the relay stops")
+        Its last bytes are read only where all are as they were when it was compared with the receipt, since a server
+        keeps what it has taken; else reading raises `DatasetGone`.
+        """
+        return cast("BinaryIO", _PacedFile(file, self))
+
+    def before_piece(self, size: int) -> None:
+        """Wait before ``size`` bytes are sent.
+
+        Raises
+        ------
+        Interrupted
+            See `check`.
+        """
+        self.check()
+        if self.rate:
+            while (wait := self._free_at - self.clock.monotonic()) > 0:
+                self.stop.wait(min(wait, LOOK))
+                self.check()
+            self._free_at = self.clock.monotonic() + size / self.rate
 
 
 class _PacedFile:
     """A file that is read in pieces, each when the pace allows it."""
 
-    def __init__(self, file: BinaryIO, pace: TargetPace, *, whole: bool) -> None:
-        self._file, self._pace, self._whole = file, pace, whole
+    def __init__(self, file: OutgoingFile, pace: TargetPace) -> None:
+        self._expected, self._pace = file, pace
+        self._piece = min(PIECE, max(pace.rate or PIECE, 1))
+        self._left, self._digest = file.size, hashlib.sha256()
+        self._file = file.path.open("rb")
+        if os.fstat(self._file.fileno()).st_size != file.size:
+            self._file.close()
+            self._raise_changed()
 
     def fileno(self) -> int:
         """Return the descriptor, by which httpx finds the length."""
@@ -85,10 +145,18 @@ class _PacedFile:
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, once they may be sent."""
-        piece = self._file.read(PIECE if size < 0 else min(size, PIECE))
+        piece = self._file.read(self._piece if size < 0 else min(size, self._piece))
+        self._digest.update(piece)
+        self._left -= len(piece)
+        is_other = not self._left and self._digest.hexdigest() != self._expected.digest
+        if is_other or self._left < 0 or (self._left and not piece):
+            self._raise_changed()
         if piece:
-            self._pace.before_piece(len(piece), whole=self._whole)
+            self._pace.before_piece(len(piece))
         return piece
+
+    def _raise_changed(self) -> NoReturn:
+        raise DatasetGone(f"{self._expected.path} has changed while it was sent")
 
     def close(self) -> None:
         """Close the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any, Final, NoReturn
 
@@ -13,7 +14,6 @@ from plantimager.timelapse.support.text import one_line
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
 GATEWAY_ERRORS: Final = range(502, 505)
 """What a proxy answers for a server that is not there."""
-PIECE: Final = 1 << 16
 
 _LOGIN_NEEDED: Final = re.compile(r"Signature|not active|Not enough segments")
 """In the text of a 500: the token has expired, is unknown since the server restarted, or is none."""
@@ -36,7 +36,7 @@ def asks_for_login(answer: httpx.Response) -> bool:
 
 
 def read_bounded(answer: httpx.Response) -> httpx.Response:
-    """Return an answer with its body in memory.
+    """Return an answer with its body in memory, as it was sent: none is asked for compressed.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_bounded(answer: httpx.Response) -> httpx.Response:
         It is larger than anything that PlantDB says, or cut off.
     """
     body = bytearray()
-    for piece in answer.iter_bytes(PIECE):
+    for piece in answer.iter_raw():
         body += piece
         if len(body) > MAX_ANSWER:
             raise httpx.ReadError("an answer without an end")
@@ -83,3 +83,16 @@ def value_of(answer: httpx.Response, key: str) -> Any:
 def fail(answer: httpx.Response) -> NoReturn:
     """Raise `ServerFailed` with what an answer says."""
     raise ServerFailed(f"{answer.request.method} {answer.request.url.path}: {words_of(answer)}")
+
+
+class Copy:
+    """The digest of a picture as the server has it: of no more than it takes to see that it is a longer one."""
+
+    def __init__(self, size: int) -> None:
+        self.digest, self._left = hashlib.sha256(), size
+
+    def take(self, piece: bytes) -> bool:
+        """Take the next bytes; return whether more may follow."""
+        self.digest.update(piece)
+        self._left -= len(piece)
+        return self._left >= 0

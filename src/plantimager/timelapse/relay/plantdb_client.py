@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from functools import partial
@@ -23,6 +22,7 @@ from tenacity import (
 
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_METADATA, OURS
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.http_exchange import HttpExchanges
 from plantimager.timelapse.relay.plantdb_answers import (
     CONFLICT,
     CREATED,
@@ -30,9 +30,9 @@ from plantimager.timelapse.relay.plantdb_answers import (
     NO_VALUE,
     NOT_FOUND,
     OK,
-    PIECE,
     TOO_MANY,
     UNAUTHORIZED,
+    Copy,
     asks_for_login,
     fail,
     read_bounded,
@@ -42,11 +42,11 @@ from plantimager.timelapse.relay.plantdb_answers import (
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from typing import BinaryIO
 
     from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
+    from plantimager.timelapse.relay.pacing import TargetPace
 
 PREFIX: Final = "/api/v1"
 DIGEST: Final = "digest"
@@ -75,9 +75,9 @@ class Account(Struct, frozen=True):
 
 
 class PlantDbClient:
-    """A connection to one server. One thread; ``stop`` ends its waits."""
+    """A connection to one server, on which nothing goes out that the ``pace`` forbids. One thread."""
 
-    def __init__(self, url: str, account: Account, timeout: float, stop: threading.Event) -> None:
+    def __init__(self, url: str, account: Account, timeout: float, pace: TargetPace) -> None:
         """Make no connection yet.
 
         Raises
@@ -85,11 +85,11 @@ class PlantDbClient:
         Unreachable
             The URL or the token is none, or what the environment says of proxies and certificates can't be used.
         """
-        self._account, self._timeout = account, timeout
+        self._account, self._pace = account, pace
         self._token = _checked_token(account.token, "the api_token in the store") if account.token else ""
         self._was_in = False
         try:
-            self._http = httpx.Client(base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX, timeout=timeout)
+            self._http = HttpExchanges(timeout, pace.rate, base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX)
         except httpx.InvalidURL as problem:
             raise Unreachable(f"the url, or a proxy's in the environment, is none: {problem}") from None
         except (ValueError, ImportError, OSError) as problem:
@@ -97,15 +97,18 @@ class PlantDbClient:
         self._too_early = Retrying(
             retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
             wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
-            stop=stop_after_delay(MAX_WAITS) | stop_when_event_set(stop),
-            sleep=sleep_using_event(stop),
+            stop=stop_after_delay(MAX_WAITS) | stop_when_event_set(pace.stop),
+            sleep=sleep_using_event(pace.stop),
         )
 
     def close(self) -> None:
         """Log out, since the server has room for ten sessions, and close the connection."""
-        if self._token and not self._account.token:
-            with contextlib.suppress(httpx.HTTPError):
-                self._http.post("/auth/logout", headers=self._headers(), timeout=1)
+        if self._token and not self._account.token and not self._pace.is_barred:
+            with (
+                contextlib.suppress(httpx.HTTPError),
+                self._http.stream("POST", "/auth/logout", headers=self._headers(), timeout=1),
+            ):
+                pass
         self._http.close()
 
     def call(
@@ -113,37 +116,36 @@ class PlantDbClient:
         method: str,
         path: str,
         contents: Callable[[], dict[str, Any]] = dict,
-        take: Callable[[bytes], object] | None = None,
+        take: Callable[[bytes], bool] | None = None,
+        size: int = 0,
     ) -> httpx.Response:
         """Return the answer to a request, after a login where the server asks for one.
 
-        It asks by 401, and by a 500 that speaks of the token. A request that came too early (429) is repeated. Each try
-        has ``contents`` of its own, since a file can be sent once. ``take`` is given a good answer's body in pieces.
+        It asks by 401, and by a 500 that speaks of the token. A request that came too early (429), or that a scan has
+        cut off, is repeated. Each try has ``contents`` of its own, of ``size`` bytes, since a file can be sent once.
+        ``take`` is given a good answer's body in pieces, and returns whether it wants more.
 
         Raises
         ------
         Unreachable
             No connection, no answer in time, or no login.
+        Interrupted
+            See `TargetPace.in_turn`.
         """
         if not self._token:
             self._log_in()
-        answer = self._try(method, path, contents, take)
+        exchange = partial(self._exchange, method, path, contents, take, size)
+        answer = self._try(exchange)
         if asks_for_login(answer):
             self._log_in()
-            answer = self._try(method, path, contents, take)
+            answer = self._try(exchange)
             if asks_for_login(answer):
                 raise Unreachable(f"{self._account.user or 'the token'} has no access: {words_of(answer)}")
         return answer
 
-    def _try(
-        self,
-        method: str,
-        path: str,
-        contents: Callable[[], dict[str, Any]],
-        take: Callable[[bytes], object] | None = None,
-    ) -> httpx.Response:
+    def _try(self, exchange: Callable[[], httpx.Response]) -> httpx.Response:
         try:
-            answer: httpx.Response = self._too_early(self._exchange, method, path, contents, take)
+            answer: httpx.Response = self._too_early(self._pace.in_turn, exchange)
         except RetryError:
             raise Unreachable("too many requests") from None
         except (httpx.HTTPError, UnicodeError) as problem:  # the latter of a host name or a token, which are foreign
@@ -157,15 +159,16 @@ class PlantDbClient:
         method: str,
         path: str,
         contents: Callable[[], dict[str, Any]],
-        take: Callable[[bytes], object] | None,
+        take: Callable[[bytes], bool] | None = None,
+        size: int = 0,
     ) -> httpx.Response:
         """Send a request once; the answer is read whole unless it is given to ``take``."""
-        with self._http.stream(method, path, headers=self._headers(), **contents()) as answer:
-            if take is not None and answer.status_code == OK:
-                for piece in answer.iter_bytes(PIECE):
-                    take(piece)
-            else:
+        with self._http.stream(
+            method, path, size=size, check=self._pace.check, headers=self._headers(), **contents()
+        ) as answer:
+            if take is None or answer.status_code != OK:
                 return read_bounded(answer)
+            all(map(take, answer.iter_raw()))
         return answer
 
     def _headers(self) -> dict[str, str]:
@@ -176,7 +179,7 @@ class PlantDbClient:
             raise Unreachable("the api_token in the store is not accepted (any more)")
         self._token = ""
         account = {"username": self._account.user, "password": self._account.password}
-        answer = self._try("POST", "/auth/login", lambda: {"json": account})
+        answer = self._try(partial(self._exchange, "POST", "/auth/login", lambda: {"json": account}))
         if answer.status_code == UNAUTHORIZED:
             raise Unreachable(self._refusal)
         try:
@@ -196,7 +199,7 @@ class PlantDbClient:
     def _reason(self, problem: Exception) -> str:
         """Return why there is no answer, in words without numbers of the system."""
         if isinstance(problem, httpx.TimeoutException):
-            return f"no answer within {self._timeout:g} s"
+            return f"no answer within {self._http.timeout:g} s"
         text = _SYSTEMS_OWN.sub("", one_line(str(problem))) or type(problem).__name__
         return text[:1].lower() + text[1:]
 
@@ -255,7 +258,7 @@ class PlantDbClient:
             return {"data": form, "files": {"file": (file.path.name, opened[-1], "application/octet-stream")}}
 
         try:
-            answer = self.call("POST", _file_path(scan_id, file), contents)
+            answer = self.call("POST", _file_path(scan_id, file), contents, size=file.size)
         finally:
             for one in opened:
                 one.close()
@@ -270,10 +273,10 @@ class PlantDbClient:
             if answer.status_code == OK:
                 return bool(length == str(file.size))
         else:
-            digest = hashlib.sha256()
-            answer = self.call("GET", path, take=digest.update)
+            copy = Copy(file.size)
+            answer = self.call("GET", path, take=copy.take)
             if answer.status_code == OK:
-                return digest.hexdigest() == file.digest
+                return copy.digest.hexdigest() == file.digest
         if answer.status_code != NOT_FOUND:
             fail(answer)
         return None

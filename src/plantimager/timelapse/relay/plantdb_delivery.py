@@ -15,7 +15,6 @@ from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -24,14 +23,16 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
+TO_BEGIN: Final = 10.0
+"""Seconds before a slot in which no scan is begun at a server that waits during scans."""
 OTHER_NAMES: Final = "timelapses of one database need different names"
 
 
 class PlantDbDelivery:
     """The way to the server that the configuration names, else the store."""
 
-    def __init__(self, target: DeliverTarget, password: str, stop: threading.Event) -> None:
-        self._target, self._password, self._stop = target, password, stop
+    def __init__(self, target: DeliverTarget, password: str) -> None:
+        self._target, self._password = target, password
         self.polite = target.polite
         self._client: PlantDbClient | None = None
         self._client_of: object = None
@@ -49,15 +50,15 @@ class PlantDbDelivery:
         """Bring a dataset to the server; see `delivery.Delivery.deliver`."""
         dataset = prepare_dataset(directory, scan)
         by_length = self._target.verify == "length"
-        client = self._client_to(taken.database)
+        client = self._client_to(taken.database, pace)
         sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
-    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
+    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
         """Look for the digest that the scan was sent with, which no copy by hand has, and for its pictures."""
         digest = lasting_digest(read_receipt_of(directory, scan))
         pictures = {path.stem for path in dataset_files(directory) if path.suffix.lower() in EXTENSIONS}
-        client = self._client_to(taken.database)
+        client = self._client_to(taken.database, pace)
         there = client.scan_metadata_there(scan.scan_id)
         if there is None:
             return LOST
@@ -75,7 +76,7 @@ class PlantDbDelivery:
             self._client.close()
             self._client = None
 
-    def _client_to(self, database: Mapping[str, str]) -> PlantDbClient:
+    def _client_to(self, database: Mapping[str, str], pace: TargetPace) -> PlantDbClient:
         """Return the client; ``database`` is what the store names now.
 
         Raises
@@ -89,10 +90,10 @@ class PlantDbDelivery:
         account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
         if not user and not account.token:
             raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
-        if self._client is None or self._client_of != (url, account):
+        if self._client is None or self._client_of != (url, account, pace):
             self.close()
-            self._client = PlantDbClient(url, account, self._target.timeout.total_seconds(), self._stop)
-            self._client_of = url, account
+            self._client = PlantDbClient(url, account, self._target.timeout.total_seconds(), pace)
+            self._client_of = url, account, pace
         return self._client
 
 
@@ -109,7 +110,8 @@ def deliver_dataset(
 
     What the server has already is compared, not trusted; metadata that are others there stay as they are. Scan, fileset
     and first picture are sent one after the other, because a scan without pictures makes the server's list of all scans
-    fail; ``begin`` is called before. ``was_begun`` says that it was called for this dataset in an earlier delivery.
+    fail, and so not just before a slot; ``begin`` is called before. ``was_begun`` says that it was called for this
+    dataset in an earlier delivery.
 
     Raises
     ------
@@ -120,11 +122,11 @@ def deliver_dataset(
     Unreachable
         It doesn't answer.
     """
-    pace.wait_for_turn()
     there = client.scan_metadata_there(dataset.scan_id)
     present = set() if there is None else _files_of_ours(client, dataset, there, was_begun=was_begun)
     others = int(there is not None and not _has(there, dataset.metadata))
     if not present:
+        pace.wait_for_turn(TO_BEGIN)
         begin()
         if not client.create(dataset) and there is None:  # another rig's, perhaps, that was faster
             there = client.scan_metadata_there(dataset.scan_id) or {}
@@ -133,11 +135,8 @@ def deliver_dataset(
     sent = 0
     for file in dataset.files:
         objection = ""
-        whole = not (present or sent)
-        if not whole:
-            pace.wait_for_turn()
         if file.file_id not in present:
-            objection = client.upload(dataset.scan_id, file, partial(pace.open_paced, file, whole=whole))
+            objection = client.upload(dataset.scan_id, file, partial(pace.open_paced, file))
             sent += 1
         same = client.has_same(dataset.scan_id, file, by_length=by_length)
         if same is None:

@@ -66,7 +66,6 @@ class RcloneDelivery:
         was_begun: bool,
     ) -> Delivered:
         """Bring a dataset to the remote; see `delivery.Delivery.deliver`."""
-        pace.wait_for_turn()
         sealed = read_sealed(directory, scan)
         files = [str(path.relative_to(directory)) for path in sealed.files]
         if odd := next((name for name in files if _RENAMED.search(name)), None):

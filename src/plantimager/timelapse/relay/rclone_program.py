@@ -7,11 +7,13 @@ from collections import deque
 from configparser import ConfigParser
 from configparser import Error as NoConfiguration
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
 from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.http_exchange import least_speed
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
 from plantimager.timelapse.support import json_text
@@ -54,19 +56,21 @@ class RcloneRun:
         """The lines that are no message."""
         self.has_named_file = False
         """Whether a message is about one file: then the remote itself is within reach."""
+        self.moved = 0
+        """Bytes, up to now."""
+        self.files_done = 0
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
-        self._progress: object = None
 
     def take(self, lines: Iterable[bytes]) -> bool:
         """Take lines of output; return whether they show progress."""
-        before = self._progress, len(self.verdicts)
+        before = self.moved, self.files_done, len(self.verdicts)
         for line in lines:
             text = line.decode(errors="surrogateescape")
             if text[1:2] == " " and text[:1] in "=+*!-":
                 self.verdicts[text[2:]] = text[0]
             else:
                 self._take_message(text)
-        return before != (self._progress, len(self.verdicts))
+        return before != (self.moved, self.files_done, len(self.verdicts))
 
     def _take_message(self, text: str) -> None:
         try:
@@ -77,7 +81,9 @@ class RcloneRun:
             self.listed.append(text)
             return
         if isinstance(stats, dict):
-            self._progress = tuple(stats.get(name) for name in ("bytes", "checks", "transfers"))
+            counts = (stats.get(name) for name in ("bytes", "checks", "transfers"))
+            self.moved, *files = (count if isinstance(count, int) else 0 for count in counts)
+            self.files_done = sum(files)
         elif isinstance(message.get("msg"), str):
             about = message.get("object")
             is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
@@ -120,11 +126,15 @@ class Rclone:
         Raises
         ------
         Interrupted
-            A scan began, or the relay stops: rclone was ended.
+            See `TargetPace.in_turn`; rclone was ended.
         Unreachable
-            rclone isn't installed, doesn't start, or makes no progress.
+            rclone isn't installed, doesn't start, or makes too little progress.
         """
-        result, stop = RcloneRun(), _Stop(pace, self._timeout.total_seconds() * STALLED)
+        return pace.in_turn(partial(self._run, pace, words, names))
+
+    def _run(self, pace: TargetPace, words: Sequence[str], names: Sequence[str]) -> RcloneRun:
+        result = RcloneRun()
+        stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
         def take(lines: list[bytes]) -> None:
             if result.take(lines):
@@ -146,7 +156,7 @@ class Rclone:
         if stop.interruption:
             raise Interrupted(stop.interruption)
         if ended.stopped:
-            raise Unreachable(f"rclone made no progress for {stop.seconds:g} s, and was ended")
+            raise Unreachable(f"rclone made {stop.progress}, and was ended")
         self.has_hashes = self.has_hashes and not result.has_said(_NO_HASHES)
         return result.ended_with(ended.status)
 
@@ -194,9 +204,10 @@ def _may_be_secret(key: str, value: str) -> bool:
 class _Stop:
     """Whether a run is to be ended."""
 
-    def __init__(self, pace: TargetPace, seconds: float) -> None:
-        self._pace, self.seconds = pace, seconds
-        self.interruption = ""
+    def __init__(self, pace: TargetPace, seconds: float, speed: float, run: RcloneRun) -> None:
+        self._pace, self._seconds, self._speed, self._run = pace, seconds, speed, run
+        self._began = pace.clock.monotonic()
+        self.interruption = self.progress = ""
         self.renew()
 
     def renew(self) -> None:
@@ -204,6 +215,14 @@ class _Stop:
         self._since = self._pace.clock.monotonic()
 
     def is_due(self) -> bool:
-        """Return whether to end it now; afterwards `interruption` says why."""
-        self.interruption = self._pace.interruption
-        return bool(self.interruption) or self._pace.clock.monotonic() - self._since > self.seconds
+        """Return whether to end it now; afterwards `interruption` or `progress` says why.
+
+        One that goes on byte by byte has so long as its bytes may take at the least speed, and its files by themselves.
+        """
+        now, run = self._pace.clock.monotonic(), self._run
+        self.interruption = self.interruption or self._pace.interruption
+        if now - self._since > self._seconds:
+            self.progress = f"no progress for {self._seconds:g} s"
+        elif now - self._began > self._seconds * (1 + run.files_done) + run.moved / self._speed:
+            self.progress = f"too little progress in {now - self._began:.0f} s"
+        return bool(self.interruption or self.progress)

@@ -25,6 +25,7 @@ from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
+from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.text import format_count
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
     from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.scan.request import Owner
-    from plantimager.timelapse.settings.deliver_config import RetentionRules
 
 LOOK_AGAIN: Final = 3600.0
 """Seconds between two passes where nothing changes: a day passes, or another program fills the disk."""
@@ -47,9 +47,10 @@ KEPT_AGAIN: Final = 86_400.0
 
 
 class RetentionSink(WorksOnLatest):
-    """One sink of the relay: its thread runs `run`, any other `update` and `wake`."""
+    """One sink of the relay: its thread runs `run`, any other `update` and `wake`.
 
-    name = NAME
+    Without rules it removes nothing but what an earlier one had begun to remove, and has no name.
+    """
 
     def __init__(
         self,
@@ -60,10 +61,12 @@ class RetentionSink(WorksOnLatest):
         host: SinkHost,
         deliveries: Mapping[str, Delivery],
     ) -> None:
-        """``deliveries`` are this thread's own, by the names of their targets."""
+        """``deliveries`` are this thread's own, by the names of their targets; none without rules."""
+        self._has_rules = rules != RetentionRules()
+        self.name = NAME if self._has_rules else ""
         self._rules, self._owner, self._host = rules, owner, host
         self._ledgers, self._removed = ledgers, Ledger(removed)
-        self._copies = OtherCopies({name: deliveries[name] for name in ledgers}, host, self._is_scanning)
+        self._copies = OtherCopies(deliveries, host, self._is_scanning)
         self._kept: dict[str, tuple[float, str]] = {}
         """Datasets that had to stay, by their keys, with the time from which on they are read again, and the reason.
 
@@ -93,10 +96,6 @@ class RetentionSink(WorksOnLatest):
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                 log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
-    def _is_scanning(self) -> bool:
-        view = self._latest.now
-        return view is not None and view.taken.is_scanning
-
     def _is_clock_trusted(self, daemon: DaemonFacts | None) -> bool:
         """Return the daemon's own word; without one that of the kernel."""
         if daemon is not None and daemon.is_live:
@@ -115,11 +114,12 @@ class RetentionSink(WorksOnLatest):
             if ledger.refresh(mend=ledger is self._removed) and ledger is self._removed and ledger.damaged_lines:
                 log_relay(RelayAction.LEDGER_DAMAGED, f"{ledger.path}: some lines can't be read, and are removed")
             ledger.move(taken.database)
-        kept, gone, trouble = [*self._barred(taken.scans)], list[LedgerEntry](), ""
+        scans = taken.scans if self._has_rules else ()
+        kept, gone, trouble = [*self._barred(scans)], list[LedgerEntry](), ""
         try:
             if not self._is_tidy:
                 kept += self._finish(taken.scans, gone)
-            for scan in self._candidates(taken.scans):
+            for scan in self._candidates(scans):
                 if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
                     break
                 if trouble := self._copies.trouble:
@@ -271,8 +271,9 @@ class RetentionSink(WorksOnLatest):
             named = first if first == last else f"{first} … {last}"
             size = format_bytes(sum(entry.size for entry in gone))
             what = f"{format_count(len(gone), 'dataset')} ({named}), {size}"
+            targets = f" to {', '.join(self._ledgers)}" if self._ledgers else ""
             free = f"{format_bytes(self._free())} free"
-            log_relay(RelayAction.DATASETS_REMOVED, f"{what}, after delivery to {', '.join(self._ledgers)}; {free}")
+            log_relay(RelayAction.DATASETS_REMOVED, f"{what}, after delivery{targets}; {free}")
             self._told = ""
 
     def _report_kept(self, sentences: Sequence[str], trouble: str = "") -> None:

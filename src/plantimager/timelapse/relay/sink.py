@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -20,7 +21,7 @@ class Sink(Protocol):
     """One output of the relay. `run` is its thread; the rest is for any other, and returns at once."""
 
     name: str
-    """In the journal, in the status, and in the name of its ledger."""
+    """In the journal, in the status, and in the name of its ledger; empty for one that nobody asked for."""
 
     @property
     def status(self) -> TargetStatus | SinkStatus | None:
@@ -77,6 +78,7 @@ class LatestView:
 class WorksOnLatest:
     """The part of a sink whose thread works on the latest view."""
 
+    _host: SinkHost
     _latest: LatestView
 
     def update(self, view: StoreView) -> None:
@@ -86,6 +88,19 @@ class WorksOnLatest:
     def wake(self) -> None:
         """Let the thread see that the relay stops."""
         self._latest.wake()
+
+    def _is_scanning(self) -> bool:
+        """Return whether a scan runs: by the store, or by what the daemon says at this moment. Any thread."""
+        view = self._latest.now
+        return (view is not None and view.taken.is_scanning) or self._host.scan_runs()
+
+    def _next_slot_in(self) -> float:
+        """Return the seconds until the next slot of a running daemon; infinite where none is to come. Any thread."""
+        view = self._latest.now
+        if view is None or view.daemon is None or view.timelapse is None or view.timelapse.next_at is None:
+            return inf
+        seconds = (view.timelapse.next_at - self._host.clock.now()).total_seconds()
+        return seconds if seconds > 0 else inf
 
 
 class SinkHost(Struct, frozen=True):
@@ -97,3 +112,5 @@ class SinkHost(Struct, frozen=True):
     stop: threading.Event
     report: Callable[[], None]
     """Called when the `Sink.status` has changed. Any thread."""
+    scan_runs: Callable[[], bool] = lambda: False
+    """Return whether the daemon says at this moment that it takes a scan. Any thread."""

@@ -71,30 +71,31 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
             f"{config.source or 'timelapsed.toml'} names no target",
             hint="write a table [relay.deliver.NAME], [relay.notify], [relay.heartbeat] or [relay.metrics]",
         )
-    return sinks
+    return [*sinks, _retention_sink(config, places, host, environment)]
 
 
 def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Iterator[Sink]:
     for name, target in config.deliver.items():
-        delivery = _delivery(name, target, places, host, environment)
+        delivery = _delivery(name, target, places, environment)
         from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
 
         yield DeliverSink(
             name, target, delivery, Ledger(places.ledger(name), target.place), host, Ledger(places.removed)
         )
-    if config.relay.retention != RetentionRules():
-        from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - as above
-
-        ledgers = {name: Ledger(places.ledger(name), target.place) for name, target in config.deliver.items()}
-        deliveries = {
-            name: _delivery(name, target, places, host, environment) for name, target in config.deliver.items()
-        }
-        yield RetentionSink(config.relay.retention, ledgers, places.removed, places.owner, host, deliveries)
 
 
-def _delivery(
-    name: str, target: DeliverTarget, places: Places, host: SinkHost, environment: Mapping[str, str]
-) -> Delivery:
+def _retention_sink(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Sink:
+    """Return the sink that removes datasets, and that without rules finishes what an earlier one has begun."""
+    from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - its part alone
+
+    rules, targets = config.relay.retention, config.deliver
+    ledgers = {name: Ledger(places.ledger(name), target.place) for name, target in targets.items()}
+    asked = targets if rules != RetentionRules() else {}
+    deliveries = {name: _delivery(name, target, places, environment) for name, target in asked.items()}
+    return RetentionSink(rules, ledgers, places.removed, places.owner, host, deliveries)
+
+
+def _delivery(name: str, target: DeliverTarget, places: Places, environment: Mapping[str, str]) -> Delivery:
     secret = _secret_of(name, target, environment)
     if target.remote is not None:
         from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
@@ -102,7 +103,7 @@ def _delivery(
         return RcloneDelivery(target, secret, places.rig)
     from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
-    return PlantDbDelivery(target, secret.text, host.stop)
+    return PlantDbDelivery(target, secret.text)
 
 
 def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str]) -> Secret:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.channel.live import read_live_of
+from plantimager.timelapse.channel.live import SCANNING, read_live_of
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans, taken_scans_of
@@ -204,6 +204,12 @@ def _daemon_of(places: Places) -> DaemonFacts | None:
         return DaemonFacts(pid)
     words = {key: str(live.get(key) or "") for key in ("status", "rig", "driver", "trouble", "degraded", "datasets")}
     return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)
+
+
+def scan_runs(places: Places) -> bool:
+    """Return whether the daemon says at this moment that it takes a scan, also while it can't write the store."""
+    pid = running_daemon(places.store)
+    return pid is not None and read_live_of(pid, places.store, places.control).get("rig") == SCANNING
 
 
 def _database(stored: StoredTimelapse | None) -> Mapping[str, str]:

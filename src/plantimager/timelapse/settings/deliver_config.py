@@ -49,11 +49,13 @@ class DeliverTarget(Struct, frozen=True):
     """How each file is compared after it was sent: "bytes" reads it back whole, or by its hash where a remote of rclone
     has some; "length" asks for its length."""
     polite: Annotated[bool, Key(boolean)] = False
-    """Whether nothing is sent while a scan runs."""
+    """Whether nothing is sent while a scan runs. What is on its way when one begins is cut off within about a second,
+    and taken up again after it."""
     max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
     """The most that is sent in a second."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
-    """How long to wait for any answer of the server."""
+    """How long to wait for any answer of the server. With what follows of it, and what is sent, an exchange may take a
+    second more for each kB, or for each half of what ``max_rate`` allows in a second where that is less."""
 
     @property
     def needs(self) -> tuple[Need, ...]:

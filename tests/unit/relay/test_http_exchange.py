@@ -1,0 +1,178 @@
+"""An exchange with a server ends, whatever that does, and is cut off when it has to be."""
+
+import socket
+import threading
+
+import httpx
+import pytest
+
+from plantimager.timelapse.relay import http_exchange
+from plantimager.timelapse.relay.http_exchange import LEAST_SPEED, HttpExchanges, TooSlow, least_speed
+
+TIMEOUT = 0.4
+PROMPT = 0.02
+"""Seconds between two looks of these tests, and between two pieces of a slow peer."""
+LITTLE = 1 << 15
+"""Bytes that a peer's system takes before the peer reads them, or about so many."""
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch):
+    monkeypatch.setattr(http_exchange, "LOOK", PROMPT)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def connect():
+    """Return a function that makes a client."""
+    made = []
+
+    def connect(timeout=60.0, rate=None):
+        made.append(HttpExchanges(timeout, rate))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
+
+
+class Peer:
+    """A server of one connection, on a thread: ``serve`` is its part, and `over` the end of the test."""
+
+    def __init__(self, serve):
+        self.over, self.ended = threading.Event(), threading.Event()
+        self.heard = bytearray()
+        self._serve = serve
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self._thread.join(60)
+        self._listener.close()
+
+    def _run(self):
+        connection, _ = self._listener.accept()
+        with connection:
+            try:
+                self._serve(self, connection)
+            except OSError:  # who asked has gone
+                self.ended.set()
+
+
+def dripping(at_once, drip):
+    """Return the part of a server that answers something at once, and the rest in drips."""
+
+    def serve(peer, connection):
+        peer.heard += connection.recv(1 << 16)
+        connection.sendall(at_once)
+        while not peer.over.wait(PROMPT):
+            connection.sendall(drip)
+
+    return serve
+
+
+def slow(peer, connection):
+    """Take a request in pieces."""
+    while not peer.over.wait(PROMPT):
+        connection.recv(LITTLE)
+
+
+def read(exchanges, peer, **about):
+    """Read an answer to its end."""
+    with exchanges.stream("GET", peer.url, **about) as answer:
+        return b"".join(answer.iter_raw())
+
+
+@pytest.mark.parametrize(
+    ("at_once", "drip"),
+    [(b"", b"H"), (b"HTTP/1.1 200 OK\r\nX: ", b"x"), (HEAD, b"x"), (CHUNKED, b"1\r\nx\r\n")],
+    ids=["status", "header", "body", "chunks"],
+)
+def test_an_answer_in_drips_is_too_slow(connect, at_once, drip):
+    """Each byte comes within the time-out of httpx, and all of them together never."""
+    with Peer(dripping(at_once, drip)) as peer, pytest.raises(TooSlow, match="not over after"):
+        read(connect(TIMEOUT), peer)
+
+
+def test_an_upload_that_is_taken_in_drips_is_too_slow(connect, monkeypatch):
+    """It has the time that its bytes may take at the least speed, and no more."""
+    n_pieces = 10_000
+    monkeypatch.setattr(http_exchange, "LEAST_SPEED", n_pieces * LITTLE / TIMEOUT)
+    exchanges = connect(TIMEOUT)
+    with (
+        Peer(slow) as peer,
+        pytest.raises(TooSlow),
+        exchanges.stream("POST", peer.url, size=n_pieces * LITTLE, content=iter([bytes(LITTLE)] * n_pieces)),
+    ):
+        pass
+
+
+def test_time_grows_with_what_is_moved_and_with_a_low_rate(connect):
+    """A large picture over a slow line is no fault; nor is one over a line that a person makes slow."""
+    assert connect().allowed(0) == 60
+    assert connect().allowed(5_000_000) == 60 + 5_000_000 / LEAST_SPEED
+    assert connect(rate=100).allowed(5000) == 160
+    assert least_speed(10**9) == LEAST_SPEED
+
+
+class Busy(Exception):
+    """A reason to send nothing."""
+
+
+@pytest.mark.parametrize("at_once", [b"", HEAD], ids=["before the answer", "in it"])
+def test_what_is_under_way_is_cut_off(connect, at_once):
+    """Though no wait of it is over; the reason is raised where it was sent."""
+
+    def check():
+        if peer.heard:
+            raise Busy
+
+    with Peer(dripping(at_once, b"")) as peer, pytest.raises(Busy):
+        read(connect(), peer, check=check)
+
+
+def test_of_a_request_that_fails_nothing_is_sent_later(connect):
+    """What the system holds ready for the network is dropped."""
+    size, failed = 20 * LITTLE, threading.Event()
+
+    def content():
+        yield bytes(size)
+        raise Busy
+
+    def serve(peer, connection):
+        failed.wait(60)
+        while piece := connection.recv(1 << 16):
+            peer.heard += piece
+        peer.ended.set()
+
+    with Peer(serve) as peer:
+        with pytest.raises(Busy), connect().stream("POST", peer.url, content=content()):
+            pass
+        failed.set()
+        assert peer.ended.wait(60)
+    assert len(peer.heard) < size
+
+
+def test_no_answer_is_asked_for_compressed(connect):
+    """A few bytes that unfold to gigabytes stay a few bytes, and the length of a file is that of the file."""
+    with Peer(dripping(WHOLE, b"")) as peer:
+        assert read(connect(), peer) == b"abc"
+    assert b"accept-encoding: identity\r\n" in bytes(peer.heard).lower()
+
+
+def test_a_fault_of_the_connection_is_the_library_s_own(connect):
+    """Nobody cut it off."""
+    with Peer(lambda _, connection: connection.recv(1 << 16)) as peer, pytest.raises(httpx.RemoteProtocolError):
+        read(connect(), peer)
