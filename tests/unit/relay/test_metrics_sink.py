@@ -1,5 +1,7 @@
 """The metrics' file is written whatever happens, seldom makes a status, and goes when the relay stops."""
 
+import errno
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,3 +121,37 @@ def test_stop_before_the_wait_is_seen_at_once():
     latest.put(view)
     stop.set()
     assert latest.wait(view, 600) is view
+
+
+@pytest.mark.parametrize("obstacle", ["a directory in its place", "a file for its directory", "no room", "read-only"])
+def test_what_can_not_be_written_is_a_trouble_that_ends_by_itself(tmp_path, monkeypatch, caplog, obstacle):
+    """It is said once, and leaves nothing else behind."""
+    (tmp_path / "run").mkdir()
+    world = World(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        if obstacle == "a directory in its place":
+            world.sink.path.mkdir()
+        elif obstacle == "a file for its directory":
+            (tmp_path / "run").rename(tmp_path / "away")
+            (tmp_path / "run").write_bytes(b"")
+        else:
+            code = errno.ENOSPC if obstacle == "no room" else errno.EROFS
+            refusal = OSError(code, os.strerror(code), str(world.sink.path))
+            patch.setattr(metrics_sink, "replace_file", lambda *_: raise_(refusal))
+        for _ in range(3):
+            world.write()
+        assert str(tmp_path / "run") in world.sink.status.trouble
+        assert caplog.text.count("metrics_not_written") == 1
+    if obstacle == "a directory in its place":
+        world.sink.path.rmdir()
+    elif obstacle == "a file for its directory":
+        (tmp_path / "run").unlink()
+        (tmp_path / "away").rename(tmp_path / "run")
+    world.write()
+    assert world.sink.status.trouble == ""
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.is_file()] == ["timelapsed-a.prom"]
+
+
+def raise_(problem):
+    """Raise it."""
+    raise problem
