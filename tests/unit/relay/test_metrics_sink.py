@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from plantimager.timelapse.relay import metrics_sink
+from plantimager.timelapse.relay import metrics_sink, timed_sink
 from plantimager.timelapse.relay.measures import DiskRules
 from plantimager.timelapse.relay.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
@@ -45,7 +45,7 @@ class World:
         return self.datasets
 
     def write(self, view=None):
-        self.sink._write(view or StoreView())
+        self.sink._work(view or StoreView())
 
     def end(self):
         self.stop.set()
@@ -84,7 +84,7 @@ def test_mistake_of_ours_ends_neither_the_thread_nor_leaves_a_file(world, monkey
             raise faults.pop()
         return right_measures(*arguments)
 
-    monkeypatch.setattr(metrics_sink, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(timed_sink, "FAILED_WAIT", 0.01)
     monkeypatch.setattr(metrics_sink, "measure_rig", measure)
     world.thread.start()
     world.sink.update(StoreView())
