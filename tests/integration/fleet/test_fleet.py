@@ -63,10 +63,10 @@ def run(*command, **options):
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("state", ["scheduled", "completed"])
-def test_promtool_finds_nothing_in_the_metrics(state):
-    """Names, units, types and help texts are by Prometheus' conventions."""
-    assert run("promtool", "check", "metrics", input=metrics_of("a", state=state).decode()) == ""
+@pytest.mark.parametrize(("rig", "state"), [("a", "scheduled"), ('a "b\\c" \u00fc', "completed")])
+def test_promtool_finds_nothing_in_the_metrics(rig, state):
+    """Names, units, types and help texts are by Prometheus' conventions, whatever people call their timelapses."""
+    assert run("promtool", "check", "metrics", input=metrics_of(rig, state=state).decode()) == ""
 
 
 def test_each_alert_fires_for_what_it_is_for_and_is_silent_else():

@@ -196,3 +196,20 @@ def test_the_status_says_when_a_ping_last_arrived_and_why_none_does_now(receiver
     receiver.answer_with(404)
     _, sink = beats(receiver, 15 * MINUTE)
     assert (sink.status.worked_at, sink.status.trouble) == (None, "the monitor answers 404")
+
+
+@pytest.mark.parametrize("code", [301, 302, 404, 410, 429, 503])
+def test_a_monitor_that_sends_elsewhere_or_knows_nothing_of_the_address_is_a_trouble(receiver, code):
+    """A ping that goes elsewhere says nothing; it is sent again, ever more seldom."""
+    receiver.answer_with(code)
+    _, sink = beats(receiver, HOUR)
+    assert sink.status.trouble == f"the monitor answers {code}"
+    assert sink.status.worked_at is None
+
+
+def test_a_monitor_that_does_not_answer_in_time_holds_nothing_up(receiver):
+    """The next ping is sent in its turn."""
+    receiver.gate.clear()
+    _, sink = beats(receiver, 5 * timedelta(seconds=1), timeout=timedelta(seconds=0.2))
+    assert sink.status.trouble.startswith("the monitor can't be reached: ")
+    receiver.gate.set()

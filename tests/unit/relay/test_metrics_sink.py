@@ -1,5 +1,7 @@
 """The metrics' file is written whatever happens, seldom makes a status, and goes when the relay stops."""
 
+import errno
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from plantimager.timelapse.relay import metrics_sink
+from plantimager.timelapse.relay import metrics_sink, timed_sink
 from plantimager.timelapse.relay.measures import DiskRules
 from plantimager.timelapse.relay.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
@@ -43,7 +45,7 @@ class World:
         return self.datasets
 
     def write(self, view=None):
-        self.sink._write(view or StoreView())
+        self.sink._work(view or StoreView())
 
     def end(self):
         self.stop.set()
@@ -82,7 +84,7 @@ def test_mistake_of_ours_ends_neither_the_thread_nor_leaves_a_file(world, monkey
             raise faults.pop()
         return right_measures(*arguments)
 
-    monkeypatch.setattr(metrics_sink, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(timed_sink, "FAILED_WAIT", 0.01)
     monkeypatch.setattr(metrics_sink, "measure_rig", measure)
     world.thread.start()
     world.sink.update(StoreView())
@@ -119,3 +121,37 @@ def test_stop_before_the_wait_is_seen_at_once():
     latest.put(view)
     stop.set()
     assert latest.wait(view, 600) is view
+
+
+@pytest.mark.parametrize("obstacle", ["a directory in its place", "a file for its directory", "no room", "read-only"])
+def test_what_can_not_be_written_is_a_trouble_that_ends_by_itself(tmp_path, monkeypatch, caplog, obstacle):
+    """It is said once, and leaves nothing else behind."""
+    (tmp_path / "run").mkdir()
+    world = World(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        if obstacle == "a directory in its place":
+            world.sink.path.mkdir()
+        elif obstacle == "a file for its directory":
+            (tmp_path / "run").rename(tmp_path / "away")
+            (tmp_path / "run").write_bytes(b"")
+        else:
+            code = errno.ENOSPC if obstacle == "no room" else errno.EROFS
+            refusal = OSError(code, os.strerror(code), str(world.sink.path))
+            patch.setattr(metrics_sink, "replace_file", lambda *_: raise_(refusal))
+        for _ in range(3):
+            world.write()
+        assert str(tmp_path / "run") in world.sink.status.trouble
+        assert caplog.text.count("metrics_not_written") == 1
+    if obstacle == "a directory in its place":
+        world.sink.path.rmdir()
+    elif obstacle == "a file for its directory":
+        (tmp_path / "run").unlink()
+        (tmp_path / "away").rename(tmp_path / "run")
+    world.write()
+    assert world.sink.status.trouble == ""
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.is_file()] == ["timelapsed-a.prom"]
+
+
+def raise_(problem):
+    """Raise it."""
+    raise problem

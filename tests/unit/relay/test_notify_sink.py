@@ -450,6 +450,56 @@ def test_quiet_hours_that_end_in_the_hour_that_comes_twice_cost_no_work(tmp_path
     ]
 
 
+def test_an_outage_of_300_slots_over_the_end_of_summer_time_is_one_sentence_by_local_time(world, monkeypatch):
+    """Also where the services are away for a week meanwhile; the relay, too, is started again before it is told."""
+    with host_zone(EUROPE, monkeypatch):
+        world.clock.set_to(datetime(2026, 10, 31, 8, tzinfo=UTC))
+        first = datetime(2026, 10, 23, 6, tzinfo=UTC)
+        times = [*(first + EVERY * slot for slot in range(301)), first + 30 * DAY]
+        world.value = taken(timelapse(302, schedule_times=tuple(times)))
+        world.restart()
+        outage = world.value.skip_late_slots(first + EVERY * 300.5, Reason.MISSED, "the rig was off")
+        world.problem = "no route to host"
+        world.then(MINUTE, value=outage)
+        world.run(90 * timedelta(seconds=1))
+        world.restart()
+        world.run(2 * HOUR)
+        world.problem = ""
+        (told,) = world.run(7 * DAY)
+    assert told[1] == "300 slots missed"
+    assert "tl: 300 slots from 23 Oct 08:30 to 29 Oct 13:00 missed: the rig was off." in world.sent[0][2]
+
+
+def test_two_timelapses_that_end_in_a_minute_are_one_message(world):
+    """Each of them is in it."""
+
+    class Archived(Struct):
+        path: Path
+        value: object
+        ended_at: None = None
+
+        def load(self):
+            return self.value
+
+    ended = [taken(timelapse(1, id=name)) for name in ("one", "two")]
+    world.then(10 * timedelta(seconds=1), value=ended[0])
+    archived = [Archived(Path(f"{value.id}.json"), value) for value in ended]
+    world.then(20 * timedelta(seconds=1), value=ended[1], archived=(archived[0],))
+    world.then(30 * timedelta(seconds=1), value=timelapse(48), archived=(*archived,))
+    assert world.run(5 * MINUTE) == [(70 * timedelta(seconds=1), "one is complete (and 1 more)")]
+    assert "one is complete.\n1 of 1 slots taken." in world.sent[0][2]
+    assert "two is complete.\n1 of 1 slots taken." in world.sent[0][2]
+
+
+def test_a_trouble_that_is_over_by_a_clock_that_was_set_back_has_not_begun_in_hours(world):
+    """Nothing is said to have been before it began."""
+    play(world, "failed")
+    world.clock.at(20 * MINUTE, lambda: world.clock.set_to(START - 3 * HOUR))
+    world.then(21 * MINUTE, value=history("failed", "taken")[-1])
+    world.run(50 * MINUTE)
+    assert "(0 s ago); it cost 1 time point." in world.sent[-1][2]
+
+
 # --- troubles that last ---------------------------------------------------------------------------------
 
 

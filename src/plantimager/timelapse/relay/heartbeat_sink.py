@@ -12,14 +12,14 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import redact
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import HeartbeatSettings
 
 NAME: Final = "heartbeat"
@@ -31,8 +31,6 @@ PAUSE: Final = "pause"
 """The request by which Healthchecks' management API pauses a check, until its next ping."""
 FIRST_RETRY: Final = 5.0
 """Seconds after a ping that didn't arrive; doubled until it is the interval."""
-FAILED_WAIT: Final = 600.0
-"""Seconds after a mistake of ours."""
 WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept", IDLE: "nothing is scheduled"}
 MAX_REASON: Final = 200
 
@@ -51,16 +49,15 @@ class MonitorAccess(Struct, frozen=True):
         return "MonitorAccess()"
 
 
-class HeartbeatSink:
-    """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
+class HeartbeatSink(TimedSink):
+    """Pings one monitor."""
 
     def __init__(
         self, settings: HeartbeatSettings, access: MonitorAccess, watch: ScheduleWatch, host: SinkHost
     ) -> None:
-        self.name = NAME
-        self._settings, self._watch, self._host = settings, watch, host
+        super().__init__(NAME, host)
+        self._settings, self._watch = settings, watch
         self._monitor = _Monitor(settings.kind, access, settings.timeout.total_seconds())
-        self._view: StoreView | None = None
         self._last: tuple[str, float] | None = None
         """The last signal that arrived, and when."""
         self._failures = 0
@@ -68,31 +65,17 @@ class HeartbeatSink:
         pauses = ", pauses the monitor while nothing is scheduled" if access.pause_url else ""
         self.status = SinkStatus(name=NAME, what=f"pings every {settings.interval.total_seconds():g} s{pauses}")
 
-    def update(self, view: StoreView) -> None:
-        """Take up a look; only another store or daemon may change what there is to signal."""
-        before, self._view = self._view, view
-        if before is None or before.stored is not view.stored or _grounds(before) != _grounds(view):
-            self._host.clock.wake()
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._host.clock.wake()
+    def _is_news(self, before: StoreView, view: StoreView) -> bool:
+        """Whether the store or the daemon is another; else there is nothing else to signal."""
+        return before.stored is not view.stored or _grounds(before) != _grounds(view)
 
     def run(self) -> None:
         """Ping until the relay stops."""
-        while not self._host.stop.is_set():
-            until, timeout, view = None, None, self._view
-            if view is not None:
-                try:
-                    until, timeout = self._beat(view)
-                except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the others nor this one
-                    log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem, target=NAME)
-                    timeout = FAILED_WAIT
-            self._host.clock.wait(until, timeout)
+        super().run()
         self._monitor.close()
 
-    def _beat(self, view: StoreView) -> tuple[datetime | None, float | None]:
-        """Send the signal that is due; return when to look again: at an instant, and in so many seconds."""
+    def _work(self, view: StoreView) -> NextLook:
+        """Send the signal that is due."""
         judgement = self._watch.judge(view)
         left = self._seconds_until(self._signal(judgement.state, view))
         if left is not None and left <= 0:

@@ -5,6 +5,8 @@ It is in a ledger. What isn't within reach any more is forgotten, so that the le
 
 from __future__ import annotations
 
+import base64
+import zlib
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 REACH: Final = timedelta(days=1)
 """How long a timelapse of the archive is looked at once it was caught up: datasets come late, messages wait for the end
 of quiet hours. One that ended as long before the first look isn't looked at."""
+MAX_ENTRY_BYTES: Final = 1 << 24
+"""Of one dataset, once it is unpacked; some hundred thousand pictures."""
 BEGUN: Final = "archive"
 """The key of the first look; the keys of datasets have two words."""
 
@@ -65,7 +69,7 @@ class Looked:
 
     def record(self, scan: TakenScan, pictures: Sequence[PictureMeasures]) -> None:
         """Keep what was measured of a dataset."""
-        text = msgspec.json.encode(pictures).decode()
+        text = base64.b85encode(zlib.compress(msgspec.json.encode(pictures))).decode()
         self._write(LedgerEntry(scan.key, Outcome.JUDGED, self._now(), len(pictures), why=text))
 
     def begin(self, archived: Iterable[ArchivedStore]) -> None:
@@ -119,6 +123,9 @@ def _mark(store: ArchivedStore) -> str:
 
 
 def _decode(entry: LedgerEntry) -> Sequence[PictureMeasures]:
-    with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(entry.why, type=list[PictureMeasures])
+    text: str | bytes = entry.why  # of an earlier version
+    with suppress(ValueError, zlib.error):
+        if not entry.why.startswith("["):
+            text = zlib.decompressobj().decompress(base64.b85decode(entry.why), MAX_ENTRY_BYTES)
+        return msgspec.json.decode(text, type=list[PictureMeasures])
     return ()

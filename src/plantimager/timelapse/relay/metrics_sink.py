@@ -15,8 +15,8 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.disk_forecast import dataset_bytes
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
-from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
+from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.distribution import installed_version
 from plantimager.timelapse.support.durable import replace_file
 from plantimager.timelapse.support.side_call import SideCall
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.timed_sink import NextLook
 
 LONGEST_WAIT: Final = 60.0
 """Seconds between two files where nothing happens: the disk fills, and the file's age shows that the relay is alive."""
@@ -42,34 +43,24 @@ WORLD_READABLE: Final = 0o644
 """node_exporter runs under an account of its own; the file holds no secrets."""
 
 
-class MetricsSink(WorksOnLatest):
-    """Writes the metrics of one rig. `run` is its thread; `update` and `status` are for any other."""
-
-    name = "metrics"
+class MetricsSink(TimedSink):
+    """Writes the metrics of one rig."""
 
     def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost, rules: DiskRules) -> None:
+        super().__init__("metrics", host)
         self.path = directory / f"timelapsed-{rig}.prom"
-        self._rig, self._watch, self._host, self._rules = rig, watch, host, rules
-        self._latest = LatestView(host.stop)
+        self._rig, self._watch, self._rules = rig, watch, rules
         self._disk = SideCall[DiskUse | None](DISK_SECONDS)
         self.status = SinkStatus(name=self.name, what=str(self.path))
 
     def run(self) -> None:
         """Write until the relay stops; then there is no file, since what it says is true no more."""
-        view: StoreView | None = None
-        while not self._host.stop.is_set():
-            view = self._latest.wait(view, LONGEST_WAIT)
-            if view is None or self._host.stop.is_set():
-                continue
-            try:
-                self._write(view)
-            except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
-                log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem)
-                self._host.stop.wait(LONGEST_WAIT)
+        super().run()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def _write(self, view: StoreView) -> None:
+    def _work(self, view: StoreView) -> NextLook:
+        """Write the file."""
         registry, disk = CollectorRegistry(auto_describe=False), self._disk.make(lambda: self._look_at_disk(view))
         registry.register(Given([*measure_rig(self._rig, installed_version(), view, disk, self._watch.due_at(view))]))
         try:
@@ -81,6 +72,7 @@ class MetricsSink(WorksOnLatest):
             self._show(trouble)
         else:
             self._show("")
+        return None, LONGEST_WAIT
 
     def _show(self, trouble: str) -> None:
         """Give the status a new value where that says something new: the relay looks again after each."""

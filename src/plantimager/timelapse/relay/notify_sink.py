@@ -13,6 +13,7 @@ from plantimager.timelapse.relay.news import begin_telling, find_news, next_alar
 from plantimager.timelapse.relay.notify_text import word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
+from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.relay.trial_sender import Trials
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
+    from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import NotifySettings, Quiet
 
 RECENT: Final = timedelta(days=1)
@@ -35,12 +37,10 @@ FACTOR, MAX_SPREAD = 4, 4
 """A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
 LEDGER_WAIT: Final = 60.0
 """Seconds between two tries to read the ledger."""
-FAILED_WAIT: Final = 600.0
-"""Seconds after a mistake of ours."""
 
 
-class NotifySink:
-    """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
+class NotifySink(TimedSink):
+    """Sends messages to all services."""
 
     def __init__(
         self,
@@ -51,12 +51,11 @@ class NotifySink:
         rig: str,
         host: SinkHost,
     ) -> None:
-        self.name = NAME
-        self._settings, self._watch, self._host = settings, watch, host
+        super().__init__(NAME, host)
+        self._settings, self._watch = settings, watch
         self._outbox = Outbox(directory / f"{NAME}.ledger", services, rig, settings, host.clock)
         self._trials = Trials(self._outbox)
         self._thumbnailer = Thumbnailer(host.datasets_of)
-        self._view: StoreView | None = None
         self._news_since: float | None = None
         self._onsets: dict[NotifyEvent, datetime] = {}
 
@@ -65,11 +64,9 @@ class NotifySink:
         """What is set up, and when it last worked."""
         return self._outbox.status
 
-    def update(self, view: StoreView) -> None:
-        """Take up a look; a scan's progress is no news."""
-        before, self._view = self._view, view
-        if before is None or _without_progress(before) != _without_progress(view):
-            self._host.clock.wake()
+    def _is_news(self, before: StoreView, view: StoreView) -> bool:
+        """Whether there may be news; a scan's progress is none."""
+        return _without_progress(before) != _without_progress(view)
 
     @property
     def trial_seconds(self) -> float:
@@ -81,30 +78,19 @@ class NotifySink:
         self._trials.put(request)
         self._host.clock.wake()
 
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._host.clock.wake()
-
-    def run(self) -> None:
-        """Look and send until the relay stops."""
-        while not self._host.stop.is_set():
-            until, timeout, view = None, None, self._view
-            if view is not None:
-                try:
-                    shown = self.status
-                    self._trials.answer(self._host.clock.now(), partial(self._make_picture, view))
-                    until, timeout = self._look(view)
-                    if self.status != shown:
-                        self._host.report()
-                except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the others nor this one
-                    log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem, target=NAME)
-                    timeout = FAILED_WAIT
-            self._host.clock.wait(until, timeout)
+    def _work(self, view: StoreView) -> NextLook:
+        """Answer test messages, look, and send."""
+        shown = self.status
+        self._trials.answer(self._host.clock.now(), partial(self._make_picture, view))
+        next_look = self._look(view)
+        if self.status != shown:
+            self._host.report()
+        return next_look
 
     # --- one look ---------------------------------------------------------------------------------
 
-    def _look(self, view: StoreView) -> tuple[datetime | None, float | None]:
-        """Send what is to be said now; return when to look again: at an instant, and in so many seconds."""
+    def _look(self, view: StoreView) -> NextLook:
+        """Send what is to be said now; return when to look again."""
         clock, settings = self._host.clock, self._settings
         try:
             told = self._outbox.told or self._outbox.load()
