@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.definition import Definition
@@ -62,10 +63,12 @@ class _NotYet(DefinitionRefused):
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
-    def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
+    def __init__(
+        self, common: Common, places: Places, planner: Planner, probe: DatasetProbe, attempts: UnsettledAttempts
+    ) -> None:
         self._common, self._keeper, self._clock = common, common.keeper, common.clock
         self._active, self._places = common.active, places
-        self._planner, self._probe = planner, probe
+        self._planner, self._probe, self._attempts = planner, probe, attempts
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
@@ -105,12 +108,25 @@ class DefinitionIntake:
         if words:
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 
+    def _check_is_settled(self, definition: Definition) -> None:
+        """Refuse a definition while a scan of the last timelapse may be whole: in the archive nobody would ask."""
+        last = self._keeper.timelapse
+        if last is None or not last.unsettled:
+            return
+        self._attempts.hurry()
+        words = f"{definition.name} can't start yet: {last.scan_id(last.unsettled[0])} may be whole"
+        found = self._probe.examine()
+        if found.why is None:
+            raise _NotYet(f"{words}, is looked for", hint="try again in a moment")
+        raise _NotYet(f"{words}. {self._probe.describe(found.why)}", hint="it starts as soon as the disk is there")
+
     def _accept(
         self, definition: Definition, origin: str, is_withdrawn: Callable[[], bool], *, by_a_person: bool
     ) -> str:
         held, now = self._keeper.stored, self._clock.now()
         self._check_may_start(definition, by_a_person=by_a_person)
         self._check_has_stopped(definition)
+        self._check_is_settled(definition)
         schedule = definition.schedule(now)
         if not self._active.run_latest:
             check_not_over(definition, schedule, now)
@@ -261,7 +277,9 @@ class DefinitionIntake:
             self._accept_or_log(definition, quiet=quiet)
 
     def on_transition(self, transition: Transition) -> None:
-        """Note that the timelapse has ended, so that `accept_waiting` looks again."""
+        """Note that the timelapse has ended, or what a definition may wait for: `accept_waiting` looks again."""
+        if self._retry_at is not None:
+            self._retry_at = self._clock.monotonic()
         if any(isinstance(event, TimelapseEnded) for event in transition.events):
             self._has_ended = True
 
