@@ -105,7 +105,7 @@ def test_definition_waits_until_the_last_timelapse_is_settled(pulled, is_restart
     (last,) = world.archived()
     assert ([record.status.value for record in last.records.values()], last.unsettled) == (["succeeded"], [])
     (words,) = world.said("definition_refused")
-    assert "next can't start yet: tl may be whole" in words
+    assert "next can't start yet: the scan of tl, which may be whole, can't be looked for" in words
     assert "its disk isn't mounted" in words
     assert "begins as soon as it can" in words
 

@@ -126,9 +126,15 @@ class UnsettledAttempts:
         monitor.give_way()
         return None
 
-    def hurry(self) -> None:
-        """Look for the disk at the next turn: a person waits for the answer."""
+    def describe(self) -> str:
+        """Return in words which scan may be whole, empty for none; it is asked about soon, since somebody waits."""
+        timelapse = self._keeper.timelapse
+        if timelapse is None or not timelapse.unsettled:
+            return ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
+        why = self._probe.examine().why
+        where = "is looked for" if why is None else f"can't be looked for: {self._probe.describe(why)}"
+        return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole, {where}"
 
     # --- what is answered -----------------------------------------------------------------------------
 
