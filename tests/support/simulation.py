@@ -228,6 +228,11 @@ class Line:
 class World:
     """One rig with its directory, through all the runs of its daemon."""
 
+    recover_silence: timedelta | None = None
+    """How long the driver says that it is silent in `recover` at most."""
+    loses_lines = False
+    """Whether a power cut takes along what journald was given in the minutes before it."""
+
     def __init__(self, directory: Path, config: Config | None = None, now: datetime = START) -> None:
         self.directory = directory
         directory.mkdir()
@@ -274,8 +279,6 @@ class World:
         """Whether the daemon was killed between a save and the lines about it."""
         self.forgetful = False
         """Whether a run ended while the store could not be written: it may be older than the ledger."""
-        self.loses_lines = False
-        """Whether a power cut takes along what journald was given in the minutes before it."""
         self.lives: list[Life] = []
         self.judged = 0
         """How many slots were due after the faults had stopped."""
@@ -993,6 +996,7 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def __init__(self, world: World, name, options) -> None:
         super().__init__(options)
         self.world, self.name = world, name
+        self.recover_silence = world.recover_silence
 
     def prepare(self) -> None:
         raise AssertionError

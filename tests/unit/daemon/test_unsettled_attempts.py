@@ -70,6 +70,46 @@ def test_question_that_may_not_end_in_time_is_not_begun(pulled):
     assert calls.index("recover") > len(calls) - 1 - calls[::-1].index("scan")
 
 
+@pytest.mark.parametrize("warmup", [NONE, 5 * SECOND])
+@pytest.mark.parametrize("prepare", [SECOND / 5, 4 * SECOND])
+@pytest.mark.parametrize("takes", [SECOND, 20 * MINUTE])
+def test_driver_that_knows_its_silence_is_asked_between_slots_that_are_near(pulled, warmup, prepare, takes):
+    """Each slot begins as if nobody had asked, as soon as its rig is prepared."""
+    world = pulled(every=30 * SECOND, n=8, warmup=warmup)
+    world.recover_silence, world.slow = 2 * SECOND, {Call.RECOVER: takes, Call.PREPARE: prepare}
+    world.live((HOUR + 5 * SECOND, pull(10 * SECOND)))
+    assert world.statuses() == ["succeeded"] * 8
+    late = [after - HOUR - 30 * SECOND * slot for slot, after in enumerate(world.scans_at())]
+    assert late == [NONE if warmup else prepare] * 8
+    calls = [call for call, _ in world.calls()]
+    assert calls[: calls.index("recover")].count("scan") == 2  # before it nobody knows that the disk is back
+    is_answered_early = "scan" in calls[len(calls) - calls[::-1].index("recover") :]
+    assert is_answered_early == (takes == SECOND)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_definition_waits_until_the_last_timelapse_is_settled(pulled, is_restarted):
+    """In the archive its attempt would be recorded as failed for ever, though its dataset is whole."""
+    world = pulled(n=1)
+    asked = []
+
+    def define(life):
+        asked.extend(life.timelapse.unsettled)
+        life.world.define(name="next", every=MINUTE, n=2, start=3 * HOUR)
+        (life.kill if is_restarted else life.reload)()
+
+    world.live((HOUR + 5 * SECOND, pull(HOUR)), (HOUR + 2 * MINUTE, define))
+    if is_restarted:
+        world.live(off=MINUTE)
+    assert (asked, world.stored().id, world.statuses()) == ([0], "next", ["succeeded"] * 2)
+    (last,) = world.archived()
+    assert ([record.status.value for record in last.records.values()], last.unsettled) == (["succeeded"], [])
+    (words,) = world.said("definition_refused")
+    assert "next can't start yet: the scan of tl, which may be whole, can't be looked for" in words
+    assert "its disk isn't mounted" in words
+    assert "begins as soon as it can" in words
+
+
 def test_service_that_stops_breaks_the_question_off_and_the_next_start_asks(pulled):
     """A stop isn't held up by it either."""
     world = pulled(n=2)

@@ -168,7 +168,7 @@ class Daemon:
         attempts = UnsettledAttempts(common, probe)
         slots = SlotRunner(common, scheduler, power, supervisor, probe, attempts)
         planner = slots.planner
-        intake = DefinitionIntake(common, host.places, planner, probe)
+        intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
         requests = RequestHandler(common, self.requests, config, planner, intake, ManualIntake(common, probe))
         notes = log_start_notes(active.datasets, host.places.store.parent)

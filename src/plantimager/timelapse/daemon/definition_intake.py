@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.transition import Transition
+    from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.settings.definition import Definition
@@ -62,10 +63,11 @@ class _NotYet(DefinitionRefused):
 class DefinitionIntake:
     """Makes a definition the timelapse: the one in the configuration directory, or one from a request. Loop thread."""
 
-    def __init__(self, common: Common, places: Places, planner: Planner, probe: DatasetProbe) -> None:
+    def __init__(
+        self, common: Common, places: Places, planner: Planner, probe: DatasetProbe, attempts: UnsettledAttempts
+    ) -> None:
         self._common, self._keeper, self._clock = common, common.keeper, common.clock
-        self._active, self._places = common.active, places
-        self._planner, self._probe = planner, probe
+        self._places, self._planner, self._probe, self._attempts = places, planner, probe, attempts
         self._has_ended = False
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
@@ -86,8 +88,7 @@ class DefinitionIntake:
             It can't be accepted, or the store of the last timelapse can't be archived.
         """
         try:
-            by_a_person = origin is not None
-            words = self._accept(definition, origin or str(definition.source), is_withdrawn, by_a_person=by_a_person)
+            words = self._accept(definition, origin, is_withdrawn)
         except (TimelapsedError, OSError) as refusal:
             self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message)
             raise
@@ -100,19 +101,17 @@ class DefinitionIntake:
         self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
 
     def _check_has_stopped(self, definition: Definition) -> None:
-        """Refuse a definition while a scan of the last one goes on, or is asked about: it may yet turn out whole."""
-        words = self._common.rig.describe_open_scan()
+        """Refuse a definition while a scan of the last one goes on or may be whole: in the archive nobody would ask."""
+        words = self._common.rig.describe_open_scan() or self._attempts.describe()
         if words:
             raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
 
-    def _accept(
-        self, definition: Definition, origin: str, is_withdrawn: Callable[[], bool], *, by_a_person: bool
-    ) -> str:
+    def _accept(self, definition: Definition, origin: str | None, is_withdrawn: Callable[[], bool]) -> str:
         held, now = self._keeper.stored, self._clock.now()
-        self._check_may_start(definition, by_a_person=by_a_person)
+        self._check_may_start(definition, by_a_person=origin is not None)
         self._check_has_stopped(definition)
         schedule = definition.schedule(now)
-        if not self._active.run_latest:
+        if not self._common.active.run_latest:
             check_not_over(definition, schedule, now)
         self._ask_driver(definition)
         notes = (*schedule.notes, *self._fit_notes(definition, schedule))
@@ -123,7 +122,8 @@ class DefinitionIntake:
             self._archive(held, now)
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
-        self._active.keep_datasets(None)
+        self._common.active.keep_datasets(None)
+        origin = origin or str(definition.source)
         self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
@@ -148,7 +148,7 @@ class DefinitionIntake:
         DefinitionRefused
             The driver failed to check it.
         """
-        driver, name = self._active.driver, self._active.config.driver
+        driver, name = self._common.active.driver, self._common.active.config.driver
         try:
             faults = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.check(definition.configuration))
         except BaseException as problem:  # whatever a driver raises, it doesn't end the daemon
@@ -160,10 +160,10 @@ class DefinitionIntake:
 
     def _fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
         """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
-        driver, name, estimate = self._active.driver, self._active.config.driver, None
+        driver, name, estimate = self._common.active.driver, self._common.active.config.driver, None
         with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse
             estimate = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
-        run_latest, places = self._active.run_latest, self._places
+        run_latest, places = self._common.active.run_latest, self._places
         find = partial(fit_notes, definition, schedule.slots, estimate, places, run_latest=run_latest)
         try:
             return tuple(read_within(CHECK_TIMEOUT, lambda: [*find()]))
@@ -261,7 +261,9 @@ class DefinitionIntake:
             self._accept_or_log(definition, quiet=quiet)
 
     def on_transition(self, transition: Transition) -> None:
-        """Note that the timelapse has ended, so that `accept_waiting` looks again."""
+        """Note that the timelapse has ended, or what a definition may wait for: `accept_waiting` looks again."""
+        if self._retry_at is not None:
+            self._retry_at = self._clock.monotonic()
         if any(isinstance(event, TimelapseEnded) for event in transition.events):
             self._has_ended = True
 

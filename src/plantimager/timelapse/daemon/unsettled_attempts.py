@@ -78,7 +78,8 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
-        if wait > 0:
+        is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
+        if wait > 0 and is_away:
             return wait
         if not self._probe.is_within_reach():
             return self._look_later()
@@ -97,14 +98,20 @@ class UnsettledAttempts:
             return False
         if self._hold.is_on or not self._rig.is_at_rest:
             return False
-        silence = max_silence(self._active.driver, Call.RECOVER, self._active.config.stall_timeout)
-        left = self._time_left(timelapse)
+        driver, left = self._active.driver, self._time_left(timelapse)
+        silence = timedelta(0)  # as it is left out of the time that is left
+        if driver.recover_silence is None:
+            silence = max_silence(driver, Call.RECOVER, self._active.config.stall_timeout)
         return left is None or left > silence.total_seconds()
 
     def _time_left(self, timelapse: TimeLapse) -> float | None:
-        """Return in how many seconds a question has to give way to the next slot; ``None`` without one."""
+        """Return in how many seconds a question has to give way to the next slot; ``None`` without one.
+
+        Then there is time for its next sign of life before the rig is prepared.
+        """
         warm_at = warmup_at(timelapse)
-        return None if warm_at is None else (warm_at - CANCEL_TIMEOUT - self._clock.now()).total_seconds()
+        silence = self._active.driver.recover_silence or CANCEL_TIMEOUT
+        return None if warm_at is None else (warm_at - silence - self._clock.now()).total_seconds()
 
     def _watch_question(self, timelapse: TimeLapse, monitor: CallMonitor) -> float | None:
         """Have a question give way where the rig is needed, or will be in a moment; it is put again later."""
@@ -118,6 +125,16 @@ class UnsettledAttempts:
         self._gave_way = request
         monitor.give_way()
         return None
+
+    def describe(self) -> str:
+        """Return in words which scan may be whole, empty for none; it is asked about soon, since somebody waits."""
+        timelapse = self._keeper.timelapse
+        if timelapse is None or not timelapse.unsettled:
+            return ""
+        self._pause, self._look_at = FIRST_PAUSE, float("-inf")
+        why = self._probe.examine().why
+        where = "is looked for" if why is None else f"can't be looked for: {self._probe.describe(why)}"
+        return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole, {where}"
 
     # --- what is answered -----------------------------------------------------------------------------
 

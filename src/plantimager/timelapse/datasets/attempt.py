@@ -27,6 +27,7 @@ import hashlib
 import os
 import re
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -61,6 +62,10 @@ if TYPE_CHECKING:
 
 MAX_DIRECTORIES: Final = 1_000
 """Of attempts with the same number at one dataset. Each but the first stands for a store that was not saved."""
+
+
+MAX_SILENCE: Final = timedelta(seconds=10)
+"""Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
 
 
 class Attempt:

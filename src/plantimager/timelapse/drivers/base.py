@@ -109,6 +109,10 @@ class ScannerDriver(ABC):
     """How long a prepare, standby or recover may go on without progress, as none can be cancelled; ``stall_timeout``
     where that is longer, or this is 0."""
 
+    recover_silence: timedelta | None = None
+    """How long `recover` may take from one sign of life to the next, where the driver knows: between slots that are
+    near, it is called in gaps longer than that alone. ``None`` stands for ``stall_timeout`` or `call_timeout`."""
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Check ``options``, which are the table ``[drivers.NAME]`` of the driver; use no hardware yet.
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
+from plantimager.timelapse.datasets.attempt import MAX_SILENCE, begin_attempt, find_finished
 from plantimager.timelapse.datasets.disk_space import KEPT_BY, read_size
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.domain.durations import format_duration, parse_duration
@@ -86,6 +86,8 @@ class SimulatedOptions(Struct, frozen=True, kw_only=True):
 
 class SimulatedDriver(ScannerDriver, ManualControl):
     """A rig without hardware."""
+
+    recover_silence = MAX_SILENCE
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)

@@ -31,6 +31,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import (
+    MAX_SILENCE,
     Attempt,
     begin_attempt,
     find_finished,
@@ -84,6 +85,9 @@ class CommandDriver(ScannerDriver):
         self.cancel_timeout = self._options.stop_grace + CANCEL_TIMEOUT
         timeouts = (self._options.prepare_timeout, self._options.standby_timeout, self._options.recover_timeout)
         self.call_timeout = max(timeouts) + self.cancel_timeout
+        self.recover_silence = MAX_SILENCE + self._options.stop_grace
+        if self._options.recover is not None:
+            self.recover_silence += self._options.recover_timeout + self._options.stop_grace
 
     def needs(self) -> Iterator[Need]:
         """Return its programs."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
+from plantimager.timelapse.datasets.attempt import MAX_SILENCE, begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
@@ -40,7 +40,7 @@ from plantimager.timelapse.drivers.grbl.path_scan import PathScan
 from plantimager.timelapse.drivers.grbl.rig_options import TABLE, read_rig_options
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
 from plantimager.timelapse.drivers.programs.unmet import find_unmet
-from plantimager.timelapse.drivers.switches import SwitchFault
+from plantimager.timelapse.drivers.switches import PROGRAM_TIMEOUT, SwitchFault
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.reach import check_reach, find_out_of_reach
@@ -66,6 +66,8 @@ class GrblDriver(ScannerDriver, ManualRigControl):
 
     call_timeout = timedelta(seconds=MAX_HOMING_TIME) + timedelta(minutes=1)
     """Homing, and all that is opened before it."""
+    recover_silence = MAX_SILENCE + PROGRAM_TIMEOUT
+    """A program may release the growth light."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
