@@ -9,8 +9,8 @@ from configparser import Error as NoConfiguration
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.run import run_program
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
@@ -141,8 +141,8 @@ class Rclone:
             )
         except ProgramMissing as absent:
             raise Unreachable(f"{absent}; apt install rclone") from None
-        except (OSError, ProgramHung) as problem:
-            raise Unreachable(f"rclone: {problem}") from None
+        except ProgramFault as problem:
+            raise Unreachable(str(problem)) from None
         if stop.interruption:
             raise Interrupted(stop.interruption)
         if ended.stopped:
