@@ -87,7 +87,7 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
         # Warnings are of odd EXIF and the like.
         with (
             warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(jpeg_file.without_padding(content)), formats=READ) as image,
+            Image.open(io.BytesIO(jpeg_file.for_strict_decoding(content)), formats=READ) as image,
         ):
             scale = _scale(image.size, exposure)
             wanted = exposure.encoding.upper()  # its name in Pillow
