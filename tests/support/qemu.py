@@ -31,9 +31,10 @@ WITHIN: Final = 600.0
 """Seconds that anything else may take: emulated, a start of Python with OpenCV takes half a minute."""
 
 KERNEL_LINE: Final = (
-    "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off systemd.show_status=false no_timer_check"
+    "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check systemd.show_status=false "
+    "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900"
 )
-"""On a busy host the kernel's check of the emulated timer fails, and the boot hangs."""
+"""On a busy host the kernel's check of the emulated timer would hang, and units would not start in time."""
 
 
 class Channel:

@@ -247,9 +247,15 @@ def test_process_of_a_camera_is_not_taken_for_a_leftover(program):
 
 FORKS_AT_ONCE = """\
 #!/bin/sh
-(sleep 0.3; cat /proc/self/oom_score_adj > {pids}.child) &
-sleep 0.2
-cat /proc/self/oom_score_adj > {pids}.own
+settle() {{
+    for _ in $(seq 200); do
+        [ "$(cat /proc/self/oom_score_adj)" != 0 ] || break
+        sleep 0.05
+    done
+    cat /proc/self/oom_score_adj > {pids}.$1
+}}
+settle child &
+settle own
 wait
 """
 

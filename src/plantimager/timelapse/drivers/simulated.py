@@ -42,8 +42,6 @@ REACH: Final = {"x": (0.0, 740.0), "y": (0.0, 740.0)}
 SNAPSHOT_AGE: Final = timedelta(days=14)
 """Of the plant in a manual snapshot: it has some leaves."""
 
-PILLOW_NAMES: Final = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF"}
-
 
 def _slots(value: object) -> frozenset[int]:
     if not isinstance(value, list):
@@ -204,7 +202,7 @@ class SimulatedDriver(ScannerDriver, ManualControl):
             elevation=min(80.0, max(0.0, 32 + (pose.z or 0.0) / 8 + (pose.tilt or 0.0))),
         )
         captions = (caption, f"{camera.name}   {pose}")
-        return painted_plant.paint(view, age / timedelta(days=1), captions, PILLOW_NAMES[camera.extension])
+        return painted_plant.paint(view, age / timedelta(days=1), captions, camera.format.upper())
 
     def _age(self, request: ScanRequest) -> timedelta:
         """Return how long the plant has grown since the timelapse began."""

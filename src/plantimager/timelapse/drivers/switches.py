@@ -21,9 +21,9 @@ from msgspec import Struct
 from plantimager.timelapse.drivers import install_hint
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, basic_environment
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.run import run_program
 from plantimager.timelapse.scan.lights import RigPhase, Role, switch_changes
 from plantimager.timelapse.support.faults import Table, argv, boolean, member_of, text, whole_number
 from plantimager.timelapse.support.keys import Key, read_keys
@@ -127,10 +127,8 @@ class ProgramSwitch:
                     should_stop=deadline.passed,
                     may_leave=True,
                 )
-        except (ProgramMissing, ProgramHung) as problem:
+        except ProgramFault as problem:
             raise SwitchFault(str(problem)) from problem
-        except OSError as problem:
-            raise SwitchFault(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
         if ended.stopped:
             raise SwitchFault(f"{program[0]} took longer than {PROGRAM_TIMEOUT.seconds} s")
         if ended.status != 0:

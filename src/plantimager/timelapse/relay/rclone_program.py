@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
+from plantimager.timelapse.drivers.programs.run import run_program
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.http_exchange import least_speed
 from plantimager.timelapse.relay.pacing import Interrupted
@@ -151,8 +151,8 @@ class Rclone:
             )
         except ProgramMissing as absent:
             raise Unreachable(f"{absent}; apt install rclone") from None
-        except (OSError, ProgramHung) as problem:
-            raise Unreachable(f"rclone: {problem}") from None
+        except ProgramFault as problem:
+            raise Unreachable(str(problem)) from None
         if stop.interruption:
             raise Interrupted(stop.interruption)
         if ended.stopped:

@@ -22,6 +22,9 @@ NOT_CAMERAS: Final = ("ScanPath", "Metadata", "timelapse", "object", "hardware",
 EXTENSIONS: Final = MappingProxyType({"jpeg": "jpg", "jpg": "jpg", "png": "png", "tiff": "tif", "tif": "tif"})
 """Encoding to the file name extension that PlantDB takes."""
 
+FORMATS: Final = MappingProxyType({"jpg": "jpeg", "png": "png", "tif": "tiff"})
+"""Extension to the name of the format."""
+
 FULL_SIZE: Final = (4000, 3000)
 """Pixels of a camera that is only simulated and whose size the definition doesn't name."""
 
@@ -65,6 +68,11 @@ class Camera(Struct, frozen=True):
     def extension(self) -> str:
         """The extension of its files, without the dot."""
         return EXTENSIONS[self.encoding]
+
+    @property
+    def format(self) -> str:
+        """The name of their format: its encoding, of two spellings one."""
+        return FORMATS[self.extension]
 
 
 DEFAULT_CAMERAS: Final = (Camera(name="picamera"), Camera(name="picamera2", offset=Pose(0.0, 0.0, -100.0, 0.0, 0.0)))

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
 from plantimager.timelapse.drivers.cameras.pictures import is_raw
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, basic_environment
+from plantimager.timelapse.drivers.programs.run import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,10 +64,8 @@ class CommandCamera(CameraDevice):
                         stop_grace=STOP_GRACE,
                         should_stop=lambda: deadline.passed() or self._stopped.is_set(),
                     )
-            except (ProgramMissing, ProgramHung) as problem:
+            except ProgramFault as problem:
                 raise CameraFault(str(problem)) from problem
-            except (OSError, ValueError) as problem:
-                raise CameraFault(f"{program} can't be started: {problem}") from problem
             if ended.stopped:
                 raise CameraFault(f"{program} had not finished after {exposure.seconds:g} s")
             if ended.status != 0:

@@ -1,4 +1,4 @@
-"""A JPEG's file: its segments, and whether the data between them are all there."""
+"""A JPEG's file: its segments, and the form in which decoding it fails where data are missing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def has_whole_header(content: bytes) -> bool:
     return False
 
 
-def without_padding(content: bytes) -> bytes:
+def for_strict_decoding(content: bytes) -> bytes:
     """Return a JPEG such that decoding it fails where data are missing before its end; another file as it is.
 
     A decoder that comes to the end too early paints the rest grey. Without an end it asks for more data. A JPEG of

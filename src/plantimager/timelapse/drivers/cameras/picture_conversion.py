@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from PIL import ImageFile
 
-PILLOW_NAMES: Final = {"jpeg": "JPEG", "png": "PNG", "tiff": "TIFF"}
-
 _TOO_DEEP: Final = {"JPEG": ("I", "F", "I;16", "I;16B"), "PNG": ("I", "F"), "TIFF": ()}
 """Pillow's modes of pictures with more bits a pixel than the format has; converted, they would be all white."""
 

@@ -14,7 +14,7 @@ from PIL.ExifTags import Base
 
 from plantimager.timelapse.drivers.cameras import jpeg_file
 from plantimager.timelapse.drivers.cameras.base import CameraFault
-from plantimager.timelapse.drivers.cameras.picture_conversion import PILLOW_NAMES, convert, is_misread, lost_bits
+from plantimager.timelapse.drivers.cameras.picture_conversion import convert, is_misread, lost_bits
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.cameras.base import Exposure
@@ -87,10 +87,10 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
         # Warnings are of odd EXIF and the like.
         with (
             warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(jpeg_file.without_padding(content)), formats=READ) as image,
+            Image.open(io.BytesIO(jpeg_file.for_strict_decoding(content)), formats=READ) as image,
         ):
             scale = _scale(image.size, exposure)
-            wanted = PILLOW_NAMES[exposure.encoding]
+            wanted = exposure.encoding.upper()  # its name in Pillow
             size = (round(image.width * scale), round(image.height * scale))
             # MPO is a JPEG followed by a preview.
             is_as_asked = scale == 1 and wanted == ("JPEG" if image.format == "MPO" else image.format)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
-SUFFIXES: Final = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
-
 LARGEST: Final = 10_000
 """Pixels of a side that no webcam has: its driver takes the largest size instead."""
 
@@ -90,7 +88,7 @@ class V4l2Camera(CameraDevice):
             raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
         # One of 16 bits would be all white as a JPEG: it is judged as it is.
         encoding = self._encoding if frame.dtype.itemsize == 1 else "tiff"
-        encoded, picture = cv2.imencode(SUFFIXES[encoding], frame)
+        encoded, picture = cv2.imencode(f".{encoding}", frame)
         if not encoded:
             raise CameraFault(f"{self._source}: the picture can't be encoded as {self._encoding}")
         reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}

@@ -43,9 +43,14 @@ from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Par
 from plantimager.timelapse.drivers.command.command_options import TABLE, read_command_options
 from plantimager.timelapse.drivers.command.exchange import ProgramReport, request_as_json, scan_environment
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
+from plantimager.timelapse.drivers.programs.environment import (
+    ProgramFault,
+    ProgramMissing,
+    basic_environment,
+    find_program,
+)
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers
-from plantimager.timelapse.drivers.programs.run import ProgramExit, ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.run import ProgramExit, run_program
 from plantimager.timelapse.drivers.programs.unmet import find_unmet
 from plantimager.timelapse.support.errors import (
     DriverError,
@@ -209,7 +214,7 @@ class CommandDriver(ScannerDriver):
             pictures = report.result.pictures
             result = replace(report.result, pictures=count_pictures(directory) if pictures is None else pictures)
             return Attempt(request, directory).finish(self._checked(result, directory, self._options.recover, ended))
-        except (OSError, ProgramMissing, ProgramHung):
+        except (OSError, ProgramFault):
             return None  # it is unknown whether the attempt had finished
 
     def _end_other_attempts(self, request: ScanRequest, report: Report | None = None) -> ScanResult | None:
@@ -230,10 +235,8 @@ class CommandDriver(ScannerDriver):
             return self._run(program, request, directory, lambda: monitor.cancelled, report.read)
         except ProgramMissing as missing:
             raise ScannerNotReady(str(missing)) from missing
-        except ProgramHung as problem:
-            raise ScanFailed(f"{program[0]}: {problem}") from problem
-        except OSError as problem:
-            raise ScanFailed(f"{program[0]} can't be started: {problem.strerror or problem}") from problem
+        except ProgramFault as problem:
+            raise ScanFailed(str(problem)) from problem
 
     def _run(
         self,
@@ -267,10 +270,8 @@ class CommandDriver(ScannerDriver):
                     should_stop=deadline.passed,
                     may_leave=True,
                 )
-        except (ProgramMissing, ProgramHung) as problem:
+        except ProgramFault as problem:
             raise DriverError(f"{key}: {problem}") from problem
-        except OSError as problem:
-            raise DriverError(f"{key}: {program[0]} can't be started: {problem.strerror or problem}") from problem
         finally:
             now = DESCENDANTS.left
             self._holding = now - before | self._holding & now

@@ -23,6 +23,7 @@ from plantimager.timelapse.drivers.gantry.motion import (
     ZERO,
     format_position,
     nearest_equivalent_angle,
+    position_of,
 )
 from plantimager.timelapse.drivers.gantry.move import Move
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
@@ -174,19 +175,10 @@ class Arm:
     # --- moving ---------------------------------------------------------------------------------------
 
     def goal_of(self, pose: Pose) -> Position:
-        """Return the position of a pose: the turntable by the shortest way; an axis that it leaves out stays as it is.
-
-        Raises
-        ------
-        GantryFault
-            The position is unknown.
-        """
+        """Return the position of a pose, see `position_of`. Raises `GantryFault` where the present one is unknown."""
         if self.position is None:
-            raise GantryFault("the arm's position is in doubt; home it first")
-        x, y, pan = self.position
-        if pose.pan is not None:
-            pan = nearest_equivalent_angle(pose.pan, pan, self._options.limits.pan)
-        return (x if pose.x is None else pose.x, y if pose.y is None else pose.y, pan)
+            raise GantryFault(_IN_DOUBT)
+        return position_of(pose, self.position, self._options.limits)
 
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
@@ -218,7 +210,7 @@ class Arm:
     def _go_once(self, goal: Position, wait: Wait) -> Position:
         start, board = self.position, self._connection.board
         if start is None or board is None:
-            raise GantryFault("the arm's position is in doubt; home it first")
+            raise GantryFault(_IN_DOUBT)
         if self._tracker.matches(goal, start):
             return start
         self._tracker.forget()  # until it has arrived
@@ -267,5 +259,6 @@ class Arm:
             raise
 
 
+_IN_DOUBT: Final = "the arm's position is in doubt; home it first"
 _CURE_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
 """The cure for an arm that can't home."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from plantimager.timelapse.scan.pose import Pose
+
 Position = tuple[float, float, float]
 """x and y in mm, pan in degrees."""
 
@@ -75,6 +77,14 @@ def nearest_equivalent_angle(goal: float, current: float, limits: tuple[float, f
     if nearest > high:
         return nearest - 360.0 * math.ceil((nearest - high) / 360.0)
     return nearest
+
+
+def position_of(pose: Pose, current: Position, limits: Limits) -> Position:
+    """Return the position of a pose: the turntable by the shortest way; an axis that it leaves out stays as it is."""
+    x, y, pan = current
+    if pose.pan is not None:
+        pan = nearest_equivalent_angle(pose.pan, pan, limits.pan)
+    return (x if pose.x is None else pose.x, y if pose.y is None else pose.y, pan)
 
 
 def normalized_angle(angle: float) -> float:

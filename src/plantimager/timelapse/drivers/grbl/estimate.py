@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
-from plantimager.timelapse.drivers.gantry.motion import ZERO, nearest_equivalent_angle
+from plantimager.timelapse.drivers.gantry.motion import ZERO, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,7 @@ def estimate_scan(rig: RigOptions, poses: Sequence[Pose]) -> timedelta | None:
         return None
     moving, position = 0.0, ZERO
     for pose in poses:
-        x, y, pan = position
-        if pose.pan is not None:
-            pan = nearest_equivalent_angle(pose.pan, pan, rig.arm.limits.pan)
-        goal = (x if pose.x is None else pose.x, y if pose.y is None else pose.y, pan)
+        goal = position_of(pose, position, rig.arm.limits)
         moving += board.move_time(position, goal, rig.arm.feed)
         position = goal
     if not rig.arm.homing:

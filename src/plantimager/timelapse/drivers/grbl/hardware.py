@@ -32,9 +32,6 @@ RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)
 REOPEN_PAUSE: Final = 2.0
 """Seconds before a camera is opened again, which may have left USB for a moment."""
 
-ENCODINGS: Final = {"jpg": "jpeg", "png": "png", "tif": "tiff"}
-"""Encoding by file name extension."""
-
 
 @dataclass
 class Tries:
@@ -148,7 +145,7 @@ class GrblRig:
         exposure = Exposure(
             width=tries.camera.res_x,
             height=tries.camera.res_y,
-            encoding=ENCODINGS[tries.camera.extension],
+            encoding=tries.camera.format,
             config=json_text.jsonable(dict(tries.camera.config)),
             seconds=self.options.exposure_timeout.total_seconds(),
             description=tries.description,

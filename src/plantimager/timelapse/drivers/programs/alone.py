@@ -14,8 +14,8 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault
+from plantimager.timelapse.drivers.programs.run import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         ended = run_program(
             argv, environment=os.environ, stop_grace=STOP_GRACE, should_stop=stop.is_set, on_chunk=write
         )
-    except (ProgramMissing, ProgramHung, OSError) as problem:
+    except (ProgramFault, OSError) as problem:
         said.write(str(problem).encode(errors="replace"))
         return NOT_STARTED
     said.write(ended.stderr_tail)

@@ -15,7 +15,11 @@ MAX_FIRST_LINE: Final = 256
 """Bytes that the kernel reads of a script to find its interpreter."""
 
 
-class ProgramMissing(Exception):
+class ProgramFault(Exception):
+    """The program can't be started, or can't be ended; worded for people, with its name."""
+
+
+class ProgramMissing(ProgramFault):
     """The program does not exist now, or isn't executable."""
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.alone import UNENDED, alone
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, basic_environment, find_program
-from plantimager.timelapse.drivers.programs.run import ProgramHung, run_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, basic_environment, find_program
+from plantimager.timelapse.drivers.programs.run import run_program
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.json_text import is_deeper
 
@@ -76,7 +76,7 @@ class _Running:
         try:
             output, note = self._print()
             observed = Observed(read_observed(output), note)
-        except (ProgramMissing, ProgramHung, OSError, ValueError) as problem:
+        except (ProgramFault, OSError, ValueError) as problem:
             observed = Observed(note=f"nothing was observed: {self._argv[0]}: {problem}")
         self._observed = observed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
+from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, find_program
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, descendants_of, list_processes
 from plantimager.timelapse.support.text import printable
 
@@ -45,10 +45,6 @@ OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 
 KILL_TIMEOUT: Final = 5.0
 """Seconds from SIGKILL to the end of a process. One that takes longer hangs in the kernel, in a call of a driver."""
-
-
-class ProgramHung(Exception):
-    """The program was killed and still exists: it waits in the kernel for a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,35 +98,36 @@ def run_program(
     ------
     ProgramMissing
         See `environment.find_program`.
-    ProgramHung
-        It can't even be killed.
-    OSError
-        It can't be started.
+    ProgramFault
+        It can't be started, or can't even be killed.
     """
     command = [*_signalled_at_our_death(), find_program(argv[0]), *argv[1:]]
     # A file and not a pipe, so that nobody waits for the program to read it. In memory: no disk may be writable.
-    with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
-        file.write(stdin)
-        file.seek(0)
-        process, before = DESCENDANTS.start(
-            lambda: subprocess.Popen(
-                command,
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd=directory,
-                start_new_session=True,
-                bufsize=0,
+    try:
+        with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
+            file.write(stdin)
+            file.seek(0)
+            process, before = DESCENDANTS.start(
+                lambda: subprocess.Popen(
+                    command,
+                    stdin=file,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=environment,
+                    cwd=directory,
+                    start_new_session=True,
+                    bufsize=0,
+                )
             )
-        )
+    except (OSError, ValueError) as problem:  # ValueError: a zero byte in its arguments
+        raise ProgramFault(f"{argv[0]} can't be started: {getattr(problem, 'strerror', None) or problem}") from problem
     leave_to_oom_killer(process.pid)
     remaining = ""
     try:
         stopped, stderr_tail = _communicate(process, stop_grace, should_stop, on_output, on_chunk)
     finally:
         try:
-            _end_group(process)
+            _end_group(process, argv[0])
         finally:
             remaining = DESCENDANTS.end(process.pid, before, stop_grace, may_leave=may_leave)
     return ProgramExit(process.returncode, stopped, stderr_tail, remaining)
@@ -242,7 +239,7 @@ def _read(descriptor: int, max_bytes: int) -> bytes | None:
         return None
 
 
-def _end_group(process: _Process) -> None:
+def _end_group(process: _Process, name: str) -> None:
     """Kill what is left of the process group of a program, the program included, and wait for its end."""
     _signal_group(process, signal.SIGKILL)
     for pipe in (process.stdout, process.stderr):
@@ -251,8 +248,7 @@ def _end_group(process: _Process) -> None:
     try:
         process.wait(KILL_TIMEOUT)
     except subprocess.TimeoutExpired:
-        problem = f"process {process.pid} can't be killed: it waits in the kernel for a device"
-        raise ProgramHung(problem) from None
+        raise ProgramFault(f"{name} (pid {process.pid}) can't be killed: it waits in the kernel for a device") from None
 
 
 def _signal_group(process: _Process, signal_: signal.Signals) -> None:
