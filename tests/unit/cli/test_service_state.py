@@ -14,7 +14,7 @@ from daemon_process import PLAINLY
 from msgspec.structs import replace as replaced
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.cli import service_state
+from plantimager.timelapse.cli import service_state, unit_facts
 from plantimager.timelapse.cli.service_state import ServiceState, describe_absence, read_service_state
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.status_view import service_lines
@@ -36,6 +36,7 @@ USUAL = {
     "MainPID": "0",
     "InactiveExitTimestampMonotonic": "12345678",
 }
+NO_CONDITION = {"ConditionResult": "no", "ConditionTimestampMonotonic": "5"}
 
 
 class Manager:
@@ -245,7 +246,10 @@ def test_remedy_is_that_of_the_failure(manager, properties, remedy):
             {"ConditionResult": "no", "ConditionTimestampMonotonic": "5"},
             "a condition of its unit or of a drop-in isn't",
         ),
-        ({"Result": "exec-condition"}, "a program of its unit (ExecCondition=) says that it is not to run"),
+        (
+            {"Result": "exec-condition", "ConditionResult": "no", "ConditionTimestampMonotonic": "5"},
+            "a program of its unit (ExecCondition=) says that it is not to run",
+        ),
     ],
 )
 def test_service_whose_condition_does_not_hold_was_not_stopped(manager, properties, why):
@@ -359,7 +363,7 @@ def accounts():
 )
 def test_systemd_that_does_not_answer_leaves_the_command(manager, monkeypatch, script):
     """In a container without systemd, over a bus that hangs, or with a program that writes nonsense."""
-    monkeypatch.setattr(service_state, "ASK_SECONDS", 0.3)
+    monkeypatch.setattr(unit_facts, "ASK_SECONDS", 0.3)
     manager.program("systemctl", script)
     state = manager.state()
     assert (state.word, state.why) == ("not running", "no daemon runs on this store, and systemd doesn't say why")

@@ -132,7 +132,7 @@ def test_targets_and_sinks_are_shown(relay):
     assert [target["name"] for target in details["targets"]] == ["plantdb"]
     assert [sink["name"] for sink in details["sinks"]] == ["heartbeat"]
     assert ask(relay, "deliver").message.splitlines() == [
-        "1 of 2 delivered, 1 refused (plantdb), 0.00 GB",
+        "1 of 2 delivered, 1 refused (plantdb), 1 kB",
         "  refused: tl_1 no",
     ]
     assert relay.journal == []

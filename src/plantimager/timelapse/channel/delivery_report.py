@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.relay_status import describe_removed
+from plantimager.timelapse.datasets.disk_space import format_bytes
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def describe_targets(
     for name, ledger in ledgers.items():
         ledger.refresh()
         delivered = [entry for entry in ledger.entries.values() if entry.outcome is Outcome.DELIVERED]
-        size = f", {sum(entry.size for entry in delivered) / 1e9:.2f} GB" if delivered else ""
+        size = f", {format_bytes(sum(entry.size for entry in delivered))}" if delivered else ""
         told = known[name].describe(now) if name in known else f"{len(delivered)} delivered ({name})"
         yield f"{told}{size}"
         others = [entry for entry in ledger.entries.values() if entry.outcome is not Outcome.DELIVERED]

@@ -12,6 +12,7 @@ from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.moment import Moment, check_moments
+from plantimager.timelapse.datasets.disk_space import format_bytes
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.durable import read_regular, replace_file
@@ -152,7 +153,7 @@ def describe_removed(directory: Path) -> Iterator[str]:
     with contextlib.suppress(OSError):
         ledger.refresh()
     if entries := [*ledger.entries.values()]:
-        size = f"{sum(entry.size for entry in entries) / 1e9:.2f} GB"
+        size = format_bytes(sum(entry.size for entry in entries))
         last = max(entry.at for entry in entries)[:10]
         yield one_line(
             f"{format_count(len(entries), 'dataset')} removed here after delivery, {size}, the last on {last}"

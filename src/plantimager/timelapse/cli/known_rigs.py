@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace as replace_fields
 
-from plantimager.timelapse.cli.service_state import ask
 from plantimager.timelapse.cli.session import UNIT, Scope, session_places
+from plantimager.timelapse.cli.unit_facts import ask
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, SITE_DIRECTORY
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, RIG_NAME
 from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE

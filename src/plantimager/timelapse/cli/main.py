@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast
 
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
@@ -37,17 +38,18 @@ class _Command(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 ok, 1 failed, 2 usage, 69 daemon not there, 78 configuration."""
     open_missing_streams()
-    options = parse(arguments)
     try:
-        code = _run(options)
+        code = _run(parse(arguments))
         sys.stdout.flush()
+    except SystemExit as end:  # of the parser, which has shown its help or what is wrong
+        _flush(sys.stderr)
+        return cast("int", end.code or 0) if _flush(sys.stdout) else EXIT_FAILED
     except TimelapsedError as problem:
         return _fail(str(problem), _hint(problem.__cause__) or problem.hint, problem.exit_code)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the pipe has ended. Python flushes standard output once more at its exit: into /dev/null.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the pipe has ended
+        _flush(sys.stdout)
         return EXIT_FAILED
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename is not None else ""
@@ -85,11 +87,23 @@ def _hint(problem: BaseException | None) -> str | None:
 
 
 def _fail(problem: str, hint: str | None, code: int) -> int:
-    sys.stdout.flush()
-    print(printable(f"error: {problem}"), file=sys.stderr)
-    if hint is not None:
-        print(printable(f"hint: {hint}"), file=sys.stderr)
+    _flush(sys.stdout)
+    with suppress(OSError):
+        print(printable(f"error: {problem}"), file=sys.stderr)
+        if hint is not None:
+            print(printable(f"hint: {hint}"), file=sys.stderr)
+    _flush(sys.stderr)
     return code
+
+
+def _flush(stream: TextIO) -> bool:
+    """Write what is left of an output. Return whether that goes; else it is dropped, as Python would try again."""
+    try:
+        stream.flush()
+    except OSError:  # its reader has ended, its disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 if __name__ == "__main__":

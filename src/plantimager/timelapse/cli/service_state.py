@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import stat
-import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +18,7 @@ from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
+from plantimager.timelapse.cli.unit_facts import find_failed_need, manager_option, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -33,26 +32,14 @@ from plantimager.timelapse.support.file_system import describe_owner, user_name
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from plantimager.timelapse.cli.session import Session
-
-ASK_SECONDS = 5.0  # a test shortens it
-"""For systemd and for the journal to answer; a bus may hang."""
 
 UNKNOWN: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
-
-PROPERTIES: Final = (
-    *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
-    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
-    *("ConditionResult", "ConditionTimestampMonotonic", "Requires", "Requisite", "BindsTo"),
-)
-
-START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
-"""The actions of the journal lines that say why a daemon ended by itself."""
 
 
 class ServiceState(Struct, frozen=True):
@@ -110,8 +97,8 @@ def _read_state(session: Session) -> ServiceState:
         case "loaded", "failed" | "activating":
             return _describe_failure(session, unit, start)
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
-    verify = f"systemd-analyze {_manager(session)}verify {session.unit}.service says what is wrong with it"
-    reload = _privileged(session, f"systemctl {_manager(session)}daemon-reload")
+    verify = f"systemd-analyze {manager_option(session)}verify {session.unit}.service says what is wrong with it"
+    reload = _privileged(session, f"systemctl {manager_option(session)}daemon-reload")
     return ServiceState("broken", why, f"{verify}; correct that, then {reload} and {start}")
 
 
@@ -130,15 +117,15 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
-    if unit["ConditionResult"] == "no" and _number(unit["ConditionTimestampMonotonic"]):
-        what = "a condition of its unit or of a drop-in isn't met"
-        see = f"systemctl {_manager(session)}status {session.unit} names it; correct that, then {start}"
-        return ServiceState("not started", f"systemd did not start the service: {what}", see)
     if unit["Result"] == "exec-condition":
         why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
-        return ServiceState("not started", why, f"systemctl {_manager(session)}cat {session.unit} shows it")
-    if needed := _find_failed_need(session, unit):
-        see = f"systemctl {_manager(session)}status {needed} says why; correct that, then {start}"
+        return ServiceState("not started", why, f"systemctl {manager_option(session)}cat {session.unit} shows it")
+    if unit["ConditionResult"] == "no" and _number(unit["ConditionTimestampMonotonic"]):
+        what = "a condition of its unit or of a drop-in isn't met"
+        see = f"systemctl {manager_option(session)}status {session.unit} names it; correct that, then {start}"
+        return ServiceState("not started", f"systemd did not start the service: {what}", see)
+    if needed := find_failed_need(session, unit):
+        see = f"systemctl {manager_option(session)}status {needed} says why; correct that, then {start}"
         return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
     if (fault := find_configuration_fault(session)) is not None:
         return ServiceState(word, f"{why}, and can't start: {fault}", _after_correction(start))
@@ -159,17 +146,17 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
     elif own:
         why = own
         again = f"install it again: {_install(session)}" if status in unit_failure.REINSTALLED else "correct that"
-        remedy = f"{again}, then {start}; systemctl {_manager(session)}status {session.unit} says more"
+        remedy = f"{again}, then {start}; systemctl {manager_option(session)}status {session.unit} says more"
     else:
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
         why = unit_failure.RESULTS.get(result, usual).format(status=status)
-        why += f": {told}" if (told := _read_journal(session, unit)) else ""
+        why += f": {told}" if (told := read_last_words(session, unit)) else ""
         # Where it was restarted before, systemd gave up as well, and Result is that of the last failure.
         if result == "start-limit-hit" or (unit["ActiveState"] == "failed" and restarts):
             why += f"{_describe_restarts(restarts)} and gave up" if restarts else ""
             remedy = f"{start.replace(' start ', ' reset-failed ')}, then {remedy}"
         elif result == "resources":
-            remedy = f"systemctl {_manager(session)}status {session.unit} says which; correct that, then {start}"
+            remedy = f"systemctl {manager_option(session)}status {session.unit} says which; correct that, then {start}"
     if unit["ActiveState"] == "activating":
         return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"
@@ -180,7 +167,7 @@ def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tu
     """Return which fault of a file ended the daemon, and the remedy; the journal knows it, or the file itself."""
     if (fault := find_configuration_fault(session)) is not None:
         return f"a fault in a file ended it: {fault}", _after_correction(start)
-    if not (told := _read_journal(session, unit)):
+    if not (told := read_last_words(session, unit)):
         return "a fault in a file ended it, of which nothing is left", start
     of_configuration = "timelapsed.toml" in told
     return (
@@ -249,39 +236,6 @@ def _find_foreign_file(session: Session, unit: Mapping[str, str]) -> tuple[str, 
     return None
 
 
-def show_unit(session: Session) -> Mapping[str, str] | None:
-    """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
-    names = f"--property={','.join(PROPERTIES)}"
-    answer = ask(
-        session.environment, ["systemctl", *_manager(session).split(), "show", names, f"{session.unit}.service"]
-    )
-    unit = dict(line.partition("=")[::2] for line in answer.splitlines())
-    return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
-
-
-def _read_journal(session: Session, unit: Mapping[str, str]) -> str:
-    """Return what the daemon itself said of its end, without the name of the action; empty where that isn't known."""
-    if not unit["InvocationID"]:
-        return ""
-    actions = [f"ACTION={action}" for action in START_ACTIONS]
-    run = f"_SYSTEMD_INVOCATION_ID={unit['InvocationID']}"
-    told = ask(session.environment, ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", run, *actions])
-    return one_line(re.sub(r"\A[a-z_]+: ", "", told))
-
-
-def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:
-    """Return what a program of systemd writes; empty where it is missing, fails or doesn't end in time."""
-    environment = {**environment, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
-    environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")  # su and cron don't set it
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.decode(errors="replace")
-
-
 def is_root() -> bool:
     """Whether this process is root's."""
     return os.geteuid() == 0
@@ -290,24 +244,6 @@ def is_root() -> bool:
 def _privileged(session: Session, command: str, *, always: bool = False) -> str:
     """Return a command with sudo before it, where it takes root and this process isn't root's."""
     return f"sudo {command}" if not is_root() and (always or session.scope is Scope.SYSTEM) else command
-
-
-def _find_failed_need(session: Session, unit: Mapping[str, str]) -> str:
-    """Return a unit that has failed and without which systemd doesn't start the service; empty where there is none."""
-    needs = f"{unit['Requires']} {unit['BindsTo']} {unit['Requisite']}".split()
-    if not needs:
-        return ""
-    command = ["systemctl", *_manager(session).split(), "show", "--property=Id,ActiveState", "--", *needs]
-    for shown in ask(session.environment, command).split("\n\n"):
-        need = dict(line.partition("=")[::2] for line in shown.splitlines())
-        if need.get("ActiveState") == "failed":
-            return one_line(need.get("Id", ""))
-    return ""
-
-
-def _manager(session: Session) -> str:
-    """Return the option of systemd's programs for the manager of the service."""
-    return "--user " if session.scope is Scope.USER else ""
 
 
 def _install(session: Session) -> str:

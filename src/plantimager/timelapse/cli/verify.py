@@ -24,7 +24,7 @@ from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import MAX_FOUND, find_set_aside, has_name_of_aside
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.settings.config import read_daemon_config
-from plantimager.timelapse.store.inspection import Inspection, inspect_store
+from plantimager.timelapse.store.inspection import ARCHIVED, BACKUP, PRESENT, Inspection, inspect_store
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.support.errors import EXIT_FAILED, EXIT_UNAVAILABLE, StoreUnreadable, TimelapsedError
 from plantimager.timelapse.support.text import format_count, one_line
@@ -107,8 +107,8 @@ def _look_by_daemon(session: Session, closed: Exception) -> Iterator[Inspection]
     history, path = session.places.history, session.store
     try:
         names, n_archived = archives_by_daemon(session)
-        files = {"store": path, "backup": backup_path(path)}
-        for file, path in (files | {f"archive/{name}": history / f"{name}.json" for name in names}).items():
+        files = {PRESENT: path, BACKUP: backup_path(path)}
+        for file, path in (files | {f"{ARCHIVED}{name}": history / f"{name}.json" for name in names}).items():
             try:
                 details = ask_files(session, "verify", {"file": file}, VERIFY_SECONDS).details
             except FilesRefused as refusal:

@@ -15,7 +15,7 @@ from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.message import MessageFaulty
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS
-from plantimager.timelapse.store.inspection import inspect_store
+from plantimager.timelapse.store.inspection import ARCHIVED, BACKUP, PRESENT, inspect_store
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.public_copy import public_copy
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED: Final = 5000
 """Archives that an answer lists, which fit its line."""
-PRESENT, BEFORE, ARCHIVED = "store", "backup", "archive/"
-"""How ``verify`` names the files of the present store, and what it puts before the name of an archived one."""
 
 
 class StoredFiles:
@@ -65,7 +63,7 @@ class StoredFiles:
         file, store = request.body.get("file"), follow_link(self._places.store)
         if file == PRESENT:
             path = store
-        elif file == BEFORE:
+        elif file == BACKUP:
             path = backup_path(store)
         else:
             path = self._archived(file.removeprefix(ARCHIVED) if isinstance(file, str) else file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
+
+
+PRESENT: Final = "store"
+BACKUP: Final = "backup"
+ARCHIVED: Final = "archive/"
+"""How a request names the files of the present store, and what it puts before the name of an archived one."""
 
 
 class Inspection(Struct, frozen=True):

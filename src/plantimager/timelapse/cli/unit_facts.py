@@ -1,0 +1,79 @@
+"""What systemd and its journal say of the unit of a rig."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.support.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plantimager.timelapse.cli.session import Session
+
+ASK_SECONDS = 5.0  # a test shortens it
+"""For systemd and for the journal to answer; a bus may hang."""
+
+PROPERTIES: Final = (
+    *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
+    *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
+    *("ConditionResult", "ConditionTimestampMonotonic", "Requires", "Requisite", "BindsTo"),
+)
+
+START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
+"""The actions of the journal lines that say why a daemon ended by itself."""
+
+
+def show_unit(session: Session) -> Mapping[str, str] | None:
+    """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
+    names = f"--property={','.join(PROPERTIES)}"
+    answer = ask(
+        session.environment, ["systemctl", *manager_option(session).split(), "show", names, f"{session.unit}.service"]
+    )
+    unit = dict(line.partition("=")[::2] for line in answer.splitlines())
+    return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
+
+
+def read_last_words(session: Session, unit: Mapping[str, str]) -> str:
+    """Return what the daemon itself said of its end, without the name of the action; empty where that isn't known."""
+    if not unit["InvocationID"]:
+        return ""
+    actions = [f"ACTION={action}" for action in START_ACTIONS]
+    run = f"_SYSTEMD_INVOCATION_ID={unit['InvocationID']}"
+    told = ask(session.environment, ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", run, *actions])
+    return one_line(re.sub(r"\A[a-z_]+: ", "", told))
+
+
+def find_failed_need(session: Session, unit: Mapping[str, str]) -> str:
+    """Return a unit that has failed and without which systemd doesn't start the service; empty where there is none."""
+    needs = f"{unit['Requires']} {unit['BindsTo']} {unit['Requisite']}".split()
+    if not needs:
+        return ""
+    command = ["systemctl", *manager_option(session).split(), "show", "--property=Id,ActiveState", "--", *needs]
+    for shown in ask(session.environment, command).split("\n\n"):
+        need = dict(line.partition("=")[::2] for line in shown.splitlines())
+        if need.get("ActiveState") == "failed":
+            return one_line(need.get("Id", ""))
+    return ""
+
+
+def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:
+    """Return what a program of systemd writes; empty where it is missing, fails or doesn't end in time."""
+    environment = {**environment, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
+    environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")  # su and cron don't set it
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
+def manager_option(session: Session) -> str:
+    """Return the option of systemd's programs for the manager of the service."""
+    return "--user " if session.scope is Scope.USER else ""
