@@ -47,7 +47,7 @@ from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
-from plantimager.timelapse.support.clock import EPOCH, ClockEvidence
+from plantimager.timelapse.support.clock import EPOCH
 from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.progress import current_report
 from plantimager.timelapse.systemd.notifier import Notifier
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.manual_request import ManualRequest
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
 NONE = timedelta(0)
 SECOND = timedelta(seconds=1)

@@ -8,7 +8,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.support.clock import MIN_STEP, ClockEvidence, ClockStep, Wake
+from plantimager.timelapse.support.clock import MIN_STEP, ClockStep, Wake
+from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable

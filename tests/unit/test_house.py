@@ -34,7 +34,7 @@ MAX_FIELDS: Final = 14
 """The fields that a value may have: a record of a file or of a person's table has as many as that has keys."""
 VALUES: Final = {"Struct", "NamedTuple", "TypedDict"}
 """The bases of values."""
-DOCUMENTED_CLASSES: Final = {"Definition", "Store", "TimelapseStore"}
+DOCUMENTED_CLASSES: Final = {"Config", "Definition", "Store", "TimelapseStore"}
 """Classes whose attributes are the documented keys of a file."""
 
 LIBRARY_ATTRIBUTES: Final = {

@@ -130,6 +130,10 @@ class Environment:
         """Run pip in this environment: with ``--python`` it would start itself twice."""
         output_of(self.programs / "python", "-m", "pip", *words, *QUIETLY)
 
+    def uv(self, command: str, *words: object) -> None:
+        """Run uv for this environment; it links the files of a wheel to its cache where pip copies them."""
+        output_of("uv", "pip", command, "--quiet", "--offline", "--python", self.programs / "python", *words)
+
     def install(self, *what: object) -> None:
         """Install a wheel or, after ``-e``, a project; again where it is installed."""
         self.pip(
@@ -179,21 +183,40 @@ def test_our_wheel_has_no_file_of_the_controllers_packages(wheels) -> None:
 
 
 @pytest.mark.parametrize("order", [(OURS, THEIRS), (THEIRS, OURS)], ids=" ".join)
-def test_both_programs_run_after_each_step_in_any_order(environment, wheels, order) -> None:
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_both_programs_run_after_each_step_in_any_order(environment, wheels, tool, order) -> None:
     """Both are installed, installed again and uninstalled, first the one and then the other."""
+    if tool == "uv" and shutil.which("uv") is None:
+        pytest.skip("uv is not on this machine")
     wheel = {OURS: wheels["ours"], THEIRS: wheels["theirs"]}
     first, second = order
     installed: set[str] = set()
     for name in (first, second, first, second):
-        environment.install(wheel[name])
+        if tool == "uv":
+            environment.uv("install", "--no-index", "--no-deps", "--reinstall", wheel[name])
+        else:
+            environment.install(wheel[name])
         installed.add(name)
         environment.check(installed)
     for name in order:
-        environment.pip("uninstall", "--yes", name)
+        environment.uv("uninstall", name) if tool == "uv" else environment.pip("uninstall", "--yes", name)
         installed.remove(name)
         environment.check(installed)
-    left = [path for path in environment.site.rglob("*") if not path.is_dir()]
-    assert [path.name for path in left] == ["libraries.pth"]
+    left = [path.name for path in environment.site.rglob("*") if not path.is_dir()]
+    assert [name for name in left if tool == "pip" or not name.endswith(".pyc")] == ["libraries.pth"]
+
+
+def test_programs_run_from_a_directory_that_is_on_the_path(environment, wheels, tmp_path) -> None:
+    """``--target`` installs into one. No .pth file of it is read, so the documented name needs `site.addsitedir`."""
+    directory = tmp_path / "target"
+    environment.pip("install", "--no-index", "--no-deps", "--target", directory, wheels["ours"])
+    on_path = f"import sys; sys.path.insert(0, {str(directory)!r}); sys.argv[1:] = ['--version']\n"
+    for program in ("daemon", "cli", "relay"):
+        main = f"from plantimager.timelapse.{program}.main import main; sys.exit(main())"
+        assert "0." in environment.said("python", "-c", on_path + main)[0]
+    assert environment.said("python", "-c", on_path + WHOSE) == ["nobody"]
+    added = f"import site; site.addsitedir({str(directory)!r})\n"
+    assert environment.said("python", "-c", added + WHOSE) == ["ours"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -13,7 +13,9 @@ import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.support import clock as clock_module
-from plantimager.timelapse.support.clock import EPOCH, SystemClock, Wake, kernel_synchronisation, rtc_of_boot
+from plantimager.timelapse.support import clock_evidence
+from plantimager.timelapse.support.clock import EPOCH, SystemClock, Wake
+from plantimager.timelapse.support.clock_evidence import kernel_synchronisation, rtc_of_boot
 from plantimager.timelapse.support.timerfd import WallClockTimer
 
 HOUR = timedelta(hours=1)
@@ -260,7 +262,7 @@ class FakeLibc:
 )
 def test_kernel_is_judged_by_its_largest_error(libc, answer, monkeypatch):
     """That is how timedatectl judges it. A sandbox that forbids the question counts as unsynchronised."""
-    monkeypatch.setattr(clock_module, "_libc", libc)
+    monkeypatch.setattr(clock_evidence, "_libc", libc)
     assert kernel_synchronisation() == answer
 
 
@@ -326,7 +328,7 @@ def test_real_time_clock_is_evidence_only_where_it_kept_the_time(tmp_path, rtcs,
 def test_time_that_the_machine_kept_is_read_when_the_process_begins(tmp_path, monkeypatch):
     """Once the clock is synchronised, timesyncd keeps the time of this boot in the place of the one before."""
     kept = tmp_path / "clock"
-    monkeypatch.setattr(clock_module, "KEPT_TIME", kept)
+    monkeypatch.setattr(clock_evidence, "KEPT_TIME", kept)
     clocks = [SystemClock()]
     kept.touch()
     os.utime(kept, (1_000_000_000, 1_000_000_000))

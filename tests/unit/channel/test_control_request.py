@@ -32,12 +32,13 @@ def test_another_version_is_refused_in_one_sentence(version):
 
 @pytest.mark.parametrize("command", [None, 3, [], {}])
 def test_request_without_a_command_is_refused(command):
+    """A request says what it asks for, in text."""
     with pytest.raises(MessageFaulty, match=r"^command: "):
         request({"version": 1, "command": command})
 
 
 def test_answer_comes_as_it_was_given():
-    """Its files, too; a sentence is fit for a terminal, whatever names it repeats."""
+    """An answer arrives with its files, and its sentence is fit for a terminal, whatever names it repeats."""
     answer = Answer(accepted=True, message="ö \udcff\x1b[2J", details={"a": [1]}, not_saved="full", files=(b"one", b""))
     message = MessageReader(max_files_bytes=10).feed(b"".join(answer.encode()))
     assert read_answer(message) == Answer(
@@ -47,6 +48,6 @@ def test_answer_comes_as_it_was_given():
 
 @pytest.mark.parametrize("line", [{}, {"message": 3}, {"message": "x", "details": []}])
 def test_answer_that_is_none_is_a_fault(line):
-    """And no mistake of timelapsectl."""
+    """What can't be read as an answer is the service's fault, and no mistake of timelapsectl."""
     with pytest.raises(MessageFaulty, match="can't be understood"):
         read_answer(ControlMessage(line))

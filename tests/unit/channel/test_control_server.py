@@ -170,7 +170,7 @@ def test_refusal_is_read_by_a_client_that_still_sends(daemon):
 
 
 def test_requests_on_their_way_are_bounded_in_bytes(daemon, monkeypatch):
-    """However many clients send large ones at a time."""
+    """However many clients send large requests at a time, no more than the limit is kept in memory."""
     monkeypatch.setattr(control_server, "MAX_KEPT_BYTES", 100_000)
     line = b'{"version": 1, "command": "wait", "files": [80000]}\n'
     with daemon.client(line, b"x" * 80_000):
@@ -251,7 +251,7 @@ def test_one_user_does_not_take_the_places_of_others():
     ],
 )
 def test_root_the_owner_and_the_group_may_ask(peer, group, allowed):
-    """By the kernel's word."""
+    """The kernel says who asks: root, the daemon's user and members of the group may."""
     refusal = why_refused(peer, served_client.Access(owner=900, group=group), [])
     assert (refusal is None) == allowed
 
@@ -264,7 +264,7 @@ def test_group_that_a_person_is_told_to_join_is_that_of_the_units():
 
 
 def test_peer_is_this_process():
-    """With its user and its groups."""
+    """The kernel names the user and the groups of the process that asks."""
     ends = socket.socketpair()
     with ends[0], ends[1]:
         peer = peer_of(ends[0])

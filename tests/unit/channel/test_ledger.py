@@ -167,7 +167,7 @@ def test_a_torn_line_is_cut_off_by_the_next_record(ledger, path, torn):
 
 
 def test_whoever_only_looks_leaves_the_damage_to_the_one_who_tells_of_it(ledger, path):
-    """A person, or the relay's control thread: else the sink, which compares again, would find a sound file."""
+    """A person or the relay's control thread doesn't mend: the sink, which compares again, would find a sound file."""
     content = b"?\n" + path.read_bytes()
     path.write_bytes(content)
     assert read(path) == (BY_KEY, 1)
@@ -178,7 +178,7 @@ def test_whoever_only_looks_leaves_the_damage_to_the_one_who_tells_of_it(ledger,
 
 
 def test_what_another_has_forgotten_is_noticed_after_a_record_of_our_own(ledger, path):
-    """`timelapsectl deliver --retry` while the relay delivers."""
+    """`timelapsectl deliver --retry` is noticed while the relay delivers."""
     forget_datasets(Ledger(path), lambda entry: entry.scan_id == "tl_1", "2027")
     ledger.record(LedgerEntry("tl_9 2026", Outcome.DELIVERED, "2026"))
     assert ledger.has_changed
@@ -263,7 +263,7 @@ def test_a_dataset_costs_few_bytes_in_the_ledger_however_often_it_is_recorded(pa
 def test_what_a_full_disk_refuses_counts_in_memory_and_leaves_nothing_torn(
     ledger, path, tmp_path, monkeypatch, room, before, is_new
 ):
-    """Else the relay delivers it again and again, each time forgetting the one before."""
+    """The relay would deliver it again and again, and each time forget the one before."""
     if is_new:
         path, ledger = tmp_path / "new", Ledger(tmp_path / "new")
     elif before:

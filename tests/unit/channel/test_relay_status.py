@@ -35,7 +35,7 @@ def test_a_relay_that_never_was_has_no_line(tmp_path):
 
 
 def test_each_part_says_what_is_set_up_and_when_it_last_worked(tmp_path):
-    """Targets of delivery as all others."""
+    """Targets of delivery say it as all other sinks do."""
     target = TargetStatus(name="plantdb", taken=2, delivered=1, delivered_at=AT)
     sinks = tuple(SinkStatus(name=name, what=f"what {name} does", worked_at=AT) for name in ("notify", "heartbeat"))
     new = SinkStatus(name="metrics", what="a file")

@@ -9,7 +9,7 @@ import pytest
 from simulation import DAY, HOUR, MINUTE, SECOND, START, Boot, Life
 from virtual_time import SYNCHRONISED
 
-from plantimager.timelapse.support.clock import ClockEvidence, rtc_of_boot
+from plantimager.timelapse.support.clock_evidence import ClockEvidence, rtc_of_boot
 
 if TYPE_CHECKING:
     from datetime import timedelta

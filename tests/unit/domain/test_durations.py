@@ -53,7 +53,7 @@ DURATIONS = st.timedeltas(min_value=timedelta(0), max_value=MAX_DURATION)
     ],
 )
 def test_durations_are_read_as_people_write_them(written, seconds):
-    """A number of seconds, in quotes or not, and days, hours, minutes and seconds with any part absent."""
+    """A duration is a number of seconds, in quotes or not, or days, hours, minutes and seconds, any part absent."""
     assert parse_duration(written) == timedelta(seconds=seconds)
 
 

@@ -95,7 +95,7 @@ def test_definition_that_is_accepted_begins_a_timelapse():
 
 
 def test_draft_is_nothing_that_begins():
-    """Nobody armed it."""
+    """Nobody armed it, so nothing has happened."""
     assert events_between(None, IN_STATE[S.CONFIGURED]) == (DraftFound(),)
 
 

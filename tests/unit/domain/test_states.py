@@ -81,7 +81,7 @@ def test_transition_is_in_the_table_or_refused(state, event):
 
 
 def test_nothing_leads_out_of_a_draft():
-    """The daemon arms none."""
+    """The daemon leaves a draft alone until a definition replaces it."""
     assert not [key for key in TRANSITIONS if key[0] is S.CONFIGURED]
 
 

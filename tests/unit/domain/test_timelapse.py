@@ -68,7 +68,7 @@ def test_failed_attempt_is_followed_by_the_next_at_once_while_retries_are_left()
 
 
 def test_exhausted_slot_is_failed_and_the_next_one_awaited():
-    """One attempt and ``scan_retries`` more; then `skip_scan` goes on."""
+    """A slot has one attempt and ``scan_retries`` more; then `skip_scan` goes on with the next."""
     running = timelapse(scan_retries=2).begin(at(0), "b")
     for _ in range(2):
         running = running.fail_attempt(at(0, 10), FAILURE)

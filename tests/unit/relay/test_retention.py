@@ -28,7 +28,8 @@ from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
-from plantimager.timelapse.support.clock import ClockEvidence, SystemClock
+from plantimager.timelapse.support.clock import SystemClock
+from plantimager.timelapse.support.clock_evidence import ClockEvidence
 from stores import HOURS
 
 OWNER = Owner(rig="", store="/s", host="h", machine="m")

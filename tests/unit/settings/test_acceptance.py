@@ -189,7 +189,7 @@ def test_single_slot_with_the_name_of_an_earlier_dataset_is_refused(define, hist
 
 @pytest.mark.parametrize("where", ["held", "archived"])
 def test_slot_with_the_name_of_an_earlier_single_dataset_is_refused(define, history, where):
-    """The other direction: slot 1 of ``tl`` would have the name of the one dataset of ``tl_1``."""
+    """It is the other direction: slot 1 of ``tl`` would have the name of the one dataset of ``tl_1``."""
     held = taken(plan(define("tl_1", n_shots=1)))
     if where == "archived":
         archive_store(held.encode(), "tl_1", history, "x")
@@ -226,7 +226,7 @@ def test_archive_overwrites_nothing(history):
 
 
 def test_configuration_is_the_nearest_one(define):
-    """The store's; without one the definition's if it is of that timelapse; then the host's; then none."""
+    """The store's is used; without one the definition's, if it is of that timelapse; then the host's; then none."""
     stored, host = plan(define()), {"host": {}}
     bare = replace(stored, kept=KeptParts())
     assert scan_configuration_for(plan(define()), define(), host) == define().configuration

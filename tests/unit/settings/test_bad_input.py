@@ -355,7 +355,7 @@ def test_faults_of_a_mode_that_is_itself_at_fault_are_still_listed(faults_of):
 
 @pytest.mark.parametrize("line", [line for _, line in CONFIGURATIONS + DEFINITIONS])
 def test_every_line_has_the_tone_of_the_others(line):
-    """``[table] key = value: problem; what to do``: place first, no capital, no full stop, no Python."""
+    """A line is ``[table] key = value: problem; what to do``: place first, no capital, no full stop, no Python."""
     assert re.match(r"(\[[\w.]+\]:?|\w+)( |: )", line)
     place, _, problem = line.rpartition(": ")
     assert place

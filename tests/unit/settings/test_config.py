@@ -40,7 +40,7 @@ def config_file(tmp_path):
 
 
 def test_without_a_file_everything_has_its_default():
-    """The simulated driver, and the policies of the table in the design."""
+    """The driver is the simulated one, and the policies are those of the manual page."""
     assert read_config(None) == Config(
         driver="simulated",
         driver_options={},
@@ -57,7 +57,7 @@ def test_without_a_file_everything_has_its_default():
 
 
 def test_every_key_is_read(config_file, tmp_path):
-    """Durations as seconds or as text; the chosen driver's table is kept unread, those of others are dropped."""
+    """Durations are seconds or text; the chosen driver's table is kept unread, and those of others are dropped."""
     config = config_file("""
         driver = "command"
         datasets = "/srv/scans"

@@ -53,7 +53,7 @@ def test_the_smallest_definition_has_the_defaults_of_the_table(definition_of, tm
 
 
 def test_every_key_is_read(definition_of):
-    """Durations as seconds or as text; the modes as their enums."""
+    """Durations are seconds or text, and modes become enums."""
     definition = definition_of(
         NAMED
         + """

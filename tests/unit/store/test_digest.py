@@ -71,7 +71,7 @@ def test_no_overwritten_block_is_accepted_without_a_word(start: float, length: i
 
 @given(parts=st.lists(st.binary(max_size=300), max_size=20))
 def test_digest_of_a_text_follows_from_those_of_its_parts(parts: list[bytes]) -> None:
-    """A save so adds up only what it changed."""
+    """A save has to add up only what it changed."""
     whole = joined(adler32(b""), map(sum_of, parts)) if parts else adler32(b"")
     assert whole == adler32(b"".join(parts))
 
@@ -122,7 +122,7 @@ def test_damaged_store_is_read_as_altered(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", [SMALL, MIDDLE])
 def test_no_line_of_blanks_is_accepted_without_a_word(name: str) -> None:
-    """Whichever lines of a store they replace: the one of the digest, too."""
+    """Blanks are found whichever lines of a store they replace, the one of the digest included."""
     lines = text_of(name).splitlines(keepends=True)
     for first in range(len(lines)):
         for count in (1, 2, 3, 8):

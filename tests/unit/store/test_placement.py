@@ -39,7 +39,7 @@ def test_scan_id_of_a_local_schedule_names_its_slot():
 
 
 def test_single_slot_has_the_bare_id_or_a_number():
-    """Controllers wrote both."""
+    """Controllers wrote both, and both are read."""
     for name in ("tl", "tl_0"):
         stored = read_and_write(store_of(scan(name), n_slots=1, state="completed"))
         assert statuses(stored) == [R.SUCCEEDED]
@@ -84,7 +84,7 @@ def test_second_scan_of_a_slot_takes_no_other_slots_place(first, second, next_id
 
 
 def test_scans_beyond_the_schedule_are_kept():
-    """A person shortened the schedule."""
+    """A person shortened the schedule; what was taken before stays in the store."""
     stored = read_and_write(store_of(scan("tl_0"), scan("tl_7"), scan("x"), scan("y"), n_slots=2, next_idx=1))
     assert [each["scan_id"] for each in stored.kept.scans] == ["tl_7", "x", "y"]
 

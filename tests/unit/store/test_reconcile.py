@@ -35,7 +35,7 @@ def test_error_of_a_slot_that_was_left_pending_is_not_lost():
 
 @pytest.mark.parametrize("changes", [{"status": "running"}, {"status": "pending", "started_at": HOURS[0]}])
 def test_scan_that_was_begun_and_left_behind_was_interrupted(changes):
-    """Its controller went on without it."""
+    """Its controller went on without it, so nothing says how it ended."""
     stored = read_and_write(store_of(scan(**changes), next_idx=1))
     assert statuses(stored) == [R.INTERRUPTED, None, None, None]
     assert stored.timelapse.tally.interrupted == 1

@@ -43,7 +43,7 @@ OF_RECORDS = {"slot": {"slot": 0}, "status": {"status": RecordStatus.SUCCEEDED}}
 
 @pytest.mark.parametrize("name", SlotRecord.__struct_fields__)
 def test_field_of_a_record_survives(name):
-    """A save and a load: a field in memory alone is gone after a restart."""
+    """Each field of a record survives a save and a load: one in memory alone is gone after a restart."""
     changes = OF_RECORDS.get(name) or {name: example_of(types_of(SlotRecord)[name])}
     changed = replace(RECORD, **changes)
     assert changed != RECORD or name == "slot"

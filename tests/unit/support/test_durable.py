@@ -307,7 +307,7 @@ OTHERS = [
 
 
 def test_only_temporary_files_of_this_store_are_swept(path):
-    """Those of timelapsed and of the community's controller, but no file of another store or of a person."""
+    """Those of timelapsed and of the community's controller go; no file of another store or of a person does."""
     for name in (*OURS, *OTHERS):
         path.with_name(name).write_bytes(b"")
     path.with_name("store.json.direktor.tmp").mkdir()

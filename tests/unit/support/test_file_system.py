@@ -59,7 +59,7 @@ def host(tmp_path, monkeypatch):
     ],
 )
 def test_storage_in_memory_is_found(host, mounts, command_line, path, reason):
-    """A tmpfs, and an overlay with its upper layer in one; the kernel's command line says it where that is hidden."""
+    """That is a tmpfs, or an overlay whose upper layer is in one; the kernel's command line says so."""
     host(mounts, command_line=command_line)
     assert memory_reason(Path(path)) == reason
 

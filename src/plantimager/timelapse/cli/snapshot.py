@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.datasets.set_aside import SetAside
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.support.clock import Clock, ClockEvidence
+    from plantimager.timelapse.support.clock import Clock
+    from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
 
 def running_attempt(timelapse: TimeLapse | None) -> tuple[str, int] | None:

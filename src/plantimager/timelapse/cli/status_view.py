@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.snapshot import SlotFacts, StatusSnapshot
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.support.clock import ClockEvidence
+    from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
 GAP: Final = "   "
 SIMULATED: Final = "simulated"

@@ -17,7 +17,7 @@ from plantimager.timelapse.settings.config import ClockPolicy
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from plantimager.timelapse.support.clock import ClockEvidence
+    from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
 NONE = timedelta(0)
 

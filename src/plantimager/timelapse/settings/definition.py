@@ -4,8 +4,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,17 +18,15 @@ from plantimager.timelapse.domain.schedule import MAX_SLOTS, Schedule
 from plantimager.timelapse.domain.states import OnScanFailed, TimeLapseMode
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.toml_file import TomlFile, load_toml, parse_toml
+from plantimager.timelapse.settings.written_times import date_and_time, list_of_dates, read_slot, read_slots
 from plantimager.timelapse.support.errors import FaultsFound
-from plantimager.timelapse.support.faults import MISSING, Fault, Table, format_value, member_of, whole_number
+from plantimager.timelapse.support.faults import MISSING, Fault, Table, member_of, whole_number
 from plantimager.timelapse.support.json_text import jsonable
 from plantimager.timelapse.support.keys import Key, keys_of, read_key
 
 MIN_INTERVAL: Final = timedelta(seconds=1)
 MAX_RETRIES: Final = 100
 """Far more immediate attempts than fit before the next slot."""
-
-_MAX_FAULTY_DATES: Final = 10
-"""Faulty entries of one list that are reported one by one."""
 
 _NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
@@ -40,7 +37,7 @@ IGNORED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 reason. A file that has them is accepted, with a note. All its other keys are among those of `Definition`."""
 
 
-# Readers of keys. `_slot` and `_slots` read dates with all that has to be known besides.
+# Readers of keys. `read_slot` and `read_slots` read dates with all that has to be known besides.
 
 
 def _timelapse_id(value: object) -> str:
@@ -54,26 +51,6 @@ def _interval(value: object) -> timedelta:
     if interval < MIN_INTERVAL:
         raise ValueError(f"too short; write {format_exact_duration(MIN_INTERVAL)} or more")
     return interval
-
-
-def _date_and_time(value: object) -> datetime:
-    """Return a date and time as written, naive or aware; midnight where it has no time of day."""
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time.min)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value)
-    raise ValueError("not a date and time; write 2026-06-22T08:00:00 (local) or 2026-06-22T06:00:00+00:00")
-
-
-def _list_of_dates(value: object) -> list[object]:
-    if not isinstance(value, list) or not value:
-        raise ValueError('write a list of dates and times: ["2026-06-22T08:00:00", "2026-06-23T08:00:00"]')
-    if len(value) > MAX_SLOTS:
-        raise ValueError(f"{len(value)} dates; at most {MAX_SLOTS}")
-    return value
 
 
 class Definition(Struct, frozen=True, kw_only=True):
@@ -90,10 +67,10 @@ class Definition(Struct, frozen=True, kw_only=True):
     move by the hour on the wall clock."""
     n_shots: Annotated[int, Key(whole_number(1, MAX_SLOTS), "slots", 'Required in mode "interval"')] = 1
     """Mode "interval": how many slots, 1 to 100000."""
-    start_at: Annotated[datetime | None, Key(_date_and_time, absent="as soon as the rig has warmed up")] = None
+    start_at: Annotated[datetime | None, Key(date_and_time, absent="as soon as the rig has warmed up")] = None
     """Modes "interval" and "one_shot": the first slot, in ISO-8601, as text or as a date and time of TOML. Without an
     offset it is local time."""
-    dates: Annotated[tuple[datetime, ...], Key(_list_of_dates, absent='Required in mode "fixed_times"')] = ()
+    dates: Annotated[tuple[datetime, ...], Key(list_of_dates, absent='Required in mode "fixed_times"')] = ()
     """Mode "fixed_times": a list of dates and times, written as ``start_at`` is, in any order, each once; at most
     100000."""
     warmup: Annotated[timedelta, Key(parse_duration, "s", name="warmup_period")] = timedelta(seconds=30)
@@ -247,8 +224,8 @@ def _read_power(table: Table) -> dict[str, timedelta]:
 def _read_times(table: Table, mode: TimeLapseMode | None, zone: tzinfo | None, notes: list[str]) -> dict[str, Any]:
     """Read the keys that say when the slots are; one that means nothing in ``mode`` is a fault."""
     readers: dict[str, Callable[[Any], Any]] = {
-        "start_at": partial(_slot, zone=zone, notes=notes),
-        "dates": partial(_slots, zone=zone, notes=notes, table=table),
+        "start_at": partial(read_slot, zone=zone, notes=notes),
+        "dates": partial(read_slots, zone=zone, notes=notes, table=table),
     }
     before = len(table.faults)
     fields: dict[str, Any] = {}
@@ -272,45 +249,6 @@ def _check_end(table: Table, zone: tzinfo | None, interval: timedelta, n_shots: 
         schedule.last_slot(first, interval, n_shots)
     except ValueError as refusal:
         table.add_fault("n_shots", str(refusal), n_shots)
-
-
-def _slot(value: object, zone: tzinfo | None, notes: list[str]) -> datetime:
-    """Return one date and time, as written, that can be a slot."""
-    moment = _date_and_time(value)
-    schedule.slot_at(moment, zone)
-    if _has_no_time_of_day(value):
-        notes.append(f"{format_value(value)} has no time of day; taken as {moment.isoformat()}")
-    return moment
-
-
-def _slots(value: object, zone: tzinfo | None, notes: list[str], table: Table) -> tuple[datetime, ...]:
-    """Return a list of dates and times; a faulty entry is reported under its index."""
-    entries = _list_of_dates(value)
-    problems: dict[int, str] = {}
-    moments: dict[int, datetime] = {}
-    for index, entry in enumerate(entries):
-        try:
-            moments[index] = _slot(entry, zone, notes)
-        except ValueError as refusal:
-            problems[index] = str(refusal)
-    indices = list(moments)
-    for index, twin in schedule.duplicates(schedule.to_utc(moment, zone) for moment in moments.values()):
-        problems[indices[index]] = f"the same instant as dates[{indices[twin]}]; write each once"
-    for index in sorted(problems)[:_MAX_FAULTY_DATES]:
-        table.add_fault(f"dates[{index}]", problems[index], entries[index])
-    if len(problems) > _MAX_FAULTY_DATES:
-        table.add_fault("dates", f"{len(problems) - _MAX_FAULTY_DATES} more entries at fault")
-    return tuple(moments.values())
-
-
-def _has_no_time_of_day(value: object) -> bool:
-    if not isinstance(value, str):
-        return not isinstance(value, datetime)
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse(problem: str, value: object) -> None:

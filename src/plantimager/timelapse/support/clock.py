@@ -11,7 +11,6 @@ Three notions of time are kept apart:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import enum
 import functools
 import itertools
@@ -25,6 +24,13 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from plantimager.timelapse.support.clock_evidence import (
+    RTCS,
+    ClockEvidence,
+    kernel_synchronisation,
+    rtc_of_boot,
+    time_on_disk,
+)
 from plantimager.timelapse.support.timerfd import WallClockTimer
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,14 +38,6 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 MIN_STEP: Final = timedelta(seconds=0.5)
 """A setting of the clock by less is not reported: a leap second is, NTP's daily corrections are not."""
-
-
-RTCS: Final = Path("/sys/class/rtc")
-"""The real-time clocks of this machine."""
-MIN_RTC_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""No rig ran this program before. A real-time clock whose battery is dead says 1970, 2000 or its makers' date."""
-MAX_RTC_ERROR: Final = timedelta(minutes=5)
-"""What wall clock and real-time clock run apart in months."""
 
 
 class Wake(enum.Flag):
@@ -74,19 +72,6 @@ class ClockStep(Struct, frozen=True):
     def shift(self) -> timedelta:
         """The time by which the clock was set forward; negative for backward."""
         return self.after - self.before
-
-
-class ClockEvidence(Struct, frozen=True):
-    """The reasons to believe that the wall clock is right."""
-
-    kernel_synchronised: bool
-    """The kernel knows that NTP, PTP or GPS keeps the clock right."""
-    set_from_rtc: bool
-    """The clock was set at boot from a real-time clock that kept its time, by `rtc_of_boot`."""
-    detail: str
-    """The same in words, for the journal."""
-    kept_at: datetime | None = None
-    """When the machine last kept the time on disk, as it was when this process began."""
 
 
 class Clock(Protocol):
@@ -141,7 +126,7 @@ class SystemClock:
         self._poll.register(self._timer, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         self._booted_at, self._boot_id = _wall_clock_at_boot(), _read_boot_id()
-        self._kept_at = _modified_at(KEPT_TIME)
+        self._kept_at = time_on_disk()
         self._rtc = rtc_of_boot(self.now(), rtcs)
         """Read once, since later something may write a wrong time to it."""
 
@@ -218,21 +203,10 @@ MAX_POLL_MS: Final = 2**31 - 1
 """The longest time-out that poll(2) takes: 24 days."""
 
 
-KEPT_TIME: Final = Path("/var/lib/systemd/timesync/clock")
-"""systemd-timesyncd sets the time of this file every minute while the clock is synchronised."""
-
-
 def _read_boot_id() -> str:
     with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return ""
-
-
-def _modified_at(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except (OSError, ValueError, OverflowError):
-        return None
 
 
 def _poll_timeout_ms(seconds: float) -> float:
@@ -254,59 +228,3 @@ def _wall_clock_at_boot() -> datetime:
         later = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if later - earlier < MAX_READING_NS:
             return EPOCH + (wall - earlier) // 1000 * MICROSECOND
-
-
-class _Timex(ctypes.Structure):
-    """The head of ``struct timex`` (adjtimex(2)), and more bytes than its rest has."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("rest", ctypes.c_long * 48),
-    )
-
-
-UNSYNCHRONISED_ERROR_US: Final = 16_000_000
-"""``NTP_PHASE_LIMIT``: the kernel's error at boot, after a setting by hand, and 9 h after the last report of NTP."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def kernel_synchronisation() -> tuple[bool, str]:
-    """Return whether the kernel calls the clock synchronised, and the same in words.
-
-    The largest possible error decides, as in ``timedatectl``. The flag ``STA_UNSYNC`` says less: chrony may
-    leave it set only to keep the kernel from writing to the real-time clock.
-    """
-    timex = _Timex()  # modes 0 asks and changes nothing; that takes no privilege
-    if _libc.adjtimex(ctypes.byref(timex)) < 0:
-        return False, f"kernel: no answer ({os.strerror(ctypes.get_errno())})"
-    if timex.maxerror >= UNSYNCHRONISED_ERROR_US:
-        return False, "kernel: unsynchronised"
-    return True, f"kernel: synchronised within {timex.maxerror / 1000:.0f} ms"
-
-
-def rtc_of_boot(now: datetime, devices: Path = RTCS) -> tuple[bool, str]:
-    """Return whether the wall clock was set at boot from a real-time clock that kept its time, and the same in words.
-
-    The kernel sets it from any real-time clock, also from one without a battery, which begins at its makers' date with
-    each power cut; then the system restores a later time from a file. So the clock's own time counts only where it is
-    after `MIN_RTC_TIME`, and where the wall clock still shows it.
-    """
-    for hctosys in sorted(devices.glob("*/hctosys")):
-        name = hctosys.parent.name
-        with contextlib.suppress(OSError, ValueError, OverflowError):
-            if hctosys.read_text(encoding="utf-8").strip() != "1":
-                continue
-            shown = EPOCH + timedelta(seconds=int((hctosys.parent / "since_epoch").read_text(encoding="utf-8")))
-            if shown < MIN_RTC_TIME:
-                return False, f"{name} says {shown:%Y-%m-%d}, so it has no battery or a dead one"
-            off = shown - now
-            zone = now.astimezone().utcoffset() or timedelta(0)  # beside Windows it shows local time
-            if min(abs(off), abs(off - zone)) > MAX_RTC_ERROR:
-                return False, f"{name} says {shown:%Y-%m-%d %H:%M}, which is not what the clock was set to"
-            return True, f"set from {name} at boot"
-    return False, "not set from a real-time clock at boot"
