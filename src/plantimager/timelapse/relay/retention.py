@@ -62,7 +62,6 @@ class RetentionSink(WorksOnLatest):
         deliveries: Mapping[str, Delivery],
     ) -> None:
         """``deliveries`` are this thread's own, by the names of their targets; none without rules."""
-        self.name = NAME if rules != RetentionRules() else ""
         self._rules, self._owner, self._host = rules, owner, host
         self._ledgers, self._removed = ledgers, Ledger(removed)
         self._copies = OtherCopies(deliveries, host, self._is_scanning)
@@ -75,6 +74,11 @@ class RetentionSink(WorksOnLatest):
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
+
+    @property
+    def name(self) -> str:
+        """In the journal and the status; empty without rules."""
+        return NAME if self._rules != RetentionRules() else ""
 
     @property
     def status(self) -> SinkStatus | None:
