@@ -567,7 +567,7 @@ def test_driver_that_only_checked_switches_nothing(rig, switches):
 def test_full_disk_is_found_before_anything_moves(rig, request_):
     """No attempt is used: a person may free space."""
     driver, board = rig(keep_free="1000 TB")
-    with pytest.raises(ScannerNotReady, match=r"datasets: .* free, 0 MB needed for this scan, and .* kept free; move"):
+    with pytest.raises(ScannerNotReady, match=r"datasets: .* free, 19 kB needed for this scan, and .* kept free; move"):
         driver.scan(request_, RecordingMonitor())
     assert board.heard == []
 

@@ -104,7 +104,7 @@ def test_what_every_target_has_is_removed_and_reported_in_one_line(world, said):
     world.deliver(0, 1, 2)
     assert world.remove() == []
     assert [word for word, _ in said] == ["datasets_removed"]
-    assert said[0][1].startswith("3 datasets (tl_0 … tl_2), 0 MB, after delivery to lab, plantdb; ")
+    assert said[0][1].startswith("3 datasets (tl_0 … tl_2), 3 kB, after delivery to lab, plantdb; ")
     world.removed.refresh()
     entry = world.removed.entries[world.scans[1].key]
     assert (entry.outcome, entry.targets, entry.files) == (Outcome.REMOVED, ["lab", "plantdb"], 8)
@@ -373,7 +373,7 @@ def test_a_deletion_that_was_begun_is_finished_and_reported(world, said, is_reco
     lab = Target(Unreachable("no network"))
     world.make(deliveries={"lab": lab}).remove_due(TakenScans(world.scans), is_clock_trusted=False)
     assert world.here() == [1, 2]
-    assert said[0][1].startswith("1 dataset (tl_0), 0 MB, ")
+    assert said[0][1].startswith("1 dataset (tl_0), 1 kB, ")
 
 
 def test_a_name_that_was_given_away_meanwhile_is_not_taken_back(world, said):
