@@ -9,6 +9,7 @@ histories, and what must hold at their end. The tests play some; to play more, r
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import shutil
@@ -47,15 +48,18 @@ from plantimager.timelapse.daemon.driver_calls import MAX_START_DELAY
 from plantimager.timelapse.daemon.journal_events import ACTION_OF_END
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.settings import definition
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from simulation import Line
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.settings.definition import Definition
 
 TEMPORARY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 """A directory in memory, where there is one: so many stores are written that a disk would wear out."""
@@ -446,9 +450,25 @@ def simulate(number_of_cases: int, number: int) -> Played:
         finally:
             shutil.rmtree(directory)
 
-    with mock.patch.object(LiveFile, "show", _do_nothing):  # nobody reads it
+    with (
+        mock.patch.object(LiveFile, "show", _do_nothing),  # nobody reads it
+        mock.patch.object(definition, "read_definition", _read_each_text_once(definition.read_definition)),
+    ):
         play_one()
     return played
+
+
+def _read_each_text_once(read: Callable[[Path], Definition]) -> Callable[[Path], Definition]:
+    """Return a reader of definitions that parses the same text only once: the daemon looks at the file all the time."""
+
+    @functools.lru_cache(maxsize=8)
+    def parse(path: Path, _: bytes) -> Definition:
+        return read(path)
+
+    def read_definition(path: Path) -> Definition:
+        return parse(path, path.read_bytes()) if path.is_file() else read(path)
+
+    return read_definition
 
 
 def _do_nothing(*_) -> None:

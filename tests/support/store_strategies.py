@@ -64,15 +64,18 @@ def with_unknown_keys(objects: st.SearchStrategy[dict[str, Any]]) -> st.SearchSt
     return st.builds(lambda known, unknown: {**known, **unknown}, objects, UNKNOWN_KEYS)
 
 
+_STORES, _OWN = (with_unknown_keys(objects_of(kind)) for kind in (Store, Own))  # made once: it takes as long as a draw
+_SCANS = st.lists(with_unknown_keys(objects_of(Scan)), max_size=5)
+
+
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
     """Return the JSON object of any sound file, with keys of a newer version everywhere."""
-    raw = draw(with_unknown_keys(objects_of(Store)))
-    own, scans = with_unknown_keys(objects_of(Own)), st.lists(with_unknown_keys(objects_of(Scan)), max_size=5)
+    raw = draw(_STORES)
     return {
         **raw,
         "timelapse_id": "tl",
         "next_idx": min(raw.get("next_idx", 0), len(raw["schedule_times"])),
-        "scans": draw(scans),
-        "extra": {**(raw.get("extra") or {}), OURS: draw(own)},
+        "scans": draw(_SCANS),
+        "extra": {**(raw.get("extra") or {}), OURS: draw(_OWN)},
     }

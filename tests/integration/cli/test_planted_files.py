@@ -51,7 +51,7 @@ def hang(*arguments, **options):  # as a disk that doesn't answer: no signal is 
     libc = ctypes.CDLL(None)
     stack = ctypes.create_string_buffer(1 << 16)
     top = ctypes.c_void_p((ctypes.addressof(stack) + (1 << 16)) & ~15)
-    libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), top, CLONE_VM | CLONE_VFORK | SIGCHLD, ctypes.c_void_p(60))
+    libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), top, CLONE_VM | CLONE_VFORK | SIGCHLD, ctypes.c_void_p(600))
 status.find_set_aside = disk_outlook.dataset_bytes = hang
 status.ASIDE_SECONDS = disk_outlook.LOOK_SECONDS = 0.3
 sys.exit(main.main(["status"]))
@@ -215,6 +215,6 @@ def test_a_disk_that_stalls_does_not_hold_up_root(host: HostileHost) -> None:
     host.hand_over()
     command = [sys.executable, "-c", STATUS_WITH_STALLED_DISK]
     done = subprocess.run(
-        command, env=host.environment, capture_output=True, text=True, timeout=20, check=False, cwd=host.own
+        command, env=host.environment, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=host.own
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -62,13 +62,13 @@ def test_what_could_not_be_sent_is_summed_up_when_the_network_is_back(tmp_path, 
 
 def test_a_service_that_hangs_holds_up_neither_the_others_nor_the_relay(tmp_path, receiver, mail, ntfy):
     """It is given its time, and then counts as failed."""
-    rig = NotifyRig(tmp_path / "rig", ntfy, mail.url, timeout='"5s"')
+    rig = NotifyRig(tmp_path / "rig", ntfy, mail.url, timeout='"10s"')
     rig.have(TAKEN)
     receiver.gate.clear()
     with rig.start_and_settle() as relay:
         rig.have(TAKEN, failed("one"))
         assert mail.next().subject == f"{HOST}: slot 1 failed"
-        assert "no answer within 5 s" in relay.wait_for("message_stuck")
+        assert "no answer within 10 s" in relay.wait_for("message_stuck")
         wait_until(lambda: "no answer" in status_of(rig).trouble, within=60)
         assert relay.stop() == 0
 
