@@ -14,8 +14,9 @@ SKIPPED: Final = (
 FAILED: Final = "What to do: read the reason, then look at the rig: cables, power, camera."
 VERBS: Final = {"skipped": "missed", "interrupted": "interrupted", "failed": "failed"}
 ADVICE: Final = {"skipped": SKIPPED, "interrupted": "What to do: nothing.", "failed": FAILED}
-BEHIND: Final = 3
-"""Slots whose records the relay may not have seen yet: which ones it has seen is all that a story can't know."""
+BEHIND: Final = timedelta(seconds=30)
+"""How long after a slot's time its record may be there and seen, on a busy machine. Which records of that time the
+relay had seen when it worded a message is all that a story can't know."""
 
 
 class Retold:
@@ -65,7 +66,7 @@ class Retold:
         for slot in sorted(slots, key=lambda slot: self.scans[slot]["status"] != "skipped"):
             scan = self.scans[slot]
             why = scan["error"]["msg"]
-            is_late = scan["status"] == "skipped" and "grace period" in why
+            is_late = scan["status"] == "skipped" and " late, grace " in why
             # Errors that differ in numbers alone are one, and the last is said.
             alike = scan["status"] if scan["status"] == "failed" else "" if is_late else why
             causes.setdefault((scan["status"], alike), []).append(slot)
@@ -104,9 +105,9 @@ class Retold:
         )
 
     def again(self, first: int) -> tuple[str, str]:
-        """Return the message that slots are taken again, since the ones from ``first`` on were lost."""
+        """Return the message that slots are taken again, since the ones from ``first`` on were lost, if that is so."""
         slots = self.lost(first)
-        if not slots:
+        if not slots or self.scans[-1]["status"] != "succeeded":
             return "", ""
         began, cost = self.times[slots[0]], f"{len(slots)} time point{'s' * (len(slots) != 1)}"
         ago = format_duration(self.at - began)
@@ -119,7 +120,9 @@ class Retold:
         )
 
     def complete(self) -> tuple[str, str]:
-        """Return the message of the end."""
+        """Return the message of the end, if this is it."""
+        if self.seen < len(self.times):
+            return "", ""
         lost = len(self.scans) - self.taken
         return self.message(
             f"{self.id} is complete",
@@ -133,6 +136,6 @@ class Retold:
 
 def retellings(host: str, store: dict[str, Any], at: datetime) -> list[Retold]:
     """Return what may be said at an instant: records of the last slots may not have been seen then."""
-    begun = sum(datetime.fromisoformat(time) <= at for time in store["schedule_times"])
-    closed = min(begun, store["next_idx"])
-    return [Retold(host, store, at, seen) for seen in range(closed, max(closed - BEHIND, -1), -1)]
+    times = [datetime.fromisoformat(time) for time in store["schedule_times"]]
+    first, last = (min(sum(time <= until for time in times), store["next_idx"]) for until in (at - BEHIND, at))
+    return [Retold(host, store, at, seen) for seen in range(first, last + 1)]

@@ -3,7 +3,7 @@
 The machine has no network; a server on its loopback stands in for ntfy and for the monitor, and writes down what
 arrives. Its rigs have their stories beside each other. What arrives of each is compared with what its store, and the
 instant of the message by the ledger, make it say, word by word. No word, number or time is free; a story can't know how
-many of the records of the last three slots the relay had seen by then, and one count has to fit all of the message.
+many of the records of the last seconds the relay had seen by then, and one count has to fit all of the message.
 """
 
 from __future__ import annotations
