@@ -34,7 +34,7 @@ KERNEL_LINE: Final = (
     "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check systemd.show_status=false "
     "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900"
 )
-"""On a busy host the kernel's check of the emulated timer would hang, and units would not start in time."""
+"""On a busy host the kernel's check of the emulated timer fails, and units don't start in the usual time."""
 
 
 class Channel:

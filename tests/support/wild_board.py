@@ -26,7 +26,7 @@ from unittest.mock import patch
 import serial
 from grbl_stand_in import DIALECTS, SETTINGS, Board, Dialect
 
-from plantimager.timelapse.drivers.gantry import board as board_talk
+from plantimager.timelapse.drivers.gantry import board as gantry_board
 from plantimager.timelapse.drivers.gantry import board_settings, move, port
 from plantimager.timelapse.drivers.gantry.arm import Arm
 from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 BYTE_TIME = 10 / 115_200
 """Seconds that a byte takes: eight bits and two for the frame."""
-SLOW = 0.9 * board_talk.RECEIVE_TIMEOUT
+SLOW = 0.9 * gantry_board.RECEIVE_TIMEOUT
 """Seconds that a byte takes where the board is ``!slow``: there is always something new, and never a whole line."""
-REST = board_talk.RECEIVE_TIMEOUT / 2
+REST = gantry_board.RECEIVE_TIMEOUT / 2
 """Seconds between two parts of a ``!flood``."""
 
 _LINE = re.compile(rb"(\d{1,4})(?: (!slow |!flood |!unplug)?(.*))?", re.DOTALL)
@@ -144,7 +144,7 @@ class VirtualLine:
     def write(self, data: bytes) -> None:
         self._raise_if_unplugged()
         for byte in self._pass("to", data.decode("latin-1")):
-            if byte == board_talk.RESET.decode():
+            if byte == gantry_board.RESET.decode():
                 self._flood, self._slow = b"", False
             said = self.board.hear(byte)
             if said:
@@ -212,7 +212,7 @@ class VirtualDeadline:
 @contextlib.contextmanager
 def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
     """Return the driver's end of a line, on which ``said`` has come already."""
-    with patch.object(port, "Port", line.open), patch.object(board_talk, "Deadline", line.deadline):
+    with patch.object(port, "Port", line.open), patch.object(gantry_board, "Deadline", line.deadline):
         opened = SerialLine("/dev/ttyWILD", 115_200)
         line.say(said)
         yield opened
@@ -232,7 +232,7 @@ def wild_arm(
     settings = {number: float(SETTINGS[number]) for number in known}
     with (
         patch.object(port, "Port", line.open),
-        patch.object(board_talk, "Deadline", line.deadline),
+        patch.object(gantry_board, "Deadline", line.deadline),
         patch.object(move, "Deadline", line.deadline),
     ):
         made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=settings))

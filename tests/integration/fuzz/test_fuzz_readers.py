@@ -19,6 +19,7 @@ from grbl_stand_in import Board, StandIn
 from soaking import SOAK
 from wild_board import Sheet, VirtualLine, wild_line
 
+from plantimager.timelapse.drivers.gantry import board as gantry_board
 from plantimager.timelapse.drivers.gantry.arm import Arm
 from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
 from plantimager.timelapse.drivers.gantry.board import MAX_ASKS
@@ -71,16 +72,16 @@ def test_changed_inputs_are_read_or_refused(reader: Reader, tmp_path) -> None:
 )
 def test_board_that_never_stops_sending_takes_little_memory(said: bytes) -> None:
     """Its lines, with or without an end, are not kept while the driver waits for an answer."""
-    board = VirtualLine(Sheet.read(b"\n".join(b"%d !flood " % answer + said * 100 for answer in range(10))))
-    with wild_line(board) as line:
+    noisy = VirtualLine(Sheet.read(b"\n".join(b"%d !flood " % answer + said * 100 for answer in range(10))))
+    with wild_line(noisy) as line:
         tracemalloc.start()
         try:
             with pytest.raises(NoAnswer):
-                board.Board(line, MINUTE).command("G90")
+                gantry_board.Board(line, MINUTE).command("G90")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert MINUTE.total_seconds() <= board.now < 2 * MAX_ASKS * MINUTE.total_seconds()
+    assert MINUTE.total_seconds() <= noisy.now < 2 * MAX_ASKS * MINUTE.total_seconds()
     assert peak < MAX_LINE_MEMORY, "megabytes were kept"
 
 
