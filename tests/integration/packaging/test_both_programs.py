@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OURS, THEIRS = "plantimager-timelapse", "plantimager.controller"
 BUILD_BACKENDS = ("hatchling>=1.27", "setuptools>=75")
+TOOLS = ["pip", *filter(shutil.which, ["uv"])]
+"""What installs, uv where this machine has it."""
 LIMIT = 120
 """Seconds."""
 QUIETLY = ("--quiet", "--disable-pip-version-check", "--no-input")
@@ -183,11 +185,9 @@ def test_our_wheel_has_no_file_of_the_controllers_packages(wheels) -> None:
 
 
 @pytest.mark.parametrize("order", [(OURS, THEIRS), (THEIRS, OURS)], ids=" ".join)
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_both_programs_run_after_each_step_in_any_order(environment, wheels, tool, order) -> None:
     """Both are installed, installed again and uninstalled, first the one and then the other."""
-    if tool == "uv" and shutil.which("uv") is None:
-        pytest.skip("uv is not on this machine")
     wheel = {OURS: wheels["ours"], THEIRS: wheels["theirs"]}
     first, second = order
     installed: set[str] = set()

@@ -335,6 +335,15 @@ def test_text_is_laid_out_as_documented(storage):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("number", [1e16, 1e-7, 1.5e300, -0.0, 30.0, 0.1, 10**30, float("nan"), float("-inf")])
+def test_numbers_are_spelled_as_documented(path, number):
+    """A program that compares the text with that of Python's own ``json`` finds no difference."""
+    store = TimelapseStore(warmup_sec=number, extra={"é": [number, {}, [], {"b": None, "a": True}]})
+    store.save()
+    documented = json.dumps(store._as_serialisable_dict(), indent=2, sort_keys=True, ensure_ascii=False)
+    assert path.read_text(encoding="utf-8") == documented
+
+
 def test_saved_store_is_private_and_keeps_its_predecessor(storage):
     """It has mode 0600, its directory 0700; the generation before is the ``.bak``, and no other file is there."""
     store = TimelapseStore.from_timelapse(live())
@@ -514,7 +523,14 @@ def test_any_store_of_json_values_that_save_accepts_is_given_back(tmp_path_facto
     assert json.dumps(loaded.__dict__, sort_keys=True) == json.dumps(store.__dict__, sort_keys=True)
 
 
-@pytest.mark.parametrize("extra", [{"text": "x" * MAX_STORE_BYTES}, {"deep": json.loads("[" * 250 + "]" * 250)}])
+DEEP = json.loads("[" * 250 + "]" * 250)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"text": "x" * MAX_STORE_BYTES}, {"deep": DEEP}, {"a": float("nan"), "deep": DEEP}, {"a": 10**30, "z": (DEEP,)}],
+    ids=["large", "deep", "deep beside NaN", "deep in a tuple beside a huge integer"],
+)
 def test_store_that_could_not_be_read_again_is_refused(path, extra):
     """It is never written larger or deeper than it is read."""
     TimelapseStore(timelapse_id="before").save()

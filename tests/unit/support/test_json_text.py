@@ -53,6 +53,15 @@ def test_reading_alone_shows_whether_a_value_is_exact(value):
     assert read.exact or not is_exact(value) or has_long_numbers(value)
 
 
+@pytest.mark.parametrize("beside", [1, float("nan"), 10**30, "\ud800"])
+def test_value_that_holds_itself_is_refused_at_once(beside):
+    """It costs neither time nor memory, whatever is beside it and however often it holds itself."""
+    endless = [beside]
+    endless += [endless, (endless,), {"a": endless}]
+    with pytest.raises(ValueError, match="nested deeper"):
+        dumps(endless)
+
+
 @given(VALUES)
 def test_both_libraries_lay_text_out_alike(value):
     """The text equals that of the documented ``save`` byte for byte, except in the spelling of floats."""

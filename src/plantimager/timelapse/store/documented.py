@@ -211,7 +211,7 @@ class TimelapseStore:
             It is not on disk; the file that was there still is. Logged as well.
         """
         try:
-            content = seal(json_text.dumps(self._as_serialisable_dict(), default=None))
+            content = seal(json_text.dumps(self._as_serialisable_dict(), exact=False, default=None))
             if len(content) > MAX_STORE_BYTES:
                 raise ValueError(f"{len(content)} bytes, at most {MAX_STORE_BYTES} are read again")
             make_private_directory(self._full_path.parent)

@@ -37,7 +37,7 @@ _HUGE_INTEGER: Final = re.compile(rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _HUGE_DIGITS)
 """The beginning of such an integer. It doesn't match inside a hexadecimal digest."""
 _CHUNK_BYTES: Final = 2**16
 
-_CONTAINERS: Final = frozenset({dict, list})
+_CONTAINERS: Final = (dict, list, tuple)
 
 _INT_64: Final = range(-(2**63), 2**64)
 
@@ -108,14 +108,17 @@ def fits_orjson(value: Any) -> bool:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a value is nested deeper than that many levels. No recursion: a text nests without limit."""
-    level = [value] if type(value) in _CONTAINERS else []
+    """Return whether a value is nested deeper than that many levels. No recursion: a text nests without limit.
+
+    A container that several hold is looked at once a level, so one that holds itself costs no more.
+    """
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(levels):
         members = [item.values() if isinstance(item, dict) else item for item in level]
-        level = [item for items in members for item in items if type(item) in _CONTAINERS]
+        level = [*{id(item): item for items in members for item in items if isinstance(item, _CONTAINERS)}.values()]
         if not level:
             return False
-    return True
+    return bool(level)
 
 
 def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any] | None = datetime.isoformat) -> bytes:
@@ -134,6 +137,8 @@ def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any
     if is_exact(value) if exact is None else exact:
         with contextlib.suppress(orjson.JSONEncodeError):
             return orjson.dumps(value, option=OPTIONS)
+    if is_deeper(value, MAX_LEVELS):  # `is_exact` ends at the first value that orjson would not write
+        raise ValueError(_TOO_DEEP)
     try:
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=default)
         return text.encode()
