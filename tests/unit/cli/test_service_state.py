@@ -19,6 +19,7 @@ from plantimager.timelapse.cli.service_state import ServiceState, describe_absen
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Screen
+from plantimager.timelapse.cli.unit_failure import EXIT_NAMES
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE
 
 UNIT = "plant-imager-timelapsed"
@@ -201,7 +202,7 @@ def test_unreadable_configuration_is_said_as_the_journal_has_it(manager, monkeyp
         ({"Result": "start-limit-hit"}, "it ended so often in a short time that systemd starts it no more"),
         ({"Result": "exit-code", "ExecMainStatus": "200"}, "its working directory is missing or closed to it (200/CH"),
         ({"Result": "exit-code", "ExecMainStatus": "243"}, "a secret that a drop-in names (LoadCredential=) is miss"),
-        ({"Result": "exit-code", "ExecMainStatus": "228"}, "systemd can not prepare what its unit or a drop-in asks"),
+        ({"Result": "exit-code", "ExecMainStatus": "228"}, "systemd can't prepare what its unit or a drop-in asks"),
         ({"Result": "something new"}, "it failed (something new)"),
     ],
 )
@@ -211,6 +212,14 @@ def test_every_failure_of_the_unit_has_words(manager, properties, why):
     state = manager.state()
     assert state.word.startswith("failed")
     assert state.why.startswith(why)
+
+
+def test_names_of_exit_statuses_are_those_of_systemd():
+    """As its own tool lists them; a later systemd may have more."""
+    listed = subprocess.run(["systemd-analyze", "exit-status"], capture_output=True, text=True, check=True).stdout
+    theirs = {int(status): name for name, status, _ in map(str.split, listed.splitlines()[1:]) if int(status) >= 200}
+    ours = EXIT_NAMES | {status: name for status, name in theirs.items() if status > max(EXIT_NAMES)}
+    assert theirs.items() <= ours.items()
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,10 @@ def _names_of_units(session: Session) -> Iterator[str | None]:
     """Yield the rigs whose units systemd has loaded: they run, have failed, or are started at boot."""
     if session.scope is Scope.OWN:
         return
-    manager = ["--user"] if session.scope is Scope.USER else []
     options = ["--all", "--plain", "--no-legend", "--full", "--type=service"]
-    for line in ask(session.environment, ["systemctl", *manager, "list-units", *options, f"{UNIT}*"]).splitlines():
+    for line in ask(
+        session.environment, ["systemctl", *session.manager, "list-units", *options, f"{UNIT}*"]
+    ).splitlines():
         unit, load, *_ = [*line.split(), "", ""]
         if load != "not-found" and (found := _UNIT.fullmatch(unit)):
             yield found[1]

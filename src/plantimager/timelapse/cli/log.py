@@ -65,8 +65,7 @@ def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
             f"{session.store}: a daemon on this store logs to where it was started",
             hint="for a service's journal say whose: timelapsectl --system log, or timelapsectl --user log",
         )
-    manager = ["--user"] if session.scope is Scope.USER else []
-    return ["journalctl", *manager, f"--unit={session.unit}", *arguments]
+    return ["journalctl", *session.manager, f"--unit={session.unit}", *arguments]
 
 
 def describe_volatile_journal(root: Path = ROOT) -> str | None:

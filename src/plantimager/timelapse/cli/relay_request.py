@@ -19,7 +19,6 @@ from plantimager.timelapse.channel.relay_status import (
 )
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import identity, trusted_users
-from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.settings.places import RELAY
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import one_line
@@ -96,8 +95,4 @@ def look_at_relay(session: Session) -> RelayLook:
 
 def start_hint(session: Session) -> str:
     """Return the command that starts the relay."""
-    rig = session.places.rig
-    if session.scope is Scope.OWN:
-        return f"XDG_DATA_HOME={session.store.parent.parent} timelapse-relay{f' --rig {rig}' if rig else ''}"
-    user = "--user " * (session.scope is Scope.USER)
-    return f"systemctl {user}start {RELAY}{f'@{rig}' if rig else ''}"
+    return session.hint_for("timelapse-relay", RELAY)

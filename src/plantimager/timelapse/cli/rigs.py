@@ -25,7 +25,7 @@ from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.cli.status_view import OUTCOMES
-from plantimager.timelapse.cli.terminal import Style, pad, text_width, truncate
+from plantimager.timelapse.cli.terminal import Style, align, truncate
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.support.errors import TimelapsedError
@@ -183,12 +183,9 @@ def _trouble(report: RigReport) -> str:
 def _table(reports: Sequence[RigReport], session: Session) -> list[str]:
     """Return the head and a line for each rig; on a terminal the troubles are cut to its width."""
     rows = [HEAD, *((r.name, _timelapse_id(r), _state(r), _last(r), _relay(r), _trouble(r)) for r in reports)]
-    widths = [max(text_width(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
-    screen, lines = session.screen, []
-    for row in rows:
-        cells = [pad(cell, width) for cell, width in zip(row, widths, strict=False)]
-        lines.append(truncate("  ".join((*cells, row[-1])).rstrip(), screen.columns))
-    return [screen.paint(lines[0], Style.DIM), *lines[1:]]
+    screen = session.screen
+    head, *lines = (truncate("  ".join(cells).rstrip(), screen.columns) for cells in align(rows))
+    return [screen.paint(head, Style.DIM), *lines]
 
 
 def _relay(report: RigReport) -> str:

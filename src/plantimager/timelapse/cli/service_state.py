@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
-from plantimager.timelapse.cli.unit_facts import find_failed_need, manager_option, read_last_words, show_unit
+from plantimager.timelapse.cli.unit_facts import find_failed_need, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -97,8 +97,10 @@ def _read_state(session: Session) -> ServiceState:
         case "loaded", "failed" | "activating":
             return _describe_failure(session, unit, start)
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
-    verify = f"systemd-analyze {manager_option(session)}verify {session.unit}.service says what is wrong with it"
-    reload = _privileged(session, f"systemctl {manager_option(session)}daemon-reload")
+    verify = (
+        f"systemd-analyze {' '.join((*session.manager, 'verify'))} {session.unit}.service says what is wrong with it"
+    )
+    reload = _privileged(session, f"{session.systemctl} daemon-reload")
     return ServiceState("broken", why, f"{verify}; correct that, then {reload} and {start}")
 
 
@@ -117,16 +119,16 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
+    if needed := find_failed_need(session, unit):
+        see = f"{session.systemctl} status {needed} says why; correct that, then {start}"
+        return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
     if unit["Result"] == "exec-condition":
         why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
-        return ServiceState("not started", why, f"systemctl {manager_option(session)}cat {session.unit} shows it")
+        return ServiceState("not started", why, f"{session.systemctl} cat {session.unit} shows it")
     if unit["ConditionResult"] == "no" and _number(unit["ConditionTimestampMonotonic"]):
         what = "a condition of its unit or of a drop-in isn't met"
-        see = f"systemctl {manager_option(session)}status {session.unit} names it; correct that, then {start}"
+        see = f"{session.systemctl} status {session.unit} names it; correct that, then {start}"
         return ServiceState("not started", f"systemd did not start the service: {what}", see)
-    if needed := find_failed_need(session, unit):
-        see = f"systemctl {manager_option(session)}status {needed} says why; correct that, then {start}"
-        return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
     if (fault := find_configuration_fault(session)) is not None:
         return ServiceState(word, f"{why}, and can't start: {fault}", _after_correction(start))
     if unit["UnitFileState"] == "disabled":
@@ -146,7 +148,7 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
     elif own:
         why = own
         again = f"install it again: {_install(session)}" if status in unit_failure.REINSTALLED else "correct that"
-        remedy = f"{again}, then {start}; systemctl {manager_option(session)}status {session.unit} says more"
+        remedy = f"{again}, then {start}; {session.systemctl} status {session.unit} says more"
     else:
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
         why = unit_failure.RESULTS.get(result, usual).format(status=status)
@@ -156,7 +158,7 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
             why += f"{_describe_restarts(restarts)} and gave up" if restarts else ""
             remedy = f"{start.replace(' start ', ' reset-failed ')}, then {remedy}"
         elif result == "resources":
-            remedy = f"systemctl {manager_option(session)}status {session.unit} says which; correct that, then {start}"
+            remedy = f"{session.systemctl} status {session.unit} says which; correct that, then {start}"
     if unit["ActiveState"] == "activating":
         return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"

@@ -20,7 +20,7 @@ from plantimager.timelapse.support.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
@@ -68,14 +68,24 @@ class Session:
     @property
     def start_hint(self) -> str:
         """The command that starts the daemon."""
-        match self.scope:
-            case Scope.SYSTEM:
-                return f"systemctl start {self.unit}"
-            case Scope.USER:
-                return f"systemctl --user start {self.unit}"
-            case Scope.OWN:
-                rig = f" --rig {self.places.rig}" if self.places.rig is not None else ""
-                return f"XDG_DATA_HOME={self.store.parent.parent} timelapsed{rig}"
+        return self.hint_for("timelapsed", UNIT)
+
+    def hint_for(self, program: str, unit: str) -> str:
+        """Return the command that starts a service of the rig, or its program where it is none."""
+        rig = self.places.rig
+        if self.scope is Scope.OWN:
+            return f"XDG_DATA_HOME={self.store.parent.parent} {program}{f' --rig {rig}' if rig is not None else ''}"
+        return f"{self.systemctl} start {unit}{f'@{rig}' if rig is not None else ''}"
+
+    @property
+    def manager(self) -> Sequence[str]:
+        """The option of systemd's programs for the manager of the service."""
+        return ("--user",) if self.scope is Scope.USER else ()
+
+    @property
+    def systemctl(self) -> str:
+        """The command that asks that manager."""
+        return " ".join(("systemctl", *self.manager))
 
 
 def open_session(options: argparse.Namespace) -> Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.terminal import Style, fit, flow, pad, text_width, truncate
+from plantimager.timelapse.cli.terminal import Style, align, fit, flow, pad, text_width, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
@@ -135,12 +135,12 @@ def _next_slot(snapshot: StatusSnapshot, timelapse: TimeLapse) -> str:
 
 def _table(shown: Sequence[SlotFacts], snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     rows = [TABLE_HEAD, *(_row(facts, snapshot) for facts in shown)]
-    widths = [max(text_width(row[column]) for row in rows) for column in range(len(TABLE_HEAD) - 1)]
-    columns = [*range(len(widths))]
+    aligned = align(rows, NUMBERS)
+    columns = [*range(len(TABLE_HEAD) - 1)]
     for expendable in EXPENDABLE:
-        if sum(widths[n] + 2 for n in columns) - 2 > (screen.columns or screen.width):
+        if sum(text_width(aligned[0][n]) + 2 for n in columns) - 2 > (screen.columns or screen.width):
             columns.remove(expendable)
-    head, *cells = ([pad(row[n], widths[n], right=n in NUMBERS) for n in columns] for row in rows)
+    head, *cells = ([row[n] for n in columns] for row in aligned)
     lines = [screen.paint("  ".join(head).rstrip(), Style.DIM)]
     for (*start, outcome), row, facts in zip(cells, rows[1:], shown, strict=True):
         used = sum(text_width(cell) + 2 for cell in (*start, outcome))

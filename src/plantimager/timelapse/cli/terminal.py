@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from types import ModuleType
 
 DEFAULT_COLUMNS: Final = 80
@@ -136,6 +136,12 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     """Return ``text`` with blanks up to ``columns``: behind it, or before it, as ``right`` aligns numbers."""
     blanks = " " * (columns - text_width(text))
     return blanks + text if right else text + blanks
+
+
+def align(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[list[str]]:
+    """Return the cells of all rows at the widths of their columns, except the last; ``right`` are those of numbers."""
+    widths = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+    return [[*(pad(row[n], width, right=n in right) for n, width in enumerate(widths[:-1])), row[-1]] for row in rows]
 
 
 def flow(parts: Iterable[str], columns: int, gap: str = "   ") -> list[str]:

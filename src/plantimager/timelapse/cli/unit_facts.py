@@ -7,7 +7,6 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "al
 def show_unit(session: Session) -> Mapping[str, str] | None:
     """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
     names = f"--property={','.join(PROPERTIES)}"
-    answer = ask(
-        session.environment, ["systemctl", *manager_option(session).split(), "show", names, f"{session.unit}.service"]
-    )
+    answer = ask(session.environment, ["systemctl", *session.manager, "show", names, f"{session.unit}.service"])
     unit = dict(line.partition("=")[::2] for line in answer.splitlines())
     return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
 
@@ -53,7 +50,7 @@ def find_failed_need(session: Session, unit: Mapping[str, str]) -> str:
     needs = f"{unit['Requires']} {unit['BindsTo']} {unit['Requisite']}".split()
     if not needs:
         return ""
-    command = ["systemctl", *manager_option(session).split(), "show", "--property=Id,ActiveState", "--", *needs]
+    command = ["systemctl", *session.manager, "show", "--property=Id,ActiveState", "--", *needs]
     for shown in ask(session.environment, command).split("\n\n"):
         need = dict(line.partition("=")[::2] for line in shown.splitlines())
         if need.get("ActiveState") == "failed":
@@ -72,8 +69,3 @@ def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.decode(errors="replace")
-
-
-def manager_option(session: Session) -> str:
-    """Return the option of systemd's programs for the manager of the service."""
-    return "--user " if session.scope is Scope.USER else ""
