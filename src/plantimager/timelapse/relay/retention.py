@@ -62,8 +62,6 @@ class RetentionSink(WorksOnLatest):
         deliveries: Mapping[str, Delivery],
     ) -> None:
         """``deliveries`` are this thread's own, by the names of their targets; none without rules."""
-        self._has_rules = rules != RetentionRules()
-        self.name = NAME if self._has_rules else ""
         self._rules, self._owner, self._host = rules, owner, host
         self._ledgers, self._removed = ledgers, Ledger(removed)
         self._copies = OtherCopies(deliveries, host, self._is_scanning)
@@ -76,6 +74,11 @@ class RetentionSink(WorksOnLatest):
         self._is_tidy = False
         """Whether no dataset waits half deleted."""
         self._latest = LatestView(host.stop)
+
+    @property
+    def name(self) -> str:
+        """That of the sink; empty without rules."""
+        return NAME if self._rules != RetentionRules() else ""
 
     @property
     def status(self) -> SinkStatus | None:
@@ -114,7 +117,7 @@ class RetentionSink(WorksOnLatest):
             if ledger.refresh(mend=ledger is self._removed) and ledger is self._removed and ledger.damaged_lines:
                 log_relay(RelayAction.LEDGER_DAMAGED, f"{ledger.path}: some lines can't be read, and are removed")
             ledger.move(taken.database)
-        scans = taken.scans if self._has_rules else ()
+        scans = taken.scans if self.name else ()
         kept, gone, trouble = [*self._barred(scans)], list[LedgerEntry](), ""
         try:
             if not self._is_tidy:

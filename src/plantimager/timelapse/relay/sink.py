@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """One output of the relay. `run` is its thread; the rest is for any other, and returns at once."""
 
-    name: str
-    """In the journal, in the status, and in the name of its ledger; empty for one that nobody asked for."""
+    @property
+    def name(self) -> str:
+        """In the journal, in the status, and in the name of its ledger; empty for one that nobody asked for."""
 
     @property
     def status(self) -> TargetStatus | SinkStatus | None:
