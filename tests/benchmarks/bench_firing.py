@@ -10,7 +10,8 @@ was planned and the first thing that it does, wherever its scheduler calls it: t
 that the daemon does beside the job comes after it), APScheduler's BackgroundScheduler in a pool of threads or, with an
 executor that calls in place, on the thread that waits, too.
 
-Then timelapsed fires in turns with and without a relay beside it that delivers with rclone, at its unit's priority.
+Then timelapsed fires in turns without a relay and beside one, at its unit's priority: one that delivers with rclone, at
+full speed or throttled, one that hangs in that, and one that was killed just now.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import ctypes
 import os
 import random
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -55,6 +57,7 @@ TURNS = 5
 """How often the relay is stopped and started."""
 N_DATASETS = 24
 """More than are delivered in one turn."""
+SLOWLY = 'max_rate = "0.1 MB"'
 AS_ITS_UNIT = ("nice", "-n", "10", "ionice", "-c", "3")
 
 
@@ -121,7 +124,8 @@ def firing(arm: Arm) -> Fire:
 
 
 BARE, OURS, THEIRS = "clock_nanosleep", "timelapsed", "BackgroundScheduler"
-ALONE, BESIDE = "without a relay", "beside a relay that delivers"
+ALONE, KILLED = "without a relay", "beside a relay that was killed"
+BESIDE, THROTTLED, HUNG = (f"beside a relay that {what}" for what in ("delivers", "is throttled", "hangs"))
 CONTENDERS = {
     BARE: bare_timer,
     OURS: timelapsed,
@@ -144,23 +148,33 @@ def fire_in_turns(samples: int) -> dict[str, list[float]]:
 
 
 def fire_beside_relay(samples: int) -> dict[str, list[float]]:
-    """Return how late timelapsed fires without a relay, and beside one that delivers, in µs, sorted."""
+    """Return how late timelapsed fires without a relay, and beside one in each of its states, in µs, sorted."""
     dice = random.Random(20260622)
-    late: dict[str, list[float]] = {ALONE: [], BESIDE: []}
+    late: dict[str, list[float]] = {name: [] for name in (ALONE, BESIDE, THROTTLED, HUNG, KILLED)}
+
+    def measure(name: str) -> None:
+        late[name] += (fire(planned(dice.randint(*GAPS_US))) for _ in range(samples // TURNS))
+
     with tempfile.TemporaryDirectory() as name, timelapsed() as fire:
         directory, remote = Path(name), Path(name, "remote")
         rig = RcloneRig(directory / "rig", f"[lab]\ntype = alias\nremote = {remote}\n")
         rig.take_long(N_DATASETS, width=640)
         for _ in range(TURNS):
             time.sleep(SETTLING)
-            late[ALONE] += (fire(planned(dice.randint(*GAPS_US))) for _ in range(samples // TURNS))
-            rig.ledger_file.unlink(missing_ok=True)
-            shutil.rmtree(remote, ignore_errors=True)
-            with DaemonProcess(rig.place, by=AS_ITS_UNIT, program=STRICT_RELAY) as relay:
-                relay.wait_for("delivered: tl_0")
-                late[BESIDE] += (fire(planned(dice.randint(*GAPS_US))) for _ in range(samples // TURNS))
-                if rig.has(N_DATASETS - 1):
-                    raise SystemExit("the relay had nothing more to deliver; fewer --samples, please")
+            measure(ALONE)
+            for state, settings in ((THROTTLED, [SLOWLY]), (BESIDE, [])):
+                rig.configure(*settings)
+                rig.ledger_file.unlink(missing_ok=True)
+                shutil.rmtree(remote, ignore_errors=True)
+                with DaemonProcess(rig.place, by=AS_ITS_UNIT, program=STRICT_RELAY) as relay:
+                    relay.wait_for("delivered: tl_0")
+                    measure(state)
+                    if rig.has(N_DATASETS - 1):
+                        raise SystemExit("the relay had nothing more to deliver; fewer --samples, please")
+                    if state is BESIDE:
+                        relay.process.send_signal(signal.SIGSTOP)
+                        measure(HUNG)
+            measure(KILLED)
             wait_until(lambda: not descendants_of({os.getpid()}, list_processes()), within=60, what="the end of rclone")
     return {name: sorted(found) for name, found in late.items()}
 
@@ -226,9 +240,10 @@ def main() -> None:
     print(f"  {THEIRS} takes {ratios['theirs by ours']:.2f} times as long as {OURS} (p50)")
     beside = fire_beside_relay(options.samples) if RCLONE is not None else {}
     for percent in (50, 99) if beside else ():
-        ratio = percentile(beside[BESIDE], percent) / percentile(beside[ALONE], percent)
-        ratios[f"p{percent} beside a relay by alone"] = ratio
-        print(f"  {OURS} {BESIDE}: p{percent} is {ratio:.2f} times that {ALONE}")
+        for state in (BESIDE, THROTTLED, HUNG, KILLED):
+            ratio = percentile(beside[state], percent) / percentile(beside[ALONE], percent)
+            ratios[f"p{percent} {state} by alone"] = ratio
+            print(f"  {OURS} {state}: p{percent} is {ratio:.2f} times that {ALONE}")
     waking = idle(options.idle) if options.idle > 0 else {}
     if waking:
         print("wake-ups a minute with nothing to do")

@@ -125,7 +125,7 @@ class RcloneRig(RelayRig):
         """Write the configuration; ``settings`` are further keys of the target."""
         own = ['remote = "lab:plants"', f'rclone_config = "{self.secret}"']
         if not any(setting.startswith("timeout") for setting in settings):
-            own.append('timeout = "5s"')
+            own.append('timeout = "30s"')  # on a busy machine each one that is over makes the relay wait longer
         self.place.configure("\n".join(["[relay.deliver.lab]", *own, *settings]))
 
     def sealed(self) -> dict[str, bytes]:

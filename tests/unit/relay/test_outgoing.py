@@ -170,3 +170,10 @@ def test_metadata_that_are_no_object_are_refused(dataset):
     change_receipt(dataset, files=None)
     with pytest.raises(DatasetRefused, match=r"camera-00000\.json can't be read: not an object"):
         prepare_dataset(dataset, FIRST)
+
+
+@pytest.mark.parametrize("name", ["tl 0", "tl%300", "tl/0", "..", "tl?x", "Ähre_0", ""])
+def test_a_scan_whose_name_plantdb_does_not_take_is_refused(dataset, name):
+    """In an address of the server it would mean another one, or none."""
+    with pytest.raises(DatasetRefused, match="PlantDB takes names of letters"):
+        prepare_dataset(dataset, replace(FIRST, scan_id=name))

@@ -4,13 +4,22 @@ import hashlib
 import os
 import threading
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from math import inf
 
 import pytest
 from msgspec import Struct
 
+from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.relay.outgoing import OutgoingFile
 from plantimager.timelapse.relay.pacing import LOOK, PIECE, Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
+from plantimager.timelapse.relay.sink import LatestView, SinkHost, WorksOnLatest
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.relay.taken_scans import TakenScans
+from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 
 class FakeClock:
@@ -156,3 +165,31 @@ def test_a_stop_cuts_any_file_off(host, picture):
     with pytest.raises(Interrupted):
         file.read()
     file.close()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds_ahead", "waits"), [(60, 5, 5.0), (60, -5, inf), (0.5, 5, inf)], ids=["near", "late", "close"]
+)
+def test_the_next_slot_is_that_of_a_daemon_that_runs(minutes, seconds_ahead, waits):
+    """One that is late may begin at any moment, and of close slots none is worth a wait."""
+    now = datetime(2026, 6, 22, 8, tzinfo=UTC)
+    times = tuple(now + timedelta(seconds=seconds_ahead, minutes=minutes * n) for n in (-1, 0))
+    mode, state = TimeLapseMode.INTERVAL, TimeLapseState.SCHEDULED
+    timelapse = TimeLapse(id="tl", mode=mode, state=state, schedule_times=times, next_idx=1)
+    sink = WorksOnLatest()
+    sink._latest = LatestView(threading.Event())
+    sink._host = SinkHost(lambda _: None, VirtualNow(now), threading.Event(), lambda: None)
+    for daemon, expected in ((DaemonFacts(1), waits), (None, inf)):
+        sink.update(StoreView(TakenScans(), StoredTimelapse(timelapse, Logbook()), daemon=daemon))
+        assert sink._next_slot_in() == expected
+
+
+class VirtualNow(FakeClock):
+    """A clock at one moment."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.wall = at
+
+    def now(self):
+        return self.wall

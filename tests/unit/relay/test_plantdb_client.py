@@ -1,6 +1,7 @@
 """What is foreign in a request, the URL and the token, makes the server unreachable, and is no mistake of ours."""
 
 import contextlib
+import hashlib
 import http.server
 import json
 import socket
@@ -9,9 +10,12 @@ import threading
 import pytest
 
 from plantimager.timelapse.relay.delivery import ServerFailed
+from plantimager.timelapse.relay.outgoing import OutgoingFile
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.plantdb_answers import MAX_ANSWER
 from plantimager.timelapse.relay.plantdb_client import Account, PlantDbClient, Unreachable
+from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 
 PASSWORD = "hunter2-secret"
@@ -175,6 +179,36 @@ def test_an_answer_without_an_end_is_not_kept_in_memory():
         pytest.raises(Unreachable, match="without an end"),
     ):
         client_of(server.url).files_there("tl_0")
+
+
+def test_a_picture_without_an_end_is_another_picture(tmp_path):
+    """It is read no further than it takes to see that."""
+    picture = tmp_path / "a.jpg"
+    picture.write_bytes(b"ours")
+    file = OutgoingFile("a", picture, "jpg", 4, hashlib.sha256(b"ours").hexdigest(), {})
+    with Answering(200, {"Transfer-Encoding": "chunked"}, b"4\r\nours\r\n" * 10**6) as server:
+        client = client_of(server.url)
+        assert client.has_same("tl_0", file, by_length=False) is False
+        client.close()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_no_part_of_a_proxy_s_password_is_repeated(monkeypatch, variable):
+    """A fault in its address comes with words of the library that have one."""
+    monkeypatch.setenv(variable, "http://rig:s3cret/word@proxy.example.org:3128")
+    with pytest.raises(Unreachable) as told:
+        client_of("http://db.example.org").call("GET", "/scans")
+    assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["http://rig:s3cret@h", "http://rig:s3cret/word@h", "http://s3cret@h:x"])
+def test_no_password_in_the_store_s_url_is_repeated(url):
+    """The community's controller may have left one there."""
+    delivery = PlantDbDelivery(DeliverTarget(), "")
+    pace = TargetPace(SystemClock(), threading.Event())
+    with pytest.raises(Unreachable, match="has a user or a password in it") as told:
+        delivery._client_to({"db_url": url, "api_token": "t"}, pace)
+    assert "s3cret" not in str(told.value)
 
 
 def test_a_fault_of_tls_is_said_in_words():

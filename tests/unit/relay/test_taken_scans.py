@@ -1,12 +1,14 @@
 """What was taken is what the store and the archive say together, and what they said last where they can't be read."""
 
 import json
+import os
 
 import pytest
 from relay_rig import RelayRig
 
+from plantimager.timelapse.channel.live import live_path
 from plantimager.timelapse.channel.lock import InstanceLock
-from plantimager.timelapse.relay.store_view import StoreViewReader
+from plantimager.timelapse.relay.store_view import StoreViewReader, scan_runs
 from stores import HOURS, scan, store_of
 
 
@@ -79,6 +81,25 @@ def test_a_scan_runs_only_where_a_daemon_runs(rig, reader):
     lock = InstanceLock(rig.place.store)
     lock.acquire()
     assert reader.read().taken.is_scanning
+    lock.release()
+
+
+@pytest.mark.parametrize("place", ["beside the store", "in memory"])
+def test_a_scan_that_the_store_does_not_know_is_seen_by_the_daemon_s_own_word(rig, place):
+    """It goes on scanning while its disk takes no write; the word of a daemon that was killed says nothing."""
+    rig.write_store(store_of(scan("tl_0")))
+    control = rig.places.control
+    control.parent.mkdir(parents=True, exist_ok=True)
+    live = live_path(rig.place.store) if place == "beside the store" else control.with_name("live")
+    live.write_text(json.dumps({"pid": os.getpid(), "rig": "scanning"}))
+    assert not scan_runs(rig.places)
+    lock = InstanceLock(rig.place.store)
+    lock.take()
+    assert scan_runs(rig.places)
+    live.write_text(json.dumps({"pid": os.getpid(), "rig": "on"}))
+    assert not scan_runs(rig.places)
+    live.write_text(json.dumps({"pid": 1, "rig": "scanning"}))
+    assert not scan_runs(rig.places)
     lock.release()
 
 

@@ -39,6 +39,8 @@ EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A file id; PlantDB refuses others, and answers a dot with an error of its own."""
+_SCAN_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]+")
+"""A scan's; PlantDB refuses others, and in its addresses some would mean another scan."""
 _SCAN: Final = "metadata/metadata.json"
 _FILESET: Final = f"metadata/{FILESET}.json"
 
@@ -84,6 +86,8 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     OSError
         It can't be read.
     """
+    if not _SCAN_ID.fullmatch(scan.scan_id):
+        raise DatasetRefused("PlantDB takes names of letters, digits, _, . and - only")
     sealed = read_sealed(directory, scan)
     receipt, digests = sealed.receipt, sealed.files
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]

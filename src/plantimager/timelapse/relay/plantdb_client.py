@@ -90,8 +90,8 @@ class PlantDbClient:
         self._was_in = False
         try:
             self._http = HttpExchanges(timeout, pace.rate, base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX)
-        except httpx.InvalidURL as problem:
-            raise Unreachable(f"the url, or a proxy's in the environment, is none: {problem}") from None
+        except httpx.InvalidURL:  # its words repeat what may be a part of a proxy's password
+            raise Unreachable("the url, or a proxy's in the environment, is none") from None
         except (ValueError, ImportError, OSError) as problem:
             raise Unreachable(f"the environment's proxy or SSL_CERT_FILE can't be used: {problem}") from None
         self._too_early = Retrying(

@@ -87,6 +87,8 @@ class PlantDbDelivery:
         url, user = self._target.url or database.get("db_url", ""), self._target.user
         if not url:
             raise Unreachable("neither [relay.deliver] nor the store names a url")
+        if "@" in url:  # the fault of the library would repeat a part of it
+            raise Unreachable("the db_url in the store has a user or a password in it; write [relay.deliver] url =")
         account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
         if not user and not account.token:
             raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")

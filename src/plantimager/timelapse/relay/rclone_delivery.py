@@ -73,7 +73,7 @@ class RcloneDelivery:
         copy = self._find_copy(directory, scan.scan_id, pace)
         there = copy.compare([*files, RECEIPT])
         cut_off = copy.cut_off(there, was_begun=was_begun)
-        lacking = [name for name, verdict in there.items() if verdict != SAME]
+        lacking = {name for name, verdict in there.items() if verdict != SAME}
         if lacking:
             begin()
             for part in (files, [RECEIPT]):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.relay_status import SinkStatus, TargetStatus
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.support.clock import Clock
+
+
+CLOSE: Final = timedelta(minutes=1)
+"""From slot to slot."""
 
 
 class Sink(Protocol):
@@ -96,11 +101,18 @@ class WorksOnLatest:
         return (view is not None and view.taken.is_scanning) or self._host.scan_runs()
 
     def _next_slot_in(self) -> float:
-        """Return the seconds until the next slot of a running daemon; infinite where none is to come. Any thread."""
+        """Return the seconds until the next slot of a running daemon; infinite where none is to come. Any thread.
+
+        Infinite as well where slots are so close that no time is better than another.
+        """
         view = self._latest.now
-        if view is None or view.daemon is None or view.timelapse is None or view.timelapse.next_at is None:
+        timelapse = view.timelapse if view is not None and view.daemon is not None else None
+        if timelapse is None or timelapse.next_at is None:
             return inf
-        seconds = (view.timelapse.next_at - self._host.clock.now()).total_seconds()
+        earlier = timelapse.schedule_times[: timelapse.next_idx][-1:]
+        if earlier and timelapse.next_at - earlier[0] < CLOSE:
+            return inf
+        seconds = (timelapse.next_at - self._host.clock.now()).total_seconds()
         return seconds if seconds > 0 else inf
 
 
