@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from daemon_process import PATIENCE
 from hostile_host import COMMANDS, SECRET, SERVICE, STRANGER, HostileHost
 from relay_rig import take_dataset
 from tree import STORES

@@ -280,8 +280,8 @@ def test_slot_that_was_due_in_a_long_scan_says_which_slot_was_still_being_taken(
 def test_record_says_when_the_scan_was_called_and_the_call_knows_the_end_of_grace(rig, monkeypatch):
     """It is judged before the save, and the directory of datasets is made after it. A retry isn't bound by grace."""
 
-    def delayed(call, request, *rest):
-        return CallOutcome(call, request, *rest, delay=NONE if request is None else 2 * SECOND)
+    def delayed(call, request, *rest, **more):
+        return CallOutcome(call, request, *rest, **more, delay=NONE if request is None else 2 * SECOND)
 
     monkeypatch.setattr("simulation.CallOutcome", delayed)
     world, bound = rig(), []
@@ -300,8 +300,8 @@ def test_record_says_when_the_scan_was_called_and_the_call_knows_the_end_of_grac
 def test_running_record_on_disk_soon_has_the_true_start_of_a_scan_that_a_slow_disk_delayed(rig, monkeypatch):
     """A kill leaves it as it is then; the correction isn't made twice where the scan comes to its end."""
 
-    def delayed(call, request, *rest):
-        return CallOutcome(call, request, *rest, delay=NONE if request is None else 4 * SECOND)
+    def delayed(call, request, *rest, **more):
+        return CallOutcome(call, request, *rest, **more, delay=NONE if request is None else 4 * SECOND)
 
     monkeypatch.setattr("simulation.CallOutcome", delayed)
     world = rig()

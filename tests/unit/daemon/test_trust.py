@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import FROM_RTC, START, SYNCHRONISED, UNSYNCHRONISED
 
-from plantimager.timelapse.daemon.trust import Trust, judge_clock
+from plantimager.timelapse.daemon.start import Trust, judge_clock
 from plantimager.timelapse.settings.config import ClockPolicy
 
 NOW = START

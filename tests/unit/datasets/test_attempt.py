@@ -235,8 +235,9 @@ def test_attempt_fails_where_the_disk_refuses_a_later_write(request_):
         lose_everything()
 
 
-def test_attempt_whose_pictures_could_not_be_synced_is_never_whole(request_, tmp_path, monkeypatch):
-    """The kernel reports a failed write once; a second fsync would succeed."""
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_attempt_whose_pictures_could_not_be_synced_is_never_whole(request_, tmp_path, monkeypatch, is_removed):
+    """The kernel reports a failed write once; a second fsync would succeed. A file server may take no order at all."""
     fsync = os.fsync
 
     def fsync_all_but_pictures(descriptor):
@@ -244,8 +245,13 @@ def test_attempt_whose_pictures_could_not_be_synced_is_never_whole(request_, tmp
             raise OSError(errno.EIO, "Input/output error")
         fsync(descriptor)
 
+    def refuse(path, **_):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", fsync_all_but_pictures)
+        if not is_removed:
+            disk.setattr(type(tmp_path), "unlink", refuse)
         with pytest.raises(ScanFailed, match="Input/output error"):
             take(request_, "0.jpg")
     assert find_finished(request_) is None

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plantimager.timelapse.daemon.loop import Watchdog
 from plantimager.timelapse.daemon.phases import DaemonPhase, Lifecycle, PhaseEvent
-from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.domain.wording import STATUS_LENGTH
 from plantimager.timelapse.systemd.notifier import Notifier, status_text, watchdog_interval
 

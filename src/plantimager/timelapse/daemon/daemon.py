@@ -28,29 +28,26 @@ from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.judgement import ServiceJudgement
-from plantimager.timelapse.daemon.loop import Loop
+from plantimager.timelapse.daemon.live_status import StatusAnswer, StatusPublisher
+from plantimager.timelapse.daemon.loop import Loop, Watchdog
 from plantimager.timelapse.daemon.manual_hold import ManualHold
-from plantimager.timelapse.daemon.manual_intake import ManualIntake
 from plantimager.timelapse.daemon.phases import Lifecycle
+from plantimager.timelapse.daemon.planner import RigPower
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
-from plantimager.timelapse.daemon.request_handler import RequestHandler, read_start
+from plantimager.timelapse.daemon.request_handler import ManualIntake, RequestHandler, read_start
 from plantimager.timelapse.daemon.request_queue import RequestQueue
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
-from plantimager.timelapse.daemon.rig_power import RigPower
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
-from plantimager.timelapse.daemon.status_answer import StatusAnswer
-from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.daemon.stored_files import StoredFiles
 from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
-from plantimager.timelapse.daemon.watchdog import Watchdog
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
 from plantimager.timelapse.support.durable import make_private_directory, sweep_directory, sweep_temporaries

@@ -6,19 +6,44 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
+from plantimager.timelapse.systemd.journal_lines import flush_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+    from plantimager.timelapse.daemon.live_status import StatusPublisher
     from plantimager.timelapse.daemon.phases import Lifecycle
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.reload import Reload
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.daemon.slot_runner import SlotRunner
     from plantimager.timelapse.daemon.start import Start
-    from plantimager.timelapse.daemon.status_publisher import StatusPublisher
     from plantimager.timelapse.daemon.stop import Stop
     from plantimager.timelapse.support.clock import Wake
+    from plantimager.timelapse.systemd.notifier import Notifier
+
+
+class Watchdog:
+    """Feeds systemd's watchdog while the loop keeps the schedule, and has it replace a process whose driver hangs."""
+
+    def __init__(self, notifier: Notifier, lifecycle: Lifecycle) -> None:
+        self._notifier, self._lifecycle = notifier, lifecycle
+
+    def watch(self) -> float | None:
+        """Feed the watchdog, or have it act; return in how many seconds to call this again. Loop thread."""
+        interval, phase = self._notifier.watchdog_interval, self._lifecycle.phase
+        if phase is DaemonPhase.ABANDONED:
+            if interval is None:  # then the process ends by itself
+                self._lifecycle.advance(PhaseEvent.STOP_REQUESTED)
+            else:
+                flush_lines()  # systemd ends the process at once
+                self._notifier.trigger_watchdog()
+        elif interval is not None and (phase.keeps_schedule or phase.is_stopping):
+            self._notifier.feed_watchdog()
+            return interval.total_seconds() / 2
+        return None
 
 
 class Watched(Protocol):

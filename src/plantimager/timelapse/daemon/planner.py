@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.power import RigWait, rig_wait_after
+from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_stand_by
 from plantimager.timelapse.domain.states import Reason
-from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.domain.wording import describe_next_slot, format_local_time
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.clock import MIN_STEP
 
@@ -19,10 +19,44 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
-    from plantimager.timelapse.daemon.rig_power import RigPower
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock import ClockStep
+
+
+class RigPower:
+    """Powers the rig down when there is nothing to do for it for a while. Loop thread."""
+
+    def __init__(self, common: Common) -> None:
+        self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
+        self._rig, self._hold = common.rig, common.hold
+
+    def stand_by_if_free(self) -> None:
+        """Put the rig into standby, unless it is needed soon, or a person has it."""
+        timelapse, now = self._keeper.timelapse, self._clock.now()
+        if self._rig.power in (Power.STANDBY, Power.ASKED) or not self._is_free or self._hold.is_on:
+            return
+        if should_stand_by(timelapse, now):
+            self._rig.stand_by()
+            why = "nothing to do" if timelapse is None else describe_next_slot(timelapse, now)
+            log_event(Action.RIG_STANDBY, why, timelapse=timelapse)
+
+    def watch(self) -> float | None:
+        """End a person's hold on the rig when its time is over; return in how many seconds to call this again."""
+        time_left = self._hold.time_left
+        if time_left != 0:
+            return time_left
+        self._hold.release()
+        self.stand_by_if_free()
+        if self._rig.power is not Power.STANDBY and self._is_free:
+            # The next slot is too near for standby. Preparing puts lights and arm as the timelapse wants them.
+            self._rig.prepare()
+        return None
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether the schedule is kept, and no scan is being taken."""
+        return self._lifecycle.phase.keeps_schedule and not self._keeper.is_scanning
 
 
 BUSY: Final = {

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+    from plantimager.timelapse.daemon.live_status import StatusPublisher
     from plantimager.timelapse.daemon.planner import Planner
-    from plantimager.timelapse.daemon.status_publisher import StatusPublisher
 
 
 class ConfigReload:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.driver_calls import CallOutcome
-    from plantimager.timelapse.daemon.rig_power import RigPower
+    from plantimager.timelapse.daemon.planner import RigPower
     from plantimager.timelapse.daemon.scheduler import WallClockScheduler
     from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
     from plantimager.timelapse.domain.timelapse import TimeLapse

@@ -1,13 +1,20 @@
-"""The start of the daemon: it reads the store, and waits for a clock by which it may go on with it."""
+"""The start of the daemon: it reads the store, and waits for a clock by which it may go on with it.
+
+A Raspberry Pi without a real-time clock boots in the past and jumps when the network answers. Until then
+no slot may be fired and none skipped.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
-from plantimager.timelapse.daemon.trust import judge_clock
+from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.settings.config import ClockPolicy
 from plantimager.timelapse.settings.places import describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
 
@@ -15,9 +22,64 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.live_status import StatusPublisher
     from plantimager.timelapse.daemon.resume import Resume
-    from plantimager.timelapse.daemon.status_publisher import StatusPublisher
+    from plantimager.timelapse.support.clock_evidence import ClockEvidence
     from plantimager.timelapse.support.errors import StoreCorrupt
+
+
+NONE = timedelta(0)
+
+
+class Trust(Struct, frozen=True):
+    """One judgement of the clock."""
+
+    trusted: bool
+    why: str
+    """The evidence, as a part of a sentence: ``clock not trusted yet (kernel: unsynchronised)``."""
+    wait: timedelta | None = None
+    """How long until the clock is trusted without better evidence; `None` where it is, or where that never happens."""
+
+
+def judge_clock(
+    policy: ClockPolicy,
+    evidence: ClockEvidence,
+    now: datetime,
+    last_write: datetime | None,
+    since_boot: float,
+    clock_wait: timedelta,
+) -> Trust:
+    """Judge the wall clock ``now``, ``since_boot`` s after the machine's boot.
+
+    ``last_write`` is when the store was last written, `None` without a store. A clock that is earlier is wrong now, or
+    was wrong then. A clock that is synchronised to the network is trusted at once, or, where it is earlier than the
+    last write, when ``clock_wait`` is over. Any other clock is trusted only when it has passed the last write; without
+    any evidence for it, ``clock_wait`` must be over, too.
+    """
+    if policy is ClockPolicy.TRUST:
+        return Trust(trusted=True, why='clock = "trust"')
+    if policy is ClockPolicy.NTP_ONLY and not evidence.kernel_synchronised:
+        return Trust(trusted=False, why="kernel: unsynchronised; ntp-only")
+
+    behind = max(last_write - now, NONE) if last_write is not None else NONE
+    left = max(clock_wait - timedelta(seconds=since_boot), NONE)
+    if evidence.kernel_synchronised:
+        why, wait = "kernel: synchronised", min(behind, left)
+    elif evidence.set_from_rtc:
+        why, wait = "set from a real-time clock at boot", behind
+    else:
+        why, wait = "kernel: unsynchronised", max(behind, left)
+
+    if wait:
+        return Trust(
+            trusted=False, why=f"{format_duration(behind)} before the last write" if behind else why, wait=wait
+        )
+    if behind:
+        why = f"{why}, though {format_duration(behind)} before the last write"
+    elif not (evidence.kernel_synchronised or evidence.set_from_rtc):
+        why = f"{why}, but nothing better came within {format_duration(clock_wait)} of boot"
+    return Trust(trusted=True, why=why)
+
 
 JUDGE_INTERVAL: Final = 5.0
 """Seconds between two looks at the kernel's verdict on the clock; no event announces a change of it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
-    from plantimager.timelapse.daemon.status_publisher import StatusPublisher
+    from plantimager.timelapse.daemon.live_status import StatusPublisher
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 
 EXTENSION: Final = timedelta(minutes=2)

@@ -68,6 +68,10 @@ MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
 
 
+_refused: Final[set[Path]] = set()
+"""The attempts of this process whose sync failed while their disk took no order to remove the receipt either."""
+
+
 class Attempt:
     """The directory of one attempt, which becomes the dataset when it is finished."""
 
@@ -178,7 +182,7 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
         return result_from_receipt(receipt)
     for directory in unfinished_attempts(request):
         receipt = read_receipt(directory, request)
-        if receipt is not None and receipt.get("boot") == boot_id() is not None:
+        if receipt is not None and receipt.get("boot") == boot_id() is not None and directory not in _refused:
             with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
                 sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
                 if has_all_bytes(directory, receipt):
@@ -317,6 +321,8 @@ def _sync_tree_durably(directory: Path, report: Report) -> dict[str, str]:
     try:
         return sync_tree(directory, report)
     except OSError:
+        _refused.add(directory)
         with contextlib.suppress(OSError):
             (directory / RECEIPT).unlink()
+            _refused.discard(directory)
         raise

@@ -83,8 +83,12 @@ def _of_records(slot: int, before: SlotRecord | None, now: SlotRecord | None) ->
 def _of_fields(place: str, names: Iterable[str], before: Any, now: Any) -> Iterator[str]:
     for name in names:
         old, new = getattr(before, name), getattr(now, name)
-        if old != new:  # in an object of others may be a secret
-            words = "" if isinstance(old, Mapping) or isinstance(new, Mapping) else f" {_word(old)} → {_word(new)}"
+        if old != new:  # in an object of others may be a secret, and spans are long
+            words = (
+                ""
+                if isinstance(old, Mapping | tuple) or isinstance(new, Mapping | tuple)
+                else f" {_word(old)} → {_word(new)}"
+            )
             yield f"{place}{name}{words}"
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from plantimager.timelapse.channel.control_request import Request
-from plantimager.timelapse.daemon import status_answer
-from plantimager.timelapse.daemon.status_answer import StatusAnswer
+from plantimager.timelapse.daemon import live_status
+from plantimager.timelapse.daemon.live_status import StatusAnswer
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 
 
@@ -23,7 +23,7 @@ def reads(monkeypatch):
         reads.begun += 1
         reads.go.wait()
 
-    monkeypatch.setattr(status_answer, "load_timelapse", load)
+    monkeypatch.setattr(live_status, "load_timelapse", load)
     yield reads
     reads.go.set()
 
@@ -42,7 +42,7 @@ def test_status_of_an_idle_rig_reads_no_disk(tmp_path, reads):
 
 def test_disk_that_stalls_before_the_start_is_waited_for_once(tmp_path, reads, monkeypatch):
     """One read may be under way, for a limited time; further questions are answered without the store meanwhile."""
-    monkeypatch.setattr(status_answer, "READ_TIMEOUT", timedelta(seconds=0.05))
+    monkeypatch.setattr(live_status, "READ_TIMEOUT", timedelta(seconds=0.05))
     shown = StatusAnswer(None, StoreKeeper(tmp_path / "store.json"))
     for _ in range(5):
         answer = answer_of(shown)

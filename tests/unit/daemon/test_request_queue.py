@@ -14,8 +14,8 @@ from simulation import HOUR, MINUTE
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.refusal_log import LINE_SECONDS, RefusalLog
 from plantimager.timelapse.daemon.request_handler import MAX_COMMAND
+from plantimager.timelapse.daemon.request_queue import LINE_SECONDS, RefusalLog
 
 USERS = ("ada", "ben", "carla")
 
