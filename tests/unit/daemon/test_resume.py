@@ -154,7 +154,7 @@ def test_store_with_times_beyond_all_measure_is_told_again_all_the_same(rig):
     path.write_text(json.dumps(store))
     path.with_name(path.name + ".live").unlink()
     world.live((MINUTE, Life.kill), off=MINUTE, boot=Boot())
-    assert [action for action, _ in retold(world)] == ["slot_skipped"]
+    assert [action for action, _ in retold(world)] == ["definition_accepted", "scan_succeeded", "slot_skipped"]
 
 
 def test_power_cut_long_after_the_last_slot_has_nothing_told_again(rig):

@@ -38,6 +38,9 @@ MAX_RETOLD: Final = 40
 NEARBY: Final = timedelta(seconds=15)
 """What is recorded within so short a time is one entry, so that there are few, however short the interval."""
 
+MAX_RECENT: Final = JOURNAL_SYNC_INTERVAL // NEARBY
+"""Entries before the newest one."""
+
 MAX_SPANS: Final = 20
 """Spans of slots in an entry; the oldest slots are dropped first."""
 
@@ -46,13 +49,13 @@ MAX_SPANS: Final = 20
 
 
 def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: datetime) -> Logbook:
-    """Return the logbook with what is recorded ``at``, and without what journald has put on disk by then."""
+    """Return the logbook with what is recorded ``at``, and the last entries before it."""
     slots = {slot for event in happened for slot in _slots_of(event)}
     begins = any(isinstance(event, events.DefinitionAccepted) for event in happened)
     ends = any(isinstance(event, events.TimelapseEnded) for event in happened)
     if not slots and not begins and not ends:
         return logbook
-    recent = [entry for entry in logbook.recent if entry.at >= at - JOURNAL_SYNC_INTERVAL]
+    recent = [*logbook.recent[-MAX_RECENT:]]  # by their number: the clock may have been set a moment ago
     if recent and at - recent[-1].at < NEARBY and not recent[-1].ends:
         last = recent.pop()
         begins |= last.begins
