@@ -58,7 +58,8 @@ def test_every_driver_is_registered_and_held_to_the_contract():
 
 def test_every_sink_is_made():
     """A sink that `relay.sinks` doesn't make for its table never runs."""
-    ours = re.findall(r"^class (\w+Sink)\b(?!\(Protocol)", source(), re.MULTILINE)
+    found = re.findall(r"^class (\w+Sink)\b(?!\(Protocol)", source(), re.MULTILINE)
+    ours = [name for name in found if not re.search(rf"^class \w+Sink\({name}\b", source(), re.MULTILINE)]
     made = (TREE / "src/plantimager/timelapse/relay/sinks.py").read_text(encoding="utf-8")
     assert ours
     assert [name for name in ours if not re.search(rf"\b{name}\(", made)] == []

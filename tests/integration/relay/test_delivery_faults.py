@@ -322,7 +322,7 @@ def test_a_scan_that_begins_cuts_off_what_is_under_way(rig, gate, server, word):
     for slot in range(2):
         take_dataset(rig.place.datasets, slot, width=640)
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     struck = []
 
     def act(_count, line):

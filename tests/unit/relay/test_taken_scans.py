@@ -94,7 +94,7 @@ def test_a_scan_that_the_store_does_not_know_is_seen_by_the_daemon_s_own_word(ri
     live.write_text(json.dumps({"pid": os.getpid(), "rig": "scanning"}))
     assert not scan_runs(rig.places)
     lock = InstanceLock(rig.place.store)
-    lock.take()
+    lock.acquire()
     assert scan_runs(rig.places)
     live.write_text(json.dumps({"pid": os.getpid(), "rig": "on"}))
     assert not scan_runs(rig.places)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 import plantimager.timelapse
 from plantimager.timelapse.drivers.cameras import KINDS, CameraOptions
-from plantimager.timelapse.drivers.grbl.options import read_rig_options
+from plantimager.timelapse.drivers.grbl.rig_options import read_rig_options
 from plantimager.timelapse.drivers.switches import SwitchOptions
 from plantimager.timelapse.scan.lights import Role
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
