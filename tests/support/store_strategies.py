@@ -49,7 +49,9 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if kind in (int, float):
         numbers = st.integers if kind is int else st.floats
         return numbers(bounds.get("ge", -(2**70)), bounds.get("le", 2**70))
-    return {types.NoneType: st.none(), bool: st.booleans(), str: st.text(max_size=6), datetime: INSTANTS, Any: JSON}[kind]
+    return {types.NoneType: st.none(), bool: st.booleans(), str: st.text(max_size=6), datetime: INSTANTS, Any: JSON}[
+        kind
+    ]
 
 
 def objects_of(kind: type[Struct]) -> st.SearchStrategy[dict[str, Any]]:
