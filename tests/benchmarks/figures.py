@@ -60,9 +60,12 @@ def firing(numbers: Mapping[str, Any]) -> str:
     rows = [
         [n, r["p50"], r["p99"], r["p50"] / bare["p50"], awake.get(n.partition(",")[0], "–")] for n, r in late.items()
     ]
-    beside = [numbers["firing"].get(f"p{percent} beside a relay by alone", "–") for percent in (50, 99)]
+    ratios: dict[str, list[float]] = {}
+    for name, ratio in numbers["firing"].items():  # "p50 beside a relay that hangs by alone"
+        if " beside " in name:
+            ratios.setdefault(name.partition(" ")[2].removesuffix(" by alone"), []).append(ratio)
     relay = table(
-        ["timelapsed", "p50 × without a relay", "p99 × without a relay"], [["beside a relay that delivers", *beside]]
+        ["timelapsed", "p50 × without a relay", "p99 × without a relay"], [[s, *both] for s, both in ratios.items()]
     )
     return f"{table(heads, rows)}\n\n{relay}"
 

@@ -7,7 +7,6 @@ beginning or the end of the timelapse. Each line about it has the field RETOLD, 
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -50,17 +49,17 @@ MAX_SPANS: Final = 20
 
 def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: datetime) -> Logbook:
     """Return the logbook with what is recorded ``at``, and the last entries before it."""
-    slots = {slot for event in happened for slot in _slots_of(event)}
+    spans = [(slot, slot) for event in happened for slot in _slots_of(event)]
     begins = any(isinstance(event, events.DefinitionAccepted) for event in happened)
     ends = any(isinstance(event, events.TimelapseEnded) for event in happened)
-    if not slots and not begins and not ends:
+    if not spans and not begins and not ends:
         return logbook
     recent = [*logbook.recent[-MAX_RECENT:]]  # by their number: the clock may have been set a moment ago
     if recent and at - recent[-1].at < NEARBY and not recent[-1].ends:
         last = recent.pop()
         begins |= last.begins
-        slots.update(chain.from_iterable(range(first, end + 1) for first, end in last.slots))
-    return replace(logbook, recent=(*recent, Recorded(at, _spans_of(slots), begins=begins, ends=ends)))
+        spans += last.slots
+    return replace(logbook, recent=(*recent, Recorded(at, _merged(spans), begins=begins, ends=ends)))
 
 
 def _slots_of(event: events.Event) -> Iterable[int]:
@@ -74,14 +73,15 @@ def _slots_of(event: events.Event) -> Iterable[int]:
     return (event.record.slot,)
 
 
-def _spans_of(slots: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    spans: list[tuple[int, int]] = []
-    for slot in sorted(slots):
-        if spans and spans[-1][1] == slot - 1:
-            spans[-1] = (spans[-1][0], slot)
+def _merged(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return the newest spans, with those that touch made one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
         else:
-            spans.append((slot, slot))
-    return tuple(spans[-MAX_SPANS:])
+            merged.append((first, last))
+    return tuple(merged[-MAX_SPANS:])
 
 
 # --- and is told again --------------------------------------------------------------------------------------
