@@ -2,12 +2,15 @@
 
 import socket
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
 
 from plantimager.timelapse.relay import http_exchange
 from plantimager.timelapse.relay.http_exchange import LEAST_SPEED, HttpExchanges, TooSlow, least_speed
+from plantimager.timelapse.support.clock import SystemClock
 
 TIMEOUT = 0.4
 PROMPT = 0.02
@@ -31,10 +34,11 @@ def connect():
     made = []
 
     def connect(timeout=60.0, rate=None):
-        made.append(HttpExchanges(timeout, rate))
+        made.append(HttpExchanges(timeout, clock, rate))
         return made[-1]
 
-    yield connect
+    with closing(SystemClock()) as clock:
+        yield connect
     for each in made:
         each.close()
 
@@ -176,3 +180,20 @@ def test_a_fault_of_the_connection_is_the_library_s_own(connect):
     """Nobody cut it off."""
     with Peer(lambda _, connection: connection.recv(1 << 16)) as peer, pytest.raises(httpx.RemoteProtocolError):
         read(connect(), peer)
+
+
+def test_exchanges_leave_no_file_open(connect):
+    """A relay makes some each minute for years."""
+
+    def serve(peer, connection):
+        while connection.recv(1 << 16):
+            connection.sendall(WHOLE)
+
+    with Peer(serve) as peer:
+        exchanges = connect()
+        read(exchanges, peer)
+        before = len([*Path("/proc/self/fd").iterdir()])
+        for _ in range(50):
+            read(exchanges, peer)
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
+        exchanges.close()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from plantimager.timelapse.support.clock import SystemClock
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from plantimager.timelapse.support.clock import Clock
 
 LEAST_SPEED: Final = 1000.0
 """Bytes per second that a connection must carry in the mean, beyond its first time-out. The slowest mobile ones do."""
@@ -41,9 +41,9 @@ def least_speed(rate: float | None) -> float:
 class HttpExchanges:
     """A client of httpx. One thread; each exchange is watched by another as long as it takes."""
 
-    def __init__(self, timeout: float, rate: float | None = None, **options: Any) -> None:
+    def __init__(self, timeout: float, clock: Clock, rate: float | None = None, **options: Any) -> None:
         """Take the time-out of each wait, the rate at which the caller sends at most, and options of `httpx.Client`."""
-        self.timeout, self._speed = timeout, least_speed(rate)
+        self.timeout, self.clock, self._speed = timeout, clock, least_speed(rate)
         self._client = httpx.Client(timeout=timeout, **options)
         self._client.headers["Accept-Encoding"] = "identity"  # a small answer stays small, and a length is the file's
         self._sockets: list[socket.socket] = []
@@ -99,8 +99,7 @@ class _Watch:
 
     def __init__(self, exchanges: HttpExchanges, size: int, check: Callable[[], None]) -> None:
         self._exchanges, self._size, self._check = exchanges, size, check
-        self._over, self._clock = threading.Event(), SystemClock()
-        self._began = self._clock.monotonic()
+        self._over, self._began = threading.Event(), exchanges.clock.monotonic()
         self._answer: httpx.Response | None = None
         self.reason: Exception | None = None
         """Why it was cut off."""
@@ -126,6 +125,6 @@ class _Watch:
 
     def _check_speed(self) -> None:
         moved = self._size + (self._answer.num_bytes_downloaded if self._answer is not None else 0)
-        seconds = self._clock.monotonic() - self._began
+        seconds = self._exchanges.clock.monotonic() - self._began
         if seconds > self._exchanges.allowed(moved):
             raise TooSlow(f"the exchange was not over after {seconds:.0f} s")
