@@ -34,7 +34,7 @@ def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     yield from unmet
     host = SinkHost(partial(places.datasets_of, config.datasets), clock, threading.Event(), lambda: None)
     try:
-        make_sinks(config, places, host, os.environ)
+        make_sinks(config, places, host, os.environ, lambda: clock)
     except ConfigurationError as problem:
         if not unmet:  # a module that is missing is said once
             yield f"{problem}{f'; {problem.hint}' if problem.hint else ''}"
