@@ -1,6 +1,7 @@
 """An exchange with a server ends, whatever that does, and is cut off when it has to be."""
 
 import socket
+import ssl
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -33,8 +34,8 @@ def connect():
     """Return a function that makes a client."""
     made = []
 
-    def connect(timeout=60.0, rate=None):
-        made.append(HttpExchanges(timeout, clock, rate))
+    def connect(timeout=60.0, rate=None, **options):
+        made.append(HttpExchanges(timeout, clock, rate, **options))
         return made[-1]
 
     with closing(SystemClock()) as clock:
@@ -145,6 +146,41 @@ def test_what_is_under_way_is_cut_off(connect, at_once):
 
     with Peer(dripping(at_once, b"")) as peer, pytest.raises(Busy):
         read(connect(), peer, check=check)
+
+
+def tls(side):
+    """Return a context of TLS without certificates, for a peer on this host."""
+    context = ssl.SSLContext(side)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH:@SECLEVEL=0")
+    if side is ssl.PROTOCOL_TLS_CLIENT:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def test_what_goes_through_a_proxy_is_cut_off(connect):
+    """A site's proxy hands on what it doesn't see, by CONNECT."""
+    sent = []
+
+    def check():
+        if sent:
+            raise Busy
+
+    def serve(peer, connection):
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with tls(ssl.PROTOCOL_TLS_SERVER).wrap_socket(connection, server_side=True) as inner:
+            inner.recv(1 << 16)
+            inner.sendall(HEAD)
+            while len(sent) < 100 and not peer.over.wait(PROMPT):
+                inner.sendall(b"x")
+                sent.append(b"x")
+
+    with Peer(serve) as peer:
+        exchanges = connect(proxy=peer.url, verify=tls(ssl.PROTOCOL_TLS_CLIENT))
+        with pytest.raises(Busy), exchanges.stream("GET", "https://plantdb.invalid/", check=check) as answer:
+            answer.read()
+    assert len(sent) < 50
 
 
 def test_of_a_request_that_fails_nothing_is_sent_later(connect):

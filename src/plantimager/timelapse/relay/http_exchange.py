@@ -26,7 +26,8 @@ LOOK: Final = 1.0
 
 _DROP_UNSENT: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: what the system has not sent yet is dropped when the connection is closed."""
-_CONNECTED: Final = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+_CONNECTED: Final = (".connect_tcp.complete", ".start_tls.complete")
+"""How the events of a new socket end; they begin with ``connection``, or with the kind of proxy."""
 
 
 class TooSlow(httpx.TransportError):
@@ -87,7 +88,7 @@ class HttpExchanges:
 
     def _trace(self, event: str, about: dict[str, Any]) -> None:
         """Take note of connections as httpx makes them, and leave nothing of a request on its way that has failed."""
-        if event in _CONNECTED:
+        if event.endswith(_CONNECTED):
             self._sockets = [one for one in self._sockets if one.fileno() >= 0]
             self._sockets.append(about["return_value"].get_extra_info("socket"))
         elif event.endswith(".failed"):
