@@ -148,6 +148,18 @@ def test_what_is_under_way_is_cut_off(connect, at_once):
         read(connect(), peer, check=check)
 
 
+def test_an_answer_of_unknown_length_that_was_cut_off_is_not_whole(connect):
+    """Its end is that of the connection, which looks the same."""
+    begun = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+
+    def check():
+        if peer.heard:
+            raise Busy
+
+    with Peer(dripping(begun, b"x")) as peer, pytest.raises(Busy):
+        read(connect(), peer, check=check)
+
+
 def tls(side):
     """Return a context of TLS without certificates, for a peer on this host."""
     context = ssl.SSLContext(side)

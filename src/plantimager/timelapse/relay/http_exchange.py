@@ -68,6 +68,8 @@ class HttpExchanges:
             with watch, self._client.stream(method, url, extensions={"trace": self._trace}, **contents) as answer:
                 watch.take(answer)
                 yield answer
+                if watch.reason is not None:  # an answer without a length ends as if it were whole
+                    raise watch.reason
         except httpx.HTTPError as problem:
             raise watch.reason or problem from None
 
