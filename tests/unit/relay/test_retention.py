@@ -278,6 +278,16 @@ def test_a_polite_target_is_not_asked_during_a_scan(world):
     assert (world.here(), lab.n_asked) == ([0, 1, 2], 0)
 
 
+def test_a_store_that_can_not_be_written_after_a_scan_bars_nothing(world):
+    """It says for good that the scan runs; the daemon says that it doesn't."""
+    world.deliver(0)
+    for word, is_barred in ((False, False), (True, True), (None, True)):
+        sink = world.make()
+        sink._host = replace(world.host, scan_runs=lambda word=word: word)
+        sink.update(StoreView(TakenScans(world.scans, is_scanning=True)))
+        assert sink._is_scanning() is is_barred
+
+
 def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
     """The question was cut off, which is no answer."""
     world.deliver(0, 1)
