@@ -358,6 +358,27 @@ def test_taken_out_of_the_configuration_meanwhile_it_has_its_name_back_and_nothi
     assert (world.here(), [word for word, _ in said]) == ([1, 2], ["datasets_removed"])
 
 
+@pytest.mark.parametrize("missing", ["disk", "store", "present store", "mount"])
+def test_what_was_renamed_has_its_name_back_though_disk_or_store_come_later(world, missing):
+    """A boot may mount them after the relay has looked for the first time."""
+    set_aside(world, 0)
+    away, scans = world.datasets.with_name("away"), world.scans
+    if missing in ("disk", "mount"):
+        world.datasets.rename(away)
+        scans = scans[:2]
+    else:
+        scans = scans[1:] if missing == "present store" else ()
+    if missing == "mount":
+        world.datasets.mkdir()
+    sink = world.make()
+    sink.remove_due(TakenScans(scans), is_clock_trusted=True)
+    if away.exists():
+        shutil.rmtree(world.datasets, ignore_errors=True)
+        away.rename(world.datasets)
+    sink.remove_due(TakenScans(world.scans if missing != "disk" else scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("is_forgotten", [True, False])
 def test_what_was_only_renamed_is_not_deleted_against_ledger_and_clock(world, said, is_forgotten):
     """A person may have had a ledger forget it meanwhile."""
