@@ -171,7 +171,7 @@ def tls(side):
 
 
 def test_what_goes_through_a_proxy_is_cut_off(connect):
-    """A site's proxy hands on what it doesn't see, by CONNECT."""
+    """A site's proxy connects to the server, and sees nothing of what it passes on."""
     sent = []
 
     def check():
