@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-PROGRAM: Final = (sys.executable, "-m", "plantimager.timelapse.relay.apprise_call")
+PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
 NO_ANSWER: Final = "no answer within"
 MAX_REASON: Final = 200

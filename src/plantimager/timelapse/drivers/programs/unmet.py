@@ -53,7 +53,7 @@ def _problem_of_program(need: Need, unseen: str) -> str:
 
 def _import_problem(module: str) -> str:
     """Return why a module can't be imported; empty where it can."""
-    command = [sys.executable, "-c", "import importlib, sys; importlib.import_module(sys.argv[1])", module]
+    command = [sys.executable, "-P", "-c", "import importlib, sys; importlib.import_module(sys.argv[1])", module]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=IMPORT_SECONDS, check=False
