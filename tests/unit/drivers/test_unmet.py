@@ -22,6 +22,23 @@ def test_module_is_not_imported_from_the_current_directory(tmp_path, monkeypatch
     assert problems(Need("kind", "own", module="colorsys", extra="own"), imports=True) == []
 
 
+def test_part_of_a_package_that_is_missing_is_a_need_like_any_other():
+    """And hides none after it."""
+    needs = Need("pin", 17, module="no_such_package.part"), Need("pin", 18, module="no_such_module")
+    assert problems(*needs) == ["no_such_package.part isn't installed", "no_such_module isn't installed"]
+
+
+def test_module_without_an_extra_has_the_cure_of_its_need(tmp_path, monkeypatch):
+    """A driver by others has no extra of this distribution."""
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    cure = "sudo apt install python3-rpi.gpio"
+    assert problems(Need("pin", 17, module="no_such_module", cure=cure)) == [f"no_such_module isn't installed; {cure}"]
+    (problem,) = problems(Need("pin", 17, module="broken", cure=cure), imports=True)
+    assert problem.endswith(f"No module named 'no_such_module'; {cure}")
+
+
 def test_no_python_is_started_that_imports_from_the_current_directory():
     """As above, for all of them."""
     first = {word for path in SOURCES for word in re.findall(r"\bsys\.executable,\s*([^,\]\s]+)", path.read_text())}

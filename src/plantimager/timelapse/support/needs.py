@@ -27,9 +27,9 @@ class Need(Struct, frozen=True):
     program: str = ""
     module: str = ""
     extra: str = ""
-    """The extra of this distribution that has the module."""
+    """The extra of this distribution that has the module, if any has."""
     cure: str = ""
-    """How a person gets the program."""
+    """How a person gets it; an extra says so itself."""
     table: str = ""
     """Dotted name of the table of the key; `needs_of` fills it in."""
 

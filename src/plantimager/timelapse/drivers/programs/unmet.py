@@ -35,10 +35,10 @@ def find_unmet(needs: Iterable[Need], *, unseen: str = "", imports: bool = False
     for need in needs:
         if need.program:
             problem = _problem_of_program(need, unseen)
-        elif find_spec(need.module) is None:
-            problem = f"{need.module} isn't installed; {install_hint(need.extra)}"
+        elif not _is_installed(need.module):
+            problem = f"{need.module} isn't installed{_cure(need)}"
         elif problem := problem_of_import(need.module) if imports else "":
-            problem = f"{need.module} can't be imported: {problem}; {install_hint(need.extra)}"
+            problem = f"{need.module} can't be imported: {problem}{_cure(need)}"
         if problem:
             yield Fault(need.table, need.key, need.value, problem)
 
@@ -47,8 +47,20 @@ def _problem_of_program(need: Need, unseen: str) -> str:
     try:
         find_program(need.program)
     except ProgramMissing as missing:
-        return f"{missing}{unseen}{need.cure and f'; {need.cure}'}"
+        return f"{missing}{unseen}{_cure(need)}"
     return ""
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is a part of
+        return False
+
+
+def _cure(need: Need) -> str:
+    cure = need.cure or (need.extra and install_hint(need.extra))
+    return cure and f"; {cure}"
 
 
 def _import_problem(module: str) -> str:
