@@ -36,7 +36,7 @@ from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.file_system import MOUNTS, is_below
-from plantimager.timelapse.support.needs import needs_of
+from plantimager.timelapse.support.needs import needs_of, programs_in
 from plantimager.timelapse.support.text import one_line, texts_in
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S10
 """Directories of which the sandbox of the unit shows nothing, or only the service's own."""
 
 UNSEEN: Final = "the service may not run it or can't see it (homes and the /tmp of others are hidden from it)"
+CURE: Final = "put it into /usr/local/bin"
 
 
 class ServiceJudgement:
@@ -96,7 +97,8 @@ class ServiceJudgement:
         loads = [(name, partial(parse_definition, content, Path(name))) for name, content in texts]
         first, config, driver = self._examiner.examine(self._places.find_config, self._places)
         try:
-            found = [replace(_with_unmet(first, driver), notes=tuple(self._notes(config)))]
+            needs = _needs_of_driver(config, driver)
+            found = [replace(_with_unmet(first, needs), notes=tuple(self._notes(config, needs)))]
             found += (_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads)
             if request.body.get("own_definition") is True:
                 found += self._judge_own_definition(driver, config)
@@ -107,12 +109,16 @@ class ServiceJudgement:
             details["relay"] = [*map(str, _unmet(needs_of(config.relay, "relay"), imports=True))]
         return Answer(accepted=True, message="", details=details)
 
-    def _notes(self, config: Config) -> Iterator[str]:
-        """Yield what a configuration names and the service can't see, run, write, keep or import."""
+    def _notes(self, config: Config, needs: Sequence[Need]) -> Iterator[str]:
+        """Yield what a configuration names and the service can't see, run, write or keep, but no need for sure."""
+        of_itself = [*needs_of(replace(config, relay=RelaySettings()))]
+        said = {need.program for need in (*needs, *of_itself)}
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):
-            yield f"{word} is not there, or {UNSEEN}; put it into /usr/local/bin"
-        for fault in _unmet(needs_of(replace(config, relay=RelaySettings()))):
+            if word not in said:
+                yield f"{word} is not there, or {UNSEEN}; {CURE}"
+        yield from map(str, _unmet(need for need in needs if need.is_guess))
+        for fault in _unmet(of_itself):
             yield f"{fault}; scans are taken all the same"
         datasets = self._places.datasets_in(config.datasets)
         try:
@@ -214,22 +220,31 @@ def _as_json(finding: Finding) -> dict[str, Any]:
     return {**to_builtins(replace(finding, problem=None)), "problem": problem, "hint": finding.hint}
 
 
-def _with_unmet(finding: Finding, driver: ScannerDriver | None) -> Finding:
-    """Return a finding with the programs and libraries that the driver lacks here, each key once."""
-    if driver is None:
-        return finding
-    known = finding.problem.faults if isinstance(finding.problem, FaultsFound) else ()
-    faults = {(fault.table, fault.key): fault for fault in known}
+def _needs_of_driver(config: Config, driver: ScannerDriver | None) -> Sequence[Need]:
+    """Return what a driver needs here; where it can't be made, or can't say it, what its table looks like."""
+    needs = programs_in(config.driver_options)
     with suppress(Exception):  # a driver by others may raise anything
-        for fault in _unmet(driver.needs(), imports=True):
-            faults[fault.table, fault.key] = fault
-    if not faults:
+        if driver is not None:
+            needs = iter(call_with_timeout(CALL_TIMEOUT, config.driver, lambda: [*driver.needs()]))
+    table = f"drivers.{config.driver}"
+    return [replace(need, table=f"{table}{need.table}") if need.is_guess else need for need in needs]
+
+
+def _with_unmet(finding: Finding, needs: Iterable[Need]) -> Finding:
+    """Return a finding with the programs and libraries that a driver lacks here, each key once."""
+    unmet = [*_unmet([need for need in needs if not need.is_guess], imports=True)]
+    if not unmet:
         return finding
-    return replace(finding, meaning="", problem=FaultsFound([*faults.values()], finding.subject))
+    said = {(fault.table, fault.key) for fault in unmet}
+    known = finding.problem.faults if isinstance(finding.problem, FaultsFound) else ()
+    faults = [*(fault for fault in known if (fault.table, fault.key) not in said), *unmet]
+    return replace(finding, meaning="", problem=FaultsFound(faults, finding.subject))
 
 
 def _unmet(needs: Iterable[Need], *, imports: bool = False) -> Iterator[Fault]:
-    return find_unmet(needs, unseen=f", or {UNSEEN}", imports=imports)
+    """Yield the faults of needs that aren't met here; what is hidden from the service may be put elsewhere."""
+    cured = (replace(need, cure=CURE) if is_below(need.program, HIDDEN) else need for need in needs)
+    return find_unmet(cured, unseen=f", or {UNSEEN}", imports=imports)
 
 
 def _is_unseen(text: str) -> bool:

@@ -5,6 +5,7 @@ The answer holds for the process that asks: its account, its sandbox, its Python
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import cache
@@ -44,6 +45,9 @@ def find_unmet(needs: Iterable[Need], *, unseen: str = "", imports: bool = False
 
 
 def _problem_of_program(need: Need, unseen: str) -> str:
+    is_file = os.path.isfile(need.program)  # noqa: PTH113 - a Path raises where the directory is closed to us
+    if need.is_guess and not is_file and os.path.exists(need.program):  # noqa: PTH110 - as above
+        return ""  # a device, or a directory
     try:
         find_program(need.program)
     except ProgramMissing as missing:
