@@ -191,12 +191,14 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
     """Yield what the service will not find: the program that observes, and what is in homes."""
     with suppress(TimelapsedError):  # its faults are reported already
         config = read_config(path)
-        for fault in find_unmet(needs_of(replace(config, relay=RelaySettings()))):
+        unmet = [*find_unmet(needs_of(replace(config, relay=RelaySettings())))]
+        for fault in unmet:
             yield f"{fault}; scans are taken all the same"
+        said = [word for fault in unmet for word in texts_in(fault.value)]
         if session.scope is not Scope.SYSTEM:
             return
         for word in texts_in([config.driver_options, config.observe]):
-            if is_below(word, HOMES):
+            if is_below(word, HOMES) and word not in said:
                 yield f"{word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin"
         if config.datasets is not None and is_below(str(config.datasets), HOMES):
             yield f"datasets can't be put into {config.datasets} by the service (homes are hidden from it)"
