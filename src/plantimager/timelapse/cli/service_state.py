@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
-from plantimager.timelapse.cli.unit_facts import find_failed_need, read_last_words, show_unit
+from plantimager.timelapse.cli.unit_facts import find_absent_need, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -119,9 +119,9 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
-    if needed := find_failed_need(session, unit):
-        see = f"{session.systemctl} status {needed} says why; correct that, then {start}"
-        return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
+    if absent := find_absent_need(session, unit):
+        see = f"{session.systemctl} status {absent[0]} says why; correct that, then {start}"
+        return ServiceState(word, f"{why}, and can't start without {absent[0]}, which {absent[1]}", see)
     if unit["Result"] == "exec-condition":
         why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
         return ServiceState("not started", why, f"{session.systemctl} cat {session.unit} shows it")
