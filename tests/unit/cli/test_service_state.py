@@ -229,6 +229,14 @@ def test_names_of_exit_statuses_are_those_of_systemd():
             {"ExecMainStatus": "203"},
             f"install it again: systemd/install, then systemctl start {UNIT}; systemctl status",
         ),
+        (
+            {"ExecMainStatus": "217", "FragmentPath": f"/usr/lib/systemd/system/{UNIT}.service"},
+            "install it again: apt install --reinstall ./plant-imager-timelapsed_*.deb, then systemctl start",
+        ),
+        (
+            {"ExecMainStatus": "216", "FragmentPath": f"/etc/systemd/system/{UNIT}.service"},
+            "install it again: systemd/install, then systemctl start",
+        ),
         ({"ExecMainStatus": "226"}, f"correct that, then systemctl start {UNIT}; systemctl status {UNIT} says more"),
         (
             {"Result": "start-limit-hit"},

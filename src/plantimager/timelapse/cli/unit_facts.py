@@ -21,7 +21,7 @@ NEEDS: Final = ("Requires", "BindsTo", "Requisite")
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
-    *("ConditionResult", "ConditionTimestampMonotonic", *NEEDS),
+    *("ConditionResult", "ConditionTimestampMonotonic", "FragmentPath", *NEEDS),
 )
 
 ABSENT: Final[Mapping[str, str]] = {
@@ -31,6 +31,9 @@ ABSENT: Final[Mapping[str, str]] = {
     "inactive": "isn't active",
 }
 """What a unit that another needs is, in words, by its ``ActiveState`` or ``LoadState``."""
+
+PACKAGED: Final = ("/usr/lib/", "/lib/")
+"""Where a Debian package has its units; those of the installer are elsewhere."""
 
 START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
 """The actions of the journal lines that say why a daemon ended by itself."""
