@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 from virtual_time import START, VirtualClock
 
+from plantimager.timelapse.channel.control_client import JUDGEMENT_SECONDS
 from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.daemon import judgement
 from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.drivers.base import ScannerDriver
+from plantimager.timelapse.drivers.programs.unmet import IMPORT_SECONDS
+from plantimager.timelapse.relay.messenger import CHECK_SECONDS
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
@@ -175,3 +178,10 @@ def test_driver_that_does_not_say_what_it_needs_holds_up_no_answer(find, monkeyp
         assert len(faults) == 2
     finally:
         goes_on.set()
+
+
+def test_person_waits_longer_than_a_judgement_may_take():
+    """Of the daemon, with its driver, imports and disk; of the relay, with its imports and apprise."""
+    calls = 5 * judgement.CALL_TIMEOUT.total_seconds()  # check, needs, estimate, closing; the datasets
+    assert JUDGEMENT_SECONDS > calls + IMPORT_SECONDS
+    assert JUDGEMENT_SECONDS > IMPORT_SECONDS + CHECK_SECONDS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.control_client import DECISION_SECONDS, ServerNotThere
+from plantimager.timelapse.channel.control_client import JUDGEMENT_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.disk_outlook import disk_line
@@ -132,7 +132,7 @@ def _ask_service(
             contents[path] = read_regular(path, MAX_REQUEST_BYTES)
     body = {"names": [*map(str, contents)], "own_definition": asks_own}
     try:
-        answer = ask_daemon(session, "check", body, [*contents.values()], within=DECISION_SECONDS)
+        answer = ask_daemon(session, "check", body, [*contents.values()], within=JUDGEMENT_SECONDS)
         answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
         of_relay = answer.details.get("relay")
@@ -154,7 +154,7 @@ def _relay_notes(by_daemon: Sequence[str] | None, own: Path | None, session: Ses
     if by_daemon is None and relay == RelaySettings():
         return
     try:
-        notes = ask_relay(session, "check", {}, DECISION_SECONDS).details["notes"]
+        notes = ask_relay(session, "check", {}, JUDGEMENT_SECONDS).details["notes"]
         yield from [f"by the relay's service: {printable(str(note))}" for note in notes]
     except RelayNotThere:
         if by_daemon is None and session.scope is Scope.OWN:

@@ -98,7 +98,12 @@ class ServiceJudgement:
         first, config, driver = self._examiner.examine(self._places.find_config, self._places)
         try:
             needs = _needs_of_driver(config, driver)
-            found = [replace(_with_unmet(first, needs), notes=tuple(self._notes(config, needs)))]
+            sure = [need for need in needs if not need.is_guess]
+            # In one call, since there is one time for all imports.
+            unmet = [*_unmet((*sure, *needs_of(config.relay, "relay")), self._clock)]
+            of_relay = [fault for fault in unmet if fault.table.split(".")[0] == "relay"]
+            of_driver = [fault for fault in unmet if fault not in of_relay]
+            found = [replace(_with_unmet(first, of_driver), notes=tuple(self._notes(config, needs)))]
             found += (_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads)
             if request.body.get("own_definition") is True:
                 found += self._judge_own_definition(driver, config)
@@ -106,7 +111,7 @@ class ServiceJudgement:
             self._examiner.close(driver)
         details: dict[str, Any] = {"found": [*map(_as_json, found)]}
         if config.relay != RelaySettings():
-            details["relay"] = [*map(str, _unmet(needs_of(config.relay, "relay"), imports=True))]
+            details["relay"] = [*map(str, of_relay)]
         return Answer(accepted=True, message="", details=details)
 
     def _notes(self, config: Config, needs: Sequence[Need]) -> Iterator[str]:
@@ -230,9 +235,8 @@ def _needs_of_driver(config: Config, driver: ScannerDriver | None) -> Sequence[N
     return [replace(need, table=f"{table}{need.table}") if need.is_guess else need for need in needs]
 
 
-def _with_unmet(finding: Finding, needs: Iterable[Need]) -> Finding:
+def _with_unmet(finding: Finding, unmet: Sequence[Fault]) -> Finding:
     """Return a finding with the programs and libraries that a driver lacks here, each key once."""
-    unmet = [*_unmet([need for need in needs if not need.is_guess], imports=True)]
     if not unmet:
         return finding
     said = {(fault.table, fault.key) for fault in unmet}
@@ -241,10 +245,10 @@ def _with_unmet(finding: Finding, needs: Iterable[Need]) -> Finding:
     return replace(finding, meaning="", problem=FaultsFound(faults, finding.subject))
 
 
-def _unmet(needs: Iterable[Need], *, imports: bool = False) -> Iterator[Fault]:
+def _unmet(needs: Iterable[Need], clock: Clock | None = None) -> Iterator[Fault]:
     """Yield the faults of needs that aren't met here; what is hidden from the service may be put elsewhere."""
     cured = (replace(need, cure=CURE) if is_below(need.program, HIDDEN) else need for need in needs)
-    return find_unmet(cured, unseen=f", or {UNSEEN}", imports=imports)
+    return find_unmet(cured, unseen=f", or {UNSEEN}", clock=clock)
 
 
 def _is_unseen(text: str) -> bool:

@@ -37,7 +37,7 @@ def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     except TimelapsedError as problem:
         yield str(problem)
         return
-    unmet = [*find_unmet(needs_of(config.relay, "relay"), unseen=UNSEEN, imports=True)]
+    unmet = [*find_unmet(needs_of(config.relay, "relay"), unseen=UNSEEN, clock=clock)]
     yield from map(str, unmet)
     host = SinkHost(partial(places.datasets_of, config.datasets), clock, threading.Event(), lambda: None)
     for relay in [*_each_alone(config.relay)] or [config.relay]:
