@@ -17,7 +17,7 @@ from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, find_unmet
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.disk_plan import DiskOutlook
 from plantimager.timelapse.settings.finding import Finding
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.drivers.base import ScannerDriver
 
-HOMES: Final = ("/home", "/root", "/run/user")
-"""What ``ProtectHome=`` of the unit hides."""
 UNJUDGED: Final = "so what its account may read, run, write and import was not judged, nor its disk"
 NO_ANSWER: Final = (OSError, KeyError, IndexError, TypeError, AttributeError)
 """What is raised where a service doesn't answer, or one of another version answers something else."""
@@ -199,7 +197,7 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
             return
         for word in texts_in([config.driver_options, config.observe]):
             if is_below(word, HOMES) and word not in said:
-                yield f"{word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin"
+                yield f"{word} can't be seen by the service (homes are hidden from it); {CURE}"
         if config.datasets is not None and is_below(str(config.datasets), HOMES):
             yield f"datasets can't be put into {config.datasets} by the service (homes are hidden from it)"
 

@@ -20,7 +20,7 @@ from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, UNSEEN, find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
@@ -59,11 +59,8 @@ MAX_WAITING: Final = 4
 CALL_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a driver takes to check a configuration, or to be closed, and the disk of the datasets to answer."""
 
-HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is written there
+HIDDEN: Final = (*HOMES, "/tmp", "/var/tmp")  # noqa: S108 - nothing is written there
 """Directories of which the sandbox of the unit shows nothing, or only the service's own."""
-
-UNSEEN: Final = "the service may not run it or can't see it (homes and the /tmp of others are hidden from it)"
-CURE: Final = "put it into /usr/local/bin"
 
 
 class ServiceJudgement:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from plantimager.timelapse.drivers.programs.unmet import UNSEEN, find_unmet
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.sinks import make_sinks
 from plantimager.timelapse.settings.config import read_config
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
 
-UNSEEN: Final = ", or the relay's service may not run it or can't see it (homes are hidden from it)"
-
 
 def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     """Yield what keeps the sinks of the configuration on disk from their work. They are made, and none is run."""
@@ -37,7 +35,7 @@ def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     except TimelapsedError as problem:
         yield str(problem)
         return
-    unmet = [*find_unmet(needs_of(config.relay, "relay"), unseen=UNSEEN, clock=clock)]
+    unmet = [*find_unmet(needs_of(config.relay, "relay"), unseen=f", or {UNSEEN}", clock=clock)]
     yield from map(str, unmet)
     host = SinkHost(partial(places.datasets_of, config.datasets), clock, threading.Event(), lambda: None)
     for relay in [*_each_alone(config.relay)] or [config.relay]:

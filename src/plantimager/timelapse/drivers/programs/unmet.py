@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.support.needs import Need
 
+HOMES: Final = ("/home", "/root", "/run/user")
+"""What ``ProtectHome=`` of the unit hides."""
+UNSEEN: Final = "the service may not run it or can't see it (homes and the /tmp of others are hidden from it)"
+"""Why a program may be there for others."""
+CURE: Final = "put it into /usr/local/bin"
+"""That of a program which is hidden."""
+
 IMPORT_SECONDS: Final = 30.0
 """The longest that the imports together may take: minutes of a card would be a fault of their own."""
 
