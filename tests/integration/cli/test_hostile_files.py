@@ -38,7 +38,7 @@ PIL.Image.init()  # now, for the service may not read the library of a Python in
 from plantimager.timelapse.channel import control_client
 from plantimager.timelapse.cli import check, daemon_request, main
 for module in (control_client, check, daemon_request):
-    module.DECISION_SECONDS = 1.0
+    module.DECISION_SECONDS = module.JUDGEMENT_SECONDS = 1.0
 control_client.SILENCE_SECONDS = 0.5
 for words in json.loads(sys.argv[1]):
     began = time.monotonic()

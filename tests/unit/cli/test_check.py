@@ -310,6 +310,12 @@ def test_program_in_a_home_can_not_be_seen_by_the_service(check, tmp_path, monke
     assert "note" not in check({"timelapsed.toml": named})[1]
 
 
+def test_missing_observer_in_a_home_is_said_once(check):
+    """That it is not there for anybody suffices."""
+    report = check({"timelapsed.toml": 'observe = ["/home/pi/no-such-program"]'}, scope=Scope.SYSTEM)[1]
+    assert len([line for line in report.splitlines() if "no-such-program" in line]) == 1
+
+
 def test_datasets_in_a_home_and_a_missing_observer_are_noted(check):
     """The latter costs no scan."""
     files = {"timelapsed.toml": 'datasets = "/home/pi/scans"\nobserve = ["/no/such/program"]'}

@@ -14,6 +14,7 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.command.command_options import CommandOptions
 from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
 from plantimager.timelapse.drivers.simulated import SimulatedOptions
+from plantimager.timelapse.settings.disk_plan import plan_of_definition
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.keys import keys_of
@@ -73,6 +74,16 @@ def test_dataset_that_was_deleted_makes_no_space_a_second_time(outlook, tmp_path
     for slot in range(8):
         (tmp_path / "datasets" / f"tl_{slot}").mkdir()
     assert outlook(taken=8, keep=HOUR * 11)[1] is False
+
+
+def test_name_that_was_given_back_begins_anew(tmp_path):
+    """It was cancelled before anything was taken; a definition of that name may start, and its disk is foreseen."""
+    slots = tuple(NOW + HOUR * hour for hour in range(3))
+    held = TimeLapse(id="tl", mode=TimeLapseMode.INTERVAL, state=TimeLapseState.CANCELLED, schedule_times=slots)
+    places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
+    plan = plan_of_definition(SimpleNamespace(name="tl"), slots, held, lambda: 10 * MB, places)
+    assert plan is not None
+    assert plan.slots == slots
 
 
 def test_what_a_driver_keeps_free_by_default_is_known():

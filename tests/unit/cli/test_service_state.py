@@ -229,6 +229,14 @@ def test_names_of_exit_statuses_are_those_of_systemd():
             {"ExecMainStatus": "203"},
             f"install it again: systemd/install, then systemctl start {UNIT}; systemctl status",
         ),
+        (
+            {"ExecMainStatus": "217", "FragmentPath": f"/usr/lib/systemd/system/{UNIT}.service"},
+            "install it again: apt install --reinstall ./plant-imager-timelapsed_*.deb, then systemctl start",
+        ),
+        (
+            {"ExecMainStatus": "216", "FragmentPath": f"/etc/systemd/system/{UNIT}.service"},
+            "install it again: systemd/install, then systemctl start",
+        ),
         ({"ExecMainStatus": "226"}, f"correct that, then systemctl start {UNIT}; systemctl status {UNIT} says more"),
         (
             {"Result": "start-limit-hit"},
@@ -269,17 +277,43 @@ def test_service_whose_condition_does_not_hold_was_not_stopped(manager, properti
     assert state.why.startswith(f"systemd did not start the service: {why}")
 
 
-def test_service_that_needs_a_failed_unit_names_it(manager):
-    """A drop-in makes it need a mount; systemd calls the service inactive, as after a stop."""
-    manager.show(Requires="sysinit.target mnt-plants.mount")
+def have_needs(manager, kind, *needs):
+    """Have a drop-in make the service need units: of an Id, LoadState, ActiveState each."""
+    manager.show(**{kind: " ".join(name for name, *_ in needs)})
+    shown = r"\n".join(rf"Id={name}\nLoadState={load}\nActiveState={active}\n" for name, load, active in needs)
     usual = (manager.bin / "systemctl").read_text()
-    needs = "printf 'Id=sysinit.target\\nActiveState=active\\n\\nId=mnt-plants.mount\\nActiveState=failed\\n'"
-    (manager.bin / "systemctl").write_text(
-        usual.replace("cat <<", f'case "$*" in *Id,ActiveState*) {needs}; exit;; esac\ncat <<')
-    )
+    script = f"case \"$*\" in *Id,*State*) printf '{shown}'; exit;; esac\ncat <<"
+    (manager.bin / "systemctl").write_text(usual.replace("cat <<", script))
+
+
+@pytest.mark.parametrize("kind", ["Requires", "BindsTo", "Requisite"])
+@pytest.mark.parametrize(
+    ("load", "active", "why"),
+    [
+        ("loaded", "failed", "has failed"),
+        ("loaded", "inactive", "isn't active"),
+        ("not-found", "inactive", "doesn't exist"),
+        ("masked", "inactive", "is masked"),
+    ],
+)
+def test_service_that_needs_an_absent_unit_names_it(manager, kind, load, active, why):
+    """As a mount, inactive where its device is missing; systemd calls the service inactive, as after a stop."""
+    have_needs(manager, kind, ("sysinit.target", "loaded", "active"), ("mnt-plants.mount", load, active))
     state = manager.state()
-    assert state.why.endswith(", and can't start without mnt-plants.mount, which has failed")
+    assert state.why.endswith(f", and can't start without mnt-plants.mount, which {why}")
     assert state.remedy.startswith("systemctl status mnt-plants.mount says why")
+
+
+def test_unit_that_failed_is_named_before_one_that_is_inactive(manager):
+    """The latter may start with the service, or wait for the former."""
+    have_needs(manager, "Requires", ("mnt-a.mount", "loaded", "inactive"), ("mnt-b.mount", "loaded", "failed"))
+    assert "mnt-b.mount" in manager.state().why
+
+
+def test_slice_in_which_nothing_runs_is_not_absent(manager):
+    """That of the instances of a rig: it comes with the first."""
+    have_needs(manager, "Requires", ("system-rigs.slice", "loaded", "inactive"), ("sysinit.target", "loaded", "active"))
+    assert manager.state().why == "the service was stopped"
 
 
 @pytest.mark.parametrize("properties", [{"LoadState": "bad-setting"}, {"LoadState": "error"}, {"ActiveState": "odd"}])

@@ -138,3 +138,4 @@ def test_values_that_declare_no_keys_need_nothing():
 def test_programs_of_a_driver_that_declares_nothing_are_found_by_their_paths(options, programs):
     """A driver by others may read its table itself."""
     assert [(n.table, n.key, n.program) for n in programs_in(options, "drivers.Mine")] == programs
+    assert all(need.is_guess for need in programs_in(options, "drivers.Mine"))

@@ -26,6 +26,8 @@ SILENCE_SECONDS: Final = 15.0
 """Time for a service to answer. It answers at once, unless the machine is in trouble."""
 DECISION_SECONDS: Final = 60.0
 """Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
+JUDGEMENT_SECONDS: Final = 150.0
+"""Time for it to judge: it imports libraries (30 s), runs apprise (60 s), asks a driver and disks, each for 10 s."""
 CHUNK_BYTES: Final = 2**16
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.control_client import DECISION_SECONDS, ServerNotThere
+from plantimager.timelapse.channel.control_client import JUDGEMENT_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.disk_outlook import disk_line
@@ -17,7 +17,7 @@ from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, find_unmet
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.disk_plan import DiskOutlook
 from plantimager.timelapse.settings.finding import Finding
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.terminal import Screen
     from plantimager.timelapse.drivers.base import ScannerDriver
 
-HOMES: Final = ("/home", "/root", "/run/user")
-"""What ``ProtectHome=`` of the unit hides."""
 UNJUDGED: Final = "so what its account may read, run, write and import was not judged, nor its disk"
 NO_ANSWER: Final = (OSError, KeyError, IndexError, TypeError, AttributeError)
 """What is raised where a service doesn't answer, or one of another version answers something else."""
@@ -132,7 +130,7 @@ def _ask_service(
             contents[path] = read_regular(path, MAX_REQUEST_BYTES)
     body = {"names": [*map(str, contents)], "own_definition": asks_own}
     try:
-        answer = ask_daemon(session, "check", body, [*contents.values()], within=DECISION_SECONDS)
+        answer = ask_daemon(session, "check", body, [*contents.values()], within=JUDGEMENT_SECONDS)
         answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
         of_relay = answer.details.get("relay")
@@ -154,7 +152,7 @@ def _relay_notes(by_daemon: Sequence[str] | None, own: Path | None, session: Ses
     if by_daemon is None and relay == RelaySettings():
         return
     try:
-        notes = ask_relay(session, "check", {}, DECISION_SECONDS).details["notes"]
+        notes = ask_relay(session, "check", {}, JUDGEMENT_SECONDS).details["notes"]
         yield from [f"by the relay's service: {printable(str(note))}" for note in notes]
     except RelayNotThere:
         if by_daemon is None and session.scope is Scope.OWN:
@@ -191,13 +189,15 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
     """Yield what the service will not find: the program that observes, and what is in homes."""
     with suppress(TimelapsedError):  # its faults are reported already
         config = read_config(path)
-        for fault in find_unmet(needs_of(replace(config, relay=RelaySettings()))):
+        unmet = [*find_unmet(needs_of(replace(config, relay=RelaySettings())))]
+        for fault in unmet:
             yield f"{fault}; scans are taken all the same"
+        said = [word for fault in unmet for word in texts_in(fault.value)]
         if session.scope is not Scope.SYSTEM:
             return
         for word in texts_in([config.driver_options, config.observe]):
-            if is_below(word, HOMES):
-                yield f"{word} can't be seen by the service (homes are hidden from it); put it into /usr/local/bin"
+            if is_below(word, HOMES) and word not in said:
+                yield f"{word} can't be seen by the service (homes are hidden from it); {CURE}"
         if config.datasets is not None and is_below(str(config.datasets), HOMES):
             yield f"datasets can't be put into {config.datasets} by the service (homes are hidden from it)"
 

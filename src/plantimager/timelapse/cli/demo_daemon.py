@@ -36,7 +36,7 @@ class DemoDaemon:
         self._clock, self._screen = clock, screen
         self._directory = str(home.directory)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "plantimager.timelapse.daemon.main"],
+            [sys.executable, "-P", "-m", "plantimager.timelapse.daemon.main"],
             env=home.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
-from plantimager.timelapse.cli.unit_facts import find_failed_need, read_last_words, show_unit
+from plantimager.timelapse.cli.unit_facts import PACKAGED, find_absent_need, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -40,6 +40,10 @@ UNKNOWN: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
+
+
+PACKAGE: Final = "plant-imager-timelapsed"
+"""The Debian package. Where it came as a file, apt can't install it again by its name."""
 
 
 class ServiceState(Struct, frozen=True):
@@ -119,9 +123,9 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         word, why = "not started", "the service was not started since the machine's boot"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         return ServiceState(word, f"{why}, and can't start: {foreign[0]}", foreign[1])
-    if needed := find_failed_need(session, unit):
-        see = f"{session.systemctl} status {needed} says why; correct that, then {start}"
-        return ServiceState(word, f"{why}, and can't start without {needed}, which has failed", see)
+    if absent := find_absent_need(session, unit):
+        see = f"{session.systemctl} status {absent[0]} says why; correct that, then {start}"
+        return ServiceState(word, f"{why}, and can't start without {absent[0]}, which {absent[1]}", see)
     if unit["Result"] == "exec-condition":
         why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
         return ServiceState("not started", why, f"{session.systemctl} cat {session.unit} shows it")
@@ -147,7 +151,9 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
         why, remedy = _describe_fault(session, unit, start)
     elif own:
         why = own
-        again = f"install it again: {_install(session)}" if status in unit_failure.REINSTALLED else "correct that"
+        again = (
+            f"install it again: {_reinstall(session, unit)}" if status in unit_failure.REINSTALLED else "correct that"
+        )
         remedy = f"{again}, then {start}; {session.systemctl} status {session.unit} says more"
     else:
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
@@ -252,6 +258,13 @@ def _install(session: Session) -> str:
     options = " --user" if session.scope is Scope.USER else ""
     rig = f" --rig {session.places.rig}" if session.places.rig is not None else ""
     return _privileged(session, f"systemd/install{options}{rig}")
+
+
+def _reinstall(session: Session, unit: Mapping[str, str]) -> str:
+    """Return the command that installs again what is there: the installer refuses to stand beside the package."""
+    if unit["FragmentPath"].startswith(PACKAGED):
+        return _privileged(session, f"apt install --reinstall ./{PACKAGE}_*.deb", always=True)
+    return _install(session)
 
 
 def _after_correction(start: str) -> str:

@@ -17,11 +17,23 @@ if TYPE_CHECKING:
 ASK_SECONDS = 5.0  # a test shortens it
 """For systemd and for the journal to answer; a bus may hang."""
 
+NEEDS: Final = ("Requires", "BindsTo", "Requisite")
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
-    *("ConditionResult", "ConditionTimestampMonotonic", "Requires", "Requisite", "BindsTo"),
+    *("ConditionResult", "ConditionTimestampMonotonic", "FragmentPath", *NEEDS),
 )
+
+ABSENT: Final[Mapping[str, str]] = {
+    "failed": "has failed",
+    "not-found": "doesn't exist",
+    "masked": "is masked",
+    "inactive": "isn't active",
+}
+"""What a unit that another needs is, in words, by its ``ActiveState`` or ``LoadState``."""
+
+PACKAGED: Final = ("/usr/lib/", "/lib/")
+"""Where a Debian package has its units; those of the installer are elsewhere."""
 
 START_ACTIONS: Final = ("config_faulty", "start_failed", "store_unreadable", "already_running", "crashed")
 """The actions of the journal lines that say why a daemon ended by itself."""
@@ -45,17 +57,24 @@ def read_last_words(session: Session, unit: Mapping[str, str]) -> str:
     return one_line(re.sub(r"\A[a-z_]+: ", "", told))
 
 
-def find_failed_need(session: Session, unit: Mapping[str, str]) -> str:
-    """Return a unit that has failed and without which systemd doesn't start the service; empty where there is none."""
-    needs = f"{unit['Requires']} {unit['BindsTo']} {unit['Requisite']}".split()
+def find_absent_need(session: Session, unit: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return a unit without which systemd doesn't start the service, and why it is absent, that which failed first.
+
+    One that only is inactive may start with the service; one of Requisite= doesn't, nor a mount without its device.
+    """
+    needs = [name for kind in NEEDS for name in unit[kind].split()]
     if not needs:
-        return ""
-    command = ["systemctl", *session.manager, "show", "--property=Id,ActiveState", "--", *needs]
-    for shown in ask(session.environment, command).split("\n\n"):
-        need = dict(line.partition("=")[::2] for line in shown.splitlines())
-        if need.get("ActiveState") == "failed":
-            return one_line(need.get("Id", ""))
-    return ""
+        return None
+    command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *needs]
+    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
+    found = [dict(line.partition("=")[::2] for line in lines) for lines in shown]
+    for state, why in ABSENT.items():
+        for need in found:
+            name = one_line(need.get("Id", ""))
+            is_slice = name.endswith(".slice")  # inactive while nothing runs in it
+            if state in (need.get("LoadState"), need.get("ActiveState")) and not is_slice:
+                return name, why
+    return None
 
 
 def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:

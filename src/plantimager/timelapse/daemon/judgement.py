@@ -20,7 +20,7 @@ from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, UNSEEN, find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
     check_may_start,
@@ -36,7 +36,7 @@ from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.file_system import MOUNTS, is_below
-from plantimager.timelapse.support.needs import needs_of
+from plantimager.timelapse.support.needs import needs_of, programs_in
 from plantimager.timelapse.support.text import one_line, texts_in
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ MAX_WAITING: Final = 4
 CALL_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a driver takes to check a configuration, or to be closed, and the disk of the datasets to answer."""
 
-HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is written there
+HIDDEN: Final = (*HOMES, "/tmp", "/var/tmp")  # noqa: S108 - nothing is written there
 """Directories of which the sandbox of the unit shows nothing, or only the service's own."""
-
-UNSEEN: Final = "the service may not run it or can't see it (homes and the /tmp of others are hidden from it)"
 
 
 class ServiceJudgement:
@@ -96,7 +94,13 @@ class ServiceJudgement:
         loads = [(name, partial(parse_definition, content, Path(name))) for name, content in texts]
         first, config, driver = self._examiner.examine(self._places.find_config, self._places)
         try:
-            found = [replace(_with_unmet(first, driver), notes=tuple(self._notes(config)))]
+            needs = _needs_of_driver(config, driver)
+            sure = [need for need in needs if not need.is_guess]
+            # In one call, since there is one time for all imports.
+            unmet = [*_unmet((*sure, *needs_of(config.relay, "relay")), self._clock)]
+            of_relay = [fault for fault in unmet if fault.table.split(".")[0] == "relay"]
+            of_driver = [fault for fault in unmet if fault not in of_relay]
+            found = [replace(_with_unmet(first, of_driver), notes=tuple(self._notes(config, needs)))]
             found += (_found(name, partial(self._judge, load, name, driver, config)) for name, load in loads)
             if request.body.get("own_definition") is True:
                 found += self._judge_own_definition(driver, config)
@@ -104,15 +108,19 @@ class ServiceJudgement:
             self._examiner.close(driver)
         details: dict[str, Any] = {"found": [*map(_as_json, found)]}
         if config.relay != RelaySettings():
-            details["relay"] = [*map(str, _unmet(needs_of(config.relay, "relay"), imports=True))]
+            details["relay"] = [*map(str, of_relay)]
         return Answer(accepted=True, message="", details=details)
 
-    def _notes(self, config: Config) -> Iterator[str]:
-        """Yield what a configuration names and the service can't see, run, write, keep or import."""
+    def _notes(self, config: Config, needs: Sequence[Need]) -> Iterator[str]:
+        """Yield what a configuration names and the service can't see, run, write or keep, but no need for sure."""
+        of_itself = [*needs_of(replace(config, relay=RelaySettings()))]
+        said = {need.program for need in (*needs, *of_itself)}
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):
-            yield f"{word} is not there, or {UNSEEN}; put it into /usr/local/bin"
-        for fault in _unmet(needs_of(replace(config, relay=RelaySettings()))):
+            if word not in said:
+                yield f"{word} is not there, or {UNSEEN}; {CURE}"
+        yield from map(str, _unmet(need for need in needs if need.is_guess))
+        for fault in _unmet(of_itself):
             yield f"{fault}; scans are taken all the same"
         datasets = self._places.datasets_in(config.datasets)
         try:
@@ -214,22 +222,30 @@ def _as_json(finding: Finding) -> dict[str, Any]:
     return {**to_builtins(replace(finding, problem=None)), "problem": problem, "hint": finding.hint}
 
 
-def _with_unmet(finding: Finding, driver: ScannerDriver | None) -> Finding:
-    """Return a finding with the programs and libraries that the driver lacks here, each key once."""
-    if driver is None:
-        return finding
-    known = finding.problem.faults if isinstance(finding.problem, FaultsFound) else ()
-    faults = {(fault.table, fault.key): fault for fault in known}
+def _needs_of_driver(config: Config, driver: ScannerDriver | None) -> Sequence[Need]:
+    """Return what a driver needs here; where it can't be made, or can't say it, what its table looks like."""
+    needs = programs_in(config.driver_options)
     with suppress(Exception):  # a driver by others may raise anything
-        for fault in _unmet(driver.needs(), imports=True):
-            faults[fault.table, fault.key] = fault
-    if not faults:
+        if driver is not None:
+            needs = iter(call_with_timeout(CALL_TIMEOUT, config.driver, lambda: [*driver.needs()]))
+    table = f"drivers.{config.driver}"
+    return [replace(need, table=f"{table}{need.table}") if need.is_guess else need for need in needs]
+
+
+def _with_unmet(finding: Finding, unmet: Sequence[Fault]) -> Finding:
+    """Return a finding with the programs and libraries that a driver lacks here, each key once."""
+    if not unmet:
         return finding
-    return replace(finding, meaning="", problem=FaultsFound([*faults.values()], finding.subject))
+    said = {(fault.table, fault.key) for fault in unmet}
+    known = finding.problem.faults if isinstance(finding.problem, FaultsFound) else ()
+    faults = [*(fault for fault in known if (fault.table, fault.key) not in said), *unmet]
+    return replace(finding, meaning="", problem=FaultsFound(faults, finding.subject))
 
 
-def _unmet(needs: Iterable[Need], *, imports: bool = False) -> Iterator[Fault]:
-    return find_unmet(needs, unseen=f", or {UNSEEN}", imports=imports)
+def _unmet(needs: Iterable[Need], clock: Clock | None = None) -> Iterator[Fault]:
+    """Yield the faults of needs that aren't met here; what is hidden from the service may be put elsewhere."""
+    cured = (replace(need, cure=CURE) if is_below(need.program, HIDDEN) else need for need in needs)
+    return find_unmet(cured, unseen=f", or {UNSEEN}", clock=clock)
 
 
 def _is_unseen(text: str) -> bool:

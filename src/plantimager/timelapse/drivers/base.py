@@ -135,9 +135,9 @@ class ScannerDriver(ABC):
         """Return what its options need of the environment; ``check`` looks for it there, and in the service's sandbox.
 
         A driver whose options are read by `support.keys` returns `needs_of` of them. By default it is each list of
-        texts in the table that begins with the path of a file: a program. Any thread.
+        texts in the table that begins with a path, which may be a program: a guess, never a fault. Any thread.
         """
-        return programs_in(self.options, f"drivers.{type(self).__name__}")
+        return programs_in(self.options)
 
     def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
         """Return about how long a scan takes, without using any hardware; ``None`` where that isn't known.

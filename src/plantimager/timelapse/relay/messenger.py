@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-PROGRAM: Final = (sys.executable, "-m", "plantimager.timelapse.relay.apprise_call")
+PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
 NO_ANSWER: Final = "no answer within"
 MAX_REASON: Final = 200
@@ -65,7 +65,7 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
     lines = [(number, line) for number, line in stripped if line and not line.startswith("#")]
     if find_spec("apprise") is None:
         hint = "systemd/install --extras notify, or pip install 'plantimager-timelapse[notify]'"
-        raise ConfigurationError("apprise is not installed", hint=hint)
+        raise ConfigurationError("apprise is not installed", hint=hint) from ModuleNotFoundError("apprise")
     answers = _call(AppriseCall(tuple(url for _, url in lines)), CHECK_SECONDS)
     if isinstance(answers, str) and answers.startswith(NO_ANSWER):
         raise TimelapsedError(f"apprise gives {answers}")  # by a board that still boots; systemd starts the relay again

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from plantimager.timelapse.drivers.programs.unmet import find_unmet
+from msgspec.structs import replace
+
+from plantimager.timelapse.drivers.programs.unmet import UNSEEN, find_unmet
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.sinks import make_sinks
 from plantimager.timelapse.settings.config import read_config
-from plantimager.timelapse.support.errors import ConfigurationError, TimelapsedError
+from plantimager.timelapse.settings.deliver_config import RetentionRules
+from plantimager.timelapse.settings.relay_config import SINKS, RelaySettings
+from plantimager.timelapse.support.errors import FaultsFound, TimelapsedError
 from plantimager.timelapse.support.needs import needs_of
 
 if TYPE_CHECKING:
@@ -20,21 +24,34 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.support.clock import Clock
 
-UNSEEN: Final = ", or the relay's service may not run it or can't see it (homes are hidden from it)"
-
 
 def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     """Yield what keeps the sinks of the configuration on disk from their work. They are made, and none is run."""
     try:
         config = read_config(places.find_config())
-    except TimelapsedError as problem:  # its faults are in the daemon's answer, too
+    except FaultsFound:  # they are in the daemon's answer, and in that of the person's own check
+        yield "what its sinks lack is judged when the configuration has no fault"
+        return
+    except TimelapsedError as problem:
         yield str(problem)
         return
-    unmet = [str(fault) for fault in find_unmet(needs_of(config.relay, "relay"), unseen=UNSEEN, imports=True)]
-    yield from unmet
+    unmet = [*find_unmet(needs_of(config.relay, "relay"), unseen=f", or {UNSEEN}", clock=clock)]
+    yield from map(str, unmet)
     host = SinkHost(partial(places.datasets_of, config.datasets), clock, threading.Event(), lambda: None)
-    try:
-        make_sinks(config, places, host, os.environ, lambda: clock)
-    except ConfigurationError as problem:
-        if not unmet:  # a module that is missing is said once
-            yield f"{problem}{f'; {problem.hint}' if problem.hint else ''}"
+    for relay in [*_each_alone(config.relay)] or [config.relay]:
+        try:
+            make_sinks(replace(config, relay=relay), places, host, os.environ, lambda: clock)
+        except TimelapsedError as problem:
+            if not (unmet and isinstance(problem.__cause__, ImportError)):  # a module that is missing is said once
+                yield f"{problem}{f'; {problem.hint}' if problem.hint else ''}"
+
+
+def _each_alone(relay: RelaySettings) -> Iterator[RelaySettings]:
+    """Yield each target and sink without the others, so that the fault of one hides none of the next."""
+    for name, target in relay.deliver.items():
+        yield RelaySettings(deliver={name: target})
+    for name in (name for name in SINKS if name != "look"):  # which is made beside any other
+        if (settings := getattr(relay, name)) is not None:
+            yield replace(RelaySettings(), **{name: settings})
+    if relay.retention != RetentionRules() and not relay.deliver:
+        yield RelaySettings(retention=relay.retention)

@@ -13,6 +13,7 @@ from plantimager.timelapse.datasets.disk_space import format_bytes, kept_free
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import format_local_time
+from plantimager.timelapse.settings.acceptance import gave_name_back
 from plantimager.timelapse.store.archive import find_past_scans, past_scans_of
 from plantimager.timelapse.support.text import format_count
 
@@ -76,9 +77,10 @@ def plan_of_definition(
 ) -> DiskPlan | None:
     """Return what is known beforehand: by the driver's estimate, else by the last datasets of another timelapse.
 
-    One that was taken up already goes on as it is ``held``, not as if it started now.
+    One that was taken up already goes on as it is ``held``, not as if it started now; but not one that is over and gave
+    its name back.
     """
-    if held is not None and held.id == definition.name:
+    if held is not None and held.id == definition.name and not gave_name_back(held):
         return plan_of_timelapse(held, estimate)
     known = estimate()
     if known is not None:

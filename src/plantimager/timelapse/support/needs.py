@@ -27,11 +27,13 @@ class Need(Struct, frozen=True):
     program: str = ""
     module: str = ""
     extra: str = ""
-    """The extra of this distribution that has the module."""
+    """The extra of this distribution that has the module, if any has."""
     cure: str = ""
-    """How a person gets the program."""
+    """How a person gets it; an extra says so itself."""
     table: str = ""
     """Dotted name of the table of the key; `needs_of` fills it in."""
+    is_guess: bool = False
+    """Whether it may be none: see `programs_in`."""
 
 
 def needs_of(settings: object, table: str = "") -> Iterator[Need]:
@@ -49,15 +51,15 @@ def needs_of(settings: object, table: str = "") -> Iterator[Need]:
             yield from needs_of(getattr(settings, name), f"{table}.{name}".lstrip("."))
 
 
-def programs_in(value: object, table: str) -> Iterator[Need]:
-    """Yield as a program what begins a list of texts with the path of a file: for options that declare nothing."""
+def programs_in(value: object, table: str = "") -> Iterator[Need]:
+    """Yield as a guess what begins a list of texts with a path, a program perhaps: for options that declare nothing."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from programs_in(inner, f"{table}.{name}")
     elif isinstance(value, list | tuple):
         if value and isinstance(value[0], str) and value[0].startswith("/"):
             where, _, key = table.rpartition(".")
-            yield Need(key, [*value], program=value[0], table=where)
+            yield Need(key, [*value], program=value[0], table=where, is_guess=True)
         for inner in value:
             yield from programs_in(inner, table)
 
