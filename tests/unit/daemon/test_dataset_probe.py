@@ -507,3 +507,32 @@ def test_attempt_is_asked_about_where_its_dataset_is_as_soon_as_that_is_known(ri
     world.live(off=5 * SECOND)
     assert asked == [named]
     assert world.statuses() == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_place_of_a_cancelled_timelapse_is_found_when_its_disk_is_back(rig, disks, monkeypatch, is_restarted):
+    """Its last attempt is asked about there, and the next definition begins, also without a restart."""
+    asked, named = recover_from(disks, monkeypatch), disks.datasets
+
+    def holds(directory, taken, _):
+        return disks.is_mounted and directory == named and any(taken)
+
+    def go_on(life):
+        disks.mount("one")
+        life.world.define(name="next", every=MINUTE, n=1, start=5 * HOUR)
+        life.reload()
+
+    world = rig()
+    world.places = replace(world.places, rig="north")
+    monkeypatch.setattr(places_module, "holds_datasets", holds)
+    world.configure(datasets=named)
+    world.define(every=HOUR, n=5)
+    world.live((HOUR + MINUTE, Life.kill))
+    world.live((58 * MINUTE + 10 * SECOND, Life.kill), off=MINUTE)  # the disk is known in that directory from then on
+    disks.mount()
+    world.live((10 * MINUTE, Life.cancel), (20 * MINUTE, Life.kill if is_restarted else go_on), off=5 * MINUTE)
+    if is_restarted:
+        world.live((20 * MINUTE, go_on), off=MINUTE)
+    assert asked == [named]
+    (last,) = world.archived()
+    assert (last.records[1].status, world.stored().id) == ("succeeded", "next")

@@ -56,7 +56,7 @@ class DatasetProbe:
         self._lost_why = ""
 
     def find_place(self, timelapse: TimeLapse) -> None:
-        """Have the datasets of a running timelapse where its earlier ones are.
+        """Have the datasets of a timelapse where its earlier ones are; one that has ended may have an unsettled attempt.
 
         Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
         the disk is away or doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two
@@ -64,15 +64,16 @@ class DatasetProbe:
         """
         self._lost = None
         later = self._active.later_datasets
-        if not timelapse.state.is_active or self._active.config.datasets in (None, later):
+        is_over = not timelapse.state.is_active and not timelapse.unsettled
+        if is_over or self._active.config.datasets in (None, later):
             return  # there is one place alone
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
             if isinstance(place, _Found):
                 self._lost, self._lost_why = timelapse.id, place.why or ""
-            elif place != later:
+            elif place not in (later, self._active.datasets):
                 self._active.keep_datasets(place)
-                words = f"datasets of {timelapse.id} stay in {place} until it has ended; later ones go to {later}"
+                words = f"datasets of {timelapse.id} stay in {place}; those of later timelapses go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
             self._lost, self._lost_why = timelapse.id, STALLED
@@ -113,11 +114,11 @@ class DatasetProbe:
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
         before, self.trouble, self.is_away = self.trouble, None, False
-        timelapse = self._keeper.active
+        last, timelapse = self._keeper.timelapse, self._keeper.active
+        if last is not None and self._lost == last.id:
+            self.find_place(last)
         if timelapse is None:
             return
-        if self._lost == timelapse.id:
-            self.find_place(timelapse)
         datasets, known = self._active.datasets, self._keeper.logbook
         found = self.examine(accept=True)
         self.is_away = found.is_away

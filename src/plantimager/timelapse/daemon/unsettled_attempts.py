@@ -132,6 +132,7 @@ class UnsettledAttempts:
         if timelapse is None or not timelapse.unsettled:
             return ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
+        self._probe.look()  # its place may be known by now
         why = self._probe.examine().why
         where = "is looked for" if why is None else f"can't be looked for: {self._probe.describe(why)}"
         return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole, {where}"
