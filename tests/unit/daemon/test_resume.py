@@ -192,7 +192,35 @@ def test_slot_that_was_reopened_before_a_power_cut_is_told_again(rig):
     world.live((MINUTE, lambda life: life.shift(3 * HOUR)), back, (62 * MINUTE, Life.kill))
     world.journal.clear()
     world.live((MINUTE, Life.kill), off=SECOND, boot=Boot())
-    assert ("slots_given_back", "retold from the store: slot 1 (10:00) can still be taken") in retold(world)
+    words = [words for action, words in retold(world) if action == "slots_given_back"]
+    assert words == ["retold from the store: slot 1 (10:00) can still be taken"]
+
+
+def test_slot_that_was_reopened_before_a_power_cut_and_is_over_by_now_is_not_promised(rig):
+    """The rig was off for longer than its grace period."""
+    world = rig()
+    world.define(every=HOUR, n=5)
+    back = (61 * MINUTE, lambda life: life.shift(-4 * HOUR))
+    world.live((MINUTE, lambda life: life.shift(4 * HOUR)), back, (62 * MINUTE, Life.kill))
+    world.journal.clear()
+    world.live((MINUTE, Life.kill), off=90 * MINUTE, boot=Boot())
+    words = [words for action, words in retold(world) if action == "slots_given_back"]
+    assert words == [
+        "retold from the store: slot 1 (10:00) had been given back",
+        "retold from the store: slot 2 (11:00) can still be taken",
+    ]
+
+
+def test_slots_that_were_reopened_push_out_no_other_line(rig):
+    """However many a wrong clock had closed, they are one line."""
+    world = rig()
+    world.define(every=MINUTE, n=400)
+    back = (65 * MINUTE, lambda life: life.shift(-5 * HOUR))
+    world.live((64 * MINUTE + 40 * SECOND, lambda life: life.shift(5 * HOUR)), back, (66 * MINUTE, Life.kill))
+    world.journal.clear()
+    world.live((MINUTE, Life.kill), off=SECOND, boot=Boot())
+    assert "scan_succeeded" in [action for action, _ in retold(world)]
+    assert len([1 for action, _ in retold(world) if action == "slots_given_back"]) == 1
 
 
 def test_beginning_and_cancellation_before_a_power_cut_are_told_again(rig):

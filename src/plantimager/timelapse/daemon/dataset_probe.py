@@ -56,7 +56,7 @@ class DatasetProbe:
         self._lost_why = ""
 
     def find_place(self, timelapse: TimeLapse) -> None:
-        """Have the datasets of a timelapse where its earlier ones are; one that has ended may have an unsettled attempt.
+        """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
 
         Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
         the disk is away or doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two

@@ -129,9 +129,19 @@ def _lines_about(
         if now_is is not None and slot in running and now_is.error:
             words = f"{now_is.scan_id}: {now_is.error_text}; the {ordinal(now_is.attempt)} attempt was begun"
             yield Action.ATTEMPT_FAILED, words, (slot,)
-        is_waiting = now_is is None or (now_is.status is RecordStatus.PENDING and not now_is.error)
-        if is_waiting and slot >= timelapse.next_idx and timelapse.state.is_active:
-            yield Action.SLOTS_GIVEN_BACK, f"{describe_slots(timelapse, (slot,), now)} can still be taken", (slot,)
+    waiting = tuple(slot for slot in sorted(records) if timelapse.state.is_active and _is_waiting(timelapse, slot))
+    still_open = tuple(slot for slot in waiting if now <= timelapse.latest_start(slot))
+    over = tuple(slot for slot in waiting if now > timelapse.latest_start(slot))
+    for which, words in ((over, "had been given back"), (still_open, "can still be taken")):
+        if which:
+            yield Action.SLOTS_GIVEN_BACK, f"{describe_slots(timelapse, which, now)} {words}", which
+
+
+def _is_waiting(timelapse: TimeLapse, slot: int) -> bool:
+    """Whether a slot is open, and nothing became of it."""
+    record = timelapse.records.get(slot)
+    is_bare = record is None or (record.status is RecordStatus.PENDING and not record.error)
+    return is_bare and slot >= timelapse.next_idx
 
 
 def _retell(record: SlotRecord, timelapse: TimeLapse, now: datetime) -> tuple[Action, str]:
