@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life
+from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life, ScriptedDriver
 
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -146,3 +146,25 @@ def test_disk_that_stays_away_is_looked_for_more_and_more_rarely(pulled):
     life = world.live((HOUR + 5 * SECOND, pull(24 * HOUR)))
     assert world.statuses() == ["succeeded"]
     assert len(life.clock.wakes) < 100
+
+
+def test_question_has_nothing_observed(pulled, monkeypatch):
+    """It would be written into the dataset as what was observed beside the scan, hours before."""
+    world, observed, recover = pulled(), [], ScriptedDriver.recover
+
+    def note(call, request):
+        observed.append((call, request.observe is not None))
+
+    def ask(driver, request):
+        note(Call.RECOVER, request)
+        return recover(driver, request)
+
+    def scan(request):
+        note(Call.SCAN, request)
+        return LANDS
+
+    monkeypatch.setattr(ScriptedDriver, "recover", ask)
+    world.configure(observe=("true",))
+    world.behaviour = scan
+    world.live((2 * HOUR + 5 * SECOND, pull(5 * MINUTE)))
+    assert observed == [(Call.SCAN, True)] * 2 + [(Call.RECOVER, False)] + [(Call.SCAN, True)] * 2

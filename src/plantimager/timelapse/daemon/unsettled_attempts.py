@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.attempt_request import is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
@@ -51,6 +53,10 @@ class UnsettledAttempts:
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
         return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
 
+    def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
+        return replace(self.request_of(timelapse, slot), observe=None)
+
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
@@ -61,7 +67,7 @@ class UnsettledAttempts:
         timelapse = self._keeper.timelapse
         if timelapse is None or self._probe.trouble is not None or slot not in timelapse.unsettled:
             return False
-        self._rig.recover(self.request_of(timelapse, slot))
+        self._rig.recover(self._question_about(timelapse, slot))
         return True
 
     def watch(self) -> float | None:
@@ -84,7 +90,7 @@ class UnsettledAttempts:
         if not self._probe.is_within_reach():
             return self._look_later()
         self._pause = FIRST_PAUSE
-        self._rig.recover(self.request_of(timelapse, earlier[0]))
+        self._rig.recover(self._question_about(timelapse, earlier[0]))
         return None
 
     def _look_later(self) -> float:
