@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import is_unsettled_attempt, request_of
+from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -132,16 +132,18 @@ class UnsettledAttempts:
         monitor.give_way()
         return None
 
-    def describe(self) -> str:
-        """Return in words which scan may be whole, empty for none; it is asked about soon, since somebody waits."""
+    def describe(self) -> tuple[str, str]:
+        """Return in words which scan may be whole, and a hint; empty for none. It is asked about soon, as one waits."""
         timelapse = self._keeper.timelapse
         if timelapse is None or not timelapse.unsettled:
-            return ""
+            return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
         why = self._probe.examine().why
-        where = "is looked for" if why is None else f"can't be looked for: {self._probe.describe(why)}"
-        return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole, {where}"
+        scan = describe_unsettled(timelapse)
+        if why is None:
+            return f"{scan} is looked for", "try again in a moment"
+        return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
 
     # --- what is answered -----------------------------------------------------------------------------
 
