@@ -14,6 +14,7 @@ from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
+from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
 from plantimager.timelapse.support.file_system import (
@@ -107,6 +108,19 @@ class DatasetProbe:
         timelapse = self._keeper.timelapse
         return timelapse is not None and self._lost == timelapse.id
 
+    @property
+    def earlier_place(self) -> str | None:
+        """The directory that open and unsettled attempts were put into, where a person has named another one since.
+
+        A driver that finds nothing of them in the other one says nothing of this one. It isn't known where it is on the
+        store's own disk.
+        """
+        timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
+        if timelapse is None or path in (None, str(self._active.datasets)):
+            return None
+        is_open = timelapse.state is TimeLapseState.RUNNING or timelapse.unsettled
+        return path if is_open else None
+
     def describe(self, why: str) -> str:
         """Return for a person why datasets can't be written."""
         return f"{self._active.datasets}: datasets can't be put there: {why}"
@@ -122,7 +136,7 @@ class DatasetProbe:
         datasets, known = self._active.datasets, self._keeper.logbook
         found = self.examine(accept=True)
         self.is_away = found.is_away
-        if found.disk is not None and found.disk != known.datasets_disk:
+        if found.disk is not None and found.disk != known.datasets_disk and self.earlier_place is None:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
             if before is not None:

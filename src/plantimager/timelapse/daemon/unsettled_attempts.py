@@ -84,10 +84,11 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
+        is_elsewhere = self._probe.earlier_place is not None
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and is_away:
+        if wait > 0 and (is_away or is_elsewhere):
             return wait
-        if not self._probe.is_within_reach():
+        if is_elsewhere or not self._probe.is_within_reach():
             return self._look_later()
         self._pause = FIRST_PAUSE
         self._rig.recover(self._question_about(timelapse, earlier[0]))
@@ -141,6 +142,9 @@ class UnsettledAttempts:
         self._probe.look()  # its place may be known by now
         why = self._probe.examine().why
         scan = describe_unsettled(timelapse)
+        if self._probe.earlier_place is not None:
+            where = f"was put into {self._probe.earlier_place}, where datasets aren't put any more"
+            return f"{scan} {where}", "have the configuration name that directory until it was looked for"
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
         return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
@@ -157,12 +161,16 @@ class UnsettledAttempts:
         self.settle(request, outcome.result, outcome.finished_at)
 
     def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
-        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
+        """Record whether an attempt that counts as ended is whole.
+
+        "No" counts only from a disk that is still there, and from another directory than it was put into only where
+        the slot can be attempted again.
+        """
         is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
-            if is_within_reach:
+            if is_within_reach and (self._probe.earlier_place is None or request.index == timelapse.next_idx):
                 self._keeper.commit(timelapse.settle(request.index), now)
             return
         taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)
