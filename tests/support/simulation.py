@@ -240,6 +240,8 @@ class World:
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
         self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.suspends: dict[datetime, timedelta] = {}
+        """How long the machine slept, by the true time at which it fell asleep."""
         self.truth, self.wrong_by = now, NONE
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
