@@ -252,6 +252,20 @@ def test_what_was_told_again_is_told_once_more_after_the_next_power_cut_alone(ri
     assert retold(world) == []
 
 
+def test_end_that_was_told_again_is_told_once_more_after_the_next_power_cut_alone(rig):
+    """Those lines were in journald's memory, too; nothing else is saved once the timelapse has ended."""
+    world = rig()
+    world.define(every=HOUR, n=1)
+    world.live((61 * MINUTE, Life.kill))
+    told = []
+    for off in (10 * MINUTE, MINUTE, HOUR, HOUR):
+        world.journal.clear()
+        world.live((MINUTE, Life.kill), off=off, boot=Boot())
+        told.append([action for action, _ in retold(world)])
+    again = ["scan_succeeded", "timelapse_completed"]
+    assert told == [again, again, again, []]
+
+
 def test_wait_for_a_rig_and_a_failed_attempt_before_a_power_cut_are_told_again(rig):
     """Nothing is left of them but their record."""
     world = rig()

@@ -175,7 +175,11 @@ class Resume:
             self._probe.find_place(timelapse)  # it may go on, and had no place while it had ended
         if timelapse is found.before and not timelapse.state.is_active:
             _log_ended(timelapse)
-            if self._keeper.file.must_rewrite:
+            known = self._keeper.logbook
+            was_told = all(entry.at == known.saved_at for entry in known.recent)  # once more is enough
+            if retold_since is not None and logbook.recent and not was_told:
+                self._keeper.commit(timelapse, now, logbook=logbook)  # the next power cut may take these lines along
+            elif self._keeper.file.must_rewrite:
                 self._keeper.retry(now)
             self._planner.plan()
             return
