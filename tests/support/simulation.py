@@ -738,7 +738,7 @@ class Life:
         goes_on = phase.is_stopping or self.notices.watchdog_interval is not None or self.clock.is_woken
         goes_on |= self.awaits_disk
         goes_on |= self.daemon.hold.is_on  # which ends when its time is over
-        goes_on |= self.daemon.requests.refusals.is_counting
+        goes_on |= self.daemon.requests.refusals.flush() is not None
         goes_on |= self.timelapse is not None and bool(self.timelapse.unsettled)  # for which it looks for the disk
         if rig.is_idle and keeper.trouble is None and not goes_on:
             assert timeout is None, "polls"

@@ -210,6 +210,16 @@ def test_v4l2_keeps_16_bits_that_opencv_would_reduce(stand_ins, camera):
     assert format_and_size(take(top, exposure(convert_rgb=1))) == ("JPEG", (64, 48))
 
 
+def test_v4l2_asks_for_the_bits_of_the_pixel_format_that_is_configured(stand_ins, camera):
+    """All pictures of a scan are alike: the first one, too, and those of another format after it."""
+    deep, usual = (int.from_bytes(name, "little") for name in (b"Y16 ", b"MJPG"))
+    top = camera("v4l2", device="rtsp://stand-in", skip=0)
+    for _ in range(2):
+        with Image.open(io.BytesIO(take(top, exposure(encoding="tiff", fourcc=deep)))) as image:
+            assert (image.mode, image.getpixel((0, 0))) == ("I;16", 0x1234)
+    assert format_and_size(take(top, exposure(fourcc=usual))) == ("JPEG", (64, 48))
+
+
 def test_v4l2_drops_frames_from_before_the_request(stand_ins, camera):
     """Those that the kernel had buffered while the arm moved, however few frames the options skip."""
     picture = take(camera("v4l2", device="rtsp://stand-in", skip=0), exposure(encoding="png"))

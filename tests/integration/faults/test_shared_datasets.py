@@ -139,7 +139,7 @@ def test_update_does_not_split_a_running_timelapse_over_two_directories(place: P
         dataset.rename(datasets / dataset.name)
     with place.start("--rig", "north") as daemon:
         said = daemon.wait_for("config_loaded")
-        assert f"datasets of tl stay in {datasets} until it has ended; later ones go to {own}" in said
+        assert f"datasets of tl stay in {datasets}; those of later timelapses go to {own}" in said
         daemon.wait_for("timelapse_completed: tl: 8 taken")
         assert [*own.glob("tl_*")] == []
         assert len([*datasets.glob("tl_*")]) == 8

@@ -1,6 +1,7 @@
 """A stand-in for OpenCV over a video device: four frames that the kernel filled before the request are buffered.
 
-A device with Y16 in its name has pixels of 16 bits, of which OpenCV gives the upper 8, unless it is told not to.
+A device with Y16 in its name, or that is set to it, has pixels of 16 bits, of which OpenCV gives the upper 8, unless it
+is told not to. Then it decodes nothing else, either.
 """
 
 import io
@@ -36,6 +37,8 @@ class VideoCapture:
     def set(self, number, value):
         if number == CAP_PROP_CONVERT_RGB:
             self._converts = bool(value)
+        if number == CAP_PROP_FOURCC:
+            self._is_deep = int(value).to_bytes(4, "little") == b"Y16 "
         return True
 
     def get(self, number):
@@ -49,8 +52,8 @@ class VideoCapture:
         return True
 
     def retrieve(self):
-        if self._is_deep and not self._converts:
-            return True, Frame("deep")
+        if not self._converts:
+            return self._is_deep, Frame("deep")
         return True, Frame("red" if self._grabbed <= BUFFERED else "lime")
 
     def release(self):

@@ -507,3 +507,101 @@ def test_attempt_is_asked_about_where_its_dataset_is_as_soon_as_that_is_known(ri
     world.live(off=5 * SECOND)
     assert asked == [named]
     assert world.statuses() == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_place_of_a_cancelled_timelapse_is_found_when_its_disk_is_back(rig, disks, monkeypatch, is_restarted):
+    """Its last attempt is asked about there, and the next definition begins, also without a restart."""
+    asked, named = recover_from(disks, monkeypatch), disks.datasets
+
+    def holds(directory, taken, _):
+        return disks.is_mounted and directory == named and any(taken)
+
+    def go_on(life):
+        disks.mount("one")
+        life.world.define(name="next", every=MINUTE, n=1, start=5 * HOUR)
+        life.reload()
+
+    world = rig()
+    world.places = replace(world.places, rig="north")
+    monkeypatch.setattr(places_module, "holds_datasets", holds)
+    world.configure(datasets=named)
+    world.define(every=HOUR, n=5)
+    world.live((HOUR + MINUTE, Life.kill))
+    world.live((58 * MINUTE + 10 * SECOND, Life.kill), off=MINUTE)  # the disk is known in that directory from then on
+    disks.mount()
+    world.live((10 * MINUTE, Life.cancel), (20 * MINUTE, Life.kill if is_restarted else go_on), off=5 * MINUTE)
+    if is_restarted:
+        world.live((20 * MINUTE, go_on), off=MINUTE)
+    assert asked == [named]
+    (last,) = world.archived()
+    assert (last.records[1].status, world.stored().id) == ("succeeded", "next")
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_attempt_is_not_asked_about_in_another_directory(rig, disks, monkeypatch, tmp_path, is_restarted):
+    """A person names one for the slots that follow; of the attempt it says nothing, until the old one is back."""
+    asked = recover_from(disks, monkeypatch)
+
+    def move(life):
+        life.world.configure(datasets=tmp_path / "elsewhere")
+        (life.kill if is_restarted else life.reload)()
+
+    def move_back(life):
+        disks.mount("one")
+        life.world.configure(datasets=disks.datasets)
+        life.reload()
+
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=5)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.live((10 * MINUTE, move), (3 * HOUR, move_back), off=5 * MINUTE)
+    if is_restarted:
+        world.live((2 * HOUR, move_back), off=MINUTE)
+    assert asked == [disks.datasets]
+    assert world.statuses() == ["succeeded"] * 5
+    assert world.taken() == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_slot_that_was_cut_off_is_attempted_again_in_another_directory(rig, disks, monkeypatch, tmp_path, is_known):
+    """Within its grace period: it is taken twice rather than not at all."""
+    recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=20 * MINUTE)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    if is_known:
+        world.live((2 * MINUTE, Life.stop), off=MINUTE)
+    world.configure(datasets=tmp_path / "elsewhere")
+    world.live(off=MINUTE)
+    assert world.statuses() == ["succeeded"] * 2
+    assert world.scans() == [(0, 1), (0, 2), (1, 1)]
+
+
+def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig, disks, monkeypatch, tmp_path):
+    """It begins when the person has named the old one for long enough."""
+    recover_from(disks, monkeypatch)
+
+    def move(life):
+        life.world.configure(datasets=tmp_path / "elsewhere")
+        life.define("next", MINUTE, 1)
+
+    def move_back(life):
+        disks.mount("one")
+        life.world.configure(datasets=disks.datasets)
+        life.define("next", MINUTE, 1)
+
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=1)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.live((10 * MINUTE, move), (30 * MINUTE, move_back), off=5 * MINUTE)
+    words = f"the scan of tl, which may be whole, was put into {disks.datasets}, where datasets aren't put any more"
+    assert f"next can't start yet: {words}; next begins" in world.said("definition_refused")[0]
+    assert (world.stored().id, world.statuses()) == ("next", ["succeeded"])
+    assert [record.status for record in world.archived()[0].records.values()] == ["succeeded"]

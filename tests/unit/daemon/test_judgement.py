@@ -10,10 +10,15 @@ from plantimager.timelapse.channel.control_client import JUDGEMENT_SECONDS
 from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.daemon import judgement
 from plantimager.timelapse.daemon.judgement import ServiceJudgement
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+from plantimager.timelapse.domain.records import SlotRecord
+from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import ScannerDriver
 from plantimager.timelapse.drivers.programs.unmet import IMPORT_SECONDS
 from plantimager.timelapse.relay.messenger import CHECK_SECONDS
 from plantimager.timelapse.settings.places import Places
+from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
 from plantimager.timelapse.support.needs import Need
@@ -44,6 +49,21 @@ def judge(tmp_path):
         return [found["problem"] for found in answer.details["found"]], driver
 
     return run
+
+
+def test_unsettled_attempt_of_the_last_timelapse_is_given_as_a_reason_to_refuse(tmp_path):
+    """Start says so, and check before it."""
+    record = SlotRecord(slot=0, scan_id="tl_0", status=RecordStatus.FAILED, attempt=1, started_at=START, boot_id="b")
+    state, mode = TimeLapseState.COMPLETED, TimeLapseMode.ONE_SHOT
+    last = TimeLapse(id="tl", mode=mode, state=state, schedule_times=(START,), next_idx=1, records={0: record})
+    places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
+    keeper = StoreKeeper(places.store)
+    keeper.hold(new_stored_timelapse(last, {}, None))
+    service = ServiceJudgement(places, keeper, VirtualClock(START), lambda *_: Driver(lambda _: [], print), print)
+    definition = b'[timelapse]\nname = "next"\nmode = "interval"\ninterval = "10m"\nn_shots = 2\n'
+    answer = service.answer(Request("check", {"names": ["a.toml"]}, files=(definition,), who="a", reply=print))
+    words = "next can't start yet: the scan of tl_0, which may be whole, is still to be looked for"
+    assert f"it would be refused now: {words}" in answer.details["found"][1]["notes"]
 
 
 def test_driver_of_a_faulty_configuration_is_closed(judge):

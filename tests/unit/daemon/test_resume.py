@@ -192,7 +192,35 @@ def test_slot_that_was_reopened_before_a_power_cut_is_told_again(rig):
     world.live((MINUTE, lambda life: life.shift(3 * HOUR)), back, (62 * MINUTE, Life.kill))
     world.journal.clear()
     world.live((MINUTE, Life.kill), off=SECOND, boot=Boot())
-    assert ("slots_given_back", "retold from the store: slot 1 (10:00) can still be taken") in retold(world)
+    words = [words for action, words in retold(world) if action == "slots_given_back"]
+    assert words == ["retold from the store: slot 1 (10:00) can still be taken"]
+
+
+def test_slot_that_was_reopened_before_a_power_cut_and_is_over_by_now_is_not_promised(rig):
+    """The rig was off for longer than its grace period."""
+    world = rig()
+    world.define(every=HOUR, n=5)
+    back = (61 * MINUTE, lambda life: life.shift(-4 * HOUR))
+    world.live((MINUTE, lambda life: life.shift(4 * HOUR)), back, (62 * MINUTE, Life.kill))
+    world.journal.clear()
+    world.live((MINUTE, Life.kill), off=90 * MINUTE, boot=Boot())
+    words = [words for action, words in retold(world) if action == "slots_given_back"]
+    assert words == [
+        "retold from the store: slot 1 (10:00) had been given back",
+        "retold from the store: slot 2 (11:00) can still be taken",
+    ]
+
+
+def test_slots_that_were_reopened_push_out_no_other_line(rig):
+    """However many a wrong clock had closed, they are one line."""
+    world = rig()
+    world.define(every=MINUTE, n=400)
+    back = (65 * MINUTE, lambda life: life.shift(-5 * HOUR))
+    world.live((64 * MINUTE + 40 * SECOND, lambda life: life.shift(5 * HOUR)), back, (66 * MINUTE, Life.kill))
+    world.journal.clear()
+    world.live((MINUTE, Life.kill), off=SECOND, boot=Boot())
+    assert "scan_succeeded" in [action for action, _ in retold(world)]
+    assert len([1 for action, _ in retold(world) if action == "slots_given_back"]) == 1
 
 
 def test_beginning_and_cancellation_before_a_power_cut_are_told_again(rig):
@@ -202,7 +230,7 @@ def test_beginning_and_cancellation_before_a_power_cut_are_told_again(rig):
     world.live((MINUTE, Life.cancel), (2 * MINUTE, Life.kill))
     world.journal.clear()
     world.live(off=MINUTE, boot=Boot())
-    accepted = "tl from its definition, accepted at 08:00: 3 slots, 09:00 to 11:00"
+    accepted = "tl from its definition: 3 slots, 09:00 to 11:00"
     assert retold(world) == [
         ("definition_accepted", f"retold from the store: {accepted}"),
         ("timelapse_cancelled", "retold from the store: tl by anna: plants died; 0 taken, 0 failed, 3 skipped"),
@@ -264,6 +292,17 @@ def test_slots_that_were_saved_by_a_daemon_that_was_killed_before_it_said_so_are
     assert retold(world) == [("slot_skipped", f"retold from the store: {words}")]
     world.live(off=5 * SECOND)
     assert len(retold(world)) == 1
+
+
+def test_slots_that_follow_one_another_closely_are_told_again_for_five_minutes_back(rig):
+    """However densely they are recorded, those of long before are in the journal."""
+    world = rig()
+    world.define(every=10 * SECOND, n=200, warmup=NONE)
+    world.behaviour = lambda _: Behaviour(takes=SECOND)
+    world.live((HOUR + 20 * MINUTE, Life.kill))
+    entries = load_timelapse(world.places.store).stored.logbook.recent
+    spans = [span for entry in entries for span in entry.slots]
+    assert 30 <= sum(last - first + 1 for first, last in spans) <= 45
 
 
 def test_no_more_than_some_lines_are_told_again(rig):

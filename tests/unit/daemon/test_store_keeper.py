@@ -17,7 +17,7 @@ from virtual_time import VirtualClock
 from plantimager.timelapse.daemon import store_file, store_keeper
 from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
-from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted
+from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted, events_between
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import SlotRecord, TimeLapse
 from plantimager.timelapse.store.loading import load_timelapse
@@ -371,6 +371,22 @@ def test_store_that_would_be_too_large_to_be_read_again_is_cut_short_before_it_i
     assert [replace(found.records[slot], error=error) for slot in range(30)] == [*records.values()]
     assert keeper.commit(keeper.timelapse.begin(value.schedule_times[30], "b"), AT)
     assert said() == [], "not again at once"
+
+
+@pytest.mark.parametrize("status", [RecordStatus.SUCCEEDED, RecordStatus.SKIPPED])
+def test_records_that_are_cut_short_are_no_events(path, monkeypatch, status):
+    """Else slots of days ago would be logged again, as if they were taken or missed now."""
+    value, records = grown(error="x" * 900)
+    value = replace(value, records={slot: replace(record, status=status) for slot, record in records.items()})
+    stored = new_stored_timelapse(value, {}, None)
+    keeper, seen = StoreKeeper(path), []
+    assert keeper.start(stored, AT)
+    set_limit(monkeypatch, len(stored.encode()) - 5000)
+    keeper.subscribe(lambda transition: seen.append(transition.events))
+    following = value.begin(value.schedule_times[30], "b")
+    assert keeper.commit(following, AT)
+    assert keeper.timelapse != following
+    assert seen == [events_between(value, following)]
 
 
 def test_keys_of_other_programs_stay_where_short_errors_are_enough(path, said, monkeypatch):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life
+from pathlib import Path
 
+import pytest
+from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life, ScriptedDriver
+
+from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.settings.definition import parse_definition
 
 LANDS = Behaviour(takes=10 * SECOND, progress=None, lands=True)
 
@@ -110,6 +114,26 @@ def test_definition_waits_until_the_last_timelapse_is_settled(pulled, is_restart
     assert "begins as soon as it can" in words
 
 
+def test_person_whose_definition_is_refused_is_told_what_to_wait_for(pulled):
+    """The disk comes back by itself in no moment."""
+    world, answers = pulled(n=1), []
+    world.configure()
+    world.slow = {Call.RECOVER: 5 * MINUTE}
+    text = b'[timelapse]\nname = "next"\nmode = "interval"\ninterval = "10m"\nn_shots = 2\n'
+
+    def start(life):
+        request = Request("start", {}, "anna", answers.append)
+        request.content = parse_definition(text, Path("next.toml"))
+        life.daemon.requests._append(request)
+        life.clock.wake()
+
+    world.live((HOUR + 5 * SECOND, pull(HOUR)), (HOUR + 5 * MINUTE, start), (2 * HOUR + 6 * SECOND, start))
+    away, soon = (answer.message for answer in answers)
+    assert "another one is there; mount it, or accept this one with touch " in away
+    assert away.endswith("; try again when they can be put there")
+    assert soon.endswith("is looked for; try again in a moment")
+
+
 def test_service_that_stops_breaks_the_question_off_and_the_next_start_asks(pulled):
     """A stop isn't held up by it either."""
     world = pulled(n=2)
@@ -146,3 +170,25 @@ def test_disk_that_stays_away_is_looked_for_more_and_more_rarely(pulled):
     life = world.live((HOUR + 5 * SECOND, pull(24 * HOUR)))
     assert world.statuses() == ["succeeded"]
     assert len(life.clock.wakes) < 100
+
+
+def test_question_has_nothing_observed(pulled, monkeypatch):
+    """It would be written into the dataset as what was observed beside the scan, hours before."""
+    world, observed, recover = pulled(), [], ScriptedDriver.recover
+
+    def note(call, request):
+        observed.append((call, request.observe is not None))
+
+    def ask(driver, request):
+        note(Call.RECOVER, request)
+        return recover(driver, request)
+
+    def scan(request):
+        note(Call.SCAN, request)
+        return LANDS
+
+    monkeypatch.setattr(ScriptedDriver, "recover", ask)
+    world.configure(observe=("true",))
+    world.behaviour = scan
+    world.live((2 * HOUR + 5 * SECOND, pull(5 * MINUTE)))
+    assert observed == [(Call.SCAN, True)] * 2 + [(Call.RECOVER, False)] + [(Call.SCAN, True)] * 2

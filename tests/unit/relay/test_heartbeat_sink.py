@@ -1,6 +1,8 @@
 """Each kind of monitor is pinged in its own way; when and when not is in tests/integration/relay, too."""
 
+import socket
 import threading
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -10,6 +12,7 @@ from http_receiver import HttpReceiver
 from virtual_time import ScriptEnded, VirtualClock
 
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.relay import http_exchange
 from plantimager.timelapse.relay.heartbeat_sink import HeartbeatSink, MonitorAccess
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
@@ -17,6 +20,7 @@ from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.settings.relay_config import HeartbeatSettings
 from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+from plantimager.timelapse.support.clock import SystemClock
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 PATH = "/api/push/token"
@@ -73,6 +77,39 @@ def test_a_plain_monitor_hears_nothing_but_its_address(receiver):
     """Silence is its only alarm."""
     heard, _ = beats(receiver, 3 * DUE, kind="plain")
     assert heard == [("GET", "?old=1")] * 3
+
+
+def test_a_monitor_that_answers_in_drips_has_no_more_than_its_time(monkeypatch):
+    """Each byte comes within the time-out; all of them together would end with the relay."""
+    monkeypatch.setattr(http_exchange, "LOOK", 0.02)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    stop = threading.Event()
+
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100 + b"\r\nContent-Length: 0\r\n\r\n":
+                connection.sendall(bytes([byte]))
+                stop.wait(0.02)
+
+    def report():
+        stop.set()
+        clock.wake()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(SystemClock()) as clock:
+        thread = threading.Thread(target=drip, args=[listener])
+        thread.start()
+        sink = HeartbeatSink(
+            HeartbeatSettings(interval=10 * MINUTE, kind="plain", timeout=timedelta(seconds=0.4)),
+            MonitorAccess(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            ScheduleWatch(clock, 20 * MINUTE, 10 * MINUTE),
+            SinkHost(lambda _: None, clock, stop, report),
+        )
+        ended = StoredTimelapse(timelapse(48).cancel(at(0), "ada", "wilted"), Logbook())
+        sink.update(StoreView(stored=ended, daemon=DAEMON))
+        sink.run()
+        thread.join(60)
+    assert sink.status.trouble.startswith("the monitor can't be reached: the exchange was not over after ")
 
 
 def test_the_interval_counts_from_ping_to_ping_whatever_happens_between(receiver):

@@ -1,13 +1,17 @@
 """An exchange with a server ends, whatever that does, and is cut off when it has to be."""
 
 import socket
+import ssl
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
 
 from plantimager.timelapse.relay import http_exchange
 from plantimager.timelapse.relay.http_exchange import LEAST_SPEED, HttpExchanges, TooSlow, least_speed
+from plantimager.timelapse.support.clock import SystemClock
 
 TIMEOUT = 0.4
 PROMPT = 0.02
@@ -30,11 +34,12 @@ def connect():
     """Return a function that makes a client."""
     made = []
 
-    def connect(timeout=60.0, rate=None):
-        made.append(HttpExchanges(timeout, rate))
+    def connect(timeout=60.0, rate=None, **options):
+        made.append(HttpExchanges(timeout, clock, rate, **options))
         return made[-1]
 
-    yield connect
+    with closing(SystemClock()) as clock:
+        yield connect
     for each in made:
         each.close()
 
@@ -143,6 +148,53 @@ def test_what_is_under_way_is_cut_off(connect, at_once):
         read(connect(), peer, check=check)
 
 
+def test_an_answer_of_unknown_length_that_was_cut_off_is_not_whole(connect):
+    """Its end is that of the connection, which looks the same."""
+    begun = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+
+    def check():
+        if peer.heard:
+            raise Busy
+
+    with Peer(dripping(begun, b"x")) as peer, pytest.raises(Busy):
+        read(connect(), peer, check=check)
+
+
+def tls(side):
+    """Return a context of TLS without certificates, for a peer on this host."""
+    context = ssl.SSLContext(side)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH:@SECLEVEL=0")
+    if side is ssl.PROTOCOL_TLS_CLIENT:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def test_what_goes_through_a_proxy_is_cut_off(connect):
+    """A site's proxy connects to the server, and sees nothing of what it passes on."""
+    sent = []
+
+    def check():
+        if sent:
+            raise Busy
+
+    def serve(peer, connection):
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with tls(ssl.PROTOCOL_TLS_SERVER).wrap_socket(connection, server_side=True) as inner:
+            inner.recv(1 << 16)
+            inner.sendall(HEAD)
+            while len(sent) < 100 and not peer.over.wait(PROMPT):
+                inner.sendall(b"x")
+                sent.append(b"x")
+
+    with Peer(serve) as peer:
+        exchanges = connect(proxy=peer.url, verify=tls(ssl.PROTOCOL_TLS_CLIENT))
+        with pytest.raises(Busy), exchanges.stream("GET", "https://plantdb.invalid/", check=check) as answer:
+            answer.read()
+    assert len(sent) < 50
+
+
 def test_of_a_request_that_fails_nothing_is_sent_later(connect):
     """What the system holds ready for the network is dropped."""
     size, failed = 20 * LITTLE, threading.Event()
@@ -176,3 +228,20 @@ def test_a_fault_of_the_connection_is_the_library_s_own(connect):
     """Nobody cut it off."""
     with Peer(lambda _, connection: connection.recv(1 << 16)) as peer, pytest.raises(httpx.RemoteProtocolError):
         read(connect(), peer)
+
+
+def test_exchanges_leave_no_file_open(connect):
+    """A relay makes some each minute for years."""
+
+    def serve(peer, connection):
+        while connection.recv(1 << 16):
+            connection.sendall(WHOLE)
+
+    with Peer(serve) as peer:
+        exchanges = connect()
+        read(exchanges, peer)
+        before = len([*Path("/proc/self/fd").iterdir()])
+        for _ in range(50):
+            read(exchanges, peer)
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
+        exchanges.close()

@@ -15,6 +15,7 @@ from plantimager.timelapse.relay.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import LatestView, SinkHost
 from plantimager.timelapse.relay.store_view import StoreView
+from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of
 
@@ -84,13 +85,28 @@ def test_mistake_of_ours_ends_neither_the_thread_nor_leaves_a_file(world, monkey
             raise faults.pop()
         return right_measures(*arguments)
 
-    monkeypatch.setattr(timed_sink, "FAILED_WAIT", 0.01)
+    monkeypatch.setattr(MetricsSink, "failed_wait", 0.01)
     monkeypatch.setattr(metrics_sink, "measure_rig", measure)
     world.thread.start()
     world.sink.update(StoreView())
     wait_until(world.sink.path.exists, within=10, what="the file")
     world.end()
     assert not world.sink.path.exists()
+
+
+def test_mistake_of_ours_is_not_made_again_with_every_change(world, monkeypatch):
+    """A store that is written each second would fill the journal; the stop is seen at once."""
+    lines = []
+    monkeypatch.setattr(timed_sink, "log_relay", lambda _, sentence, **__: lines.append(sentence))
+    monkeypatch.setattr(metrics_sink, "measure_rig", lambda *_: 1 / 0)
+    world.thread.start()
+    for _ in range(5):
+        world.sink.update(StoreView())
+        wait_until(lambda: lines, within=10, what="the mistake")
+        world.thread.join(0.02)
+    world.end()
+    assert lines == ["metrics: ZeroDivisionError('division by zero')"]
+    assert (TimedSink.failed_wait, MetricsSink.failed_wait) == (600, 60)
 
 
 def test_disk_that_hangs_leaves_the_other_figures(world, monkeypatch):

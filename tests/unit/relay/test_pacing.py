@@ -142,9 +142,28 @@ def test_what_a_scan_cuts_off_is_done_again_after_it_or_given_up(host):
 
 def test_a_turn_that_needs_time_comes_before_no_slot(host):
     """A scan without pictures at a server makes its list of all scans fail: none is begun just before a slot."""
-    waits = [3.0, 2.0, 100.0]
+    waits = [3.0, 2.0, 100.0, 99.0]
     TargetPace(host.clock, host.stop, next_slot_in=lambda: waits.pop(0)).wait_for_turn(10)
     assert waits == []
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [[61, 60], [50, 60, 59, 58], [50, 49, 55, 54, 53], [50, inf, inf, 20], [50, 3, 9, 8, 20, 19, 18]],
+)
+def test_a_turn_that_wishes_for_more_time_begins_after_a_slot_at_the_latest(host, waits):
+    """Later there is no more time than then: what needs longer than the interval would never begin."""
+    pace = TargetPace(host.clock, host.stop, next_slot_in=lambda: waits.pop(0))
+    pace.wait_for_turn(10, 60)
+    assert len(waits) == 1
+
+
+def test_a_turn_that_a_slot_has_ended_looks_again_whether_its_scan_runs(host):
+    """It is due, and the daemon has not said so yet."""
+    waits, scans = [0.5, inf, inf, inf], [False, False, True, False]
+    pace = TargetPace(host.clock, host.stop, is_scanning=lambda: scans.pop(0), next_slot_in=lambda: waits.pop(0))
+    pace.wait_for_turn(10)
+    assert scans == []
 
 
 def test_a_turn_comes_when_the_scan_is_over(host):

@@ -278,6 +278,16 @@ def test_a_polite_target_is_not_asked_during_a_scan(world):
     assert (world.here(), lab.n_asked) == ([0, 1, 2], 0)
 
 
+def test_a_store_that_can_not_be_written_after_a_scan_bars_nothing(world):
+    """It says for good that the scan runs; the daemon says that it doesn't."""
+    world.deliver(0)
+    for word, is_barred in ((False, False), (True, True), (None, True)):
+        sink = world.make()
+        sink._host = replace(world.host, scan_runs=lambda word=word: word)
+        sink.update(StoreView(TakenScans(world.scans, is_scanning=True)))
+        assert sink._is_scanning() is is_barred
+
+
 def test_a_relay_that_stops_while_it_asks_removes_nothing(world, said):
     """The question was cut off, which is no answer."""
     world.deliver(0, 1)
@@ -346,6 +356,27 @@ def test_taken_out_of_the_configuration_meanwhile_it_has_its_name_back_and_nothi
     sink = RetentionSink(RetentionRules(), {}, world.removed.path, OWNER, world.host, {})
     sink.remove_due(TakenScans(world.scans), is_clock_trusted=True)
     assert (world.here(), [word for word, _ in said]) == ([1, 2], ["datasets_removed"])
+
+
+@pytest.mark.parametrize("missing", ["disk", "store", "present store", "mount"])
+def test_what_was_renamed_has_its_name_back_though_disk_or_store_come_later(world, missing):
+    """A boot may mount them after the relay has looked for the first time."""
+    set_aside(world, 0)
+    away, scans = world.datasets.with_name("away"), world.scans
+    if missing in ("disk", "mount"):
+        world.datasets.rename(away)
+        scans = scans[:2]
+    else:
+        scans = scans[1:] if missing == "present store" else ()
+    if missing == "mount":
+        world.datasets.mkdir()
+    sink = world.make()
+    sink.remove_due(TakenScans(scans), is_clock_trusted=True)
+    if away.exists():
+        shutil.rmtree(world.datasets, ignore_errors=True)
+        away.rename(world.datasets)
+    sink.remove_due(TakenScans(world.scans if missing != "disk" else scans), is_clock_trusted=True)
+    assert world.here() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("is_forgotten", [True, False])

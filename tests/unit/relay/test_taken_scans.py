@@ -92,14 +92,14 @@ def test_a_scan_that_the_store_does_not_know_is_seen_by_the_daemon_s_own_word(ri
     control.parent.mkdir(parents=True, exist_ok=True)
     live = live_path(rig.place.store) if place == "beside the store" else control.with_name("live")
     live.write_text(json.dumps({"pid": os.getpid(), "rig": "scanning"}))
-    assert not scan_runs(rig.places)
+    assert scan_runs(rig.places) is False
     lock = InstanceLock(rig.place.store)
     lock.acquire()
     assert scan_runs(rig.places)
     live.write_text(json.dumps({"pid": os.getpid(), "rig": "on"}))
-    assert not scan_runs(rig.places)
+    assert scan_runs(rig.places) is False
     live.write_text(json.dumps({"pid": 1, "rig": "scanning"}))
-    assert not scan_runs(rig.places)
+    assert scan_runs(rig.places) is None
     lock.release()
 
 

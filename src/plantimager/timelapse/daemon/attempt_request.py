@@ -53,6 +53,11 @@ def is_unsettled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> b
     return timelapse.records[request.index].attempt == request.attempt
 
 
+def describe_unsettled(timelapse: TimeLapse) -> str:
+    """Return the first unsettled attempt in words, to go before a verb."""
+    return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole,"
+
+
 def is_running_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:
     """Whether a request is for the attempt that is running; not where the operator has cancelled it meanwhile."""
     if timelapse is None or timelapse.state is not TimeLapseState.RUNNING:

@@ -14,6 +14,7 @@ from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
+from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
 from plantimager.timelapse.support.file_system import (
@@ -56,7 +57,7 @@ class DatasetProbe:
         self._lost_why = ""
 
     def find_place(self, timelapse: TimeLapse) -> None:
-        """Have the datasets of a running timelapse where its earlier ones are.
+        """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
 
         Earlier versions put those of a named rig into the directory that the configuration names, not below it. While
         the disk is away or doesn't answer, no slot is taken, and `look` asks again: the timelapse would be in two
@@ -64,15 +65,16 @@ class DatasetProbe:
         """
         self._lost = None
         later = self._active.later_datasets
-        if not timelapse.state.is_active or self._active.config.datasets in (None, later):
+        is_over = not timelapse.state.is_active and not timelapse.unsettled
+        if is_over or self._active.config.datasets in (None, later):
             return  # there is one place alone
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
             if isinstance(place, _Found):
                 self._lost, self._lost_why = timelapse.id, place.why or ""
-            elif place != later:
+            elif place not in (later, self._active.datasets):
                 self._active.keep_datasets(place)
-                words = f"datasets of {timelapse.id} stay in {place} until it has ended; later ones go to {later}"
+                words = f"datasets of {timelapse.id} stay in {place}; those of later timelapses go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
             self._lost, self._lost_why = timelapse.id, STALLED
@@ -106,6 +108,19 @@ class DatasetProbe:
         timelapse = self._keeper.timelapse
         return timelapse is not None and self._lost == timelapse.id
 
+    @property
+    def earlier_place(self) -> str | None:
+        """The directory that open and unsettled attempts were put into, where a person has named another one since.
+
+        A driver that finds nothing of them in the other one says nothing of this one. It isn't known where it is on the
+        store's own disk.
+        """
+        timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
+        if timelapse is None or path in (None, str(self._active.datasets)):
+            return None
+        is_open = timelapse.state is TimeLapseState.RUNNING or timelapse.unsettled
+        return path if is_open else None
+
     def describe(self, why: str) -> str:
         """Return for a person why datasets can't be written."""
         return f"{self._active.datasets}: datasets can't be put there: {why}"
@@ -113,15 +128,15 @@ class DatasetProbe:
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
         before, self.trouble, self.is_away = self.trouble, None, False
-        timelapse = self._keeper.active
+        last, timelapse = self._keeper.timelapse, self._keeper.active
+        if last is not None and self._lost == last.id:
+            self.find_place(last)
         if timelapse is None:
             return
-        if self._lost == timelapse.id:
-            self.find_place(timelapse)
         datasets, known = self._active.datasets, self._keeper.logbook
         found = self.examine(accept=True)
         self.is_away = found.is_away
-        if found.disk is not None and found.disk != known.datasets_disk:
+        if found.disk is not None and found.disk != known.datasets_disk and self.earlier_place is None:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
             if before is not None:

@@ -102,9 +102,10 @@ class DefinitionIntake:
 
     def _check_has_stopped(self, definition: Definition) -> None:
         """Refuse a definition while a scan of the last one goes on or may be whole: in the archive nobody would ask."""
-        words = self._common.rig.describe_open_scan() or self._attempts.describe()
+        open_scan = self._common.rig.describe_open_scan()
+        words, hint = (open_scan, "try again in a moment") if open_scan else self._attempts.describe()
         if words:
-            raise _NotYet(f"{definition.name} can't start yet: {words}", hint="try again in a moment")
+            raise _NotYet(f"{definition.name} can't start yet: {words}", hint=hint)
 
     def _accept(self, definition: Definition, origin: str | None, is_withdrawn: Callable[[], bool]) -> str:
         held, now = self._keeper.stored, self._clock.now()
@@ -123,8 +124,7 @@ class DefinitionIntake:
         logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         self._common.active.keep_datasets(None)
-        origin = origin or str(definition.source)
-        self._keeper.start(stored, now, Circumstances(origin=origin, note="; ".join(notes)))
+        self._keeper.start(stored, now, Circumstances(origin=origin or str(definition.source), note="; ".join(notes)))
         self._planner.plan_afresh()
         self._probe.look()
         return describe_start(stored.timelapse, definition.source, now)

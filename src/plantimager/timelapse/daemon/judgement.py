@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.request_worker import RequestWorker
+from plantimager.timelapse.daemon.attempt_request import describe_unsettled
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, UNSEEN, find_unmet
@@ -188,11 +189,15 @@ class ServiceJudgement:
 
     def _refusals(self, definition: Definition, config: Config, now: datetime) -> Iterator[str]:
         """Yield why a definition would be refused now, though it has no faults."""
+        held = self._keeper.stored
         try:
             with suppress(DefinitionAlreadyAccepted):
-                check_may_start(definition, self._keeper.stored, self._places.history, by_a_person=True)
+                check_may_start(definition, held, self._places.history, by_a_person=True)
                 if config.missed is Missed.SKIP:
                     check_not_over(definition, definition.schedule(now), now)
+                if held is not None and held.timelapse.unsettled:
+                    scan = describe_unsettled(held.timelapse)
+                    raise DefinitionRefused(f"{definition.name} can't start yet: {scan} is still to be looked for")
         except DefinitionRefused as refusal:
             yield f"it would be refused now: {refusal}"
 

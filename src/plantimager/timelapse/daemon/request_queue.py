@@ -33,11 +33,6 @@ class RefusalLog:
         self._more: dict[str, tuple[int, str]] = {}
         """How many requests of each were refused since, without a line; and what the last line would have said."""
 
-    @property
-    def is_counting(self) -> bool:
-        """Whether `flush` has a line to write soon."""
-        return bool(self._more)
-
     def log(self, who: str, sentence: str, error: BaseException | None = None) -> None:
         """Log that a request of a user was refused, or only count it."""
         self.flush()

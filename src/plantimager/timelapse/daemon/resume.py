@@ -103,7 +103,8 @@ class Resume:
         place = self._probe.examine() if slots else None
         if place is not None and not place.is_away:
             # Of a directory that doesn't answer the driver may know more; but "no" is final for those that were closed.
-            for slot in slots if place.why is None else slots[: int(is_running)]:
+            is_sure = place.why is None and self._probe.earlier_place is None
+            for slot in slots if is_sure else slots[: int(is_running)]:
                 if found.hung is None:  # else the next start asks about those behind it
                     found = self._ask(found, slot)
         elif is_running:  # the driver would look in the wrong directory: the next start asks
@@ -129,7 +130,8 @@ class Resume:
                 taken = before.succeed_after_all(slot, now, pictures, end)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        is_unsettled = hung is None and self._probe.examine().why is not None  # then no is no answer
+        is_sure = self._probe.earlier_place is None and self._probe.examine().why is None
+        is_unsettled = hung is None and not is_sure  # then no is no answer
         if is_running:
             cut = before.interrupt(None, self._describe_cut(), is_unsettled=is_unsettled)
             return replace(found, settled=cut, hung=hung)

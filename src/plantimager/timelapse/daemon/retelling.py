@@ -37,8 +37,8 @@ MAX_RETOLD: Final = 40
 NEARBY: Final = timedelta(seconds=15)
 """What is recorded within so short a time is one entry, so that there are few, however short the interval."""
 
-MAX_RECENT: Final = JOURNAL_SYNC_INTERVAL // NEARBY
-"""Entries before the newest one."""
+MAX_RECENT: Final = JOURNAL_SYNC_INTERVAL // NEARBY + 2
+"""Entries: those that began in that time, the one that it began in, and the end of the timelapse beside the newest."""
 
 MAX_SPANS: Final = 20
 """Spans of slots in an entry; the oldest slots are dropped first."""
@@ -54,12 +54,14 @@ def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: dateti
     ends = any(isinstance(event, events.TimelapseEnded) for event in happened)
     if not spans and not begins and not ends:
         return logbook
-    recent = [*logbook.recent[-MAX_RECENT:]]  # by their number: the clock may have been set a moment ago
-    if recent and at - recent[-1].at < NEARBY and not recent[-1].ends:
+    recent = [*logbook.recent]
+    if recent and abs(at - recent[-1].at) < NEARBY and not recent[-1].ends:
         last = recent.pop()
         begins |= last.begins
         spans += last.slots
-    return replace(logbook, recent=(*recent, Recorded(at, _merged(spans), begins=begins, ends=ends)))
+        at = last.at  # so that an entry ends, however densely it goes on
+    recent.append(Recorded(at, _merged(spans), begins=begins, ends=ends))
+    return replace(logbook, recent=tuple(recent[-MAX_RECENT:]))  # by their number: the clock may have been set just now
 
 
 def _slots_of(event: events.Event) -> Iterable[int]:
@@ -89,13 +91,14 @@ def _merged(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 def log_retold(timelapse: TimeLapse, logbook: Logbook, since: datetime, now: datetime) -> Logbook:
     """Log once more what was recorded ``since``, `MAX_RETOLD` lines at most; return the logbook, told ``now``."""
-    recent = [entry for entry in logbook.recent if entry.at >= since]
+    recent = [entry for entry in logbook.recent if entry.at > since - NEARBY]
     told_at = {slot: entry.at for entry in recent for slot in _slots_in(entry, timelapse.n_slots)}
     lines: list[tuple[datetime, int, Action, str, tuple[int, ...]]] = []
     for entry in recent:
         if entry.begins:
-            origin = f"its definition, accepted at {format_local_time(entry.at, now)}"
-            lines.append((entry.at, 0, Action.DEFINITION_ACCEPTED, describe_start(timelapse, origin, now), ()))
+            lines.append(
+                (entry.at, 0, Action.DEFINITION_ACCEPTED, describe_start(timelapse, "its definition", now), ())
+            )
         if entry.ends and timelapse.state in ACTION_OF_END:
             lines.append((entry.at, 2, ACTION_OF_END[timelapse.state], describe_end(timelapse), ()))
     for action, words, slots in _lines_about(timelapse, told_at.keys(), now):
@@ -129,9 +132,19 @@ def _lines_about(
         if now_is is not None and slot in running and now_is.error:
             words = f"{now_is.scan_id}: {now_is.error_text}; the {ordinal(now_is.attempt)} attempt was begun"
             yield Action.ATTEMPT_FAILED, words, (slot,)
-        is_waiting = now_is is None or (now_is.status is RecordStatus.PENDING and not now_is.error)
-        if is_waiting and slot >= timelapse.next_idx and timelapse.state.is_active:
-            yield Action.SLOTS_GIVEN_BACK, f"{describe_slots(timelapse, (slot,), now)} can still be taken", (slot,)
+    waiting = tuple(slot for slot in sorted(records) if timelapse.state.is_active and _is_waiting(timelapse, slot))
+    still_open = tuple(slot for slot in waiting if now <= timelapse.latest_start(slot))
+    over = tuple(slot for slot in waiting if now > timelapse.latest_start(slot))
+    for which, words in ((over, "had been given back"), (still_open, "can still be taken")):
+        if which:
+            yield Action.SLOTS_GIVEN_BACK, f"{describe_slots(timelapse, which, now)} {words}", which
+
+
+def _is_waiting(timelapse: TimeLapse, slot: int) -> bool:
+    """Whether a slot is open, and nothing became of it."""
+    record = timelapse.records.get(slot)
+    is_bare = record is None or (record.status is RecordStatus.PENDING and not record.error)
+    return is_bare and slot >= timelapse.next_idx
 
 
 def _retell(record: SlotRecord, timelapse: TimeLapse, now: datetime) -> tuple[Action, str]:

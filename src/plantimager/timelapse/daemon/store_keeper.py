@@ -238,7 +238,7 @@ class StoreKeeper:
         content = self._writer.encode(following)
         if (size := sum(map(len, content))) > MAX_STORE_BYTES:
             following = self._shorten(following, size)
-            content, happened = self._writer.encode(following), events_between(before, following.timelapse)
+            content = self._writer.encode(following)  # what happened stays: that old records are shorter is no event
         is_saved = self._save(following, content, at)
         self.stored = following
         if act is not None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.daemon.attempt_request import is_unsettled_attempt, request_of
+from msgspec.structs import replace
+
+from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -51,6 +53,10 @@ class UnsettledAttempts:
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
         return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
 
+    def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
+        return replace(self.request_of(timelapse, slot), observe=None)
+
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
@@ -61,7 +67,7 @@ class UnsettledAttempts:
         timelapse = self._keeper.timelapse
         if timelapse is None or self._probe.trouble is not None or slot not in timelapse.unsettled:
             return False
-        self._rig.recover(self.request_of(timelapse, slot))
+        self._rig.recover(self._question_about(timelapse, slot))
         return True
 
     def watch(self) -> float | None:
@@ -78,13 +84,14 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
+        is_elsewhere = self._probe.earlier_place is not None
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and is_away:
+        if wait > 0 and (is_away or is_elsewhere):
             return wait
-        if not self._probe.is_within_reach():
+        if is_elsewhere or not self._probe.is_within_reach():
             return self._look_later()
         self._pause = FIRST_PAUSE
-        self._rig.recover(self.request_of(timelapse, earlier[0]))
+        self._rig.recover(self._question_about(timelapse, earlier[0]))
         return None
 
     def _look_later(self) -> float:
@@ -126,15 +133,21 @@ class UnsettledAttempts:
         monitor.give_way()
         return None
 
-    def describe(self) -> str:
-        """Return in words which scan may be whole, empty for none; it is asked about soon, since somebody waits."""
+    def describe(self) -> tuple[str, str]:
+        """Return in words which scan may be whole, and a hint; empty for none. It is asked about soon, as one waits."""
         timelapse = self._keeper.timelapse
         if timelapse is None or not timelapse.unsettled:
-            return ""
+            return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
+        self._probe.look()  # its place may be known by now
         why = self._probe.examine().why
-        where = "is looked for" if why is None else f"can't be looked for: {self._probe.describe(why)}"
-        return f"the scan of {timelapse.scan_id(timelapse.unsettled[0])}, which may be whole, {where}"
+        scan = describe_unsettled(timelapse)
+        if self._probe.earlier_place is not None:
+            where = f"was put into {self._probe.earlier_place}, where datasets aren't put any more"
+            return f"{scan} {where}", "have the configuration name that directory until it was looked for"
+        if why is None:
+            return f"{scan} is looked for", "try again in a moment"
+        return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
 
     # --- what is answered -----------------------------------------------------------------------------
 
@@ -148,12 +161,16 @@ class UnsettledAttempts:
         self.settle(request, outcome.result, outcome.finished_at)
 
     def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
-        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
+        """Record whether an attempt that counts as ended is whole.
+
+        "No" counts only from a disk that is still there, and from another directory than it was put into only where
+        the slot can be attempted again.
+        """
         is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
-            if is_within_reach:
+            if is_within_reach and (self._probe.earlier_place is None or request.index == timelapse.next_idx):
                 self._keeper.commit(timelapse.settle(request.index), now)
             return
         taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)

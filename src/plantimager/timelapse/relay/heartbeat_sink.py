@@ -11,6 +11,7 @@ from msgspec import Struct
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import redact
+from plantimager.timelapse.relay.http_exchange import HttpExchanges
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
 from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.text import one_line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import HeartbeatSettings
+    from plantimager.timelapse.support.clock import Clock
 
 NAME: Final = "heartbeat"
 START, OK, FAIL = "start", "", "fail"
@@ -57,7 +59,7 @@ class HeartbeatSink(TimedSink):
     ) -> None:
         super().__init__(NAME, host)
         self._settings, self._watch = settings, watch
-        self._monitor = _Monitor(settings.kind, access, settings.timeout.total_seconds())
+        self._monitor = _Monitor(settings.kind, access, settings.timeout.total_seconds(), host.clock)
         self._last: tuple[str, float] | None = None
         """The last signal that arrived, and when."""
         self._failures = 0
@@ -135,9 +137,9 @@ class HeartbeatSink(TimedSink):
 class _Monitor:
     """The address of the monitor, and its dialect."""
 
-    def __init__(self, kind: str, access: MonitorAccess, timeout: float) -> None:
+    def __init__(self, kind: str, access: MonitorAccess, timeout: float, clock: Clock) -> None:
         self._kind, self._access, self.can_pause = kind, access, bool(access.pause_url)
-        self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "timelapse-relay"})
+        self._http = HttpExchanges(timeout, clock, headers={"User-Agent": "timelapse-relay"})
         self.knows_signals, self.knows_start = kind != "plain", kind == "healthchecks"
 
     def send(self, signal: str) -> str:
@@ -146,7 +148,7 @@ class _Monitor:
         method, content = "POST" if posts else "GET", WORDS.get(signal) if posts else None
         headers = {"X-Api-Key": access.key} if signal == PAUSE else {}
         try:  # what it says beside its code is not read
-            with self._client.stream(method, self._address(signal), content=content, headers=headers) as answer:
+            with self._http.stream(method, self._address(signal), content=content, headers=headers) as answer:
                 refused = f"the monitor answers {answer.status_code}{' to a pause' if signal == PAUSE else ''}"
                 return "" if answer.is_success else refused
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
@@ -167,7 +169,7 @@ class _Monitor:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._http.close()
 
 
 def _grounds(view: StoreView) -> object:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from plantimager.timelapse.support.clock import SystemClock
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from plantimager.timelapse.support.clock import Clock
 
 LEAST_SPEED: Final = 1000.0
 """Bytes per second that a connection must carry in the mean, beyond its first time-out. The slowest mobile ones do."""
@@ -26,7 +26,8 @@ LOOK: Final = 1.0
 
 _DROP_UNSENT: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: what the system has not sent yet is dropped when the connection is closed."""
-_CONNECTED: Final = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+_CONNECTED: Final = (".connect_tcp.complete", ".start_tls.complete")
+"""How the events of a new socket end; they begin with ``connection``, or with the kind of proxy."""
 
 
 class TooSlow(httpx.TransportError):
@@ -41,9 +42,9 @@ def least_speed(rate: float | None) -> float:
 class HttpExchanges:
     """A client of httpx. One thread; each exchange is watched by another as long as it takes."""
 
-    def __init__(self, timeout: float, rate: float | None = None, **options: Any) -> None:
+    def __init__(self, timeout: float, clock: Clock, rate: float | None = None, **options: Any) -> None:
         """Take the time-out of each wait, the rate at which the caller sends at most, and options of `httpx.Client`."""
-        self.timeout, self._speed = timeout, least_speed(rate)
+        self.timeout, self.clock, self._speed = timeout, clock, least_speed(rate)
         self._client = httpx.Client(timeout=timeout, **options)
         self._client.headers["Accept-Encoding"] = "identity"  # a small answer stays small, and a length is the file's
         self._sockets: list[socket.socket] = []
@@ -67,6 +68,8 @@ class HttpExchanges:
             with watch, self._client.stream(method, url, extensions={"trace": self._trace}, **contents) as answer:
                 watch.take(answer)
                 yield answer
+                if watch.reason is not None:  # an answer without a length ends as if it were whole
+                    raise watch.reason
         except httpx.HTTPError as problem:
             raise watch.reason or problem from None
 
@@ -87,7 +90,7 @@ class HttpExchanges:
 
     def _trace(self, event: str, about: dict[str, Any]) -> None:
         """Take note of connections as httpx makes them, and leave nothing of a request on its way that has failed."""
-        if event in _CONNECTED:
+        if event.endswith(_CONNECTED):
             self._sockets = [one for one in self._sockets if one.fileno() >= 0]
             self._sockets.append(about["return_value"].get_extra_info("socket"))
         elif event.endswith(".failed"):
@@ -99,8 +102,7 @@ class _Watch:
 
     def __init__(self, exchanges: HttpExchanges, size: int, check: Callable[[], None]) -> None:
         self._exchanges, self._size, self._check = exchanges, size, check
-        self._over, self._clock = threading.Event(), SystemClock()
-        self._began = self._clock.monotonic()
+        self._over, self._began = threading.Event(), exchanges.clock.monotonic()
         self._answer: httpx.Response | None = None
         self.reason: Exception | None = None
         """Why it was cut off."""
@@ -126,6 +128,6 @@ class _Watch:
 
     def _check_speed(self) -> None:
         moved = self._size + (self._answer.num_bytes_downloaded if self._answer is not None else 0)
-        seconds = self._clock.monotonic() - self._began
+        seconds = self._exchanges.clock.monotonic() - self._began
         if seconds > self._exchanges.allowed(moved):
             raise TooSlow(f"the exchange was not over after {seconds:.0f} s")

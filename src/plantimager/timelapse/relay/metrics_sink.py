@@ -46,6 +46,8 @@ WORLD_READABLE: Final = 0o644
 class MetricsSink(TimedSink):
     """Writes the metrics of one rig."""
 
+    failed_wait = LONGEST_WAIT
+
     def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost, rules: DiskRules) -> None:
         super().__init__("metrics", host)
         self.path = directory / f"timelapsed-{rig}.prom"

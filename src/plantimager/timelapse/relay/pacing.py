@@ -75,16 +75,22 @@ class TargetPace:
         if interruption := self.interruption:
             raise Interrupted(interruption)
 
-    def wait_for_turn(self, needed: float = 0.0) -> None:
+    def wait_for_turn(self, needed: float = 0.0, wished: float = 0.0) -> None:
         """Wait until no scan runs, and none is due within the seconds that are ``needed``.
+
+        Nor within those that are ``wished``, until the next slot has passed: what takes longer than the time between
+        slots begins right after one.
 
         Raises
         ------
         Interrupted
             The relay stops.
         """
-        while (self.interruption or self._next_slot_in() < needed) and not self.stop.wait(LOOK):
-            pass
+        before = left = self._next_slot_in()
+        while (self.interruption or left < max(needed, wished) or left > before) and not self.stop.wait(LOOK):
+            before, left = left, self._next_slot_in()  # after a slot once more: its scan may be about to begin
+            if left > before:
+                wished = 0.0
         if self.stop.is_set():
             self.check()
 

@@ -89,7 +89,8 @@ class PlantDbClient:
         self._token = _checked_token(account.token, "the api_token in the store") if account.token else ""
         self._was_in = False
         try:
-            self._http = HttpExchanges(timeout, pace.rate, base_url=url.rstrip("/").removesuffix(PREFIX) + PREFIX)
+            base_url = url.rstrip("/").removesuffix(PREFIX) + PREFIX
+            self._http = HttpExchanges(timeout, pace.clock, pace.rate, base_url=base_url)
         except httpx.InvalidURL:  # its words repeat what may be a part of a proxy's password
             raise Unreachable("the url, or a proxy's in the environment, is none") from None
         except (ValueError, ImportError, OSError) as problem:

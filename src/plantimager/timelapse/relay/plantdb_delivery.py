@@ -128,7 +128,8 @@ def deliver_dataset(
     present = set() if there is None else _files_of_ours(client, dataset, there, was_begun=was_begun)
     others = int(there is not None and not _has(there, dataset.metadata))
     if not present:
-        pace.wait_for_turn(TO_BEGIN)
+        to_send = sum(file.size for file in dataset.files[:1])
+        pace.wait_for_turn(TO_BEGIN, 2 * to_send / pace.rate if pace.rate else 0.0)
         begin()
         if not client.create(dataset) and there is None:  # another rig's, perhaps, that was faster
             there = client.scan_metadata_there(dataset.scan_id) or {}

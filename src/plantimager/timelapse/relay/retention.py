@@ -71,8 +71,8 @@ class RetentionSink(WorksOnLatest):
         Under a reason itself: that it was told of a kind of datasets.
         """
         self._told = ""
-        self._is_tidy = False
-        """Whether no dataset waits half deleted."""
+        self._n_tidy = -1
+        """Of how many scans no dataset waits half deleted; a disk or a store that is there later brings more."""
         self._latest = LatestView(host.stop)
 
     @property
@@ -120,7 +120,7 @@ class RetentionSink(WorksOnLatest):
         scans = taken.scans if self.name else ()
         kept, gone, trouble = [*self._barred(scans)], list[LedgerEntry](), ""
         try:
-            if not self._is_tidy:
+            if self._n_tidy != len(taken.scans):
                 kept += self._finish(taken.scans, gone)
             for scan in self._candidates(scans):
                 if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
@@ -187,7 +187,7 @@ class RetentionSink(WorksOnLatest):
             raise Stays("it is not what was delivered")
         self._copies.wait_for_turn()
         aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
-        was_tidy, self._is_tidy = self._is_tidy, False
+        n_tidy, self._n_tidy = self._n_tidy, -1
         directory.rename(aside)
         try:
             objection = self._last_objection(scan, aside, taken, sealed.digest)
@@ -195,7 +195,7 @@ class RetentionSink(WorksOnLatest):
                 entry = self._finish_one(scan, aside)
         except OSError as problem:
             raise Stays(f"as {aside.name}: {describe_refusal(problem)}") from None
-        self._is_tidy = was_tidy
+        self._n_tidy = n_tidy
         if objection:
             raise Stays(objection)
         return entry
@@ -245,7 +245,8 @@ class RetentionSink(WorksOnLatest):
                         put_back(aside, scan)
                 except OSError as problem:
                     problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
-        self._is_tidy = not problems
+        is_tidy = not problems and all(directory.is_dir() for directory in directories)
+        self._n_tidy = len(scans) if is_tidy else -1
         return problems
 
     def _finish_one(self, scan: TakenScan, aside: Path) -> LedgerEntry:

@@ -96,9 +96,9 @@ class WorksOnLatest:
         self._latest.wake()
 
     def _is_scanning(self) -> bool:
-        """Return whether a scan runs: by the store, or by what the daemon says at this moment. Any thread."""
-        view = self._latest.now
-        return (view is not None and view.taken.is_scanning) or self._host.scan_runs()
+        """Return whether a scan runs: by what the daemon says at this moment, else by the store. Any thread."""
+        word, view = self._host.scan_runs(), self._latest.now
+        return word if word is not None else view is not None and view.taken.is_scanning
 
     def _next_slot_in(self) -> float:
         """Return the seconds until the next slot of a running daemon; infinite where none is to come. Any thread.
@@ -125,5 +125,5 @@ class SinkHost(Struct, frozen=True):
     stop: threading.Event
     report: Callable[[], None]
     """Called when the `Sink.status` has changed. Any thread."""
-    scan_runs: Callable[[], bool] = lambda: False
-    """Return whether the daemon says at this moment that it takes a scan. Any thread."""
+    scan_runs: Callable[[], bool | None] = lambda: None
+    """Return whether the daemon says at this moment that it takes a scan; ``None`` without its word. Any thread."""

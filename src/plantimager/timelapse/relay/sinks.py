@@ -20,7 +20,7 @@ from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
     from plantimager.timelapse.relay.delivery import Delivery
@@ -33,14 +33,21 @@ if TYPE_CHECKING:
         MetricsSettings,
         NotifySettings,
     )
+    from plantimager.timelapse.support.clock import Clock
 
 
 PAUSE: Final = "heartbeat-pause"
 """The credential with the access for pauses."""
 
 
-def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> list[Sink]:
-    """Return the sinks, none of which runs yet.
+def make_sinks(
+    config: Config,
+    places: Places,
+    host: SinkHost,
+    environment: Mapping[str, str],
+    new_clock: Callable[[], Clock] = SystemClock,
+) -> list[Sink]:
+    """Return the sinks, none of which runs yet; ``new_clock`` gives those that wait on a clock one of their own.
 
     Raises
     ------
@@ -51,15 +58,19 @@ def make_sinks(config: Config, places: Places, host: SinkHost, environment: Mapp
         raise ConfigurationError(
             "[relay.retention] removes what every target has, and there is none", hint="write [relay.deliver.NAME]"
         )
+
+    def own() -> SinkHost:
+        return replace(host, clock=new_clock())
+
     sinks: list[Sink] = []
     try:
         sinks += _deliver_sinks(config, places, host, environment)
         if config.relay.notify is not None:
-            sinks.append(_notify_sink(config.relay.notify, config, places, host, environment))
+            sinks.append(_notify_sink(config.relay.notify, config, places, own(), environment))
         if config.relay.heartbeat is not None:
-            sinks.append(_heartbeat_sink(config.relay.heartbeat, config, host, environment))
+            sinks.append(_heartbeat_sink(config.relay.heartbeat, config, own(), environment))
         if config.relay.metrics is not None:
-            sinks.append(_metrics_sink(config.relay.metrics, config, places, host, environment))
+            sinks.append(_metrics_sink(config.relay.metrics, config, places, own(), environment))
         look = config.relay.look
         if look is not None or sinks:  # beside others without a table of its own
             sinks += _look_sinks(look or LookSettings(), places, host)
@@ -123,9 +134,8 @@ def _notify_sink(
     from plantimager.timelapse.relay.notify_sink import NotifySink  # noqa: PLC0415 - as above
 
     services = find_services(settings.urls_file, environment)
-    own = replace(host, clock=SystemClock())
-    watch = _watch(config, own, settings.gather)
-    return NotifySink(settings, services, watch, places.relay_state, _rig_name(places), own)
+    watch = _watch(config, host, settings.gather)
+    return NotifySink(settings, services, watch, places.relay_state, _rig_name(places), host)
 
 
 def _heartbeat_sink(
@@ -143,8 +153,7 @@ def _heartbeat_sink(
         raise ConfigurationError(f"the address of the monitor: {problem}") from None
     pauses = settings.idle == "pause" or (settings.idle is None and _may_pause(settings, environment))
     access = MonitorAccess(url, *_pause_access(settings, environment)) if pauses else MonitorAccess(url)
-    own = replace(host, clock=SystemClock())
-    return HeartbeatSink(settings, access, _watch(config, own, settings.interval), own)
+    return HeartbeatSink(settings, access, _watch(config, host, settings.interval), host)
 
 
 def _may_pause(settings: HeartbeatSettings, environment: Mapping[str, str]) -> bool:
@@ -183,10 +192,9 @@ def _metrics_sink(
         raise ConfigurationError(
             "[relay.metrics] needs a directory where no unit gives one", hint="write directory = into it"
         )
-    own = replace(host, clock=SystemClock())
-    watch = _watch(config, own, SLACK)
+    watch = _watch(config, host, SLACK)
     rules = DiskRules(kept_free(config.driver, config.driver_options), config.relay.expected_retention)
-    return MetricsSink(places.rig or "default", Path(directory), watch, own, rules)
+    return MetricsSink(places.rig or "default", Path(directory), watch, host, rules)
 
 
 def _look_sinks(settings: LookSettings, places: Places, host: SinkHost) -> Iterator[Sink]:

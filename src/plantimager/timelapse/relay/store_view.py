@@ -206,10 +206,16 @@ def _daemon_of(places: Places) -> DaemonFacts | None:
     return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)
 
 
-def scan_runs(places: Places) -> bool:
-    """Return whether the daemon says at this moment that it takes a scan, also while it can't write the store."""
+def scan_runs(places: Places) -> bool | None:
+    """Return whether the daemon says at this moment that it takes a scan; ``None`` where one runs that says nothing.
+
+    It says so also while it can't write the store, which is as it was before then.
+    """
     pid = running_daemon(places.store)
-    return pid is not None and read_live_of(pid, places.store, places.control).get("rig") == SCANNING
+    if pid is None:
+        return False
+    rig = read_live_of(pid, places.store, places.control).get("rig")
+    return None if rig is None else rig == SCANNING
 
 
 def _database(stored: StoredTimelapse | None) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
 
-FAILED_WAIT: Final = 600.0
-"""Seconds after a mistake of ours."""
-
 NextLook = tuple["datetime | None", float | None]
 """When to work again, should nothing change: at an instant, and in so many seconds."""
 
 
 class TimedSink(ABC):
     """`run` is its thread; the rest is for any other. `SinkHost.clock` is its own, which nobody else waits on."""
+
+    failed_wait: ClassVar[float] = 600.0
+    """Seconds after a mistake of ours, which no change ends: it might be made again with each."""
 
     def __init__(self, name: str, host: SinkHost) -> None:
         self.name, self._host = name, host
@@ -54,5 +54,6 @@ class TimedSink(ABC):
                     until, timeout = self._work(view)
                 except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the others nor this one
                     log_relay(RelayAction.RELAY_FAILED, f"{self.name}: {problem!r}", error=problem, target=self.name)
-                    timeout = FAILED_WAIT
+                    self._host.stop.wait(self.failed_wait)
+                    continue
             self._host.clock.wait(until, timeout)

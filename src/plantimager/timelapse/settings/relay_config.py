@@ -133,7 +133,7 @@ class HeartbeatSettings(Struct, frozen=True):
     """The access for pauses: a file that only the service can read (mode 0600). Its first line is the pause_url of the
     check, as Healthchecks' API lists it, its second an API key of the project that may write."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
-    """How long to wait for the monitor's answer."""
+    """How long to wait for the monitor's answer, in all."""
 
     needs: ClassVar = (Need("url", MISSING, module="httpx", extra="relay"),)
 

@@ -155,6 +155,7 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     """Something that was recorded, for the journal that may lack its line after a power cut."""
 
     at: Instant
+    """When the first of it was recorded, or last told."""
     slots: tuple[tuple[Count, Count], ...] = ()
     """Spans of slots: the first and the last of each."""
     begins: bool = False

@@ -121,6 +121,15 @@ def test_picture_that_pillow_misreads_is_refused_where_it_would_be_converted(wan
     assert judge(deep_tiff(bits=8, is_planar=True), exposure(encoding="png"))[0]
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits"])
+def test_grey_picture_of_16_bits_is_converted_though_it_says_that_colours_come_one_after_the_other(compression):
+    """It has one, which Pillow reads rightly where it is compressed."""
+    file, pixels = io.BytesIO(), grey("I;16")
+    pixels.save(file, "TIFF", compression=compression, tiffinfo={Base.PlanarConfiguration: 2})
+    with Image.open(io.BytesIO(judge(file.getvalue(), exposure(encoding="png"))[0])) as image:
+        assert (image.mode, image.tobytes()) == ("I;16", pixels.tobytes())
+
+
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_picture_with_too_many_bits_for_a_png_is_refused(mode):
     """A PNG has 16 bits."""

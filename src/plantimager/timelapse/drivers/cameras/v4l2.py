@@ -59,10 +59,11 @@ class V4l2Camera(CameraDevice):
         """Set the properties that have changed, drop the frames that were begun before, and take one."""
         self._encoding = exposure.encoding
         size = {"frame_width": exposure.width or LARGEST, "frame_height": exposure.height or LARGEST}
-        depth = {"convert_rgb": 0} if self._gives_more_bits() else {}
-        for name, value in {**size, **depth, **exposure.config}.items():
-            if self._applied.get(name) != value:
-                self._set(name, value)
+        if "fourcc" in exposure.config:  # before it is asked for
+            self._apply({"fourcc": exposure.config["fourcc"]})
+        gives_more_bits = self._gives_more_bits()
+        depth = {"convert_rgb": int(not gives_more_bits)} if gives_more_bits or "convert_rgb" in self._applied else {}
+        self._apply({**size, **depth, **exposure.config})
         for _ in range(self.options.get("skip", SKIP)):
             self._capture.grab()
         began = time.clock_gettime(time.CLOCK_MONOTONIC)  # the clock by which the kernel dates frames
@@ -99,10 +100,12 @@ class V4l2Camera(CameraDevice):
         if self._capture.getBackendName() == "V4L2" and not self._capture.grab():
             raise CameraFault(f"{self._source}: it doesn't answer; check the cable")
 
-    def _set(self, name: str, value: Any) -> None:
-        # Most drivers don't report whether they obeyed; the size is checked on the picture.
-        self._capture.set(_property(name, value), float(value))
-        self._applied[name] = value
+    def _apply(self, properties: Mapping[str, Any]) -> None:
+        """Set what isn't set yet. Most drivers don't report whether they obeyed; the size is checked on the picture."""
+        for name, value in properties.items():
+            if self._applied.get(name) != value:
+                self._capture.set(_property(name, value), float(value))
+                self._applied[name] = value
 
     def close(self) -> None:
         """Release the device."""

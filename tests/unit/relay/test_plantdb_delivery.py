@@ -1,0 +1,41 @@
+"""A scan is begun at PlantDB where its first picture has the time to arrive before the next slot."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
+from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.plantdb_delivery import TO_BEGIN, deliver_dataset
+from plantimager.timelapse.support.clock import SystemClock
+
+
+class Client:
+    """A server that has no scan yet."""
+
+    def scan_metadata_there(self, _scan_id):
+        return None
+
+
+class Begun(Exception):
+    """As far as these tests go."""
+
+
+def begin():
+    raise Begun
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(None, (TO_BEGIN, 0.0)), (1_000_000, (TO_BEGIN, 10.0)), (100_000, (TO_BEGIN, 100.0))]
+)
+def test_a_slow_first_picture_wishes_for_twice_its_time(monkeypatch, rate, expected):
+    """Cut off by the next scan it would leave an empty scan, with which PlantDB lists none at all."""
+    asked = []
+    monkeypatch.setattr(TargetPace, "wait_for_turn", lambda _, *seconds: asked.append(seconds))
+    pictures = [OutgoingFile(str(n), Path(f"{n}.png"), "png", size, "", {}) for n, size in enumerate((5_000_000, 9**9))]
+    dataset = OutgoingDataset("tl_0", {}, tuple(pictures), "", 0)
+    pace = TargetPace(SystemClock(), threading.Event(), rate=rate)
+    with pytest.raises(Begun):
+        deliver_dataset(Client(), dataset, pace, begin, was_begun=False, by_length=False)
+    assert asked == [expected]
