@@ -116,9 +116,10 @@ def test_what_a_new_configuration_lacks_is_told_by_the_relay_itself(relay, tmp_p
     monkeypatch.setattr(Places, "find_config", lambda _: config)
     monkeypatch.setattr(environment, "SEARCH_PATH", "/nonexistent")
     config.write_text('[relay.deliver.lab]\nremote = "lab:plants"\nrclone_config = "/etc/hostname"\n')
-    (note,) = ask(relay, "check").details["notes"]
-    assert note.startswith('[relay.deliver.lab] remote = "lab:plants": rclone is not there, or the relay')
+    note, of_secret = ask(relay, "check").details["notes"]
+    assert note.startswith('[relay.deliver.lab] remote = "lab:plants": rclone is not there, or the service')
     assert "sudo apt install rclone" in note
+    assert of_secret.startswith("/etc/hostname: ")  # others can read it
     config.write_text(f'[relay.heartbeat]\nurl_file = "{tmp_path}/none"\n')
     (note,) = ask(relay, "check").details["notes"]
     assert note == f"{tmp_path}/none: the address of the monitor can't be read: no such file or directory"
