@@ -453,6 +453,7 @@ def simulate(number_of_cases: int, number: int) -> Played:
         directory = Path(tempfile.mkdtemp(dir=TEMPORARY))
         try:
             world = World(directory / "rig", history.config)
+            world.configure()  # a request reads the file again: datasets stay where they are
             with mock.patch.object(dataset_probe, "identify_file_system", world.identify_file_system):
                 play(world, history)
             ended_well(world)
