@@ -127,7 +127,8 @@ units_to_restart() {
     done
 }
 
-is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == active ]]; }
+# A scan goes on while a unit is reloading.
+is_ready() { [[ $("${systemctl[@]}" show --value --property=ActiveState "$1") == @(active|reloading) ]]; }
 
 # Returns when a rig is between two scans; fails if it never is, or nobody can say. A unit that is no longer ready by then
 # takes no scans. The environment that it runs from asks, or where the machine has another Python by now, environment $2.

@@ -99,7 +99,7 @@ class Retold:
             "The timelapse service isn't running; its journal says why.",
             f"{late} slot{'s' * (late != 1)} can't be taken in time any more.",
             self.so_far,
-            "What to do: see whether the service runs: systemctl status plant-imager-timelapsed.",
+            "What to do: see whether the service runs: timelapsectl rigs.",
             "",
             self.next_slot,
         )

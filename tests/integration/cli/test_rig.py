@@ -284,6 +284,19 @@ def test_picture_is_not_written_through_a_link_of_another_user(rigged: Place) ->
         os.lchown(out / "one.jpg", 65534, 65534)
         code, _, errors = rig(rigged, "snapshot", "--camera", "picamera", "--output", "one.jpg")
         assert (code, errors) == (1, "error: one.jpg is a link of another user; it is left alone\n")
+        (rigged.data.parent / "theirs").mkdir()
+        (out / "shots").symlink_to(rigged.data.parent / "theirs")
+        os.lchown(out / "shots", 65534, 65534)
+        for output in ("shots", "shots/one.jpg", f"{out}/shots"):
+            code, _, errors = rig(rigged, "snapshot", "--camera", "picamera", "--output", output)
+            assert (code, errors.partition("shots ")[2]) == (1, "is a link of another user; it is left alone\n")
+        assert not any((rigged.data.parent / "theirs").iterdir())
+    os.mkfifo(out / "pipe.jpg")
+    assert rig(rigged, "snapshot", "--camera", "picamera", "--output", "pipe.jpg")[0] == 1
+    (rigged.data.parent / "ours").mkdir()
+    (out / "kept").symlink_to(rigged.data.parent / "ours")
+    assert rig(rigged, "snapshot", "--camera", "picamera", "--output", "kept")[0] == 0
+    assert len([*(rigged.data.parent / "ours").iterdir()]) == 1
     assert victim.read_text() == "precious"
     (out / "two.jpg").write_text("older")
     assert rig(rigged, "snapshot", "--camera", "picamera", "--output", "two.jpg")[0] == 0

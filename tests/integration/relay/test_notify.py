@@ -63,7 +63,7 @@ def test_an_outage_of_hours_is_an_alarm_and_one_message_of_what_it_cost(tmp_path
             "The timelapse service isn't running; its journal says why.\n"
             "20 slots can't be taken in time any more.\n"
             "Taken so far: 2 of 23.\n"
-            "What to do: see whether the service runs: systemctl status plant-imager-timelapsed.\n"
+            "What to do: see whether the service runs: timelapsectl rigs.\n"
             "\n"
             f"Next slot: 22, at {local(AHEAD[0])}."
         )
@@ -158,4 +158,4 @@ def test_a_daemon_that_a_faulty_configuration_stopped_is_noticed(rig, mail):
     lines = messages[-1].body.splitlines()
     assert re.fullmatch(r"tl: slot \d+ was due at [\d:]+ and has no record\.", lines[0])
     assert lines[1] == "The timelapse service isn't running; its journal says why."
-    assert "What to do: see whether the service runs: systemctl status plant-imager-timelapsed." in lines
+    assert "What to do: see whether the service runs: timelapsectl rigs." in lines

@@ -16,7 +16,7 @@ from virtual_time import START, ScriptEnded, VirtualClock
 from zones import EUROPE, host_zone
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
-from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.domain.states import OnScanFailed, Reason
 from plantimager.timelapse.relay import outbox
 from plantimager.timelapse.relay.messenger import Service
 from plantimager.timelapse.relay.notify_sink import NotifySink
@@ -515,6 +515,31 @@ def test_a_degraded_store_is_told_and_its_end_only_when_a_daemon_says_so(world):
     assert "The trouble began at 08:01 (9 min ago)." in world.sent[-1][2]
 
 
+def test_a_timelapse_that_failed_is_told_with_its_slot(world):
+    """One message for both."""
+    world.value = timelapse(48, on_scan_failed=OnScanFailed.FAIL_TIMELAPSE)
+    world.then(MINUTE, value=world.value.begin(at(0), "b").fail_attempt(at(0, 60), FAILURE))
+    ((_, subject),) = world.run(20 * MINUTE)
+    assert "tl has failed" in subject
+    assert "tl has failed: slot 0 failed and on_scan_failed is fail_timelapse." in world.sent[0][2]
+
+
+def test_a_slot_that_was_interrupted_for_good_is_told(world):
+    """Once its grace period is over."""
+    cut = timelapse(48).begin(at(0), "b").interrupt(None, "the power went while it was being taken")
+    world.value = cut
+    world.then(MINUTE, value=cut.skip_late_slots(at(0) + GRACE + MINUTE, Reason.MISSED, "the rig was off"))
+    assert [subject for _, subject in world.run(10 * MINUTE)][:1] == ["slot 0 interrupted"]
+    assert "the power went while it was being taken" in world.sent[0][2]
+
+
+def test_a_disk_that_takes_no_datasets_is_told(world):
+    """By the daemon's word."""
+    world.then(MINUTE, daemon=replace(DAEMON, datasets="/srv/scans isn't mounted"))
+    assert [at for at, _ in world.run(4 * MINUTE)] == [2 * MINUTE]
+    assert "/srv/scans isn't mounted" in world.sent[0][2]
+
+
 def test_a_rig_that_is_not_ready_is_told_after_its_grace_period(world):
     """With missed = "run_latest" the slot waits on; otherwise it is skipped for that reason."""
     waiting = timelapse(48).rig_not_ready(FAILURE)
@@ -547,6 +572,18 @@ def test_a_delivery_that_is_stuck_for_a_day_is_told_at_that_time(world):
     world.then(27 * HOUR, targets=(replace(stuck, oldest=None, trouble="", delivered=5),))
     assert world.run(30 * HOUR) == [(DAY + MINUTE, "delivery is stuck"), (27 * HOUR + MINUTE, "delivery goes on")]
     assert world.sent[0][2].startswith("Delivery is stuck (plantdb): no route to host.")
+
+
+def test_a_delivery_that_only_lacks_what_is_gone_is_not_stuck_and_a_later_standstill_is_told(world):
+    """Datasets that were moved away before the relay came can't arrive; and a target that catches up gets something."""
+    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
+    world.restart()
+    gone = TargetStatus(name="plantdb", taken=5, delivered=4, gone=1, oldest=START, delivered_at=START)
+    world.then(MINUTE, targets=(gone,))
+    catching_up = replace(gone, taken=900, delivered=10, delivered_at=START + 30 * HOUR)
+    world.then(30 * HOUR, targets=(catching_up,))
+    world.then(31 * HOUR, targets=(replace(catching_up, trouble="no route to host"),))
+    assert world.run(60 * HOUR) == [(54 * HOUR + MINUTE, "delivery is stuck")]
 
 
 # --- what can't be sent ---------------------------------------------------------------------------------

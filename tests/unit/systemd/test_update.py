@@ -75,6 +75,13 @@ def test_daemon_of_the_unit_is_asked_whatever_the_callers_environment(home, unit
     assert (home / "asked").read_text() == f"{asked} /of the daemon its.json\n"
 
 
+def test_daemon_that_reads_its_files_again_is_asked_too(home):
+    """A scan goes on meanwhile."""
+    (home / "state").write_text("reloading\n")
+    assert update(home, "wait_for_gap", "plant-imager-timelapsed.service").returncode == 0
+    assert (home / "asked").read_text().startswith("--system status --json")
+
+
 def test_unit_that_ends_while_it_is_waited_for_may_be_restarted(home):
     """A daemon that doesn't answer is left alone only while its unit is active."""
     (home / "said").write_text("")

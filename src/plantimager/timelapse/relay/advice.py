@@ -20,7 +20,7 @@ ADVICE: Final[Mapping[NotifyEvent, str]] = {
     NotifyEvent.TIMELAPSE_COMPLETED: "fetch the datasets.",
     NotifyEvent.DEGRADED: "make room (df -h), or remount the disk writable.",
     NotifyEvent.RIG_NOT_READY: "switch the rig on, plug the cable in. timelapsed notices it.",
-    NotifyEvent.OVERDUE: "see whether the service runs: systemctl status plant-imager-timelapsed.",
+    NotifyEvent.OVERDUE: "see whether the service runs: timelapsectl rigs.",
     NotifyEvent.DATASETS: "if it is on a disk of its own, check that the disk is mounted.",
     NotifyEvent.DELIVERY_STUCK: "see whether the network and the server are up.",
     NotifyEvent.DOUBTFUL: (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.channel.doubt import Doubt
+    from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.schedule_watch import Judgement
@@ -269,8 +270,9 @@ def _troubles(
     for kind, why in said_by_daemon(view).items():
         yield Trouble(kind, "", why, onsets.get(kind, now))
     for target in view.targets:
-        if target.oldest is not None and now >= target.oldest + STUCK_AFTER:
-            yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, target.oldest)
+        waits_since = _waits_since(target)
+        if waits_since is not None and now >= waits_since + STUCK_AFTER:
+            yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, waits_since)
     for doubt in view.doubts or ():
         if not doubt.is_over:
             yield Trouble(NotifyEvent.DOUBTFUL, doubt.name, doubt.verdict, doubt.since, doubt)
@@ -278,8 +280,15 @@ def _troubles(
 
 def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
     """Return when there may be another trouble that the schedule has nothing to do with, should no file change."""
-    stuck = [target.oldest + STUCK_AFTER for target in view.targets if target.oldest is not None]
+    stuck = [since + STUCK_AFTER for target in view.targets if (since := _waits_since(target)) is not None]
     return min((instant for instant in stuck if instant > now), default=None)
+
+
+def _waits_since(target: TargetStatus) -> datetime | None:
+    """Return since when a target has got nothing of what waits for it; ``None`` where nothing does, or all is gone."""
+    if target.oldest is None or not target.waiting:
+        return None
+    return max(target.oldest, target.delivered_at or target.oldest)
 
 
 def _name(alarm: Trouble) -> str:

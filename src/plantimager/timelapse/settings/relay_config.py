@@ -98,8 +98,8 @@ class NotifySettings(Struct, frozen=True):
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
     are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
     the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
-    "delivery_stuck" a dataset that has waited for a target for a day, "doubtful" pictures on which ``[relay.look]`` has
-    a verdict."""
+    "delivery_stuck" a target that has got nothing for a day although something waits, "doubtful" pictures on which
+    ``[relay.look]`` has a verdict."""
     quiet: Annotated[Quiet | None, Key(quiet_hours, absent="none")] = None
     """Hours in which nothing is sent, by local time, such as "22:00-07:00"; what happens then is in one message at
     their end."""
