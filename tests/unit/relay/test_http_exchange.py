@@ -136,27 +136,23 @@ class Busy(Exception):
     """A reason to send nothing."""
 
 
-@pytest.mark.parametrize("at_once", [b"", HEAD], ids=["before the answer", "in it"])
-def test_what_is_under_way_is_cut_off(connect, at_once):
-    """Though no wait of it is over; the reason is raised where it was sent."""
+OF_UNKNOWN_LENGTH = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+"""The beginning of an answer whose end is that of the connection: cut off, it looks whole."""
+
+
+@pytest.mark.parametrize(
+    ("at_once", "drip"),
+    [(b"", b""), (HEAD, b""), (OF_UNKNOWN_LENGTH, b"x")],
+    ids=["before the answer", "in it", "in one of unknown length"],
+)
+def test_what_is_under_way_is_cut_off(connect, at_once, drip):
+    """Though no wait of it is over; the reason is raised where it was sent, and nothing counts as whole."""
 
     def check():
         if peer.heard:
             raise Busy
 
-    with Peer(dripping(at_once, b"")) as peer, pytest.raises(Busy):
-        read(connect(), peer, check=check)
-
-
-def test_an_answer_of_unknown_length_that_was_cut_off_is_not_whole(connect):
-    """Its end is that of the connection, which looks the same."""
-    begun = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
-
-    def check():
-        if peer.heard:
-            raise Busy
-
-    with Peer(dripping(begun, b"x")) as peer, pytest.raises(Busy):
+    with Peer(dripping(at_once, drip)) as peer, pytest.raises(Busy):
         read(connect(), peer, check=check)
 
 
