@@ -30,10 +30,14 @@ def write_own_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
     """
     # A pipe that nobody reads is an error at once.
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_EXCL if is_new else os.O_TRUNC)
-    with _directory_of(path) as directory:
-        if is_new or not _is_own_link(path.name, directory, path):
-            flags |= os.O_NOFOLLOW
-        descriptor = os.open(path.name, flags, 0o666, dir_fd=directory)
+    try:
+        with _directory_of(path) as directory:
+            if is_new or not _is_own_link(path.name, directory, path):
+                flags |= os.O_NOFOLLOW
+            descriptor = os.open(path.name, flags, 0o666, dir_fd=directory)
+    except OSError as error:
+        error.filename = str(path)  # The system names the last step only.
+        raise
     os.set_blocking(descriptor, True)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
         file.write(content)
