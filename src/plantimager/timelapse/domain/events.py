@@ -199,7 +199,8 @@ def _beginning(before: TimeLapse, after: TimeLapse, *, begins: bool) -> Iterator
         yield DefinitionAccepted()
     elif begins:
         yield DraftFound()
-    changed = tuple(name for name in SETTINGS if getattr(before, name) != getattr(after, name))
+    settings = [(name, getattr(before, name), getattr(after, name)) for name in SETTINGS]
+    changed = tuple(name for name, old, new in settings if old is not new and old != new)
     if changed:
         yield TimelapseAmended(changed)
 

@@ -151,10 +151,14 @@ def sum_of(piece: bytes) -> Sum:
     return Sum(digest & 0xFFFF, digest >> 16, len(piece))
 
 
-def joined(digest: int, pieces: Iterable[Sum]) -> int:
-    """Return the Adler-32 of a text with further pieces behind it; ``digest`` is that of the text."""
-    lows, highs, lengths = zip(*pieces, strict=True)
-    low_before = accumulate(lows, initial=digest & 0xFFFF)
-    low: int = (digest & 0xFFFF) + sum(lows)
-    high: int = (digest >> 16) + sum(highs) + sum(map(mul, lengths, low_before))
-    return high % _MODULUS << 16 | low % _MODULUS
+def total(pieces: Iterable[Sum]) -> Sum:
+    """Return that of pieces one after the other."""
+    lows, highs, lengths = zip(Sum(0, 0, 0), *pieces, strict=True)
+    high: int = sum(highs) + sum(map(mul, lengths[1:], accumulate(lows)))
+    return Sum(sum(lows) % _MODULUS, high % _MODULUS, sum(lengths))
+
+
+def adler32_of(pieces: Iterable[Sum]) -> int:
+    """Return the Adler-32 of the text that the pieces are."""
+    low, high, length = total(pieces)
+    return (high + length) % _MODULUS << 16 | (low + 1) % _MODULUS  # which begins with 1, where a sum begins with 0
