@@ -36,8 +36,7 @@ def write_own_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
                 flags |= os.O_NOFOLLOW
             descriptor = os.open(path.name, flags, 0o666, dir_fd=directory)
     except OSError as error:
-        error.filename = str(path)  # The system names the last step only.
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the system names the last step only
     os.set_blocking(descriptor, True)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
         file.write(content)
