@@ -7,10 +7,11 @@ import time
 import msgspec
 import pytest
 from looked_at import encode, put_dataset, take
+from msgspec.structs import replace
 from notify_rig import AHEAD
 from waiting import wait_until
 
-from plantimager.timelapse.channel.ledger import MAX_LEDGER_BYTES, Ledger, LedgerEntry, Outcome
+from plantimager.timelapse.channel.ledger import MAX_LEDGER_BYTES, Ledger
 from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, write_relay_status
 from plantimager.timelapse.relay import look_picture, look_sink
 from plantimager.timelapse.relay.look_sink import LookSink
@@ -223,11 +224,10 @@ def test_no_timelapse_is_waited_for_without_work(world):
     world.looks(lambda: not world.sink._postponed, "nothing to try")
 
 
-def test_the_ledger_of_a_hundred_thousand_slots_can_be_read_again(tmp_path):
-    """One that is too large would be lost, and all looked at again at each start; that of earlier versions counts."""
-    clock = SystemClock()
+def looked_at_once(tmp_path):
+    """Return a ledger in which the pictures of one slot were measured."""
     ledger = Ledger(tmp_path / "looked")
-    looked = Looked(ledger, clock, "look")
+    looked = Looked(ledger, SystemClock(), "look")
     (taken,) = taken_scans_of(read(store_of(scan("tl_0"))).timelapse)
     measures = [
         PictureMeasures(
@@ -236,10 +236,24 @@ def test_the_ledger_of_a_hundred_thousand_slots_can_be_read_again(tmp_path):
         for n in range(36)
     ]
     looked.record(taken, measures)
+    return ledger, looked, taken, measures
+
+
+def test_the_ledger_of_a_hundred_thousand_slots_can_be_read_again(tmp_path):
+    """One that is too large would be lost, and all looked at again at each start."""
+    ledger, looked, taken, measures = looked_at_once(tmp_path)
     assert (tmp_path / "looked").stat().st_size * 100_000 < MAX_LEDGER_BYTES
+    assert ledger.entries[taken.key].why == ""
     (judged,) = looked.judged([taken])
     assert [*judged.pictures] == measures
-    text = msgspec.json.encode(measures).decode()
-    ledger.record(LedgerEntry(taken.key, Outcome.JUDGED, clock.now().isoformat(), len(measures), why=text))
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["the first version", "the second"])
+def test_what_earlier_versions_have_measured_is_read(tmp_path, is_packed):
+    """They had it in the field for the reason; nothing is looked at again after an update."""
+    ledger, looked, taken, measures = looked_at_once(tmp_path)
+    now = ledger.entries[taken.key]
+    text = now.measured if is_packed else msgspec.json.encode(measures).decode()
+    ledger.record(replace(now, why=text, measured=""))
     (judged,) = looked.judged([taken])
     assert [*judged.pictures] == measures

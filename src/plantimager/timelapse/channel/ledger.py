@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     REMOVED = "removed"
     """It was removed here, after its delivery to the targets that `LedgerEntry.why` names."""
     JUDGED = "judged"
-    """Its pictures were looked at; what was measured is in `LedgerEntry.why`."""
+    """Its pictures were looked at; what was measured is in `LedgerEntry.measured`."""
     FORGOTTEN = "forgotten"
     """Nothing is known of it any more."""
 
@@ -83,6 +83,8 @@ class LedgerEntry(Struct, frozen=True, omit_defaults=True, gc=False):
     why: str = ""
     place: str = ""
     """A short digest of the server's address or of the remote."""
+    measured: str = ""
+    """What was measured of its pictures, packed; earlier versions had it in ``why``."""
 
     @property
     def targets(self) -> Sequence[str]:

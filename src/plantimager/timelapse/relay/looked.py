@@ -70,7 +70,7 @@ class Looked:
     def record(self, scan: TakenScan, pictures: Sequence[PictureMeasures]) -> None:
         """Keep what was measured of a dataset."""
         text = base64.b85encode(zlib.compress(msgspec.json.encode(pictures))).decode()
-        self._write(LedgerEntry(scan.key, Outcome.JUDGED, self._now(), len(pictures), why=text))
+        self._write(LedgerEntry(scan.key, Outcome.JUDGED, self._now(), len(pictures), measured=text))
 
     def begin(self, archived: Iterable[ArchivedStore]) -> None:
         """At the very first look: what ended long before has had its day."""
@@ -123,9 +123,9 @@ def _mark(store: ArchivedStore) -> str:
 
 
 def _decode(entry: LedgerEntry) -> Sequence[PictureMeasures]:
-    text: str | bytes = entry.why  # of an earlier version
+    text: str | bytes = entry.measured or entry.why  # of earlier versions
     with suppress(ValueError, zlib.error):
         if not entry.why.startswith("["):
-            text = zlib.decompressobj().decompress(base64.b85decode(entry.why), MAX_ENTRY_BYTES)
+            text = zlib.decompressobj().decompress(base64.b85decode(text), MAX_ENTRY_BYTES)
         return msgspec.json.decode(text, type=list[PictureMeasures])
     return ()
