@@ -203,17 +203,17 @@ def outside_assignments() -> Iterator[str]:
 
 
 def test_each_name_has_one_meaning():
-    """No two modules define a public function or class of the same name, and no two rooms have a module of one name."""
+    """No two modules define a public function, class or type of one name; no two rooms have a module of one name."""
     assert shared_names() == set()
 
 
 def shared_names() -> set[str]:
-    """Return the names of functions and classes that are defined twice, and those of modules in two rooms."""
+    """Return the names of functions, classes and types that are defined twice, and those of modules in two rooms."""
     definers: dict[str, set[str]] = defaultdict(set)
     rooms: dict[str, set[str]] = defaultdict(set)
     for name, file in source_files().items():
         definitions = {node.name for node in file.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        for definition in definitions:
+        for definition in definitions | {*types_of(file.tree)}:
             definers[definition].add(name)
         if file.path.stem != "__init__" and not is_command(name, definitions):
             rooms[file.path.stem].add(name.partition(".")[0])
@@ -223,6 +223,15 @@ def shared_names() -> set[str]:
         for name, where in places.items()
         if len(where) > 1 and not name.startswith("_") and name not in {ENTRY_POINTS, CONTRACT}
     }
+
+
+def types_of(tree: ast.Module) -> Iterator[str]:
+    """Yield the aliases and variables of types that a module defines; a variable of one letter stands for any type."""
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
+            yield ast.unparse(node.target)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("TypeVar("):
+            yield from (name for name in map(ast.unparse, node.targets) if len(name) > 1)
 
 
 def is_command(module: str, definitions: set[str]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.channel.message import VERSION, ControlMessage, MessageFaulty, encode_message
+from plantimager.timelapse.channel.message import PROTOCOL_VERSION, ControlMessage, MessageFaulty, encode_message
 from plantimager.timelapse.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[A
     """
     line = dict(message.line)
     version, command, sudo_user = line.pop("version", None), line.pop("command", None), line.pop("sudo_user", None)
-    if version != VERSION or type(version) is not int:
+    if version != PROTOCOL_VERSION or type(version) is not int:
         said = version if isinstance(version, int | str) else "none"
         raise MessageFaulty(
-            f"the service speaks version {VERSION} and timelapsectl {one_line(str(said))[:20]}; "
+            f"the service speaks version {PROTOCOL_VERSION} and timelapsectl {one_line(str(said))[:20]}; "
             "update the one that is older (systemctl restart has the service use what is installed)"
         )
     if not isinstance(command, str):

@@ -17,7 +17,7 @@ from plantimager.timelapse.support.json_text import load
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-VERSION: Final = 1
+PROTOCOL_VERSION: Final = 1
 """Of what is said on the socket; a daemon that was updated may meet a command of before, and the other way round."""
 
 MAX_REQUEST_LINE_BYTES: Final = 2**16
@@ -41,7 +41,7 @@ class ControlMessage(Struct, frozen=True):
 
 def encode_message(line: Mapping[str, Any], files: Sequence[bytes] = ()) -> list[bytes]:
     """Return the pieces of a message, to be sent one after the other. A value that JSON doesn't have becomes a text."""
-    counted = {"version": VERSION, **line, "files": [len(content) for content in files]}
+    counted = {"version": PROTOCOL_VERSION, **line, "files": [len(content) for content in files]}
     return [json.dumps(counted, default=str).encode() + b"\n", *files]
 
 

@@ -14,7 +14,7 @@ from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.disk_outlook import disk_line
 from plantimager.timelapse.cli.findings import EXAMINER, check_configuration, check_definition
 from plantimager.timelapse.cli.log import describe_volatile_journal
-from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
+from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_start_hint
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, find_unmet
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.base import ScannerDriver
 
 UNJUDGED: Final = "so what its account may read, run, write and import was not judged, nor its disk"
-NO_ANSWER: Final = (OSError, KeyError, IndexError, TypeError, AttributeError)
+ODD_ANSWER: Final = (OSError, KeyError, IndexError, TypeError, AttributeError)
 """What is raised where a service doesn't answer, or one of another version answers something else."""
 
 
@@ -138,7 +138,7 @@ def _ask_service(
     except ServerNotThere:
         unknown = f"no daemon runs, {UNJUDGED} ({session.start_hint})"
         raise _NotJudged(unknown if session.scope is not Scope.OWN else "") from None
-    except (TimelapsedError, *NO_ANSWER) as problem:
+    except (TimelapsedError, *ODD_ANSWER) as problem:
         raise _NotJudged(f"the service has not judged, {UNJUDGED}: {problem}") from problem
     of_definitions = dict(zip(contents, found[1:], strict=False))
     return [*found[:1], *(found[1:2] if asks_own else map(of_definitions.get, definitions))], of_relay
@@ -160,8 +160,8 @@ def _relay_notes(by_daemon: Sequence[str] | None, own: Path | None, session: Ses
         yield from (f"by the service: {note}" for note in by_daemon or ())
         if session.scope is not Scope.OWN:
             what = "read" if by_daemon is not None else "read, run and import"
-            yield f"no relay runs, so what its account may {what} was not judged ({start_hint(session)})"
-    except (TimelapsedError, *NO_ANSWER) as problem:
+            yield f"no relay runs, so what its account may {what} was not judged ({relay_start_hint(session)})"
+    except (TimelapsedError, *ODD_ANSWER) as problem:
         yield f"the relay has not judged what its account may read, run and import: {problem}"
 
 

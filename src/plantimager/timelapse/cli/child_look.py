@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
-def look_in_child(look: Callable[[], Answer], seconds: float, owned: Path) -> Answer:
+def look_in_child(look: Callable[[], T], seconds: float, owned: Path) -> T:
     """Return what a look returns, by a child that acts as the owner of a directory; it is killed after that time.
 
     Raises
@@ -41,7 +41,7 @@ def look_in_child(look: Callable[[], Answer], seconds: float, owned: Path) -> An
         try:
             if not reader.poll(seconds):
                 raise TimeoutError
-            found: Answer = reader.recv()
+            found: T = reader.recv()
         except EOFError:
             raise OSError("the look at a disk has failed") from None
         finally:

@@ -8,7 +8,7 @@ from plantimager.timelapse.channel.delivery_report import describe_targets
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.relay_status import read_relay_status
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, start_hint
+from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_start_hint
 from plantimager.timelapse.settings.config import read_config
 from plantimager.timelapse.support.errors import TimelapsedError
 
@@ -60,5 +60,5 @@ def _by_files(session: Session) -> Iterator[str]:
             yield from [*describe_targets(directory, ledgers, read_relay_status(directory), session.clock.now())]
     except PermissionError:
         closed = f"the relay is not running, and {directory} is for its service and root only"
-        raise RelayNotThere(closed, hint=f"start it with: {start_hint(session)}; or look with sudo") from None
-    yield f"the relay is not running; start it with: {start_hint(session)}"
+        raise RelayNotThere(closed, hint=f"start it with: {relay_start_hint(session)}; or look with sudo") from None
+    yield f"the relay is not running; start it with: {relay_start_hint(session)}"

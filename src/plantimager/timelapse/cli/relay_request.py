@@ -56,7 +56,7 @@ def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: f
     controls = session.places.relay_controls
     with connect(controls, trusted_users(session), session.clock, within, Server.RELAY) as relay:
         if relay is None:
-            raise RelayNotThere("the relay is not running", hint=f"start it with: {start_hint(session)}")
+            raise RelayNotThere("the relay is not running", hint=f"start it with: {relay_start_hint(session)}")
         answer = relay.ask(command, {**body, **identity(session)})
     if not answer.accepted:
         raise RelayRefused(answer.message)
@@ -93,6 +93,6 @@ def look_at_relay(session: Session) -> RelayLook:
         return RelayLook(read_relay_status(directory), runs, (*describe_relay(directory, now),))
 
 
-def start_hint(session: Session) -> str:
+def relay_start_hint(session: Session) -> str:
     """Return the command that starts the relay."""
     return session.hint_for("timelapse-relay", RELAY)

@@ -23,7 +23,7 @@ from plantimager.timelapse.cli.relay_request import RelayLook, look_at_relay
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
-from plantimager.timelapse.cli.status_json import snapshot_as_json
+from plantimager.timelapse.cli.status_json import JSON_VERSION, snapshot_as_json
 from plantimager.timelapse.cli.status_view import OUTCOMES
 from plantimager.timelapse.cli.terminal import Style, align, truncate
 from plantimager.timelapse.domain.durations import format_duration
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.snapshot import StatusSnapshot
 
-VERSION: Final = 1
 ANSWER_SECONDS: Final = 3.0
 """For each daemon: one that hangs doesn't keep the others' lines back for long."""
 NOTHING: Final = "–"
@@ -78,7 +77,7 @@ def run_rigs(options: argparse.Namespace, session: Session) -> int:
         check_rig_is_known(session)
     if options.json:
         rigs = [_as_json(report) for report in reports]
-        session.screen.write(json.dumps({"version": VERSION, "rigs": rigs}, indent=2))
+        session.screen.write(json.dumps({"version": JSON_VERSION, "rigs": rigs}, indent=2))
     elif reports:
         session.screen.write(*_table(reports, session))
     else:

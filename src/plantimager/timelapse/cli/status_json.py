@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.absence import Span
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
-VERSION: Final = 1
+JSON_VERSION: Final = 1
+"""Of what `status --json` and `rigs --json` print."""
 _INTERNAL: Final = ("boot_id", "unknown_keys")
 """The fields of a record that are the daemon's own."""
 
@@ -74,7 +75,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
     """Return the object with the last ``records`` slots."""
     daemon, timelapse = snapshot.daemon, snapshot.timelapse
     return {
-        "version": VERSION,
+        "version": JSON_VERSION,
         "at": _time(snapshot.at),
         "store": str(snapshot.store),
         "saved_at": _time(snapshot.saved_at),
@@ -110,7 +111,7 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
 def unseen_as_json(unseen: UnseenRig) -> dict[str, Any]:
     """Return the object of a rig that can't be looked at."""
     return {
-        "version": VERSION,
+        "version": JSON_VERSION,
         "at": _time(unseen.at),
         "store": str(unseen.store),
         "service": None if unseen.service is None else asdict(unseen.service),

@@ -52,7 +52,7 @@ MAX_PICTURE_BYTES: Final = 1 << 28
 """Larger pictures aren't looked at: the file is in memory as a whole."""
 
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class LookSink(WorksOnLatest):
@@ -220,12 +220,12 @@ class LookSink(WorksOnLatest):
                 if measured is not None:
                     yield measured
 
-    def _from_disk(self, read: Callable[[], Answer], path: Path) -> Answer:
+    def _from_disk(self, read: Callable[[], T], path: Path) -> T:
         """Return what is read of datasets, which may be another computer's."""
         answer = self._disk.make(lambda: (read(),))
         if answer is None:
             raise TimeoutError(ETIMEDOUT, "the disk doesn't answer", str(path))
-        return cast("Answer", answer[0])
+        return cast("T", answer[0])
 
     # --- reports ----------------------------------------------------------------------------------
 

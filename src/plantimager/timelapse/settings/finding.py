@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NO_DRIVER = "there is no driver to ask what the rig can't do"
 
-Call: TypeAlias = "Callable[[str, Callable[[], Any]], Any]"
+NamedCall: TypeAlias = "Callable[[str, Callable[[], Any]], Any]"
 """Makes a call of the driver of that name, within a limit or not."""
 
 
@@ -70,7 +70,7 @@ class Examiner(Generic[D]):
     """Reads configurations and definitions, and asks the driver about them."""
 
     def __init__(
-        self, make_driver: Callable[[str, Mapping[str, Any]], D], call: Call = lambda _name, call: call()
+        self, make_driver: Callable[[str, Mapping[str, Any]], D], call: NamedCall = lambda _name, call: call()
     ) -> None:
         self._make_driver, self._call = make_driver, call
 

@@ -62,7 +62,7 @@ from plantimager.timelapse.store.location import (
     is_bare_file_name,
 )
 from plantimager.timelapse.store.raw_text import MAX_STORE_BYTES, fits_digest, read_object, read_text, seal
-from plantimager.timelapse.store.schema import VERSION
+from plantimager.timelapse.store.schema import STORE_VERSION
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.clock import SystemClock
 from plantimager.timelapse.support.durable import file_stamp, keep_copy, make_private_directory, write_durably
@@ -135,7 +135,7 @@ class TimelapseStore:
     """A timelapse as its JSON file has it: texts, numbers and plain containers."""
 
     _file_name: str = field(default_factory=_default_file_name)
-    version: int = VERSION
+    version: int = STORE_VERSION
     timelapse_id: str = ""
     mode: str | None = ""
     state: str | None = ""
@@ -196,9 +196,9 @@ class TimelapseStore:
             return None
         if fits_digest(text) is False:
             logger.warning("%s: not as it was written: edited by hand, or damaged", path)
-        version = raw.get("version", VERSION)
-        if version != VERSION:
-            logger.warning("%s: version %r, not %d; reading what can be read", path, version, VERSION)
+        version = raw.get("version", STORE_VERSION)
+        if version != STORE_VERSION:
+            logger.warning("%s: version %r, not %d; reading what can be read", path, version, STORE_VERSION)
         logger.debug("%s: read", path)
         return cls._from_mapping(raw, path.name)
 

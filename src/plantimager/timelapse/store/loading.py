@@ -22,7 +22,7 @@ from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_re
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
 from plantimager.timelapse.store.reconcile import Placement, Progress, place_scans, place_usual_scans, reconcile
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, VERSION, Own, Scan, Store
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, STORE_VERSION, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
@@ -211,8 +211,8 @@ def _as_timelapse(contents: _Contents) -> StoredTimelapse:
 
 
 def _notes_on(kept: KeptParts) -> Iterator[str]:
-    if kept.version != VERSION:
-        yield f"written by version {kept.version}, not {VERSION}: what is known of it is used, the rest is kept"
+    if kept.version != STORE_VERSION:
+        yield f"written by version {kept.version}, not {STORE_VERSION}: what is known of it is used, the rest is kept"
     if not isinstance(kept.extra.get(CONFIG_SNAPSHOT), dict | NoneType):
         yield f"extra.{CONFIG_SNAPSHOT} is no object and counts as none; scans go by the definition or the driver"
 

@@ -38,7 +38,7 @@ from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
-VERSION: Final = 1
+STORE_VERSION: Final = 1
 OURS: Final = "timelapsed"
 """The key in ``extra`` of everything that the documented keys have no place for."""
 DIGEST: Final = "digest"
@@ -222,7 +222,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     state: Annotated[TimeLapseState, Meta(description=allowed_words(TimeLapseState))]
     """The words of older controllers are read as well: `TimeLapseState` knows them."""
     schedule_times: Annotated[list[Instant], Meta(description="write a list of ISO-8601 dates and times")]
-    version: WholeNumber = VERSION
+    version: WholeNumber = STORE_VERSION
     next_idx: Count = 0
     current_idx: WholeNumber = 0
     """Follows from ``next_idx`` and ``state``: written for other programs, and not read."""

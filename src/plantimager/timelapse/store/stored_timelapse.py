@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, SlotRecord, storable_text
 from plantimager.timelapse.store.conversion import details_of, frame_of, own_of, scans_of
 from plantimager.timelapse.store.raw_text import NO_DIGEST, seal
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST, OURS, VERSION, Logbook
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST, OURS, STORE_VERSION, Logbook
 from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.json_text import dumps, is_exact
 
@@ -28,7 +28,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class KeptParts(Struct, frozen=True):
     """The keys and scans of others in a file: all that is neither timelapse nor logbook, written back as it is."""
 
-    version: int = VERSION
+    version: int = STORE_VERSION
     unknown_keys: Mapping[str, Any] = _NOTHING
     """At the top level."""
     extra: Mapping[str, Any] = _NOTHING

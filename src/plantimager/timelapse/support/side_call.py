@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
-def call_on_thread(call: Callable[[], Answer], name: str = "side") -> Future[Answer]:
+def call_on_thread(call: Callable[[], T], name: str = "side") -> Future[T]:
     """Begin a call on a thread of its own, which can't be killed; return what will have its outcome."""
-    end: Future[Answer] = Future()
+    end: Future[T] = Future()
 
     def make() -> None:
         try:
@@ -26,14 +26,14 @@ def call_on_thread(call: Callable[[], Answer], name: str = "side") -> Future[Ans
     return end
 
 
-class SideCall(Generic[Answer]):
+class SideCall(Generic[T]):
     """Makes one call at a time, within a limit of seconds. One thread; a call that hangs holds another one."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._last: Future[Answer] | None = None
+        self._last: Future[T] | None = None
 
-    def make(self, call: Callable[[], Answer]) -> Answer | None:
+    def make(self, call: Callable[[], T]) -> T | None:
         """Return the answer; ``None`` where it takes too long, or an earlier call still hangs.
 
         What the call raises is raised here.
