@@ -162,6 +162,8 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     """Whether the timelapse began."""
     ends: bool = False
     """Whether it ended."""
+    archived: str = ""
+    """The name in the archive of the timelapse that this is about; empty for the one in the store."""
 
 
 class Logbook(Struct, frozen=True):
