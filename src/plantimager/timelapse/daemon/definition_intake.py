@@ -93,7 +93,7 @@ class DefinitionIntake:
         except (TimelapsedError, OSError) as refusal:
             self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message)
             raise
-        self.notes = ()
+        self.notes, self._retry_at = (), None
         return words
 
     def _note(self, outcome: str, words: str) -> None:
