@@ -663,7 +663,7 @@ class Life:
     def may_use_disk(self, since: datetime | None) -> bool:
         """Whether the datasets' disk is there, or was pulled after the daemon looked, or before it ever saw it."""
         pulled_at = self.world.pulled_at
-        if not self.daemon.keeper.logbook.datasets_disk:
+        if len(self.daemon.keeper.logbook.datasets_disk) < 2:  # its path alone
             return True  # one that isn't remembered can't be missed
         return pulled_at is None or (since is not None and since <= pulled_at)
 

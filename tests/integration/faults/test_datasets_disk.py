@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from daemon_process import Place, statuses
-from disks import small_disk
+from disks import mounted, small_disk
 from tiny_scan import configuration, definition
+
+from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
+from plantimager.timelapse.drivers.testing import make_request
+from plantimager.timelapse.scan.request import ScanResult
 
 
 @pytest.mark.system
@@ -31,3 +38,30 @@ def test_pictures_go_on_the_disk_and_never_under_it(place: Place, tmp_path) -> N
             assert [*(disk / "scans").iterdir()]
             assert daemon.stop() == 0
     assert "failed" not in statuses(place.read())
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_page_that_the_disk_has_lost_is_noticed_though_memory_has_it(tmp_path, is_lost) -> None:
+    """A write that failed is reported once, and the process that was told may have ended before it said so."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    content = os.urandom(1 << 16)
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    with mounted(disk, "-o", "loop", str(image)):
+        request = make_request(disk)
+        with begin_attempt(request) as attempt:
+            (attempt.directory / "0.jpg").write_bytes(content)
+            attempt.seal(ScanResult(pictures=1))  # and here the daemon is killed
+        os.sync()
+        at = image.read_bytes().index(content[:4096]) + 4096
+        if is_lost:
+            with image.open("r+b") as file:
+                file.seek(at)
+                file.write(bytes(4096))
+                file.flush()
+                os.fsync(file.fileno())
+        assert (attempt.directory / "0.jpg").read_bytes() == content
+        assert find_finished(request) == (None if is_lost else ScanResult(pictures=1))

@@ -495,11 +495,12 @@ def test_attempt_is_asked_about_where_its_dataset_is_as_soon_as_that_is_known(ri
         return ScanResult(pictures=1)
 
     world = rig()
-    world.places, named = replace(world.places, rig="north"), world.config.datasets
+    named = world.config.datasets
     monkeypatch.setattr(places_module, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
     world.define(every=HOUR, n=2)
     world.live((HOUR + 10 * SECOND, Life.kill))
+    world.places = replace(world.places, rig="north")  # an earlier version put it beside the rig's directory
     world.hangs.add(Bounded.LOOK)
     world.live((10 * MINUTE, Life.stop), off=5 * MINUTE)
     assert (asked, world.statuses()) == ([], ["interrupted"])
@@ -563,6 +564,38 @@ def test_attempt_is_not_asked_about_in_another_directory(rig, disks, monkeypatch
     assert asked == [disks.datasets]
     assert world.statuses() == ["succeeded"] * 5
     assert world.taken() == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_attempt_on_the_own_disk_of_the_store_is_not_asked_about_in_another_directory(
+    rig, monkeypatch, tmp_path, is_restarted
+):
+    """That nothing is found in the other one says nothing of the attempt, which is on the same disk."""
+    first, asked = tmp_path / "first", []
+
+    def recover(driver, request):
+        asked.append(request.dataset_dir.parent)
+        if request.dataset_dir.parent != first:
+            return None
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1)
+
+    def move_back(life):
+        life.world.configure(datasets=first)
+        life.reload()
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=4)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    world.configure(datasets=tmp_path / "second")
+    if is_restarted:
+        world.live((MINUTE, Life.kill), off=5 * MINUTE)
+    world.live((90 * MINUTE, move_back), off=5 * MINUTE)
+    assert asked[-1] == first
+    assert world.statuses() == ["succeeded"] * 4
+    assert world.taken() == [0, 2, 3]
 
 
 @pytest.mark.parametrize("is_known", [False, True])

@@ -122,6 +122,10 @@ def test_container_whose_host_was_on_all_the_time_was_off(rig):
     assert all("while the rig was off" in line for line in world.said("slot_skipped"))
 
 
+NEXT = [(2, "second"), (3, "third")]
+"""When, in minutes after an hour, a definition comes."""
+
+
 def retold(world):
     """Return action and sentence of the lines that repeat what the store holds."""
     return [(line.action, line.sentence) for line in world.journal if line.fields.get("RETOLD") == "yes"]
@@ -235,6 +239,41 @@ def test_beginning_and_cancellation_before_a_power_cut_are_told_again(rig):
         ("definition_accepted", f"retold from the store: {accepted}"),
         ("timelapse_cancelled", "retold from the store: tl by anna: plants died; 0 taken, 0 failed, 3 skipped"),
     ]
+
+
+def test_end_of_a_timelapse_that_made_room_before_a_power_cut_is_told_again(rig):
+    """The store is the next one's by then; the archive has what became of the slots, of one after the other."""
+    world = rig()
+    world.define(at=[HOUR, HOUR + MINUTE])
+    world.behaviour = lambda request: Behaviour(problem=ScanFailed("no light") if request.index else None)
+    soon = ((HOUR + minutes * MINUTE, lambda life, name=name: life.define(name, HOUR, 1)) for minutes, name in NEXT)
+    world.live(*soon, (HOUR + 4 * MINUTE, Life.kill))
+    world.journal.clear()
+    for _ in range(2):
+        world.live((MINUTE, Life.kill), off=MINUTE, boot=Boot())
+        assert [(line.fields["TIMELAPSE_ID"], line.action) for line in world.journal if "RETOLD" in line.fields] == [
+            ("tl", "scan_succeeded"),
+            ("tl", "scan_failed"),
+            ("tl", "timelapse_completed"),
+            ("second", "definition_accepted"),
+            ("second", "scan_succeeded"),
+            ("second", "timelapse_completed"),
+            ("third", "definition_accepted"),
+            ("third", "scan_succeeded"),
+            ("third", "timelapse_completed"),
+        ]
+        world.journal.clear()
+
+
+def test_end_of_a_timelapse_whose_archive_is_gone_is_not_told_again(rig):
+    """The lines about the one in the store are."""
+    world = rig()
+    world.define(start=HOUR)
+    world.live((HOUR + MINUTE, lambda life: life.define("second", HOUR, 3)), (HOUR + 2 * MINUTE, Life.kill))
+    (world.places.history / "tl.json").write_text("{")
+    world.journal.clear()
+    world.live((MINUTE, Life.kill), off=MINUTE, boot=Boot())
+    assert {line.fields["TIMELAPSE_ID"] for line in world.journal if "RETOLD" in line.fields} == {"second"}
 
 
 def test_what_was_told_again_is_told_once_more_after_the_next_power_cut_alone(rig):

@@ -182,7 +182,7 @@ class Daemon:
             keeper.subscribe(subscriber.on_transition)
 
         stop = Stop(common, status)
-        resume = Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before))
+        resume = Resume(common, planner, intake, probe, stop, PreviousRun(clock, host.live.before, host.places.history))
         start = Start(common, status, resume)
         reload = Reload(common, status, config, intake, planner)
         retry, watchdog = SaveRetry(keeper, clock), Watchdog(host.notifier, self.lifecycle)

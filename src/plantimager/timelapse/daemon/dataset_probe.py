@@ -112,8 +112,7 @@ class DatasetProbe:
     def earlier_place(self) -> str | None:
         """The directory that open and unsettled attempts were put into, where a person has named another one since.
 
-        A driver that finds nothing of them in the other one says nothing of this one. It isn't known where it is on the
-        store's own disk.
+        A driver that finds nothing of them in the other one says nothing of this one.
         """
         timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
         if timelapse is None or path in (None, str(self._active.datasets)):
@@ -177,21 +176,21 @@ class _Found(Struct, frozen=True):
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
     """Look at the directory, and at the disk that it is on. May hang as the disk may.
 
-    The store's own disk isn't remembered: that one is there as long as there is a store, whatever becomes of its marks.
-    So a remembered disk isn't mounted where the directory is on the store's, which may be one without any marks.
+    The store's own disk is remembered without marks: that one is there as long as there is a store, whatever becomes of
+    them. So a disk with marks isn't mounted where the directory is on the store's, which may be one without any.
     Without ``accept`` nothing is changed.
     """
     why = write_refusal(datasets)
     if why is not None:
         return _Found(why)
+    marks = {kind: mark for kind, mark in known.items() if kind != "path"}
     try:
         disk, own = identify_file_system(datasets), identify_file_system(storage)
         is_own = is_on_same_device(datasets, storage)
-        found = {**disk, "path": str(datasets)} if is_another(own, disk) or (disk and not is_own) else {}
-        if known.get("path") != str(datasets):
+        found = {**(disk if is_another(own, disk) or not is_own else {}), "path": str(datasets)}
+        if known.get("path") != str(datasets) or not marks:
             return _Found(disk=found)
-        marks = {kind: mark for kind, mark in known.items() if kind != "path"}
-        if not is_another(marks, disk) and not (marks and not disk and is_own):
+        if not is_another(marks, disk) and not (not disk and is_own):
             return _Found()
         marker = datasets / NEW_DISK
         if os.path.lexists(marker):
@@ -200,6 +199,6 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept:
             marker.unlink()
             return _Found(disk=found)
     except OSError as problem:
-        return _Found(describe_disk_error(problem), is_elsewhere=bool(known))
+        return _Found(describe_disk_error(problem), is_elsewhere=bool(marks))
     why = f"its disk isn't mounted, another one is there; mount it, or accept this one with touch {marker}"
     return _Found(why, is_elsewhere=True)

@@ -14,6 +14,7 @@ from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_wi
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import bound_error
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.retelling import keep_recorded
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.events import TimelapseEnded
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
@@ -92,7 +93,7 @@ class DefinitionIntake:
         except (TimelapsedError, OSError) as refusal:
             self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message)
             raise
-        self.notes = ()
+        self.notes, self._retry_at = (), None
         return words
 
     def _note(self, outcome: str, words: str) -> None:
@@ -119,9 +120,9 @@ class DefinitionIntake:
         planned = plan_timelapse(definition, schedule)
         if is_withdrawn():  # the driver and the disks may have taken long
             raise DefinitionRefused(f"{definition.name}: nobody waits for the answer any more, so it is not begun")
-        if held is not None:
-            self._archive(held, now)
-        logbook = replace(planned.logbook, datasets_disk=self._keeper.logbook.datasets_disk)
+        before = self._keeper.logbook
+        recent = () if held is None else keep_recorded(before, self._archive(held, now))
+        logbook = replace(planned.logbook, datasets_disk=before.datasets_disk, recent=recent)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         self._common.active.keep_datasets(None)
         self._keeper.start(stored, now, Circumstances(origin=origin or str(definition.source), note="; ".join(notes)))
@@ -170,8 +171,10 @@ class DefinitionIntake:
         except DiskStalled:  # a note is missing
             return ()
 
-    def _archive(self, held: StoredTimelapse, now: datetime) -> None:
-        """Put the store of the last timelapse into the archive; under another name than its own if that stays free.
+    def _archive(self, held: StoredTimelapse, now: datetime) -> str:
+        """Put the store of the last timelapse into the archive, and return its name there.
+
+        That is another than its own if that stays free.
 
         Raises
         ------
@@ -187,6 +190,7 @@ class DefinitionIntake:
             why = f"can't be put into {self._places.history}: {problem.strerror or problem}"
             raise _NotYet(f"the store of {timelapse.id} {why}") from problem
         log_event(Action.STORE_ARCHIVED, f"{timelapse.id} is kept as {archived}", timelapse=timelapse)
+        return archived.stem
 
     # --- the definition in the configuration directory ------------------------------------------------
 

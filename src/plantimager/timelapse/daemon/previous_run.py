@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.live import last_seen
+from plantimager.timelapse.daemon.bounded_call import read_within
+from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL
 from plantimager.timelapse.domain.absence import find_absence
 from plantimager.timelapse.domain.schedule import EARLIEST
+from plantimager.timelapse.store.loading import load_timelapse
+from plantimager.timelapse.store.schema import is_safe_name
+from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
     from plantimager.timelapse.domain.absence import Absence, LastSign
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.schema import Logbook
@@ -19,12 +28,15 @@ if TYPE_CHECKING:
 START_TIME: Final = timedelta(minutes=5)
 """From the boot of the machine to the start of its daemon, at most; one that is started later was not enabled."""
 
+READ_TIMEOUT: Final = timedelta(seconds=3)
+"""For the archive: the daemon is ready by then, and a slot may be due."""
+
 
 class PreviousRun:
     """The daemon that wrote the store, by its ``logbook`` and its last ``sign`` of life. Loop thread."""
 
-    def __init__(self, clock: Clock, sign: LastSign) -> None:
-        self._clock, self._sign = clock, sign
+    def __init__(self, clock: Clock, sign: LastSign, history: Path) -> None:
+        self._clock, self._sign, self._history = clock, sign, history
         self._over_since_boot = clock.since_boot()
 
     @property
@@ -78,3 +90,19 @@ class PreviousRun:
         else:
             return None
         return max(written_until, EARLIEST + JOURNAL_SYNC_INTERVAL) - JOURNAL_SYNC_INTERVAL
+
+    def find_archived(self, names: Collection[str]) -> Mapping[str, TimeLapse]:
+        """Return the timelapses of some names in the archive; those that can't be read are left out."""
+
+        def read() -> Mapping[str, TimeLapse]:
+            found = {}
+            for name in filter(is_safe_name, names):
+                with suppress(TimelapsedError, OSError):
+                    loaded = load_timelapse(self._history / f"{name}.json")
+                    if loaded is not None:
+                        found[name] = loaded.stored.timelapse
+            return found
+
+        with suppress(DiskStalled):
+            return read_within(READ_TIMEOUT, read)
+        return {}

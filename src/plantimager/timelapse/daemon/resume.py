@@ -169,7 +169,7 @@ class Resume:
         now, logbook, previous = self._clock.now(), self._keeper.logbook, self._previous
         retold_since, since = previous.retold_since(logbook), min(since, now)  # the clock may have been set back
         if retold_since is not None:
-            logbook = log_retold(found.before, logbook, retold_since, now)
+            logbook = log_retold(found.before, logbook, retold_since, now, previous.find_archived)
         timelapse = found.settled.reopen_slots(now)
         if not found.before.state.is_active:
             self._probe.find_place(timelapse)  # it may go on, and had no place while it had ended

@@ -1,13 +1,16 @@
 """The last minutes of the store once more in the journal: of what journald is given last, a power cut takes half along.
 
 The logbook of the store has what was recorded in that time, whatever it was: a slot, the correction of an old one, the
-beginning or the end of the timelapse. Each line about it has the field RETOLD, and says that it is one.
+beginning or the end of a timelapse. Each line about it has the field RETOLD, and says that it is one. Of a timelapse
+that made room in that time the logbook has what is to be told, and the archive the records.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -21,12 +24,16 @@ from plantimager.timelapse.store.schema import Recorded
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.schema import Logbook
+
+    Find: TypeAlias = Callable[[Collection[str]], Mapping[str, TimeLapse]]
+    _Line: TypeAlias = tuple[Action, str, tuple[int, ...]]
+    """Action, sentence and slots."""
 
 JOURNAL_SYNC_INTERVAL: Final = timedelta(minutes=5)
 """journald's ``SyncIntervalSec`` by default: the daemon may not read the journal to see what it holds."""
@@ -55,13 +62,18 @@ def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: dateti
     if not spans and not begins and not ends:
         return logbook
     recent = [*logbook.recent]
-    if recent and abs(at - recent[-1].at) < NEARBY and not recent[-1].ends:
+    if recent and abs(at - recent[-1].at) < NEARBY and not (recent[-1].ends or recent[-1].archived):
         last = recent.pop()
         begins |= last.begins
         spans += last.slots
         at = last.at  # so that an entry ends, however densely it goes on
     recent.append(Recorded(at, _merged(spans), begins=begins, ends=ends))
     return replace(logbook, recent=tuple(recent[-MAX_RECENT:]))  # by their number: the clock may have been set just now
+
+
+def keep_recorded(logbook: Logbook, archived: str) -> tuple[Recorded, ...]:
+    """Return the last entries of a timelapse that makes room, for the logbook of the next; it is ``archived`` so."""
+    return tuple(replace(entry, archived=entry.archived or archived) for entry in logbook.recent)
 
 
 def _slots_of(event: events.Event) -> Iterable[int]:
@@ -89,24 +101,40 @@ def _merged(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 # --- and is told again --------------------------------------------------------------------------------------
 
 
-def log_retold(timelapse: TimeLapse, logbook: Logbook, since: datetime, now: datetime) -> Logbook:
-    """Log once more what was recorded ``since``, `MAX_RETOLD` lines at most; return the logbook, told ``now``."""
+def log_retold(timelapse: TimeLapse, logbook: Logbook, since: datetime, now: datetime, find_archived: Find) -> Logbook:
+    """Log once more what was recorded ``since``, `MAX_RETOLD` lines at most; return the logbook, told ``now``.
+
+    ``find_archived`` returns the timelapses in the archive of some names, as far as they can be read.
+    """
     recent = [entry for entry in logbook.recent if entry.at > since - NEARBY]
+    names = {entry.archived for entry in recent if entry.archived}
+    known = {"": timelapse, **(find_archived(names) if names else {})}
+    lines = [
+        (known[name], *line)
+        for name, entries in groupby(recent, key=attrgetter("archived"))
+        if name in known
+        for line in _lines_of(known[name], [*entries], now)
+    ]
+    for of, action, words, slots in lines[-MAX_RETOLD:]:
+        slot = slots[0] if len(slots) == 1 else slots[:MAX_SLOTS_NAMED] or None
+        log_event(action, f"retold from the store: {words}", timelapse=of, slot=slot, retold="yes")
+    return replace(logbook, recent=tuple(replace(entry, at=now) for entry in recent))
+
+
+def _lines_of(timelapse: TimeLapse, recent: Sequence[Recorded], now: datetime) -> Iterator[_Line]:
+    """Yield the lines about what was recorded of one timelapse, in the order of the time at which it was."""
     told_at = {slot: entry.at for entry in recent for slot in _slots_in(entry, timelapse.n_slots)}
-    lines: list[tuple[datetime, int, Action, str, tuple[int, ...]]] = []
+    lines: list[tuple[datetime, int, _Line]] = []
     for entry in recent:
         if entry.begins:
-            lines.append(
-                (entry.at, 0, Action.DEFINITION_ACCEPTED, describe_start(timelapse, "its definition", now), ())
-            )
+            words = describe_start(timelapse, "its definition", now)
+            lines.append((entry.at, 0, (Action.DEFINITION_ACCEPTED, words, ())))
         if entry.ends and timelapse.state in ACTION_OF_END:
-            lines.append((entry.at, 2, ACTION_OF_END[timelapse.state], describe_end(timelapse), ()))
-    for action, words, slots in _lines_about(timelapse, told_at.keys(), now):
-        lines.append((max(told_at[slot] for slot in slots), 1, action, words, slots))
-    for *_, action, words, slots in sorted(lines, key=lambda line: (line[0], line[1], line[4]))[-MAX_RETOLD:]:
-        slot = slots[0] if len(slots) == 1 else slots[:MAX_SLOTS_NAMED] or None
-        log_event(action, f"retold from the store: {words}", timelapse=timelapse, slot=slot, retold="yes")
-    return replace(logbook, recent=tuple(replace(entry, at=now) for entry in recent))
+            lines.append((entry.at, 2, (ACTION_OF_END[timelapse.state], describe_end(timelapse), ())))
+    about_slots = _lines_about(timelapse, told_at.keys(), now)
+    lines += [(max(told_at[slot] for slot in line[2]), 1, line) for line in about_slots]
+    for _, _, line in sorted(lines, key=lambda entry: (entry[0], entry[1], entry[2][2])):
+        yield line
 
 
 def _slots_in(entry: Recorded, n_slots: int) -> Iterator[int]:
@@ -115,10 +143,8 @@ def _slots_in(entry: Recorded, n_slots: int) -> Iterator[int]:
         yield from range(first, min(last + 1, n_slots))
 
 
-def _lines_about(
-    timelapse: TimeLapse, slots: Iterable[int], now: datetime
-) -> Iterator[tuple[Action, str, tuple[int, ...]]]:
-    """Yield action, sentence and slots for what the records of some slots say."""
+def _lines_about(timelapse: TimeLapse, slots: Iterable[int], now: datetime) -> Iterator[_Line]:
+    """Yield the lines for what the records of some slots say."""
     records = {slot: timelapse.records.get(slot) for slot in slots}
     running = {slot for slot, record in records.items() if record is not None and record.status is RecordStatus.RUNNING}
     left = {slot: r for slot, r in timelapse.records.items() if slot not in records or slot in running}

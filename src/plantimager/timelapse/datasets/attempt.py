@@ -3,18 +3,18 @@
 An attempt fills a hidden directory beside ``dataset_dir``, which no other attempt shares. When all pictures are taken,
 three steps make it the dataset:
 
-1. A receipt is written into it. From here on a kill of the daemon loses nothing, because the kernel holds what was
-   written: `find_finished` takes the remaining steps.
-2. Everything in it is synced to disk, with progress, and the receipt is given the digests of the files.
+1. A receipt with the digests of all files is written into it. From here on a kill of the daemon loses nothing, because
+   the kernel holds what was written: `find_finished` takes the remaining steps.
+2. Everything in it is synced to disk, with progress.
 3. It is renamed to ``dataset_dir``. From here on a power cut loses nothing.
 
 Two rigs may have the same directory for their datasets, and timelapses of the same name. The name of an attempt's
 directory has a mark of the rig, and the receipt its owner. What is another rig's is neither taken nor moved: the
 pictures stay where they are then, and the scan has failed.
 
-The receipt names the boot in which it was written. After a power cut between 1 and 3 nobody knows which pictures
-reached the disk, so that the attempt counts as interrupted. So it does where the disk was pulled meanwhile, and the
-files have another size than the receipt says. Its pictures are kept in the hidden directory.
+After a power cut between 1 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
+the attempt counts as interrupted where they aren't as the receipt has them. Its pictures are kept in the hidden
+directory.
 
 A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it `unfinished_attempts`, too.
 """
@@ -46,7 +46,7 @@ from plantimager.timelapse.datasets.receipt import (
     receipt_text,
     result_from_receipt,
 )
-from plantimager.timelapse.datasets.syncing import GROUP_FILE, open_to_group, sync_tree
+from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forget_cached, open_to_group, sync_tree
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
@@ -68,10 +68,6 @@ MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
 
 
-_refused: Final[set[Path]] = set()
-"""The attempts of this process whose sync failed while their disk took no order to remove the receipt either."""
-
-
 class Attempt:
     """The directory of one attempt, which becomes the dataset when it is finished."""
 
@@ -79,7 +75,7 @@ class Attempt:
         self.request, self.directory = request, directory
         self._report = report or current_report()
         self._observation = None if request.observe is None else request.observe(request)
-        self._receipt: dict[str, Any] | None = None
+        self._is_sealed = False
         self._note = ""
 
     def seal(self, result: ScanResult) -> None:
@@ -105,8 +101,11 @@ class Attempt:
         receipt = make_receipt(self.request, sealed, total_bytes(self.directory))
         if observed.values is not None:
             receipt[OBSERVED] = observed.values
-        _write_receipt(self.directory, receipt, self._report)
-        self._receipt, self._note = receipt, note
+        receipt[FILES] = digest_tree(self.directory, self._report)
+        write_durably(self.directory / RECEIPT, receipt_text(receipt))
+        (self.directory / RECEIPT).chmod(GROUP_FILE)
+        self._report("putting the receipt on disk")
+        self._is_sealed, self._note = True, note
 
     def stop(self) -> None:
         """End the observation, if it still goes on: the attempt is over."""
@@ -123,11 +122,10 @@ class Attempt:
         OSError
             The disk refuses; the dataset is not in its place.
         """
-        if self._receipt is None:
+        if not self._is_sealed:
             self.seal(result)
-        assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
         result = replace(result, note=_join(result.note, self._note))
-        return _complete(self.request, self.directory, self._receipt, result, self._report)
+        return _complete(self.request, self.directory, result, self._report)
 
 
 @contextmanager
@@ -177,39 +175,49 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
     """
-    receipt = read_receipt(request.dataset_dir, request)
+    receipt, report = read_receipt(request.dataset_dir, request), report or current_report()
     if receipt is not None:
         return result_from_receipt(receipt)
     for directory in unfinished_attempts(request):
         receipt = read_receipt(directory, request)
-        if receipt is not None and receipt.get("boot") == boot_id() is not None and directory not in _refused:
-            with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-                sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
-                if has_all_bytes(directory, receipt):
-                    result = result_from_receipt(receipt)
-                    return _complete(request, directory, receipt, result, report or current_report())
+        with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
+            if receipt is not None and _is_whole(directory, receipt, report):
+                return _complete(request, directory, result_from_receipt(receipt), report)
     return None
 
 
-def _complete(
-    request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
-) -> ScanResult:
+def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
+    """Whether the files of a sealed attempt are on disk as its receipt has them, also after a power cut.
+
+    They are read from the disk, not from memory: the kernel reports a write that failed to one sync, and the process
+    that was told may have ended. A receipt without digests is believed in the boot in which it was written, where the
+    files have their size.
+
+    Raises
+    ------
+    OSError
+        The disk refuses them.
+    """
+    sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
+    if not has_all_bytes(directory, receipt):
+        return False
+    digests = receipt.get(FILES)
+    if not isinstance(digests, dict):
+        return receipt.get("boot") == boot_id() is not None
+    sync_tree(directory, report)
+    forget_cached(directory)
+    return digest_tree(directory, report) == digests
+
+
+def _complete(request: ScanRequest, directory: Path, result: ScanResult, report: Report) -> ScanResult:
     """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
-    digests = _sync_tree_durably(directory, report)
-    with contextlib.suppress(OSError):  # a disk that is full now: the receipt without them is on disk
-        _write_receipt(directory, {**receipt, FILES: digests}, report)
+    sync_tree(directory, report)
     moved = _move_into_place(directory, request)
     return replace(result, note=_join(result.note, moved))
 
 
 def _join(*notes: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, notes)))  # a driver's program and an observing one may say the same
-
-
-def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> None:
-    write_durably(directory / RECEIPT, receipt_text(receipt))
-    (directory / RECEIPT).chmod(GROUP_FILE)
-    report("putting the receipt on disk")
 
 
 # --- directories of attempts --------------------------------------------------------------------------------
@@ -311,18 +319,3 @@ def _describe_other(request: ScanRequest) -> str | None:
     except ValueError:
         return None
     return None if owner is None else str(owner)
-
-
-def _sync_tree_durably(directory: Path, report: Report) -> dict[str, str]:
-    """Sync a sealed attempt to disk, and return the digests of its files; remove its receipt where that fails.
-
-    The kernel reports a failed write to one fsync only, so that a second attempt to sync would seem to succeed.
-    """
-    try:
-        return sync_tree(directory, report)
-    except OSError:
-        _refused.add(directory)
-        with contextlib.suppress(OSError):
-            (directory / RECEIPT).unlink()
-            _refused.discard(directory)
-        raise

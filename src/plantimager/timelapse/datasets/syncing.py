@@ -1,4 +1,4 @@
-"""Putting an attempt on disk: every file is made readable by the group, synced and given a digest, with progress."""
+"""Putting an attempt on disk: every file is made readable by the group, given a digest, and synced, with progress."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.support.durable import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plantimager.timelapse.support.progress import Report
+
+T = TypeVar("T")
 
 GROUP_DIRECTORY: Final = 0o750
 GROUP_FILE: Final = 0o640
@@ -33,14 +36,32 @@ WORKERS: Final = 4
 BLOCK_BYTES: Final = 1 << 18
 """Read at a time."""
 
+_WRITE: Final = 2
+"""``SYNC_FILE_RANGE_WRITE``."""
 _WAIT_AND_WRITE: Final = 7
 """``SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER``."""
 
 _NOT_OFFERED: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ESPIPE, errno.EOPNOTSUPP)
 
 
-def sync_tree(directory: Path, report: Report) -> dict[str, str]:
-    """Sync everything in a directory to disk; return the SHA-256 of each file but the receipt, by its path in it.
+def digest_tree(directory: Path, report: Report) -> dict[str, str]:
+    """Return the SHA-256 of each file in a directory but the receipt, by its path in it; have the disk begin with them.
+
+    Files and directories are made readable by the group. ``report`` is called as by `sync_tree`.
+
+    Raises
+    ------
+    OSError
+        Something can't be read.
+    """
+    digests = dict(_for_each_file(directory, _digest_file, "reading file {} of {}", report))
+    for folder, _, _ in os.walk(directory):
+        open_to_group(Path(folder))
+    return {str(path.relative_to(directory)): digest for path, digest in digests.items() if digest is not None}
+
+
+def sync_tree(directory: Path, report: Report) -> None:
+    """Sync everything in a directory to disk.
 
     ``report`` is called with a sentence after every file and directory, and after every chunk of a large file.
 
@@ -49,36 +70,57 @@ def sync_tree(directory: Path, report: Report) -> dict[str, str]:
     OSError
         The disk refuses something. The kernel reports that once: another sync would seem to succeed.
     """
-    folders = [(Path(folder), names) for folder, _, names in os.walk(directory, topdown=False)]
-    paths = [folder / name for folder, names in folders for name in sorted(names)]
-    words = [f"putting file {number} of {len(paths)} on disk" for number in range(1, len(paths) + 1)]
-    digests: dict[str, str] = {}
+    words = "putting file {} of {} on disk"
+    count = sum(1 for _ in _for_each_file(directory, _sync_file, words, report))
+    for folder, _, _ in os.walk(directory, topdown=False):
+        sync_directory(Path(folder))
+        report(words.format(count, count))  # with its name
+
+
+def forget_cached(directory: Path) -> None:
+    """Have the files of a directory, which are synced, read from the disk from now on: memory may have what it lacks.
+
+    Raises
+    ------
+    OSError
+        One can't be opened.
+    """
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with _opened(Path(folder, name)) as descriptor:
+                if descriptor is not None:
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _for_each_file(
+    directory: Path, do: Callable[[int, Callable[[], None]], T], words: str, report: Report
+) -> Iterator[tuple[Path, T | None]]:
+    """Yield each file of a directory but the receipt, and what ``do`` returns for it; ``None`` for one to be skipped.
+
+    Together: a card or a file server writes several files in little more than the time of one.
+    """
+    paths = sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    paths = [path for path in paths if path != directory / RECEIPT]
+    sentences = [words.format(number, len(paths)) for number in range(1, len(paths) + 1)]
     refused: list[OSError] = []
 
-    def sync(path: Path, report: Callable[[], None]) -> str | None:
+    def call(path: Path, sentence: str) -> T | None:
         try:
-            return _sync_file(path, report)
+            with _opened(path) as descriptor:
+                return None if descriptor is None else do(descriptor, partial(report, sentence))
         except OSError as problem:
             refused.append(problem)
             raise
 
-    # Together: a card or a file server writes several files in little more than the time of one.
     try:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="sync") as pool:
-            results = pool.map(sync, paths, ([partial(report, sentence) for sentence in words]))
-            for path, sentence, digest in zip(paths, words, results, strict=True):
+            for path, sentence, result in zip(paths, sentences, pool.map(call, paths, sentences), strict=True):
                 report(sentence)
-                if digest is not None and path != directory / RECEIPT:
-                    digests[str(path.relative_to(directory))] = digest
+                yield path, result
     except BaseException:  # a report may break it off: what the disk refused meanwhile is raised all the same
         if refused:
             raise refused[0] from None
         raise
-    for folder, _ in folders:
-        open_to_group(folder)
-        sync_directory(folder)
-        report(f"putting file {len(paths)} of {len(paths)} on disk")  # with its name
-    return digests
 
 
 def make_group_directory(directory: Path) -> None:
@@ -113,38 +155,51 @@ def open_to_group(directory: Path) -> None:
         directory.chmod(GROUP_DIRECTORY)
 
 
-def _sync_file(path: Path, report: Callable[[], None]) -> str | None:
-    """Sync a regular file, and return its digest. A link or a FIFO that a program left there is skipped.
+@contextmanager
+def _opened(path: Path) -> Iterator[int | None]:
+    """Open a regular file to be read, by its group too. A link or a FIFO that a program left there is skipped.
 
     So is a file of another user that this one may not read.
     """
+    descriptor = None
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    digest = hashlib.sha256()
+    if stat.S_ISREG(status.st_mode):
+        with suppress(PermissionError):
+            if status.st_uid == os.geteuid():
+                path.chmod(status.st_mode & stat.S_IRWXU | GROUP_FILE & ~stat.S_IWUSR)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if status.st_uid == os.geteuid():
-            path.chmod(status.st_mode & stat.S_IRWXU | GROUP_FILE & ~stat.S_IWUSR)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except PermissionError:
-        return None
-    try:
-        done = on_disk = 0
-        while block := os.read(descriptor, BLOCK_BYTES):
-            digest.update(block)
-            done += len(block)
-            if done - on_disk >= CHUNK_BYTES:
-                _write_back(descriptor, on_disk, done - on_disk)
-                on_disk = done
-                report()
-        os.fsync(descriptor)
+        yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _digest_file(descriptor: int, report: Callable[[], None]) -> str:
+    """Return the digest of a file; the disk begins to write it meanwhile."""
+    digest = hashlib.sha256()
+    done = begun = 0
+    while block := os.read(descriptor, BLOCK_BYTES):
+        digest.update(block)
+        done += len(block)
+        if done - begun >= CHUNK_BYTES:
+            with suppress(OSError):  # the sync reports it
+                _write_back(descriptor, begun, done - begun, _WRITE)
+            begun = done
+            report()
     return digest.hexdigest()
 
 
-def _write_back(descriptor: int, start: int, count: int) -> None:
-    """Write a part of a file to disk and wait for it, so that the sync of the whole has little left to do.
+def _sync_file(descriptor: int, report: Callable[[], None]) -> None:
+    """Sync a file, so that little is left to do for the sync of the whole."""
+    for start in range(0, os.fstat(descriptor).st_size - CHUNK_BYTES, CHUNK_BYTES):
+        _write_back(descriptor, start, CHUNK_BYTES, _WAIT_AND_WRITE)
+        report()
+    os.fsync(descriptor)
+
+
+def _write_back(descriptor: int, start: int, count: int, flags: int) -> None:
+    """Write a part of a file to disk.
 
     Raises
     ------
@@ -152,7 +207,7 @@ def _write_back(descriptor: int, start: int, count: int) -> None:
         The disk refuses it: the sync would no longer report it.
     """
     function = _sync_file_range()
-    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _WAIT_AND_WRITE):
+    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), flags):
         number = ctypes.get_errno()
         if number not in _NOT_OFFERED:
             raise OSError(number, os.strerror(number))

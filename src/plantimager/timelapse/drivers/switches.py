@@ -64,7 +64,8 @@ class SwitchOptions(Struct, frozen=True, kw_only=True):
     """Whether the line is low when the switch is on, as many relay boards want it."""
     on: Annotated[tuple[str, ...], Key(argv, is_program=True, absent="Required, both, or else ``line``")] = ()
     off: Annotated[tuple[str, ...], Key(argv, is_program=True, absent="Required, both, or else ``line``")] = ()
-    """Instead of a line: programs that switch it, and exit with 0 within 10 s."""
+    """Instead of a line: programs that switch it, and exit with 0 within 10 s. What one leaves running in a session of
+    its own, such as what holds a line, is ended when the switch is set again, or the service ends."""
 
     @property
     def needs(self) -> tuple[Need, ...]:

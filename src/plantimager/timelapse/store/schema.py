@@ -162,6 +162,8 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     """Whether the timelapse began."""
     ends: bool = False
     """Whether it ended."""
+    archived: str = ""
+    """The name in the archive of the timelapse that this is about; empty for the one in the store."""
 
 
 class Logbook(Struct, frozen=True):
@@ -178,7 +180,7 @@ class Logbook(Struct, frozen=True):
     uncertain: tuple[tuple[Instant, Instant], ...] = ()
     """The times of which nobody knows whether a daemon ran."""
     datasets_disk: dict[str, str] = field(default_factory=dict)
-    """The marks of the file system that datasets are put on, and its ``path``; empty where it is the store's own."""
+    """The ``path`` that datasets are put into, and the marks of its file system where that isn't the store's own."""
     recent: tuple[Recorded, ...] = ()
     """What was recorded in the last minutes."""
 

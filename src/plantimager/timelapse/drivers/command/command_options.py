@@ -26,9 +26,12 @@ class CommandOptions(Struct, frozen=True, kw_only=True):
     argv: Annotated[tuple[str, ...], Key(program, is_program=True)]
     """The program that scans; see below."""
     prepare: Annotated[tuple[str, ...] | None, Key(program, is_program=True)] = None
-    """A program that gets the rig ready before a scan. The rig is ready if it exits with 0."""
+    """A program that gets the rig ready before a scan. The rig is ready if it exits with 0. What it leaves running in a
+    session of its own (``setsid``), such as what holds a light on, is ended after the next standby; all that ``argv``
+    and ``recover`` leave running is ended at once."""
     standby: Annotated[tuple[str, ...] | None, Key(program, is_program=True)] = None
-    """A program that powers the rig down, when the next scan is far off."""
+    """A program that powers the rig down, when the next scan is far off. What it leaves running is ended when the
+    service ends."""
     recover: Annotated[
         tuple[str, ...] | None, Key(program, is_program=True, absent="none, and the slot is attempted again")
     ] = None
