@@ -5,6 +5,7 @@
 home=/opt/plant-imager-timelapsed
 units=/usr/lib/systemd/system
 lib=/usr/lib/plant-imager-timelapsed
+stopped=/run/plant-imager-timelapsed.stopped # by a removal, which may be given up
 systemctl=(systemctl)
 [[ ${TIMELAPSED_NOW:-} == 1 ]] && now=1 || now=0
 [[ -d /run/systemd/system ]] && booted=1 || booted=0

@@ -28,6 +28,9 @@ T = TypeVar("T")
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-venv")
 """What a Debian server has and the minimal variant lacks; libpam-systemd is logind's part for lingering."""
 
+ADMINISTERED: Final = (*PACKAGES, "python3-apt", "prometheus-node-exporter", "sudo")
+"""With what Ansible's playbook installs, since a machine in a test has no network, and with sudo."""
+
 SOURCES: Final = "/usr/src/timelapsed"
 """Where a rig has the project's systemd/ and config/, and the Python packages in wheels/."""
 

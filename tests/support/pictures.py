@@ -109,7 +109,8 @@ def pictures() -> dict[str, bytes]:
     """Return the pictures by the names of their files; the host's zone is UTC."""
     snapshot = example()
     assert snapshot.timelapse is not None
-    lines = status_lines(snapshot, Screen(io.StringIO(), colour=True, columns=COLUMNS), 6)
+    screen = Screen(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), colour=True, columns=COLUMNS)
+    lines = [screen.showable(line) for line in status_lines(snapshot, screen, 6)]
     return {
         "status.svg": draw_terminal("timelapsectl status", lines),
         "timeline.svg": draw_svg(build_chart(snapshot, snapshot.timelapse)),

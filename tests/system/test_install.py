@@ -10,7 +10,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from debian import INSTALL_WITHIN, SOURCES, on_every_release
+from debian import ADMINISTERED, BOOKWORM, INSTALL_WITHIN, SOURCES, base_root, on_every_release
 from timelapse_service import configuration, definition
 from tree import MANUALS, SYSTEMD
 
@@ -185,10 +185,15 @@ def imports(machine: Rig, module: str) -> bool:
 
 
 def test_extras_install_their_packages_and_allow_the_devices(rig):
-    """Each adds to those before; an update keeps them, and restores no drop-in that the administrator removed."""
+    """Each adds to those before; an update keeps them, and restores no drop-in that the administrator removed.
+
+    Wherever the caller's own Python has packages, and his pip puts them.
+    """
     drop_ins = rig.path(f"/etc/systemd/system/{UNIT}.d")
     assert not imports(rig, "serial")
-    rig.build(INSTALL, "--wheels", WHEELS, "--extras", "grbl")
+    rig.write("/srv/own/pyserial-3.5.dist-info/METADATA", "Metadata-Version: 2.1\nName: pyserial\nVersion: 3.5\n")
+    caller = ("env", "PYTHONPATH=/srv/own", "PIP_TARGET=/srv/own")
+    rig.build(*caller, INSTALL, "--wheels", WHEELS, "--extras", "grbl")
     assert imports(rig, "serial")
     assert [path.name for path in drop_ins.iterdir()] == ["serial.conf"]
     (drop_ins / "serial.conf").unlink()
@@ -314,8 +319,8 @@ def test_datasets_elsewhere_are_one_option(rig):
     rig.run("timelapsectl", "start", "/usr/src/scan.toml")
     rig.wait_for_entry("ACTION=timelapse_completed")
     rig.run("useradd", "--groups=plant-imager", "ada")
-    facts = rig.run("find", scans, "-printf", "%m %g\\n").stdout.splitlines()
-    assert {line for line in facts if not line.startswith("440 ")} <= {f"{mode} plant-imager" for mode in (2750, 640)}
+    facts = {*rig.run("find", scans, "-printf", "%y %m %u %g\\n").stdout.splitlines()}
+    assert facts == {f"{mode} plant-imager plant-imager" for mode in ("d 2750", "f 640")}
     rig.run("sh", "-c", f"cat {scans}/tl/images/* >/dev/null", user="ada")
     refused = rig.run("cat", STORE, user="ada", check=False)
     assert "Permission denied" in refused.stderr
@@ -351,6 +356,40 @@ def test_sudo_finds_timelapsectl_where_it_looks(rig, path):
     rig.build(INSTALL, "--wheels", WHEELS)
     rig.build(INSTALL, "--uninstall")
     assert rig.build("find", "/usr/bin", "/usr/local/bin", "-name", "timelapse*").stdout == ""
+
+
+SUDOERS = """\
+Defaults env_reset
+Defaults use_pty
+Defaults secure_path="{path}"
+ada ALL=(ALL:ALL) NOPASSWD: ALL
+"""
+
+
+def test_real_sudo_with_the_path_of_sid_installs_and_controls(new_rig, debian):
+    """Its environment, its pseudo-terminal, its words for who asks; it is a user's own service that it doesn't make."""
+    rig = new_rig(debian.with_sources[0], base_root(BOOKWORM, ADMINISTERED))
+    rig.build("useradd", "--create-home", "ada")
+    rig.write("/etc/sudoers", SUDOERS.format(path=SECURE_PATHS["sid"]), mode=0o440)
+    rig.write(f"{CONFIGURATION}/timelapsed.toml", configuration())
+    rig.write("/home/ada/mine.toml", definition("mine", interval="1h"))
+    rig.boot()
+
+    def sudo(*command: str, check: bool = True):
+        return rig.run("sudo", *command, user="ada", check=check, within=INSTALL_WITHIN)
+
+    refused = sudo(INSTALL, "--user", "--wheels", WHEELS, check=False)
+    assert (refused.returncode, "run it as ada, without sudo" in refused.stderr) == (1, True)
+    sudo(INSTALL, "--wheels", WHEELS)
+    assert rig.show(UNIT, "ActiveState") == "active"
+    said = sudo(INSTALL, "--wheels", WHEELS).stdout
+    assert {line.split(":")[0] for line in said.splitlines()} == {"unchanged", "kept", "configuration"}
+    sudo("timelapsectl", "start", "/home/ada/mine.toml")
+    assert "mine" in sudo("timelapsectl", "status").stdout
+    assert "mine is cancelled" in sudo("timelapsectl", "cancel", "--yes").stdout
+    assert "by ada (as root)" in rig.wait_for_entry("ACTION=timelapse_cancelled")["MESSAGE"]
+    sudo(INSTALL, "--uninstall")
+    assert sudo("timelapsectl", "status", check=False).returncode == 1
 
 
 def test_dry_run_names_every_step_and_does_nothing(bare_rig):

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from container import Rig
-from debian import BOOKWORM, INSTALL_WITHIN, PACKAGES, SOURCES, base_root, on_every_release
-from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, start_scanning
-from packages import PACKAGE, apt_install, build_package, install_file, other_version, python_package
+from debian import ADMINISTERED, BOOKWORM, INSTALL_WITHIN, SOURCES, base_root, on_every_release
+from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, read_until, start_scanning
+from packages import (
+    HOOK,
+    PACKAGE,
+    apt_install,
+    build_package,
+    hook_scripts,
+    install_file,
+    other_version,
+    python_package,
+    refused_package,
+)
 from tree import CONFIG, SUPPORT
 
 if TYPE_CHECKING:
@@ -81,30 +91,44 @@ def test_upgrade_interrupts_no_scan(machine, package, newer_package):
     assert machine.path("/usr/share/man/man1/timelapsectl.1.gz").exists()
     assert "Subject: " in machine.run("journalctl", "--catalog", f"--unit={UNIT}").stdout
     rigs = start_scanning(machine, "left", "right", again="left")
-    before = [each.pid for each in rigs]
+    before = pids(machine)
     third = GatedRig(machine, "third")
     third.configure()
     third.systemctl("enable")
     third.systemctl("start")
-    assert third.show("ActiveState") == "active"
+    assert pids(machine) == {**before, third.unit: third.pid}
+    before = pids(machine)
+    assert set(before) == {UNIT, third.unit, *(each.unit for each in rigs)}
     machine.run("apt-get", "install", "--reinstall", "--yes", f"/root/{package.name}", within=INSTALL_WITHIN)
-    assert [each.pid for each in rigs] == before
-    nameless = machine.show(UNIT, "MainPID")
+    assert pids(machine) == before
     assert_update_interrupts_no_scan(machine, rigs, *apt_install(machine, newer_package))
-    assert machine.show(UNIT, "MainPID") not in {nameless, "0"}
-    assert third.show("ActiveState") == "active"
+    assert not set(pids(machine).items()) & set(before.items())
+    assert set(pids(machine)) == set(before)
+
+
+def pids(machine: Rig) -> dict[str, str]:
+    """Return the process of each daemon that is ready."""
+    listed = machine.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{PACKAGE}*.service")
+    return {(unit := line.split()[0]): machine.show(unit, "MainPID") for line in listed.stdout.splitlines()}
 
 
 def test_upgrade_that_does_not_become_ready_is_taken_back(machine, package):
-    """The upgrade fails and says so; the rig runs on in the version before, and the next upgrade works as ever."""
+    """The upgrade fails and says so; the rig runs on in the version before, and the next upgrade works as ever.
+
+    Also where scripts of the old version fail at it.
+    """
     bad = other_version(package, "9.2", broken())
     done = machine.run(*apt_install(machine, bad), check=False, within=INSTALL_WITHIN)
     assert done.returncode != 0
     assert f"{UNIT}: did not become ready; back to the version before" in done.stdout
     assert "the new version is not in use" in done.stdout + done.stderr
     assert machine.show(UNIT, "ActiveState") == "active"
-    machine.run(*apt_install(machine, other_version(package, "9.3", newer)), within=INSTALL_WITHIN)
-    assert machine.show(UNIT, "ActiveState") == "active"
+    hook_scripts(machine)
+    machine.write(HOOK, failing("old prerm upgrade", "old postrm upgrade"))
+    done = machine.run(*install_file(machine, other_version(package, "9.3", newer)), within=INSTALL_WITHIN)
+    assert calls(done).startswith("prerm upgrade, prerm failed-upgrade, ")
+    assert "postrm upgrade, postrm failed-upgrade, postinst configure" in calls(done)
+    assert f"restarted: {UNIT}" in done.stdout
 
 
 def test_another_python_makes_another_environment_between_scans(machine, tmp_path):
@@ -130,6 +154,97 @@ def test_another_python_makes_another_environment_between_scans(machine, tmp_pat
 def environments(machine: Rig) -> list[str]:
     """Return the names of the Python environments that there are."""
     return [path.name for path in machine.path(f"/opt/{PACKAGE}").iterdir() if not path.is_symlink()]
+
+
+FAILED_UPGRADES = {
+    ("new preinst upgrade",): "prerm upgrade, preinst upgrade, postrm abort-upgrade, postinst abort-upgrade",
+    ("old prerm upgrade", "new prerm failed-upgrade"): "prerm upgrade, prerm failed-upgrade, postinst abort-upgrade",
+    ("old postrm upgrade", "new postrm failed-upgrade"): (
+        "prerm upgrade, preinst upgrade, postrm upgrade, postrm failed-upgrade, "
+        "preinst abort-upgrade, postrm abort-upgrade, postinst abort-upgrade"
+    ),
+}
+"""The calls that fail, and those that dpkg makes up to the state before."""
+
+
+def calls(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the calls of maintainer scripts that dpkg has shown, without versions and names of other packages."""
+    called = re.findall(rf"fork/exec \S+/(?:tmp\.ci/|{PACKAGE}\.)(\w+) \( ([\w-]+)", done.stderr)
+    return ", ".join(f"{script} {call}" for script, call in called)
+
+
+def test_failed_call_of_a_maintainer_script_leaves_the_rigs_as_they_were(machine, newer_package, tmp_path):
+    """Upgrades, deconfigurations and removals are given up in many ways; what was stopped is started again."""
+    left = GatedRig(machine, "left")
+    left.configure()
+    left.systemctl("start")  # and isn't enabled
+    hook_scripts(machine)
+    before, used = pids(machine), environments(machine)
+    upgrade = install_file(machine, newer_package)
+    for fails, made in FAILED_UPGRADES.items():
+        machine.write(HOOK, failing(*fails))
+        done = machine.run(*upgrade, check=False)
+        assert (done.returncode, calls(done)) == (1, made)
+        assert (pids(machine), environments(machine)) == (before, used)
+    machine.path(HOOK).unlink()
+    breaks = refused_package(tmp_path, "breaks", f"Breaks: {PACKAGE}")
+    done = machine.run(*install_file(machine, breaks, "--auto-deconfigure"), check=False)
+    assert calls(done) == "prerm deconfigure, preinst install, postinst abort-deconfigure"
+    assert pids(machine) == before
+    rival = refused_package(tmp_path, "rival", f"Conflicts: {PACKAGE}\nReplaces: {PACKAGE}")
+    done = machine.run(*install_file(machine, rival), check=False)
+    assert calls(done) == "prerm remove, preinst install, postinst abort-remove"
+    assert set(pids(machine)) == set(before)
+    machine.write(f"/etc/systemd/system/{left.unit}.d/stays.conf", "[Unit]\nRefuseManualStop=yes\n")
+    machine.run("systemctl", "daemon-reload")
+    done = machine.run("dpkg", "--debug=2", "--remove", PACKAGE, check=False)
+    assert calls(done) == "prerm remove, postinst abort-remove"
+    assert (set(pids(machine)), environments(machine)) == (set(before), used)
+    assert machine.run("dpkg", "--audit").stdout == ""
+
+
+def failing(*calls: str) -> str:
+    """Return a `HOOK` with which these calls fail."""
+    return f"case $1 in {'|'.join(call.replace(' ', chr(92) + ' ') for call in calls)}) exit 1 ;; esac\n"
+
+
+def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):
+    """Before and after the files are replaced, and before and after the first restart: each boot goes on with scans.
+
+    In the end dpkg completes the upgrade, by the command that apt names.
+    """
+    rigs = start_scanning(machine, "left", "right")
+    install = apt_install(machine, newer_package)
+    complete = ("dpkg", "--configure", "--pending")
+
+    def cut_off(command: tuple[str, ...], *seen: str) -> None:
+        """Cut the power once a command has said that, after the scan of a rig ends for each but the last."""
+        with machine.running(*command) as process:
+            for rig, words in zip([None, *rigs], seen, strict=False):
+                if rig is not None:
+                    rig.end_scan()
+                read_until(process.stdout, words)
+            machine.power_cut()
+        machine.boot()
+        for rig in rigs[len(seen) - 1 :]:
+            machine.wait_until(lambda rig=rig: rig.facts()["scanning"], what=f"{rig.name} scans again")
+
+    for script in ("new preinst upgrade", "new postinst configure"):
+        machine.write(HOOK, f'[ "$1" != "{script}" ] || {{ echo here; sleep infinity; }}\n')
+        machine.run(*complete)  # apt goes on only after that
+        cut_off(install, "here")
+        machine.path(HOOK).unlink()
+    waits = "a scan of slot 0 is being taken"
+    cut_off(complete, waits)
+    cut_off(complete, waits, waits)
+    rigs[1].end_scan()
+    machine.run(*complete, within=INSTALL_WITHIN)
+    machine.run(*install, within=INSTALL_WITHIN)
+    for rig in rigs:
+        machine.wait_until(lambda rig=rig: rig.records()[0]["status"] == "succeeded", what=f"{rig.name} has its slot")
+    assert machine.run("dpkg", "--audit").stdout == ""
+    assert len(environments(machine)) == 1
+    assert set(pids(machine)) == {UNIT, *(rig.unit for rig in rigs)}
 
 
 @on_every_release
@@ -186,8 +301,8 @@ def test_lintian_finds_no_error(package):
 
 @pytest.fixture
 def fleet(new_rig):
-    """Return two machines with what the playbook installs from Debian's archive: a machine in a test has no network."""
-    root = base_root(BOOKWORM, (*PACKAGES, "python3-apt", "prometheus-node-exporter"))
+    """Return two machines that never had timelapsed."""
+    root = base_root(BOOKWORM, ADMINISTERED)
     machines = [new_rig(root, hostname=name) for name in ("rig-1", "rig-2")]
     for machine in machines:
         machine.boot()

@@ -161,16 +161,25 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
     assert (drawn.returncode, "mine" in drawn.stdout) == (0, True), drawn
     assert f"{service.storage}/history/mine.json: mine, 3 slots" in ctl("verify").stdout
     for command in (["status"], ["start", "/home/eve/mine.toml"], ["cancel"], ["rig", "home"], ["timeline", "mine"]):
-        refused = ctl(*command, user="eve")
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert "only root and members of the group plant-imager may ask this daemon" in refused.stderr
-        assert 'hint: sudo usermod -aG plant-imager "$USER", then log in again' in refused.stderr
+        assert_refused(ctl(*command, user="eve"))
     service.systemctl("stop")
     stopped = ctl("start", "/home/ada/mine.toml")
     assert (stopped.returncode, "nothing was done: the service was stopped" in stopped.stderr) == (69, True)
     unjudged = ctl("verify")
     assert (unjudged.returncode, "2 things could not be judged" in unjudged.stdout) == (69, True), unjudged
     assert "systemctl start plant-imager-timelapsed" in unjudged.stdout
+    service.systemctl("start")
+    rig.run("gpasswd", "--delete", "ada", "plant-imager")
+    for command in (["status"], ["cancel", "--yes"]):
+        assert_refused(ctl(*command))
+    assert service.read()["state"] == "scheduled"
+
+
+def assert_refused(done: subprocess.CompletedProcess[str]) -> None:
+    """Assert that a user who isn't in the group was told that, and how to come into it."""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "only root and members of the group plant-imager may ask this daemon" in done.stderr
+    assert 'hint: sudo usermod -aG plant-imager "$USER", then log in again' in done.stderr
 
 
 def test_status_goes_on_showing_a_scan_as_it_moves(rig, service):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from timelapse_service import TimelapseService, configuration
+from timelapse_service import TimelapseService, configuration, definition
+from tree import SYSTEMD
 
 UNIT = "plant-imager-timelapsed"
 
@@ -116,8 +117,23 @@ def test_store_of_another_owner_is_named_and_the_remedy_mends_it(rig, service):
     assert service.facts()["timelapse"]["state"] == "completed"
 
 
+def give_own_service(rig, user: str) -> None:
+    """Have a user's own service run, from the programs of the machine; it takes its first slot."""
+    home = f"/home/{user}"
+    rig.write(f"{home}/.config/plant-imager3-app/timelapsed.toml", configuration())
+    rig.write(f"{home}/.config/plant-imager3-app/timelapse.toml", definition("hers", interval="1h"))
+    rig.write(f"{home}/.config/systemd/user/{UNIT}.service", (SYSTEMD / f"user/{UNIT}.service").read_text())
+    rig.run("install", "-d", f"{home}/.local/share/{UNIT}")
+    rig.run("ln", "-s", f"/opt/{UNIT}/bin", f"{home}/.local/share/{UNIT}/bin")
+    rig.run("chown", "-R", f"{user}:", home)
+    rig.run("loginctl", "enable-linger", user)
+    rig.run("systemctl", "start", f"user@{rig.run('id', '-u', user).stdout.strip()}.service")
+    rig.run("systemctl", "--user", "start", UNIT, user=user)
+    rig.wait_for_entry(f"_SYSTEMD_USER_UNIT={UNIT}.service", "ACTION=scan_succeeded")
+
+
 def test_every_rig_of_the_machine_has_its_line(rig, service):
-    """The default one, two instances, and a rig that only has a unit; also for a user who may not read the stores."""
+    """The default one, two instances, one that only has a unit, and a user's own; each sees what it may."""
     left = TimelapseService(rig, "left")
     left.configure()
     left.define("left", interval="1h")
@@ -138,6 +154,16 @@ def test_every_rig_of_the_machine_has_its_line(rig, service):
     assert [found["rig"] for found in hers] == [None, "faulty", "left"]
     assert "only root and members of the group plant-imager may ask this daemon" in hers[0]["error"]
     assert hers[0]["state"] == "running"
+    give_own_service(rig, "ada")
+    for user in ("", "ada"):
+        rigs = json.loads(rig.run("timelapsectl", "rigs", "--json", user=user).stdout)["rigs"]
+        assert [(found["rig"], found["scope"], found["user"]) for found in rigs] == [
+            *((name, "system", None) for name in (None, "faulty", "left")),
+            (None, "user", "ada"),
+        ]
+        assert rigs[-1]["state"].startswith("slot 1 of 3, in "), rigs[-1]
+        assert rigs[-1]["last"] == "0: taken, 4 pictures"
+        assert "ada's own" in rig.run("timelapsectl", "rigs", user=user).stdout
     refused = rig.run("timelapsectl", "--rig", "lfet", "status", check=False)
     assert (refused.returncode, refused.stdout) == (78, "")
     assert refused.stderr.endswith("hint: there are default (without --rig), faulty, left\n")

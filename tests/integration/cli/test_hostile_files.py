@@ -50,8 +50,8 @@ for words in json.loads(sys.argv[1]):
 """
 """All commands in one process: the imports take longer than they do."""
 LOOKS = [*COMMANDS, ["status", "--records", "500"], ["preview", "--all", DEFINITION]]
-CONTROL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202e\u2066\r\x08\x00"
-"""Title, erased screen, C1, DEL, marks that change the reading order, overwritten lines."""
+CONTROL = "\x1b]0;owned\x07\x1b[2J\x1b[100mgrey\x9b31m\x7f\u202e\u2066\r\x08\x00"
+"""Title, erased screen, a colour, C1, DEL, marks that change the reading order, overwritten lines."""
 ALLOWED = re.compile(r"\x1b\[(?:0|1|2|3[1-6]|100)(?:;(?:0|1|2|3[1-6]|100))*m|\r?\n")
 
 
@@ -291,7 +291,8 @@ def poisoned(value: Any) -> Any:
 
 def unfit(said: str) -> str:
     """Return the characters that a terminal must not get."""
-    return "".join(sorted({sign for sign in ALLOWED.sub("", said) if not sign.isprintable()}))
+    foreign = "\x1b[100mgrey" in said
+    return "".join(sorted({sign for sign in ALLOWED.sub("", said) if not sign.isprintable()})) + "grey" * foreign
 
 
 def through_terminal(host: HostileHost, *words: str) -> str:

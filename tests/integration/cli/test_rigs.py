@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -64,6 +65,27 @@ def test_running_rig_says_what_it_does(host):
         host.ctl("start", host.define(interval='"1h"', n_shots=3))
         state = json.loads(host.ctl("rigs", "--json").stdout)["rigs"][0]["state"]
         assert re.match(r"scanning slot 0|slot 1 of 3, in ", state)
+
+
+def test_definition_that_waits_is_shown_with_the_reason_until_it_begins(host):
+    """By `status`, its JSON and `rigs`, of a daemon that runs: its last store can't be archived yet."""
+    host.copy_store("interval-completed.json")
+    history = host.store.with_name("history")
+    history.write_text("")
+    shutil.copy(host.define(), host.files / "timelapse.toml")
+    with host.daemon(until="begins as soon as it can") as daemon:
+        words = f"the store of done_tl can't be put into {history}: "
+        (note,) = (
+            line for line in host.ctl("status").stdout.splitlines() if line.startswith("note: definition waits ")
+        )
+        assert words in note
+        assert note.endswith("; col0_ld begins as soon as it can")
+        assert note.removeprefix("note: ") in json.loads(host.ctl("status", "--json").stdout)["notes"]
+        assert rows(host.ctl("rigs"))["default"][-1] == note.removeprefix("note: ")
+        history.unlink()
+        daemon.send_signal(signal.SIGHUP)  # it tries by itself, too, but not at once
+        host.wait_for(lambda store: store["timelapse_id"] == "col0_ld", "the definition begins")
+        assert "definition waits" not in host.ctl("status").stdout
 
 
 def test_rigs_as_json_have_the_whole_status(rigs):

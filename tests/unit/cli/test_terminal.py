@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 import wcwidth
 
-from plantimager.timelapse.cli.terminal import _NARROW, Screen, Style, detect_screen, flow, truncate
+from plantimager.timelapse.cli.terminal import _NARROW, Screen, Style, detect_screen, fit, flow, truncate
 from plantimager.timelapse.support.text import one_line
 
 
@@ -65,7 +65,20 @@ def test_paint_adds_nothing_without_colour():
     """Nor to an empty text."""
     assert Screen(io.StringIO()).paint("x", Style.RED) == "x"
     assert Screen(io.StringIO(), colour=True).paint("", Style.RED) == ""
-    assert Screen(io.StringIO(), colour=True).paint("x", Style.BOLD, Style.RED) == "\x1b[1;31mx\x1b[0m"
+    screen = Screen(io.StringIO(), colour=True)
+    assert screen.showable(screen.paint("x", Style.BOLD, Style.RED)) == "\x1b[1;31mx\x1b[0m"
+
+
+def test_style_that_a_text_brings_along_is_shown_as_text():
+    """Also one of ours, beside a painted text and within it."""
+    foreign = "\x1b[100mx\x1b[0m"
+    screen = Screen(io.StringIO(), colour=True, columns=40)
+    screen.write(*fit([foreign, screen.paint(f"{foreign} " * 5, Style.RED)], 40))
+    shown = " [100mx [0m"
+    lines = screen.stream.getvalue().splitlines()
+    assert lines[0] == shown
+    assert (lines[1].startswith(f"\x1b[31m{shown}"), lines[-1].endswith("\x1b[0m")) == (True, True)
+    assert screen.stream.getvalue().count("\x1b") == 2
 
 
 def test_text_by_others_stays_on_one_line():

@@ -45,9 +45,9 @@ class Style(StrEnum):
     ON_GREY = "100"
 
 
-_CODES: Final = "|".join(("0", *Style))
-_STYLES: Final = re.compile(rf"(\x1b\[(?:{_CODES})(?:;(?:{_CODES}))*m)")
-"""What `Screen.paint` writes, and nothing else."""
+_OURS: Final = f"\x1b[{int.from_bytes(os.urandom(8))}m"
+"""Stands before each escape sequence of `Screen.paint` until it is written: no text from elsewhere can have it."""
+_STYLES: Final = re.compile(rf"{re.escape(_OURS)}(\x1b\[[0-9;]*m)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class Screen:
         """Return ``text`` in these styles, unchanged where there is no colour."""
         if not self.colour or not styles or not text:
             return text
-        return f"\x1b[{';'.join(styles)}m{text}\x1b[0m"
+        return f"{_OURS}\x1b[{';'.join(styles)}m{text}{_OURS}\x1b[0m"
 
     def showable(self, text: str) -> str:
         """Return ``text`` with only signs that the stream has and shows: no foreign escape sequence comes through."""
         encoding = self.stream.encoding or "ascii"
         if not text.isprintable():  # our own styles and line breaks, or what a stranger wrote
-            parts = _STYLES.split(text) if self.colour else [text]
+            parts = _STYLES.split(text)
             parts[::2] = map(printable, parts[::2])
             text = "".join(parts)
         try:
@@ -162,7 +162,8 @@ def fit(lines: Iterable[str], columns: int | None) -> Iterator[str]:
         if columns is None or len(line) <= columns // 2 or text_width(_STYLES.sub("", line)) <= columns:
             yield line
         else:
-            yield from _wcwidth().wrap(line, columns, subsequent_indent="  ")
+            # A style goes on behind a line break by itself.
+            yield from _wcwidth().wrap(line, columns, subsequent_indent="  ", propagate_sgr=False)
 
 
 def _wcwidth() -> ModuleType:
