@@ -15,14 +15,13 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from looked_at import doubt
-from prometheus_client import CollectorRegistry, generate_latest
 from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.cli.parser import build_parser
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
-from plantimager.timelapse.relay.metrics_sink import Given
+from plantimager.timelapse.relay.metrics_sink import format_metrics
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of
@@ -51,9 +50,7 @@ def metrics_of(rig, *, lost=0, **changes):
         doubts=(doubt(timelapse=f"tl-{rig}", verdict="dark", pictures=36 * (lost > 2)),),
         targets=(TargetStatus(name="plantdb", taken=6 - lost, delivered=2, oldest=now),),
     )
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig(rig, "0.2.0", view, DiskUse(2 * 10**9, 10**8), now + timedelta(hours=1))]))
-    return generate_latest(registry)
+    return format_metrics(measure_rig(rig, "0.2.0", view, DiskUse(2 * 10**9, 10**8), now + timedelta(hours=1)))
 
 
 def run(*command, **options):

@@ -1,4 +1,4 @@
-"""Quiet hours by the local clock, whatever a change of the clocks leaves out or has twice, in every zone that has one."""
+"""Quiet hours end by the local clock, whatever a change of the clocks leaves out or has twice, in every zone."""
 
 from datetime import UTC, datetime, time, timedelta
 
