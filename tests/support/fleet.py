@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -94,11 +95,24 @@ def running_engines(directory: Path, textfiles: Path) -> Iterator[Engines]:
         yield Engines(exporter, prometheus, alertmanager)
 
 
-def dashboard_expressions() -> list[str]:
-    """Return every expression of the dashboard, for all hosts and rigs."""
-    dashboard = json.loads((FLEET / "grafana-dashboard.json").read_text())
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    return [text.replace("$instance", ".*").replace("$rig", ".*") for text in expressions]
+def dashboard_expressions(rig: str = ".*") -> dict[str, list[str]]:
+    """Return the expressions of each panel of the dashboard, for all hosts and for the rigs that one names."""
+    chosen = {"$instance": ".*", "$rig": rig}
+    return {
+        panel["title"]: [re.sub(r"\$\w+", lambda name: chosen[name[0]], target["expr"]) for target in panel["targets"]]
+        for panel in _dashboard()["panels"]
+    }
+
+
+def dashboard_choices() -> dict[str, str]:
+    """Return what a person can choose there: the expression whose series are those of each variable."""
+    queries = {one["name"]: one["query"] for one in _dashboard()["templating"]["list"] if one["type"] == "query"}
+    texts = {name: query["query"].replace("$instance", ".*") for name, query in queries.items()}
+    return {name: re.sub(r"^label_values\((.*), (\w+)\)$", r"count by (\2) (\1)", text) for name, text in texts.items()}
+
+
+def _dashboard() -> Any:
+    return json.loads((FLEET / "grafana-dashboard.json").read_text())
 
 
 def _answers(url: str) -> bool:

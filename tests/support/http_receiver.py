@@ -1,4 +1,4 @@
-"""A server on the loopback that keeps what it is sent: for what services and monitors get by HTTP.
+"""A server, by default on the loopback, that keeps what it is sent: for what services and monitors get by HTTP.
 
 It needs Python alone, and is a program, too, so that it is also the far end in a machine without a network.
 """
@@ -39,7 +39,7 @@ class Received(NamedTuple):
 class HttpReceiver:
     """A server that keeps what it is sent, and answers with `code`; it hangs while `gate` is cleared."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, address: str = "127.0.0.1") -> None:
         self.requests: queue.Queue[Received] = queue.Queue()
         self.code = 200
         self.gate = threading.Event()
@@ -63,7 +63,7 @@ class HttpReceiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(SHUTDOWN_POLL,), daemon=True)
@@ -91,9 +91,9 @@ class HttpReceiver:
         return self.requests.get(timeout=PATIENCE)
 
 
-def main(port: str, file: str) -> None:
+def main(port: str, file: str, address: str = "127.0.0.1") -> None:
     """Write each request to the end of a file, its path, body and key."""
-    with Path(file).open("a", buffering=1) as arrived, HttpReceiver(int(port)) as receiver:
+    with Path(file).open("a", buffering=1) as arrived, HttpReceiver(int(port), address) as receiver:
         while True:
             request = receiver.requests.get()
             print(json.dumps([request.path, request.body.decode(errors="replace"), request.key]), file=arrived)

@@ -20,10 +20,10 @@ relay had seen when it worded a message is all that a story can't know."""
 
 
 class Retold:
-    """The messages about one store of the rig ``host``, worded ``at`` an instant: ``seen`` slots were closed then."""
+    """The messages about one store of ``rig``, worded ``at`` an instant: ``seen`` slots were closed then."""
 
-    def __init__(self, host: str, store: dict[str, Any], at: datetime, seen: int) -> None:
-        self.host, self.at, self.seen = host, at, seen
+    def __init__(self, rig: str, store: dict[str, Any], at: datetime, seen: int) -> None:
+        self.rig, self.at, self.seen = rig, at, seen
         self.id, self.scans = store["timelapse_id"], store["scans"][:seen]
         self.times = [datetime.fromisoformat(time) for time in store["schedule_times"]]
         self.taken = sum(scan["status"] == "succeeded" for scan in self.scans)
@@ -52,7 +52,7 @@ class Retold:
 
     def message(self, subject: str, *lines: str) -> tuple[str, str]:
         """Return a title and a text."""
-        return f"{self.host}: {subject}", "\n".join(lines)
+        return f"{self.rig}: {subject}", "\n".join(lines)
 
     def lost(self, first: int) -> list[int]:
         """Return the slots from ``first`` on that were not taken."""
@@ -134,8 +134,8 @@ class Retold:
         )
 
 
-def retellings(host: str, store: dict[str, Any], at: datetime) -> list[Retold]:
+def retellings(rig: str, store: dict[str, Any], at: datetime) -> list[Retold]:
     """Return what may be said at an instant: records of the last slots may not have been seen then."""
     times = [datetime.fromisoformat(time) for time in store["schedule_times"]]
     first, last = (min(sum(time <= until for time in times), store["next_idx"]) for until in (at - BEHIND, at))
-    return [Retold(host, store, at, seen) for seen in range(first, last + 1)]
+    return [Retold(rig, store, at, seen) for seen in range(first, last + 1)]

@@ -1,7 +1,8 @@
 """The relay's messages and heartbeat under a real systemd, in the sandbox of its unit, with a real apprise.
 
 The machine has no network; a server on its loopback stands in for ntfy and for the monitor, and writes down what
-arrives. Its rigs have their stories beside each other. What arrives of each is compared with what its store, and the
+arrives. One of its rigs has its far end elsewhere, by a cable that can be pulled. Its rigs have their stories beside
+each other. What arrives of each is compared with what its store, and the
 instant of the message by the ledger, make it say, word by word. No word, number or time is free; a story can't know how
 many of the records of the last seconds the relay had seen by then, and one count has to fit all of the message.
 """
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 import pytest
 from container import Rig
 from debian import SOURCES
+from far_end import NAME, FarEnd
 from retold import Retold, retellings
 from timelapse_service import TimelapseService, configuration, moved
 from tree import SUPPORT
@@ -25,10 +27,10 @@ STATE = f"/var/lib/{RELAY}"
 SETTINGS_OF = "/etc/plant-imager3-app"
 TOPIC, KEY = "s3cret-topic-of-the-test", "s3cret-key-of-the-test"
 ARRIVED = "/var/tmp/arrived"
-PORT, OTHER_PORT = 8080, 8081
-"""Of the far end, and of the one that the rig without a network would need."""
+PORT = 8080
 
 GRACE = timedelta(seconds=6)
+TEST = "This is a test by timelapsectl notify. Messages of this rig arrive here."
 
 RECEIVER_UNIT = f"""\
 [Service]
@@ -54,20 +56,20 @@ pause_file = "{settings}/pause"
 class Reporter(TimelapseService):
     """The service of a rig with a relay, and what of it has arrived at the far end."""
 
-    def __init__(self, rig, name="", *, port=PORT):
+    def __init__(self, rig, name="", *, address=f"127.0.0.1:{PORT}", arrived=None):
         super().__init__(rig, name)
-        self.port = port
+        self.address, self.file = address, arrived or rig.path(ARRIVED)
+        self.called = f"{name} on bench3" if name else "bench3"
         self.topic = f"{TOPIC}{name}"
         self.relay = f"{RELAY}@{name}.service" if name else f"{RELAY}.service"
         self.ledger = rig.path(f"{STATE}/{name}/notify.ledger")
 
     def set_up(self, *, gather="3s", options="", before=""):
         """Write the configuration of daemon and relay, of which only the relay can read the secrets."""
-        address = f"127.0.0.1:{self.port}"
         secrets = {
-            "urls": f"ntfy://{address}/{self.topic}",
-            "ping": f"http://{address}/ping{self.name}",
-            "pause": f"http://{address}/pause{self.name}\n{KEY}",
+            "urls": f"ntfy://{self.address}/{self.topic}",
+            "ping": f"http://{self.address}/ping{self.name}",
+            "pause": f"http://{self.address}/pause{self.name}\n{KEY}",
         }
         for file, text in secrets.items():
             self.rig.write(f"{self.settings}/{file}", text, mode=0o600)
@@ -76,8 +78,8 @@ class Reporter(TimelapseService):
 
     def arrived(self):
         """Return what the far end has of this rig: the pings, and the messages, each a title and a text."""
-        path = self.rig.path(ARRIVED)
-        entries = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        entries = [json.loads(line) for line in lines]
         signals = {f"/ping{self.name}": "ping", f"/ping{self.name}/start": "start", f"/ping{self.name}/fail": "fail"}
         signals[f"/pause{self.name}"] = "pause"
         pings = [signals[path] for path, _, _ in entries if path in signals]
@@ -131,21 +133,30 @@ class Reporter(TimelapseService):
     def compare(self, told, retell, store=None):
         """Compare a message with what the store makes it say."""
         message, at = told
-        expected = [retell(one) for one in retellings(self.name or "bench3", store or self.read(), at)]
+        expected = [retell(one) for one in retellings(self.called, store or self.read(), at)]
         assert message in expected, "\n---\n".join(["\n".join(text) for text in [message, *expected]])
 
 
 @pytest.fixture(scope="module")
-def machine(layers, installed):
-    """Return a machine whose relays send to its far end; on."""
+def far_end(tmp_path_factory):
+    """Return what is elsewhere, and the file with what has arrived there."""
+    arrived = tmp_path_factory.mktemp("far") / "arrived"
+    with FarEnd(arrived) as far_end:
+        yield far_end, arrived
+
+
+@pytest.fixture(scope="module")
+def machine(layers, installed, far_end):
+    """Return a machine whose relays send to its far ends; on, and since just now without a network."""
     rig = Rig(layers, installed, hostname="bench3")
+    elsewhere, arrived = far_end
     try:
         rig.build(f"{SOURCES}/systemd/install", "--wheels", f"{SOURCES}/wheels", "--extras", "relay,notify")
         rig.write("/usr/local/bin/receiver", (SUPPORT / "http_receiver.py").read_text())
         rig.write("/etc/systemd/system/receiver@.service", RECEIVER_UNIT)
         rig.build("systemctl", "enable", RELAY, f"receiver@{PORT}")
         services = [Reporter(rig), *(Reporter(rig, name) for name in ("failing", "ten", "quiet"))]
-        services.append(Reporter(rig, "offline", port=OTHER_PORT))
+        services.append(Reporter(rig, "offline", address=NAME, arrived=arrived))
         own = {"ten": {"gather": "30s", "options": f"fail = {[*range(10)]}"}}
         own |= {"failing": {"options": "fail = [1]"}, "offline": {"options": "fail = [0]"}}
         for service in services:
@@ -158,6 +169,9 @@ def machine(layers, installed):
         rig.run("systemctl", "start", *(service.relay for service in services))
         for service in services:
             rig.wait_until(service.ledger.exists, what="the relay's first look")
+        elsewhere.plug_in(rig)
+        assert services[-1].ctl("notify", "--test") == "ntfy: sent\n"
+        elsewhere.unplug(rig)
         wanted = {
             "failing": {"n_shots": 4, "interval": "15s"},
             "ten": {"n_shots": 10_000, "interval": "2s"},
@@ -227,26 +241,28 @@ def test_ten_failures_in_a_minute_are_one_message(machine):
     """However many there are while it is gathered."""
     (told,) = machine["ten"].wait_for_messages(1)
     machine["ten"].compare(told, lambda words: words.losses(0))
-    assert told[0][0] == "ten: 10 slots failed"
+    assert told[0][0] == "ten on bench3: 10 slots failed"
 
 
-def test_without_a_network_messages_wait_and_are_summed_up(machine):
-    """All of a timelapse may pass meanwhile, and the monitor has heard nothing of it: its silence is the alarm."""
+def test_without_a_network_messages_wait_and_are_summed_up_when_it_is_back(machine, far_end):
+    """All of a timelapse passes meanwhile, and the monitor hears nothing of it: its silence is the alarm."""
     service = machine["offline"]
+    test = (f"{service.called}: a test", TEST)
     service.rig.wait_for_entry(f"_SYSTEMD_UNIT={service.relay}", "ACTION=message_stuck")
     service.wait_for("timelapse_completed")
     service.rig.wait_until(lambda: b"offline is complete" in service.ledger.read_bytes(), what="the end waits, too")
-    assert service.arrived() == ([], [])
-    service.rig.run("systemctl", "start", f"receiver@{OTHER_PORT}")
-    ((title, text), end) = service.wait_for_messages(1)[0]
+    assert service.arrived() == ([], [test])
+    assert "can't be reached" in service.ctl("status")
+    far_end[0].plug_in(service.rig)
+    ((title, text), end) = service.wait_for_messages(1, after=1)[0]
     failed_at, ended_at = (datetime.fromisoformat(at) for at, _ in json.loads(service.ledger.read_bytes())["recent"])
     assert end == ended_at
-    words = Retold("offline", service.read(), ended_at, 2)
-    assert title == f"offline: 2 messages since {words.time(failed_at)}"
+    words = Retold(service.called, service.read(), ended_at, 2)
+    assert title == f"offline on bench3: 2 messages since {words.time(failed_at)}"
     assert text.splitlines() == [
         "These 2 messages could not be sent before:",
-        f"{words.time(failed_at)} offline: slot 0 failed",
-        f"{words.time(ended_at)} offline: offline is complete",
+        f"{words.time(failed_at)} offline on bench3: slot 0 failed",
+        f"{words.time(ended_at)} offline on bench3: offline is complete",
         "",
         "The last of them:",
         *words.complete()[1].splitlines(),
@@ -267,8 +283,7 @@ def test_a_test_message_arrives_and_the_status_says_when_it_last_worked(service)
     """Asked for by root, sent by the service, which alone has the URL."""
     before = len(service.messages)
     assert service.ctl("notify", "--test") == "ntfy: sent\n"
-    text = "This is a test by timelapsectl notify. Messages of this rig arrive here."
-    service.rig.wait_until(lambda: service.messages[before:] == [("bench3: a test", text)], what="the test message")
+    service.rig.wait_until(lambda: service.messages[before:] == [("bench3: a test", TEST)], what="the test message")
     service.rig.wait_until(lambda: "messages to ntfy, last worked" in service.ctl("status"), what="the status")
     assert "pings every 2 s, pauses the monitor while nothing is scheduled, last worked" in service.ctl("status")
 
@@ -283,6 +298,31 @@ def test_no_secret_is_in_the_journal_or_the_status(service):
         service.rig.run("sh", "-c", "cat /proc/[0-9]*/cmdline", check=False).stdout,
     ]
     assert [text for text in shown if TOPIC in text or KEY in text or "/ping" in text] == []
+
+
+LISTENING = """
+import os, pathlib, subprocess, sys
+waiting = set()
+for kind, state in {"tcp": "0A", "udp": "07", "raw": "07"}.items():
+    for path in pathlib.Path("/proc").glob(f"[0-9]*/net/{kind}*"):
+        try:
+            lines = [line.split() for line in path.read_text().splitlines()[1:]]
+        except OSError:
+            continue
+        waiting |= {f"socket:[{line[9]}]" for line in lines if line[3] == state}
+for unit in sys.argv[1:]:
+    show = ["systemctl", "show", "--value", "--property=MainPID", unit]
+    fds = pathlib.Path(f"/proc/{subprocess.check_output(show, text=True).strip()}/fd")
+    held = [os.readlink(fds / fd) for fd in os.listdir(fds) if os.path.lexists(fds / fd)]
+    print(sum(fd.startswith("socket:") for fd in held) > 0, sum(fd in waiting for fd in held))
+"""
+
+
+def test_nothing_of_ours_listens_on_the_network(machine):
+    """Neither daemon nor relay of any rig, in whichever network they are; the far end, which does, is found."""
+    units = [unit for service in machine.values() for unit in (service.unit, service.relay)]
+    shown = machine[""].rig.run("python3", "-c", LISTENING, *units, f"receiver@{PORT}").stdout.splitlines()
+    assert shown == ["True 0"] * len(units) + ["True 1"]
 
 
 def test_the_power_switch_and_its_return_are_one_message(service):

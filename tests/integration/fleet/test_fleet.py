@@ -10,19 +10,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fleet import FLEET, dashboard_expressions, running_engines
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.plugins import register_default_plugins
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from fleet import FLEET, dashboard_choices, dashboard_expressions, running_engines
 from looked_at import doubt
-from prometheus_client import CollectorRegistry, generate_latest
 from tree import TREE
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.cli.parser import build_parser
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
-from plantimager.timelapse.relay.metrics_sink import Given
+from plantimager.timelapse.relay.metrics_sink import format_metrics
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of
@@ -34,10 +30,11 @@ pytestmark = [
 ]
 N_RIGS = 100
 PATIENCE = 120.0
+RUNNING = DaemonFacts(7, is_live=True)
 
 
-def metrics_of(rig, *, lost=0, **changes):
-    """Return the textfile of a rig in the middle of its timelapse, some slots of which were lost."""
+def metrics_of(rig, *, lost=0, due=timedelta(hours=1), daemon=RUNNING, **changes):
+    """Return the textfile of a rig in the middle of its timelapse, whose next record is due in so long."""
     now = SystemClock().now()
     times = [(now + timedelta(hours=hour - 5.5)).isoformat() for hour in range(100)]
     outcomes = ["failed"] * lost + ["succeeded"] * (6 - lost)
@@ -47,13 +44,11 @@ def metrics_of(rig, *, lost=0, **changes):
     ]
     view = StoreView(
         stored=read(store_of(*scans, schedule_times=times, timelapse_id=f"tl-{rig}", **changes)),
-        daemon=DaemonFacts(7, is_live=True),
+        daemon=daemon,
         doubts=(doubt(timelapse=f"tl-{rig}", verdict="dark", pictures=36 * (lost > 2)),),
         targets=(TargetStatus(name="plantdb", taken=6 - lost, delivered=2, oldest=now),),
     )
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig(rig, "0.2.0", view, DiskUse(2 * 10**9, 10**8), now + timedelta(hours=1))]))
-    return generate_latest(registry)
+    return format_metrics(measure_rig(rig, "0.2.0", view, DiskUse(2 * 10**9, 10**8), now + due))
 
 
 def run(*command, **options):
@@ -75,51 +70,68 @@ def test_each_alert_fires_for_what_it_is_for_and_is_silent_else():
     run("promtool", "test", "rules", Path(__file__).with_name("timelapse.rules.test.yml"))
 
 
-def test_dashboard_keeps_all_its_values_in_grafanas_own_types():
-    """Grafana ignores a key that it doesn't know, so none may be lost."""
-    register_default_plugins()
-    given = json.loads((FLEET / "grafana-dashboard.json").read_text())
-    read_back = json.loads(JSONEncoder().encode(Dashboard.from_json(given)))
-    assert [*_lost(given, read_back)] == []
-
-
-def _lost(given, found, where=""):
-    """Yield the places of a JSON value that are not the same in another, which may have more keys."""
-    if isinstance(given, dict) and isinstance(found, dict):
-        for key, value in given.items():
-            yield from _lost(value, found.get(key), f"{where}.{key}")
-    elif isinstance(given, list) and isinstance(found, list) and len(given) == len(found):
-        for number, pair in enumerate(zip(given, found, strict=True)):
-            yield from _lost(*pair, f"{where}[{number}]")
-    elif given != found:
-        yield where
-
-
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """Return the engines, which look at a hundred rigs; one of them has lost slots."""
+    """Return the engines, which look at a hundred rigs, of which four have a trouble each."""
     directory = tmp_path_factory.mktemp("fleet")
     textfiles = directory / "run"
+    troubles = {42: {"lost": 2}, 7: {"due": -timedelta(hours=1)}, 8: {"daemon": None}}
     for number in range(N_RIGS):
-        own = textfiles / f"rig{number}"
-        own.mkdir(parents=True)
-        (own / f"timelapsed-rig{number}.prom").write_bytes(metrics_of(f"rig{number}", lost=2 * (number == 42)))
+        own = textfiles / f"rig{number}" / f"timelapsed-rig{number}.prom"
+        own.parent.mkdir(parents=True)
+        own.write_bytes(metrics_of(f"rig{number}", **troubles.get(number, {})))
+    long_ago = own.stat().st_mtime - 3600
+    os.utime(textfiles / "rig9" / "timelapsed-rig9.prom", (long_ago, long_ago))
     with running_engines(directory, textfiles) as engines:
         yield engines
 
 
 def test_a_hundred_rigs_are_on_one_prometheus(engines):
-    """Rules evaluate, each figure of the overview is there, and a lost slot reaches the Alertmanager."""
+    """Rules evaluate, and what is wrong reaches the Alertmanager."""
     states = engines.wait_for("timelapse:state:code", N_RIGS)
     assert {series["metric"]["rig"] for series in states} == {f"rig{number}" for number in range(N_RIGS)}
     assert engines.query("node_textfile_scrape_error")[0]["value"][1] == "0"
+
+    def alerts():
+        return {alert["labels"]["rig"]: alert for alert in engines.alerts() if alert["labels"]["rig"].startswith("rig")}
+
+    wait_until(lambda: {*alerts()} >= {"rig7", "rig42"}, within=PATIENCE, what="the alerts")
+    found = {rig: alert["labels"]["alertname"] for rig, alert in alerts().items()}
+    assert found == {"rig7": "TimelapseSlotOverdue", "rig42": "TimelapseSlotLost"}
+    assert (
+        alerts()["rig42"]["annotations"]["summary"] == "Rig rig42: 2 time points of tl-rig42 lost within the last hour"
+    )
+
+
+OVERVIEW = {"Rigs": 100, "Daemons down": 1, "Slots lost": 2, "Overdue": 1, "Waiting datasets": 398, "Silent": 1}
+"""The six figures that stand for the whole fleet."""
+CHOSEN = {
+    "rig3": {"Rigs": 1, "Daemons down": 0, "Slots lost": 0, "Overdue": 0, "Waiting datasets": 4, "Silent": 0},
+    "rig9": {"Rigs": 1, "Daemons down": 0, "Slots lost": 0, "Overdue": 0, "Waiting datasets": 4, "Silent": 1},
+    "rig42": {"Rigs": 1, "Daemons down": 0, "Slots lost": 2, "Overdue": 0, "Waiting datasets": 2, "Silent": 0},
+}
+"""The same where a person chooses one rig."""
+
+
+@pytest.mark.parametrize(("rig", "figures"), [(".*", OVERVIEW), *CHOSEN.items()])
+def test_the_overview_has_the_figures_of_the_rigs_that_are_chosen(engines, rig, figures):
+    """Zero where all is well, and then only; each of the other panels has a series for each rig."""
     engines.wait_for("timelapse:metrics_age:seconds", N_RIGS)
-    for expression in dashboard_expressions():
-        engines.wait_for_any(expression)
-    alerts = wait_until(engines.alerts, within=PATIENCE, what="an alert")
-    found = [(alert["labels"]["alertname"], alert["labels"]["rig"]) for alert in alerts]
-    assert found == [("TimelapseSlotLost", "rig42")]
-    assert alerts[0]["annotations"]["summary"] == "Rig rig42: 2 time points of tl-rig42 lost within the last hour"
+    engines.wait_for("timelapse:slots_lost:count", N_RIGS)
+    for panel, expressions in dashboard_expressions(rig).items():
+        for expression in expressions:
+            series = engines.query(expression)
+            if panel in figures:
+                assert (panel, [float(one["value"][1]) for one in series]) == (panel, [figures[panel]])
+            else:
+                assert (panel, len(series)) == (panel, figures["Rigs"])
+
+
+def test_a_person_chooses_among_all_hosts_and_all_rigs(engines):
+    """The dashboard asks Prometheus for them."""
+    engines.wait_for("timelapse_daemon_up", N_RIGS)
+    offered = {name: engines.query(expression) for name, expression in dashboard_choices().items()}
+    assert {name: len(series) for name, series in offered.items()} == {"instance": 1, "rig": N_RIGS}
 
 
 # --- the commands of the page ---------------------------------------------------------------------------

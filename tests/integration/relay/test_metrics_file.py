@@ -1,12 +1,21 @@
 """The relay keeps a file with the figures of its rig, and takes it along when it stops."""
 
 import stat
+import threading
+from datetime import timedelta
 
 import pytest
 from relay_rig import RelayRig
+from tracing import Traced
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import read_relay_status
+from plantimager.timelapse.relay.measures import DiskRules
+from plantimager.timelapse.relay.metrics_sink import MetricsSink
+from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
+from plantimager.timelapse.relay.sink import SinkHost
+from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.support.clock import SystemClock
 
 PATIENCE = 60.0
 
@@ -68,3 +77,21 @@ def test_runtime_directory_of_the_unit_is_the_default(rig, directory):
     with rig.start() as relay:
         assert relay.wait() == 78
         assert "needs a directory" in relay.said("relay_config_faulty")[0]
+
+
+def test_a_reader_finds_all_of_the_old_file_or_all_of_the_new_one_at_each_system_call(tmp_path):
+    """It is renamed into place; what it is written to first has a name that node_exporter doesn't read."""
+    clock = SystemClock()
+    host = SinkHost(lambda _: tmp_path / "datasets", clock, threading.Event(), lambda: None)
+    watch = ScheduleWatch(clock, timedelta(hours=1), timedelta(minutes=10))
+    sink = MetricsSink("a", tmp_path, watch, host, DiskRules())
+    sink._work(StoreView())
+    old, found = sink.path.read_bytes(), set()
+
+    def look():
+        found.add((*((path.name, path.read_bytes()) for path in tmp_path.glob("*.prom")),))
+
+    Traced(lambda: sink._work(StoreView(daemon=DaemonFacts(7, is_live=True)))).go_on(10**9, look)
+    new = sink.path.read_bytes()
+    assert old != new
+    assert found == {((sink.path.name, old),), ((sink.path.name, new),)}

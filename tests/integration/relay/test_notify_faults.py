@@ -150,3 +150,16 @@ def test_a_damaged_ledger_is_reported_and_what_has_happened_counts_as_told(tmp_p
         wait_until(lambda: b'"marks"' in rig.ledger_of_messages(), within=60)
         rig.have(TAKEN, failed("one"), failed("two"))
         assert f"tl: slot 2 ({local(AHEAD[2])}) failed: two.\n" in mail.next().body
+
+
+def test_a_message_that_is_too_long_for_a_service_is_cut_off_and_arrives(tmp_path, receiver):
+    """Rocket.Chat takes a thousand characters, Discord two thousand; a longer text would be refused again and again."""
+    rig = NotifyRig(tmp_path / "rig", f"rocket://a0b1c2/d3e4f5@127.0.0.1:{receiver.port}/#rigs", picture="false")
+    rig.have(TAKEN)
+    with rig.start_and_settle() as relay:
+        rig.have(TAKEN, *[failed(f"{chr(97 + n)}: {'no answer ' * 40}") for n in range(4)])
+        heard = receiver.next().json["text"]
+        assert len(heard) <= 1000
+        assert f"{HOST}: 4 slots failed" in heard
+        assert f"{local(AHEAD[1])}\\) failed: a: no answer" in heard  # it takes Markdown, where a parenthesis is a sign
+        assert "message_sent: to Rocket.Chat" in relay.wait_for("message_sent")

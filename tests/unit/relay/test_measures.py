@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from looked_at import doubt
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 from tree import MANUALS
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
@@ -14,7 +14,7 @@ from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.relay.measures import DiskRules, DiskUse, measure_rig
-from plantimager.timelapse.relay.metrics_sink import Given
+from plantimager.timelapse.relay.metrics_sink import format_metrics
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.settings.relay_config import Verdict
 from stores import HOURS, read, scan, store_of
@@ -29,12 +29,18 @@ def view_of(*scans, daemon=None, targets=(), doubts=None, fault="", **changes):
     return StoreView(stored=stored, daemon=daemon, targets=targets, doubts=doubts, fault=fault)
 
 
+def families_of(view, disk=DISK, rig="a", due_at=None):
+    """Return the metrics as both formats have them, of the same text, and which must not differ."""
+    text = format_metrics(measure_rig(rig, "0.2.0", view, disk, due_at)).decode()
+    families = [*read_openmetrics(text)]
+    assert families == [*read_prometheus(text)]
+    return families
+
+
 def samples_of(view, disk=DISK, rig="a", due_at=None):
-    """Return the values of the text that node_exporter reads, by name and by the labels beside rig and timelapse."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig(rig, "0.2.0", view, disk, due_at)]))
+    """Return the values of the text, by name and by the labels beside rig and timelapse."""
     found = {}
-    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+    for family in families_of(view, disk, rig, due_at):
         for sample in family.samples:
             labels = {key: value for key, value in sample.labels.items() if key not in {"rig", "timelapse"}}
             found[sample.name, *labels.values()] = sample.value
@@ -67,9 +73,7 @@ def test_every_metric_says_of_which_rig_it_is():
     """Two rigs of one host would be duplicates for node_exporter, which then serves none of them."""
     target = TargetStatus(name="there", taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
     view = view_of(taken(0), daemon=DaemonFacts(7, is_live=True), targets=(target,), n_slots=6)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given([*measure_rig("a", "0.2.0", view, DISK, AT(HOURS[3]))]))
-    families = text_string_to_metric_families(generate_latest(registry).decode())
+    families = families_of(view, due_at=AT(HOURS[3]))
     assert {sample.labels.get("rig") for family in families for sample in family.samples} == {"a"}
 
 
@@ -90,6 +94,28 @@ def test_times_of_scans_are_summed_and_the_last_is_there():
     assert found["timelapse_last_scan_duration_seconds",] == 80
     assert found["timelapse_scan_lateness_seconds_sum",] == 2
     assert found["timelapse_last_scan_lateness_seconds",] == 1.5
+
+
+def test_each_metric_reads_the_same_in_openmetrics_and_in_prometheus_own_format():
+    """node_exporter reads the latter alone. Names and labels may hold whatever people call their rigs."""
+    target = TargetStatus(name='a "b\\c"', taken=5, delivered=2, oldest=AT(HOURS[0]), delivered_at=AT(HOURS[0]))
+    view = view_of(taken(0), daemon=DaemonFacts(7, is_live=True), targets=(target,), doubts=(doubt(),), n_slots=6)
+    families = families_of(view, rig='a "b\\c" \u00fc\n', due_at=AT(HOURS[3]))
+    assert {family.type for family in families} == {"gauge", "summary"}
+    assert all(family.samples and family.documentation for family in families)
+
+
+def test_attempts_are_counted_and_the_last_record_is_known_whatever_it_says():
+    """A slot that was attempted three times has three; one that is being taken has no record yet."""
+    ended = AT(HOURS[2]) + timedelta(minutes=2)
+    skipped = scan("tl_2", "skipped", finished_at=ended.isoformat())
+    begun = scan("tl_3", "running", started_at=HOURS[3])
+    again = {"timelapsed": {"slots": {"0": {"attempt": 3}, "1": {"attempt": 2}}}}
+    scans = (taken(0), scan("tl_1", "failed"), skipped, begun)
+    found = samples_of(view_of(*scans, n_slots=6, next_idx=3, state="running", extra=again))
+    assert found["timelapse_scan_attempts",] == 6
+    assert found["timelapse_last_record_timestamp_seconds",] == ended.timestamp()
+    assert ("timelapse_last_record_timestamp_seconds",) not in samples_of(view_of(n_slots=6))
 
 
 def test_next_slot_begins_then_and_its_record_is_due_later():

@@ -37,8 +37,8 @@ DAEMON = DaemonFacts(7, is_live=True)
 class World:
     """A sink whose store and daemon a script changes."""
 
-    def __init__(self, directory: Path, monkeypatch, **settings):
-        self.clock = VirtualClock()
+    def __init__(self, directory: Path, monkeypatch, rig="bench", **settings):
+        self.clock, self.rig = VirtualClock(), rig
         self.sent: list[tuple[timedelta, str, str]] = []
         """When, subject, and text."""
         self.problem = ""
@@ -54,7 +54,7 @@ class World:
         stop = threading.Event()
         host = SinkHost(lambda _: self.directory, self.clock, stop, lambda: None)
         watch = ScheduleWatch(self.clock, LONGEST_SCAN, CLOCK_WAIT)
-        self.sink = NotifySink(self.settings, [Service("ntfy", "ntfy://x")], watch, self.directory, "bench", host)
+        self.sink = NotifySink(self.settings, [Service("ntfy", "ntfy://x")], watch, self.directory, self.rig, host)
         self._show()
 
     def _send(self, _service, call, _timeout):
@@ -645,18 +645,29 @@ def test_failures_that_differ_in_numbers_alone_are_one_sentence(world):
     assert first == "tl: 10 slots from 08:00 to 12:30 failed, the last one: position 63 of 72: camera_0 says nothing."
 
 
-def test_no_message_is_longer_than_a_service_takes(world):
-    """It would be refused again and again."""
+@pytest.mark.parametrize("words", ["the camera says nothing. ", "\u76f8\u6a5f\u6c92\u6709\u56de\u61c9"])
+def test_no_message_is_longer_than_ntfy_takes(world, words):
+    """It counts bytes, and makes a file of a longer one."""
     value = timelapse(48)
     for slot in range(40):
-        problem = ScanFailed(f"{'x' * slot}: {'the camera says nothing. ' * 100}")
-        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), problem)
+        value = value.begin(at(slot), "b").fail_attempt(at(slot, 60), ScanFailed(f"{'x' * slot}: {words * 100}"))
     world.then(MINUTE, value=value)
     world.run(20 * MINUTE)
     ((_, _, text),) = world.sent
-    assert len(text) <= 3000
+    assert len(text.encode()) <= 4096
     assert "And 35 slots more, for other reasons." in text
     assert "Lost: 40 time points." in text
+
+
+def test_names_that_are_too_long_for_a_subject_are_whole_in_the_text(tmp_path, monkeypatch):
+    """Which rig it is, is what a person needs first; of two the names may differ at their ends alone."""
+    world = World(tmp_path, monkeypatch, rig=f"{'left-' * 10}1 on greenhouse-computer-7")
+    world.problem = "no route to host"
+    play(world, "failed", "taken")
+    world.then(EVERY + 7 * MINUTE, problem="")
+    ((_, subject),) = world.run(EVERY + 10 * MINUTE)
+    assert subject.startswith("left-left-left-left-left-left-left-left…: 2 messages since 08:06")
+    assert world.sent[0][2].endswith(f"\n\nRig: {'left-' * 10}1 on greenhouse-computer-7.")
 
 
 def test_a_relay_that_is_started_again_goes_on_where_it_was(world):

@@ -73,7 +73,7 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
     asset = AppriseAsset(
         app_id="timelapsed", app_desc="timelapsed", async_mode=False, storage_mode=PersistentStoreMode.MEMORY
     )
-    service: NotifyBase | None = Apprise.instantiate(_patient(url), asset=asset)
+    service: NotifyBase | None = Apprise.instantiate(_with_defaults(url), asset=asset)
     if service is None:
         return AppriseAnswer("", redact(complaint.text, url) or "no URL of apprise")
     name = str(service.service_name)
@@ -92,9 +92,16 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
     )
 
 
-def _patient(url: str) -> str:
-    """Return a URL with more than apprise's 4 s for an answer: who is slow takes the message all the same."""
-    return url if "rto=" in url else f"{url}{'&' if '?' in url else '?'}rto={READ_SECONDS}"
+def _with_defaults(url: str) -> str:
+    """Return a URL with what a person has left out of it.
+
+    That is more than apprise's 4 s for an answer: who is slow takes the message all the same. And a text that is longer
+    than the service takes is cut off: it would be refused again and again.
+    """
+    for option in (f"rto={READ_SECONDS}", "overflow=truncate"):
+        if option.partition("=")[0] not in url.partition("?")[2]:
+            url = f"{url}{'&' if '?' in url else '?'}{option}"
+    return url
 
 
 def redact(text: str, url: str) -> str:

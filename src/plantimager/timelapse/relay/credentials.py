@@ -48,7 +48,7 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        secret = read_regular(path, MAX_SECRET_BYTES).decode().strip("\r\n")
+        secret = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").strip("\r\n")
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:

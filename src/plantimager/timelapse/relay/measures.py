@@ -2,7 +2,8 @@
 
 Names and units follow Prometheus' conventions (https://prometheus.io/docs/practices/naming/): base units, and times as
 timestamps, whose age a rule takes when it is evaluated. A rig has the series of its present timelapse alone, so their
-number doesn't grow with what it has taken.
+number doesn't grow with what it has taken. There are only types whose text is the same in OpenMetrics and in
+Prometheus' own format, the one that node_exporter reads: no counters and no infos.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
+from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily
 
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
@@ -68,9 +69,8 @@ def measure_rig(
     nothing is scheduled.
     """
     by_rig = {"rig": rig}
-    build = InfoMetricFamily("timelapse_build", "The version of timelapsed that wrote these metrics", labels=["rig"])
-    build.add_metric([rig], {"version": version})
-    yield build
+    words = "1, with the version of timelapsed that wrote these metrics"
+    yield _gauge("timelapse_build_info", words, {**by_rig, "version": version}, 1)
     yield from _measure_daemon(by_rig, view)
     yield from _measure_delivery(by_rig, view)
     if disk is not None:
@@ -158,9 +158,8 @@ def _measure_slots(labels: Mapping[str, str], timelapse: TimeLapse) -> Iterator[
     for outcome, count in counts.items():
         outcomes.add_metric([*labels.values(), str(outcome)], count)
     yield outcomes
-    attempts = CounterMetricFamily("timelapse_scan_attempts", "Attempts at scans", labels=[*labels])
-    attempts.add_metric([*labels.values()], sum(record.attempt for record in records))
-    yield attempts
+    attempts = sum(record.attempt for record in records)
+    yield _gauge("timelapse_scan_attempts", "Attempts at scans of the timelapse", labels, attempts)
     taken = [record for record in records if record.status is RecordStatus.SUCCEEDED]
     yield from _measure_times(
         "scan_duration", "How long a scan took", labels, [record.took for record in taken if record.took is not None]

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
-NO_ANSWER: Final = "no answer within"
+NO_ANSWER, NO_END = "no answer within", "apprise ended with code"
+UNKNOWN: Final = (NO_ANSWER, NO_END)
+"""How the problems begin with which a message may have arrived all the same."""
 MAX_REASON: Final = 200
 CHECK_SECONDS: Final = 60.0
 """For apprise to be imported, on the slowest of boards."""
@@ -103,4 +105,4 @@ def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
     try:
         return msgspec.json.decode(output, type=list[AppriseAnswer])
     except msgspec.DecodeError:
-        return f"apprise ended with code {process.returncode}"
+        return f"{NO_END} {process.returncode}"

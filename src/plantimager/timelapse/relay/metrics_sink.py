@@ -1,4 +1,4 @@
-"""Metrics for node_exporter's textfile collector: a file, replaced whole whenever what it says has changed."""
+"""OpenMetrics for node_exporter's textfile collector: a file, replaced whole whenever what it says has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
@@ -63,10 +64,10 @@ class MetricsSink(TimedSink):
 
     def _work(self, view: StoreView) -> NextLook:
         """Write the file."""
-        registry, disk = CollectorRegistry(auto_describe=False), self._disk.make(lambda: self._look_at_disk(view))
-        registry.register(Given([*measure_rig(self._rig, installed_version(), view, disk, self._watch.due_at(view))]))
+        disk = self._disk.make(lambda: self._look_at_disk(view))
+        metrics = measure_rig(self._rig, installed_version(), view, disk, self._watch.due_at(view))
         try:
-            replace_file(self.path, generate_latest(registry), WORLD_READABLE)
+            replace_file(self.path, format_metrics(metrics), WORLD_READABLE)
         except OSError as problem:
             trouble = f"{problem.filename or self.path}: {problem.strerror or problem}"
             if trouble != self.status.trouble:
@@ -98,12 +99,20 @@ class MetricsSink(TimedSink):
         return None
 
 
-class Given(Collector):
+class _Given(Collector):
     """Metrics that are there already, for the library."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
+        self._metrics = [*metrics]
 
     def collect(self) -> Iterable[Metric]:
         """Return them."""
         return self._metrics
+
+
+def format_metrics(metrics: Iterable[Metric]) -> bytes:
+    """Return the text of a file, which is the same in OpenMetrics and in Prometheus' own format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Given(metrics))
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # the library's has no types
+    return text

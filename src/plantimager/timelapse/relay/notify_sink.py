@@ -35,6 +35,7 @@ RECENT: Final = timedelta(days=1)
 """Messages of that time count as a row of the same."""
 FACTOR, MAX_SPREAD = 4, 4
 """A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
+MINUTE: Final = timedelta(minutes=1)
 LEDGER_WAIT: Final = 60.0
 """Seconds between two tries to read the ledger."""
 
@@ -155,13 +156,17 @@ def _without_progress(view: StoreView) -> object:
 
 
 def _quiet_until(quiet: Quiet | None, now: datetime) -> datetime | None:
-    """Return the end of the quiet hours, by local time; ``None`` outside of them."""
-    if quiet is None:
+    """Return when it is quiet no more, by local time; ``None`` where it isn't quiet now."""
+    if quiet is None or not _is_quiet(quiet, now):
         return None
-    here, (begin, end) = now.astimezone(), quiet
-    time = here.time()
-    if not (begin <= time < end if begin < end else time >= begin or time < end):
-        return None
-    day = here.date() + timedelta(days=time >= end)
-    first, second = (datetime.combine(day, end.replace(fold=fold)).astimezone(now.tzinfo) for fold in (0, 1))
-    return first if first > now else second  # in the hour that the end of summer time has twice
+    # Minute by minute: an end that spring's change of the clocks leaves out is at that change, and one that autumn's
+    # has twice comes twice.
+    later = now.replace(second=0, microsecond=0)
+    while _is_quiet(quiet, later):
+        later += MINUTE
+    return later
+
+
+def _is_quiet(quiet: Quiet, now: datetime) -> bool:
+    time, (begin, end) = now.astimezone().time(), quiet
+    return begin <= time < end if begin < end else time >= begin or time < end

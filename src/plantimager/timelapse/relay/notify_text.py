@@ -29,8 +29,8 @@ MAX_LOSSES: Final = 5
 """Causes that are worded, each in a sentence; of the others there is a count."""
 MAX_REASON: Final = 300
 """Characters of what a driver or a disk said."""
-MAX_BODY: Final = 3000
-"""Characters; ntfy takes 4096 bytes, and a longer message would be refused again and again."""
+MAX_BODY: Final = 3500
+"""Bytes; ntfy makes a file of a message of more than 4096."""
 MAX_NAME: Final = 40
 """Characters of the names of rig and timelapse in a subject, where a phone shows some fifty."""
 
@@ -87,7 +87,7 @@ def word_news(news: News, view: StoreView, rig: str, now: datetime) -> Message:
     more = f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else ""
     body = "\n\n".join([*(text for _, text in parts), *_next_slot(view, now)])
     picture = doubts[0].file if doubts else ""
-    return Message(now, f"{_cut(rig, MAX_NAME)}: {subjects[0]}{more}", _cut(body, MAX_BODY), news.kinds, picture)
+    return _message(now, rig, f"{subjects[0]}{more}", body, news.kinds, picture)
 
 
 def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
@@ -101,9 +101,15 @@ def sum_up(waiting: Waiting, rig: str, now: datetime) -> Message:
     words = f"These {n} messages could not be sent before:"
     body = "\n".join([words, *dropped, *lines, "", "The last of them:", messages[-1].body])
     kinds = tuple(dict.fromkeys(kind for message in messages for kind in message.kinds))
-    return Message(
-        now, f"{_cut(rig, MAX_NAME)}: {n} messages since {since}", _cut(body, MAX_BODY), kinds, messages[-1].picture
-    )
+    return _message(now, rig, f"{n} messages since {since}", body, kinds, messages[-1].picture)
+
+
+def _message(now: datetime, rig: str, what: str, body: str, kinds: tuple[str, ...], picture: str) -> Message:
+    """Return a message of a rig, whose name is in its text where it is too long for the subject."""
+    name = _cut(rig, MAX_NAME)
+    whole = [] if name == rig else ["", f"Rig: {rig}."]
+    text = body if len(body.encode()) <= MAX_BODY else f"{body.encode()[:MAX_BODY].decode(errors='ignore')}…"
+    return Message(now, f"{name}: {what}", _lines(text, *whole), kinds, picture)
 
 
 # --- its parts, each a subject and a text ---------------------------------------------------------------

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import AppriseCall
-from plantimager.timelapse.relay.messenger import NO_ANSWER, send_message
+from plantimager.timelapse.relay.messenger import UNKNOWN, send_message
 from plantimager.timelapse.relay.notify_text import sum_up
 from plantimager.timelapse.relay.told import MAX_RECENT, Message, Told, Waiting, read_told, write_told
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NAME: Final = "notify"
 LONGEST_RETRY: Final = 1800.0
 """Seconds between two tries at a service."""
-MAX_HANGS: Final = 5
-"""Tries in a row at a service that hangs, which may have taken the message each time."""
+MAX_UNKNOWN: Final = 5
+"""Tries in a row without an answer, as of a service that hangs: it may have taken the message each time."""
 GOOD_KINDS: Final = ("timelapse_completed", "is over", "test")
 """The ends of the kinds of news that are good."""
 
@@ -37,8 +37,6 @@ class Failure(Struct, frozen=True):
 
     tries: int = 0
     """In a row."""
-    hangs: int = 0
-    """The last of them that had no answer in time, in a row."""
     retry_at: float = 0.0
     why: str = ""
 
@@ -139,7 +137,12 @@ class Outbox:
         return next_try
 
     def _send(self, service: Service, waiting: Waiting, picture: bytes, before: Failure) -> None:
+        if waiting.unknown >= MAX_UNKNOWN:  # by relays that were killed each time
+            self._give_up(service, waiting, "nobody knows what became of it")
+            return
         message = sum_up(waiting, self.rig, self._clock.now())
+        begun = replace(waiting, unknown=waiting.unknown + 1)
+        self._keep_waiting(service, begun)
         problem = self.send(service, message, picture)
         if not problem:
             self._failures.pop(service.key, None)
@@ -147,18 +150,21 @@ class Outbox:
             log_relay(RelayAction.MESSAGE_SENT, f"to {service.name}: {message.subject}", target=NAME)
             return
         wait = min(self._settings.gather.total_seconds() * 2 ** min(before.tries, 20), LONGEST_RETRY)
-        hangs = before.hangs + 1 if problem.startswith(NO_ANSWER) else 0
-        given_up = hangs == MAX_HANGS
-        retry_at = self._clock.monotonic() + wait
-        self._failures[service.key] = Failure(before.tries + 1, 0 if given_up else hangs, retry_at, problem)
-        if given_up:
-            words = f"{MAX_HANGS} times; what waits for it is given up, it may have arrived"
-            log_relay(RelayAction.MESSAGE_STUCK, f"{service.name}: {problem}, {words}", target=NAME)
-            self._keep_waiting(service, waiting.without_words())
-        elif problem != before.why:
+        self._failures[service.key] = Failure(before.tries + 1, self._clock.monotonic() + wait, problem)
+        if not problem.startswith(UNKNOWN):
+            self._keep_waiting(service, replace(begun, unknown=0))
+        elif begun.unknown == MAX_UNKNOWN:
+            self._give_up(service, begun, problem)
+            return
+        if problem != before.why:
             log_relay(
                 RelayAction.MESSAGE_STUCK, f"{service.name}: {problem}; what waits for it is summed up", target=NAME
             )
+
+    def _give_up(self, service: Service, waiting: Waiting, problem: str) -> None:
+        words = f"{MAX_UNKNOWN} times; what waits for it is given up, it may have arrived"
+        log_relay(RelayAction.MESSAGE_STUCK, f"{service.name}: {problem}, {words}", target=NAME)
+        self._keep_waiting(service, waiting.without_words())
 
     def _keep_waiting(self, service: Service, waiting: Waiting | None, **changes: Any) -> None:
         """Have a service wait for other messages than before, or for none."""

@@ -209,5 +209,5 @@ def _watch(config: Config, host: SinkHost, slack: timedelta) -> ScheduleWatch:
 
 
 def _rig_name(places: Places) -> str:
-    """Return what people call the rig: its name, else that of its computer."""
-    return places.rig or platform.node() or "the rig"
+    """Return what people call the rig: its name, if any, and its computer's."""
+    return " on ".join(name for name in (places.rig, platform.node()) if name) or "the rig"

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.support.durable import read_regular, write_durably
 
@@ -54,11 +55,14 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
     messages: tuple[Message, ...] = ()
     dropped: int = 0
     """Earlier ones, whose words are lost."""
+    unknown: int = 0
+    """Tries in a row of which nobody knows whether they arrived: the service hung, or the relay was killed."""
 
     def plus(self, message: Message) -> Waiting:
         """Return the value with one message more."""
         messages = (*self.messages, message)
-        return Waiting(messages[-MAX_WAITING:], self.dropped + max(len(messages) - MAX_WAITING, 0))
+        dropped = self.dropped + max(len(messages) - MAX_WAITING, 0)
+        return replace(self, messages=messages[-MAX_WAITING:], dropped=dropped)
 
     def without_words(self) -> Waiting:
         """Return the value with the number alone of all messages: the next one will say it."""

@@ -1,0 +1,120 @@
+"""Whatever kills the relay while it sends, a message arrives, and it isn't repeated for ever."""
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from tracing import Traced, fork
+from tree import SUPPORT
+
+from plantimager.timelapse.relay import outbox
+from plantimager.timelapse.relay.messenger import NO_END, Service
+from plantimager.timelapse.relay.outbox import MAX_UNKNOWN, Outbox
+from plantimager.timelapse.relay.told import Message, Told, ToldUpTo, read_told, write_told
+from plantimager.timelapse.settings.relay_config import NotifySettings
+from plantimager.timelapse.support.clock import SystemClock
+
+SERVICE = Service("ntfy", "ntfy://x")
+FIRST, SECOND = (Message(datetime(2026, 6, 22, hour, tzinfo=UTC), f"slot {hour} failed", "why") for hour in (8, 9))
+
+
+def arrived(directory):
+    """Return the subjects of what the service has taken."""
+    path = directory / "arrived"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def tell(directory, message=FIRST, problem=""):
+    """Do what the relay does at a look: note what is to be told, unless it is noted already, and send what waits."""
+
+    def send(_service, call, _timeout):
+        with (directory / "arrived").open("a") as file:
+            file.write(f"{call.subject}\n")
+        if problem == "killed":
+            os._exit(0)
+        return problem
+
+    outbox.send_message = send  # each caller puts it back, or is a process that ends
+    box = Outbox(directory / "ledger", [SERVICE], "bench", NotifySettings(gather=timedelta.resolution), SystemClock())
+    told = box.load()
+    if told.marks != (marks := {"tl": ToldUpTo(message.at.hour)}):
+        box.add(message, replace(told, marks=marks))
+    box.send_waiting(threading.Event(), lambda _: b"")
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """Return where nothing was told yet."""
+    monkeypatch.setattr(outbox, "send_message", outbox.send_message)
+    write_told(tmp_path / "ledger", Told())
+    return tmp_path
+
+
+def in_a_process(what, directory):
+    """Return what a function of this file prints in a process of one thread, which may be forked."""
+    program = [sys.executable, __file__, what.__name__, directory]
+    done = subprocess.run(program, env={"PYTHONPATH": str(SUPPORT)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_relay_that_is_killed_at_any_system_call_tells_everything_and_repeats_at_most_one_message(tmp_path):
+    """The one that was on its way, of which nobody knows whether it arrived."""
+    assert int(in_a_process(kill_everywhere, tmp_path)) > 10
+
+
+def kill_everywhere(directory):
+    """Kill a process at each of its system calls; return at how many."""
+    for at in range(1, 1000):
+        place = directory / f"{at}"
+        place.mkdir()
+        write_told(place / "ledger", Told())
+        was_killed = Traced(lambda place=place: tell(place)).go_on(at)
+        for _ in range(2):
+            tell(place)
+        assert {*arrived(place)} == {FIRST.subject}, at
+        assert len(arrived(place)) <= 1 + was_killed, at
+        assert not read_told(place / "ledger").waiting
+        if not was_killed:
+            return at
+    raise AssertionError("it never ends")
+
+
+def kill_after_each(directory):
+    """Kill more processes than may be, each after it has sent."""
+    for _ in range(MAX_UNKNOWN + 3):
+        os.waitpid(fork(lambda: tell(directory, problem="killed")), 0)
+
+
+def test_a_relay_that_is_killed_by_each_of_its_messages_gives_them_up(directory):
+    """As by a lack of memory; the next message says that there was one."""
+    in_a_process(kill_after_each, directory)
+    assert arrived(directory) == [FIRST.subject] * MAX_UNKNOWN
+    tell(directory, SECOND)
+    assert arrived(directory)[MAX_UNKNOWN:] == ["bench: 2 messages since 22 Jun 09:00"]
+    assert not read_told(directory / "ledger").waiting
+
+
+def test_a_program_that_ends_while_it_sends_may_have_sent(directory):
+    """It isn't started for the same message again and again either."""
+    for _ in range(MAX_UNKNOWN + 3):
+        tell(directory, problem=f"{NO_END} -9")
+    assert arrived(directory) == [FIRST.subject] * MAX_UNKNOWN
+
+
+def test_a_service_that_refuses_has_taken_nothing_and_is_tried_on(directory):
+    """Also by later relays."""
+    for _ in range(MAX_UNKNOWN + 3):
+        tell(directory, problem="it answers 503")
+    assert len(arrived(directory)) == MAX_UNKNOWN + 3
+    tell(directory)
+    assert not read_told(directory / "ledger").waiting
+
+
+if __name__ == "__main__":
+    print({f.__name__: f for f in (kill_everywhere, kill_after_each)}[sys.argv[1]](Path(sys.argv[2])))
