@@ -68,6 +68,7 @@ class DeliverSink(WorksOnLatest):
             is_scanning=self._is_scanning if target.polite else None,
             next_slot_in=self._next_slot_in if target.polite else lambda: inf,
             rate=target.max_rate,
+            report=self._report,
         )
         self._trouble = ""
         self._shown_at = -BETWEEN_STATUS
