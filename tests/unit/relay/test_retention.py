@@ -191,7 +191,8 @@ class Target:
         self.answer, self.polite = answer, polite
         self.n_closed = self.n_asked = 0
 
-    def doubt(self, directory, _scan, _taken, _pace):
+    def doubt(self, shipment):
+        directory = shipment.directory
         assert (directory / "timelapsed.json").exists()
         self.n_asked += 1
         if isinstance(self.answer, Exception):
