@@ -49,10 +49,10 @@ class CountingDelivery:
         ledgers = Ledger(directory / "lab.ledger"), Ledger(directory / "removed")
         return DeliverSink("lab", DeliverTarget(order=order), self, ledgers[0], host, ledgers[1])
 
-    def deliver(self, directory, scan, taken, pace, begin, *, was_begun):
+    def deliver(self, shipment):
         self.first_at = self.first_at or time.perf_counter()
-        begin()
-        self.delivered.append(scan.scan_id)
+        shipment.begin()
+        self.delivered.append(shipment.scan.scan_id)
         if len(self.delivered) == self.until:
             self.stop.set()
         return Delivered("file", 1, 1, 1, "0" * 64)

@@ -351,6 +351,34 @@ def test_a_scan_that_begins_cuts_off_what_is_under_way(rig, gate, server, word):
     assert server.listed().keys() == {"tl_0", "tl_1"}
 
 
+def test_a_picture_that_takes_longer_than_the_time_between_scans_is_told_with_the_cure(rig, gate, server):
+    """It isn't sent during one, as the configuration asks, and arrives when there is the time."""
+    rig.configure("polite = true", 'max_rate = "0.01 MB"')
+    take_dataset(rig.place.datasets, 0, width=640)
+    lock = InstanceLock(rig.place.store)
+    lock.acquire()
+    uploads = []
+
+    def act(_count, line):
+        if line.startswith("POST /api/v1/files/") and len(uploads) < 3:
+            uploads.append(len(gate.requests))
+            rig.take(1, state="running", next_idx=1)
+        return "pass"
+
+    gate.act = act
+    rig.take(1)
+    with rig.start() as relay:
+        for number in range(3):
+            wait_until(lambda number=number: len(uploads) > number and gate.n_left == uploads[number], within=60)
+            rig.take(1)
+        assert "takes longer than the time between two scans" in relay.wait_for("delivery_stuck: plantdb")
+        relay.wait_for("delivered: tl_0")
+        assert len(relay.said("delivery_stuck")) == len(relay.said("delivery_resumed")) == 1
+        relay.stop()
+    lock.release()
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
 def test_ten_thousand_datasets_wait_and_the_first_is_out_at_once(rig, server):
     """The relay was added late; those that are not there are one line."""
     rig.take(1)

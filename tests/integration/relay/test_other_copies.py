@@ -11,11 +11,11 @@ from relay_rig import take_dataset
 
 from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Unreachable
+from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Shipment, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.rclone_program import RcloneRun
-from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed"
 
 AT = datetime.fromisoformat(HOURS[0])
 SCAN = TakenScan("tl_0", "tl", 0, AT, AT)
-TAKEN = TakenScans((SCAN,))
 OWNER = Owner(rig="", store="/s", host="h", machine="m")
 
 
@@ -56,7 +55,7 @@ def doubt(delivery, here, pace):
         aside = here.with_name(".aside")
         here.rename(aside)
         try:
-            return delivery.doubt(aside, SCAN, TAKEN, pace)
+            return delivery.doubt(Shipment(aside, SCAN, {}, pace))
         finally:
             aside.rename(here)
 
@@ -68,7 +67,7 @@ def bring(delivery, here, pace, tmp_path):
     """Return a function that brings the dataset, and returns where it is there."""
 
     def bring():
-        delivery.deliver(here, SCAN, TAKEN, pace, lambda: None, was_begun=False)
+        delivery.deliver(Shipment(here, SCAN, {}, pace))
         return next((tmp_path / "there").rglob("tl_0"))
 
     return bring
@@ -141,5 +140,5 @@ def test_a_remote_that_answers_about_some_file_is_within_reach(delivery, here, p
     run.take(lines)
     monkeypatch.setattr("plantimager.timelapse.relay.rclone_program.Rclone.run", lambda *_, **__: run.ended_with(1))
     with pytest.raises((ServerFailed, Unreachable)) as problem:
-        delivery._copy_in("lab:", here, "tl_0", pace).compare(["a.jpg"])
+        delivery._copy_in("lab:", Shipment(here, SCAN, {}, pace)).compare(["a.jpg"])
     assert (problem.type, str(problem.value)) == (kind, words)

@@ -18,11 +18,11 @@ from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import TargetRefused
+from plantimager.timelapse.relay.delivery import Shipment, TargetRefused
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
-from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 from stores import HOURS
@@ -106,7 +106,7 @@ def bring(tmp_path):
     def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
         own = DeliverTarget(remote=f"{target.remote}{below}")
         delivery = RcloneDelivery(own, Secret(configuration, configuration.read_text()), rig)
-        return delivery.deliver(dataset, scan, TakenScans((scan,)), pace, begin, was_begun=was_begun)
+        return delivery.deliver(Shipment(dataset, scan, {}, pace, begin, was_begun))
 
     return deliver
 

@@ -18,11 +18,11 @@ from rclone_server import RCLONE, ByteGate, RcloneServer
 
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.rclone_program import Rclone
-from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 from stores import HOURS
@@ -67,7 +67,7 @@ class Bringer:
         for _ in range(MANY_TRIES):
             try:
                 delivery.deliver(
-                    self.dataset, SCAN, TakenScans((SCAN,)), pace, lambda: begun.append(True), was_begun=bool(begun)
+                    Shipment(self.dataset, SCAN, {}, pace, lambda: begun.append(True), was_begun=bool(begun))
                 )
             except (Unreachable, ServerFailed, RelayKilled) as trouble:
                 troubles.append(trouble)

@@ -140,6 +140,19 @@ def test_what_a_scan_cuts_off_is_done_again_after_it_or_given_up(host):
     assert done == [True, True]
 
 
+def test_what_every_scan_cuts_off_is_reported_once_and_goes_on(host):
+    """It may be done in a longer pause, or after the last slot."""
+    cuts, told = [True, True, True, True, False], []
+
+    def act():
+        if cuts.pop(0):
+            raise Interrupted
+        return len(told)
+
+    assert TargetPace(host.clock, host.stop, is_scanning=lambda: False, report=told.append).in_turn(act) == 1
+    assert "polite = false" in told[0]
+
+
 def test_a_turn_that_needs_time_comes_before_no_slot(host):
     """A scan without pictures at a server makes its list of all scans fail: none is begun just before a slot."""
     waits = [3.0, 2.0, 100.0, 99.0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plantimager.timelapse.relay.delivery import Shipment
 from plantimager.timelapse.relay.outgoing import OutgoingDataset, OutgoingFile
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.plantdb_delivery import TO_BEGIN, deliver_dataset
@@ -37,5 +38,5 @@ def test_a_slow_first_picture_wishes_for_twice_its_time(monkeypatch, rate, expec
     dataset = OutgoingDataset("tl_0", {}, tuple(pictures), "", 0)
     pace = TargetPace(SystemClock(), threading.Event(), rate=rate)
     with pytest.raises(Begun):
-        deliver_dataset(Client(), dataset, pace, begin, was_begun=False, by_length=False)
+        deliver_dataset(Client(), dataset, Shipment(Path(), None, {}, pace, begin), by_length=False)
     assert asked == [expected]

@@ -7,12 +7,12 @@ import pytest
 from relay_rig import take_dataset
 
 from plantimager.timelapse.datasets.plantdb_metadata import OURS
-from plantimager.timelapse.relay.delivery import LOST
+from plantimager.timelapse.relay.delivery import LOST, Shipment
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.plantdb_client import DIGEST
 from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery
 from plantimager.timelapse.relay.sealed_dataset import read_sealed
-from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 from stores import HOURS
@@ -60,7 +60,7 @@ def test_only_a_scan_of_that_digest_with_all_pictures_is_a_copy(tmp_path, monkey
     delivery = PlantDbDelivery(DeliverTarget(url="http://h"), "")
     client = Client(metadata, pictures[is_short:])
     monkeypatch.setattr(delivery, "_client_to", lambda *_: client)
-    pace = TargetPace(SystemClock(), threading.Event())
-    assert delivery.doubt(directory, SCAN, TakenScans((SCAN,)), pace) == doubt
+    shipment = Shipment(directory, SCAN, {}, TargetPace(SystemClock(), threading.Event()))
+    assert delivery.doubt(shipment) == doubt
     client.files = None
-    assert delivery.doubt(directory, SCAN, TakenScans((SCAN,)), pace)
+    assert delivery.doubt(shipment)

@@ -45,6 +45,12 @@ def test_store_and_datasets_cannot_be_written():
         ]
 
 
+@pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, USER], ids=lambda path: path.name)
+def test_relay_gives_way_to_the_daemon_at_once(unit):
+    """What has a weight runs until its turn is over, and a slot that is due would wait for that."""
+    assert "CPUWeight=idle" in settings(unit)
+
+
 def test_the_boot_does_not_wait_for_the_daemon_through_the_relay():
     """The daemon is ready once it trusts the clock, in up to ten minutes; multi-user.target waits for the relay."""
     for unit in (PLAIN, TEMPLATE, USER):

@@ -19,7 +19,7 @@ from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.backlog import Backlog
-from plantimager.timelapse.relay.delivery import ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
@@ -68,6 +68,7 @@ class DeliverSink(WorksOnLatest):
             is_scanning=self._is_scanning if target.polite else None,
             next_slot_in=self._next_slot_in if target.polite else lambda: inf,
             rate=target.max_rate,
+            report=self._report,
         )
         self._trouble = ""
         self._shown_at = -BETWEEN_STATUS
@@ -123,17 +124,17 @@ class DeliverSink(WorksOnLatest):
 
     def _deliver(self, scan: TakenScan, taken: TakenScans) -> None:
         self._pace.wait_for_turn()
-        directory = self._directory_of(scan)
+        shipment = Shipment(
+            self._directory_of(scan) / scan.scan_id,
+            scan,
+            taken.database,
+            self._pace,
+            lambda: self._backlog.record(scan, Outcome.BEGUN),
+            was_begun=self._backlog.is_begun(scan),
+        )
         began, has_answered = self._host.clock.monotonic(), True
         try:
-            delivered = self._delivery.deliver(
-                directory / scan.scan_id,
-                scan,
-                taken,
-                self._pace,
-                lambda: self._backlog.record(scan, Outcome.BEGUN),
-                was_begun=self._backlog.is_begun(scan),
-            )
+            delivered = self._delivery.deliver(shipment)
         except (DatasetGone, OSError) as problem:
             has_answered = False
             self._backlog.postpone_gone(scan, str(problem))

@@ -10,11 +10,11 @@ from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.relay.pacing import TargetPace
-    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
+    from plantimager.timelapse.relay.taken_scans import TakenScan
 
 
 LOST: Final = "doesn't have it any more, or has it in this very directory"
@@ -30,6 +30,20 @@ class ServerFailed(TimelapsedError):
 
 class TargetRefused(DatasetRefused):
     """The target has something else of the dataset's name, which nobody may overwrite."""
+
+
+class Shipment(Struct, frozen=True):
+    """One dataset on its way to one target."""
+
+    directory: Path
+    scan: TakenScan
+    database: Mapping[str, str]
+    """The server that the store names, see `taken_scans.TakenScans`."""
+    pace: TargetPace
+    begin: Callable[[], None] = lambda: None
+    """Called before the target gets something of it."""
+    was_begun: bool = False
+    """Whether it was called for this dataset in an earlier delivery."""
 
 
 class Delivered(Struct, frozen=True):
@@ -54,20 +68,10 @@ class Delivery(Protocol):
     polite: bool
     """Whether it is left alone while a scan runs."""
 
-    def deliver(
-        self,
-        directory: Path,
-        scan: TakenScan,
-        taken: TakenScans,
-        pace: TargetPace,
-        begin: Callable[[], None],
-        *,
-        was_begun: bool,
-    ) -> Delivered:
-        """Bring the dataset in ``directory`` to the target, and compare it there.
+    def deliver(self, shipment: Shipment) -> Delivered:
+        """Bring a dataset to the target, and compare it there.
 
-        It may be cut off anywhere, and is then done again from its beginning. ``begin`` is called before the target
-        gets something; ``was_begun`` says that it was called for this dataset before.
+        It may be cut off anywhere, and is then done again from its beginning.
 
         Raises
         ------
@@ -83,8 +87,8 @@ class Delivery(Protocol):
             A scan began, or the relay stops.
         """
 
-    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
-        """Return why the target may not have the dataset in ``directory`` now, all its files; empty where it has.
+    def doubt(self, shipment: Shipment) -> str:
+        """Return why the target may not have a dataset now, all its files; empty where it has.
 
         The words follow its name.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
-from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
+from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class OtherCopies:
             if interruption := pace.interruption:
                 raise Interrupted(interruption)
             try:
-                doubt = delivery.doubt(directory, scan, taken, pace)
+                doubt = delivery.doubt(Shipment(directory, scan, taken.database, pace))
             except ServerFailed as problem:
                 return f"{name} doesn't say whether it has it: {problem}"
             except Unreachable as problem:

@@ -79,12 +79,10 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
 
     Raises
     ------
-    DatasetGone
-        It isn't there, or not whole, or that of another scan.
     DatasetRefused
-        It has changed since the scan, or has something that PlantDB doesn't take.
-    OSError
-        It can't be read.
+        It has something that PlantDB doesn't take.
+    DatasetGone, DatasetRefused, OSError
+        See `sealed_dataset.read_sealed`.
     """
     if not _SCAN_ID.fullmatch(scan.scan_id):
         raise DatasetRefused("PlantDB takes names of letters, digits, _, . and - only")

@@ -25,6 +25,12 @@ PIECE: Final = 1 << 16
 """Bytes that are read at once, or those of one second where fewer may be sent in it."""
 LOOK: Final = 1.0
 """Seconds between two looks whether something may be sent."""
+MANY_CUTS: Final = 3
+"""Times that scans cut the same off until that is reported: from the second on it had all the time between two."""
+TOO_LONG: Final = (
+    "what is sent at once takes longer than the time between two scans, and is cut off by each;"
+    " write polite = false, and max_rate to leave the scans room"
+)
 
 
 class Interrupted(TimelapsedError):
@@ -43,13 +49,15 @@ class TargetPace:
         next_slot_in: Callable[[], float] = lambda: inf,
         rate: int | None = None,
         waits: bool = True,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``is_scanning`` is ``None`` where a scan doesn't matter, ``rate`` bytes per second, ``None`` for any.
 
-        ``waits`` says whether what a scan cuts off is done again after it.
+        ``waits`` says whether what a scan cuts off is done again after it; where that goes on, ``report`` is told.
         """
         self.clock, self.stop, self.rate = clock, stop, rate
         self._is_scanning, self._next_slot_in, self._waits = is_scanning, next_slot_in, waits
+        self._report = report
         self._free_at = 0.0
 
     @property
@@ -102,10 +110,14 @@ class TargetPace:
         Interrupted
             The relay stops, or a scan runs and this pace doesn't wait.
         """
+        n_cuts = 0
         while self._waits:
             self.wait_for_turn()
             with suppress(Interrupted):
                 return act()
+            n_cuts += 1
+            if n_cuts == MANY_CUTS and not self.stop.is_set():
+                self._report(TOO_LONG)
         self.check()
         return act()
 

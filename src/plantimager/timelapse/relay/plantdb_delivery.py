@@ -15,12 +15,11 @@ from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
+    from plantimager.timelapse.relay.delivery import Shipment
     from plantimager.timelapse.relay.outgoing import OutgoingDataset
     from plantimager.timelapse.relay.pacing import TargetPace
-    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 TO_BEGIN: Final = 10.0
@@ -37,38 +36,27 @@ class PlantDbDelivery:
         self._client: PlantDbClient | None = None
         self._client_of: object = None
 
-    def deliver(
-        self,
-        directory: Path,
-        scan: TakenScan,
-        taken: TakenScans,
-        pace: TargetPace,
-        begin: Callable[[], None],
-        *,
-        was_begun: bool,
-    ) -> Delivered:
+    def deliver(self, shipment: Shipment) -> Delivered:
         """Bring a dataset to the server; see `delivery.Delivery.deliver`."""
-        dataset = prepare_dataset(directory, scan)
-        by_length = self._target.verify == "length"
-        client = self._client_to(taken.database, pace)
-        sent, others = deliver_dataset(client, dataset, pace, begin, was_begun=was_begun, by_length=by_length)
+        dataset = prepare_dataset(shipment.directory, shipment.scan)
+        client = self._client_to(shipment.database, shipment.pace)
+        sent, others = deliver_dataset(client, dataset, shipment, by_length=self._target.verify == "length")
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
-    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:
+    def doubt(self, shipment: Shipment) -> str:
         """Look for the digest that the scan was sent with, which no copy by hand has, and for its pictures."""
-        digest = lasting_digest(read_receipt_of(directory, scan))
-        pictures = {path.stem for path in dataset_files(directory) if path.suffix.lower() in EXTENSIONS}
-        client = self._client_to(taken.database, pace)
-        there = client.scan_metadata_there(scan.scan_id)
+        scan_id = shipment.scan.scan_id
+        digest = lasting_digest(read_receipt_of(shipment.directory, shipment.scan))
+        pictures = {path.stem for path in dataset_files(shipment.directory) if path.suffix.lower() in EXTENSIONS}
+        client = self._client_to(shipment.database, shipment.pace)
+        there = client.scan_metadata_there(scan_id)
         if there is None:
             return LOST
         if DIGEST not in as_table(there.get(OURS)):
             return "has a scan of its name without a digest, which earlier versions didn't send; so it stays"
         if as_table(there[OURS])[DIGEST] != digest:
             return "has another scan of its name"
-        return (
-            "" if pictures <= {*(client.files_there(scan.scan_id) or ())} else "doesn't have all its pictures any more"
-        )
+        return "" if pictures <= {*(client.files_there(scan_id) or ())} else "doesn't have all its pictures any more"
 
     def close(self) -> None:
         """Close the connection."""
@@ -100,20 +88,13 @@ class PlantDbDelivery:
 
 
 def deliver_dataset(
-    client: PlantDbClient,
-    dataset: OutgoingDataset,
-    pace: TargetPace,
-    begin: Callable[[], None],
-    *,
-    was_begun: bool,
-    by_length: bool,
+    client: PlantDbClient, dataset: OutgoingDataset, shipment: Shipment, *, by_length: bool
 ) -> tuple[int, int]:
     """Bring a dataset to the server; return how many pictures were sent, and how many metadata are others there.
 
     What the server has already is compared, not trusted; metadata that are others there stay as they are. Scan, fileset
     and first picture are sent one after the other, because a scan without pictures makes the server's list of all scans
-    fail, and so not just before a slot; ``begin`` is called before. ``was_begun`` says that it was called for this
-    dataset in an earlier delivery.
+    fail, and so not just before a slot.
 
     Raises
     ------
@@ -124,13 +105,13 @@ def deliver_dataset(
     Unreachable
         It doesn't answer.
     """
-    there = client.scan_metadata_there(dataset.scan_id)
-    present = set() if there is None else _files_of_ours(client, dataset, there, was_begun=was_begun)
+    pace, there = shipment.pace, client.scan_metadata_there(dataset.scan_id)
+    present = set() if there is None else _files_of_ours(client, dataset, there, was_begun=shipment.was_begun)
     others = int(there is not None and not _has(there, dataset.metadata))
     if not present:
         to_send = sum(file.size for file in dataset.files[:1])
         pace.wait_for_turn(TO_BEGIN, 2 * to_send / pace.rate if pace.rate else 0.0)
-        begin()
+        shipment.begin()
         if not client.create(dataset) and there is None:  # another rig's, perhaps, that was faster
             there = client.scan_metadata_there(dataset.scan_id) or {}
             present = _files_of_ours(client, dataset, there, was_begun=True)

@@ -22,12 +22,11 @@ from plantimager.timelapse.relay.sealed_dataset import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
-    from plantimager.timelapse.relay.pacing import TargetPace
+    from plantimager.timelapse.relay.delivery import Shipment
     from plantimager.timelapse.relay.rclone_program import RcloneRun
-    from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 SAME: Final = "="
@@ -55,53 +54,45 @@ class RcloneDelivery:
         self._by_length, self.polite = target.verify == "length", target.polite
         self._rclone = Rclone(configuration, target.timeout, target.max_rate)
 
-    def deliver(
-        self,
-        directory: Path,
-        scan: TakenScan,
-        taken: TakenScans,  # noqa: ARG002 - of the contract
-        pace: TargetPace,
-        begin: Callable[[], None],
-        *,
-        was_begun: bool,
-    ) -> Delivered:
+    def deliver(self, shipment: Shipment) -> Delivered:
         """Bring a dataset to the remote; see `delivery.Delivery.deliver`."""
-        sealed = read_sealed(directory, scan)
+        directory = shipment.directory
+        sealed = read_sealed(directory, shipment.scan)
         files = [str(path.relative_to(directory)) for path in sealed.files]
         if odd := next((name for name in files if _RENAMED.search(name)), None):
             raise DatasetRefused(f"{odd!a}: rclone can't keep the name of this file")
-        copy = self._find_copy(directory, scan.scan_id, pace)
+        copy = self._find_copy(shipment)
         there = copy.compare([*files, RECEIPT])
-        cut_off = copy.cut_off(there, was_begun=was_begun)
+        cut_off = copy.cut_off(there, was_begun=shipment.was_begun)
         lacking = {name for name, verdict in there.items() if verdict != SAME}
         if lacking:
-            begin()
+            shipment.begin()
             for part in (files, [RECEIPT]):
                 if wanted := [name for name in part if name in lacking]:
                     copy.send_compared(wanted, cut_off)
         size = sum(path.stat().st_size for path in (*sealed.files, directory / RECEIPT))
         return Delivered("file", len(there), len(lacking), size, sealed.digest)
 
-    def doubt(self, directory: Path, scan: TakenScan, taken: TakenScans, pace: TargetPace) -> str:  # noqa: ARG002 - of the contract
+    def doubt(self, shipment: Shipment) -> str:
         """Look for its receipt, which a migration here may have changed since, and for all files by their lengths."""
-        digest = lasting_digest(read_receipt_of(directory, scan))
+        directory = shipment.directory
+        digest = lasting_digest(read_receipt_of(directory, shipment.scan))
         names = [str(path.relative_to(directory)) for path in dataset_files(directory)]
-        places = dict.fromkeys((self._own, self._remote))
-        copies = (self._copy_in(place, directory, scan.scan_id, pace) for place in places)
+        copies = (self._copy_in(place, shipment) for place in dict.fromkeys((self._own, self._remote)))
         return "" if any(copy.has_still(names, digest) for copy in copies) else LOST
 
     def close(self) -> None:
         """Leave nothing open: rclone runs only while it is called."""
 
-    def _find_copy(self, directory: Path, scan_id: str, pace: TargetPace) -> _Copy:
+    def _find_copy(self, shipment: Shipment) -> _Copy:
         """Return where a dataset is or goes: where an earlier version put it, only where all of it is there."""
-        own, earlier = (self._copy_in(place, directory, scan_id, pace) for place in (self._own, self._remote))
+        own, earlier = (self._copy_in(place, shipment) for place in (self._own, self._remote))
         if self._own != self._remote and earlier.compare([RECEIPT])[RECEIPT] == SAME:
             return earlier
         return own
 
-    def _copy_in(self, place: str, directory: Path, scan_id: str, pace: TargetPace) -> _Copy:
-        return _Copy(self._rclone, directory, _below(place, scan_id), pace, by_length=self._by_length)
+    def _copy_in(self, place: str, shipment: Shipment) -> _Copy:
+        return _Copy(self._rclone, shipment, _below(place, shipment.scan.scan_id), by_length=self._by_length)
 
 
 def _below(remote: str, name: str) -> str:
@@ -111,10 +102,10 @@ def _below(remote: str, name: str) -> str:
 class _Copy:
     """The files of one dataset here and there."""
 
-    def __init__(self, rclone: Rclone, directory: Path, remote: str, pace: TargetPace, *, by_length: bool) -> None:
+    def __init__(self, rclone: Rclone, shipment: Shipment, remote: str, *, by_length: bool) -> None:
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
-        self._run = partial(rclone.run, pace)
-        self._directory, self._places = directory, (str(directory), remote)
+        self._run = partial(rclone.run, shipment.pace)
+        self._directory, self._places = shipment.directory, (str(shipment.directory), remote)
 
     def has_still(self, names: Sequence[str], digest: str) -> bool:
         """Return whether all files are there with their lengths, and a receipt with this `lasting_digest`.

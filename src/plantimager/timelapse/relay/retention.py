@@ -71,8 +71,8 @@ class RetentionSink(WorksOnLatest):
         Under a reason itself: that it was told of a kind of datasets.
         """
         self._told = ""
-        self._n_tidy = -1
-        """Of how many scans no dataset waits half deleted; a disk or a store that is there later brings more."""
+        self._tidy: object = None
+        """The `_places` in which no dataset waits half deleted; a disk or a store that is there later brings more."""
         self._latest = LatestView(host.stop)
 
     @property
@@ -120,8 +120,7 @@ class RetentionSink(WorksOnLatest):
         scans = taken.scans if self.name else ()
         kept, gone, trouble = [*self._barred(scans)], list[LedgerEntry](), ""
         try:
-            if self._n_tidy != len(taken.scans):
-                kept += self._finish(taken.scans, gone)
+            kept += self._finish(taken.scans, gone)
             for scan in self._candidates(scans):
                 if self._host.stop.is_set() or not self._is_due(scan, is_clock_trusted=is_clock_trusted):
                     break
@@ -187,7 +186,7 @@ class RetentionSink(WorksOnLatest):
             raise Stays("it is not what was delivered")
         self._copies.wait_for_turn()
         aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
-        n_tidy, self._n_tidy = self._n_tidy, -1
+        tidy, self._tidy = self._tidy, None
         directory.rename(aside)
         try:
             objection = self._last_objection(scan, aside, taken, sealed.digest)
@@ -195,7 +194,7 @@ class RetentionSink(WorksOnLatest):
                 entry = self._finish_one(scan, aside)
         except OSError as problem:
             raise Stays(f"as {aside.name}: {describe_refusal(problem)}") from None
-        self._n_tidy = n_tidy
+        self._tidy = tidy
         if objection:
             raise Stays(objection)
         return entry
@@ -232,11 +231,13 @@ class RetentionSink(WorksOnLatest):
 
         Return what can't be finished now, either.
         """
-        directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
+        places = self._places(scans)
+        if places == self._tidy:
+            return []
         by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
-        for directory in directories:
-            for aside in [path for path in directory.iterdir() if path.name in by_name] if directory.is_dir() else ():
+        for directory in places:
+            for aside in [path for path in directory.iterdir() if path.name in by_name]:
                 scan = by_name[aside.name]
                 try:
                     if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
@@ -245,9 +246,14 @@ class RetentionSink(WorksOnLatest):
                         put_back(aside, scan)
                 except OSError as problem:
                     problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
-        is_tidy = not problems and all(directory.is_dir() for directory in directories)
-        self._n_tidy = len(scans) if is_tidy else -1
+        self._tidy = None if problems else places
         return problems
+
+    def _places(self, scans: Sequence[TakenScan]) -> Mapping[Path, object]:
+        """Return the directories of the datasets, each with what changes when a disk is mounted or a scan is taken."""
+        directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
+        status = {directory: directory.stat() for directory in directories if directory.is_dir()}
+        return {directory: (now.st_dev, now.st_ino, len(scans)) for directory, now in status.items()}
 
     def _finish_one(self, scan: TakenScan, aside: Path) -> LedgerEntry:
         """Record a dataset that was renamed as removed, and delete it."""
