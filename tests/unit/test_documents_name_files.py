@@ -121,6 +121,20 @@ def test_readme_is_short_enough_to_be_read() -> None:
     assert len((TREE / "README.md").read_text().split()) <= MAX_WORDS_IN_README
 
 
+def test_who_carries_on_finds_a_way_in() -> None:
+    """How to run it, and a short list of files for each thing that is added again and again; the rooms on a page."""
+    contributing = TREE / ".github/CONTRIBUTING.md"
+    things = ("a-configuration-key", "a-driver", "a-command", "an-event", "a-sink", "a-field-to-the-record-of-a-slot")
+    assert {"run-it", *(f"add-{thing}" for thing in things)} <= anchors_of(contributing)
+    lists = re.findall(r"^## Add .*?(?=^## |\Z)", contributing.read_text(), re.MULTILINE | re.DOTALL)
+    assert [text for text in lists if not 2 <= len(re.findall(r"^\d\. ", text, re.MULTILINE)) <= 5] == []
+    table = (TREE / ".github/ARCHITECTURE.md").read_text().partition("## The rooms")[2]
+    rooms = set(re.findall(r"^\| `(\w+)/` \|", table.partition("\n## ")[0], re.MULTILINE))
+    assert rooms == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    others = (".github/DECISIONS.md", ".github/SECURITY.md", ".pre-commit-config.yaml", "CITATION.cff")
+    assert [name for name in others if not (TREE / name).is_file()] == []
+
+
 def test_version_is_the_same_everywhere() -> None:
     """That of the package, of the citation and of the newest dated entry of the changelog, and their dates."""
     package = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]["version"]

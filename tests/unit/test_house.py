@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -125,6 +126,17 @@ def test_no_imports_form_a_circle():
     except CycleError as circle:
         message = " <- ".join(circle.args[1])
         raise AssertionError(f"the imports form a circle: {message}") from None
+
+
+def test_import_linter_makes_no_exceptions():
+    """Whole packages are its rungs, and none of the rules that `tests/run` has it check leaves out an import."""
+    contracts = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    assert [contract["name"] for contract in contracts if any("ignore" in key for key in contract)] == []
+    (rungs,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rooms = {path.parent.name for path in (SRC / "plantimager/timelapse").glob("*/__init__.py")}
+    assert {room for rung in rungs for room in rung.split(" | ")} == rooms
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
