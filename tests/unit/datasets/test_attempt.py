@@ -244,7 +244,7 @@ def test_attempt_fails_where_the_disk_refuses_a_later_write(request_):
 def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     request_, tmp_path, monkeypatch, on_disk, found
 ):
-    """The kernel reports a failed write once, and the process that was told may have ended: the files tell."""
+    """The kernel reports a failed write once, and the process that was told may have ended: the files show it."""
     fsync = os.fsync
 
     def fsync_all_but_pictures(descriptor):
