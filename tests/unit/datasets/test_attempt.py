@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
+from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets import syncing
 from plantimager.timelapse.datasets.attempt import (
@@ -217,7 +218,10 @@ def test_receipt_is_written_first_and_everything_is_synced_before_the_rename(req
     monkeypatch.setattr(type(request_.dataset_dir), "rename", noted_rename)
     take(request_, "0.jpg")
     assert order[0].startswith(RECEIPT)
-    assert order[1:] == [".col0_0.attempt-1", "0.jpg", ".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
+    assert order[1] == ".col0_0.attempt-1"
+    assert order[2].startswith(RECEIPT)  # again, with the digests
+    place = ".col0_0.attempt-1"
+    assert order[3:] == [place, "0.jpg", place, "rename", request_.dataset_dir.parent.name]
 
 
 def test_rig_is_not_ready_while_the_disk_takes_no_directory(request_):
@@ -259,6 +263,28 @@ def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     (tmp_path / ".col0_0.attempt-1" / "0.jpg").write_text(on_disk)
     assert find_finished(request_) == found
     assert request_.dataset_dir.exists() == (found is not None)
+
+
+@pytest.mark.parametrize(("number", "is_taken"), [(errno.ENOSPC, True), (errno.ETIMEDOUT, False)])
+def test_receipt_that_takes_no_digests_fails_the_attempt_unless_the_disk_is_full(
+    request_, monkeypatch, number, is_taken
+):
+    """A file server that is away would refuse the pictures as well, and say so only once."""
+    write, written = attempt_module.write_durably, []
+
+    def write_once(path, text):
+        written.append(path)
+        if len(written) > 1:
+            raise OSError(number, "refused", str(path))
+        return write(path, text)
+
+    monkeypatch.setattr(attempt_module, "write_durably", write_once)
+    if is_taken:
+        assert take(request_, "0.jpg") == ScanResult(pictures=1)
+    else:
+        with pytest.raises(ScanFailed, match="refused"):
+            take(request_, "0.jpg")
+    assert request_.dataset_dir.exists() == is_taken
 
 
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
