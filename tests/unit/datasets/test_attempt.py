@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 from datetime import UTC, datetime
@@ -11,7 +12,6 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
-from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets import syncing
 from plantimager.timelapse.datasets.attempt import (
@@ -265,26 +265,43 @@ def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     assert request_.dataset_dir.exists() == (found is not None)
 
 
-@pytest.mark.parametrize(("number", "is_taken"), [(errno.ENOSPC, True), (errno.ETIMEDOUT, False)])
-def test_receipt_that_takes_no_digests_fails_the_attempt_unless_the_disk_is_full(
-    request_, monkeypatch, number, is_taken
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])
+@pytest.mark.parametrize("lasts", [True, False])
+@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink"])
+def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
+    request_, tmp_path, monkeypatch, call, lasts, number
 ):
-    """A file server that is away would refuse the pictures as well, and say so only once."""
-    write, written = attempt_module.write_durably, []
+    """For once, or from then on. A picture whose sync it refuses is lost; the next attempt is taken all the same."""
+    real, failed_at = getattr(os, call), 0
+    while True:
+        calls, failed_at, lost = itertools.count(1), failed_at + 1, []
+        request = replace(request_, dataset_dir=tmp_path / f"{failed_at}")
 
-    def write_once(path, text):
-        written.append(path)
-        if len(written) > 1:
-            raise OSError(number, "refused", str(path))
-        return write(path, text)
+        def refuse(*arguments, calls=calls, failed_at=failed_at, lost=lost, **named):
+            at = next(calls)
+            if at == failed_at or (lasts and at > failed_at):
+                if call == "fsync":
+                    lost.append(Path(os.readlink(f"/proc/self/fd/{arguments[0]}")))  # noqa: PTH115 - of a link in /proc
+                raise OSError(number, os.strerror(number), str(arguments[0]))
+            return real(*arguments, **named)
 
-    monkeypatch.setattr(attempt_module, "write_durably", write_once)
-    if is_taken:
-        assert take(request_, "0.jpg") == ScanResult(pictures=1)
-    else:
-        with pytest.raises(ScanFailed, match="refused"):
-            take(request_, "0.jpg")
-    assert request_.dataset_dir.exists() == is_taken
+        with monkeypatch.context() as disk:
+            disk.setattr(os, call, refuse)
+            try:
+                taken = take(request, "0.jpg", "1.jpg")
+            except (ScanFailed, ScannerNotReady):
+                taken = None
+        is_over = next(calls) <= failed_at
+        assert request.dataset_dir.exists() or taken is None
+        for path in lost:
+            if path.suffix == ".jpg":
+                path.write_text("\0" * 9)
+        found = find_finished(request) or take(replace(request, attempt=2), "0.jpg", "1.jpg")
+        assert found.pictures == 2
+        assert [(request.dataset_dir / name).read_text() for name in ("0.jpg", "1.jpg")] == ["a picture"] * 2
+        assert find_differences(request.dataset_dir) == []
+        if is_over:
+            break
 
 
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):

@@ -67,9 +67,6 @@ MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
 
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
 class Attempt:
     """The directory of one attempt, which becomes the dataset when it is finished."""
 
@@ -215,12 +212,8 @@ def _complete(
     request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
 ) -> ScanResult:
     """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
-    if FILES not in receipt:
-        try:
-            _write_receipt(directory, {**receipt, FILES: digest_tree(directory, report)}, report)
-        except OSError as problem:
-            if problem.errno not in _FULL:
-                raise  # before a sync that the disk refuses, and is the only one to hear that
+    if FILES not in receipt:  # they are on disk before a sync that it may refuse, of which no other one would hear
+        _write_receipt(directory, {**receipt, FILES: digest_tree(directory, report)}, report)
     sync_tree(directory, report)
     moved = _move_into_place(directory, request)
     return replace(result, note=_join(result.note, moved))
