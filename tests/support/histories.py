@@ -149,10 +149,11 @@ EVENTS = st.one_of(
     st.tuples(st.just("disk stalls"), seconds(1, 4, 70, 600)),
     st.tuples(st.just("pull"), seconds(1, 30, 500, 7200)),
     st.tuples(st.just("define"), st.sampled_from(["tl", "next", "other"]), seconds(1, 60, 7200), st.integers(1, 3)),
-    st.tuples(st.just("by hand"), seconds(1, 70, 500)),
+    st.tuples(st.just("by hand"), seconds(1, 70, 500), st.sampled_from(["home", "snapshot", "try"])),
+    st.tuples(st.just("datasets"), seconds(0, 30, 7200)),
     st.builds(
         Cut,
-        how=st.sampled_from(["kill", "kill", "before save", "after save", "stop", "stop"]),
+        how=st.sampled_from(["kill", "kill", "before save", "after save", "in a save that stalls", "stop", "stop"]),
         off=seconds(0, 5, 50, 1000, 10_000),
         boot=st.none() | BOOTS,
     ),
@@ -196,7 +197,8 @@ def histories(draw):
         st.sampled_from(slots),
         st.sampled_from([-31, -30, -1, 0, 1, 2, 5, 9, 29, 60, 61, 120, 400, 2000]),
     )
-    events = draw(st.lists(st.tuples(moments, EVENTS), max_size=6))
+    together = st.tuples(moments, st.lists(EVENTS, min_size=1, max_size=2))
+    events = [(at, what) for at, some in draw(st.lists(together, max_size=6)) for what in some]
     hangs = draw(
         st.sampled_from([set(), set(), set(), set(), {Call.STANDBY}, {Call.PREPARE}, {Call.MANUAL}, {Bounded.RECOVER}])
     )
@@ -214,7 +216,7 @@ def histories(draw):
 
 
 KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "disk stalls", "define")
-KINDS += ("by hand", "pull", "cut", "scans", "hangs", "prepares", "lengths", "saves")
+KINDS += ("by hand", "datasets", "pull", "cut", "scans", "hangs", "prepares", "lengths", "saves")
 
 
 def kind_of(happening: Any) -> str:
@@ -295,15 +297,18 @@ def _happening(event, ahead, cuts):
             case ("define", name, every, n):
                 if life.timelapse is not None:  # else it would take the place of the first one
                     life.define(name, every, n)
-            case ("by hand", duration):
+            case ("by hand", duration, action):
                 life.world.slow[Call.MANUAL] = duration
-                life.ask()
+                life.ask(action)
+            case ("datasets", duration):
+                life.move_datasets("elsewhere", duration)
             case Cut(how) as cut:
                 cuts.append(cut)
                 {
                     "kill": life.kill,
                     "before save": life.die_before_save,
                     "after save": life.die_after_save,
+                    "in a save that stalls": life.die_in_save,
                     "stop": life.stop,
                 }[how]()
 
@@ -336,9 +341,10 @@ def has_ended_well(world: World, timelapse: TimeLapse, *, is_only: bool) -> None
     taken = world.taken(timelapse.id)
     succeeded = {slot for slot, record in timelapse.records.items() if record.status is RecordStatus.SUCCEEDED}
     if not world.forgetful:
-        assert len(taken) == len(set(taken)), "a slot was taken twice"
+        assert len(taken) == len(set(taken)) or world.is_moved, "a slot was taken twice"
         assert set(taken) - set(timelapse.unsettled) == succeeded
-        if world.calm_since is not None or timelapse != world.stored():  # its disk is there, and there was time
+        is_calm = world.calm_since is not None or timelapse != world.stored()  # its disk is there, and there was time
+        if is_calm and not world.is_moved:  # else a person has to name the directory of the attempt again
             assert not timelapse.unsettled, "the driver was never asked"
         calm_is_used(world, timelapse)
         if not world.was_set and is_only:

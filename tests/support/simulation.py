@@ -262,6 +262,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
+        self.is_moved = False
+        """Whether datasets were ever put into another directory."""
+        self.put_into: dict[str, Path] = {}
+        """The directory of a dataset, where a scan put it there."""
         self.finished_at: dict[str, datetime] = {}
         """When their last file was written, by the wall clock."""
         self.was_set = False
@@ -367,6 +371,11 @@ class World:
         loaded = load_timelapse(self.places.store)
         assert loaded is not None
         return loaded.stored.timelapse
+
+    def is_whole_in(self, request: ScanRequest) -> bool:
+        """Whether the dataset of a request is whole in its directory."""
+        place = request.dataset_dir.parent
+        return request.scan_id in self.datasets and self.put_into.get(request.scan_id, place) == place
 
     def identify_file_system(self, path: Path) -> dict[str, str]:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
@@ -568,6 +577,26 @@ class Life:
     def die_after_save(self) -> None:
         self.dies_at_save = Death.AFTER
 
+    def die_in_save(self) -> None:
+        """Be killed while the next save, which stalls, is under way; what it was about to write is lost."""
+        self.disk_stalls(MINUTE)
+        self.clock.at(SECOND, self.kill)
+
+    def move_datasets(self, name: str, duration: timedelta) -> None:
+        """Have the configuration name another directory for the datasets for so long."""
+        world = self.world
+        world.is_moved = True
+        world.configure(datasets=world.directory / name)
+        self.reload()
+        self.clock.at(duration, self.move_datasets_back)
+
+    def move_datasets_back(self) -> None:
+        """Have it name the first directory again."""
+        world = self.world
+        if world.config.datasets != world.directory / "datasets":
+            world.configure(datasets=world.directory / "datasets")
+            self.reload()
+
     def stop(self) -> None:
         self.notices.begin_stop()
         self.daemon.signals.send(signal.SIGTERM)
@@ -619,6 +648,7 @@ class Life:
         world.slow |= lasting
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
+        self.move_datasets_back()
         self._note_calm()
 
     def _note_calm(self) -> None:
@@ -706,7 +736,7 @@ class Life:
         assert timelapse.next_idx == slot
         if self.looked_at is not None:  # one that had no answer says nothing of the disk
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
-        assert request.scan_id not in world.datasets or world.forgetful, f"slot {slot} is taken a second time"
+        assert not world.is_whole_in(request) or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
         assert began + self.disk.last_took == now, f"slot {slot} is recorded with another start"
@@ -1013,7 +1043,7 @@ class ScriptedDriver(ScannerDriver, ManualControl):
         life = self.world.lives[-1]
         life.report = current_report()
         life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
-        is_there = request.scan_id in self.world.datasets and self.world.pulled_at is None
+        is_there = self.world.is_whole_in(request) and self.world.pulled_at is None
         return ScanResult(pictures=1) if is_there else None
 
 
@@ -1111,6 +1141,7 @@ class ScriptedRig:
 
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
+        self._world.put_into[request.scan_id] = request.dataset_dir.parent
         self._world.finished_at.setdefault(request.scan_id, self._clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 

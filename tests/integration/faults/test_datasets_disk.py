@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
 from daemon_process import Place, statuses
 from disks import mounted, small_disk
 from tiny_scan import configuration, definition
 
+from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import ScanResult
@@ -42,7 +45,10 @@ def test_pictures_go_on_the_disk_and_never_under_it(place: Place, tmp_path) -> N
 
 @pytest.mark.system
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_page_that_the_disk_has_lost_is_noticed_though_memory_has_it(tmp_path, is_lost) -> None:
+@pytest.mark.parametrize("killed_before", ["digest_tree", "_move_into_place"])
+def test_page_that_the_disk_has_lost_is_noticed_though_memory_has_it(
+    tmp_path, monkeypatch, killed_before, is_lost
+) -> None:
     """A write that failed is reported once, and the process that was told may have ended before it said so."""
     image, disk = tmp_path / "image", tmp_path / "disk"
     disk.mkdir()
@@ -52,9 +58,10 @@ def test_page_that_the_disk_has_lost_is_noticed_though_memory_has_it(tmp_path, i
     subprocess.run(["mkfs.ext4", "-q", image], check=True)
     with mounted(disk, "-o", "loop", str(image)):
         request = make_request(disk)
-        with begin_attempt(request) as attempt:
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt), begin_attempt(request) as attempt:
             (attempt.directory / "0.jpg").write_bytes(content)
-            attempt.seal(ScanResult(pictures=1))  # and here the daemon is killed
+            patch.setattr(attempt_module, killed_before, Mock(side_effect=KeyboardInterrupt))
+            attempt.finish(ScanResult(pictures=1))
         os.sync()
         at = image.read_bytes().index(content[:4096]) + 4096
         if is_lost:

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 from datetime import UTC, datetime
@@ -217,7 +218,10 @@ def test_receipt_is_written_first_and_everything_is_synced_before_the_rename(req
     monkeypatch.setattr(type(request_.dataset_dir), "rename", noted_rename)
     take(request_, "0.jpg")
     assert order[0].startswith(RECEIPT)
-    assert order[1:] == [".col0_0.attempt-1", "0.jpg", ".col0_0.attempt-1", "rename", request_.dataset_dir.parent.name]
+    assert order[1] == ".col0_0.attempt-1"
+    assert order[2].startswith(RECEIPT)  # again, with the digests
+    place = ".col0_0.attempt-1"
+    assert order[3:] == [place, "0.jpg", place, "rename", request_.dataset_dir.parent.name]
 
 
 def test_rig_is_not_ready_while_the_disk_takes_no_directory(request_):
@@ -244,7 +248,7 @@ def test_attempt_fails_where_the_disk_refuses_a_later_write(request_):
 def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     request_, tmp_path, monkeypatch, on_disk, found
 ):
-    """The kernel reports a failed write once, and the process that was told may have ended: the files tell."""
+    """The kernel reports a failed write once, and the process that was told may have ended: the files show it."""
     fsync = os.fsync
 
     def fsync_all_but_pictures(descriptor):
@@ -259,6 +263,45 @@ def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     (tmp_path / ".col0_0.attempt-1" / "0.jpg").write_text(on_disk)
     assert find_finished(request_) == found
     assert request_.dataset_dir.exists() == (found is not None)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])
+@pytest.mark.parametrize("lasts", [True, False])
+@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink"])
+def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
+    request_, tmp_path, monkeypatch, call, lasts, number
+):
+    """For once, or from then on. A picture whose sync it refuses is lost; the next attempt is taken all the same."""
+    real, failed_at = getattr(os, call), 0
+    while True:
+        calls, failed_at, lost = itertools.count(1), failed_at + 1, []
+        request = replace(request_, dataset_dir=tmp_path / f"{failed_at}")
+
+        def refuse(*arguments, calls=calls, failed_at=failed_at, lost=lost, **named):
+            at = next(calls)
+            if at == failed_at or (lasts and at > failed_at):
+                if call == "fsync":
+                    lost.append(Path(os.readlink(f"/proc/self/fd/{arguments[0]}")))  # noqa: PTH115 - of a link in /proc
+                raise OSError(number, os.strerror(number), str(arguments[0]))
+            return real(*arguments, **named)
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, call, refuse)
+            try:
+                taken = take(request, "0.jpg", "1.jpg")
+            except (ScanFailed, ScannerNotReady):
+                taken = None
+        is_over = next(calls) <= failed_at
+        assert request.dataset_dir.exists() or taken is None
+        for path in lost:
+            if path.suffix == ".jpg":
+                path.write_text("\0" * 9)
+        found = find_finished(request) or take(replace(request, attempt=2), "0.jpg", "1.jpg")
+        assert found.pictures == 2
+        assert [(request.dataset_dir / name).read_text() for name in ("0.jpg", "1.jpg")] == ["a picture"] * 2
+        assert find_differences(request.dataset_dir) == []
+        if is_over:
+            break
 
 
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):

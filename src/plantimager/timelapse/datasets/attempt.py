@@ -3,18 +3,17 @@
 An attempt fills a hidden directory beside ``dataset_dir``, which no other attempt shares. When all pictures are taken,
 three steps make it the dataset:
 
-1. A receipt with the digests of all files is written into it. From here on a kill of the daemon loses nothing, because
-   the kernel holds what was written: `find_finished` takes the remaining steps.
-2. Everything in it is synced to disk, with progress.
+1. A receipt is written into it. From here on a kill of the daemon loses nothing, because the kernel holds what was
+   written: `find_finished` takes the remaining steps.
+2. The receipt is given the digests of all files. Then everything is synced to disk, with progress.
 3. It is renamed to ``dataset_dir``. From here on a power cut loses nothing.
 
 Two rigs may have the same directory for their datasets, and timelapses of the same name. The name of an attempt's
 directory has a mark of the rig, and the receipt its owner. What is another rig's is neither taken nor moved: the
 pictures stay where they are then, and the scan has failed.
 
-After a power cut between 1 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
-the attempt counts as interrupted where they aren't as the receipt has them. Its pictures are kept in the hidden
-directory.
+After a power cut between 2 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
+the attempt counts as interrupted where they haven't their digests. Its pictures are kept in the hidden directory.
 
 A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it `unfinished_attempts`, too.
 """
@@ -75,7 +74,7 @@ class Attempt:
         self.request, self.directory = request, directory
         self._report = report or current_report()
         self._observation = None if request.observe is None else request.observe(request)
-        self._is_sealed = False
+        self._receipt: dict[str, Any] | None = None
         self._note = ""
 
     def seal(self, result: ScanResult) -> None:
@@ -101,11 +100,8 @@ class Attempt:
         receipt = make_receipt(self.request, sealed, total_bytes(self.directory))
         if observed.values is not None:
             receipt[OBSERVED] = observed.values
-        receipt[FILES] = digest_tree(self.directory, self._report)
-        write_durably(self.directory / RECEIPT, receipt_text(receipt))
-        (self.directory / RECEIPT).chmod(GROUP_FILE)
-        self._report("putting the receipt on disk")
-        self._is_sealed, self._note = True, note
+        _write_receipt(self.directory, receipt, self._report)
+        self._receipt, self._note = receipt, note
 
     def stop(self) -> None:
         """End the observation, if it still goes on: the attempt is over."""
@@ -122,10 +118,11 @@ class Attempt:
         OSError
             The disk refuses; the dataset is not in its place.
         """
-        if not self._is_sealed:
+        if self._receipt is None:
             self.seal(result)
+        assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
         result = replace(result, note=_join(result.note, self._note))
-        return _complete(self.request, self.directory, result, self._report)
+        return _complete(self.request, self.directory, self._receipt, result, self._report)
 
 
 @contextmanager
@@ -182,7 +179,7 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
         receipt = read_receipt(directory, request)
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
             if receipt is not None and _is_whole(directory, receipt, report):
-                return _complete(request, directory, result_from_receipt(receipt), report)
+                return _complete(request, directory, receipt, result_from_receipt(receipt), report)
     return None
 
 
@@ -190,8 +187,8 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
     """Whether the files of a sealed attempt are on disk as its receipt has them, also after a power cut.
 
     They are read from the disk, not from memory: the kernel reports a write that failed to one sync, and the process
-    that was told may have ended. A receipt without digests is believed in the boot in which it was written, where the
-    files have their size.
+    that was told may have ended. A receipt without digests was written before any sync: it is believed in the boot in
+    which that was, where the files have their size.
 
     Raises
     ------
@@ -203,17 +200,29 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
         return False
     digests = receipt.get(FILES)
     if not isinstance(digests, dict):
-        return receipt.get("boot") == boot_id() is not None
+        if receipt.get("boot") != boot_id() or boot_id() is None:
+            return False
+        digests = digest_tree(directory, report)
     sync_tree(directory, report)
     forget_cached(directory)
     return digest_tree(directory, report) == digests
 
 
-def _complete(request: ScanRequest, directory: Path, result: ScanResult, report: Report) -> ScanResult:
+def _complete(
+    request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
+) -> ScanResult:
     """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
+    if FILES not in receipt:  # they are on disk before a sync that it may refuse, of which no other one would hear
+        _write_receipt(directory, {**receipt, FILES: digest_tree(directory, report)}, report)
     sync_tree(directory, report)
     moved = _move_into_place(directory, request)
     return replace(result, note=_join(result.note, moved))
+
+
+def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> None:
+    write_durably(directory / RECEIPT, receipt_text(receipt))
+    (directory / RECEIPT).chmod(GROUP_FILE)
+    report("putting the receipt on disk")
 
 
 def _join(*notes: str) -> str:
