@@ -227,7 +227,7 @@ def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):
 
     for script in ("new preinst upgrade", "new postinst configure"):
         machine.write(HOOK, f'[ "$1" != "{script}" ] || {{ echo here; sleep infinity; }}\n')
-        machine.run(*complete)  # apt goes on only after that
+        machine.run(*complete, within=INSTALL_WITHIN)  # apt goes on only after that
         cut_off(install, "here")
     machine.path(HOOK).unlink()
     cut_off(complete, "a scan of slot 0 is being taken")  # the rig without a name has no scan, and is the first
