@@ -26,6 +26,17 @@ environment_name() {
     say "$version${1:+-${1//,/-}}"
 }
 
+# Runs the pip of the venv module for an interpreter: run_pip PYTHON COMMAND ARGUMENTS...
+# All Python here is isolated, -I: nothing that only the caller's finds is imported.
+run_pip() {
+    local pip
+    pip=$(python3 -I -c 'import ensurepip, glob, os, sysconfig
+bundled = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
+places = (sysconfig.get_config_var("WHEEL_PKG_DIR"), bundled)
+print(*[path for place in places for path in glob.glob(f"{place}/pip-*.whl")][:1])')
+    "$1" -I "$pip/pip" "$2" --quiet --disable-pip-version-check "${@:3}"
+}
+
 # Makes an environment, which is not yet in use: make_environment NAME EXTRAS "OPTIONS OF VENV" ARGUMENTS OF PIP...
 make_environment() {
     local environment=$home/$1 extras=$2 options
@@ -33,7 +44,9 @@ make_environment() {
     shift 3
     rm -rf "$environment"
     mkdir -p "$home"
-    if ! { python3 -I -m venv "${options[@]}" "$environment" && "$environment/bin/pip" install --quiet "$@"; }; then
+    # Without the pip of its own, which takes longest to put there.
+    if ! { python3 -I -m venv --without-pip "${options[@]}" "$environment" &&
+        run_pip "$environment/bin/python3" install --isolated "$@"; }; then
         rm -rf "$environment"
         rmdir --ignore-fail-on-non-empty "$home"
         return 1
@@ -87,11 +100,13 @@ environments_that_run() {
 
 # Keeps the unit files of environment $1, which are in place now, beside it: a way back needs both.
 keep_units() {
-    local each
-    [[ ! -d $home/$1/units ]] || return 0
+    local each kept=$home/$1/units
+    [[ ! -d $kept ]] || return 0
+    mkdir -p "$kept.new"
     for each in "$units"/{"$service","$relay"}{,@}.service; do
-        [[ ! -e $each ]] || install -D --mode=644 "$each" "$home/$1/units/${each##*/}" || return
+        [[ ! -e $each ]] || install --mode=644 "$each" "$kept.new/${each##*/}" || return
     done
+    mv "$kept.new" "$kept"
 }
 
 # Puts the unit files of environment $1 back into place.

@@ -209,35 +209,30 @@ def failing(*calls: str) -> str:
 
 
 def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):
-    """Before and after the files are replaced, and before and after the first restart: each boot goes on with scans.
+    """Before the files are replaced, after it, and after the first restart: each boot goes on with the scans.
 
     In the end dpkg completes the upgrade, by the command that apt names.
     """
     rigs = start_scanning(machine, "left", "right")
-    install = apt_install(machine, newer_package)
-    complete = ("dpkg", "--configure", "--pending")
+    install, complete = apt_install(machine, newer_package), ("dpkg", "--configure", "--pending")
 
-    def cut_off(command: tuple[str, ...], *seen: str) -> None:
-        """Cut the power once a command has said that, after the scan of a rig ends for each but the last."""
+    def cut_off(command: tuple[str, ...], words: str) -> None:
+        """Cut the power once a command has said that."""
         with machine.running(*command) as process:
-            for rig, words in zip([None, *rigs], seen, strict=False):
-                if rig is not None:
-                    rig.end_scan()
-                read_until(process.stdout, words)
+            read_until(process.stdout, words)
             machine.power_cut()
         machine.boot()
-        for rig in rigs[len(seen) - 1 :]:
+        for rig in rigs:
             machine.wait_until(lambda rig=rig: rig.facts()["scanning"], what=f"{rig.name} scans again")
 
     for script in ("new preinst upgrade", "new postinst configure"):
         machine.write(HOOK, f'[ "$1" != "{script}" ] || {{ echo here; sleep infinity; }}\n')
-        machine.run(*complete)  # apt goes on only after that
+        machine.run(*complete, within=INSTALL_WITHIN)  # apt goes on only after that
         cut_off(install, "here")
-        machine.path(HOOK).unlink()
-    waits = "a scan of slot 0 is being taken"
-    cut_off(complete, waits)
-    cut_off(complete, waits, waits)
-    rigs[1].end_scan()
+    machine.path(HOOK).unlink()
+    cut_off(complete, "a scan of slot 0 is being taken")  # the rig without a name has no scan, and is the first
+    for rig in rigs:
+        rig.end_scan()
     machine.run(*complete, within=INSTALL_WITHIN)
     machine.run(*install, within=INSTALL_WITHIN)
     for rig in rigs:

@@ -133,7 +133,10 @@ def give_own_service(rig, user: str) -> None:
 
 
 def test_every_rig_of_the_machine_has_its_line(rig, service):
-    """The default one, two instances, one that only has a unit, and a user's own; each sees what it may."""
+    """The default one, two instances, one that only has a unit, and a user's own; each sees what it may.
+
+    What a link in a user's home leads to is no rig of that user.
+    """
     left = TimelapseService(rig, "left")
     left.configure()
     left.define("left", interval="1h")
@@ -164,6 +167,11 @@ def test_every_rig_of_the_machine_has_its_line(rig, service):
         assert rigs[-1]["state"].startswith("slot 1 of 3, in "), rigs[-1]
         assert rigs[-1]["last"] == "0: taken, 4 pictures"
         assert "ada's own" in rig.run("timelapsectl", "rigs", user=user).stdout
+    rig.run("systemctl", "--user", "stop", UNIT, user="ada")
+    rig.run("rm", "-r", "/home/ada/.local")
+    rig.run("ln", "-s", "/srv/of-root", "/home/ada/.local")
+    rig.run("install", "-d", "/srv/of-root/share/plant-imager3-app")
+    assert "ada's own" not in rig.run("timelapsectl", "rigs").stdout
     refused = rig.run("timelapsectl", "--rig", "lfet", "status", check=False)
     assert (refused.returncode, refused.stdout) == (78, "")
     assert refused.stderr.endswith("hint: there are default (without --rig), faulty, left\n")

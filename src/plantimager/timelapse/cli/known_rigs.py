@@ -87,7 +87,8 @@ def sessions_of_users(session: Session) -> Iterator[tuple[str, Session]]:
         with suppress(KeyError, OSError):
             user = pwd.getpwnam(name)
             storage = Path(user.pw_dir, ".local/share", APPLICATION)
-            if user.pw_uid != os.getuid() and storage.is_dir():
+            # A link on the way there leads to nobody else's.
+            if user.pw_uid != os.getuid() and storage.stat().st_uid == user.pw_uid:
                 environment = {"HOME": user.pw_dir, "PATH": session.environment.get("PATH", os.defpath)}
                 places = session_places(Scope.USER, environment)
                 places = replace_fields(places, store=storage / places.store.name)
