@@ -132,8 +132,8 @@ class HeartbeatSettings(Struct, frozen=True):
     pause_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``heartbeat-pause``")] = None
     """The access for pauses: a file that only the service can read (mode 0600). Its first line is the pause_url of the
     check, as Healthchecks' API lists it, its second an API key of the project that may write. With "plain", the first
-    is an address that takes a POST, such as "https://KEY:@api.deadmanssnitch.com/v1/snitches/TOKEN/pause", and the
-    second may be missing."""
+    is an address that by a POST pauses the monitor until its next ping, and may hold a user; the second may be missing.
+    """
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer, in all."""
 
