@@ -5,6 +5,7 @@ It needs Python alone, and is a program, too, so that it is also the far end in 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -29,6 +30,8 @@ class Received(NamedTuple):
     body: bytes
     key: str | None = None
     """Its X-Api-Key."""
+    login: str = ""
+    """Name and password of its Authorization, with a colon between them."""
 
     @property
     def json(self) -> Any:
@@ -50,7 +53,9 @@ class HttpReceiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 receiver.gate.wait(PATIENCE)
-                request = Received(self.command, self.path, body, self.headers.get("X-Api-Key"))
+                scheme, _, login = self.headers.get("Authorization", "").partition(" ")
+                login = base64.b64decode(login).decode() if scheme == "Basic" else ""
+                request = Received(self.command, self.path, body, self.headers.get("X-Api-Key"), login)
                 code = receiver.hear(request) if receiver.code < HTTPStatus.MULTIPLE_CHOICES else receiver.code
                 with contextlib.suppress(OSError):  # who asked may have given up
                     self.send_response(code)

@@ -63,9 +63,9 @@ class MailServer:
 
 
 class Check(HttpReceiver):
-    """One check as Healthchecks has it, by a clock of the test: what pings make of it, and when it raises an alarm."""
+    """One check as Healthchecks has it, or as Uptime Kuma does, by a clock of the test: when it raises an alarm."""
 
-    PING, PAUSE = "/ping/uuid", "/api/v3/checks/uuid/pause"
+    PING, PAUSE, PUSH = "/ping/uuid", "/api/v3/checks/uuid/pause", "/api/push/token"
 
     def __init__(self, clock: Clock, period: timedelta, grace: timedelta, key: str) -> None:
         super().__init__()
@@ -86,9 +86,9 @@ class Check(HttpReceiver):
             if self.status != "down":
                 begun = self._clock.now() + self._grace
                 self._deadline = begun if self._deadline is None else min(self._deadline, begun)
-        elif request.path == self.PING:
+        elif request.path == self.PING or request.path.startswith(f"{self.PUSH}?status=up&"):
             self.status, self._deadline = "up", self._clock.now() + self._period + self._grace
-        elif request.path == f"{self.PING}/fail":
+        elif request.path == f"{self.PING}/fail" or request.path.startswith(f"{self.PUSH}?status=down&"):
             self._go_down(self._clock.now())
         else:
             return HTTPStatus.NOT_FOUND

@@ -116,7 +116,7 @@ def test_an_access_for_pauses_that_is_none_is_refused_with_what_to_write(rig, ac
 
 @pytest.mark.parametrize("credential", [False, True], ids=["file", "credential"])
 def test_who_gives_access_for_pauses_need_not_say_that_they_are_wanted(tmp_path, rig, receiver, credential):
-    """A monitor of another kind that finds the same credential is pinged on."""
+    """Uptime Kuma, which can't be paused, is pinged on beside the same credential."""
     table = f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\n'
     rig.have(TAKEN, slots=HOURS[:1], state="completed")
     (tmp_path / "credentials").mkdir()
@@ -127,19 +127,35 @@ def test_who_gives_access_for_pauses_need_not_say_that_they_are_wanted(tmp_path,
     with rig.start(**environment):
         assert receiver.next().path == PAUSE
     if credential:
-        rig.place.configure(f'{table}kind = "plain"\n')
+        rig.place.configure(f'{table}kind = "kuma"\n')
         with rig.start(**environment):
-            assert receiver.next().path == SECRET
+            assert receiver.next().path == f"{SECRET}?status=up&msg=nothing+is+scheduled"
     rig.place.configure(f'{table}idle = "ping"\n')
     with rig.start(**environment):
         assert receiver.next().path == SECRET
+
+
+def test_any_monitor_is_paused_by_its_own_address_which_may_hold_the_key(rig, receiver):
+    """As Dead Man's Snitch has it; its next ping ends that."""
+    rig.pause.write_text(f"http://a-key:@127.0.0.1:{receiver.port}/v1/snitches/token/pause\n")
+    rig.place.configure(
+        f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\nkind = "plain"\npause_file = "{rig.pause}"\n'
+    )
+    rig.have(TAKEN, slots=HOURS[:1], state="completed")
+    with rig.start() as relay:
+        paused = receiver.next()
+        assert (paused.method, paused.path, paused.key) == ("POST", "/v1/snitches/token/pause", None)
+        assert paused.login == "a-key:"
+        rig.have(timelapse_id="b", slots=AHEAD[:2])
+        assert receiver.next().path == SECRET
+        assert not [line for line in relay.lines if "a-key" in line]
 
 
 def test_a_monitor_that_can_not_be_paused_is_not_asked_to_be(rig):
     """Where idle = "pause", it would raise an alarm after each timelapse."""
     rig.place.configure(f'[relay.heartbeat]\nurl_file = "{rig.heartbeat}"\nkind = "kuma"\nidle = "pause"')
     with rig.start_only() as relay:
-        assert 'a monitor of kind = "kuma" can\'t be paused' in relay.wait_for("relay_config_faulty")
+        assert "Uptime Kuma has no request for a pause" in relay.wait_for("relay_config_faulty")
 
 
 def test_a_monitor_that_does_not_answer_is_reported_once(rig, receiver):

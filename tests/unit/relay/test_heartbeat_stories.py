@@ -1,4 +1,4 @@
-"""Whatever happens to a rig, a check of Healthchecks raises an alarm where the schedule isn't kept, and never else."""
+"""Whatever happens to a rig, its monitor raises an alarm where the schedule isn't kept, and never else."""
 
 import random
 import ssl
@@ -25,7 +25,9 @@ PERIOD, PATIENCE = 10 * MINUTE, 10 * MINUTE
 """Of the check; its period is the interval of the pings."""
 LONGEST_SCAN = 20 * MINUTE
 SCAN = 5 * MINUTE
-SEEDS = 6
+STORIES = [("healthchecks", pauses, seed) for pauses in (True, False) for seed in range(6)]
+STORIES += [(kind, False, seed) for kind in ("kuma", "plain") for seed in range(2)]
+"""The kind of monitor, whether it is paused, and what decides."""
 LENGTH = 18 * 60
 """Minutes of a story."""
 
@@ -33,8 +35,8 @@ LENGTH = 18 * 60
 class Story:
     """A rig with its relay and its check; each minute something may happen to them."""
 
-    def __init__(self, check, clock, dice, *, pauses):
-        self.check, self.clock, self.dice, self.pauses = check, clock, dice, pauses
+    def __init__(self, check, clock, dice, *, kind, pauses):
+        self.check, self.clock, self.dice, self.kind, self.pauses = check, clock, dice, kind, pauses
         self.value, self.stored = None, None
         self.has_power = self.has_daemon = self.has_network = True
         self.disk_trouble = ""
@@ -54,11 +56,11 @@ class Story:
                 self.stop = threading.Event()
                 host = SinkHost(lambda _: None, self.clock, self.stop, lambda: None)
                 port = self.check.port
-                access = MonitorAccess(f"http://127.0.0.1:{port}{Check.PING}")
+                access = MonitorAccess(f"http://127.0.0.1:{port}{Check.PUSH if self.kind == 'kuma' else Check.PING}")
                 if self.pauses:
                     access = MonitorAccess(access.url, f"http://127.0.0.1:{port}{Check.PAUSE}", "key")
                 watch = ScheduleWatch(self.clock, LONGEST_SCAN, PATIENCE)
-                self.sink = HeartbeatSink(HeartbeatSettings(interval=PERIOD), access, watch, host)
+                self.sink = HeartbeatSink(HeartbeatSettings(interval=PERIOD, kind=self.kind), access, watch, host)
                 self.show()
                 self.sink.run()
                 while not self.has_power:
@@ -169,13 +171,12 @@ def one_reading_of_certificates(monkeypatch):
     monkeypatch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
 
 
-@pytest.mark.parametrize("pauses", [True, False], ids=["pause", "ping"])
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_monitor_raises_an_alarm_if_and_only_if_the_schedule_is_not_kept(seed, pauses):
+@pytest.mark.parametrize(("kind", "pauses", "seed"), STORIES)
+def test_the_monitor_raises_an_alarm_if_and_only_if_the_schedule_is_not_kept(kind, pauses, seed):
     """Power, network, daemon, relay, disk and its space come and go; timelapses end, are cancelled, and begin anew."""
     clock = VirtualClock(limit=LENGTH * MINUTE)
     with Check(clock, PERIOD, PATIENCE, "key") as check:
-        story = Story(check, clock, random.Random(seed), pauses=pauses)
+        story = Story(check, clock, random.Random(seed), kind=kind, pauses=pauses)
         story.run()
     broken = [*broken_times(story.minutes)]
     # After the network's return a ping is tried again within the interval.

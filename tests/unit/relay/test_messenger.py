@@ -1,11 +1,14 @@
-"""The services are known before the relay starts."""
+"""The services, and what people call the rig, are known before the relay starts."""
 
+import platform
 import sys
 
 import pytest
 
 from plantimager.timelapse.relay import messenger
 from plantimager.timelapse.relay.messenger import find_services
+from plantimager.timelapse.relay.sinks import _rig_name
+from plantimager.timelapse.settings.places import find_places
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
 
 
@@ -19,3 +22,21 @@ def test_an_apprise_that_is_slow_at_boot_is_no_fault_of_the_configuration(tmp_pa
     with pytest.raises(TimelapsedError, match=r"apprise gives no answer within 0\.2 s") as late:
         find_services(urls, {})
     assert late.value.exit_code == EXIT_FAILED
+
+
+@pytest.mark.parametrize(("rig", "computer", "called"), [
+    (None, "bench3", "bench3"), ("left", "bench3", "left on bench3"), ("left", "", "left"), (None, "", "the rig"),
+])  # fmt: skip
+def test_a_message_names_the_rig_and_its_computer(tmp_path, monkeypatch, rig, computer, called):
+    """Two computers may have a rig of one name each."""
+    monkeypatch.setattr(platform, "node", lambda: computer)
+    assert _rig_name(find_places({"HOME": str(tmp_path)}, rig=rig)) == called
+
+
+@pytest.mark.parametrize("text", ["\ufeffjson://127.0.0.1/\r\n", "\n# ours\n\n  json://127.0.0.1/  \n\n"])
+def test_a_list_of_services_may_come_from_any_editor(tmp_path, text):
+    """Its ends of lines, its mark of UTF-8, and empty lines are no part of an address."""
+    urls = tmp_path / "urls"
+    urls.write_bytes(text.encode())
+    urls.chmod(0o600)
+    assert [service.url for service in find_services(urls, {})] == ["json://127.0.0.1/"]

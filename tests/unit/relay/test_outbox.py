@@ -29,7 +29,7 @@ def arrived(directory):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def tell(directory, message=FIRST, problem=""):
+def look_and_send(directory, message=FIRST, problem=""):
     """Do what the relay does at a look: note what is to be told, unless it is noted already, and send what waits."""
 
     def send(_service, call, _timeout):
@@ -74,9 +74,9 @@ def kill_everywhere(directory):
         place = directory / f"{at}"
         place.mkdir()
         write_told(place / "ledger", Told())
-        was_killed = Traced(lambda place=place: tell(place)).go_on(at)
+        was_killed = Traced(lambda place=place: look_and_send(place)).go_on(at)
         for _ in range(2):
-            tell(place)
+            look_and_send(place)
         assert {*arrived(place)} == {FIRST.subject}, at
         assert len(arrived(place)) <= 1 + was_killed, at
         assert not read_told(place / "ledger").waiting
@@ -88,14 +88,14 @@ def kill_everywhere(directory):
 def kill_after_each(directory):
     """Kill more processes than may be, each after it has sent."""
     for _ in range(MAX_UNKNOWN + 3):
-        os.waitpid(fork(lambda: tell(directory, problem="killed")), 0)
+        os.waitpid(fork(lambda: look_and_send(directory, problem="killed")), 0)
 
 
 def test_a_relay_that_is_killed_by_each_of_its_messages_gives_them_up(directory):
     """As by a lack of memory; the next message says that there was one."""
     in_a_process(kill_after_each, directory)
     assert arrived(directory) == [FIRST.subject] * MAX_UNKNOWN
-    tell(directory, SECOND)
+    look_and_send(directory, SECOND)
     assert arrived(directory)[MAX_UNKNOWN:] == ["bench: 2 messages since 22 Jun 09:00"]
     assert not read_told(directory / "ledger").waiting
 
@@ -103,16 +103,16 @@ def test_a_relay_that_is_killed_by_each_of_its_messages_gives_them_up(directory)
 def test_a_program_that_ends_while_it_sends_may_have_sent(directory):
     """It isn't started for the same message again and again either."""
     for _ in range(MAX_UNKNOWN + 3):
-        tell(directory, problem=f"{NO_END} -9")
+        look_and_send(directory, problem=f"{NO_END} -9")
     assert arrived(directory) == [FIRST.subject] * MAX_UNKNOWN
 
 
 def test_a_service_that_refuses_has_taken_nothing_and_is_tried_on(directory):
     """Also by later relays."""
     for _ in range(MAX_UNKNOWN + 3):
-        tell(directory, problem="it answers 503")
+        look_and_send(directory, problem="it answers 503")
     assert len(arrived(directory)) == MAX_UNKNOWN + 3
-    tell(directory)
+    look_and_send(directory)
     assert not read_told(directory / "ledger").waiting
 
 

@@ -30,7 +30,7 @@ START, OK, FAIL = "start", "", "fail"
 IDLE: Final = "idle"
 """A good ping that says in words that nothing is scheduled. No monitor can be paused by a ping."""
 PAUSE: Final = "pause"
-"""The request by which Healthchecks' management API pauses a check, until its next ping."""
+"""The request by which a monitor's management API, such as Healthchecks', pauses it until its next ping."""
 FIRST_RETRY: Final = 5.0
 """Seconds after a ping that didn't arrive; doubled until it is the interval."""
 WORDS: Final = {OK: "kept", START: "begins", FAIL: "not kept", IDLE: "nothing is scheduled"}
@@ -44,7 +44,7 @@ class MonitorAccess(Struct, frozen=True):
     pause_url: str = ""
     """Empty where it isn't paused."""
     key: str = ""
-    """What its management API asks for."""
+    """What its management API asks for beside its address, if anything."""
 
     def __repr__(self) -> str:
         """Return a text that may be logged."""
@@ -145,8 +145,8 @@ class _Monitor:
     def send(self, signal: str) -> str:
         """Send a signal; return why it did not arrive, empty where it did."""
         posts, access = self._kind == "healthchecks", self._access
-        method, content = "POST" if posts else "GET", WORDS.get(signal) if posts else None
-        headers = {"X-Api-Key": access.key} if signal == PAUSE else {}
+        method, content = "POST" if posts or signal == PAUSE else "GET", WORDS.get(signal) if posts else None
+        headers = {"X-Api-Key": access.key} if signal == PAUSE and access.key else {}
         try:  # what it says beside its code is not read
             with self._http.stream(method, self._address(signal), content=content, headers=headers) as answer:
                 refused = f"the monitor answers {answer.status_code}{' to a pause' if signal == PAUSE else ''}"

@@ -160,23 +160,23 @@ def _may_pause(settings: HeartbeatSettings, environment: Mapping[str, str]) -> b
     """Whether the monitor can be paused, and there is access for that."""
     directory = environment.get(CREDENTIALS_VARIABLE)
     is_given = settings.pause_file is not None or (directory is not None and Path(directory, PAUSE).exists())
-    return settings.kind == "healthchecks" and is_given
+    return settings.kind != "kuma" and is_given
 
 
 def _pause_access(settings: HeartbeatSettings, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the address and the key by which the monitor is paused."""
-    if settings.kind != "healthchecks":
+    """Return the address and the key, empty where none is asked for, by which the monitor is paused."""
+    if settings.kind == "kuma":
         raise ConfigurationError(
-            f'[relay.heartbeat] idle = "pause": a monitor of kind = "{settings.kind}" can\'t be paused',
+            '[relay.heartbeat] idle = "pause": Uptime Kuma has no request for a pause',
             hint='leave idle out: with "ping" it stays calm while nothing is scheduled',
         )
     what = "access for pauses"
     secret = read_secret(PAUSE, settings.pause_file, environment, key="pause_file", what=what)
-    url, _, key = secret.text.partition("\n")
+    url, _, key = (line.strip() for line in secret.text.partition("\n"))
     try:
-        if not re.fullmatch(r"[!-~]+", key.strip()):
+        if not re.fullmatch(r"[!-~]+" if settings.kind == "healthchecks" else r"[!-~]*", key):
             raise ValueError("write the pause_url into its first line, and an API key into its second")
-        return server_url(url.strip()), key.strip()
+        return server_url(url), key
     except ValueError as problem:
         raise ConfigurationError(f"{secret.path}: {problem}") from None
 

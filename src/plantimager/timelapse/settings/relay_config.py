@@ -126,12 +126,14 @@ class HeartbeatSettings(Struct, frozen=True):
     interval: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(minutes=5)
     """The time between two pings while the schedule is kept."""
     idle: Annotated[str | None, Key(one_of("ping", "pause"), absent='"pause" with access for it, else "ping"')] = None
-    """What happens while nothing is scheduled: "pause" has Healthchecks pause the check until the next schedule's first
-    ping; "ping" goes on, and says so in its words, so that an idle rig without power is noticed, too. No other monitor
-    can be paused, and one that heard nothing any more would raise an alarm after each timelapse."""
+    """What happens while nothing is scheduled: "pause" has the monitor pause until the next schedule's first ping;
+    "ping" goes on, and says so in its words, so that an idle rig without power is noticed, too. Uptime Kuma can't be
+    paused, and a monitor that heard nothing any more would raise an alarm after each timelapse."""
     pause_file: Annotated[Path | None, Key(path_of_secret, absent="the credential ``heartbeat-pause``")] = None
     """The access for pauses: a file that only the service can read (mode 0600). Its first line is the pause_url of the
-    check, as Healthchecks' API lists it, its second an API key of the project that may write."""
+    check, as Healthchecks' API lists it, its second an API key of the project that may write. With "plain", the first
+    is an address that by a POST pauses the monitor until its next ping, and may hold a user; the second may be missing.
+    """
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=20)
     """How long to wait for the monitor's answer, in all."""
 
