@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import subprocess
 from datetime import datetime
 
 import pytest
+from disks import mounted
 from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures
 from waiting import wait_until
@@ -24,6 +26,32 @@ def test_a_dataset_that_is_removed_before_its_delivery_is_reported_and_holds_up_
         wait_until(lambda: rig.status().delivered == 2, within=60)
         relay.stop()
     assert sorted(server.listed()) == ["tl_0", "tl_2"]
+
+
+def test_a_disk_that_is_pulled_in_mid_delivery_loses_nothing(rig, gate, server):
+    """What was under way is told, and completed first of all once the disk is back; nothing counts as removed."""
+    rig.configure("[relay.retention]", 'keep_free = "900 TB"')
+    rig.take(3)
+    pictures, disk, pulled = rig.pictures(), rig.place.data / "disk", []
+    rig.place.datasets.rename(disk)
+    rig.place.datasets.mkdir()
+
+    def pull(_count, line):
+        if line.startswith("POST /api/v1/files") and not pulled:
+            pulled.append(line)
+            subprocess.run(["umount", "--lazy", rig.place.datasets], check=True)
+        return "pass"
+
+    subprocess.run(["mount", "--bind", disk, rig.place.datasets], check=True)
+    gate.act = pull
+    with rig.start() as relay:
+        assert "tl_0" in relay.wait_for("dataset_gone")
+        with mounted(rig.place.datasets, "--bind", str(disk)):
+            rig.ask_again()
+            assert "tl_0" in relay.wait_for("delivered: ")
+            wait_until(lambda: not rig.pictures(), within=60, what="the removal of what was delivered")
+            relay.stop()
+    assert stored_pictures(server.directory) == pictures
 
 
 def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, server):

@@ -135,9 +135,12 @@ class DeliverSink(WorksOnLatest):
         began, has_answered = self._host.clock.monotonic(), True
         try:
             delivered = self._delivery.deliver(shipment)
-        except (DatasetGone, OSError) as problem:
+        except DatasetGone as problem:
             has_answered = False
             self._backlog.postpone_gone(scan, str(problem))
+        except OSError as problem:  # of the datasets' disk
+            has_answered = False
+            self._backlog.postpone_gone(scan, f"{problem.filename or scan.scan_id}: {problem.strerror or problem}")
         except DatasetRefused as problem:
             has_answered = isinstance(problem, TargetRefused)
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))
