@@ -5,11 +5,13 @@ and the fault is made to happen at the first, the second and so on, until a deli
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from daemon_process import NotifySocket
+from disks import small_disk
 from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
@@ -415,3 +417,27 @@ def test_without_a_target_the_relay_says_so(tmp_path):
     with rig.start() as relay:
         assert relay.wait() == 78
     assert "[relay.retention] removes what every target has" in "\n".join(relay.said("relay_config_faulty"))
+
+
+def test_a_full_disk_of_the_relay_s_own_stops_no_delivery(rig, gate, server):
+    """What it has done is told again after a restart, and compared; nothing is sent twice."""
+    rig.take(1)
+    rig.places.relay_state.mkdir()
+    with small_disk(rig.places.relay_state, "64k"):
+        filler = rig.places.relay_state / "filler"
+        with suppress(OSError):
+            filler.write_bytes(bytes(1 << 20))
+        with rig.start() as relay:
+            relay.wait_for("ledger_not_written")
+            relay.wait_for("delivered: tl_0")
+            filler.unlink()
+            rig.take(2)
+            relay.wait_for("delivered: tl_1")
+            relay.stop()
+        gate.renew()
+        with rig.start() as relay:
+            assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+            relay.stop()
+        assert rig.has(0)
+        assert rig.has(1)
+    assert stored_pictures(server.directory) == rig.pictures()
