@@ -198,6 +198,20 @@ def test_a_server_on_the_directory_of_the_datasets_has_no_copy_of_its_own(rig, g
     assert len(rig.pictures()) == 2
 
 
+OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nother"
+
+
+def test_a_server_that_keeps_something_else_than_it_was_sent_has_no_copy(rig, gate, server):
+    """As one that makes pictures smaller, or whose disk changes them; a person is told, and the next is delivered."""
+    rig.take(2)
+    gate.act = lambda _count, line: OTHER if line.startswith("GET /api/v1/files/tl_0/") else "pass"
+    with rig.start() as relay:
+        assert "PlantDB has other bytes as tl_0/" in relay.wait_for("delivery_refused: tl_0")
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert not rig.has(0)
+
+
 PORTAL = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>please log in."
 
 

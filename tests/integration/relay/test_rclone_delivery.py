@@ -175,6 +175,19 @@ def test_a_name_that_rclone_cannot_keep_is_told_and_holds_up_no_other(bring, tmp
     assert str(told.value).isprintable()
 
 
+def test_two_names_that_differ_in_their_unicode_form_alone_are_told(bring, tmp_path):
+    """And those that differ in their case alone arrive."""
+    ours = take_dataset(tmp_path / "a", 0)
+    unlisted(ours)
+    for name in ("A.txt", "a.txt", "\u00e9.txt"):
+        (ours / name).write_text(name)
+    assert bring(ours).sent == bring(ours).files == len([path for path in ours.rglob("*") if path.is_file()])
+    assert {path.read_text() for path in tmp_path.glob("there/tl_0/*.txt")} == {"A.txt", "a.txt", "\u00e9.txt"}
+    (ours / "e\u0301.txt").write_text("the same to look at")
+    with pytest.raises(DatasetRefused, match="differ in their Unicode form alone"):
+        bring(ours)
+
+
 def unlisted(dataset):
     """Have a receipt name no files, as that of an operator's own program."""
     path = dataset / "timelapsed.json"
