@@ -12,7 +12,8 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from plantimager.timelapse.channel.ledger import Outcome
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 600.0
 JITTER: Final = 3.0
-"""Seconds between two tries to reach a server; rigs that lost it together don't come back together."""
+"""Seconds between two tries to reach a server, and by chance in addition: rigs that lost it together don't come back
+together."""
 
 BETWEEN_STATUS: Final = 1.0
 """Seconds."""
@@ -79,7 +81,7 @@ class DeliverSink(WorksOnLatest):
         stop = self._host.stop
         retrying = Retrying(
             retry=retry_if_exception_type(Unreachable),
-            wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=JITTER),
+            wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, JITTER),
             stop=stop_when_event_set(stop),
             sleep=self._sleep,
             before_sleep=self._report_stuck,
