@@ -72,7 +72,12 @@ def test_waits_grow_to_ten_minutes_and_differ_between_rigs(tmp_path, monkeypatch
 
 def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):
     """Without the number of the system; it holds up nothing else."""
-    sink, host = sink_to(tmp_path, OSError(5, "Input/output error", "/srv/datasets/tl_0/images/0.jpg"))
+    sink, host = sink_to(tmp_path, OSError(5, "Input/output error", "/srv/0.jpg"))
     monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
     sink.run()
-    assert said == [("dataset_gone", "not delivered to lab: /srv/datasets/tl_0/images/0.jpg: Input/output error")]
+    assert said == [
+        (
+            "dataset_gone",
+            "not delivered to lab: /srv/0.jpg: Input/output error; was its disk pulled, or is it failing?",
+        )
+    ]

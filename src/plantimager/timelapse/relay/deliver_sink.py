@@ -24,6 +24,7 @@ from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetR
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -140,9 +141,9 @@ class DeliverSink(WorksOnLatest):
         except DatasetGone as problem:
             has_answered = False
             self._backlog.postpone_gone(scan, str(problem))
-        except OSError as problem:  # of the datasets' disk
+        except OSError as problem:
             has_answered = False
-            self._backlog.postpone_gone(scan, f"{problem.filename or scan.scan_id}: {problem.strerror or problem}")
+            self._backlog.postpone_gone(scan, f"{problem.filename or scan.scan_id}: {describe_disk_error(problem)}")
         except DatasetRefused as problem:
             has_answered = isinstance(problem, TargetRefused)
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))
