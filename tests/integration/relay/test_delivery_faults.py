@@ -251,29 +251,28 @@ def test_two_targets_are_independent(rig, server, gate, tmp_path):
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[:-7],
-        lambda text: text.replace(b"delivered", b"Delivered", 1),
-        lambda text: b"\0" * len(text),
-        lambda text: text + b"\xff\n",
-    ],
-    ids=["torn", "another byte", "zeros", "garbage"],
-)
-def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server, damage):
+DAMAGES = {
+    "torn": lambda text: text[:-7],
+    "another byte": lambda text: text.replace(b"delivered", b"Delivered", 1),
+    "zeros": lambda text: b"\0" * len(text),
+    "garbage": lambda text: text + b"\xff\n",
+}
+
+
+def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server):
     """Nothing is sent twice."""
     rig.take(2)
     with rig.start() as relay:
         relay.wait_for("delivered: tl_1")
         relay.stop()
-    gate.renew()
-    rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
-    with rig.start() as relay:
-        relay.wait_for("ledger_damaged")
-        wait_until(lambda: rig.has(0) and rig.has(1), within=60)
-        relay.stop()
-    assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")]
+    for name, damage in DAMAGES.items():
+        gate.renew()
+        rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
+        with rig.start() as relay:
+            relay.wait_for("ledger_damaged")
+            wait_until(lambda: rig.has(0) and rig.has(1), within=60)
+            relay.stop()
+        assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")], name
     assert stored_pictures(server.directory) == rig.pictures()
 
 
